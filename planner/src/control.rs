@@ -1,0 +1,97 @@
+//! What the planes say to each other. They never import each other: the binary hands each of them the other's side of these traits.
+use crate::snapshot::Snapshot;
+use std::sync::Arc;
+
+/// A request from a core to the control plane.
+#[derive(Debug)]
+pub enum ControlRequest {
+    /// `ALTER VSCHEMA ...` as written, and the session's keyspace.
+    AlterVschema { sql: String, keyspace: Option<String> },
+    /// Table definitions of this keyspace have changed.
+    SchemaChanged { keyspace: String },
+}
+
+/// An error in MySQL's form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlError {
+    pub code: u16,
+    pub sqlstate: [u8; 5],
+    pub message: String,
+}
+
+/// Called once, from any thread.
+pub type Reply = Box<dyn FnOnce(Result<(), SqlError>) + Send>;
+
+/// The control plane, as a core sees it.
+pub trait ControlPort: Send + Sync {
+    /// Does not block. The reply comes when every core uses the new state.
+    fn request(&self, request: ControlRequest, reply: Reply);
+}
+
+/// The data plane, as the control plane sees it.
+pub trait DataPort: Send + Sync {
+    /// Gives a snapshot to every core; `done` is called when all of them use it. Does not block.
+    fn publish(&self, snapshot: Arc<Snapshot>, done: Box<dyn FnOnce() + Send>);
+    /// Replaces the users. New logins see them.
+    fn set_users(&self, users: Arc<Users>);
+    /// Every counter and gauge, read without stopping a core.
+    fn metrics(&self) -> Vec<Metric>;
+    /// The plans of all cores; `done` is called with them from a core's thread.
+    fn plans(&self, done: Box<dyn FnOnce(Vec<PlanStats>) + Send>);
+    /// No new connections; idle sessions are closed, busy ones after their transaction or after `timeout_ms`. `done` when none is left.
+    fn drain(&self, timeout_ms: u64, done: Box<dyn FnOnce() + Send>);
+}
+
+/// One sample of Prometheus's text format.
+#[derive(Debug, Clone)]
+pub struct Metric {
+    /// `coregate_queries_total`
+    pub name: &'static str,
+    pub help: &'static str,
+    pub kind: MetricKind,
+    /// `[("core", "0"), ("shard", "customer/-80")]`
+    pub labels: Vec<(&'static str, String)>,
+    pub value: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    Counter,
+    Gauge,
+}
+
+/// One row of `/queryz`.
+#[derive(Debug, Clone)]
+pub struct PlanStats {
+    /// The normalised text.
+    pub query: String,
+    pub class: String,
+    pub destination: String,
+    pub tables: Vec<String>,
+    pub count: u64,
+    pub errors: u64,
+    pub rows: u64,
+    pub time_us: u64,
+    pub shard_queries: u64,
+}
+
+/// Who may log in. The form of Vitess's static auth file; see `docs` for the fields.
+#[derive(Debug, Default, Clone)]
+pub struct Users {
+    pub by_name: ahash::AHashMap<String, Vec<UserEntry>>,
+}
+
+/// One entry of a user; the first whose password fits is taken.
+#[derive(Debug, Default, Clone)]
+pub struct UserEntry {
+    pub password: Option<String>,
+    /// `*` and 40 hex digits: SHA1(SHA1(password)).
+    pub mysql_native_password: Option<String>,
+    /// `$A$005$...` as MySQL stores it.
+    pub caching_sha2_password: Option<String>,
+    pub groups: Vec<String>,
+    /// `localhost`: loopback addresses and Unix sockets only.
+    pub source_host: Option<String>,
+    /// May run `ALTER VSCHEMA`, `KILL` others' sessions.
+    pub admin: bool,
+}

@@ -1,0 +1,299 @@
+//! What the planner hands to the executor. A plan holds no literal of the statement it was made from: it is shared by all
+//! statements with the same normalised text, and is bound to one of them by [`resolve`](crate::resolve).
+use crate::snapshot::{KeyspaceIdx, TabletKind};
+use crate::vindex::Vindex;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub action: Action,
+    pub class: StatementClass,
+    pub effects: Effects,
+    /// May the plan be kept under the normalised text? False where the plan holds values (SET, USE, SHOW ... LIKE).
+    pub cacheable: bool,
+    /// `keyspace.table` names touched, for metrics and `/queryz`.
+    pub tables: Vec<String>,
+}
+
+/// For metrics, and for what the executor may assume (only `Select` and `Show` may be sent to a replica or tried again).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StatementClass {
+    Select,
+    /// `SELECT ... FOR UPDATE / LOCK IN SHARE MODE`, `SELECT` that calls functions with effects.
+    SelectLocking,
+    Insert,
+    Replace,
+    Update,
+    Delete,
+    Ddl,
+    Set,
+    Show,
+    Use,
+    Begin,
+    Commit,
+    Rollback,
+    Savepoint,
+    Lock,
+    Kill,
+    Call,
+    Explain,
+    LoadData,
+    Admin,
+    Prepare,
+    Other,
+}
+
+bitflags::bitflags! {
+    /// What a statement does to the connection that runs it, beyond its answer.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Effects: u16 {
+        /// Leaves state that cannot be replayed (temporary table, GET_LOCK, LOCK TABLES, HANDLER, CALL, unknown statement):
+        /// the session keeps this connection until it ends or resets.
+        const PIN = 1;
+        /// Assigns user variables inside a query (`@a := ...`, `SELECT ... INTO @a`): as PIN.
+        const ASSIGNS_VARIABLES = 1 << 1;
+        /// Reads user variables: needs the session's settings applied (they always are), not cacheable elsewhere.
+        const READS_VARIABLES = 1 << 2;
+        /// `SQL_CALC_FOUND_ROWS`: the next statement must see the same connection.
+        const CALC_FOUND_ROWS = 1 << 3;
+        /// Commits an open transaction first, as MySQL does (DDL, LOCK TABLES, ...).
+        const IMPLICIT_COMMIT = 1 << 4;
+        /// Changes table definitions: the control plane must read the schema again before the answer goes out.
+        const SCHEMA_CHANGE = 1 << 5;
+        /// Drop-in: changes which databases exist.
+        const DATABASE_CHANGE = 1 << 6;
+        /// Releases what PIN held (UNLOCK TABLES, RELEASE_ALL_LOCKS): informational.
+        const UNPIN = 1 << 7;
+    }
+}
+
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Send it to one or more shards.
+    Route(Route),
+    /// The session does it itself.
+    Session(SessionAction),
+    /// Answered from the snapshot: rows of text.
+    Rows(LocalRows),
+    /// `ALTER VSCHEMA ...`: the statement's own text goes to the control plane; `keyspace` is the default one.
+    AlterVschema { keyspace: Option<KeyspaceIdx> },
+}
+
+/// A result that the planner can give in full.
+#[derive(Debug, Clone)]
+pub struct LocalRows {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Route {
+    pub to: Target,
+    pub combine: Combine,
+    pub text: Text,
+    /// `USE ks@replica` or the statement itself asks for this kind; reads only.
+    pub tablet_kind: TabletKind,
+}
+
+/// Which servers.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Drop-in mode: the one server.
+    DropIn,
+    Keyspace { keyspace: KeyspaceIdx, shards: Destination },
+}
+
+/// Which shards of a keyspace. The vindex's result is computed by [`resolve`](crate::resolve) for each execution.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// The keyspace has one shard and is not sharded.
+    Unsharded,
+    /// One shard, it does not matter which (`SELECT 1`, reference tables). Always the same one, so that answers agree.
+    Any,
+    /// The session has chosen this shard (`USE ks:-80`).
+    Shard(u16),
+    /// One value (or one tuple for multi-column vindexes): at most one shard when the vindex is unique.
+    Equal { vindex: Arc<dyn Vindex>, values: SmallVec<[Operand; 1]> },
+    /// `col IN (...)`, or a row of tuples; each shard gets the part of the list that lies there when the text can be split.
+    In { vindex: Arc<dyn Vindex>, rows: InRows },
+    /// A pinned table.
+    KeyspaceId(Vec<u8>),
+    /// INSERT / REPLACE: rows go where their primary vindex says.
+    Rows(InsertRows),
+    /// All shards.
+    Scatter,
+    /// Can match nothing (`id = NULL`): any shard answers, with an empty result of the right shape.
+    Nowhere,
+}
+
+/// A value known at execution.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operand {
+    Null,
+    /// The n-th literal of the fingerprint.
+    Literal(u16),
+    /// The n-th `?` of a prepared statement.
+    Param(u16),
+    /// A value fixed in the plan (planner-folded), as its SQL text.
+    Const(Vec<u8>),
+}
+
+#[derive(Debug, Clone)]
+pub enum InRows {
+    /// A collapsed list: the literals of the fingerprint's n-th list.
+    List(u16),
+    /// Spelled out; each row has the vindex's columns in order.
+    Operands(Vec<SmallVec<[Operand; 1]>>),
+}
+
+#[derive(Debug, Clone)]
+pub struct InsertRows {
+    pub vindex: Arc<dyn Vindex>,
+    /// Column names for messages.
+    pub columns: SmallVec<[String; 1]>,
+    pub source: RowSource,
+}
+
+#[derive(Debug, Clone)]
+pub enum RowSource {
+    /// Collapsed rows of pure literals: the fingerprint's row spans; `positions` are the vindex's columns inside a row,
+    /// `width` the literals of a row.
+    Collapsed { positions: SmallVec<[u16; 1]>, width: u16 },
+    /// Spelled out: per row the vindex operands; the text pieces of rows are `Piece::Row(n)`.
+    Operands(Vec<SmallVec<[Operand; 1]>>),
+}
+
+/// How the answers of several shards become one. With one shard every form is the identity and the answer is relayed undecoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Combine {
+    /// Rows of all shards, one after another.
+    Concat,
+    /// Affected rows, warnings are added up.
+    Sum,
+    /// Every shard does the same; the first answer stands for all (DDL, FLUSH, ANALYZE).
+    First,
+}
+
+/// The text that goes to a shard.
+#[derive(Debug, Clone)]
+pub enum Text {
+    /// As the client wrote it, byte for byte.
+    AsIs,
+    /// Put together for each shard.
+    Pieces(Vec<Piece>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    Verbatim(Vec<u8>),
+    /// The n-th literal, as written.
+    Literal(u16),
+    /// The n-th collapsed list's items that lie on the shard, separated by commas.
+    List(u16),
+    /// Rows of `Destination::In` with `InRows::Operands` that lie on the shard, separated by commas: each row's own text in pieces.
+    InRow(u16),
+    /// The collapsed rows of an INSERT that lie on the shard, separated by commas.
+    CollapsedRows,
+    /// Row n of a spelled-out INSERT; left out, with its comma, where it lies elsewhere.
+    Row { row: u16, pieces: Vec<Piece> },
+    /// The n-th `?`; interpolated as a literal when the statement runs as text, kept as `?` when it is prepared on the backend.
+    Param(u16),
+    /// A value that only the session knows.
+    Session(SessionValue),
+}
+
+/// Replaces a function call in the text: behind a pool the backend's own answer would belong to someone else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionValue {
+    /// `LAST_INSERT_ID()`
+    LastInsertId,
+    /// `ROW_COUNT()`
+    RowCount,
+    /// `FOUND_ROWS()`; replaced only where no `SQL_CALC_FOUND_ROWS` is pending.
+    FoundRows,
+    /// `CONNECTION_ID()`
+    ConnectionId,
+    /// `DATABASE()`, `SCHEMA()`: a quoted string or NULL.
+    Database,
+    /// `USER()`, `SESSION_USER()`, `SYSTEM_USER()`
+    User,
+    /// `CURRENT_USER()`, `CURRENT_USER`
+    CurrentUser,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionAction {
+    Begin { access: Option<AccessMode>, consistent_snapshot: bool },
+    Commit { chain: bool, release: bool },
+    Rollback { chain: bool, release: bool },
+    Savepoint(String),
+    RollbackTo(String),
+    ReleaseSavepoint(String),
+    Set(Vec<Assignment>),
+    /// `USE name`, the raw target string: `ks`, `ks:-80@primary`, `@replica`.
+    Use(String),
+    Kill { query_only: bool, id: u64 },
+    /// `SHOW WARNINGS | ERRORS | COUNT(*) WARNINGS`, `[LIMIT offset, count]`.
+    ShowWarnings { kind: WarningsKind, count_only: bool, offset: u64, limit: Option<u64> },
+    /// `PREPARE name FROM 'text' | @var`.
+    Prepare { name: String, source: PrepareSource },
+    /// `EXECUTE name [USING @a, ...]`.
+    Execute { name: String, using: Vec<String> },
+    Deallocate { name: String },
+    /// `UNLOCK TABLES`.
+    UnlockTables,
+    /// Nothing to do, answer OK (an empty statement, `SET` of an ignored Vitess variable).
+    Nothing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessMode {
+    ReadOnly,
+    ReadWrite,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WarningsKind {
+    Warnings,
+    Errors,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrepareSource {
+    Text(String),
+    Variable(String),
+}
+
+/// One assignment of a SET statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    pub scope: Scope,
+    /// Lower case; `names` for `SET NAMES`, `character set` for `SET CHARACTER SET`, `transaction` for
+    /// `SET [SESSION] TRANSACTION`, the variable's name without `@` for user variables.
+    pub name: String,
+    pub value: SetValue,
+    /// The assignment as SQL, complete: `@@session.sql_mode = 'ANSI'`, `NAMES utf8mb4 COLLATE utf8mb4_bin`, `@a = 1 + 1`.
+    pub sql: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Session,
+    Global,
+    /// User variable.
+    User,
+    /// `SET TRANSACTION ...` without SESSION: the next transaction only.
+    NextTransaction,
+    /// One of ours or Vitess's (`workload`, `transaction_mode`, `@@vitess_metadata...`): never sent to a backend.
+    Vitess,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetValue {
+    Default,
+    /// A plain literal or bare word, as text without quotes: replays give the same value.
+    Literal(String),
+    /// Must be read back after it was applied, because it depends on something (`CONCAT(@@sql_mode, ...)`, `NOW()`).
+    Expression(String),
+}

@@ -1,0 +1,161 @@
+//! The state of the world at one moment, as both planes see it: published by the control plane, read by every core, never changed.
+use crate::vindex::Vindex;
+use ahash::AHashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Index of a keyspace in [`Snapshot::keyspaces`]. Valid for one snapshot version only, as plans are.
+pub type KeyspaceIdx = u16;
+/// Index of a shard in [`Keyspace::shards`].
+pub type ShardIdx = u16;
+
+/// Everything a core needs to know.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Grows with every change; plan caches are cleared when it does.
+    pub version: u64,
+    pub keyspaces: Vec<Keyspace>,
+    /// `Some` in the drop-in mode (`serve --upstream`): every database not listed in `keyspaces` lives on this server.
+    pub drop_in: Option<Arc<Tablet>>,
+    /// Tables that may be named without a keyspace when no database is selected (Vitess's global routing): name -> keyspaces.
+    pub global_tables: AHashMap<String, Vec<KeyspaceIdx>>,
+}
+
+#[derive(Debug)]
+pub struct Keyspace {
+    pub name: String,
+    /// The database's name on the servers. The same as `name` in clusters that `coregate local` makes, so that
+    /// qualified names need no rewriting.
+    pub database: String,
+    pub sharded: bool,
+    /// Sorted by start of range.
+    pub shards: Vec<Shard>,
+    /// Tables by name; names compare as MySQL's default on Linux: case-sensitive.
+    pub tables: AHashMap<String, Arc<Table>>,
+    /// All vindexes by their name in the vschema.
+    pub vindexes: AHashMap<String, VindexDef>,
+    pub require_explicit_routing: bool,
+}
+
+#[derive(Debug)]
+pub struct Shard {
+    /// As Vitess writes it: `-80`, `80-`, `0`.
+    pub name: String,
+    pub range: KeyRange,
+    pub tablets: Vec<Arc<Tablet>>,
+}
+
+impl Shard {
+    pub fn primary(&self) -> Option<&Arc<Tablet>> {
+        self.tablets.iter().find(|t| t.kind == TabletKind::Primary)
+    }
+}
+
+/// A half-open range of keyspace ids; an empty `end` is unbounded. Bytes compare as in Vitess: ids are padded with zeros on the right.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRange {
+    pub start: Vec<u8>,
+    pub end: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TabletKind {
+    #[default]
+    Primary,
+    Replica,
+    Rdonly,
+}
+
+/// One database server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tablet {
+    /// `zone1-100`.
+    pub alias: String,
+    pub kind: TabletKind,
+    pub address: Address,
+    pub user: String,
+    pub password: String,
+    pub tls: BackendTls,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// Names are resolved by the control plane, never on a core.
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// MySQL's `ssl-mode` towards a backend.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum BackendTls {
+    Disabled,
+    /// TLS if the server offers it, certificate not verified.
+    #[default]
+    Preferred,
+    Required,
+    VerifyCa,
+    VerifyIdentity,
+}
+
+/// A vindex of the vschema.
+#[derive(Debug, Clone)]
+pub struct VindexDef {
+    pub name: String,
+    pub kind: String,
+    /// `None`: a type that is known but cannot be used yet (lookup vindexes).
+    pub vindex: Option<Arc<dyn Vindex>>,
+    pub owner: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum TableKind {
+    #[default]
+    Normal,
+    /// A copy on every shard.
+    Reference,
+    Sequence,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    pub name: String,
+    pub kind: TableKind,
+    /// The first is the primary vindex, which decides where a row lies. Empty for unsharded and reference tables.
+    pub column_vindexes: Vec<ColumnVindex>,
+    /// In table order. Empty when they are not known; complete when `columns_complete`.
+    pub columns: Vec<Column>,
+    pub columns_complete: bool,
+    pub auto_increment: Option<AutoIncrement>,
+    /// Keyspace id (hex in the vschema) of a pinned table.
+    pub pinned: Option<Vec<u8>>,
+    /// Is it in the vschema, or only known from the server's schema?
+    pub in_vschema: bool,
+    /// Reference tables: the table they are a copy of, `keyspace.table`.
+    pub source: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ColumnVindex {
+    /// Lower case, as column names compare.
+    pub columns: Vec<String>,
+    pub vindex: VindexDef,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Column {
+    /// As written; compare case-insensitively.
+    pub name: String,
+    /// The server's type name, lower case (`bigint`, `varchar`), empty when unknown.
+    pub data_type: String,
+    pub collation: Option<String>,
+    pub auto_increment: bool,
+    pub generated: bool,
+    pub invisible: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutoIncrement {
+    pub column: String,
+    pub sequence: String,
+}

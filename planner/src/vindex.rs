@@ -1,0 +1,40 @@
+//! Vindexes: from column values to keyspace ids, bit-compatible with Vitess
+//! (<https://vitess.io/docs/reference/features/vindexes/>).
+use crate::snapshot::KeyRange;
+use crate::value::Value;
+use smallvec::SmallVec;
+use std::fmt::Debug;
+
+/// Where a row lies in its keyspace: the bytes that shard ranges divide.
+pub type KeyspaceId = SmallVec<[u8; 16]>;
+
+/// What a vindex says about a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mapping {
+    /// No row can have this value.
+    None,
+    Id(KeyspaceId),
+    /// A partial multi-column key covers a range of ids.
+    Range(KeyRange),
+}
+
+/// The value cannot be mapped: a string for a numeric vindex, invalid UTF-8 for a loose one.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct VindexError(pub String);
+
+/// A functional vindex. Pure, so that a plan can call it on any core.
+pub trait Vindex: Debug + Send + Sync {
+    /// The type's name in a vschema, e.g. `xxhash`.
+    fn kind(&self) -> &'static str;
+    /// Vitess's cost: the planner prefers the lowest.
+    fn cost(&self) -> u8;
+    /// Does a value name at most one keyspace id?
+    fn is_unique(&self) -> bool;
+    /// How many columns it can take at most: 1, except `multicol` and the region ones.
+    fn max_columns(&self) -> usize {
+        1
+    }
+    /// Maps one row's values for the vindex's columns; fewer values than columns where a partial key is allowed.
+    fn map(&self, values: &[Value<'_>]) -> Result<Mapping, VindexError>;
+}
