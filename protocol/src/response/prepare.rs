@@ -24,8 +24,6 @@ pub struct PrepareOk {
 impl PrepareOk {
     /// First byte.
     pub const HEADER: u8 = 0x00;
-    /// Longest payload in bytes.
-    pub(crate) const LEN_MAX: usize = 13;
 
     /// Reads the packet.
     ///
