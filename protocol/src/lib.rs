@@ -17,10 +17,12 @@
 
 pub mod auth;
 pub mod capability;
+pub mod charset;
 pub mod codec;
 pub mod codes;
 pub mod column;
 pub mod command;
+pub mod compress;
 pub mod error;
 pub mod frame;
 pub mod handshake;
