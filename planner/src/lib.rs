@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod keyrange;
 pub mod plan;
 pub mod snapshot;
 pub mod value;
