@@ -11,3 +11,4 @@ pub mod plan;
 pub mod snapshot;
 pub mod value;
 pub mod vindex;
+pub mod vschema;
