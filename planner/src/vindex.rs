@@ -5,6 +5,18 @@ use crate::value::Value;
 use smallvec::SmallVec;
 use std::fmt::Debug;
 
+mod cfc;
+mod hash;
+mod identity;
+mod loose;
+mod multicol;
+mod numeric;
+mod region;
+mod registry;
+mod text;
+
+pub use registry::{CreateError, Params, ReadFile, create, is_lookup};
+
 /// Where a row lies in its keyspace: the bytes that shard ranges divide.
 pub type KeyspaceId = SmallVec<[u8; 16]>;
 
@@ -37,4 +49,12 @@ pub trait Vindex: Debug + Send + Sync {
     }
     /// Maps one row's values for the vindex's columns; fewer values than columns where a partial key is allowed.
     fn map(&self, values: &[Value<'_>]) -> Result<Mapping, VindexError>;
+}
+
+/// The value of a vindex of one column.
+fn only<'v, 'a>(values: &'v [Value<'a>]) -> Result<&'v Value<'a>, VindexError> {
+    match values {
+        [value] => Ok(value),
+        _ => Err(VindexError(format!("the vindex takes one value, not {}", values.len()))),
+    }
 }

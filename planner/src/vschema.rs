@@ -1,0 +1,242 @@
+//! A keyspace's vschema in Vitess's JSON (<https://vitess.io/docs/reference/features/vschema/>): which tables it has, and
+//! which columns decide where a row lies. Read as it stands in a Vitess cluster: names in snake or camel case, unknown
+//! fields kept and written back, `null` as if left out.
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+
+mod build;
+mod compile;
+mod ddl;
+
+pub use build::{KeyspaceSpec, ShardSpec, SnapshotBuilder};
+pub use compile::{Compiled, ServerTable, compile};
+pub use ddl::{AlterVschema, DdlError, apply, parse_alter};
+
+/// A vschema that cannot be used. Every message names the key or the table at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VSchemaError {
+    #[error("the vschema is not valid: {path}: {message}")]
+    Json { path: String, message: String },
+    #[error("keyspace {keyspace}: {source}")]
+    Vindex { keyspace: String, source: crate::vindex::CreateError },
+    #[error("keyspace {keyspace}: {source}")]
+    Shards { keyspace: String, source: crate::keyrange::KeyRangeError },
+    #[error("keyspace {keyspace}: {message}")]
+    Table { keyspace: String, message: String },
+}
+
+/// Fields that are not ours, in their order.
+pub type Rest = serde_json::Map<String, serde_json::Value>;
+
+fn no<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// `null` is the default, as in protobuf's JSON.
+fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or_default())
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Keyspace {
+    #[serde(default, deserialize_with = "nullable")]
+    pub sharded: bool,
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "BTreeMap::is_empty")]
+    pub vindexes: BTreeMap<String, Vindex>,
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<String, Table>,
+    #[serde(
+        default,
+        alias = "requireExplicitRouting",
+        deserialize_with = "nullable",
+        skip_serializing_if = "no"
+    )]
+    pub require_explicit_routing: bool,
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Vindex {
+    #[serde(rename = "type", default, deserialize_with = "nullable")]
+    pub kind: String,
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
+    pub owner: String,
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// Empty, `sequence` or `reference`.
+    #[serde(rename = "type", default, deserialize_with = "nullable", skip_serializing_if = "no")]
+    pub kind: String,
+    #[serde(default, alias = "columnVindexes", deserialize_with = "nullable", skip_serializing_if = "no")]
+    pub column_vindexes: Vec<ColumnVindex>,
+    #[serde(default, alias = "autoIncrement", deserialize_with = "nullable", skip_serializing_if = "no")]
+    pub auto_increment: Option<AutoIncrement>,
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
+    pub columns: Vec<Column>,
+    /// Keyspace id in hexadecimal digits.
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
+    pub pinned: String,
+    #[serde(
+        default,
+        alias = "columnListAuthoritative",
+        deserialize_with = "nullable",
+        skip_serializing_if = "no"
+    )]
+    pub column_list_authoritative: bool,
+    /// Reference tables: `keyspace.table` or `table` that this one is a copy of.
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
+    pub source: String,
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ColumnVindex {
+    /// One column; or `columns`, never both.
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
+    pub column: String,
+    /// The name of a vindex of the keyspace.
+    #[serde(default, deserialize_with = "nullable")]
+    pub name: String,
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
+    pub columns: Vec<String>,
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AutoIncrement {
+    #[serde(default, deserialize_with = "nullable")]
+    pub column: String,
+    /// `table` or `keyspace.table`.
+    #[serde(default, deserialize_with = "nullable")]
+    pub sequence: String,
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    #[serde(default, deserialize_with = "nullable")]
+    pub name: String,
+    /// Vitess's name of a type (`INT64`, `VARCHAR`).
+    #[serde(rename = "type", default, deserialize_with = "nullable", skip_serializing_if = "no")]
+    pub kind: TypeName,
+    #[serde(default, alias = "collationName", deserialize_with = "nullable", skip_serializing_if = "no")]
+    pub collation_name: String,
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
+    pub invisible: bool,
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+/// An enum of protobuf: its name, or a number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TypeName {
+    Name(String),
+    Number(i64),
+}
+
+impl Default for TypeName {
+    fn default() -> Self {
+        Self::Name(String::new())
+    }
+}
+
+/// Vitess's routing rules: `{"rules": [{"from_table": "t", "to_tables": ["ks.t"]}]}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoutingRules {
+    #[serde(default, deserialize_with = "nullable")]
+    pub rules: Vec<RoutingRule>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoutingRule {
+    /// `table`, `keyspace.table`, each with `@replica` or `@rdonly` perhaps.
+    #[serde(default, alias = "fromTable", deserialize_with = "nullable")]
+    pub from_table: String,
+    #[serde(default, alias = "toTables", deserialize_with = "nullable")]
+    pub to_tables: Vec<String>,
+}
+
+/// Reads JSON; an error names the key.
+fn read<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, VSchemaError> {
+    let error = |path: String, message: String| VSchemaError::Json { path, message };
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let value = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|e| error(e.path().to_string(), e.inner().to_string()))?;
+    reader
+        .end()
+        .map_err(|e| error(".".to_owned(), e.to_string()))?;
+    Ok(value)
+}
+
+impl Keyspace {
+    /// Reads a keyspace's vschema. Text of blanks only is an empty one.
+    pub fn from_json(json: &str) -> Result<Self, VSchemaError> {
+        if json.trim().is_empty() { Ok(Self::default()) } else { read(json) }
+    }
+
+    /// Vitess's form, indented by two.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
+
+impl RoutingRules {
+    pub fn from_json(json: &str) -> Result<Self, VSchemaError> {
+        read(json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_writes_vitess_json() {
+        let json = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"},
+            "l": {"type": "lookup", "params": {"table": "t_idx", "from": "a,b"}, "owner": "t"}},
+            "tables": {"t": {"columnVindexes": [{"column": "id", "name": "hash"}],
+                "autoIncrement": {"column": "id", "sequence": "seq"},
+                "columns": [{"name": "id", "type": "INT64", "nullable": false}, {"name": "b", "type": 6165}],
+                "columnListAuthoritative": true, "owner": null},
+              "seq": {"type": "sequence"}, "r": {"type": "reference", "source": "ks.r"}},
+            "foreignKeyMode": "managed", "requireExplicitRouting": true}"#;
+        let ks = Keyspace::from_json(json).unwrap();
+        assert!(ks.sharded && ks.require_explicit_routing && ks.tables["t"].column_list_authoritative);
+        assert_eq!(ks.vindexes["l"].params["from"], "a,b");
+        assert_eq!(ks.tables["t"].auto_increment.as_ref().unwrap().sequence, "seq");
+        assert_eq!(ks.rest["foreignKeyMode"], "managed");
+        assert_eq!(Keyspace::from_json(&ks.to_json()).unwrap(), ks);
+        assert!(ks.to_json().contains("\"column_vindexes\""));
+        assert_eq!(Keyspace::from_json(" \n").unwrap(), Keyspace::default());
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        let error =
+            Keyspace::from_json(r#"{"tables": {"t": {"column_vindexes": [{"column": 1}]}}}"#).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("tables.t.column_vindexes[0].column"),
+            "{error}"
+        );
+        assert!(Keyspace::from_json("{} x").is_err());
+    }
+
+    #[test]
+    fn reads_routing_rules() {
+        let rules =
+            RoutingRules::from_json(r#"{"rules": [{"fromTable": "t", "to_tables": ["ks.t"]}]}"#).unwrap();
+        assert_eq!(rules.rules[0].to_tables, ["ks.t"]);
+    }
+}

@@ -1,0 +1,125 @@
+//! Puts a [`Snapshot`] together: the control plane for the cores, tests for themselves.
+use super::{Keyspace as VSchema, ServerTable, VSchemaError, compile};
+use crate::keyrange::partition;
+use crate::snapshot::{Keyspace, KeyspaceIdx, Shard, Snapshot, Tablet};
+use crate::vindex::ReadFile;
+use ahash::AHashMap;
+use std::sync::Arc;
+
+/// One keyspace as it is to be.
+#[derive(Debug, Clone, Default)]
+pub struct KeyspaceSpec {
+    pub name: String,
+    /// The database's name on the servers; empty: the keyspace's.
+    pub database: String,
+    pub shards: Vec<ShardSpec>,
+    pub vschema: VSchema,
+    /// What the servers have, as far as it is known.
+    pub tables: Vec<ServerTable>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct ShardSpec {
+    /// `-80`, `0`
+    pub name: String,
+    pub tablets: Vec<Arc<Tablet>>,
+}
+
+impl KeyspaceSpec {
+    /// A keyspace with the shards of these names, without tablets (for tests, `coregate explain`).
+    pub fn new<S: AsRef<str>>(name: &str, shards: &[S], vschema: VSchema) -> Self {
+        let shard = |name: &S| ShardSpec { name: name.as_ref().to_owned(), tablets: Vec::new() };
+        Self { name: name.to_owned(), shards: shards.iter().map(shard).collect(), vschema, ..Self::default() }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct SnapshotBuilder {
+    snapshot: Snapshot,
+}
+
+impl SnapshotBuilder {
+    pub fn new(version: u64) -> Self {
+        Self { snapshot: Snapshot { version, ..Snapshot::default() } }
+    }
+
+    /// Drop-in mode: databases that are no keyspaces live on this server.
+    pub fn drop_in(mut self, tablet: Arc<Tablet>) -> Self {
+        self.snapshot.drop_in = Some(tablet);
+        self
+    }
+
+    /// Adds a keyspace. A keyspace counts as sharded when its vschema says so or when it has more than one shard.
+    pub fn keyspace(mut self, spec: KeyspaceSpec, read: ReadFile<'_>) -> Result<Self, VSchemaError> {
+        let KeyspaceSpec { name, database, shards, mut vschema, tables } = spec;
+        let idx = KeyspaceIdx::try_from(self.snapshot.keyspaces.len()).map_err(|_| VSchemaError::Table {
+            keyspace: name.clone(),
+            message: "there are too many keyspaces; 65,536 is the most".to_owned(),
+        })?;
+        vschema.sharded |= shards.len() > 1;
+        let names: Vec<&str> = shards.iter().map(|s| s.name.as_str()).collect();
+        let ranges =
+            partition(&names).map_err(|source| VSchemaError::Shards { keyspace: name.clone(), source })?;
+        let mut tablets: AHashMap<String, Vec<Arc<Tablet>>> =
+            shards.into_iter().map(|s| (s.name, s.tablets)).collect();
+        let shards = ranges
+            .into_iter()
+            .map(|(name, range)| Shard { tablets: tablets.remove(&name).unwrap_or_default(), name, range })
+            .collect();
+        let compiled = compile(&name, &vschema, &tables, read)?;
+        if !vschema.require_explicit_routing {
+            for table in compiled.tables.keys() {
+                self.snapshot
+                    .global_tables
+                    .entry(table.clone())
+                    .or_default()
+                    .push(idx);
+            }
+        }
+        self.snapshot.keyspaces.push(Keyspace {
+            database: if database.is_empty() { name.clone() } else { database },
+            name,
+            sharded: vschema.sharded,
+            shards,
+            tables: compiled.tables,
+            vindexes: compiled.vindexes,
+            require_explicit_routing: vschema.require_explicit_routing,
+        });
+        Ok(self)
+    }
+
+    pub fn build(self) -> Snapshot {
+        self.snapshot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_a_snapshot() {
+        let no_files = |_: &str| Err(String::new());
+        let vschema = VSchema::from_json(
+            r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}},
+                "tables": {"t": {"column_vindexes": [{"column": "id", "name": "hash"}]}}}"#,
+        )
+        .unwrap();
+        let snapshot = SnapshotBuilder::new(7)
+            .keyspace(
+                KeyspaceSpec::new("c", &["0"], VSchema::from_json(r#"{"tables": {"p": {}}}"#).unwrap()),
+                &no_files,
+            )
+            .unwrap()
+            .keyspace(KeyspaceSpec::new("s", &["80-", "-80"], vschema), &no_files)
+            .unwrap()
+            .build();
+        assert_eq!((snapshot.version, snapshot.keyspaces.len()), (7, 2));
+        assert!(!snapshot.keyspaces[0].sharded && snapshot.keyspaces[1].sharded);
+        assert_eq!(snapshot.keyspaces[1].shards[0].name, "-80");
+        assert_eq!(snapshot.keyspaces[1].database, "s");
+        assert_eq!(snapshot.global_tables["t"], [1]);
+        let bad = KeyspaceSpec::new("s", &["-80"], VSchema::default());
+        assert!(SnapshotBuilder::new(1).keyspace(bad, &no_files).is_err());
+    }
+}
