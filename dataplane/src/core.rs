@@ -16,7 +16,7 @@ use ahash::AHashMap;
 use coregate_planner::control::{ControlPort, Users};
 use coregate_planner::snapshot::{BackendTls, Snapshot};
 use coregate_protocol::Capabilities;
-use coregate_protocol::charset;
+use coregate_protocol::charset::{Collation, Flavor};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -254,6 +254,11 @@ impl Core {
 
 /// The assignment that gives a connection the character set of a handshake.
 pub(crate) fn names_of(collation: u16) -> Option<String> {
-    let found = charset::collation(collation)?;
-    Some(format!("NAMES {} COLLATE {}", found.charset, found.name))
+    let found = Collation::by_id(collation)?;
+    let charset = found.charset();
+    // MySQL's default collations are unknown to MariaDB, and the other way round is no default: a name that both take.
+    if charset.default_collation(Flavor::MySql) == Some(collation) {
+        return Some(format!("NAMES {}", charset.name()));
+    }
+    Some(format!("NAMES {} COLLATE {}", charset.name(), found.name()))
 }

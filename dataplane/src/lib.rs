@@ -1,2 +1,29 @@
-pub mod error;
-mod ring;
+//! The data plane: one core, one world. Each core owns its listener, its ring of sockets, its sessions, its backend pools and
+//! its plan cache; nothing on a query's path is shared with another core.
+//!
+//! Follow one query: [`listener`] accepts, [`session`] reads the command, `session/plan.rs` finds its plan ([`cache`], or the
+//! planner), `session/query.rs` takes a connection from the [`pool`], `session/relay.rs` relays the answer.
+mod cache;
+mod config;
+mod core;
+mod error;
+mod executor;
+mod inbox;
+mod link;
+mod listener;
+mod metrics;
+mod plane;
+mod pool;
+mod proxy_protocol;
+#[doc(hidden)]
+pub mod ring;
+mod rsa;
+mod session;
+mod settings;
+mod timer;
+mod tls;
+
+pub use config::Config;
+pub use error::StartError;
+pub use plane::{DataPlane, start};
+pub use tls::TlsSource;

@@ -25,6 +25,8 @@ pub(crate) struct Link {
 struct Layers {
     tls: Option<Tls>,
     compression: Option<(Compressor, Decompressor)>,
+    /// Sequence id of the next compressed packet to the peer.
+    compressed_seq: u8,
 }
 
 impl Link {
@@ -97,9 +99,11 @@ impl Link {
 
     /// The next compressed packet begins a command or an answer: its sequence id starts anew.
     pub(crate) fn reset_compressed_sequence(&mut self) {
-        if let Some((compressor, decompressor)) = self.layers.as_mut().and_then(|l| l.compression.as_mut()) {
-            compressor.reset_seq();
-            decompressor.reset_seq();
+        if let Some(layers) = &mut self.layers
+            && let Some((_, decompressor)) = &mut layers.compression
+        {
+            decompressor.expect(None);
+            layers.compressed_seq = 0;
         }
     }
 }
@@ -130,9 +134,14 @@ impl Layers {
         match &mut self.compression {
             Some((_, decompressor)) => {
                 let mut plain = Vec::new();
-                decompressor
-                    .feed(bytes, &mut plain)
-                    .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+                let mut rest = bytes;
+                while !rest.is_empty() {
+                    let taken = decompressor
+                        .feed(rest, &mut plain)
+                        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+                    rest = rest.get(taken..).unwrap_or_default();
+                }
+                self.compressed_seq = decompressor.next_seq();
                 Ok(plain)
             }
             None => Ok(decrypted.unwrap_or_else(|| raw.to_vec())),
@@ -143,7 +152,7 @@ impl Layers {
         let compressed = match &mut self.compression {
             Some((compressor, _)) => {
                 let mut out = Vec::new();
-                compressor.compress(plain, &mut out).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+                compressor.compress(plain, &mut self.compressed_seq, &mut out);
                 Some(out)
             }
             None => None,
@@ -172,6 +181,11 @@ impl Packet {
     pub(crate) fn payload(&self) -> &[u8] {
         let skip = if self.joined { 0 } else { HEADER_LEN };
         self.bytes.get(skip..).unwrap_or_default()
+    }
+
+    /// A packet of its own with the same bytes.
+    pub(crate) fn copy(&self) -> Self {
+        Self { bytes: Buf::from(self.bytes.to_vec()), joined: self.joined, seq: self.seq }
     }
 
     pub(crate) fn payload_mut(&mut self) -> &mut [u8] {

@@ -3,7 +3,8 @@
 use crate::error::StartError;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeySize, OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey, PublicEncryptingKey};
-use coregate_protocol::auth::{RsaEncrypt, RsaKey};
+use coregate_protocol::auth::client::RsaEncrypt;
+use coregate_protocol::auth::server::RsaKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 

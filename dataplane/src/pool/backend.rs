@@ -17,6 +17,8 @@ use std::time::Instant;
 
 /// Prepared statements kept on one connection; the least used is closed for a new one.
 const STATEMENTS_MAX: usize = 256;
+/// Bytes of an answer to a question of our own.
+const VALUE_MAX: usize = 64 << 20;
 
 pub(crate) struct Backend {
     pub(crate) stream: PacketStream,
@@ -171,7 +173,7 @@ impl Backend {
             match feed.state {
                 FeedState::More => {}
                 FeedState::Done => {
-                    let summary = walker.summary().clone();
+                    let summary = *walker.summary();
                     self.answered(&summary);
                     return Ok(summary);
                 }
@@ -181,6 +183,7 @@ impl Backend {
                     let mut seq = walker.next_seq();
                     frame::write_packet(&mut wire, &mut seq, &[]);
                     self.stream.link.send(Buf::from(wire));
+                    walker.infile_sent(seq.wrapping_sub(1));
                 }
             }
         }
@@ -190,7 +193,7 @@ impl Backend {
     pub(crate) async fn execute(&mut self, core: &Core, sql: &str) -> Result<Summary, BackendError> {
         let mut answer = Vec::new();
         let mut payload = Vec::with_capacity(sql.len() + 1);
-        commands::query(&mut payload, sql.as_bytes());
+        commands::query(&mut payload, Capabilities::empty(), sql.as_bytes());
         let summary = self
             .run(core, &payload, ResponseKind::Query, |bytes| {
                 if answer.len() < 4096 {
@@ -206,7 +209,7 @@ impl Backend {
 
     fn refused(&self, code: u16, answer: &[u8]) -> BackendError {
         let payload = frame::split(answer, usize::MAX).ok().flatten().map(|(packet, _)| packet.payload);
-        let parsed = payload.and_then(|p| coregate_protocol::response::ErrPacket::parse(p, self.capabilities).ok());
+        let parsed = payload.and_then(|p| coregate_protocol::response::ErrPacket::parse(p).ok());
         BackendError::Refused {
             code,
             sqlstate: parsed.as_ref().map_or(*b"HY000", |e| e.sqlstate),
@@ -237,8 +240,53 @@ impl Backend {
             self.execute(core, &difference.set).await?;
             self.tainted = false;
         }
+        if wanted.database.is_some() {
+            self.flavour |= super::HAS_DATABASE;
+        }
         self.settings = Rc::clone(wanted);
         Ok(())
+    }
+
+    /// The one value that a statement of our own gives, as text.
+    pub(crate) async fn value(&mut self, core: &Core, sql: &str) -> Result<Option<String>, BackendError> {
+        let mut answer = Vec::new();
+        let mut payload = Vec::with_capacity(sql.len() + 1);
+        commands::query(&mut payload, Capabilities::empty(), sql.as_bytes());
+        let summary = self
+            .run(core, &payload, ResponseKind::Query, |bytes| {
+                if answer.len() < VALUE_MAX {
+                    answer.extend_from_slice(bytes);
+                }
+            })
+            .await?;
+        if let Some((code, _)) = summary.error {
+            return Err(self.refused(code, &answer));
+        }
+        // The row is the packet before the last, or before the closing EOF: the third from the end of the columns.
+        let mut packets = Vec::new();
+        let mut rest = answer.as_slice();
+        while let Ok(Some((packet, consumed))) = frame::split(rest, usize::MAX) {
+            packets.push(packet.payload);
+            rest = rest.get(consumed..).unwrap_or_default();
+        }
+        let row = packets.len().checked_sub(2).and_then(|at| packets.get(at)).copied().unwrap_or_default();
+        match coregate_protocol::row::TextRow::new(row).next() {
+            Some(Ok(cell)) => Ok(cell.map(|bytes| String::from_utf8_lossy(bytes).into_owned())),
+            _ => Err(BackendError::Local("a value cannot be read from a server".into())),
+        }
+    }
+
+    /// Sends a command that has no answer.
+    pub(crate) fn send_unanswered(&mut self, payload: &[u8]) {
+        let mut wire = Vec::with_capacity(payload.len() + 4);
+        let mut seq = 0;
+        frame::write_packet(&mut wire, &mut seq, payload);
+        self.stream.link.send(Buf::from(wire));
+    }
+
+    /// Still there, as far as is known.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.stream.link.socket.is_open()
     }
 
     /// COM_RESET_CONNECTION, and the character set of the handshake again.

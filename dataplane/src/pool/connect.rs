@@ -10,6 +10,7 @@ use crate::settings::Settings;
 use crate::tls::Tls;
 use coregate_planner::snapshot::{Address, BackendTls, Tablet};
 use coregate_protocol::Capabilities;
+use coregate_protocol::handshake::Attributes;
 use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, ServerInfo, TlsPolicy};
 use rustls_pki_types::ServerName;
 use socket2::{Domain, Protocol, SockAddr, Type};
@@ -20,6 +21,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 /// Reaching a server and logging in must not take longer.
+/// Largest packet that we take from a server; rows pass through, so this is the protocol's own limit.
+const MAX_PACKET: u32 = 1 << 30;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bit of a flavour: the connection has a database selected.
 pub(crate) const HAS_DATABASE: u64 = 1 << 63;
@@ -76,21 +79,26 @@ async fn login(
     let mut stream = PacketStream::new(Link::new(socket), usize::MAX >> 1);
     let database = pool.database.as_deref().or(settings.database.as_deref());
     let shape = Capabilities::from_bits_truncate(flavour & !HAS_DATABASE);
+    let mut attributes = Vec::new();
+    Attributes::put(&mut attributes, b"program_name", b"coregate");
+    let local = matches!(tablet.address, Address::Unix(_));
     let mut handshake = ClientHandshake::new(ClientConfig {
-        user: tablet.user.clone(),
-        password: tablet.password.clone(),
-        database: database.map(str::to_owned),
-        capabilities: DIALECT | shape,
-        required: Capabilities::PROTOCOL_41,
-        collation: settings.collation,
-        attributes: vec![("program_name".into(), "coregate".into())],
+        user: tablet.user.clone().into_bytes(),
+        password: tablet.password.clone().into_bytes().into(),
+        database: database.map(|name| name.as_bytes().to_vec()),
+        wanted: DIALECT | shape,
+        required: Capabilities::PROTOCOL_41 | shape,
+        collation: u8::try_from(settings.collation).unwrap_or(45),
+        attributes,
         tls: match tablet.tls {
             BackendTls::Disabled => TlsPolicy::Disabled,
             BackendTls::Preferred if matches!(tablet.address, Address::Unix(_)) => TlsPolicy::Disabled,
             BackendTls::Preferred => TlsPolicy::Preferred,
             _ => TlsPolicy::Required,
         },
-        local: matches!(tablet.address, Address::Unix(_)),
+        max_packet: MAX_PACKET,
+        zstd_level: 0,
+        allow_public_key_retrieval: true,
     });
     let mut out = Vec::new();
     let mut seq = 0;
@@ -101,8 +109,8 @@ async fn login(
             Err(ReadError::Io(e)) => return Err(unreachable(&e)),
             Err(ReadError::Protocol(e)) => return Err(e.into()),
         };
-        let step = handshake.on_packet(packet.payload(), packet.seq, &mut out, stream.link.is_secure(), &BackendKey);
-        seq = handshake.next_seq();
+        let step = handshake.on_packet(packet.payload(), packet.seq, &mut out, local || stream.link.is_secure(), Some(&BackendKey));
+        seq = packet.seq.wrapping_add(if out.is_empty() { 1 } else { 2 });
         if !out.is_empty() {
             stream.link.send(Buf::from(std::mem::take(&mut out)));
         }
@@ -116,9 +124,9 @@ async fn login(
                 };
                 let tls = Tls::client(&config, name).map_err(|e| unreachable(&e))?;
                 stream.link.start_tls(tls, None).map_err(|e| unreachable(&e))?;
-                handshake.on_tls(&mut out)?;
+                handshake.tls_started(&mut out)?;
                 stream.link.send(Buf::from(std::mem::take(&mut out)));
-                seq = handshake.next_seq();
+                seq = seq.wrapping_add(1);
             }
             ClientStep::Done(info) => return Ok((stream, info)),
             ClientStep::Failed(e) => {
@@ -160,10 +168,4 @@ pub(crate) async fn kill_query(core: Rc<Core>, pool: Rc<TabletPool>, thread_id: 
         Ok(_) | Err(BackendError::Refused { code: 1094, .. }) => {}
         Err(e) => tracing::warn!("cannot kill the query of a client that is gone on {}: {e}", pool.tablet.alias),
     }
-}
-
-/// Can the server be logged in to? For start-up, and for what its version is.
-pub(crate) async fn probe(core: &Rc<Core>, pool: &Rc<TabletPool>) -> Result<ServerInfo, BackendError> {
-    let settings = core.settings.intern(Settings { collation: 45, ..Settings::default() });
-    within(core, &pool.tablet, login(core, pool, 0, &settings)).await.map(|(_, info)| info)
 }

@@ -5,7 +5,7 @@ mod connect;
 mod tablet;
 
 pub(crate) use backend::{Backend, Exchange};
-pub(crate) use connect::{kill_query, probe};
+pub(crate) use connect::{HAS_DATABASE, kill_query};
 pub(crate) use tablet::{PoolLimits, TabletPool};
 
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, Tablet, TabletKind};

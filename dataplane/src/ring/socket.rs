@@ -181,6 +181,13 @@ impl Socket {
         }
     }
 
+    /// A part of an answer came that fills a whole buffer: a large answer, for which large buffers pay.
+    pub fn expect_more(&self, part: &Buf) {
+        if part.is_full() {
+            self.set_bulk(true);
+        }
+    }
+
     /// Ends both directions; whoever waits on this socket sees the end of the stream.
     pub fn shutdown(&self) {
         self.inner.shutdown();

@@ -13,7 +13,7 @@ use coregate_planner::control::{UserEntry, Users};
 use coregate_planner::fingerprint::SqlMode;
 use coregate_protocol::auth::plugin;
 use coregate_protocol::auth::server::{Accounts, Credential, Env, Login, ServerConfig, ServerHandshake, ServerStep, make_scramble};
-use coregate_protocol::compress::{Algorithm, Compressor, Decompressor};
+use coregate_protocol::compress::{Compressor, Decompressor, Method};
 use coregate_protocol::{Capabilities, Status};
 use smallvec::SmallVec;
 use std::cell::RefCell;
@@ -270,14 +270,14 @@ impl Session {
         self.client.link.send(Buf::from(out));
         self.client.set_limit(self.core.config().max_allowed_packet);
         let capabilities = self.capabilities;
-        let algorithm = if capabilities.contains(Capabilities::ZSTD_COMPRESSION) {
-            Some(Algorithm::Zstd { level: i32::from(self.login.0.zstd_level.clamp(1, 22)) })
+        let method = if capabilities.contains(Capabilities::ZSTD_COMPRESSION) {
+            Some(Method::Zstd(self.login.0.zstd_level.clamp(1, 22)))
         } else {
-            capabilities.contains(Capabilities::COMPRESS).then_some(Algorithm::Zlib)
+            capabilities.contains(Capabilities::COMPRESS).then_some(Method::Zlib)
         };
-        if let Some(algorithm) = algorithm {
-            let compressor = Compressor::new(algorithm).map_err(|_| "compression cannot start")?;
-            let decompressor = Decompressor::new(algorithm).map_err(|_| "compression cannot start")?;
+        if let Some(method) = method {
+            let compressor = Compressor::new(method).map_err(|_| "compression cannot start")?;
+            let decompressor = Decompressor::new(method).map_err(|_| "compression cannot start")?;
             self.client.link.start_compression(compressor, decompressor);
         }
         self.login.0.attributes = Vec::new();
@@ -329,6 +329,7 @@ impl CoreAccounts {
     fn new(core: &Rc<Core>, peer: Option<IpAddr>) -> Self {
         let users = core.users.borrow().clone();
         let local = peer.is_none_or(|ip| ip.is_loopback());
+        Self { users, core: Rc::clone(core), local }
     }
 
     fn entries(&self, user: &[u8]) -> impl Iterator<Item = &UserEntry> {

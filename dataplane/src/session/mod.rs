@@ -18,7 +18,8 @@ mod values;
 mod warnings;
 
 pub(crate) use handle::{Interrupt, SessionHandle};
-pub(crate) use plan::Scratch;
+pub(crate) use login::serve;
+pub(crate) use plan::{Scratch, destination_name};
 
 use crate::core::Core;
 use crate::error::BackendError;
@@ -29,6 +30,7 @@ use answer::Answer;
 use coregate_planner::control::SqlError;
 use coregate_planner::fingerprint::SqlMode;
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, TabletKind};
+use coregate_protocol::auth::server::Login;
 use coregate_protocol::{Capabilities, Status};
 use prepared::Statements;
 use smallvec::SmallVec;
@@ -60,6 +62,8 @@ pub(crate) struct Session {
     /// Variables of ours and Vitess's (`workload`, `transaction_mode`).
     vitess: Option<Box<Vec<(String, String)>>>,
     admin: bool,
+    /// Who it is, and the challenge of the greeting (COM_CHANGE_USER uses it again).
+    login: Box<(Login, [u8; 20])>,
 }
 
 /// What `USE` has chosen.

@@ -62,7 +62,7 @@ impl Session {
             keyspace: self.target.index,
             shard: self.target.shard,
             tablet_kind: self.target.kind,
-            sql_mode: self.sql_mode.bits(),
+            sql_mode: u16::from(self.sql_mode.bits()),
             prepared,
             has_database: self.target.database.is_some(),
         }
@@ -174,4 +174,25 @@ impl Session {
         let entry = self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, true)?;
         Ok((scratch.fingerprint.clone(), entry))
     }
+}
+
+/// For `/queryz`.
+pub(crate) fn destination_name(plan: &coregate_planner::plan::Plan) -> String {
+    use coregate_planner::plan::{Destination, Target};
+    let Action::Route(route) = &plan.action else { return "session".into() };
+    let name = match &route.to {
+        Target::DropIn => "drop-in",
+        Target::Keyspace { shards, .. } => match shards {
+            Destination::Unsharded => "unsharded",
+            Destination::Any => "any",
+            Destination::Shard(_) => "targeted",
+            Destination::Equal { .. } => "equal",
+            Destination::In { .. } => "in",
+            Destination::KeyspaceId(_) => "pinned",
+            Destination::Rows(_) => "insert",
+            Destination::Scatter => "scatter",
+            Destination::Nowhere => "nowhere",
+        },
+    };
+    name.into()
 }

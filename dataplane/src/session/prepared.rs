@@ -137,7 +137,7 @@ impl Session {
         match result {
             Ok(summary) => {
                 if let Some(prepared) = summary.prepare {
-                    self.register(&mut backend, key, prepared.statement_id);
+                    self.register(&mut backend, key, prepared.stmt_id);
                 }
                 self.keep_or_return(place, backend);
                 Ok(summary.error.is_none())
@@ -188,7 +188,7 @@ impl Session {
         let status = self.status();
         let mut out = Vec::new();
         let mut writer = PacketWriter::new(&mut out, &mut answer.seq);
-        let ok = PrepareOk { statement_id: id, columns: names.len() as u16, params, ..PrepareOk::default() };
+        let ok = PrepareOk { stmt_id: id, columns: names.len() as u16, params, warnings: 0, metadata_follows: true };
         writer.packet(|w| ok.encode(capabilities, w));
         let eof = EofPacket { warnings: 0, status };
         let mut definitions = |names: &[&str]| {
@@ -239,7 +239,7 @@ impl Session {
             let is_long = |n: usize| long.iter().any(|(param, _)| usize::from(*param) == n);
             let mut bound: SmallVec<[Bound<'_>; 8]> = SmallVec::new();
             for (n, value) in parsed.values(&types, is_long).enumerate() {
-                let value = value?;
+                let (_, value) = value?;
                 let from_long = long.iter().find(|(param, _)| usize::from(*param) == n);
                 bound.push(from_long.map_or(value, |(_, data)| Bound::Bytes(data)));
             }
@@ -267,15 +267,14 @@ impl Session {
         if let [only] = shards.as_mut_slice() {
             let place = place_of(route, only.shard);
             let text = only.text.take();
-            if text.is_some() && !coregate_planner::resolve::has_session_values(route) {
+            if resolved.interpolated {
                 // Its parameters are in the text: it runs as text. Only INSERT is split so, and that has no rows to answer.
                 let wire = Wire::Payload(query_payload(&text.unwrap_or_default()));
                 return self.one(plan, place, wire, ResponseKind::Query, answer).await.map(|_| ());
             }
             return self.execute_on(&statement, &entry, place, text, packet, cursor, answer).await;
         }
-        let as_text = shards.iter().any(|s| s.text.is_some());
-        if as_text || shards.is_empty() {
+        if resolved.interpolated || shards.is_empty() {
             let wires = shards
                 .iter_mut()
                 .map(|s| (place_of(route, s.shard), query_payload(&s.text.take().unwrap_or_default())))
@@ -387,8 +386,8 @@ impl Session {
         backend.busy = false;
         match (error, walker.summary().prepare) {
             (None, Some(prepared)) => {
-                self.register(backend, key, prepared.statement_id);
-                Ok(prepared.statement_id)
+                self.register(backend, key, prepared.stmt_id);
+                Ok(prepared.stmt_id)
             }
             (error, _) => Err(error.unwrap_or_else(|| sql_error(1105, "a server did not prepare the statement")).into()),
         }

@@ -7,7 +7,7 @@ use crate::pool::Backend;
 use crate::settings::Settings;
 use coregate_planner::fingerprint::SqlMode;
 use coregate_planner::plan::{Assignment, Scope, SetValue, StatementClass};
-use coregate_protocol::column::ColumnFlags;
+use coregate_protocol::column::{ColumnFlags, ColumnType};
 use coregate_protocol::frame;
 use coregate_protocol::row::TextRow;
 use coregate_protocol::walker::{PacketRole, ResponseKind, ResponseWalker};
@@ -72,7 +72,7 @@ impl Session {
                 true
             }
             "names" => {
-                let known = !value.contains(' ') && coregate_protocol::charset::default_collation(value).is_some();
+                let known = !value.contains(' ') && coregate_protocol::charset::Charset::by_name(value).is_some_and(|c| c.is_client_charset());
                 if known {
                     self.keep(&[*one], &[None]);
                 }
@@ -248,6 +248,22 @@ pub(super) fn sql_mode_of(value: &str) -> SqlMode {
     mode
 }
 
+fn is_number(column: ColumnType) -> bool {
+    matches!(
+        column,
+        ColumnType::TINY
+            | ColumnType::SHORT
+            | ColumnType::INT24
+            | ColumnType::LONG
+            | ColumnType::LONGLONG
+            | ColumnType::FLOAT
+            | ColumnType::DOUBLE
+            | ColumnType::NEWDECIMAL
+            | ColumnType::DECIMAL
+            | ColumnType::YEAR
+    )
+}
+
 /// The first row of a text result, each value as a SQL literal of its type.
 fn first_row(bytes: &[u8], backend: &Backend) -> Outcome<Vec<String>> {
     let mut walker = ResponseWalker::new(ResponseKind::Query, backend.capabilities);
@@ -259,7 +275,7 @@ fn first_row(bytes: &[u8], backend: &Backend) -> Outcome<Vec<String>> {
             PacketRole::ColumnDef => {
                 let column = coregate_protocol::column::ColumnDefinition::parse(packet.payload, backend.capabilities)?;
                 let binary = column.flags.contains(ColumnFlags::BINARY) && column.collation == 63;
-                numeric.push((column.column_type.is_number(), binary));
+                numeric.push((is_number(column.column_type), binary));
             }
             PacketRole::Row => {
                 let cells = TextRow::new(packet.payload).zip(&numeric);

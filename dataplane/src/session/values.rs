@@ -3,7 +3,7 @@ use super::Session;
 use coregate_planner::plan::SessionValue;
 use coregate_planner::resolve::SessionValues;
 use coregate_protocol::value::Value as Bound;
-use coregate_protocol::value::literal::write_string;
+use coregate_protocol::value::write_string;
 
 pub(super) struct Values<'a> {
     pub(super) session: &'a Session,

@@ -278,3 +278,5 @@ impl Binder<'_> {
         }
     }
 }
+
+pub fn has_session_values(_: &Route) -> bool { false }

@@ -1,0 +1,72 @@
+//! Accepting clients: every core has a listener of its own on the same address, and the kernel spreads connections over them.
+use crate::core::Core;
+use crate::error::StartError;
+use crate::executor;
+use crate::ring::{Accept, Socket};
+use crate::session;
+use socket2::{Domain, Protocol, SockRef, Type};
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+const BACKLOG: i32 = 4096;
+/// After an error that concerns the machine (no descriptors left) accepting pauses.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Opens a listening socket. All cores bind the same address.
+pub(crate) fn bind(address: SocketAddr) -> Result<socket2::Socket, StartError> {
+    let open = || {
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket)
+    };
+    open().map_err(|error| StartError::Listen { address: address.to_string(), error })
+}
+
+/// The task that accepts on one listener until the process drains.
+pub(crate) async fn serve(core: Rc<Core>, listener: socket2::Socket) {
+    let accept = Accept::new(&core.ring, listener);
+    loop {
+        // Draining is noticed when the sweep wakes this task through its timer.
+        let mut armed = false;
+        let until = core.ring.now() + Duration::from_millis(250);
+        let next = poll_fn(|cx| {
+            if let Poll::Ready(next) = accept.poll_next(cx) {
+                return Poll::Ready(Some(next));
+            }
+            core.timers.poll_until(cx, core.ring.now(), until, &mut armed).map(|()| None)
+        })
+        .await;
+        if core.shared.draining.load(Ordering::Relaxed) {
+            return;
+        }
+        match next {
+            Some(Ok(fd)) => {
+                let peer = prepare(&fd);
+                let socket = Socket::new(&core.ring, fd);
+                executor::spawn(session::serve(Rc::clone(&core), socket, peer));
+                core.ring.mark_runnable();
+            }
+            Some(Err(e)) => {
+                tracing::warn!("cannot accept a connection: {e}");
+                core.sleep(PAUSE).await;
+            }
+            None => {}
+        }
+    }
+}
+
+/// Socket options, and who it is. Failures show at the first use of the socket.
+fn prepare(fd: &OwnedFd) -> Option<IpAddr> {
+    let socket = SockRef::from(fd);
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_keepalive(true);
+    socket.peer_addr().ok().and_then(|address| address.as_socket()).map(|address| address.ip().to_canonical())
+}

@@ -1,0 +1,231 @@
+//! Starting the cores, and talking to them from other threads.
+use crate::config::Config;
+use crate::core::{Core, Shared};
+use crate::error::StartError;
+use crate::executor::{self, CoreThread};
+use crate::inbox::{self, Inbox};
+use crate::listener;
+use crate::rsa::ServerKey;
+use crate::session::Interrupt;
+use crate::tls;
+use coregate_planner::control::{ControlPort, DataPort, Metric, PlanStats, Users};
+use coregate_planner::snapshot::Snapshot;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+/// The running data plane. Cheap to clone; it stops with [`DataPlane::stop`] or the process.
+#[derive(Clone)]
+pub struct DataPlane {
+    shared: Arc<Shared>,
+    threads: Arc<Mutex<Vec<CoreThread>>>,
+    address: SocketAddr,
+}
+
+/// Starts the cores. When this returns, clients can connect.
+///
+/// # Errors
+/// io_uring is not to be had, an address is taken, a certificate cannot be read: one sentence, with what to do.
+pub fn start(
+    config: Config,
+    snapshot: Arc<Snapshot>,
+    users: Arc<Users>,
+    control: Arc<dyn ControlPort>,
+) -> Result<DataPlane, StartError> {
+    let cores = config.cores.max(1);
+    let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
+    let inboxes = (0..cores)
+        .map(|_| Inbox::new())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| StartError::Core(format!("no descriptor for a core's inbox: {e}")))?;
+    // The first listener decides the port when 0 was asked for; the others of the same address follow it.
+    let mut addresses = Vec::new();
+    let mut listeners: Vec<Vec<socket2::Socket>> = (0..cores).map(|_| Vec::new()).collect();
+    for wanted in &config.listen {
+        let mut bound = *wanted;
+        for listeners in &mut listeners {
+            let listener = listener::bind(bound)?;
+            if let Some(real) = listener.local_addr().ok().and_then(|a| a.as_socket()) {
+                bound = real;
+            }
+            listeners.push(listener);
+        }
+        addresses.push(bound);
+    }
+    let address = addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    let cpus = cpus_for(&config, cores);
+    let shared = Arc::new(Shared {
+        inboxes,
+        metrics: (0..cores).map(|_| Default::default()).collect(),
+        control,
+        clients: AtomicUsize::new(0),
+        draining: AtomicBool::new(false),
+        tls,
+        rsa: ServerKey::generate()?,
+        config,
+    });
+    let (ready, started) = mpsc::channel();
+    let mut threads = Vec::new();
+    for (id, (listeners, cpu)) in listeners.into_iter().zip(cpus).enumerate() {
+        let (shared, snapshot, users, ready) = (Arc::clone(&shared), Arc::clone(&snapshot), Arc::clone(&users), ready.clone());
+        let id = u16::try_from(id).unwrap_or(u16::MAX);
+        let thread = CoreThread::start(&format!("core-{id}"), cpu, move || run(id, shared, snapshot, users, listeners, ready))?;
+        threads.push(thread);
+    }
+    for _ in 0..cores {
+        started.recv().map_err(|_| StartError::Core("it ended before it was ready".into()))??;
+    }
+    Ok(DataPlane { shared, threads: Arc::new(Mutex::new(threads)), address })
+}
+
+/// The life of a core.
+async fn run(
+    id: u16,
+    shared: Arc<Shared>,
+    snapshot: Arc<Snapshot>,
+    users: Arc<Users>,
+    listeners: Vec<socket2::Socket>,
+    ready: mpsc::Sender<Result<(), StartError>>,
+) {
+    let core = match Core::new(id, shared, snapshot, users) {
+        Ok(core) => core,
+        Err(e) => {
+            let _ = ready.send(Err(e));
+            return;
+        }
+    };
+    executor::spawn(inbox::serve(Rc::clone(&core)));
+    executor::spawn(Rc::clone(&core).sweep());
+    for listener in listeners {
+        executor::spawn(listener::serve(Rc::clone(&core), listener));
+    }
+    let _ = ready.send(Ok(()));
+    core.drive().await;
+}
+
+/// One CPU for each core, if there are enough.
+fn cpus_for(config: &Config, cores: usize) -> Vec<Option<usize>> {
+    let online = std::thread::available_parallelism().map_or(1, usize::from);
+    match &config.cpus {
+        Some(cpus) => (0..cores).map(|i| cpus.get(i).copied()).collect(),
+        None if cores <= online => (0..cores).map(Some).collect(),
+        None => vec![None; cores],
+    }
+}
+
+impl DataPlane {
+    /// Where clients connect.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends all cores at once.
+    pub fn stop(&self) {
+        for inbox in &self.shared.inboxes {
+            inbox.post(|core| core.stopped.set(true));
+        }
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            thread.join();
+        }
+    }
+
+    /// Runs `work` on every core, then `done` once.
+    fn on_all<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Rc<Core>) -> T + Send + Sync + 'static,
+        done: impl FnOnce(Vec<T>) + Send + 'static,
+    ) {
+        let work = Arc::new(work);
+        let left = self.shared.inboxes.len();
+        let gather = Arc::new(Mutex::new((Vec::new(), left, Some(done))));
+        for inbox in &self.shared.inboxes {
+            let (work, gather) = (Arc::clone(&work), Arc::clone(&gather));
+            inbox.post(move |core| {
+                let result = work(core);
+                let finished = {
+                    let mut gather = gather.lock().unwrap_or_else(PoisonError::into_inner);
+                    gather.0.push(result);
+                    gather.1 -= 1;
+                    if gather.1 == 0 { gather.2.take().map(|done| (done, std::mem::take(&mut gather.0))) } else { None }
+                };
+                if let Some((done, results)) = finished {
+                    done(results);
+                }
+            });
+        }
+    }
+}
+
+impl DataPort for DataPlane {
+    fn publish(&self, snapshot: Arc<Snapshot>, done: Box<dyn FnOnce() + Send>) {
+        self.on_all(move |core| core.use_snapshot(Arc::clone(&snapshot)), |_| done());
+    }
+
+    fn set_users(&self, users: Arc<Users>) {
+        self.on_all(move |core| core.use_users(Arc::clone(&users)), |_| {});
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let mut all = Vec::new();
+        for (id, metrics) in self.shared.metrics.iter().enumerate() {
+            metrics.read(u16::try_from(id).unwrap_or(u16::MAX), &mut all);
+        }
+        all
+    }
+
+    fn plans(&self, done: Box<dyn FnOnce(Vec<PlanStats>) + Send>) {
+        self.on_all(|core| plans_of(core), |plans| done(plans.into_iter().flatten().collect()));
+    }
+
+    fn drain(&self, timeout_ms: u64, done: Box<dyn FnOnce() + Send>) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        let plane = self.clone();
+        let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+        std::thread::spawn(move || {
+            plane.close_sessions(false);
+            while plane.shared.clients.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+                plane.close_sessions(false);
+            }
+            plane.close_sessions(true);
+            let last = Instant::now() + Duration::from_millis(500);
+            while plane.shared.clients.load(Ordering::Relaxed) > 0 && Instant::now() < last {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done();
+        });
+    }
+}
+
+impl DataPlane {
+    /// Asks sessions to end: those that rest outside a transaction, or all.
+    fn close_sessions(&self, all: bool) {
+        self.on_all(
+            move |core| {
+                let handles: Vec<_> = core.sessions.borrow().values().cloned().collect();
+                for handle in handles.iter().filter(|h| all || (h.is_resting() && !h.in_transaction.get())) {
+                    handle.interrupt(core, Interrupt::Shutdown);
+                }
+            },
+            |_| {},
+        );
+    }
+}
+
+fn plans_of(core: &Rc<Core>) -> Vec<PlanStats> {
+    let describe = |entry: &crate::cache::CachedPlan| PlanStats {
+        query: String::from_utf8_lossy(entry.text()).into_owned(),
+        class: format!("{:?}", entry.plan.class),
+        destination: crate::session::destination_name(&entry.plan),
+        tables: entry.plan.tables.clone(),
+        count: entry.stats.count.get(),
+        errors: entry.stats.errors.get(),
+        rows: entry.stats.rows.get(),
+        time_us: entry.stats.time_us.get(),
+        shard_queries: entry.stats.shard_queries.get(),
+    };
+    core.cache.borrow().iter().map(|entry| describe(entry)).collect()
+}
