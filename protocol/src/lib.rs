@@ -25,6 +25,8 @@ pub mod command;
 pub mod compress;
 pub mod error;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod handshake;
 pub mod response;
 pub mod row;
