@@ -16,8 +16,11 @@ use crate::row::{BinaryRow, TextRow};
 use crate::value::ParamType;
 use crate::walker::{FeedState, Resequencer, ResponseKind, ResponseWalker};
 
+/// An entry point.
+pub type Target = fn(&[u8]);
+
 /// All entry points by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("assembler", assembler),
     ("client_handshake", client_handshake),
     ("command", command),

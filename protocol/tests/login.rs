@@ -18,10 +18,12 @@ use coregate_protocol::handshake::{Attributes, Greeting, HandshakeResponse41};
 use coregate_protocol::response::OwnedError;
 use coregate_protocol::{Capabilities, ProtocolError, Status};
 
+/// Password, native hash, sha2 hash.
+type Account = (Option<&'static str>, Option<&'static str>, Option<Vec<u8>>);
+
 #[derive(Default)]
 struct Known {
-    /// User, then password, native hash, sha2 hash.
-    users: HashMap<Vec<u8>, (Option<&'static str>, Option<&'static str>, Option<Vec<u8>>)>,
+    users: HashMap<Vec<u8>, Account>,
     remembered: RefCell<HashMap<Vec<u8>, [u8; 32]>>,
 }
 
