@@ -425,7 +425,8 @@ fn commands() {
         let payload = encoded(encode);
         format!("{:?}", Command::parse(&payload, caps).unwrap())
     };
-    let table: [(&dyn Fn(&mut Vec<u8>), Command<'_>); 14] = [
+    type Encode<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let table: [(Encode<'_>, Command<'_>); 14] = [
         (&encode::quit, Command::Quit),
         (&encode::ping, Command::Ping),
         (&encode::statistics, Command::Statistics),
