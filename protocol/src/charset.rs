@@ -26,6 +26,10 @@ pub const UTF8MB4_0900_AI_CI: u16 = 255;
 /// `binary`.
 pub const BINARY: u16 = 63;
 
+/// Ids that MySQL alone has: `utf8mb3_tolower_ci`, gb18030 and UCA 9.0.0.
+const MYSQL_TOLOWER: u16 = 76;
+const MYSQL_OWN: std::ops::RangeInclusive<u16> = 248..=323;
+
 /// A character set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charset {
@@ -91,32 +95,30 @@ impl Collation {
         COLLATIONS.get(at).and_then(Self::from_row)
     }
 
-    /// The collation of this name. Letter case does not matter, and `utf8_` stands for `utf8mb3_`.
-    pub fn by_name(name: &str) -> Option<Self> {
+    /// The collation that servers of this kind have under this name. Letter case does not matter, and `utf8_` stands
+    /// for `utf8mb3_`.
+    pub fn by_name(name: &str, flavor: Flavor) -> Option<Self> {
         let old = name
             .get(..5)
             .is_some_and(|start| start.eq_ignore_ascii_case("utf8_"));
         let rest = if old { name.get(5..) } else { None };
+        let wanted = match rest {
+            Some(rest) => format!("utf8mb3_{rest}"),
+            None => name.to_owned(),
+        };
         COLLATIONS
             .iter()
             .filter_map(Self::from_row)
-            .find(|collation| match rest {
-                Some(rest) => {
-                    collation.charset.name() == "utf8mb3"
-                        && collation
-                            .suffix
-                            .strip_prefix('_')
-                            .is_some_and(|own| own.eq_ignore_ascii_case(rest))
-                }
-                None => {
-                    let charset = collation.charset.name();
-                    name.get(..charset.len())
-                        .is_some_and(|start| start.eq_ignore_ascii_case(charset))
-                        && name
-                            .get(charset.len()..)
-                            .is_some_and(|own| own.eq_ignore_ascii_case(collation.suffix))
-                }
-            })
+            .find(|own| own.exists_in(flavor) && own.name(flavor).eq_ignore_ascii_case(&wanted))
+    }
+
+    /// Whether servers of this kind have it.
+    pub fn exists_in(self, flavor: Flavor) -> bool {
+        let only_mysql = self.id == MYSQL_TOLOWER || MYSQL_OWN.contains(&self.id);
+        match flavor {
+            Flavor::MariaDb => !only_mysql,
+            Flavor::MySql => self.id <= *MYSQL_OWN.end(),
+        }
     }
 
     fn from_row(&(id, charset, suffix): &(u16, u8, &'static str)) -> Option<Self> {
@@ -134,9 +136,14 @@ impl Collation {
         self.charset
     }
 
-    /// Its name.
-    pub fn name(self) -> String {
-        format!("{}{}", self.charset.name(), self.suffix)
+    /// Its name. MariaDB has collations of its own under the names of MySQL's Croatian ones, and renamed those.
+    pub fn name(self, flavor: Flavor) -> String {
+        let suffix = match flavor {
+            Flavor::MariaDb => self.suffix,
+            Flavor::MySql if self.suffix == "_croatian_mysql561_ci" => "_croatian_ci",
+            Flavor::MySql => self.suffix,
+        };
+        format!("{}{suffix}", self.charset.name())
     }
 }
 
@@ -159,7 +166,7 @@ mod tests {
                 Some(rest) if rest.starts_with('_') => format!("utf8mb3{rest}"),
                 _ => name.to_owned(),
             };
-            assert_eq!(ours.name(), modern(oracle.collation()), "{id}");
+            assert_eq!(ours.name(Flavor::MySql), modern(oracle.collation()), "{id}");
             assert_eq!(ours.charset().name(), modern(oracle.charset()));
             assert_eq!(ours.charset().bytes_per_char_max(), oracle.max_len(), "{id}");
             let default = ours.charset().default_collation(Flavor::MySql) == Some(id);
@@ -173,11 +180,19 @@ mod tests {
     fn names_lead_back_to_ids() {
         for row in &COLLATIONS {
             let collation = Collation::from_row(row).unwrap();
-            assert_eq!(Collation::by_name(&collation.name().to_uppercase()), Some(collation));
+            for flavor in [Flavor::MySql, Flavor::MariaDb] {
+                let name = collation.name(flavor).to_uppercase();
+                if collation.exists_in(flavor) {
+                    assert_eq!(Collation::by_name(&name, flavor), Some(collation));
+                }
+            }
         }
-        assert_eq!(Collation::by_name("utf8_general_ci").map(Collation::id), Some(33));
-        assert_eq!(Collation::by_name("no_such_ci"), None);
-        assert_eq!(Collation::by_id(2048).map(Collation::name).as_deref(), Some("utf8mb3_uca1400_ai_ci"));
+        let id = |name, flavor| Collation::by_name(name, flavor).map(Collation::id);
+        assert_eq!(id("utf8_general_ci", Flavor::MySql), Some(33));
+        assert_eq!(id("utf8mb4_croatian_ci", Flavor::MySql), Some(245));
+        assert_eq!(id("utf8mb4_croatian_ci", Flavor::MariaDb), Some(608));
+        assert_eq!(id("utf8mb3_uca1400_ai_ci", Flavor::MariaDb), Some(2048));
+        assert_eq!(id("no_such_ci", Flavor::MariaDb), None);
         assert_eq!(Charset::by_name("UTF8").map(Charset::name), Some("utf8mb3"));
         assert!(COLLATIONS.is_sorted_by(|a, b| a.0 < b.0));
     }

@@ -9,7 +9,7 @@
 //! * [`frame`]: packet headers, whole packets out of a byte stream, packets into one;
 //! * [`codec`]: the integers and strings that all packets are made of;
 //! * [`handshake`], [`auth`]: connecting, in both roles;
-//! * [`command`]: what clients ask; [`response`], [`column`], [`row`], [`value`]: what servers answer;
+//! * [`command`]: what clients ask; [`response`], [`mod@column`], [`row`], [`value`]: what servers answer;
 //! * [`walker`]: finds the end of an answer while its bytes are relayed untouched;
 //! * [`compress`]: the compressed protocol; [`charset`]: collation ids;
 //! * [`error`], [`codes`]: what goes wrong, and its number.
@@ -25,6 +25,8 @@ pub mod command;
 pub mod compress;
 pub mod error;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod handshake;
 pub mod response;
 pub mod row;

@@ -38,15 +38,21 @@ impl<'a> OkPacket<'a> {
     pub fn parse(payload: &'a [u8], caps: Capabilities) -> Result<Self, ProtocolError> {
         let mut r = Reader::new(payload);
         let mut ok = Self::read_head(&mut r)?;
-        if caps.contains(Capabilities::SESSION_TRACK) {
-            if !r.is_empty() {
-                ok.info = r.lenenc_bytes("info")?;
+        let tracks = caps.contains(Capabilities::SESSION_TRACK);
+        // The manual says that without tracking the text goes up to the packet's end, but servers send its length
+        // always. Other programs follow the manual: where there is no such length, it is text.
+        let mut with_length = r.clone();
+        match with_length.lenenc_bytes("info") {
+            _ if r.is_empty() => {}
+            Ok(info) if tracks || with_length.is_empty() => {
+                ok.info = info;
+                r = with_length;
             }
-            if ok.status.contains(Status::SESSION_STATE_CHANGED) && !r.is_empty() {
-                ok.session = SessionChanges::new(r.lenenc_bytes("session state")?);
-            }
-        } else {
-            ok.info = r.rest();
+            Err(error) if tracks => return Err(error),
+            _ => ok.info = r.rest(),
+        }
+        if tracks && ok.status.contains(Status::SESSION_STATE_CHANGED) && !r.is_empty() {
+            ok.session = SessionChanges::new(r.lenenc_bytes("session state")?);
         }
         Ok(ok)
     }
@@ -87,10 +93,6 @@ impl<'a> OkPacket<'a> {
         codec::put_lenenc_int(out, self.last_insert_id);
         out.extend_from_slice(&status.bits().to_le_bytes());
         out.extend_from_slice(&self.warnings.to_le_bytes());
-        if !track {
-            out.extend_from_slice(self.info);
-            return;
-        }
         if !self.info.is_empty() || !session.is_empty() {
             codec::put_lenenc_bytes(out, self.info);
         }

@@ -78,6 +78,7 @@ pub struct ResponseWalker {
     phase: Phase,
     deprecate_eof: bool,
     optional_definitions: bool,
+    checks_order: bool,
     caps: Capabilities,
     /// The last chunk was a full one: the next belongs to the same packet.
     continued: bool,
@@ -93,7 +94,7 @@ pub struct ResponseWalker {
 }
 
 impl ResponseWalker {
-    /// Walks over the answer to a command of this kind, on a connection of these capabilities.
+    /// Walks over the answer to a command of this kind, on a connection where both sides use these capabilities.
     pub fn new(kind: ResponseKind, caps: Capabilities) -> Self {
         let phase = match kind {
             ResponseKind::Fetch => Phase::Rows,
@@ -110,6 +111,8 @@ impl ResponseWalker {
             deprecate_eof: caps.contains(Capabilities::DEPRECATE_EOF),
             optional_definitions: caps
                 .intersects(Capabilities::OPTIONAL_RESULTSET_METADATA | Capabilities::MARIADB_CACHE_METADATA),
+            // Under compression servers set the id to the compressed packet's at each flush, which is no order.
+            checks_order: !caps.intersects(Capabilities::COMPRESS | Capabilities::ZSTD_COMPRESSION),
             caps,
             continued: false,
             next_seq: None,
@@ -204,6 +207,7 @@ impl ResponseWalker {
     pub(super) fn check_seq(&mut self, got: u8) -> Result<(), ProtocolError> {
         if let Some(expected) = self.next_seq
             && expected != got
+            && self.checks_order
         {
             return Err(ProtocolError::OutOfOrder { expected, got });
         }
