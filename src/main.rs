@@ -20,6 +20,9 @@ pub(crate) enum Failure {
     /// Bad usage or configuration: code 2.
     #[error("{0}")]
     Usage(String),
+    /// A signal asked for the end before all was up: as good an end as any.
+    #[error("stopped by a signal")]
+    Interrupted,
     /// All else: code 1.
     #[error("{0}")]
     Failed(String),
@@ -27,7 +30,11 @@ pub(crate) enum Failure {
 
 impl From<coregate_controlplane::Error> for Failure {
     fn from(error: coregate_controlplane::Error) -> Self {
-        if error.is_usage() { Self::Usage(error.to_string()) } else { Self::Failed(error.to_string()) }
+        match error {
+            coregate_controlplane::Error::Interrupted => Self::Interrupted,
+            usage if usage.is_usage() => Self::Usage(usage.to_string()),
+            other => Self::Failed(other.to_string()),
+        }
     }
 }
 
@@ -42,6 +49,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Interrupted) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("coregate: {failure}");
             ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })

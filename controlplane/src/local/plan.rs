@@ -11,6 +11,9 @@ use std::str::FromStr;
 /// The most servers that one machine is asked for.
 const MAX_SERVERS: usize = 256;
 
+/// Databases of the server, which no keyspace may replace.
+const RESERVED: [&str; 4] = ["mysql", "information_schema", "performance_schema", "sys"];
+
 /// `--keyspace NAME[:SHARDS[:REPLICAS]]`; SHARDS is a number or ranges (`-80,80-`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyspaceArg {
@@ -28,6 +31,12 @@ impl FromStr for KeyspaceArg {
         let name = parts.next().unwrap_or_default();
         if !valid_name(name) {
             return Err(format!("{name:?} is not a keyspace's name: 1 to 64 letters, digits, _, - and $"));
+        }
+        if RESERVED
+            .iter()
+            .any(|reserved| name.eq_ignore_ascii_case(reserved))
+        {
+            return Err(format!("{name} is the server's own database; give the keyspace another name"));
         }
         let shards = match parts.next() {
             None | Some("0") => vec!["0".to_owned()],
@@ -202,8 +211,10 @@ mod tests {
         assert_eq!((shards("a:1"), shards("a:0"), shards("a:-")), ("0".into(), "0".into(), "-".into()));
         assert_eq!((shards("a:2"), parse("a:2:3").unwrap().replicas), ("-80 80-".into(), 3));
         assert_eq!(shards("a:80-,-40,40-80:0"), "-40 40-80 80-");
-        for bad in ["", "a b", "a:", "a:x", "a:-80", "a:2:", "a:2:x", "a:2:1:1", "a:1000", "a:200:2", "../x"]
-        {
+        for bad in [
+            "", "a b", "a:", "a:x", "a:-80", "a:2:", "a:2:x", "a:2:1:1", "a:1000", "a:200:2", "../x",
+            "mysql", "Sys:2",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }
