@@ -35,10 +35,10 @@ pub(crate) enum Command {
 #[derive(Debug, Default, Args)]
 pub(crate) struct CommonArgs {
     /// Where clients connect [default: 127.0.0.1:3307]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = crate::config::address)]
     pub(crate) listen: Option<SocketAddr>,
     /// Where the admin API and the metrics are [default: 127.0.0.1:3380]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = crate::config::address)]
     pub(crate) admin: Option<SocketAddr>,
     /// How many cores serve; 0 is one for each CPU [default: 0]
     #[arg(long, value_name = "N")]

@@ -25,8 +25,10 @@ pub(crate) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Server {
     /// Where clients connect.
+    #[serde(deserialize_with = "address_of")]
     pub(crate) listen: SocketAddr,
     /// Where the admin API is. Needs `admin_token` unless it is a loopback address.
+    #[serde(deserialize_with = "address_of")]
     pub(crate) admin: SocketAddr,
     pub(crate) admin_token: Option<String>,
     /// 0: one for each CPU.
@@ -44,6 +46,21 @@ pub(crate) struct Server {
     pub(crate) max_allowed_packet: usize,
     /// What clients are told; left out, what the server behind says.
     pub(crate) server_version: Option<String>,
+}
+
+/// `IP:PORT`, `localhost:PORT`, or `:PORT` for all interfaces.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let bare = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None if text.starts_with(':') => format!("0.0.0.0{text}"),
+        None => text.to_owned(),
+    };
+    bare.parse()
+        .map_err(|_| format!("{text:?} is not an address; write IP:PORT, e.g. 127.0.0.1:3307"))
+}
+
+fn address_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<SocketAddr, D::Error> {
+    address(&String::deserialize(d)?).map_err(serde::de::Error::custom)
 }
 
 impl Default for Server {
@@ -209,7 +226,7 @@ mod tests {
     #[test]
     fn errors_name_the_key() {
         for (text, part) in [
-            ("[server]\nlisten = \"x\"", "server.listen"),
+            ("[server]\nlisten = \"x\"", "server.listen: \"x\" is not an address"),
             ("[server]\nlissten = 1", "lissten"),
             ("[server]\nmax_connections = 0", "server.max_connections = 0: it must be 1 to 1000000"),
             ("[server]\nmax_connections = -1", "server.max_connections"),

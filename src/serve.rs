@@ -19,7 +19,9 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let (source, users) = match &args.upstream {
         Some(url) => {
             let upstream = upstream::parse(url)?;
-            let users = users::single(&upstream.user, &upstream.password);
+            // With a file, only those that it names.
+            let own = || users::single(&upstream.user, &upstream.password);
+            let users = if file.users.file.is_some() { Users::default() } else { own() };
             (Source::DropIn(upstream), users)
         }
         None => {
@@ -84,7 +86,7 @@ fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
     let version = file.server.server_version.clone();
     let config = dataplane::Config {
         listen: vec![file.server.listen],
-        cores: file.server.cores,
+        cores: cores(file),
         max_connections: file.server.max_connections,
         server_version: version.unwrap_or_else(|| control.server_version().to_owned()),
         tls: file
@@ -110,6 +112,15 @@ fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
         tracing::warn!("READY cannot be printed: {e}");
     }
     Ok(())
+}
+
+/// As many as are asked for, or one for each CPU that we may use.
+fn cores(file: &File) -> usize {
+    match (file.server.cores, &file.cores.cpus) {
+        (0, Some(cpus)) => cpus.len(),
+        (0, None) => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        (given, _) => given,
+    }
 }
 
 /// Each client needs a descriptor: the soft limit is raised to the hard one.

@@ -38,8 +38,9 @@ pub enum Source {
 #[derive(Debug, Clone)]
 pub struct Config {
     pub source: Source,
-    /// A users file; without one these users, which never change.
+    /// Read again when it changes.
     pub users_file: Option<PathBuf>,
+    /// Users beside those of the file.
     pub users: Users,
     pub admin: SocketAddr,
     /// Asked for by the admin API; must be set when `admin` is not a loopback address.
@@ -235,11 +236,7 @@ async fn main(
     signals: &mut Signals,
     cluster: &mut Cluster,
 ) -> Result<(), Error> {
-    let users = match &config.users_file {
-        Some(path) => users::load(path)?,
-        None => config.users.clone(),
-    };
-    let users = Arc::new(users);
+    let users = Arc::new(load_users(&config)?);
     let (mut world, version) = {
         let mut prepare = std::pin::pin!(prepare(&config, cluster));
         loop {
@@ -275,6 +272,21 @@ async fn prepare(config: &Config, cluster: &mut Cluster) -> Result<(World, Strin
     let version = world.server_version().await?;
     world.read_all_columns().await;
     Ok((world, version))
+}
+
+/// The file's users, and those of the configuration that the file does not name.
+fn load_users(config: &Config) -> Result<Users, Error> {
+    let mut users = match &config.users_file {
+        Some(path) => users::load(path)?,
+        None => Users::default(),
+    };
+    for (name, entries) in &config.users.by_name {
+        users
+            .by_name
+            .entry(name.clone())
+            .or_insert_with(|| entries.clone());
+    }
+    Ok(users)
 }
 
 fn modified(path: &std::path::Path) -> Option<SystemTime> {
@@ -314,14 +326,14 @@ impl Loop {
         self.shared.lock().draining = true;
         tracing::info!("stopping: no new connections, transactions may end");
         if let Some(data) = self.shared.data() {
-            self.drain(data).await;
+            self.drain(data, signals).await;
         }
         health.abort();
         Ok(())
     }
 
-    /// Waits for the sessions; requests of theirs are still served.
-    async fn drain(&mut self, data: Arc<dyn DataPort>) {
+    /// Waits for the sessions; requests of theirs are still served. A second signal ends the wait.
+    async fn drain(&mut self, data: Arc<dyn DataPort>, signals: &mut Signals) {
         let timeout = self.config.drain_timeout_ms;
         let (done, drained) = oneshot::channel();
         data.drain(
@@ -336,6 +348,7 @@ impl Loop {
         loop {
             tokio::select! {
                 _ = &mut drained => return,
+                event = signals.next() => if event == Event::Stop { return },
                 _ = self.receiver.recv_many(&mut batch, BATCH) => self.serve(std::mem::take(&mut batch)).await,
             }
         }
@@ -354,7 +367,7 @@ impl Loop {
             return;
         }
         self.users_changed = changed;
-        match (users::load(path), self.shared.data()) {
+        match (load_users(&self.config), self.shared.data()) {
             (Ok(users), Some(data)) => {
                 tracing::info!(users = users.by_name.len(), "read the users file again");
                 data.set_users(Arc::new(users));

@@ -189,8 +189,12 @@ impl Server {
         let alias = tablet.alias.clone();
         tokio::spawn(async move {
             let status = child.wait().await;
-            tracing::debug!(tablet = alias, ?status, "server has ended");
             let _ = tell.send(true);
+            match status {
+                Ok(status) if status.success() => {}
+                Ok(status) => tracing::error!(tablet = alias, "the server has ended: {status}"),
+                Err(e) => tracing::error!(tablet = alias, "the server cannot be waited for: {e}"),
+            }
         });
         let pid = pid
             .and_then(|pid| i32::try_from(pid).ok())
