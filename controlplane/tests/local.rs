@@ -279,3 +279,76 @@ fn bad_schemas_and_addresses_are_refused_and_leave_nothing() {
             .contains("admin_token")
     );
 }
+
+#[test]
+fn a_drop_in_takes_the_server_s_version_and_users_are_read_again() {
+    use std::io::Write;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in server.incoming() {
+            let greeting = b"\x0a5.5.5-10.11.6-MariaDB\0";
+            let mut packet = vec![u8::try_from(greeting.len()).unwrap(), 0, 0, 0];
+            packet.extend_from_slice(greeting);
+            let _ = stream.unwrap().write_all(&packet);
+        }
+    });
+    let dir = tempdir();
+    let file = dir.path().join("users.json");
+    std::fs::write(&file, r#"{"a": {"Password": "x"}}"#).unwrap();
+    let upstream = coregate_controlplane::Upstream {
+        host: "localhost".to_owned(),
+        port,
+        user: "u".to_owned(),
+        password: "p".to_owned(),
+        tls: coregate_planner::snapshot::BackendTls::Disabled,
+    };
+    let admin = "127.0.0.1:0".parse().unwrap();
+    let mut config = Config::new(Source::DropIn(upstream), users::single("fixed", "p"), admin);
+    config.users_file = Some(file.clone());
+    config.admin_token = Some("secret".to_owned());
+    let plane = ControlPlane::start(config).unwrap();
+    assert_eq!(plane.server_version(), "10.11.6-MariaDB");
+    assert!(plane.snapshot().drop_in.is_some() && plane.snapshot().keyspaces.is_empty());
+    assert!(plane.users().by_name.contains_key("a") && plane.users().by_name.contains_key("fixed"));
+    let cores = Arc::new(Cores::default());
+    let admin = plane
+        .attach(cores.clone(), "127.0.0.1:3307".parse().unwrap())
+        .unwrap();
+    let get = |path: &str, token: &str| {
+        ureq::get(format!("http://{admin}{path}"))
+            .header("Authorization", format!("Bearer {token}"))
+            .call()
+            .is_ok()
+    };
+    assert!(
+        get("/healthz", "")
+            && get("/api/ping", "secret")
+            && !get("/api/ping", "wrong")
+            && !get("/metrics", "")
+    );
+    let alter = alter(&*plane.port(), "alter vschema add table t").unwrap_err();
+    assert_eq!(alter.code, 1049);
+
+    let hang_up =
+        || rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP).unwrap();
+    std::fs::write(&file, r#"{"a": {"Password": 1}}"#).unwrap();
+    hang_up();
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(cores.users.lock().unwrap().is_none(), "a mistake leaves the users as they are");
+    std::fs::write(&file, r#"{"b": {"Password": "x"}}"#).unwrap();
+    hang_up();
+    let end = Instant::now() + Duration::from_secs(5);
+    while !cores
+        .users
+        .lock()
+        .unwrap()
+        .as_ref()
+        .is_some_and(|u| u.by_name.contains_key("b"))
+    {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    stop(plane);
+}
