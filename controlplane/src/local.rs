@@ -64,11 +64,18 @@ impl Cluster {
             copies.spawn(server::make_data(template.clone(), dirs.tablet(&tablet.alias), dirs.owner));
         }
         all(copies).await?;
+        let count = records
+            .iter()
+            .flat_map(|r| &r.shards)
+            .map(|s| s.tablets.len())
+            .sum();
+        let mut ports = server::free_ports(count)?;
         for record in &records {
             for shard in &record.shards {
                 let replicated = shard.tablets.len() > 1;
                 for tablet in &shard.tablets {
-                    let server = server::Server::launch(&binaries, &dirs, record, tablet, replicated)?;
+                    let port = ports.pop().filter(|_| replicated);
+                    let server = server::Server::launch(&binaries, &dirs, record, tablet, port)?;
                     self.servers.push(server);
                 }
             }

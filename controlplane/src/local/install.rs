@@ -94,8 +94,17 @@ impl Binaries {
         let cache = cache
             .map(|c| c.join("coregate"))
             .filter(|c| std::fs::create_dir_all(c).is_ok());
-        let parent = cache.unwrap_or_else(|| root.to_owned());
-        let ready = parent.join(&name);
+        if let Some(cache) = cache {
+            match self.template_in(&cache, &name).await {
+                Ok(template) => return Ok(template),
+                Err(e) => tracing::warn!("no template in the cache: {e}"),
+            }
+        }
+        self.template_in(root, &name).await
+    }
+
+    async fn template_in(&self, parent: &Path, name: &str) -> Result<PathBuf, Error> {
+        let ready = parent.join(name);
         if ready.is_dir() {
             return Ok(ready);
         }

@@ -108,12 +108,13 @@ fn init_sql(record: &KeyspaceRecord, tablet: &TabletRecord, replicated: bool) ->
     lines.join(";\n") + ";\n"
 }
 
-fn free_port() -> Result<u16, Error> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0));
-    listener
-        .and_then(|l| l.local_addr())
-        .map(|a| a.port())
-        .map_err(Error::file("a free port"))
+/// Ports that nobody listens on, all different.
+pub(super) fn free_ports(count: usize) -> Result<Vec<u16>, Error> {
+    let bind = || std::net::TcpListener::bind(("127.0.0.1", 0));
+    let held: Result<Vec<_>, _> = (0..count).map(|_| bind()).collect();
+    let ports: Result<Vec<u16>, _> =
+        held.and_then(|held| held.iter().map(|l| Ok(l.local_addr()?.port())).collect());
+    ports.map_err(Error::file("free ports on 127.0.0.1"))
 }
 
 impl Server {
@@ -123,12 +124,12 @@ impl Server {
         dirs: &Dirs,
         record: &KeyspaceRecord,
         tablet: &TabletRecord,
-        replicated: bool,
+        port: Option<u16>,
     ) -> Result<Self, Error> {
         let dir = dirs.tablet(&tablet.alias);
         let socket = dirs.socket(&tablet.alias);
         let init = dir.join("init.sql");
-        fs::write(&init, init_sql(record, tablet, replicated)).map_err(Error::file(&init))?;
+        fs::write(&init, init_sql(record, tablet, port.is_some())).map_err(Error::file(&init))?;
         fs::set_permissions(&init, fs::Permissions::from_mode(0o600)).map_err(Error::file(&init))?;
         give(&init, dirs.owner)?;
         let log = dir.join("out.log");
@@ -154,18 +155,11 @@ impl Server {
             .unwrap_or(1);
         command.arg(format!("--server-id={number}"));
         let primary = tablet.kind == Kind::Primary;
-        let port = match replicated {
-            false => {
-                command.arg("--skip-networking");
-                None
-            }
-            true => {
-                let port = free_port()?;
-                command
-                    .arg("--bind-address=127.0.0.1")
-                    .arg(format!("--port={port}"));
-                Some(port)
-            }
+        match port {
+            None => command.arg("--skip-networking"),
+            Some(port) => command
+                .arg("--bind-address=127.0.0.1")
+                .arg(format!("--port={port}")),
         };
         if !primary {
             command.arg("--read-only=ON");
