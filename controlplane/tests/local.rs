@@ -70,10 +70,7 @@ fn alter(port: &dyn ControlPort, sql: &str) -> Result<(), SqlError> {
 }
 
 fn stop(plane: ControlPlane) {
-    // Two signals do no more than one.
-    for _ in 0..2 {
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
-    }
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
     plane.join().unwrap();
 }
 
