@@ -6,9 +6,14 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod error;
+pub mod fingerprint;
+mod literal;
 pub mod keyrange;
 pub mod plan;
+pub mod resolve;
 pub mod snapshot;
+pub mod sql;
 pub mod value;
 pub mod vindex;
 pub mod vschema;

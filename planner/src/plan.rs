@@ -157,8 +157,8 @@ pub struct InsertRows {
 
 #[derive(Debug, Clone)]
 pub enum RowSource {
-    /// Collapsed rows of pure literals: the fingerprint's row spans; `positions` are the vindex's columns inside a row,
-    /// `width` the literals of a row.
+    /// Collapsed rows of pure literals: the fingerprint's row spans; `positions` are the vindex's columns inside a row
+    /// (`u16::MAX`: not in the row, so NULL), `width` the literals of a row.
     Collapsed { positions: SmallVec<[u16; 1]>, width: u16 },
     /// Spelled out: per row the vindex operands; the text pieces of rows are `Piece::Row(n)`.
     Operands(Vec<SmallVec<[Operand; 1]>>),
@@ -182,6 +182,8 @@ pub enum Text {
     AsIs,
     /// Put together for each shard.
     Pieces(Vec<Piece>),
+    /// Pieces that are needed only where rows or list items go to several shards; with one shard, as the client wrote it.
+    Split(Vec<Piece>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,10 +191,9 @@ pub enum Piece {
     Verbatim(Vec<u8>),
     /// The n-th literal, as written.
     Literal(u16),
-    /// The n-th collapsed list's items that lie on the shard, separated by commas.
-    List(u16),
-    /// Rows of `Destination::In` with `InRows::Operands` that lie on the shard, separated by commas: each row's own text in pieces.
-    InRow(u16),
+    /// The n-th collapsed list, with its parentheses; with `split`, only the items that lie on the shard (it is then the list
+    /// that decides the destination).
+    List { list: u16, split: bool },
     /// The collapsed rows of an INSERT that lie on the shard, separated by commas.
     CollapsedRows,
     /// Row n of a spelled-out INSERT; left out, with its comma, where it lies elsewhere.

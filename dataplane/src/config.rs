@@ -1,0 +1,77 @@
+//! What the data plane can be told. Units are in the names; 0 means "no limit" only where it says so.
+use crate::tls::TlsSource;
+use std::net::SocketAddr;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Every core listens on each of these.
+    pub listen: Vec<SocketAddr>,
+    /// One thread each, pinned when there are enough CPUs.
+    pub cores: usize,
+    /// CPUs for the cores, in order; `None`: the first `cores` ones.
+    pub cpus: Option<Vec<usize>>,
+    /// Clients at once, over all cores; one more gets error 1040.
+    pub max_connections: usize,
+    /// What clients are told; drivers behave by it.
+    pub server_version: String,
+    /// TLS for clients; `None`: not offered.
+    pub tls: Option<TlsSource>,
+    /// Clients come through a balancer that speaks the PROXY protocol (v1 or v2); others are refused.
+    pub proxy_protocol: bool,
+    /// Longest sleep for several answers at once, in µs; 0: never.
+    pub coalesce_us: u32,
+    /// Multishot receives.
+    pub multishot: bool,
+    /// An idle client is closed after so long (MySQL's wait_timeout).
+    pub idle_timeout_s: u64,
+    /// A client must have logged in after so long.
+    pub handshake_timeout_ms: u64,
+    /// A statement that runs longer is killed, error 3024; 0: no limit.
+    pub query_timeout_ms: u64,
+    /// Connections of one core to one server.
+    pub pool_size_per_core: usize,
+    /// Statements of one core that may wait for a connection to one server.
+    pub pool_waiters_max: usize,
+    /// They wait at most so long.
+    pub pool_wait_timeout_ms: u64,
+    /// A pooled connection that rests longer is closed.
+    pub pool_idle_s: u64,
+    /// A pooled connection older than this is closed when it comes back.
+    pub pool_lifetime_s: u64,
+    /// Largest packet from a client.
+    pub max_allowed_packet: usize,
+    /// Plans kept by a core.
+    pub plan_cache_entries: usize,
+    /// Bytes of plans kept by a core.
+    pub plan_cache_bytes: usize,
+    /// Prepared statements of one client.
+    pub statements_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 3307))],
+            cores: 1,
+            cpus: None,
+            max_connections: 10_000,
+            server_version: "8.0.40-coregate".into(),
+            tls: Some(TlsSource::SelfSigned),
+            proxy_protocol: false,
+            coalesce_us: 100,
+            multishot: true,
+            idle_timeout_s: 28_800,
+            handshake_timeout_ms: 10_000,
+            query_timeout_ms: 0,
+            pool_size_per_core: 256,
+            pool_waiters_max: 10_000,
+            pool_wait_timeout_ms: 10_000,
+            pool_idle_s: 600,
+            pool_lifetime_s: 3_600,
+            max_allowed_packet: 64 << 20,
+            plan_cache_entries: 10_000,
+            plan_cache_bytes: 32 << 20,
+            statements_max: 16_382,
+        }
+    }
+}

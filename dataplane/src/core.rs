@@ -1,0 +1,259 @@
+//! A core and everything that belongs to it alone. Nothing here is shared with another core except through [`Shared`], which
+//! no query touches.
+use crate::cache::PlanCache;
+use crate::config::Config;
+use crate::error::StartError;
+use crate::inbox::Inbox;
+use crate::metrics::CoreMetrics;
+use crate::pool::{PoolLimits, Pools};
+use crate::ring::{Ring, RingConfig};
+use crate::rsa::ServerKey;
+use crate::session::{Scratch, SessionHandle};
+use crate::settings::SettingsTable;
+use crate::timer::Timers;
+use crate::tls;
+use ahash::AHashMap;
+use coregate_planner::control::{ControlPort, Users};
+use coregate_planner::snapshot::{BackendTls, Snapshot};
+use coregate_protocol::Capabilities;
+use coregate_protocol::charset;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant};
+
+/// Longest sleep of a core without anything to do.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// How often deadlines of sessions and resting connections are looked at.
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(100);
+
+/// Capabilities that every backend connection asks for.
+pub(crate) const DIALECT: Capabilities = Capabilities::PROTOCOL_41
+    .union(Capabilities::LONG_PASSWORD)
+    .union(Capabilities::LONG_FLAG)
+    .union(Capabilities::TRANSACTIONS)
+    .union(Capabilities::SECURE_CONNECTION)
+    .union(Capabilities::MULTI_RESULTS)
+    .union(Capabilities::PS_MULTI_RESULTS)
+    .union(Capabilities::PLUGIN_AUTH)
+    .union(Capabilities::PLUGIN_AUTH_LENENC_DATA)
+    .union(Capabilities::CONNECT_ATTRS);
+
+/// Capabilities in which a client and the backend connection that serves it must agree: they shape answers or meanings.
+pub(crate) const FLAVOURS: Capabilities = Capabilities::DEPRECATE_EOF
+    .union(Capabilities::SESSION_TRACK)
+    .union(Capabilities::FOUND_ROWS)
+    .union(Capabilities::IGNORE_SPACE)
+    .union(Capabilities::LOCAL_FILES);
+
+/// What the threads have in common.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) inboxes: Vec<Inbox>,
+    pub(crate) metrics: Vec<CoreMetrics>,
+    pub(crate) control: Arc<dyn ControlPort>,
+    /// Clients of all cores; touched when one comes or goes.
+    pub(crate) clients: AtomicUsize,
+    pub(crate) draining: AtomicBool,
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) rsa: ServerKey,
+}
+
+impl Shared {
+    pub(crate) fn inbox(&self, core: u16) -> &Inbox {
+        &self.inboxes[usize::from(core)]
+    }
+}
+
+pub(crate) struct Core {
+    pub(crate) id: u16,
+    pub(crate) ring: Ring,
+    pub(crate) timers: Timers,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) snapshot: RefCell<Arc<Snapshot>>,
+    pub(crate) users: RefCell<Arc<Users>>,
+    /// SHA256(SHA256(password)) of users whose password was seen, for the fast path of caching_sha2_password.
+    pub(crate) sha2_cache: RefCell<AHashMap<Vec<u8>, [u8; 32]>>,
+    pub(crate) pools: Pools,
+    pub(crate) cache: RefCell<PlanCache>,
+    pub(crate) scratch: RefCell<Scratch>,
+    pub(crate) settings: SettingsTable,
+    pub(crate) sessions: RefCell<AHashMap<u32, Rc<SessionHandle>>>,
+    pub(crate) prepared_texts: Cell<u64>,
+    next_session: Cell<u32>,
+    backend_tls: RefCell<Option<Arc<rustls::ClientConfig>>>,
+    pub(crate) stopped: Cell<bool>,
+    pub(crate) started: Instant,
+}
+
+impl Core {
+    pub(crate) fn new(
+        id: u16,
+        shared: Arc<Shared>,
+        snapshot: Arc<Snapshot>,
+        users: Arc<Users>,
+    ) -> Result<Rc<Self>, StartError> {
+        let config = &shared.config;
+        let ring = Ring::new(RingConfig { coalesce_us: config.coalesce_us, multishot: config.multishot })?;
+        let cache = PlanCache::new(config.plan_cache_entries, config.plan_cache_bytes);
+        let core = Rc::new(Self {
+            id,
+            ring,
+            timers: Timers::default(),
+            snapshot: RefCell::new(Arc::clone(&snapshot)),
+            users: RefCell::new(users),
+            sha2_cache: RefCell::default(),
+            pools: Pools::default(),
+            cache: RefCell::new(cache),
+            scratch: RefCell::default(),
+            settings: SettingsTable::default(),
+            sessions: RefCell::default(),
+            prepared_texts: Cell::new(0),
+            next_session: Cell::new(0),
+            backend_tls: RefCell::default(),
+            stopped: Cell::new(false),
+            started: Instant::now(),
+            shared,
+        });
+        core.use_snapshot(snapshot);
+        Ok(core)
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    pub(crate) fn metrics(&self) -> &CoreMetrics {
+        &self.shared.metrics[usize::from(self.id)]
+    }
+
+    /// From the next statement on, everyone on this core sees the new state.
+    pub(crate) fn use_snapshot(&self, snapshot: Arc<Snapshot>) {
+        let config = self.config();
+        let limits = PoolLimits {
+            size: config.pool_size_per_core.max(1),
+            waiters_max: config.pool_waiters_max,
+            wait_timeout: Duration::from_millis(config.pool_wait_timeout_ms),
+            idle_max: Duration::from_secs(config.pool_idle_s),
+            lifetime_max: Duration::from_secs(config.pool_lifetime_s),
+        };
+        self.pools.follow(&snapshot, &limits);
+        self.cache.borrow_mut().use_version(snapshot.version);
+        *self.snapshot.borrow_mut() = snapshot;
+    }
+
+    pub(crate) fn use_users(&self, users: Arc<Users>) {
+        self.sha2_cache.borrow_mut().clear();
+        *self.users.borrow_mut() = users;
+    }
+
+    /// A connection id that no other session of this process has.
+    pub(crate) fn new_session_id(&self) -> u32 {
+        let cores = self.shared.inboxes.len() as u32;
+        loop {
+            let turn = self.next_session.get();
+            self.next_session.set(turn.wrapping_add(1));
+            let id = turn.wrapping_mul(cores).wrapping_add(u32::from(self.id)).wrapping_add(1);
+            if id != 0 && !self.sessions.borrow().contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    pub(crate) fn backend_tls(&self, _mode: BackendTls) -> Result<Arc<rustls::ClientConfig>, StartError> {
+        if let Some(config) = &*self.backend_tls.borrow() {
+            return Ok(Arc::clone(config));
+        }
+        let config = tls::client_config(None)?;
+        *self.backend_tls.borrow_mut() = Some(Arc::clone(&config));
+        Ok(config)
+    }
+
+    /// The core's loop: one turn of the ring, then every task that it woke.
+    pub(crate) async fn drive(self: Rc<Self>) {
+        while !self.stopped.get() {
+            let limit = self.timers.until_next(self.ring.now(), SLEEP_MAX);
+            self.ring.turn(limit);
+            if self.timers.fire(self.ring.now()) {
+                self.ring.mark_runnable();
+            }
+            crate::executor::yield_now().await;
+        }
+    }
+
+    /// Looks at deadlines now and then.
+    pub(crate) async fn sweep(self: Rc<Self>) {
+        let mut round = 0u64;
+        while !self.stopped.get() {
+            self.sleep(SWEEP_EVERY).await;
+            round += 1;
+            let now = self.ring.now();
+            for handle in self.sessions.borrow().values() {
+                handle.check_deadline(&self, now);
+            }
+            if round.is_multiple_of(10) {
+                self.pools.for_each(|pool| pool.sweep(now));
+                self.publish_gauges();
+            }
+        }
+    }
+
+    pub(crate) fn publish_gauges(&self) {
+        let metrics = self.metrics();
+        let ring = self.ring.stats();
+        metrics.turns.set(ring.turns.get());
+        metrics.sleeps.set(ring.sleeps.get());
+        metrics.coalesced.set(ring.coalesced_sleeps.get());
+        metrics.completions.set(ring.completions.get());
+        metrics.buffers_exhausted.set(ring.buffers_exhausted.get());
+        metrics.blocked_sends.set(ring.blocked_sends.get());
+        let cache = self.cache.borrow();
+        metrics.plan_hits.set(cache.hits);
+        metrics.plan_misses.set(cache.misses);
+        metrics.plan_evictions.set(cache.evictions);
+        metrics.plans.set(cache.len() as u64);
+        metrics.plan_bytes.set(cache.bytes() as u64);
+        let mut sums = [0u64; 9];
+        self.pools.for_each(|pool| {
+            let stats = &pool.stats;
+            let values = [
+                pool.open() as u64,
+                pool.resting() as u64,
+                stats.connected.get(),
+                stats.connect_errors.get(),
+                stats.discarded.get(),
+                stats.resets.get(),
+                stats.waited.get(),
+                stats.wait_us.get(),
+                stats.wait_timeouts.get() + stats.queue_full.get(),
+            ];
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += value;
+            }
+        });
+        let mut waiting = 0;
+        self.pools.for_each(|pool| waiting += pool.waiting() as u64);
+        let gauges = [
+            &metrics.backends,
+            &metrics.backends_idle,
+            &metrics.backend_connects,
+            &metrics.backend_connect_errors,
+            &metrics.backend_discards,
+            &metrics.backend_resets,
+            &metrics.pool_waits,
+            &metrics.pool_wait_us,
+            &metrics.pool_timeouts,
+        ];
+        for (gauge, sum) in gauges.into_iter().zip(sums) {
+            gauge.set(sum);
+        }
+        metrics.pool_waiting.set(waiting);
+    }
+}
+
+/// The assignment that gives a connection the character set of a handshake.
+pub(crate) fn names_of(collation: u16) -> Option<String> {
+    let found = charset::collation(collation)?;
+    Some(format!("NAMES {} COLLATE {}", found.charset, found.name))
+}

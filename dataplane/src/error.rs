@@ -1,0 +1,77 @@
+//! What can go wrong on this side, split by whose fault it is; each kind has its MySQL error.
+use coregate_planner::control::SqlError;
+use coregate_protocol::{ProtocolError, codes};
+use std::io;
+
+/// The data plane cannot start on this machine or with this configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// One sentence: what is missing and what to do.
+    #[error("{0}")]
+    IoUring(String),
+    #[error("cannot listen on {address}: {error}")]
+    Listen { address: String, error: io::Error },
+    #[error("TLS: {0}")]
+    Tls(String),
+    #[error("cannot start a core: {0}")]
+    Core(String),
+}
+
+/// Says in one sentence why io_uring cannot be set up and what to do.
+pub(crate) fn explain_io_uring(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => "io_uring is not allowed here: set the sysctl kernel.io_uring_disabled to 0, and in a container allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile".into(),
+        Some(libc::ENOSYS) => "this kernel has no io_uring: Linux 6.1 or later, built with CONFIG_IO_URING, is needed".into(),
+        Some(libc::EINVAL) => "this kernel's io_uring is too old (no SINGLE_ISSUER and DEFER_TASKRUN): Linux 6.1 or later is needed".into(),
+        Some(libc::ENOMEM) => "not enough lockable memory for io_uring: raise the limit with `ulimit -l 65536` or LimitMEMLOCK= of the systemd unit".into(),
+        _ => format!("io_uring cannot be set up: {error}"),
+    }
+}
+
+/// A backend did not do what was asked. Whether the statement took effect is unknown only for [`Self::Lost`].
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum BackendError {
+    #[error("no primary serves this shard at the moment; see SHOW TABLETS")]
+    NoTablet,
+    #[error("all {size} connections of a core to {tablet} were busy for {ms} ms; raise pool.size or look for long transactions")]
+    WaitTimeout { tablet: String, size: usize, ms: u64 },
+    #[error("{waiters_max} statements wait for a connection to {tablet} already; raise pool.waiters_max or lower the load")]
+    QueueFull { tablet: String, waiters_max: usize },
+    #[error("cannot connect to {tablet}: {why}")]
+    Unreachable { tablet: String, why: String },
+    /// The connection broke after the statement was sent.
+    #[error("Lost connection to {tablet} during query: {why}")]
+    Lost { tablet: String, why: String },
+    /// The server's own error.
+    #[error("{message}")]
+    Refused { code: u16, sqlstate: [u8; 5], message: String },
+    #[error("the server's answer cannot be understood: {0}")]
+    Protocol(#[from] ProtocolError),
+    #[error("{0}")]
+    Local(String),
+}
+
+impl From<StartError> for BackendError {
+    fn from(error: StartError) -> Self {
+        Self::Local(error.to_string())
+    }
+}
+
+impl BackendError {
+    /// As a client is told.
+    pub(crate) fn to_sql(&self) -> SqlError {
+        let (code, sqlstate) = match self {
+            Self::Refused { code, sqlstate, .. } => (*code, *sqlstate),
+            Self::NoTablet | Self::WaitTimeout { .. } | Self::QueueFull { .. } => (codes::ER_CON_COUNT_ERROR, *b"08004"),
+            Self::Unreachable { .. } => (2003, *b"HY000"),
+            Self::Lost { .. } => (2013, *b"HY000"),
+            Self::Protocol(_) | Self::Local(_) => (codes::ER_UNKNOWN_ERROR, *b"HY000"),
+        };
+        SqlError { code, sqlstate, message: self.to_string() }
+    }
+}
+
+/// Makes an error in MySQL's form.
+pub(crate) fn sql_error(code: u16, message: impl Into<String>) -> SqlError {
+    SqlError { code, sqlstate: codes::sqlstate(code), message: message.into() }
+}

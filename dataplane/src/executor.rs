@@ -1,0 +1,55 @@
+//! The executor, hidden behind a few functions so that it can be replaced: today it is glommio, one per core.
+//! Its reactor is not used: the core sleeps in its own ring (docs/decisions), so glommio never parks.
+use crate::error::StartError;
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+
+/// Memory that glommio registers for file I/O, which cores do not do.
+const IO_MEMORY_BYTES: usize = 64 << 10;
+
+/// A running core.
+pub(crate) struct CoreThread(ExecutorJoinHandle<()>);
+
+impl CoreThread {
+    /// Starts a thread named `name`, pinned to `cpu` if given, that runs the future made by `body`.
+    pub(crate) fn start<F, T>(name: &str, cpu: Option<usize>, body: F) -> Result<Self, StartError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Future<Output = ()> + 'static,
+    {
+        let placement = cpu.map_or(Placement::Unbound, Placement::Fixed);
+        LocalExecutorBuilder::new(placement)
+            .name(name)
+            .io_memory(IO_MEMORY_BYTES)
+            .ring_depth(32)
+            .spawn(move || async move { body().await })
+            .map(Self)
+            .map_err(|e| StartError::Core(e.to_string()))
+    }
+
+    /// Waits for the core's end.
+    pub(crate) fn join(self) {
+        if let Err(e) = self.0.join() {
+            tracing::error!("a core ended badly: {e}");
+        }
+    }
+}
+
+/// Runs a task on this core.
+pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) {
+    glommio::spawn_local(task).detach();
+}
+
+/// Lets every other runnable task of the core run once.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}

@@ -1,0 +1,296 @@
+//! A connection as sessions and backends use it: bytes in, bytes out, with TLS and compression in between when they were
+//! agreed on, and packets cut out of the stream.
+use crate::ring::{Buf, Socket};
+use crate::tls::{Tls, wire_buf};
+use coregate_protocol::ProtocolError;
+use coregate_protocol::compress::{Compressor, Decompressor};
+use coregate_protocol::frame::{self, Assembler, HEADER_LEN};
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+/// Bytes that may wait for a slow peer before whoever produces them is stopped.
+pub(crate) const UNSENT_MAX: usize = 256 << 10;
+
+/// A byte stream over a socket.
+pub(crate) struct Link {
+    pub(crate) socket: Socket,
+    /// `None` in the ordinary case: bytes pass untouched.
+    layers: Option<Box<Layers>>,
+    /// Raw bytes that came behind the packet which asked for TLS.
+    early: Option<Buf>,
+}
+
+#[derive(Default)]
+struct Layers {
+    tls: Option<Tls>,
+    compression: Option<(Compressor, Decompressor)>,
+}
+
+impl Link {
+    pub(crate) fn new(socket: Socket) -> Self {
+        Self { socket, layers: None, early: None }
+    }
+
+    /// From here on everything is encrypted, also `early`: bytes that came right behind the packet that asked for it. (Taking
+    /// those for plain text would let anyone on the way put commands in front of the client's.)
+    pub(crate) fn start_tls(&mut self, mut tls: Tls, early: Option<Buf>) -> io::Result<()> {
+        self.early = early;
+        let mut wire = Vec::new();
+        tls.flush(&mut wire)?;
+        self.layers.get_or_insert_default().tls = Some(tls);
+        if let Some(buf) = wire_buf(wire) {
+            self.socket.send(buf);
+        }
+        Ok(())
+    }
+
+    /// From here on everything is compressed.
+    pub(crate) fn start_compression(&mut self, compressor: Compressor, decompressor: Decompressor) {
+        self.layers.get_or_insert_default().compression = Some((compressor, decompressor));
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.tls.is_some())
+    }
+
+    /// The next bytes, or `None` at the end of the stream.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Buf>>> {
+        loop {
+            let raw = match self.early.take() {
+                Some(early) => early,
+                None => match ready!(self.socket.poll_recv(cx))? {
+                    Some(raw) => raw,
+                    None => return Poll::Ready(Ok(None)),
+                },
+            };
+            let Some(layers) = &mut self.layers else { return Poll::Ready(Ok(Some(raw))) };
+            let mut wire = Vec::new();
+            let plain = layers.unwrap_bytes(&raw, &mut wire);
+            drop(raw);
+            if let Some(buf) = wire_buf(wire) {
+                self.socket.send(buf);
+            }
+            let plain = plain?;
+            if !plain.is_empty() {
+                return Poll::Ready(Ok(Some(Buf::from(plain))));
+            }
+        }
+    }
+
+    /// Queues bytes for the peer.
+    pub(crate) fn send(&mut self, buf: Buf) {
+        let Some(layers) = &mut self.layers else { return self.socket.send(buf) };
+        match layers.wrap_bytes(&buf) {
+            Ok(wire) => self.socket.send(Buf::from(wire)),
+            Err(e) => {
+                tracing::debug!("cannot encode for the peer: {e}");
+                self.socket.shutdown();
+            }
+        }
+    }
+
+    /// Waits until the peer has taken so much that more may be queued.
+    pub(crate) async fn sendable(&self) -> io::Result<()> {
+        poll_fn(|cx| self.socket.poll_sendable(cx, UNSENT_MAX)).await
+    }
+
+    /// The next compressed packet begins a command or an answer: its sequence id starts anew.
+    pub(crate) fn reset_compressed_sequence(&mut self) {
+        if let Some((compressor, decompressor)) = self.layers.as_mut().and_then(|l| l.compression.as_mut()) {
+            compressor.reset_seq();
+            decompressor.reset_seq();
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(tls) = self.layers.as_mut().and_then(|layers| layers.tls.as_mut()) {
+            let mut wire = Vec::new();
+            tls.close(&mut wire);
+            if let Some(buf) = wire_buf(wire) {
+                self.socket.send(buf);
+            }
+        }
+    }
+}
+
+impl Layers {
+    fn unwrap_bytes(&mut self, raw: &[u8], wire: &mut Vec<u8>) -> io::Result<Vec<u8>> {
+        let decrypted = match &mut self.tls {
+            Some(tls) => {
+                let mut plain = Vec::new();
+                tls.decrypt(raw, &mut plain, wire)?;
+                Some(plain)
+            }
+            None => None,
+        };
+        let bytes = decrypted.as_deref().unwrap_or(raw);
+        match &mut self.compression {
+            Some((_, decompressor)) => {
+                let mut plain = Vec::new();
+                decompressor
+                    .feed(bytes, &mut plain)
+                    .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+                Ok(plain)
+            }
+            None => Ok(decrypted.unwrap_or_else(|| raw.to_vec())),
+        }
+    }
+
+    fn wrap_bytes(&mut self, plain: &[u8]) -> io::Result<Vec<u8>> {
+        let compressed = match &mut self.compression {
+            Some((compressor, _)) => {
+                let mut out = Vec::new();
+                compressor.compress(plain, &mut out).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+                Some(out)
+            }
+            None => None,
+        };
+        let bytes = compressed.as_deref().unwrap_or(plain);
+        match &mut self.tls {
+            Some(tls) => {
+                let mut wire = Vec::with_capacity(bytes.len() + 64);
+                tls.encrypt(bytes, &mut wire)?;
+                Ok(wire)
+            }
+            None => Ok(compressed.unwrap_or_else(|| plain.to_vec())),
+        }
+    }
+}
+
+/// One whole packet: its payload, and the bytes as they came where they lie together.
+pub(crate) struct Packet {
+    /// Header and payload, or the payload alone when `joined`.
+    bytes: Buf,
+    joined: bool,
+    pub(crate) seq: u8,
+}
+
+impl Packet {
+    pub(crate) fn payload(&self) -> &[u8] {
+        let skip = if self.joined { 0 } else { HEADER_LEN };
+        self.bytes.get(skip..).unwrap_or_default()
+    }
+
+    pub(crate) fn payload_mut(&mut self) -> &mut [u8] {
+        let skip = if self.joined { 0 } else { HEADER_LEN };
+        self.bytes.bytes_mut().get_mut(skip..).unwrap_or_default()
+    }
+
+    /// The packet as it goes on the wire.
+    pub(crate) fn into_wire(self) -> Buf {
+        if !self.joined {
+            return self.bytes;
+        }
+        let mut wire = Vec::with_capacity(self.bytes.len() + 64);
+        let mut seq = 0;
+        frame::write_packet(&mut wire, &mut seq, &self.bytes);
+        Buf::from(wire)
+    }
+}
+
+/// Why there is no next packet.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+}
+
+/// Packets of a link. Owns memory only while a packet is partial.
+pub(crate) struct PacketStream {
+    pub(crate) link: Link,
+    rest: Option<Buf>,
+    assembler: Option<Box<Assembler>>,
+    /// Largest packet in bytes.
+    limit: usize,
+}
+
+impl PacketStream {
+    pub(crate) fn new(link: Link, limit: usize) -> Self {
+        Self { link, rest: None, assembler: None, limit }
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// The next packet, whose sequence id must be `seq`; `None` at a clean end of the stream.
+    pub(crate) fn poll_packet(&mut self, cx: &mut Context<'_>, seq: u8) -> Poll<Result<Option<Packet>, ReadError>> {
+        loop {
+            let buf = match self.rest.take() {
+                Some(buf) => buf,
+                None => match ready!(self.link.poll_read(cx))? {
+                    Some(buf) => buf,
+                    None => return Poll::Ready(self.end()),
+                },
+            };
+            if let Some(packet) = self.cut(buf, seq)? {
+                return Poll::Ready(Ok(Some(packet)));
+            }
+        }
+    }
+
+    pub(crate) async fn packet(&mut self, seq: u8) -> Result<Option<Packet>, ReadError> {
+        poll_fn(|cx| self.poll_packet(cx, seq)).await
+    }
+
+    fn end(&self) -> Result<Option<Packet>, ReadError> {
+        if self.assembler.is_some() {
+            return Err(ReadError::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(None)
+    }
+
+    fn cut(&mut self, mut buf: Buf, seq: u8) -> Result<Option<Packet>, ReadError> {
+        if self.assembler.is_none() {
+            let whole = frame::split(&buf, self.limit)?.map(|(packet, consumed)| (packet.seq, consumed));
+            if let Some((got, consumed)) = whole {
+                if got != seq {
+                    return Err(ProtocolError::OutOfOrder { expected: seq, got }.into());
+                }
+                if consumed < buf.len() {
+                    // Pipelined commands are rare; the copy keeps the buffer with its first packet.
+                    self.rest = buf.get(consumed..).map(|rest| Buf::from(rest.to_vec()));
+                    buf.truncate(consumed);
+                }
+                return Ok(Some(Packet { bytes: buf, joined: false, seq: got }));
+            }
+        }
+        let limit = self.limit;
+        let assembler = self.assembler.get_or_insert_with(|| {
+            let mut assembler = Box::new(Assembler::new(limit));
+            assembler.expect(seq);
+            assembler
+        });
+        let done = assembler.feed(&buf)?;
+        let Some(packet) = done.packet else { return Ok(None) };
+        let consumed = done.consumed;
+        let seq = packet.seq;
+        let bytes = Buf::from(packet.payload.to_vec());
+        self.assembler = None;
+        if consumed < buf.len() {
+            buf.consume(consumed);
+            self.rest = Some(buf);
+        }
+        Ok(Some(Packet { bytes, joined: true, seq }))
+    }
+
+    /// Bytes that follow the last packet, e.g. a TLS hello behind an SSLRequest.
+    pub(crate) fn take_rest(&mut self) -> Option<Buf> {
+        self.rest.take()
+    }
+
+    /// Puts bytes back in front of the stream.
+    pub(crate) fn put_back(&mut self, buf: Buf) {
+        self.rest = Some(buf);
+    }
+
+    /// Gone, and nothing is left to read?
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.rest.is_some() { Poll::Pending } else { self.link.socket.poll_gone(cx) }
+    }
+}

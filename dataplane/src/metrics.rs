@@ -1,0 +1,117 @@
+//! Counters of a core. Only the core writes them and no two cores share a cache line; the control plane reads them at leisure.
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter with one writer: a plain load and store, no locked instruction.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub(crate) fn add(&self, by: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[doc = $help:literal])* $kind:ident $field:ident $name:literal;)*) => {
+        /// One core's counters and gauges.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub(crate) struct CoreMetrics {
+            $($(#[doc = $help])* pub(crate) $field: Counter,)*
+        }
+
+        impl CoreMetrics {
+            pub(crate) fn read(&self, core: u16, out: &mut Vec<coregate_planner::control::Metric>) {
+                $(out.push(coregate_planner::control::Metric {
+                    name: $name,
+                    help: concat!($($help),*).trim_ascii(),
+                    kind: coregate_planner::control::MetricKind::$kind,
+                    labels: vec![("core", core.to_string())],
+                    value: self.$field.get() as f64,
+                });)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Client connections accepted.
+    Counter connections "coregate_connections_total";
+    /// Client connections refused because the limit was reached (error 1040).
+    Counter connections_refused "coregate_connections_refused_total";
+    /// Logins that failed.
+    Counter logins_failed "coregate_logins_failed_total";
+    /// Client connections open now.
+    Gauge sessions "coregate_sessions";
+    /// Statements executed.
+    Counter queries "coregate_queries_total";
+    /// Statements answered with an error.
+    Counter errors "coregate_errors_total";
+    /// Statements sent to more than one shard.
+    Counter scatters "coregate_scatter_queries_total";
+    /// Statements sent to shards.
+    Counter shard_queries "coregate_shard_queries_total";
+    /// Rows relayed to clients.
+    Counter rows "coregate_rows_total";
+    /// Bytes received from backends and relayed.
+    Counter bytes_relayed "coregate_relayed_bytes_total";
+    /// Transactions begun on a backend.
+    Counter transactions "coregate_transactions_total";
+    /// Plans found in the cache.
+    Counter plan_hits "coregate_plan_cache_hits_total";
+    /// Statements that had to be planned.
+    Counter plan_misses "coregate_plan_cache_misses_total";
+    /// Plans dropped for room.
+    Counter plan_evictions "coregate_plan_cache_evictions_total";
+    /// Plans kept now.
+    Gauge plans "coregate_plan_cache_entries";
+    /// Bytes of plans kept now.
+    Gauge plan_bytes "coregate_plan_cache_bytes";
+    /// Queries killed because their client was gone.
+    Counter orphans_killed "coregate_orphaned_queries_killed_total";
+    /// Sessions ended by the idle timeout.
+    Counter idle_timeouts "coregate_idle_timeouts_total";
+    /// Statements ended by the query timeout.
+    Counter query_timeouts "coregate_query_timeouts_total";
+    /// Turns of the core's loop.
+    Counter turns "coregate_core_turns_total";
+    /// Turns that slept.
+    Counter sleeps "coregate_core_sleeps_total";
+    /// Sleeps that waited for several answers.
+    Counter coalesced "coregate_core_coalesced_sleeps_total";
+    /// Completions of the ring.
+    Counter completions "coregate_core_completions_total";
+    /// Receives that found no buffer.
+    Counter buffers_exhausted "coregate_core_buffers_exhausted_total";
+    /// Sends that had to wait for a slow peer.
+    Counter blocked_sends "coregate_core_blocked_sends_total";
+    /// Backend connections open now.
+    Gauge backends "coregate_backend_connections";
+    /// Backend connections that rest in their pool.
+    Gauge backends_idle "coregate_backend_connections_idle";
+    /// Backend connections opened.
+    Counter backend_connects "coregate_backend_connects_total";
+    /// Backend connections that could not be opened.
+    Counter backend_connect_errors "coregate_backend_connect_errors_total";
+    /// Backend connections closed because they could not be trusted any more.
+    Counter backend_discards "coregate_backend_discards_total";
+    /// Backend connections reset because another session's settings were on them.
+    Counter backend_resets "coregate_backend_resets_total";
+    /// Statements that had to wait for a backend connection.
+    Counter pool_waits "coregate_pool_waits_total";
+    /// Time spent waiting for backend connections, in microseconds.
+    Counter pool_wait_us "coregate_pool_wait_microseconds_total";
+    /// Statements that gave up waiting for a backend connection.
+    Counter pool_timeouts "coregate_pool_wait_timeouts_total";
+    /// Statements waiting for a backend connection now.
+    Gauge pool_waiting "coregate_pool_waiting";
+}

@@ -1,0 +1,290 @@
+//! One connection to a database server.
+use super::tablet::{Permit, TabletPool};
+use crate::core::Core;
+use crate::error::BackendError;
+use crate::link::PacketStream;
+use crate::ring::Buf;
+use crate::settings::Settings;
+use coregate_protocol::Capabilities;
+use coregate_protocol::command::encode as commands;
+use coregate_protocol::frame;
+use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// Prepared statements kept on one connection; the least used is closed for a new one.
+const STATEMENTS_MAX: usize = 256;
+
+pub(crate) struct Backend {
+    pub(crate) stream: PacketStream,
+    permit: Permit,
+    pub(crate) pool: Rc<TabletPool>,
+    /// The capability bits that shape its answers, and whether it has a database selected.
+    pub(crate) flavour: u64,
+    pub(crate) settings: Rc<Settings>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) thread_id: u32,
+    pub(crate) born: Instant,
+    pub(crate) used: Instant,
+    /// An answer is outstanding or was not read to its end.
+    pub(crate) busy: bool,
+    /// Session state that the pool cannot undo: closed rather than kept.
+    pub(crate) tainted: bool,
+    /// The server's last word on whether a transaction is open.
+    pub(crate) in_transaction: bool,
+    statements: Option<Box<HashMap<u64, BackendStatement, ahash::RandomState>>>,
+    uses: u64,
+}
+
+/// A statement prepared on this connection.
+#[derive(Clone, Copy)]
+pub(crate) struct BackendStatement {
+    pub(crate) id: u32,
+    /// Which parameter types it was last executed with; 0: none yet.
+    pub(crate) types: u64,
+    last_use: u64,
+}
+
+/// One command and its answer: counts the answer as awaited while it lives.
+pub(crate) struct Exchange<'a> {
+    core: &'a Core,
+}
+
+impl<'a> Exchange<'a> {
+    pub(crate) fn begin(core: &'a Core) -> Self {
+        core.ring.answer_expected();
+        Self { core }
+    }
+}
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        self.core.ring.answer_came();
+    }
+}
+
+impl Backend {
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn new(
+        stream: PacketStream,
+        permit: Permit,
+        pool: Rc<TabletPool>,
+        flavour: u64,
+        settings: Rc<Settings>,
+        capabilities: Capabilities,
+        thread_id: u32,
+        now: Instant,
+    ) -> Self {
+        Self {
+            stream,
+            permit,
+            pool,
+            flavour,
+            settings,
+            capabilities,
+            thread_id,
+            born: now,
+            used: now,
+            busy: false,
+            tainted: false,
+            in_transaction: false,
+            statements: None,
+            uses: 0,
+        }
+    }
+
+    /// Open, and nothing unexpected has come.
+    pub(super) fn is_usable(&self) -> bool {
+        self.stream.link.socket.is_quiet()
+    }
+
+    /// Fit for the next session. What was sent may still be on its way out: the answer came, so the server has read it.
+    pub(super) fn is_clean(&self) -> bool {
+        !self.busy && !self.tainted && !self.in_transaction && self.stream.link.socket.is_open()
+    }
+
+    pub(super) fn rest(&self) {
+        self.stream.link.socket.set_bulk(false);
+        self.stream.link.socket.forget_waker();
+    }
+
+    pub(super) fn into_permit(self) -> Permit {
+        self.permit
+    }
+
+    /// Sends a command packet that lies on the wire already.
+    pub(crate) fn send(&mut self, wire: Buf) {
+        self.busy = true;
+        self.stream.link.reset_compressed_sequence();
+        self.stream.link.send(wire);
+    }
+
+    /// Sends a command given by its payload.
+    pub(crate) fn send_payload(&mut self, payload: &[u8]) {
+        let mut wire = Vec::with_capacity(payload.len() + 4);
+        let mut seq = 0;
+        frame::write_packet(&mut wire, &mut seq, payload);
+        self.send(Buf::from(wire));
+    }
+
+    /// The next bytes of an answer.
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buf, BackendError>> {
+        match self.stream.link.poll_read(cx) {
+            Poll::Ready(Ok(Some(buf))) => Poll::Ready(Ok(buf)),
+            Poll::Ready(Ok(None)) => Poll::Ready(Err(self.lost("the server closed the connection"))),
+            Poll::Ready(Err(e)) => Poll::Ready(Err(self.lost(&e.to_string()))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    pub(crate) fn lost(&self, why: &str) -> BackendError {
+        BackendError::Lost { tablet: self.pool.tablet.alias.clone(), why: why.to_owned() }
+    }
+
+    /// Notes the end of an answer.
+    #[inline]
+    pub(crate) fn answered(&mut self, summary: &Summary) {
+        self.busy = false;
+        if summary.error.is_none() {
+            self.in_transaction = summary.status.contains(coregate_protocol::Status::IN_TRANS);
+        }
+    }
+
+    /// Runs a command and reads its answer to the end; the raw bytes go to `see`.
+    pub(crate) async fn run(
+        &mut self,
+        core: &Core,
+        payload: &[u8],
+        kind: ResponseKind,
+        mut see: impl FnMut(&[u8]),
+    ) -> Result<Summary, BackendError> {
+        self.send_payload(payload);
+        let _awaited = Exchange::begin(core);
+        let mut walker = ResponseWalker::new(kind, self.capabilities);
+        loop {
+            let buf = poll_fn(|cx| self.poll_answer(cx)).await?;
+            let feed = walker.feed(&buf)?;
+            see(buf.get(..feed.consumed).unwrap_or_default());
+            match feed.state {
+                FeedState::More => {}
+                FeedState::Done => {
+                    let summary = walker.summary().clone();
+                    self.answered(&summary);
+                    return Ok(summary);
+                }
+                FeedState::LocalInfile => {
+                    // Not for us: an empty packet declines.
+                    let mut wire = Vec::new();
+                    let mut seq = walker.next_seq();
+                    frame::write_packet(&mut wire, &mut seq, &[]);
+                    self.stream.link.send(Buf::from(wire));
+                }
+            }
+        }
+    }
+
+    /// Runs a statement of our own; an error of the server is an error here.
+    pub(crate) async fn execute(&mut self, core: &Core, sql: &str) -> Result<Summary, BackendError> {
+        let mut answer = Vec::new();
+        let mut payload = Vec::with_capacity(sql.len() + 1);
+        commands::query(&mut payload, sql.as_bytes());
+        let summary = self
+            .run(core, &payload, ResponseKind::Query, |bytes| {
+                if answer.len() < 4096 {
+                    answer.extend_from_slice(bytes);
+                }
+            })
+            .await?;
+        match summary.error {
+            None => Ok(summary),
+            Some((code, _)) => Err(self.refused(code, &answer)),
+        }
+    }
+
+    fn refused(&self, code: u16, answer: &[u8]) -> BackendError {
+        let payload = frame::split(answer, usize::MAX).ok().flatten().map(|(packet, _)| packet.payload);
+        let parsed = payload.and_then(|p| coregate_protocol::response::ErrPacket::parse(p, self.capabilities).ok());
+        BackendError::Refused {
+            code,
+            sqlstate: parsed.as_ref().map_or(*b"HY000", |e| e.sqlstate),
+            message: parsed.map_or_else(String::new, |e| String::from_utf8_lossy(e.message).into_owned()),
+        }
+    }
+
+    /// Gives the connection a session's settings.
+    pub(crate) async fn apply(&mut self, core: &Core, wanted: &Rc<Settings>) -> Result<(), BackendError> {
+        if Rc::ptr_eq(&self.settings, wanted) {
+            return Ok(());
+        }
+        let difference = self.settings.difference(wanted);
+        if difference.reset {
+            self.reset(core, wanted).await?;
+        }
+        if let Some(database) = &difference.database {
+            let mut payload = Vec::new();
+            commands::init_db(&mut payload, database.as_bytes());
+            let mut answer = Vec::new();
+            let summary = self.run(core, &payload, ResponseKind::Simple, |b| answer.extend_from_slice(b)).await?;
+            if let Some((code, _)) = summary.error {
+                return Err(self.refused(code, &answer));
+            }
+        }
+        if !difference.set.is_empty() {
+            self.tainted = true; // until all of it is known to be applied
+            self.execute(core, &difference.set).await?;
+            self.tainted = false;
+        }
+        self.settings = Rc::clone(wanted);
+        Ok(())
+    }
+
+    /// COM_RESET_CONNECTION, and the character set of the handshake again.
+    async fn reset(&mut self, core: &Core, wanted: &Settings) -> Result<(), BackendError> {
+        self.pool.stats.resets.set(self.pool.stats.resets.get() + 1);
+        let mut payload = Vec::new();
+        commands::reset_connection(&mut payload);
+        let summary = self.run(core, &payload, ResponseKind::Simple, |_| {}).await?;
+        if summary.error.is_some() {
+            return Err(self.lost("the server cannot reset a connection"));
+        }
+        self.statements = None;
+        self.in_transaction = false;
+        if wanted.get("names").is_none()
+            && let Some(sql) = crate::core::names_of(wanted.collation)
+        {
+            self.execute(core, &format!("SET {sql}")).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn statement(&mut self, key: u64) -> Option<&mut BackendStatement> {
+        self.uses += 1;
+        let uses = self.uses;
+        let found = self.statements.as_mut()?.get_mut(&key)?;
+        found.last_use = uses;
+        Some(found)
+    }
+
+    /// Remembers a statement; returns the id of one that must be closed for it.
+    pub(crate) fn remember_statement(&mut self, key: u64, id: u32) -> Option<u32> {
+        self.uses += 1;
+        let known = self.statements.get_or_insert_default();
+        let mut evicted = None;
+        if known.len() >= STATEMENTS_MAX
+            && let Some((&oldest, _)) = known.iter().min_by_key(|(_, s)| s.last_use)
+        {
+            evicted = known.remove(&oldest).map(|s| s.id);
+        }
+        known.insert(key, BackendStatement { id, types: 0, last_use: self.uses });
+        evicted
+    }
+
+    pub(crate) fn forget_statement(&mut self, key: u64) {
+        if let Some(known) = &mut self.statements {
+            known.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Opening connections to database servers.
+use super::backend::Backend;
+use super::tablet::{Permit, TabletPool};
+use crate::core::{Core, DIALECT};
+use crate::error::BackendError;
+use crate::link::{Link, PacketStream, ReadError};
+use crate::ring::{Buf, Connect, Socket};
+use crate::rsa::BackendKey;
+use crate::settings::Settings;
+use crate::tls::Tls;
+use coregate_planner::snapshot::{Address, BackendTls, Tablet};
+use coregate_protocol::Capabilities;
+use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, ServerInfo, TlsPolicy};
+use rustls_pki_types::ServerName;
+use socket2::{Domain, Protocol, SockAddr, Type};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// Reaching a server and logging in must not take longer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bit of a flavour: the connection has a database selected.
+pub(crate) const HAS_DATABASE: u64 = 1 << 63;
+
+impl Backend {
+    /// Opens a connection with a session's settings.
+    pub(super) async fn connect(
+        core: &Rc<Core>,
+        permit: Permit,
+        flavour: u64,
+        settings: &Rc<Settings>,
+    ) -> Result<Box<Self>, BackendError> {
+        let pool = permit.pool();
+        let result = Box::pin(within(core, &pool.tablet, login(core, &pool, flavour, settings))).await;
+        let stat = if result.is_ok() { &pool.stats.connected } else { &pool.stats.connect_errors };
+        stat.set(stat.get() + 1);
+        let (stream, info) = result?;
+        // The handshake has set the character set and the database; what was SET comes on top (`apply`).
+        let fresh = Settings { collation: settings.collation, database: settings.database.clone(), vars: Vec::new() };
+        let fresh = core.settings.intern(fresh);
+        let now = core.ring.now();
+        Ok(Box::new(Self::new(stream, permit, pool, flavour, fresh, info.capabilities, info.thread_id, now)))
+    }
+}
+
+async fn within<T>(
+    core: &Rc<Core>,
+    tablet: &Tablet,
+    work: impl Future<Output = Result<T, BackendError>>,
+) -> Result<T, BackendError> {
+    let mut work = pin!(work);
+    let deadline = core.ring.now() + CONNECT_TIMEOUT;
+    let mut armed = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = work.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        core.timers.poll_until(cx, core.ring.now(), deadline, &mut armed).map(|()| {
+            Err(BackendError::Unreachable { tablet: tablet.alias.clone(), why: "the server did not answer in time".into() })
+        })
+    })
+    .await
+}
+
+async fn login(
+    core: &Rc<Core>,
+    pool: &TabletPool,
+    flavour: u64,
+    settings: &Settings,
+) -> Result<(PacketStream, ServerInfo), BackendError> {
+    let tablet = &*pool.tablet;
+    let unreachable = |why: &dyn std::fmt::Display| BackendError::Unreachable { tablet: tablet.alias.clone(), why: why.to_string() };
+    let socket = dial(core, tablet).await.map_err(|e| unreachable(&e))?;
+    let mut stream = PacketStream::new(Link::new(socket), usize::MAX >> 1);
+    let database = pool.database.as_deref().or(settings.database.as_deref());
+    let shape = Capabilities::from_bits_truncate(flavour & !HAS_DATABASE);
+    let mut handshake = ClientHandshake::new(ClientConfig {
+        user: tablet.user.clone(),
+        password: tablet.password.clone(),
+        database: database.map(str::to_owned),
+        capabilities: DIALECT | shape,
+        required: Capabilities::PROTOCOL_41,
+        collation: settings.collation,
+        attributes: vec![("program_name".into(), "coregate".into())],
+        tls: match tablet.tls {
+            BackendTls::Disabled => TlsPolicy::Disabled,
+            BackendTls::Preferred if matches!(tablet.address, Address::Unix(_)) => TlsPolicy::Disabled,
+            BackendTls::Preferred => TlsPolicy::Preferred,
+            _ => TlsPolicy::Required,
+        },
+        local: matches!(tablet.address, Address::Unix(_)),
+    });
+    let mut out = Vec::new();
+    let mut seq = 0;
+    loop {
+        let packet = match stream.packet(seq).await {
+            Ok(Some(packet)) => packet,
+            Ok(None) => return Err(unreachable(&"the server closed the connection during the handshake")),
+            Err(ReadError::Io(e)) => return Err(unreachable(&e)),
+            Err(ReadError::Protocol(e)) => return Err(e.into()),
+        };
+        let step = handshake.on_packet(packet.payload(), packet.seq, &mut out, stream.link.is_secure(), &BackendKey);
+        seq = handshake.next_seq();
+        if !out.is_empty() {
+            stream.link.send(Buf::from(std::mem::take(&mut out)));
+        }
+        match step? {
+            ClientStep::Continue => {}
+            ClientStep::StartTls => {
+                let config = core.backend_tls(tablet.tls)?;
+                let name = match &tablet.address {
+                    Address::Tcp(address) => ServerName::from(address.ip()),
+                    Address::Unix(_) => ServerName::from(std::net::Ipv4Addr::LOCALHOST),
+                };
+                let tls = Tls::client(&config, name).map_err(|e| unreachable(&e))?;
+                stream.link.start_tls(tls, None).map_err(|e| unreachable(&e))?;
+                handshake.on_tls(&mut out)?;
+                stream.link.send(Buf::from(std::mem::take(&mut out)));
+                seq = handshake.next_seq();
+            }
+            ClientStep::Done(info) => return Ok((stream, info)),
+            ClientStep::Failed(e) => {
+                return Err(BackendError::Refused { code: e.code, sqlstate: e.sqlstate, message: e.message });
+            }
+        }
+    }
+}
+
+async fn dial(core: &Rc<Core>, tablet: &Tablet) -> std::io::Result<Socket> {
+    let (socket, address) = match &tablet.address {
+        Address::Tcp(to) => {
+            let socket = socket2::Socket::new(Domain::for_address(*to), Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_tcp_nodelay(true)?;
+            socket.set_keepalive(true)?;
+            (socket, SockAddr::from(*to))
+        }
+        Address::Unix(path) => (socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?, SockAddr::unix(path)?),
+    };
+    let mut connect = Connect::new(&core.ring, socket, address);
+    let fd = poll_fn(|cx| connect.poll(cx)).await?;
+    Ok(Socket::new(&core.ring, fd))
+}
+
+/// Ends what a connection of ours is doing whose client is gone, over a connection of its own.
+pub(crate) async fn kill_query(core: Rc<Core>, pool: Rc<TabletPool>, thread_id: u32, connection: bool) {
+    let settings = core.settings.intern(Settings { collation: 45, ..Settings::default() });
+    let work = async {
+        let (stream, info) = login(&core, &pool, 0, &settings).await?;
+        let permit = Permit::unbounded(&pool);
+        let now = core.ring.now();
+        let mut backend =
+            Backend::new(stream, permit, Rc::clone(&pool), 0, Rc::clone(&settings), info.capabilities, info.thread_id, now);
+        let what = if connection { "CONNECTION" } else { "QUERY" };
+        backend.execute(&core, &format!("KILL {what} {thread_id}")).await
+    };
+    match within(&core, &pool.tablet, work).await {
+        // 1094: it has ended by itself.
+        Ok(_) | Err(BackendError::Refused { code: 1094, .. }) => {}
+        Err(e) => tracing::warn!("cannot kill the query of a client that is gone on {}: {e}", pool.tablet.alias),
+    }
+}
+
+/// Can the server be logged in to? For start-up, and for what its version is.
+pub(crate) async fn probe(core: &Rc<Core>, pool: &Rc<TabletPool>) -> Result<ServerInfo, BackendError> {
+    let settings = core.settings.intern(Settings { collation: 45, ..Settings::default() });
+    within(core, &pool.tablet, login(core, pool, 0, &settings)).await.map(|(_, info)| info)
+}

@@ -1,0 +1,347 @@
+//! The pool of one database server on one core.
+use super::backend::Backend;
+use crate::core::Core;
+use crate::error::BackendError;
+use crate::settings::Settings;
+use coregate_planner::snapshot::Tablet;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Bounds of a pool.
+#[derive(Debug, Clone)]
+pub(crate) struct PoolLimits {
+    /// Connections open at once.
+    pub(crate) size: usize,
+    /// Statements that may wait for one.
+    pub(crate) waiters_max: usize,
+    pub(crate) wait_timeout: Duration,
+    pub(crate) idle_max: Duration,
+    pub(crate) lifetime_max: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct PoolStats {
+    pub(crate) taken: Cell<u64>,
+    pub(crate) connected: Cell<u64>,
+    pub(crate) connect_errors: Cell<u64>,
+    pub(crate) waited: Cell<u64>,
+    pub(crate) wait_us: Cell<u64>,
+    pub(crate) wait_timeouts: Cell<u64>,
+    pub(crate) queue_full: Cell<u64>,
+    pub(crate) discarded: Cell<u64>,
+    pub(crate) resets: Cell<u64>,
+}
+
+pub(crate) struct TabletPool {
+    pub(crate) tablet: Arc<Tablet>,
+    /// The database that every connection selects; `None`: the session's own.
+    pub(crate) database: Option<String>,
+    pub(crate) limits: PoolLimits,
+    idle: RefCell<Vec<Box<Backend>>>,
+    open: Cell<usize>,
+    waiters: RefCell<VecDeque<Rc<Waiter>>>,
+    retired: Cell<bool>,
+    pub(crate) stats: PoolStats,
+}
+
+/// A statement in the queue.
+struct Waiter {
+    waker: RefCell<Option<Waker>>,
+    given: RefCell<Option<Given>>,
+    gone: Cell<bool>,
+}
+
+enum Given {
+    Connection(Box<Backend>),
+    /// The right to open one.
+    Permit(Permit),
+}
+
+/// The right to have one connection open; the place is free again when this is dropped.
+pub(super) struct Permit {
+    pool: Rc<TabletPool>,
+    counted: bool,
+}
+
+impl Permit {
+    /// For a connection that must not wait for a place: it ends what holds one.
+    pub(super) fn unbounded(pool: &Rc<TabletPool>) -> Self {
+        Self { pool: Rc::clone(pool), counted: false }
+    }
+
+    pub(super) fn pool(&self) -> Rc<TabletPool> {
+        Rc::clone(&self.pool)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.counted {
+            self.pool.open.set(self.pool.open.get().saturating_sub(1));
+            self.pool.offer_permit();
+        }
+    }
+}
+
+impl TabletPool {
+    pub(super) fn new(tablet: Arc<Tablet>, database: Option<&str>, limits: PoolLimits) -> Self {
+        Self {
+            tablet,
+            database: database.map(str::to_owned),
+            limits,
+            idle: RefCell::default(),
+            open: Cell::new(0),
+            waiters: RefCell::default(),
+            retired: Cell::new(false),
+            stats: PoolStats::default(),
+        }
+    }
+
+    pub(super) fn serves(&self, tablet: &Tablet, database: Option<&str>) -> bool {
+        let mine = &*self.tablet;
+        mine.address == tablet.address
+            && mine.user == tablet.user
+            && mine.password == tablet.password
+            && mine.tls == tablet.tls
+            && self.database.as_deref() == database
+    }
+
+    /// A connection that needs nothing to be done to it, if one rests and nobody waits. The ordinary case of a query.
+    #[inline]
+    pub(crate) fn try_take(&self, flavour: u64, settings: &Rc<Settings>) -> Option<Box<Backend>> {
+        if !self.waiters.borrow().is_empty() {
+            return None;
+        }
+        let mut idle = self.idle.borrow_mut();
+        let at = idle.iter().rposition(|b| b.flavour == flavour && Rc::ptr_eq(&b.settings, settings))?;
+        let backend = idle.swap_remove(at);
+        drop(idle);
+        if !backend.is_usable() {
+            return None;
+        }
+        self.stats.taken.set(self.stats.taken.get() + 1);
+        Some(backend)
+    }
+
+    /// A connection with these settings: one that rests, a new one, or the next that comes back.
+    ///
+    /// # Errors
+    /// The queue is full, waiting took too long, or the server cannot be reached.
+    pub(crate) async fn take(
+        self: &Rc<Self>,
+        core: &Rc<Core>,
+        flavour: u64,
+        settings: &Rc<Settings>,
+    ) -> Result<Box<Backend>, BackendError> {
+        let mut backend = self.take_any(core, flavour, settings).await?;
+        backend.apply(core, settings).await?;
+        self.stats.taken.set(self.stats.taken.get() + 1);
+        Ok(backend)
+    }
+
+    async fn take_any(
+        self: &Rc<Self>,
+        core: &Rc<Core>,
+        flavour: u64,
+        settings: &Rc<Settings>,
+    ) -> Result<Box<Backend>, BackendError> {
+        if self.waiters.borrow().is_empty() {
+            if let Some(backend) = self.pop_idle(flavour, settings) {
+                return Ok(backend);
+            }
+            if let Some(permit) = self.permit().or_else(|| self.evict_for_permit()) {
+                return Backend::connect(core, permit, flavour, settings).await;
+            }
+        }
+        match self.wait(core).await? {
+            Given::Connection(backend) if backend.flavour == flavour => Ok(backend),
+            Given::Connection(other) => {
+                // Another dialect: its place is taken over, not the connection.
+                let permit = (*other).into_permit();
+                Backend::connect(core, permit, flavour, settings).await
+            }
+            Given::Permit(permit) => Backend::connect(core, permit, flavour, settings).await,
+        }
+    }
+
+    fn permit(self: &Rc<Self>) -> Option<Permit> {
+        (self.open.get() < self.limits.size).then(|| {
+            self.open.set(self.open.get() + 1);
+            Permit { pool: Rc::clone(self), counted: true }
+        })
+    }
+
+    /// All places are taken, but a connection of another dialect rests.
+    fn evict_for_permit(&self) -> Option<Permit> {
+        let other = {
+            let mut idle = self.idle.borrow_mut();
+            if idle.is_empty() { None } else { Some(idle.remove(0)) }
+        };
+        other.map(|backend| (*backend).into_permit())
+    }
+
+    /// Best first: the same settings, then settings that only need additions, then any of this dialect.
+    fn pop_idle(&self, flavour: u64, settings: &Rc<Settings>) -> Option<Box<Backend>> {
+        loop {
+            let backend = {
+                let mut idle = self.idle.borrow_mut();
+                let fits = |b: &Backend| b.flavour == flavour;
+                let at = idle
+                    .iter()
+                    .rposition(|b| fits(b) && Rc::ptr_eq(&b.settings, settings))
+                    .or_else(|| idle.iter().rposition(|b| fits(b) && !b.settings.difference(settings).reset))
+                    .or_else(|| idle.iter().rposition(|b| fits(b)))?;
+                idle.swap_remove(at)
+            };
+            if backend.is_usable() {
+                return Some(backend);
+            }
+            self.count_discarded();
+        }
+    }
+
+    async fn wait(self: &Rc<Self>, core: &Rc<Core>) -> Result<Given, BackendError> {
+        if self.waiters.borrow().len() >= self.limits.waiters_max {
+            self.stats.queue_full.set(self.stats.queue_full.get() + 1);
+            return Err(BackendError::QueueFull { tablet: self.tablet.alias.clone(), waiters_max: self.limits.waiters_max });
+        }
+        let waiter = Rc::new(Waiter { waker: RefCell::default(), given: RefCell::default(), gone: Cell::new(false) });
+        self.waiters.borrow_mut().push_back(Rc::clone(&waiter));
+        let _leave = Leave { pool: self, waiter: &waiter };
+        let start = core.ring.now();
+        let deadline = start + self.limits.wait_timeout;
+        let mut armed = false;
+        let given = poll_fn(|cx| {
+            if let Some(given) = waiter.given.borrow_mut().take() {
+                return Poll::Ready(Some(given));
+            }
+            *waiter.waker.borrow_mut() = Some(cx.waker().clone());
+            core.timers.poll_until(cx, core.ring.now(), deadline, &mut armed).map(|()| None)
+        })
+        .await;
+        let waited = core.ring.now().saturating_duration_since(start).as_micros() as u64;
+        self.stats.waited.set(self.stats.waited.get() + 1);
+        self.stats.wait_us.set(self.stats.wait_us.get() + waited);
+        given.ok_or_else(|| {
+            self.stats.wait_timeouts.set(self.stats.wait_timeouts.get() + 1);
+            BackendError::WaitTimeout {
+                tablet: self.tablet.alias.clone(),
+                size: self.limits.size,
+                ms: self.limits.wait_timeout.as_millis() as u64,
+            }
+        })
+    }
+
+    /// Takes a connection back: to the statement that has waited longest, or to rest. One that cannot be trusted is closed.
+    pub(crate) fn put(self: &Rc<Self>, core: &Core, mut backend: Box<Backend>) {
+        let now = core.ring.now();
+        let old = now.saturating_duration_since(backend.born) > self.limits.lifetime_max;
+        if old || self.retired.get() || !backend.is_clean() {
+            self.count_discarded();
+            return;
+        }
+        backend.used = now;
+        backend.rest();
+        while let Some(waiter) = self.next_waiter() {
+            *waiter.given.borrow_mut() = Some(Given::Connection(backend));
+            if let Some(waker) = waiter.waker.borrow_mut().take() {
+                core.ring.wake(waker);
+            }
+            return;
+        }
+        self.idle.borrow_mut().push(backend);
+    }
+
+    fn next_waiter(&self) -> Option<Rc<Waiter>> {
+        let mut waiters = self.waiters.borrow_mut();
+        std::iter::from_fn(|| waiters.pop_front()).find(|waiter| !waiter.gone.get())
+    }
+
+    /// A place became free.
+    fn offer_permit(self: &Rc<Self>) {
+        if self.waiters.borrow().is_empty() {
+            return;
+        }
+        let Some(permit) = self.permit() else { return };
+        let Some(waiter) = self.next_waiter() else { return };
+        *waiter.given.borrow_mut() = Some(Given::Permit(permit));
+        let waker = waiter.waker.borrow_mut().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn count_discarded(&self) {
+        self.stats.discarded.set(self.stats.discarded.get() + 1);
+    }
+
+    /// Closes connections that have rested or lived too long, or that the server has closed.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let limits = &self.limits;
+        let mut gone = Vec::new();
+        let mut idle = self.idle.borrow_mut();
+        let mut at = 0;
+        while at < idle.len() {
+            let backend = &idle[at];
+            let rested = now.saturating_duration_since(backend.used) > limits.idle_max;
+            let old = now.saturating_duration_since(backend.born) > limits.lifetime_max;
+            if rested || old || !backend.is_usable() {
+                gone.push(idle.swap_remove(at));
+            } else {
+                at += 1;
+            }
+        }
+        drop(idle);
+        drop(gone);
+    }
+
+    /// No new snapshot names this server: connections close as they come back.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        drop(idle);
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    pub(crate) fn resting(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiters.borrow().len()
+    }
+}
+
+/// Leaves the queue, also when the session ends meanwhile; passes on what was given too late.
+struct Leave<'a> {
+    pool: &'a Rc<TabletPool>,
+    waiter: &'a Rc<Waiter>,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.waiter.gone.set(true);
+        self.pool.waiters.borrow_mut().retain(|other| !Rc::ptr_eq(other, self.waiter));
+        let given = self.waiter.given.borrow_mut().take();
+        if let Some(Given::Connection(backend)) = given {
+            // Clean as it came: the next in the queue gets it, or it rests.
+            match self.pool.next_waiter() {
+                Some(next) => {
+                    *next.given.borrow_mut() = Some(Given::Connection(backend));
+                    if let Some(waker) = next.waker.borrow_mut().take() {
+                        waker.wake();
+                    }
+                }
+                None => self.pool.idle.borrow_mut().push(backend),
+            }
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The data ring: one io_uring per core, on which all of its sockets live. This module and its children are the only
+//! places with `unsafe` in the data plane.
+//!
+//! How it is used: sockets queue operations while tasks run; [`Ring::turn`], called by the one task that drives the core,
+//! gives everything queued to the kernel in one `io_uring_enter` and sleeps in the same call until something completes.
+//!
+//! Sends are executed inline by that call (`MSG_DONTWAIT`) and post no completion when they succeed
+//! (`IOSQE_CQE_SKIP_SUCCESS`), so an answer on its way to a client never wakes the core. A send that would block, or is
+//! short (`MSG_WAITALL` makes it a failure), does post one; the rest then goes out as an ordinary asynchronous send.
+mod buffers;
+mod event;
+mod ops;
+mod socket;
+
+pub use buffers::Buf;
+pub use event::Event;
+pub use ops::{Accept, Connect, Watch};
+pub use socket::Socket;
+
+use crate::error::StartError;
+use buffers::BufferGroup;
+use io_uring::{IoUring, cqueue, squeue, types};
+use slab::Slab;
+use socket::SocketInner;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+/// Entries of the submission queue; a fuller queue is submitted at once, so this bounds a batch, not the connections.
+const SQ_ENTRIES: u32 = 1024;
+/// Room for completions between two turns.
+const CQ_ENTRIES: u32 = 16384;
+/// Never wait for more answers than this at once.
+const COALESCE_ANSWERS_MAX: usize = 16;
+/// Buffers for requests and short answers: size in bytes, how many at first, how many at most.
+const SMALL: (usize, u16, u16) = (8 << 10, 64, 4096);
+/// Buffers for large answers.
+const LARGE: (usize, u16, u16) = (64 << 10, 8, 512);
+
+/// How a core waits.
+#[derive(Debug, Clone, Copy)]
+pub struct RingConfig {
+    /// While several answers are on their way, sleep for half of them, at most so much longer (µs). 0 switches it off.
+    pub coalesce_us: u32,
+    /// One armed receive serves many messages (`IORING_RECV_MULTISHOT`).
+    pub multishot: bool,
+}
+
+/// What the ring counts. Plain cells: one core writes, the core's publisher copies them out.
+#[derive(Debug, Default)]
+pub struct RingStats {
+    pub turns: Cell<u64>,
+    pub sleeps: Cell<u64>,
+    pub coalesced_sleeps: Cell<u64>,
+    pub completions: Cell<u64>,
+    pub submissions: Cell<u64>,
+    pub buffers_exhausted: Cell<u64>,
+    pub blocked_sends: Cell<u64>,
+}
+
+fn bump(counter: &Cell<u64>, by: u64) {
+    counter.set(counter.get().wrapping_add(by));
+}
+
+/// Which operation a completion belongs to: the high half of `user_data`; the low half is the index in its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Kind {
+    Recv = 1,
+    SendInline = 2,
+    Send = 3,
+    Op = 4,
+    Ignore = 5,
+}
+
+fn user_data(kind: Kind, key: usize) -> u64 {
+    ((kind as u64) << 32) | key as u64
+}
+
+/// A core's ring. Cheap to clone; not `Send`.
+#[derive(Clone)]
+pub struct Ring {
+    inner: Rc<RingInner>,
+}
+
+struct RingInner {
+    uring: RefCell<IoUring>,
+    config: RingConfig,
+    min_wait: bool,
+    sockets: RefCell<Slab<Rc<SocketInner>>>,
+    ops: RefCell<Slab<ops::Op>>,
+    small: Rc<BufferGroup>,
+    large: Rc<BufferGroup>,
+    /// Sockets with an inline send in the queue.
+    batch: RefCell<Vec<Rc<SocketInner>>>,
+    /// Sockets whose inline send the kernel has executed; a failure among them has posted a completion.
+    executed: RefCell<Vec<Rc<SocketInner>>>,
+    /// Completions of one turn, drained before any is handled.
+    reaped: RefCell<Vec<cqueue::Entry>>,
+    /// Sockets whose receive found no buffer.
+    starved: RefCell<Vec<Rc<SocketInner>>>,
+    /// Dropped sockets that still have bytes to send.
+    lingering: RefCell<Vec<(Instant, Rc<SocketInner>)>>,
+    /// Queries whose answer has not come yet: how many completions are worth waiting for.
+    in_flight: Cell<usize>,
+    /// A task was woken by something else than a completion: do not sleep before it ran.
+    runnable: Cell<bool>,
+    now: Cell<Instant>,
+    stats: RingStats,
+}
+
+impl Ring {
+    /// Creates the core's ring. Must run on the core's own thread: the kernel allows one submitter only.
+    ///
+    /// # Errors
+    /// [`StartError::IoUring`] with what is missing on this machine.
+    pub fn new(config: RingConfig) -> Result<Self, StartError> {
+        let mut builder = IoUring::builder();
+        builder.setup_cqsize(CQ_ENTRIES).setup_clamp().setup_submit_all();
+        let uring = builder
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .build(SQ_ENTRIES)
+            .map_err(|e| StartError::IoUring(crate::error::explain_io_uring(&e)))?;
+        if !uring.params().is_feature_skip_cqe_on_success() || !uring.params().is_feature_ext_arg() {
+            return Err(StartError::IoUring("the kernel is too old: Linux 6.1 or later is needed".into()));
+        }
+        let min_wait = uring.params().is_feature_min_timeout();
+        let small = BufferGroup::register(&uring, 0, SMALL)?;
+        let large = BufferGroup::register(&uring, 1, LARGE)?;
+        let inner = RingInner {
+            uring: RefCell::new(uring),
+            config,
+            min_wait,
+            sockets: RefCell::default(),
+            ops: RefCell::default(),
+            small: Rc::new(small),
+            large: Rc::new(large),
+            batch: RefCell::default(),
+            executed: RefCell::default(),
+            reaped: RefCell::default(),
+            starved: RefCell::default(),
+            lingering: RefCell::default(),
+            in_flight: Cell::new(0),
+            runnable: Cell::new(true),
+            now: Cell::new(Instant::now()),
+            stats: RingStats::default(),
+        };
+        Ok(Self { inner: Rc::new(inner) })
+    }
+
+    /// The time at the last turn. Good enough for timeouts, and free.
+    pub fn now(&self) -> Instant {
+        self.inner.now.get()
+    }
+
+    pub fn stats(&self) -> &RingStats {
+        &self.inner.stats
+    }
+
+    /// Number of open sockets, for tests and metrics.
+    pub fn sockets(&self) -> usize {
+        self.inner.sockets.borrow().len()
+    }
+
+    /// One more query waits for its answer.
+    pub fn answer_expected(&self) {
+        self.inner.in_flight.set(self.inner.in_flight.get() + 1);
+    }
+
+    pub fn answer_came(&self) {
+        self.inner.in_flight.set(self.inner.in_flight.get().saturating_sub(1));
+    }
+
+    /// A task became runnable without a completion (a pool handed over a connection, a task was spawned).
+    pub fn mark_runnable(&self) {
+        self.inner.runnable.set(true);
+    }
+
+    /// Wakes a task of this core outside of a completion.
+    pub fn wake(&self, waker: Waker) {
+        self.mark_runnable();
+        waker.wake();
+    }
+
+    /// Submits what is queued and handles what has completed; sleeps for completions, at most `limit`, when no task is runnable.
+    pub fn turn(&self, limit: Duration) {
+        let inner = &self.inner;
+        bump(&inner.stats.turns, 1);
+        inner.rearm_starved();
+        let sleep = !inner.runnable.replace(false) && !limit.is_zero();
+        inner.enter(sleep.then_some(limit));
+        inner.now.set(Instant::now());
+        inner.reap();
+        inner.close_lingering();
+    }
+}
+
+impl RingInner {
+    /// One `io_uring_enter`.
+    fn enter(&self, sleep: Option<Duration>) {
+        let uring = self.uring.borrow();
+        let Some(limit) = sleep else { return self.enter_without_sleep(&uring) };
+        bump(&self.stats.sleeps, 1);
+        let time = types::Timespec::from(limit);
+        let half = (self.in_flight.get() / 2).clamp(1, COALESCE_ANSWERS_MAX);
+        let coalesce = self.min_wait && self.config.coalesce_us > 0 && half > 1;
+        let (want, min_wait) = if coalesce { (half, self.config.coalesce_us) } else { (1, 0) };
+        if coalesce {
+            bump(&self.stats.coalesced_sleeps, 1);
+        }
+        let args = types::SubmitArgs::new().timespec(&time).min_wait_usec(min_wait);
+        // ETIME, EINTR and EBUSY only mean that there is less to reap.
+        let _ = uring.submitter().submit_with_args(want, &args);
+        self.after_enter(&uring);
+    }
+
+    fn enter_without_sleep(&self, uring: &IoUring) {
+        const GETEVENTS: u32 = 1;
+        // SAFETY: no other queue handle of this ring is alive: every one lives for one expression.
+        let queued = unsafe { uring.submission_shared() }.len() as u32;
+        // SAFETY: no signal mask is passed; entries in the queue were vouched for when they were pushed.
+        let _ = unsafe { uring.submitter().enter::<libc::sigset_t>(queued, 0, GETEVENTS, None) };
+        self.after_enter(uring);
+    }
+
+    /// When the queue is empty, every inline send of the batch has been executed.
+    fn after_enter(&self, uring: &IoUring) {
+        // SAFETY: as in `enter_without_sleep`.
+        if unsafe { uring.submission_shared() }.is_empty() {
+            self.executed.borrow_mut().append(&mut self.batch.borrow_mut());
+        }
+    }
+
+    /// Queues an entry for the next `enter`.
+    ///
+    /// # Safety
+    /// Memory that the entry points to must stay valid until its completion was handled.
+    unsafe fn push(&self, entry: &squeue::Entry) {
+        loop {
+            let mut uring = self.uring.borrow_mut();
+            // SAFETY: the caller's promise.
+            if unsafe { uring.submission().push(entry) }.is_ok() {
+                bump(&self.stats.submissions, 1);
+                return;
+            }
+            // Full: give the batch to the kernel now. Completions are handled in the next turn.
+            self.enter_without_sleep(&uring);
+        }
+    }
+
+    /// Handles all completions, then ends the inline sends that were executed: those without a completion have succeeded.
+    fn reap(self: &Rc<Self>) {
+        let mut reaped = std::mem::take(&mut *self.reaped.borrow_mut());
+        loop {
+            let overflow = {
+                let mut uring = self.uring.borrow_mut();
+                reaped.extend(uring.completion());
+                uring.submission().cq_overflow()
+            };
+            if !overflow {
+                break;
+            }
+            self.enter_without_sleep(&self.uring.borrow());
+        }
+        bump(&self.stats.completions, reaped.len() as u64);
+        for done in reaped.drain(..) {
+            self.complete(&done);
+        }
+        *self.reaped.borrow_mut() = reaped;
+        let mut executed = std::mem::take(&mut *self.executed.borrow_mut());
+        for socket in executed.drain(..) {
+            socket.on_inline_send_done(self);
+        }
+        *self.executed.borrow_mut() = executed;
+    }
+
+    fn complete(self: &Rc<Self>, done: &cqueue::Entry) {
+        let key = (done.user_data() & 0xffff_ffff) as usize;
+        let kind = done.user_data() >> 32;
+        if kind == Kind::Op as u64 {
+            return self.complete_op(key, done.result(), cqueue::more(done.flags()));
+        }
+        let Some(socket) = self.sockets.borrow().get(key).cloned() else { return };
+        match kind {
+            k if k == Kind::Recv as u64 => socket.on_recv(self, done.result(), done.flags()),
+            k if k == Kind::SendInline as u64 => socket.on_inline_send_failed(self, done.result()),
+            k if k == Kind::Send as u64 => socket.on_send(self, done.result()),
+            _ => {}
+        }
+    }
+
+    fn rearm_starved(self: &Rc<Self>) {
+        if self.starved.borrow().is_empty() || !self.small.has_free() || !self.large.has_free() {
+            return;
+        }
+        for socket in std::mem::take(&mut *self.starved.borrow_mut()) {
+            socket.arm(self);
+        }
+    }
+
+    fn close_lingering(self: &Rc<Self>) {
+        if self.lingering.borrow().is_empty() {
+            return;
+        }
+        let now = self.now.get();
+        self.lingering.borrow_mut().retain(|(deadline, socket)| {
+            if now >= *deadline {
+                socket.shutdown();
+            }
+            now < *deadline
+        });
+    }
+
+    fn buffers(&self, bulk: bool) -> &Rc<BufferGroup> {
+        if bulk { &self.large } else { &self.small }
+    }
+}
+
+/// `io::Error` of a negative completion.
+fn os_error(result: i32) -> io::Error {
+    io::Error::from_raw_os_error(-result)
+}

@@ -1,0 +1,130 @@
+//! Answers that the session gives itself.
+use super::Session;
+use crate::ring::Buf;
+use coregate_planner::control::SqlError;
+use coregate_protocol::column::{ColumnDefinition, ColumnType};
+use coregate_protocol::frame::PacketWriter;
+use coregate_protocol::response::{ErrPacket, OkPacket, encode_rows_end};
+use coregate_protocol::{Capabilities, Status, codec, row};
+
+/// Where an answer stands in the conversation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answer {
+    /// Sequence id of its next packet.
+    pub(super) seq: u8,
+    /// More results follow (the statement is not the last of its packet).
+    pub(super) more: bool,
+    /// Rows in the binary protocol.
+    pub(super) binary: bool,
+}
+
+impl Answer {
+    /// The only answer to a command.
+    pub(super) fn first() -> Self {
+        Self { seq: 1, more: false, binary: false }
+    }
+
+    /// Said without being asked, before the connection is closed.
+    pub(super) fn unasked() -> Self {
+        Self { seq: 0, more: false, binary: false }
+    }
+
+    /// May a backend's answer go through byte for byte?
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.seq == 1 && !self.more
+    }
+
+    pub(super) fn flags(&self) -> Status {
+        if self.more { Status::MORE_RESULTS } else { Status::empty() }
+    }
+}
+
+/// A statement without rows is done.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Done<'a> {
+    pub(super) affected_rows: u64,
+    pub(super) last_insert_id: u64,
+    pub(super) warnings: u16,
+    pub(super) info: &'a [u8],
+}
+
+impl Session {
+    pub(super) fn send_ok(&mut self, answer: &mut Answer, done: Done<'_>) {
+        let ok = OkPacket {
+            affected_rows: done.affected_rows,
+            last_insert_id: done.last_insert_id,
+            status: self.status() | answer.flags(),
+            warnings: done.warnings,
+            info: done.info,
+            ..OkPacket::default()
+        };
+        let mut out = Vec::with_capacity(32);
+        let capabilities = self.capabilities;
+        PacketWriter::new(&mut out, &mut answer.seq).packet(|w| ok.encode(capabilities, w));
+        self.client.link.send(Buf::from(out));
+    }
+
+    pub(super) fn send_error(&mut self, answer: &mut Answer, error: &SqlError) {
+        let mut out = Vec::with_capacity(error.message.len() + 16);
+        let packet = ErrPacket { code: error.code, sqlstate: error.sqlstate, message: error.message.as_bytes() };
+        let capabilities = self.capabilities;
+        PacketWriter::new(&mut out, &mut answer.seq).packet(|w| packet.encode(capabilities, w));
+        self.client.link.send(Buf::from(out));
+    }
+
+    /// A result of strings.
+    pub(super) fn send_rows<S: AsRef<[u8]>>(&mut self, answer: &mut Answer, columns: &[&str], rows: &[Vec<Option<S>>]) {
+        let columns: Vec<_> =
+            columns.iter().map(|name| ColumnDefinition::expression(name.as_bytes(), ColumnType::VAR_STRING)).collect();
+        self.send_result(answer, &columns, rows);
+    }
+
+    pub(super) fn send_result<S: AsRef<[u8]>>(
+        &mut self,
+        answer: &mut Answer,
+        columns: &[ColumnDefinition<'_>],
+        rows: &[Vec<Option<S>>],
+    ) {
+        let capabilities = self.capabilities;
+        let end = OkPacket { status: self.status() | answer.flags(), ..OkPacket::default() };
+        let mut out = Vec::new();
+        let binary = answer.binary;
+        let mut writer = PacketWriter::new(&mut out, &mut answer.seq);
+        writer.packet(|w| codec::put_lenenc_int(w, columns.len() as u64));
+        for column in columns {
+            writer.packet(|w| column.encode(capabilities, w));
+        }
+        if !capabilities.contains(Capabilities::DEPRECATE_EOF) {
+            writer.packet(|w| encode_rows_end(&end, capabilities, w));
+        }
+        for cells in rows {
+            writer.packet(|w| if binary { put_binary_strings(w, cells) } else { put_strings(w, cells) });
+        }
+        writer.packet(|w| encode_rows_end(&end, capabilities, w));
+        self.client.link.send(Buf::from(out));
+    }
+}
+
+fn put_strings<S: AsRef<[u8]>>(out: &mut Vec<u8>, cells: &[Option<S>]) {
+    for cell in cells {
+        row::put_text(out, cell.as_ref().map(AsRef::as_ref));
+    }
+}
+
+/// A binary row of strings: a zero, the NULL bitmap (shifted by two bits), the values.
+fn put_binary_strings<S: AsRef<[u8]>>(out: &mut Vec<u8>, cells: &[Option<S>]) {
+    out.push(0);
+    let bitmap_at = out.len();
+    out.resize(bitmap_at + (cells.len() + 9) / 8, 0);
+    for (i, cell) in cells.iter().enumerate() {
+        match cell {
+            Some(bytes) => codec::put_lenenc_bytes(out, bytes.as_ref()),
+            None => {
+                if let Some(byte) = out.get_mut(bitmap_at + (i + 2) / 8) {
+                    *byte |= 1 << ((i + 2) % 8);
+                }
+            }
+        }
+    }
+}

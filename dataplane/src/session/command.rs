@@ -1,0 +1,149 @@
+//! The commands of the protocol.
+use super::answer::{Answer, Done};
+use super::{Failure, Interrupt, Outcome, Session};
+use crate::error::sql_error;
+use crate::link::Packet;
+use crate::ring::Buf;
+use coregate_planner::control::SqlError;
+use coregate_protocol::command::{Command, com};
+use coregate_protocol::frame;
+use coregate_protocol::response::EofPacket;
+use coregate_protocol::walker::ResponseKind;
+
+impl Session {
+    /// Runs one command; `false` ends the session.
+    #[inline]
+    pub(super) async fn command(&mut self, packet: Packet) -> bool {
+        let result = match packet.payload().first() {
+            Some(&com::QUERY) => self.query(packet).await,
+            Some(&com::STMT_EXECUTE) => self.execute(packet).await,
+            _ => Box::pin(self.rare_command(packet)).await,
+        };
+        result.is_ok()
+    }
+
+    async fn rare_command(&mut self, packet: Packet) -> Outcome {
+        let mut answer = Answer::first();
+        let result = match Command::parse(packet.payload(), self.capabilities) {
+            Ok(command) => self.dispatch(command, &packet, &mut answer).await,
+            Err(e) => Err(e.into()),
+        };
+        self.finish(&mut answer, result)
+    }
+
+    async fn dispatch(&mut self, command: Command<'_>, packet: &Packet, answer: &mut Answer) -> Outcome {
+        match command {
+            Command::Quit => Err(Failure::Close),
+            Command::Ping | Command::Debug => {
+                self.send_ok(answer, Done::default());
+                Ok(())
+            }
+            Command::InitDb(name) => {
+                let name = String::from_utf8_lossy(name).into_owned();
+                self.use_database(&name).await?;
+                self.send_ok(answer, Done::default());
+                Ok(())
+            }
+            Command::StmtPrepare(sql) => self.prepare(sql.to_vec(), answer).await,
+            Command::StmtClose(id) => self.close_statement(id).await,
+            Command::StmtReset(id) => self.reset_statement(id, answer).await,
+            Command::StmtSendLongData { stmt_id, param, data } => self.long_data(stmt_id, param, data),
+            Command::StmtFetch { stmt_id, .. } => self.fetch(stmt_id, packet.payload().to_vec(), answer).await,
+            Command::FieldList { table, .. } => self.field_list(table, packet, answer).await,
+            Command::Statistics => {
+                self.send_statistics(answer);
+                Ok(())
+            }
+            Command::SetOption(option) => self.set_option(option, answer),
+            Command::ResetConnection => {
+                self.reset().await?;
+                self.send_ok(answer, Done::default());
+                Ok(())
+            }
+            Command::ChangeUser(_) => self.change_user(packet).await,
+            Command::ProcessKill(id) => {
+                self.kill(id, Interrupt::KillConnection)?;
+                self.send_ok(answer, Done::default());
+                Ok(())
+            }
+            Command::ProcessInfo => self.run_text(b"SHOW PROCESSLIST", answer).await,
+            Command::Query { .. } | Command::StmtExecute { .. } => Err(unknown()),
+            Command::BinlogDump(_) | Command::BinlogDumpGtid(_) | Command::RegisterSlave(_) => {
+                Err(sql_error(1235, "VT12001: unsupported: binary logs are read from the servers themselves").into())
+            }
+            Command::Refresh(_) | Command::Shutdown => {
+                Err(sql_error(1227, "Access denied; you need to do this on the servers themselves").into())
+            }
+            Command::StmtBulkExecute { .. } | Command::Unknown(_) => Err(unknown()),
+        }
+    }
+
+    /// Runs a statement as if the client had sent it.
+    pub(super) async fn run_text(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
+        let planned = self.plan(sql)?;
+        self.statement(planned, None, sql, answer).await
+    }
+
+    /// COM_FIELD_LIST: only old clients' completion uses it; one shard's answer stands for all.
+    async fn field_list(&mut self, table: &[u8], packet: &Packet, answer: &mut Answer) -> Outcome {
+        let sql = [b"SHOW COLUMNS FROM `", table.split(|b| *b == b'`').collect::<Vec<_>>().concat().as_slice(), b"`"].concat();
+        let planned = self.plan(&sql)?;
+        let coregate_planner::plan::Action::Route(route) = &planned.entry.plan.action else { return Err(unknown()) };
+        let Some(shard) = planned.resolved.shards.first() else { return Err(unknown()) };
+        let place = super::query::place_of(route, shard.shard);
+        let wire = super::query::Wire::Payload(packet.payload().to_vec());
+        self.one(&planned.entry.plan, place, wire, ResponseKind::FieldList, answer).await.map(|_| ())
+    }
+
+    fn send_statistics(&mut self, answer: &mut Answer) {
+        let uptime = self.core.started.elapsed().as_secs().max(1);
+        let sum = |pick: fn(&crate::metrics::CoreMetrics) -> u64| self.core.shared.metrics.iter().map(pick).sum::<u64>();
+        let (queries, sessions) = (sum(|m| m.queries.get()), sum(|m| m.sessions.get()));
+        let text = format!(
+            "Uptime: {uptime}  Threads: {sessions}  Questions: {queries}  Slow queries: 0  Opens: 0  Open tables: 0  Queries per second avg: {:.3}",
+            queries as f64 / uptime as f64
+        );
+        let mut out = Vec::new();
+        frame::write_packet(&mut out, &mut answer.seq, text.as_bytes());
+        self.client.link.send(Buf::from(out));
+    }
+
+    fn set_option(&mut self, option: u16, answer: &mut Answer) -> Outcome {
+        self.multi_statements = match option {
+            0 => true,
+            1 => false,
+            _ => return Err(unknown()),
+        };
+        let mut out = Vec::new();
+        let capabilities = self.capabilities;
+        if capabilities.contains(coregate_protocol::Capabilities::DEPRECATE_EOF) {
+            self.send_ok(answer, Done::default());
+            return Ok(());
+        }
+        let eof = EofPacket { warnings: 0, status: self.status() };
+        frame::PacketWriter::new(&mut out, &mut answer.seq).packet(|w| eof.encode(w));
+        self.client.link.send(Buf::from(out));
+        Ok(())
+    }
+
+    /// Forgets everything that the session has set up, as after login.
+    pub(super) async fn reset(&mut self) -> Outcome {
+        self.rollback_held().await?;
+        // What was pinned has state that only the server can undo, by closing.
+        self.held.clear();
+        self.pinned = false;
+        self.statements = None;
+        self.warnings = None;
+        self.vitess = None;
+        self.autocommit = true;
+        self.sql_mode = coregate_planner::fingerprint::SqlMode::empty();
+        (self.last_insert_id, self.row_count, self.found_rows) = (0, 0, 0);
+        let database = self.settings.database.clone();
+        self.settings = self.fresh_settings(self.settings.collation, database);
+        Ok(())
+    }
+}
+
+pub(super) fn unknown() -> Failure {
+    Failure::Sql(SqlError { code: 1047, sqlstate: *b"08S01", message: "Unknown command".into() })
+}

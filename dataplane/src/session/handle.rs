@@ -1,0 +1,139 @@
+//! What others may know of a session and do to it: deadlines, KILL, draining.
+use crate::core::Core;
+use coregate_planner::control::SqlError;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Why a session is asked to stop what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// `KILL QUERY`
+    KillQuery,
+    /// `KILL CONNECTION`
+    KillConnection,
+    /// The running statement takes too long.
+    QueryTimeout,
+    /// The client rests too long, or does not log in.
+    IdleTimeout,
+    /// The process is going down.
+    Shutdown,
+}
+
+#[derive(Debug)]
+pub(crate) struct SessionHandle {
+    pub(crate) id: u32,
+    pub(crate) user: RefCell<String>,
+    pub(crate) host: String,
+    interrupt: Cell<Option<Interrupt>>,
+    deadline: Cell<Option<Instant>>,
+    resting: Cell<bool>,
+    pub(crate) in_transaction: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl SessionHandle {
+    pub(crate) fn new(core: &Core, id: u32, host: String) -> Rc<Self> {
+        let handle = Rc::new(Self {
+            id,
+            user: RefCell::default(),
+            host,
+            interrupt: Cell::new(None),
+            deadline: Cell::new(Some(core.ring.now() + Duration::from_millis(core.config().handshake_timeout_ms))),
+            resting: Cell::new(true),
+            in_transaction: Cell::new(false),
+            waker: RefCell::default(),
+        });
+        core.sessions.borrow_mut().insert(id, Rc::clone(&handle));
+        handle
+    }
+
+    /// A statement begins.
+    #[inline]
+    pub(crate) fn works(&self, core: &Core) {
+        self.resting.set(false);
+        let limit = core.config().query_timeout_ms;
+        self.deadline.set((limit > 0).then(|| core.ring.now() + Duration::from_millis(limit)));
+        if self.interrupt.get() == Some(Interrupt::KillQuery) {
+            self.interrupt.set(None);
+        }
+    }
+
+    /// The session waits for its client.
+    #[inline]
+    pub(crate) fn rests(&self, core: &Core) {
+        self.resting.set(true);
+        let limit = core.config().idle_timeout_s;
+        self.deadline.set((limit > 0).then(|| core.ring.now() + Duration::from_secs(limit)));
+        // A KILL QUERY that came too late concerns no statement.
+        if matches!(self.interrupt.get(), Some(Interrupt::KillQuery | Interrupt::QueryTimeout)) {
+            self.interrupt.set(None);
+        }
+    }
+
+    pub(crate) fn is_resting(&self) -> bool {
+        self.resting.get()
+    }
+
+    pub(crate) fn check_deadline(&self, core: &Core, now: Instant) {
+        if self.deadline.get().is_some_and(|deadline| now >= deadline) {
+            self.deadline.set(None);
+            let (why, counter) = if self.resting.get() {
+                (Interrupt::IdleTimeout, &core.metrics().idle_timeouts)
+            } else {
+                (Interrupt::QueryTimeout, &core.metrics().query_timeouts)
+            };
+            counter.add(1);
+            self.interrupt(core, why);
+        }
+    }
+
+    /// Asks the session to stop.
+    pub(crate) fn interrupt(&self, core: &Core, why: Interrupt) {
+        if why == Interrupt::KillQuery && (self.resting.get() || self.interrupt.get().is_some()) {
+            return;
+        }
+        self.interrupt.set(Some(why));
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            core.ring.wake(waker);
+        }
+    }
+
+    pub(crate) fn poll_interrupt(&self, cx: &mut Context<'_>) -> Poll<Interrupt> {
+        if let Some(why) = self.interrupt.get() {
+            return Poll::Ready(why);
+        }
+        let mut waker = self.waker.borrow_mut();
+        match &*waker {
+            Some(known) if known.will_wake(cx.waker()) => {}
+            _ => *waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// KILL QUERY was taken notice of.
+    pub(crate) fn acknowledge(&self) {
+        self.interrupt.set(None);
+    }
+
+    /// Between statements: must the session end now?
+    pub(crate) fn must_end(&self, core: &Core, in_transaction: bool) -> bool {
+        match self.interrupt.get() {
+            Some(Interrupt::KillConnection | Interrupt::Shutdown) => true,
+            _ => core.shared.draining.load(Ordering::Relaxed) && !in_transaction,
+        }
+    }
+
+    pub(crate) fn farewell(&self) -> SqlError {
+        let (code, sqlstate, message) = match self.interrupt.get() {
+            Some(Interrupt::KillConnection) => (1317, *b"70100", "Connection was killed"),
+            Some(Interrupt::IdleTimeout) => {
+                (4031, *b"HY000", "The client was disconnected by the server because of inactivity. See idle_timeout_s for configuring this behavior.")
+            }
+            _ => (1053, *b"08S01", "Server shutdown in progress"),
+        };
+        SqlError { code, sqlstate, message: message.into() }
+    }
+}

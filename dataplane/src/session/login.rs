@@ -1,0 +1,362 @@
+//! From an accepted socket to a session: PROXY header, greeting, TLS, authentication, database.
+use super::answer::Answer;
+use super::{Failure, Outcome, Session, SessionHandle, Target};
+use crate::core::{Core, FLAVOURS};
+use crate::error::sql_error;
+use crate::link::{Link, Packet, PacketStream, ReadError};
+use crate::proxy_protocol;
+use crate::ring::{Buf, Socket};
+use crate::settings::Settings;
+use crate::tls::Tls;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use coregate_planner::control::{UserEntry, Users};
+use coregate_planner::fingerprint::SqlMode;
+use coregate_protocol::auth::plugin;
+use coregate_protocol::auth::server::{Accounts, Credential, Env, Login, ServerConfig, ServerHandshake, ServerStep, make_scramble};
+use coregate_protocol::compress::{Algorithm, Compressor, Decompressor};
+use coregate_protocol::{Capabilities, Status};
+use smallvec::SmallVec;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+/// What clients may use.
+const OFFERED: Capabilities = FLAVOURS
+    .union(crate::core::DIALECT)
+    .union(Capabilities::MULTI_STATEMENTS)
+    .union(Capabilities::INTERACTIVE)
+    .union(Capabilities::IGNORE_SIGPIPE)
+    .union(Capabilities::CONNECT_WITH_DB)
+    .union(Capabilities::COMPRESS)
+    .union(Capabilities::ZSTD_COMPRESSION)
+    .union(Capabilities::ODBC)
+    .union(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS);
+
+/// Nobody needs more before having logged in, in bytes.
+const LOGIN_PACKET_MAX: usize = 64 << 10;
+
+/// A session counts as a client as long as this lives.
+struct Guest {
+    core: Rc<Core>,
+    id: u32,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.core.sessions.borrow_mut().remove(&self.id);
+        self.core.shared.clients.fetch_sub(1, Ordering::Relaxed);
+        self.core.metrics().sessions.set(self.core.sessions.borrow().len() as u64);
+    }
+}
+
+/// Serves one client from its first byte to its last.
+pub(crate) async fn serve(core: Rc<Core>, socket: Socket, peer: Option<IpAddr>) {
+    let clients = core.shared.clients.fetch_add(1, Ordering::Relaxed);
+    let id = core.new_session_id();
+    let guest = Guest { core: Rc::clone(&core), id };
+    core.metrics().connections.add(1);
+    let stream = PacketStream::new(Link::new(socket), LOGIN_PACKET_MAX);
+    if clients >= core.config().max_connections {
+        core.metrics().connections_refused.add(1);
+        refuse(stream, 1040, "Too many connections");
+        return;
+    }
+    let session = Box::pin(admit(Rc::clone(&core), stream, id, peer)).await;
+    match session {
+        Ok(session) => session.run().await,
+        Err(why) => tracing::debug!(id, "no session: {why}"),
+    }
+    drop(guest);
+}
+
+fn refuse(mut stream: PacketStream, code: u16, message: &str) {
+    let mut out = Vec::new();
+    let error = coregate_protocol::response::ErrPacket::new(code, message.as_bytes());
+    let mut seq = 0;
+    coregate_protocol::frame::PacketWriter::new(&mut out, &mut seq).packet(|w| error.encode(Capabilities::empty(), w));
+    stream.link.send(Buf::from(out));
+}
+
+async fn admit(
+    core: Rc<Core>,
+    mut stream: PacketStream,
+    id: u32,
+    peer: Option<IpAddr>,
+) -> Result<Session, &'static str> {
+    let mut peer = peer;
+    if core.config().proxy_protocol {
+        peer = Box::pin(proxy_protocol::read(&mut stream)).await.map_err(|_| "no PROXY header")?;
+    }
+    let host = peer.map_or_else(|| "localhost".to_owned(), |ip| ip.to_string());
+    let handle = SessionHandle::new(&core, id, host.clone());
+    core.metrics().sessions.set(core.sessions.borrow().len() as u64);
+    let accounts = CoreAccounts::new(&core, peer);
+    let scramble = new_scramble();
+    let mut handshake = ServerHandshake::new(server_config(&core, id, scramble));
+    let mut out = Vec::new();
+    handshake.greeting(&mut out);
+    stream.link.send(Buf::from(std::mem::take(&mut out)));
+    converse(&core, &mut stream, &mut handshake, &handle, &accounts, None).await?;
+    let login = handshake.login().clone();
+    let mut session = Session::new(core, stream, handle, login, scramble);
+    session.admin = accounts.is_admin(&session.login_user());
+    session.start(&mut handshake).await?;
+    Ok(session)
+}
+
+fn server_config(core: &Core, id: u32, scramble: [u8; 20]) -> ServerConfig {
+    ServerConfig {
+        thread_id: id,
+        scramble,
+        server_version: core.config().server_version.clone().into_bytes(),
+        offered: OFFERED,
+        collation: 45,
+        plugin: plugin::NATIVE,
+        tls: core.shared.tls.is_some(),
+    }
+}
+
+fn new_scramble() -> [u8; 20] {
+    let mut random = [0u8; 20];
+    // aws-lc's generator does not fail once the process runs; zeros would only make the challenge constant.
+    let _ = SystemRandom::new().fill(&mut random);
+    make_scramble(random)
+}
+
+/// The exchange of packets up to the verdict. `first` is a packet that was read already (COM_CHANGE_USER).
+async fn converse(
+    core: &Rc<Core>,
+    stream: &mut PacketStream,
+    handshake: &mut ServerHandshake,
+    handle: &SessionHandle,
+    accounts: &CoreAccounts,
+    mut first: Option<Packet>,
+) -> Result<(), &'static str> {
+    let mut out = Vec::new();
+    loop {
+        let packet = match first.take() {
+            Some(packet) => packet,
+            None => next_packet(stream, handshake, handle, core).await?,
+        };
+        let env = Env {
+            accounts,
+            rsa: Some(&core.shared.rsa),
+            secure: stream.link.is_secure(),
+            require_secure: false,
+            host: &handle.host,
+        };
+        let step = match handshake.on_packet(packet.payload(), packet.seq, &mut out, &env) {
+            Ok(step) => step,
+            Err(e) => handshake.reject(e.code(), &e.to_string(), &mut out),
+        };
+        drop(packet);
+        if !out.is_empty() {
+            stream.link.send(Buf::from(std::mem::take(&mut out)));
+        }
+        match step {
+            ServerStep::Continue => {}
+            ServerStep::StartTls => {
+                let config = core.shared.tls.as_ref().ok_or("TLS is not on offer")?;
+                let tls = Tls::server(config).map_err(|_| "TLS cannot start")?;
+                let early = stream.take_rest();
+                stream.link.start_tls(tls, early).map_err(|_| "TLS cannot start")?;
+            }
+            ServerStep::Accepted => return Ok(()),
+            ServerStep::Rejected => {
+                core.metrics().logins_failed.add(1);
+                return Err("login rejected");
+            }
+        }
+    }
+}
+
+async fn next_packet(
+    stream: &mut PacketStream,
+    handshake: &mut ServerHandshake,
+    handle: &SessionHandle,
+    core: &Core,
+) -> Result<Packet, &'static str> {
+    let seq = handshake.seq();
+    let next = poll_fn(|cx| {
+        if let std::task::Poll::Ready(packet) = stream.poll_packet(cx, seq) {
+            return std::task::Poll::Ready(Some(packet));
+        }
+        handle.poll_interrupt(cx).map(|_| None)
+    })
+    .await;
+    let mut out = Vec::new();
+    let why = match next {
+        Some(Ok(Some(packet))) => return Ok(packet),
+        Some(Ok(None)) | Some(Err(ReadError::Io(_))) => return Err("the client went away during the handshake"),
+        Some(Err(ReadError::Protocol(e))) => {
+            handshake.reject(e.code(), &e.to_string(), &mut out);
+            "the client's packets make no sense"
+        }
+        None => {
+            handshake.reject(1159, "Got timeout reading communication packets", &mut out);
+            "the client did not log in in time"
+        }
+    };
+    core.metrics().logins_failed.add(1);
+    stream.link.send(Buf::from(out));
+    Err(why)
+}
+
+impl Session {
+    fn new(core: Rc<Core>, stream: PacketStream, handle: Rc<SessionHandle>, login: Login, scramble: [u8; 20]) -> Self {
+        let settings = core.settings.intern(Settings::default());
+        let mut session = Self {
+            client: stream,
+            handle,
+            capabilities: login.capabilities,
+            flavour: 0,
+            settings,
+            target: Target::default(),
+            sql_mode: SqlMode::empty(),
+            autocommit: true,
+            multi_statements: login.capabilities.contains(Capabilities::MULTI_STATEMENTS),
+            transaction: super::Transaction::default(),
+            held: SmallVec::new(),
+            pinned: false,
+            last_insert_id: 0,
+            row_count: 0,
+            found_rows: 0,
+            warnings: None,
+            statements: None,
+            vitess: None,
+            admin: false,
+            login: Box::new((login, scramble)),
+            core,
+        };
+        session.begin_anew();
+        session
+    }
+
+    pub(super) fn login_user(&self) -> String {
+        String::from_utf8_lossy(&self.login.0.user).into_owned()
+    }
+
+    /// The state of a session that has just logged in.
+    fn begin_anew(&mut self) {
+        let collation = match self.login.0.collation {
+            0 => 45,
+            known => known,
+        };
+        *self.handle.user.borrow_mut() = self.login_user();
+        self.settings = self.fresh_settings(collation, None);
+        self.target = Target { version: self.core.snapshot.borrow().version, ..Target::default() };
+        self.set_flavour();
+    }
+
+    /// Selects the database that the client asked for, says OK, and turns on compression.
+    async fn start(&mut self, handshake: &mut ServerHandshake) -> Result<(), &'static str> {
+        let mut out = Vec::new();
+        let database = self.login.0.database.clone().filter(|name| !name.is_empty());
+        if let Some(name) = database {
+            let name = String::from_utf8_lossy(&name).into_owned();
+            match self.use_database(&name).await {
+                Ok(()) => {}
+                Err(Failure::Sql(e) | Failure::Fatal(e)) => {
+                    handshake.reject(e.code, &e.message, &mut out);
+                    self.client.link.send(Buf::from(out));
+                    return Err("the database cannot be selected");
+                }
+                Err(Failure::Close) => return Err("the client went away"),
+            }
+        }
+        handshake.accept(Status::AUTOCOMMIT, &mut out);
+        self.client.link.send(Buf::from(out));
+        self.client.set_limit(self.core.config().max_allowed_packet);
+        let capabilities = self.capabilities;
+        let algorithm = if capabilities.contains(Capabilities::ZSTD_COMPRESSION) {
+            Some(Algorithm::Zstd { level: i32::from(self.login.0.zstd_level.clamp(1, 22)) })
+        } else {
+            capabilities.contains(Capabilities::COMPRESS).then_some(Algorithm::Zlib)
+        };
+        if let Some(algorithm) = algorithm {
+            let compressor = Compressor::new(algorithm).map_err(|_| "compression cannot start")?;
+            let decompressor = Decompressor::new(algorithm).map_err(|_| "compression cannot start")?;
+            self.client.link.start_compression(compressor, decompressor);
+        }
+        self.login.0.attributes = Vec::new();
+        Ok(())
+    }
+
+    /// COM_CHANGE_USER: another login on the same connection.
+    pub(super) async fn change_user(&mut self, packet: &Packet) -> Outcome {
+        self.reset().await?;
+        let core = Rc::clone(&self.core);
+        let config = server_config(&core, self.handle.id, self.login.1);
+        let (capabilities, max_packet) = (self.capabilities, self.login.0.max_packet);
+        let mut handshake = ServerHandshake::change_user(config, capabilities, max_packet);
+        let accounts = CoreAccounts::new(&core, self.handle.host.parse().ok());
+        let first = Some(packet.copy());
+        let handle = Rc::clone(&self.handle);
+        converse(&core, &mut self.client, &mut handshake, &handle, &accounts, first).await.map_err(|_| Failure::Close)?;
+        let mut login = handshake.login().clone();
+        login.capabilities = capabilities;
+        self.login.0 = login;
+        self.admin = accounts.is_admin(&self.login_user());
+        self.begin_anew();
+        let database = self.login.0.database.clone().filter(|name| !name.is_empty());
+        let mut out = Vec::new();
+        if let Some(name) = database
+            && let Err(failure) = self.use_database(&String::from_utf8_lossy(&name)).await
+        {
+            if let Failure::Sql(e) | Failure::Fatal(e) = failure {
+                handshake.reject(e.code, &e.message, &mut out);
+                self.client.link.send(Buf::from(out));
+            }
+            return Err(Failure::Close);
+        }
+        handshake.accept(Status::AUTOCOMMIT, &mut out);
+        self.client.link.send(Buf::from(out));
+        let _ = Answer::first();
+        Ok(())
+    }
+}
+
+/// The users as one login sees them.
+struct CoreAccounts {
+    users: std::sync::Arc<Users>,
+    core: Rc<Core>,
+    local: bool,
+}
+
+impl CoreAccounts {
+    fn new(core: &Rc<Core>, peer: Option<IpAddr>) -> Self {
+        let users = core.users.borrow().clone();
+        let local = peer.is_none_or(|ip| ip.is_loopback());
+    }
+
+    fn entries(&self, user: &[u8]) -> impl Iterator<Item = &UserEntry> {
+        let entries = std::str::from_utf8(user).ok().and_then(|user| self.users.by_name.get(user));
+        let here = |entry: &&UserEntry| self.local || entry.source_host.as_deref() != Some("localhost");
+        entries.into_iter().flatten().filter(here)
+    }
+
+    fn is_admin(&self, user: &str) -> bool {
+        self.entries(user.as_bytes()).any(|entry| entry.admin)
+    }
+}
+
+impl Accounts for CoreAccounts {
+    fn find<'a>(&'a self, user: &[u8]) -> SmallVec<[Credential<'a>; 2]> {
+        let credential = |entry: &'a UserEntry| Credential {
+            password: entry.password.as_deref(),
+            native: entry.mysql_native_password.as_deref(),
+            sha2_hash: entry.caching_sha2_password.as_deref().map(str::as_bytes),
+        };
+        self.entries(user).map(credential).collect()
+    }
+
+    fn sha2_fast(&self, user: &[u8]) -> Option<[u8; 32]> {
+        self.core.sha2_cache.borrow().get(user).copied()
+    }
+
+    fn remember_sha2(&self, user: &[u8], digest: [u8; 32]) {
+        self.core.sha2_cache.borrow_mut().insert(user.to_vec(), digest);
+    }
+}

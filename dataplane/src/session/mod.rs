@@ -1,0 +1,192 @@
+//! One client's session: reads commands, finds plans, runs them, answers. One task per client; everything rare is boxed, so
+//! that a resting session is small.
+mod answer;
+mod command;
+mod control;
+mod handle;
+mod infile;
+mod local;
+mod login;
+mod plan;
+mod prepared;
+mod query;
+mod relay;
+mod scatter;
+mod set;
+mod transaction;
+mod values;
+mod warnings;
+
+pub(crate) use handle::{Interrupt, SessionHandle};
+pub(crate) use plan::Scratch;
+
+use crate::core::Core;
+use crate::error::BackendError;
+use crate::link::{PacketStream, ReadError};
+use crate::pool::{Backend, Place};
+use crate::settings::Settings;
+use answer::Answer;
+use coregate_planner::control::SqlError;
+use coregate_planner::fingerprint::SqlMode;
+use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, TabletKind};
+use coregate_protocol::{Capabilities, Status};
+use prepared::Statements;
+use smallvec::SmallVec;
+use std::rc::Rc;
+use transaction::Transaction;
+use warnings::Warnings;
+
+pub(crate) struct Session {
+    core: Rc<Core>,
+    client: PacketStream,
+    handle: Rc<SessionHandle>,
+    capabilities: Capabilities,
+    /// See [`crate::core::FLAVOURS`].
+    flavour: u64,
+    settings: Rc<Settings>,
+    target: Target,
+    sql_mode: SqlMode,
+    autocommit: bool,
+    multi_statements: bool,
+    transaction: Transaction,
+    /// Connections that only this session may use now: in a transaction, or with state that cannot be replayed.
+    held: SmallVec<[(Place, Box<Backend>); 1]>,
+    pinned: bool,
+    last_insert_id: u64,
+    row_count: i64,
+    found_rows: u64,
+    warnings: Option<Box<Warnings>>,
+    statements: Option<Box<Statements>>,
+    /// Variables of ours and Vitess's (`workload`, `transaction_mode`).
+    vitess: Option<Box<Vec<(String, String)>>>,
+    admin: bool,
+}
+
+/// What `USE` has chosen.
+#[derive(Debug, Clone, Default)]
+struct Target {
+    /// As the client wrote it; what `DATABASE()` answers.
+    database: Option<Rc<str>>,
+    /// A keyspace of ours, by name and by its index in the snapshot of `version`.
+    keyspace: Option<Rc<str>>,
+    index: Option<KeyspaceIdx>,
+    shard: Option<ShardIdx>,
+    kind: TabletKind,
+    version: u64,
+}
+
+/// How a statement ended that was not answered in full.
+#[derive(Debug)]
+enum Failure {
+    /// Tell the client, and go on.
+    Sql(SqlError),
+    /// The client is gone, or must go.
+    Close,
+    /// Tell the client, then close: what it believes about its session is no longer true.
+    Fatal(SqlError),
+}
+
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        Self::Sql(error.to_sql())
+    }
+}
+
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<coregate_planner::PlanError> for Failure {
+    fn from(error: coregate_planner::PlanError) -> Self {
+        let (code, sqlstate) = error.code();
+        Self::Sql(SqlError { code, sqlstate: *sqlstate, message: error.to_string() })
+    }
+}
+
+impl From<coregate_protocol::ProtocolError> for Failure {
+    fn from(error: coregate_protocol::ProtocolError) -> Self {
+        Self::Sql(SqlError { code: error.code(), sqlstate: error.sqlstate(), message: error.to_string() })
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(_: std::io::Error) -> Self {
+        Self::Close
+    }
+}
+
+type Outcome<T = ()> = Result<T, Failure>;
+
+impl Session {
+    /// The session's life after login.
+    async fn run(mut self) {
+        loop {
+            let packet = match self.next_command().await {
+                Ok(Some(packet)) => packet,
+                Ok(None) => break,
+                Err(error) => {
+                    self.say_goodbye(error);
+                    break;
+                }
+            };
+            if !self.command(packet).await {
+                break;
+            }
+            if self.handle.must_end(&self.core, self.in_transaction()) {
+                self.send_error(&mut Answer::unasked(), &self.handle.farewell());
+                break;
+            }
+        }
+        self.end();
+    }
+
+    /// Waits for a command; a resting session owns no buffer.
+    async fn next_command(&mut self) -> Result<Option<crate::link::Packet>, ReadError> {
+        self.handle.rests(&self.core);
+        let (client, handle) = (&mut self.client, &self.handle);
+        let next = std::future::poll_fn(|cx| {
+            if let std::task::Poll::Ready(packet) = client.poll_packet(cx, 0) {
+                return std::task::Poll::Ready(Some(packet));
+            }
+            handle.poll_interrupt(cx).map(|_| None)
+        })
+        .await;
+        match next {
+            Some(packet) => {
+                self.handle.works(&self.core);
+                packet
+            }
+            None => {
+                let mut answer = Answer::unasked();
+                self.send_error(&mut answer, &self.handle.farewell());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Tells a client whose bytes made no sense why it is disconnected.
+    fn say_goodbye(&mut self, error: ReadError) {
+        match error {
+            ReadError::Io(e) => tracing::debug!(session = self.handle.id, "client connection: {e}"),
+            ReadError::Protocol(e) => {
+                let error = SqlError { code: e.code(), sqlstate: e.sqlstate(), message: e.to_string() };
+                self.send_error(&mut Answer::first(), &error);
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        let mut status = Status::empty();
+        status.set(Status::AUTOCOMMIT, self.autocommit);
+        status.set(Status::IN_TRANS, self.in_transaction());
+        status.set(Status::NO_BACKSLASH_ESCAPES, self.sql_mode.contains(SqlMode::NO_BACKSLASH_ESCAPES));
+        status
+    }
+
+    /// The session is over: what it holds is closed; the servers roll back and clean up.
+    fn end(self) {
+        drop(self);
+    }
+}

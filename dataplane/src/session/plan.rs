@@ -1,0 +1,177 @@
+//! From a statement's text to a plan bound to its values: the cache, the planner, the vindexes.
+use super::values::Values;
+use super::{Failure, Session};
+use crate::cache::{CachedPlan, PlanContext};
+use bumpalo::Bump;
+use coregate_planner::PlanError;
+use coregate_planner::fingerprint::Fingerprint;
+use coregate_planner::plan::Action;
+use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
+use coregate_planner::route::{PlanInput, SessionContext, plan};
+use coregate_planner::snapshot::Snapshot;
+use coregate_planner::value::Value;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Buffers that every statement of a core uses in turn; nothing in here outlives the planning of one statement.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(super) fingerprint: Fingerprint,
+    arena: Bump,
+    resolve: resolve::Scratch,
+    resolved: Resolved,
+}
+
+/// The arena is given back when one statement made it larger than this, in bytes.
+const ARENA_KEEP: usize = 1 << 20;
+
+/// A plan, and where it goes this time.
+pub(super) struct Planned {
+    pub(super) entry: Rc<CachedPlan>,
+    /// Empty unless the plan is a route.
+    pub(super) resolved: Resolved,
+    /// Where the statement ends in its text, and whether another one follows.
+    pub(super) end: usize,
+    pub(super) more: bool,
+}
+
+impl Session {
+    /// Keeps the index of the session's keyspace valid when the snapshot has changed.
+    pub(super) fn follow_snapshot(&mut self) -> Result<(), Failure> {
+        let snapshot = self.core.snapshot.borrow().clone();
+        if self.target.version == snapshot.version {
+            return Ok(());
+        }
+        self.target.version = snapshot.version;
+        let Some(database) = self.target.database.clone() else { return Ok(()) };
+        match Self::find_target(&snapshot, &database) {
+            Ok(found) => {
+                self.target = super::Target { version: snapshot.version, ..found };
+                Ok(())
+            }
+            Err(e) => {
+                self.target = super::Target { version: snapshot.version, ..super::Target::default() };
+                Err(e.into())
+            }
+        }
+    }
+
+    #[inline]
+    fn plan_context(&self, prepared: bool) -> PlanContext {
+        PlanContext {
+            keyspace: self.target.index,
+            shard: self.target.shard,
+            tablet_kind: self.target.kind,
+            sql_mode: self.sql_mode.bits(),
+            prepared,
+            has_database: self.target.database.is_some(),
+        }
+    }
+
+    /// Plans a text statement and binds it.
+    #[inline]
+    pub(super) fn plan(&mut self, sql: &[u8]) -> Result<Planned, Failure> {
+        if self.target.version != self.core.snapshot.borrow().version {
+            self.follow_snapshot()?;
+        }
+        let core = Rc::clone(&self.core);
+        let mut scratch = core.scratch.borrow_mut();
+        let scratch = &mut *scratch;
+        scratch.fingerprint.read(sql, self.sql_mode)?;
+        let (end, more) = (scratch.fingerprint.end, scratch.fingerprint.more);
+        let sql = sql.get(..end).unwrap_or(sql);
+        let snapshot = core.snapshot.borrow();
+        let entry = self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, false)?;
+        let resolved = if let Action::Route(route) = &entry.plan.action {
+            let values = Values { session: self, params: &[] };
+            let binding = Binding {
+                sql,
+                fingerprint: &scratch.fingerprint,
+                params: &[],
+                sql_mode: self.sql_mode,
+                session: &values,
+                prepared: false,
+            };
+            resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved)?;
+            std::mem::take(&mut scratch.resolved)
+        } else {
+            Resolved::default()
+        };
+        Ok(Planned { entry, resolved, end, more })
+    }
+
+    /// The plan for a fingerprint, from the cache or made now.
+    #[inline]
+    pub(super) fn cached_plan(
+        &self,
+        sql: &[u8],
+        fingerprint: &Fingerprint,
+        arena: &mut Bump,
+        snapshot: &Arc<Snapshot>,
+        prepared: bool,
+    ) -> Result<Rc<CachedPlan>, PlanError> {
+        let context = self.plan_context(prepared);
+        let mut cache = self.core.cache.borrow_mut();
+        if let Some(entry) = cache.get(fingerprint.hash, &fingerprint.norm, &context) {
+            return Ok(Rc::clone(entry));
+        }
+        let made = self.make_plan(sql, fingerprint, arena, snapshot, prepared);
+        arena.reset();
+        if arena.allocated_bytes() > ARENA_KEEP {
+            *arena = Bump::new();
+        }
+        Ok(cache.insert(fingerprint.hash, &fingerprint.norm, context, made?))
+    }
+
+    #[cold]
+    fn make_plan(
+        &self,
+        sql: &[u8],
+        fingerprint: &Fingerprint,
+        arena: &Bump,
+        snapshot: &Snapshot,
+        prepared: bool,
+    ) -> Result<coregate_planner::plan::Plan, PlanError> {
+        let session = SessionContext {
+            keyspace: self.target.index,
+            database: self.target.database.as_deref(),
+            shard: self.target.shard,
+            tablet_kind: self.target.kind,
+            sql_mode: self.sql_mode,
+            in_transaction: self.in_transaction(),
+            autocommit: self.autocommit,
+        };
+        plan(&PlanInput { sql, fingerprint, snapshot, session: &session, arena, prepared })
+    }
+
+    /// Binds a prepared statement's plan to the values of one execution.
+    pub(super) fn bind(
+        &self,
+        sql: &[u8],
+        fingerprint: &Fingerprint,
+        entry: &CachedPlan,
+        params: &[Value<'_>],
+        values: &dyn SessionValues,
+        prepared: bool,
+    ) -> Result<Resolved, Failure> {
+        let Action::Route(route) = &entry.plan.action else { return Ok(Resolved::default()) };
+        let mut scratch = self.core.scratch.borrow_mut();
+        let scratch = &mut *scratch;
+        let snapshot = self.core.snapshot.borrow();
+        let binding = Binding { sql, fingerprint, params, sql_mode: self.sql_mode, session: values, prepared };
+        resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved)?;
+        Ok(std::mem::take(&mut scratch.resolved))
+    }
+
+    /// Plans a statement that is being prepared.
+    pub(super) fn plan_prepared(&mut self, sql: &[u8]) -> Result<(Fingerprint, Rc<CachedPlan>), Failure> {
+        self.follow_snapshot()?;
+        let core = Rc::clone(&self.core);
+        let mut scratch = core.scratch.borrow_mut();
+        let scratch = &mut *scratch;
+        scratch.fingerprint.read(sql, self.sql_mode)?;
+        let snapshot = core.snapshot.borrow();
+        let entry = self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, true)?;
+        Ok((scratch.fingerprint.clone(), entry))
+    }
+}

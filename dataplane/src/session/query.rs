@@ -1,0 +1,330 @@
+//! Running text statements: one command may hold several.
+use super::answer::Answer;
+use super::plan::Planned;
+use super::{Failure, Outcome, Session};
+use crate::link::Packet;
+use crate::pool::{Backend, Place, TabletPool};
+use crate::ring::Buf;
+use coregate_planner::plan::{Action, Effects, Plan, Route, StatementClass, Target};
+use coregate_planner::resolve::Resolved;
+use coregate_protocol::command::encode as commands;
+use coregate_protocol::frame;
+use coregate_protocol::walker::{ResponseKind, Summary};
+use std::rc::Rc;
+
+/// Bytes of COM_QUERY before the text. Clients are not offered query attributes, so there is nothing else.
+const TEXT_AT: usize = 1;
+
+/// What goes to one server.
+pub(super) enum Wire {
+    /// The client's own packet.
+    Packet(Packet),
+    Payload(Vec<u8>),
+}
+
+impl Wire {
+    pub(super) fn into_buf(self) -> Buf {
+        match self {
+            Self::Packet(packet) => packet.into_wire(),
+            Self::Payload(payload) => {
+                let mut wire = Vec::with_capacity(payload.len() + 4);
+                let mut seq = 0;
+                frame::write_packet(&mut wire, &mut seq, &payload);
+                Buf::from(wire)
+            }
+        }
+    }
+}
+
+pub(super) fn query_payload(sql: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(sql.len() + 1);
+    commands::query(&mut payload, coregate_protocol::Capabilities::empty(), sql);
+    payload
+}
+
+impl Session {
+    /// COM_QUERY.
+    pub(super) async fn query(&mut self, packet: Packet) -> Outcome {
+        let planned = match self.plan(packet.payload().get(TEXT_AT..).unwrap_or_default()) {
+            Ok(planned) => planned,
+            Err(failure) => return self.fail(&mut Answer::first(), failure),
+        };
+        if planned.more {
+            return Box::pin(self.queries(packet, planned)).await;
+        }
+        let mut answer = Answer::first();
+        let result = self.statement(planned, Some(packet), &[], &mut answer).await;
+        self.finish(&mut answer, result)
+    }
+
+    /// COM_QUERY with several statements: each has its own plan and its own answer; the first error ends it.
+    async fn queries(&mut self, packet: Packet, first: Planned) -> Outcome {
+        let mut answer = Answer::first();
+        let text = packet.payload().get(TEXT_AT..).unwrap_or_default();
+        if !self.multi_statements {
+            let near = text.get(first.end + 1..).unwrap_or_default();
+            let near = String::from_utf8_lossy(near.get(..80).unwrap_or(near)).into_owned();
+            return self.fail(&mut answer, coregate_planner::PlanError::Syntax { near, line: 1 }.into());
+        }
+        let mut at = 0;
+        let mut planned = first;
+        loop {
+            let rest = text.get(at..).unwrap_or_default();
+            let sql = rest.get(..planned.end).unwrap_or(rest).to_vec();
+            at += planned.end + 1;
+            answer.more = planned.more;
+            let more = planned.more;
+            let result = self.statement(planned, None, &sql, &mut answer).await;
+            let failed = result.is_err();
+            self.finish(&mut answer, result)?;
+            if failed || !more || self.transaction.last_failed {
+                return Ok(());
+            }
+            planned = match self.plan(text.get(at..).unwrap_or_default()) {
+                Ok(planned) => planned,
+                Err(failure) => {
+                    answer.more = false;
+                    return self.fail(&mut answer, failure);
+                }
+            };
+        }
+    }
+
+    /// Ends a statement: a failure becomes an error packet, or the end of the connection.
+    pub(super) fn finish(&mut self, answer: &mut Answer, result: Outcome) -> Outcome {
+        match result {
+            Ok(()) => Ok(()),
+            Err(failure) => self.fail(answer, failure),
+        }
+    }
+
+    pub(super) fn fail(&mut self, answer: &mut Answer, failure: Failure) -> Outcome {
+        self.core.metrics().errors.add(1);
+        match failure {
+            Failure::Sql(error) => {
+                self.note_error(&error);
+                self.send_error(answer, &error);
+                Ok(())
+            }
+            Failure::Fatal(error) => {
+                self.send_error(answer, &error);
+                Err(Failure::Close)
+            }
+            Failure::Close => Err(Failure::Close),
+        }
+    }
+
+    /// Runs one planned statement and answers it. `packet` is the client's own, if the statement is all there is in it;
+    /// else the text is in `sql`.
+    #[inline]
+    pub(super) async fn statement(
+        &mut self,
+        planned: Planned,
+        packet: Option<Packet>,
+        sql: &[u8],
+        answer: &mut Answer,
+    ) -> Outcome {
+        self.core.metrics().queries.add(1);
+        self.transaction.last_failed = false;
+        let entry = planned.entry;
+        let plan = &entry.plan;
+        let start = self.core.ring.now();
+        let result = match &plan.action {
+            Action::Route(route) => {
+                self.route(plan, route, planned.resolved, packet, sql, answer).await.map(|summary| {
+                    entry.stats.rows.set(entry.stats.rows.get() + summary.rows);
+                    if summary.error.is_some() {
+                        entry.stats.errors.set(entry.stats.errors.get() + 1);
+                    }
+                })
+            }
+            _ => {
+                let owned;
+                let sql = match &packet {
+                    Some(packet) => packet.payload().get(TEXT_AT..).unwrap_or_default(),
+                    None => {
+                        owned = sql.to_vec();
+                        &owned
+                    }
+                };
+                Box::pin(self.local(plan, sql, answer)).await
+            }
+        };
+        let stats = &entry.stats;
+        stats.count.set(stats.count.get() + 1);
+        let spent = self.core.ring.now().saturating_duration_since(start);
+        stats.time_us.set(stats.time_us.get() + spent.as_micros() as u64);
+        if result.is_err() {
+            stats.errors.set(stats.errors.get() + 1);
+        }
+        result
+    }
+
+    /// Sends a statement where its plan says.
+    #[inline]
+    async fn route(
+        &mut self,
+        plan: &Plan,
+        route: &Route,
+        resolved: Resolved,
+        packet: Option<Packet>,
+        sql: &[u8],
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        if !self.warnings_are_empty() {
+            self.clear_warnings();
+        }
+        if plan.effects.contains(Effects::IMPLICIT_COMMIT) {
+            Box::pin(self.implicit_commit()).await?;
+        }
+        let mut shards = resolved.shards;
+        // A change of tables is answered when every core knows it, so its answer is not relayed but given.
+        let relayed = !plan.effects.contains(Effects::SCHEMA_CHANGE) || matches!(route.to, Target::DropIn);
+        if relayed && let [only] = shards.as_mut_slice() {
+            let place = place_of(route, only.shard);
+            let wire = match (only.text.take(), packet) {
+                (None, Some(packet)) => Wire::Packet(packet),
+                (Some(text), _) => Wire::Payload(query_payload(&text)),
+                (None, None) => Wire::Payload(query_payload(sql)),
+            };
+            return self.one(plan, place, wire, ResponseKind::Query, answer).await;
+        }
+        let text = packet.as_ref().map_or(sql, |p| p.payload().get(TEXT_AT..).unwrap_or_default());
+        let wires = shards
+            .iter_mut()
+            .map(|shard| {
+                let payload = shard.text.take().map_or_else(|| query_payload(text), |text| query_payload(&text));
+                (place_of(route, shard.shard), payload)
+            })
+            .collect();
+        Box::pin(self.several(plan, route, wires, ResponseKind::Query, answer)).await
+    }
+
+    /// Runs a statement on one server and relays its answer.
+    #[inline]
+    pub(super) async fn one(
+        &mut self,
+        plan: &Plan,
+        place: Place,
+        wire: Wire,
+        kind: ResponseKind,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        let mut backend = match self.ready(place) {
+            Some(backend) => backend,
+            None => Box::pin(self.acquire(place, plan.class)).await?,
+        };
+        self.core.metrics().shard_queries.add(1);
+        backend.send(wire.into_buf());
+        let summary = self.relay(&mut backend, kind, answer).await;
+        let summary = self.settle(place, backend, plan, summary)?;
+        self.remember(plan.class, &summary);
+        if summary.warnings > 0 || summary.error.is_some() {
+            self.note_warnings(&summary);
+        }
+        Ok(summary)
+    }
+
+    /// A connection that can be used as it is, without waiting for anything.
+    #[inline]
+    fn ready(&mut self, place: Place) -> Option<Box<Backend>> {
+        if !self.held.is_empty() || self.transaction.is_open() {
+            return None;
+        }
+        self.core.pools.get(place)?.try_take(self.flavour, &self.settings)
+    }
+
+    /// After an answer: who has the connection next?
+    #[inline]
+    pub(super) fn settle(
+        &mut self,
+        place: Place,
+        mut backend: Box<Backend>,
+        plan: &Plan,
+        result: Outcome<Summary>,
+    ) -> Outcome<Summary> {
+        let summary = match result {
+            Ok(summary) => summary,
+            Err(failure) => return Err(self.broken(backend, failure)),
+        };
+        let pins = Effects::PIN | Effects::ASSIGNS_VARIABLES;
+        if plan.effects.intersects(pins) && summary.error.is_none() {
+            self.pinned = true;
+            backend.tainted = true;
+        }
+        if plan.effects.contains(Effects::CALC_FOUND_ROWS) {
+            self.transaction.found_rows_at = Some(place);
+        } else if self.transaction.found_rows_at == Some(place) && !matches!(plan.class, StatementClass::Show) {
+            self.transaction.found_rows_at = None;
+        }
+        self.keep_or_return(place, backend);
+        Ok(summary)
+    }
+
+    #[inline]
+    pub(super) fn keep_or_return(&mut self, place: Place, backend: Box<Backend>) {
+        let keep = self.pinned
+            || self.transaction.is_open()
+            || backend.in_transaction
+            || self.transaction.found_rows_at == Some(place)
+            || self.has_cursor_at(place);
+        if keep {
+            self.held.push((place, backend));
+        } else {
+            let pool: Rc<TabletPool> = Rc::clone(&backend.pool);
+            pool.put(&self.core, backend);
+        }
+        let open = self.in_transaction();
+        self.handle.in_transaction.set(open);
+    }
+
+    /// A statement's connection cannot be used any more. What hung on it is lost, and the client must know.
+    #[cold]
+    pub(super) fn broken(&mut self, mut backend: Box<Backend>, failure: Failure) -> Failure {
+        let was_held = self.transaction.is_open() || backend.in_transaction || self.pinned;
+        if backend.busy && backend.is_connected() {
+            self.core.metrics().orphans_killed.add(1);
+            let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));
+            crate::executor::spawn(crate::pool::kill_query(core, pool, backend.thread_id, true));
+            self.core.ring.mark_runnable();
+        }
+        backend.tainted = true;
+        drop(backend);
+        match failure {
+            Failure::Sql(error) if was_held => Failure::Fatal(error),
+            other => other,
+        }
+    }
+
+    #[inline]
+    pub(super) fn remember(&mut self, class: StatementClass, summary: &Summary) {
+        self.core.metrics().rows.add(summary.rows);
+        if summary.error.is_some() {
+            self.core.metrics().errors.add(1);
+            self.row_count = -1;
+            self.transaction.last_failed = true;
+            return;
+        }
+        if summary.columns > 0 {
+            self.row_count = -1;
+            if matches!(class, StatementClass::Select | StatementClass::SelectLocking) {
+                self.found_rows = summary.rows;
+            }
+        } else {
+            self.row_count = i64::try_from(summary.affected_rows).unwrap_or(i64::MAX);
+        }
+        if summary.last_insert_id != 0 {
+            self.last_insert_id = summary.last_insert_id;
+        }
+    }
+}
+
+#[inline]
+pub(super) fn place_of(route: &Route, shard: u16) -> Place {
+    match &route.to {
+        Target::DropIn => Place::DropIn,
+        Target::Keyspace { keyspace, .. } => {
+            Place::Shard { keyspace: *keyspace, shard, kind: route.tablet_kind.into() }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Relaying answers. A backend's bytes go to the client as they came; only headers are looked at, to find the end.
+use super::answer::Answer;
+use super::{Failure, Interrupt, Outcome, Session};
+use crate::error::{BackendError, sql_error};
+use crate::link::UNSENT_MAX;
+use crate::pool::{Backend, Exchange};
+use crate::ring::Buf;
+use coregate_protocol::codec::Reader;
+use coregate_protocol::frame::{self, Header};
+use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
+use coregate_protocol::{Capabilities, Status};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+/// Rewritten packets are sent when so many bytes have gathered.
+const CHUNK: usize = 32 << 10;
+
+enum Event {
+    Bytes(Result<Buf, BackendError>),
+    ClientGone,
+    Interrupt(Interrupt),
+}
+
+impl Session {
+    /// Relays the answer to what was just sent.
+    #[inline]
+    pub(super) async fn relay(
+        &mut self,
+        backend: &mut Backend,
+        kind: ResponseKind,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        if !answer.is_plain() {
+            return Box::pin(self.relay_rewritten(backend, kind, answer)).await;
+        }
+        let core = Rc::clone(&self.core);
+        let _awaited = Exchange::begin(&core);
+        let mut walker = ResponseWalker::new(kind, backend.capabilities);
+        let mut relayed = false;
+        loop {
+            let mut buf = match self.next_bytes(backend).await {
+                Event::Bytes(Ok(buf)) => buf,
+                other => {
+                    if self.stop(other, backend, &walker, relayed, answer)? {
+                        continue;
+                    }
+                    return Err(Failure::Close);
+                }
+            };
+            let feed = match walker.feed(&buf) {
+                Ok(feed) => feed,
+                Err(e) => return Err(self.mid_answer(BackendError::from(e), &walker, relayed, answer)),
+            };
+            if feed.consumed < buf.len() {
+                // More than the answer: this server cannot be trusted with another statement.
+                backend.tainted = true;
+                buf.truncate(feed.consumed);
+            }
+            core.metrics().bytes_relayed.add(buf.len() as u64);
+            relayed = true;
+            match feed.state {
+                FeedState::Done => {
+                    backend.answered(walker.summary());
+                    self.client.link.send(buf);
+                    return Ok(*walker.summary());
+                }
+                FeedState::More => {
+                    backend.stream.link.socket.expect_more(&buf);
+                    self.client.link.send(buf);
+                    if self.client.link.socket.unsent() >= UNSENT_MAX {
+                        self.wait_for_client().await?;
+                    }
+                }
+                FeedState::LocalInfile => {
+                    self.client.link.send(buf);
+                    let last = Box::pin(self.relay_file(backend, walker.next_seq())).await?;
+                    walker.infile_sent(last);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    async fn next_bytes(&mut self, backend: &mut Backend) -> Event {
+        let (client, handle) = (&self.client, &self.handle);
+        poll_fn(|cx| {
+            if let Poll::Ready(bytes) = backend.poll_answer(cx) {
+                return Poll::Ready(Event::Bytes(bytes));
+            }
+            if client.poll_gone(cx).is_ready() {
+                return Poll::Ready(Event::ClientGone);
+            }
+            handle.poll_interrupt(cx).map(Event::Interrupt)
+        })
+        .await
+    }
+
+    /// Something else than bytes came. `true`: go on waiting.
+    #[cold]
+    fn stop(
+        &mut self,
+        event: Event,
+        backend: &mut Backend,
+        walker: &ResponseWalker,
+        relayed: bool,
+        answer: &mut Answer,
+    ) -> Outcome<bool> {
+        match event {
+            Event::Bytes(Ok(_)) => Ok(true),
+            Event::Bytes(Err(error)) => Err(self.mid_answer(error, walker, relayed, answer)),
+            Event::ClientGone => Err(Failure::Close),
+            Event::Interrupt(Interrupt::KillQuery) => {
+                // The server ends the statement with error 1317, which is relayed as its answer.
+                self.handle.acknowledge();
+                let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));
+                crate::executor::spawn(crate::pool::kill_query(core, pool, backend.thread_id, false));
+                self.core.ring.mark_runnable();
+                Ok(true)
+            }
+            Event::Interrupt(Interrupt::QueryTimeout) => {
+                self.handle.acknowledge();
+                let error = sql_error(3024, "Query execution was interrupted, maximum statement execution time exceeded");
+                Err(self.mid_answer_sql(error, walker, relayed, answer))
+            }
+            Event::Interrupt(_) => {
+                let error = self.handle.farewell();
+                match self.mid_answer_sql(error, walker, relayed, answer) {
+                    Failure::Sql(error) => Err(Failure::Fatal(error)),
+                    other => Err(other),
+                }
+            }
+        }
+    }
+
+    fn mid_answer(
+        &mut self,
+        error: BackendError,
+        walker: &ResponseWalker,
+        relayed: bool,
+        answer: &mut Answer,
+    ) -> Failure {
+        self.mid_answer_sql(error.to_sql(), walker, relayed, answer)
+    }
+
+    /// An error after part of an answer was relayed: it can be told between two packets, else only by closing.
+    fn mid_answer_sql(
+        &mut self,
+        error: coregate_planner::control::SqlError,
+        walker: &ResponseWalker,
+        relayed: bool,
+        answer: &mut Answer,
+    ) -> Failure {
+        if !relayed {
+            return Failure::Sql(error);
+        }
+        if walker.at_packet_end() {
+            answer.seq = walker.next_seq();
+            return Failure::Sql(error);
+        }
+        Failure::Close
+    }
+
+    /// A slow client slows its backend: nothing is read before it has taken what waits.
+    pub(super) async fn wait_for_client(&mut self) -> Outcome {
+        let (client, handle) = (&self.client, &self.handle);
+        let result = poll_fn(|cx| {
+            if let Poll::Ready(result) = client.link.socket.poll_sendable(cx, UNSENT_MAX / 2) {
+                return Poll::Ready(result.map_err(Failure::from));
+            }
+            if client.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(Failure::Close));
+            }
+            match handle.poll_interrupt(cx) {
+                Poll::Ready(Interrupt::KillQuery) | Poll::Pending => Poll::Pending,
+                Poll::Ready(_) => Poll::Ready(Err(Failure::Close)),
+            }
+        })
+        .await;
+        result
+    }
+
+    /// The same, packet by packet, with new sequence ids and the flag that more results follow.
+    async fn relay_rewritten(
+        &mut self,
+        backend: &mut Backend,
+        kind: ResponseKind,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        let core = Rc::clone(&self.core);
+        let _awaited = Exchange::begin(&core);
+        let mut walker = ResponseWalker::new(kind, backend.capabilities);
+        let mut out = Vec::new();
+        loop {
+            let mut packet = self.next_packet(backend, walker.next_seq()).await?;
+            let role = step(&mut walker, packet.payload(), packet.seq)?;
+            if answer.more && matches!(role, PacketRole::Ok | PacketRole::RowsEnd | PacketRole::ColumnsEof) {
+                set_more_results(packet.payload_mut(), backend.capabilities);
+            }
+            frame::write_packet(&mut out, &mut answer.seq, packet.payload());
+            let done = walker.state() == FeedState::Done;
+            if done || out.len() >= CHUNK {
+                self.client.link.send(Buf::from(std::mem::take(&mut out)));
+                self.wait_for_client().await?;
+            }
+            if done {
+                backend.answered(walker.summary());
+                return Ok(*walker.summary());
+            }
+            if walker.state() == FeedState::LocalInfile {
+                return Err(sql_error(1235, "LOAD DATA LOCAL must be the only statement of its packet").into());
+            }
+        }
+    }
+
+    /// One packet of a backend's answer.
+    pub(super) async fn next_packet(&mut self, backend: &mut Backend, seq: u8) -> Outcome<crate::link::Packet> {
+        let (client, handle) = (&self.client, &self.handle);
+        let core = &self.core;
+        loop {
+            let next = poll_fn(|cx| {
+                if let Poll::Ready(packet) = backend.stream.poll_packet(cx, seq) {
+                    return Poll::Ready(Some(packet));
+                }
+                if client.poll_gone(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                handle.poll_interrupt(cx).map(|_| None)
+            })
+            .await;
+            return match next {
+                Some(Ok(Some(packet))) => Ok(packet),
+                Some(Ok(None)) => Err(backend.lost("the server closed the connection").into()),
+                Some(Err(e)) => Err(backend.lost(&e.to_string()).into()),
+                None if handle.kill_query_requested() => {
+                    handle.acknowledge();
+                    let kill =
+                        crate::pool::kill_query(Rc::clone(core), Rc::clone(&backend.pool), backend.thread_id, false);
+                    crate::executor::spawn(kill);
+                    core.ring.mark_runnable();
+                    continue;
+                }
+                None => Err(Failure::Close),
+            };
+        }
+    }
+}
+
+/// Steps a walker over one whole packet.
+pub(super) fn step(walker: &mut ResponseWalker, payload: &[u8], seq: u8) -> Outcome<PacketRole> {
+    let len = u32::try_from(payload.len().min(frame::MAX_CHUNK - 1)).unwrap_or(0);
+    let header = Header { len, seq };
+    let head = payload.get(..coregate_protocol::walker::HEAD_MAX.min(payload.len())).unwrap_or_default();
+    Ok(walker.step(header, head)?)
+}
+
+/// Sets SERVER_MORE_RESULTS_EXISTS in an OK or EOF packet.
+pub(super) fn set_more_results(payload: &mut [u8], capabilities: Capabilities) {
+    if let Some(at) = status_at(payload, capabilities)
+        && let Some(byte) = payload.get_mut(at)
+    {
+        *byte |= Status::MORE_RESULTS.bits() as u8;
+    }
+}
+
+/// Where the status flags stand in an OK or EOF packet.
+fn status_at(payload: &[u8], capabilities: Capabilities) -> Option<usize> {
+    let eof = payload.first() == Some(&0xFE) && !capabilities.contains(Capabilities::DEPRECATE_EOF);
+    if eof {
+        return (payload.len() >= 5).then_some(3);
+    }
+    let mut reader = Reader::new(payload);
+    reader.u8("OK").ok()?;
+    reader.lenenc_int("affected rows").ok()?;
+    reader.lenenc_int("last insert id").ok()?;
+    Some(reader.position())
+}

@@ -1,0 +1,309 @@
+//! SET. A server checks and computes what is set; the session keeps it, and gives it to the connections it uses later.
+use super::answer::{Answer, Done};
+use super::{Outcome, Session};
+use crate::core::names_of;
+use crate::error::sql_error;
+use crate::pool::Backend;
+use crate::settings::Settings;
+use coregate_planner::fingerprint::SqlMode;
+use coregate_planner::plan::{Assignment, Scope, SetValue, StatementClass};
+use coregate_protocol::column::ColumnFlags;
+use coregate_protocol::frame;
+use coregate_protocol::row::TextRow;
+use coregate_protocol::walker::{PacketRole, ResponseKind, ResponseWalker};
+use std::rc::Rc;
+
+/// A value that was read back must not be longer, in bytes: it would be sent again and again.
+const VALUE_MAX: usize = 1 << 20;
+/// Settings of one session.
+const SETTINGS_MAX: usize = 512;
+
+impl Session {
+    pub(super) async fn set(&mut self, assignments: &[Assignment], sql: &[u8], answer: &mut Answer) -> Outcome {
+        let local = |a: &&Assignment| a.scope == Scope::Vitess;
+        for assignment in assignments.iter().filter(local) {
+            self.set_vitess(assignment);
+        }
+        let theirs: Vec<&Assignment> = assignments.iter().filter(|a| a.scope != Scope::Vitess).collect();
+        if let [one] = theirs.as_slice()
+            && one.scope == Scope::NextTransaction
+        {
+            if self.in_transaction() {
+                return Err(sql_error(1568, "Transaction characteristics can't be changed while a transaction is in progress").into());
+            }
+            self.transaction.set_next(format!("SET {}", one.sql));
+            self.send_ok(answer, Done::default());
+            return Ok(());
+        }
+        if !theirs.is_empty() && !self.set_known(&theirs) {
+            let whole = theirs.len() == assignments.len();
+            let text: String;
+            let sql = if whole {
+                sql
+            } else {
+                let parts: Vec<&str> = theirs.iter().map(|a| a.sql.as_str()).collect();
+                text = format!("SET {}", parts.join(", "));
+                text.as_bytes()
+            };
+            self.set_on_server(&theirs, sql).await?;
+        }
+        self.send_ok(answer, Done::default());
+        Ok(())
+    }
+
+    /// The commonest assignments have few values, all known: no server needs to be asked.
+    fn set_known(&mut self, assignments: &[&Assignment]) -> bool {
+        let [one] = assignments else { return false };
+        if one.scope != Scope::Session || !self.held.is_empty() {
+            return false;
+        }
+        let SetValue::Literal(value) = &one.value else { return false };
+        match one.name.as_str() {
+            "autocommit" => {
+                let on = matches!(value.to_ascii_lowercase().as_str(), "1" | "on" | "true");
+                let off = matches!(value.to_ascii_lowercase().as_str(), "0" | "off" | "false");
+                if (on || off) && self.autocommit == on {
+                    return true;
+                }
+                if !on && !off || self.in_transaction() {
+                    return false;
+                }
+                self.keep(&[*one], &[None]);
+                true
+            }
+            "names" => {
+                let known = !value.contains(' ') && coregate_protocol::charset::default_collation(value).is_some();
+                if known {
+                    self.keep(&[*one], &[None]);
+                }
+                known
+            }
+            _ => false,
+        }
+    }
+
+    async fn set_on_server(&mut self, assignments: &[&Assignment], sql: &[u8]) -> Outcome {
+        let core = self.core.clone();
+        let turns_on_autocommit = !self.autocommit
+            && assignments.iter().any(|a| a.name == "autocommit" && a.scope == Scope::Session);
+        if turns_on_autocommit && self.in_transaction() {
+            self.commit_held().await?;
+        }
+        let place = self.any_place()?;
+        let mut backend = self.acquire(place, StatementClass::Set).await?;
+        let text = String::from_utf8_lossy(sql);
+        let result = match backend.execute(&core, &text).await {
+            Ok(_) => self.read_back(&mut backend, assignments).await,
+            Err(e) => Err(e.into()),
+        };
+        match result {
+            Ok(values) => {
+                self.keep(assignments, &values);
+                backend.settings = Rc::clone(&self.settings);
+                self.keep_or_return(place, backend);
+                Ok(())
+            }
+            Err(failure) => {
+                // Part of it may have been applied: the connection's settings are not known any more.
+                let failure = if backend.busy { self.broken(backend, failure) } else { self.forget_settings(place, backend, failure) };
+                Err(failure)
+            }
+        }
+    }
+
+    /// In a transaction the connection must be kept; the next `apply` resets only what the session knows, so it is made exact here.
+    fn forget_settings(&mut self, place: crate::pool::Place, mut backend: Box<Backend>, failure: super::Failure) -> super::Failure {
+        if !backend.in_transaction && !self.pinned {
+            backend.tainted = true;
+        }
+        self.keep_or_return(place, backend);
+        failure
+    }
+
+    /// Reads the values of assignments that depend on more than their text.
+    async fn read_back(
+        &mut self,
+        backend: &mut Backend,
+        assignments: &[&Assignment],
+    ) -> Outcome<Vec<Option<String>>> {
+        let wanted: Vec<String> = assignments.iter().filter(|a| must_read_back(a)).map(|a| variable(a)).collect();
+        if wanted.is_empty() {
+            return Ok(vec![None; assignments.len()]);
+        }
+        let core = self.core.clone();
+        let sql = format!("SELECT {}", wanted.join(", "));
+        let mut bytes = Vec::new();
+        let payload = super::query::query_payload(sql.as_bytes());
+        let summary = backend
+            .run(&core, &payload, ResponseKind::Query, |part| {
+                if bytes.len() <= VALUE_MAX {
+                    bytes.extend_from_slice(part);
+                }
+            })
+            .await?;
+        if summary.error.is_some() || bytes.len() > VALUE_MAX {
+            return Err(sql_error(1231, "the value cannot be kept by the session: it cannot be read back").into());
+        }
+        let mut values = first_row(&bytes, backend)?.into_iter();
+        Ok(assignments.iter().map(|a| if must_read_back(a) { values.next() } else { None }).collect())
+    }
+
+    /// Takes assignments into the session's settings; `values` are those that were read back, as SQL.
+    fn keep(&mut self, assignments: &[&Assignment], values: &[Option<String>]) {
+        let mut settings: Settings = (*self.settings).clone();
+        for (assignment, value) in assignments.iter().zip(values) {
+            let name = match assignment.scope {
+                Scope::Session => assignment.name.clone(),
+                Scope::User => format!("@{}", assignment.name.to_lowercase()),
+                _ => continue,
+            };
+            let sql = match value {
+                Some(value) => format!("{} = {value}", variable(assignment)),
+                None => assignment.sql.clone(),
+            };
+            self.note_session_variable(&name, assignment);
+            let is_default = assignment.value == SetValue::Default && name != "names";
+            let plain_autocommit = name == "autocommit" && self.autocommit;
+            if name == "character set" {
+                settings.unset("names");
+            }
+            if is_default || plain_autocommit {
+                settings.unset(&name);
+            } else if settings.vars.len() < SETTINGS_MAX || settings.get(&name).is_some() {
+                settings.set(&name, sql);
+            } else {
+                self.pinned = true;
+            }
+        }
+        self.settings = self.core.settings.intern(settings);
+    }
+
+    /// What the session itself must know of its variables.
+    fn note_session_variable(&mut self, name: &str, assignment: &Assignment) {
+        let value = match &assignment.value {
+            SetValue::Literal(value) => Some(value.to_ascii_lowercase()),
+            _ => None,
+        };
+        match name {
+            "autocommit" => {
+                self.autocommit = value.is_none_or(|v| !matches!(v.as_str(), "0" | "off" | "false"));
+            }
+            "sql_mode" => self.sql_mode = sql_mode_of(value.as_deref().unwrap_or_default()),
+            _ => {}
+        }
+    }
+
+    fn set_vitess(&mut self, assignment: &Assignment) {
+        let value = match &assignment.value {
+            SetValue::Literal(value) | SetValue::Expression(value) => value.clone(),
+            SetValue::Default => String::new(),
+        };
+        let known = self.vitess.get_or_insert_default();
+        known.retain(|(name, _)| *name != assignment.name);
+        known.push((assignment.name.clone(), value));
+    }
+
+    /// The settings of a session that has SET nothing yet.
+    pub(super) fn fresh_settings(&self, collation: u16, database: Option<String>) -> Rc<Settings> {
+        let mut settings = Settings { collation, database, vars: Vec::new() };
+        // Ids of more than a byte do not fit the handshake.
+        if collation > 255
+            && let Some(sql) = names_of(collation)
+        {
+            settings.set("names", sql);
+            settings.collation = 45;
+        }
+        self.core.settings.intern(settings)
+    }
+}
+
+fn must_read_back(assignment: &Assignment) -> bool {
+    matches!(assignment.scope, Scope::Session | Scope::User) && matches!(assignment.value, SetValue::Expression(_))
+}
+
+/// How a statement names what was assigned.
+fn variable(assignment: &Assignment) -> String {
+    match assignment.scope {
+        Scope::User => format!("@`{}`", assignment.name.replace('`', "``")),
+        _ => format!("@@session.{}", assignment.name),
+    }
+}
+
+/// The lexer's flags out of a value of sql_mode.
+pub(super) fn sql_mode_of(value: &str) -> SqlMode {
+    let mut mode = SqlMode::empty();
+    for word in value.split(',').map(|w| w.trim().to_ascii_uppercase()) {
+        mode |= match word.as_str() {
+            "ANSI_QUOTES" => SqlMode::ANSI_QUOTES,
+            "NO_BACKSLASH_ESCAPES" => SqlMode::NO_BACKSLASH_ESCAPES,
+            "PIPES_AS_CONCAT" => SqlMode::PIPES_AS_CONCAT,
+            "IGNORE_SPACE" => SqlMode::IGNORE_SPACE,
+            "HIGH_NOT_PRECEDENCE" => SqlMode::HIGH_NOT_PRECEDENCE,
+            "ANSI" | "DB2" | "MAXDB" | "MSSQL" | "ORACLE" | "POSTGRESQL" => {
+                SqlMode::ANSI_QUOTES | SqlMode::PIPES_AS_CONCAT | SqlMode::IGNORE_SPACE
+            }
+            _ => SqlMode::empty(),
+        };
+    }
+    mode
+}
+
+/// The first row of a text result, each value as a SQL literal of its type.
+fn first_row(bytes: &[u8], backend: &Backend) -> Outcome<Vec<String>> {
+    let mut walker = ResponseWalker::new(ResponseKind::Query, backend.capabilities);
+    let mut rest = bytes;
+    let mut numeric = Vec::new();
+    let unreadable = || super::Failure::Sql(sql_error(1105, "a variable's value cannot be read back"));
+    while let Ok(Some((packet, consumed))) = frame::split(rest, usize::MAX) {
+        match super::relay::step(&mut walker, packet.payload, packet.seq)? {
+            PacketRole::ColumnDef => {
+                let column = coregate_protocol::column::ColumnDefinition::parse(packet.payload, backend.capabilities)?;
+                let binary = column.flags.contains(ColumnFlags::BINARY) && column.collation == 63;
+                numeric.push((column.column_type.is_number(), binary));
+            }
+            PacketRole::Row => {
+                let cells = TextRow::new(packet.payload).zip(&numeric);
+                return cells.map(|(cell, kind)| Ok(literal(cell?, *kind))).collect();
+            }
+            _ => {}
+        }
+        rest = rest.get(consumed..).unwrap_or_default();
+    }
+    Err(unreadable())
+}
+
+fn literal(cell: Option<&[u8]>, (number, binary): (bool, bool)) -> String {
+    match cell {
+        None => "NULL".into(),
+        Some(bytes) if number => String::from_utf8_lossy(bytes).into_owned(),
+        Some(bytes) => {
+            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            match std::str::from_utf8(bytes) {
+                _ if binary => format!("x'{hex}'"),
+                Ok(text) if text.bytes().all(|b| b != b'\\' && b != b'\'' && b.is_ascii()) => format!("'{text}'"),
+                _ => format!("CONVERT(x'{hex}' USING utf8mb4)"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sql_modes_that_change_the_lexer_are_seen() {
+        assert_eq!(sql_mode_of("strict_trans_tables,ansi_quotes"), SqlMode::ANSI_QUOTES);
+        assert_eq!(sql_mode_of(""), SqlMode::empty());
+        assert!(sql_mode_of("ansi").contains(SqlMode::PIPES_AS_CONCAT));
+    }
+
+    #[test]
+    fn values_become_literals_that_mean_the_same() {
+        assert_eq!(literal(None, (false, false)), "NULL");
+        assert_eq!(literal(Some(b"-1.5"), (true, false)), "-1.5");
+        assert_eq!(literal(Some(b"abc"), (false, false)), "'abc'");
+        assert_eq!(literal(Some(b"it's"), (false, false)), "CONVERT(x'69742773' USING utf8mb4)");
+        assert_eq!(literal(Some(&[0, 255]), (false, true)), "x'00ff'");
+    }
+}

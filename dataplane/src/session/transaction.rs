@@ -1,0 +1,268 @@
+//! Transactions. BEGIN is remembered and sent to a shard with the first statement that goes there; COMMIT goes to every
+//! shard that takes part, one after another, as Vitess's MULTI mode does.
+use super::answer::{Answer, Done};
+use super::{Failure, Outcome, Session};
+use crate::error::{BackendError, sql_error};
+use crate::pool::{Backend, Place};
+use coregate_planner::plan::{AccessMode, SessionAction, StatementClass};
+
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    /// The statement that opens it on a shard; `None`: no explicit transaction.
+    begin: Option<&'static str>,
+    /// `SET TRANSACTION ...` for the next one.
+    next: Option<String>,
+    savepoints: Vec<String>,
+    /// The connection that knows FOUND_ROWS().
+    pub(super) found_rows_at: Option<Place>,
+    /// The last statement was answered with an error.
+    pub(super) last_failed: bool,
+}
+
+impl Transaction {
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.begin.is_some()
+    }
+
+    /// Opens one for a single statement on several shards.
+    pub(super) fn begin_implicit(&mut self) {
+        self.begin = Some("BEGIN");
+    }
+
+    pub(super) fn set_next(&mut self, sql: String) {
+        self.next = Some(sql);
+    }
+
+    fn clear(&mut self) {
+        self.begin = None;
+        self.next = None;
+        self.savepoints.clear();
+    }
+}
+
+impl Session {
+    pub(super) fn in_transaction(&self) -> bool {
+        self.transaction.is_open() || self.held.iter().any(|(_, backend)| backend.in_transaction)
+    }
+
+    /// A connection to a place, in the session's transaction if there is one.
+    pub(super) async fn acquire(&mut self, place: Place, class: StatementClass) -> Outcome<Box<Backend>> {
+        let core = self.core.clone();
+        if let Some(at) = self.held.iter().position(|(held, _)| *held == place) {
+            let (_, mut backend) = self.held.swap_remove(at);
+            if let Err(e) = backend.apply(&core, &self.settings).await {
+                return Err(self.broken(backend, e.into()));
+            }
+            if self.transaction.is_open()
+                && !backend.in_transaction
+                && let Err(e) = self.open_on(&mut backend).await
+            {
+                return Err(self.broken(backend, e.into()));
+            }
+            return Ok(backend);
+        }
+        let _ = class;
+        let pool = core.pools.get(place).ok_or(BackendError::NoTablet)?;
+        let mut backend = pool.take(&core, self.flavour, &self.settings).await?;
+        if self.transaction.is_open()
+            && let Err(e) = self.open_on(&mut backend).await
+        {
+            return Err(self.broken(backend, e.into()));
+        }
+        if self.pinned {
+            backend.tainted = true;
+        }
+        Ok(backend)
+    }
+
+    /// Begins the transaction on a connection, with the savepoints that it has so far.
+    async fn open_on(&mut self, backend: &mut Backend) -> Result<(), BackendError> {
+        let core = self.core.clone();
+        if let Some(sql) = self.transaction.next.clone() {
+            backend.execute(&core, &sql).await?;
+        }
+        backend.execute(&core, self.transaction.begin.unwrap_or("BEGIN")).await?;
+        core.metrics().transactions.add(1);
+        for name in &self.transaction.savepoints {
+            backend.execute(&core, &format!("SAVEPOINT {}", quoted(name))).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn transaction_action(&mut self, action: &SessionAction, answer: &mut Answer) -> Outcome {
+        match action {
+            SessionAction::Begin { access, consistent_snapshot } => {
+                self.commit_held().await?;
+                self.transaction.begin = Some(begin_text(*access, *consistent_snapshot));
+                if *consistent_snapshot {
+                    self.open_snapshot().await?;
+                }
+            }
+            SessionAction::Commit { chain, release } => {
+                self.commit_held().await?;
+                self.after_end(*chain, *release, answer)?;
+            }
+            SessionAction::Rollback { chain, release } => {
+                self.rollback_held().await?;
+                self.after_end(*chain, *release, answer)?;
+            }
+            SessionAction::Savepoint(name) => {
+                self.on_all_held(&format!("SAVEPOINT {}", quoted(name))).await?;
+                if self.in_transaction() {
+                    self.transaction.savepoints.retain(|known| !known.eq_ignore_ascii_case(name));
+                    self.transaction.savepoints.push(name.clone());
+                }
+            }
+            SessionAction::RollbackTo(name) => {
+                let at = self.find_savepoint(name)?;
+                self.on_all_held(&format!("ROLLBACK TO {}", quoted(name))).await?;
+                self.transaction.savepoints.truncate(at + 1);
+            }
+            SessionAction::ReleaseSavepoint(name) => {
+                let at = self.find_savepoint(name)?;
+                self.on_all_held(&format!("RELEASE SAVEPOINT {}", quoted(name))).await?;
+                self.transaction.savepoints.truncate(at);
+            }
+            _ => {}
+        }
+        self.handle.in_transaction.set(self.in_transaction());
+        self.send_ok(answer, Done::default());
+        Ok(())
+    }
+
+    /// WITH CONSISTENT SNAPSHOT cannot wait for the first statement: the snapshot is now.
+    async fn open_snapshot(&mut self) -> Outcome {
+        for place in self.places_of_target() {
+            let backend = self.acquire(place, StatementClass::Begin).await?;
+            self.keep_or_return(place, backend);
+        }
+        Ok(())
+    }
+
+    fn after_end(&mut self, chain: bool, release: bool, answer: &mut Answer) -> Outcome {
+        if chain {
+            self.transaction.begin = Some("BEGIN");
+        }
+        if release {
+            self.send_ok(answer, Done::default());
+            return Err(Failure::Close);
+        }
+        Ok(())
+    }
+
+    fn find_savepoint(&self, name: &str) -> Outcome<usize> {
+        let at = self.transaction.savepoints.iter().position(|known| known.eq_ignore_ascii_case(name));
+        at.ok_or_else(|| sql_error(1305, format!("SAVEPOINT {name} does not exist")).into())
+    }
+
+    async fn on_all_held(&mut self, sql: &str) -> Outcome {
+        let core = self.core.clone();
+        for at in 0..self.held.len() {
+            let (_, backend) = &mut self.held[at];
+            if backend.in_transaction {
+                match backend.execute(&core, sql).await {
+                    Ok(_) => {}
+                    Err(e @ BackendError::Refused { .. }) => return Err(e.into()),
+                    Err(e) => return Err(self.lost_in_transaction(e)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One shard of the transaction is gone: the servers roll back, the client must not go on as if nothing had happened.
+    fn lost_in_transaction(&mut self, error: BackendError) -> Failure {
+        self.held.clear();
+        self.transaction.clear();
+        Failure::Fatal(error.to_sql())
+    }
+
+    /// DDL and the like commit what is open.
+    pub(super) async fn implicit_commit(&mut self) -> Outcome {
+        if self.in_transaction() { self.commit_held().await } else { Ok(()) }
+    }
+
+    /// Commits on every shard that takes part.
+    pub(super) async fn commit_held(&mut self) -> Outcome {
+        let core = self.core.clone();
+        let mut committed = 0;
+        for at in 0..self.held.len() {
+            let (_, backend) = &mut self.held[at];
+            if !backend.in_transaction {
+                continue;
+            }
+            match backend.execute(&core, "COMMIT").await {
+                Ok(_) => committed += 1,
+                Err(e) => {
+                    let mut error = e.to_sql();
+                    if committed > 0 {
+                        error.message = format!(
+                            "the transaction is committed on {committed} shard(s), then one failed, and the others were rolled back: {}",
+                            error.message
+                        );
+                    } else if matches!(e, BackendError::Lost { .. }) {
+                        error.message = format!("{}; whether the transaction was committed is unknown", error.message);
+                    }
+                    if let BackendError::Refused { .. } = e {
+                        let _ = Box::pin(self.rollback_held()).await;
+                        return Err(Failure::Sql(error));
+                    }
+                    self.held.clear();
+                    self.transaction.clear();
+                    return Err(Failure::Fatal(error));
+                }
+            }
+        }
+        self.transaction.clear();
+        self.release_held();
+        Ok(())
+    }
+
+    /// Rolls back everywhere; a connection that cannot is closed, which rolls back too.
+    pub(super) async fn rollback_held(&mut self) -> Outcome {
+        let core = self.core.clone();
+        let mut at = 0;
+        while at < self.held.len() {
+            let (_, backend) = &mut self.held[at];
+            if backend.in_transaction && backend.execute(&core, "ROLLBACK").await.is_err() {
+                self.held.swap_remove(at);
+                continue;
+            }
+            at += 1;
+        }
+        self.transaction.clear();
+        self.release_held();
+        Ok(())
+    }
+
+    /// Undoes a statement that failed half-way, with all that came before it in its transaction.
+    pub(super) async fn abandon_transaction(&mut self) {
+        // Rolling back cannot fail: a connection that does not obey is closed.
+        let _ = self.rollback_held().await;
+    }
+
+    /// Gives back what nothing keeps any more.
+    pub(super) fn release_held(&mut self) {
+        for (place, backend) in std::mem::take(&mut self.held) {
+            self.keep_or_return(place, backend);
+        }
+        self.handle.in_transaction.set(self.in_transaction());
+    }
+}
+
+fn begin_text(access: Option<AccessMode>, consistent_snapshot: bool) -> &'static str {
+    match (access, consistent_snapshot) {
+        (None, false) => "BEGIN",
+        (None, true) => "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+        (Some(AccessMode::ReadOnly), false) => "START TRANSACTION READ ONLY",
+        (Some(AccessMode::ReadWrite), false) => "START TRANSACTION READ WRITE",
+        (Some(AccessMode::ReadOnly), true) => "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        (Some(AccessMode::ReadWrite), true) => "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ WRITE",
+    }
+}
+
+/// An identifier in backticks.
+pub(super) fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}

@@ -1,0 +1,48 @@
+//! Values that only the session knows, as SQL, in the place of function calls.
+use super::Session;
+use coregate_planner::plan::SessionValue;
+use coregate_planner::resolve::SessionValues;
+use coregate_protocol::value::Value as Bound;
+use coregate_protocol::value::literal::write_string;
+
+pub(super) struct Values<'a> {
+    pub(super) session: &'a Session,
+    /// The values bound to a prepared statement.
+    pub(super) params: &'a [Bound<'a>],
+}
+
+impl SessionValues for Values<'_> {
+    fn write(&self, which: SessionValue, out: &mut Vec<u8>) {
+        let session = self.session;
+        let mut number = itoa_buffer();
+        match which {
+            SessionValue::LastInsertId => out.extend_from_slice(number.format(session.last_insert_id).as_bytes()),
+            SessionValue::RowCount => out.extend_from_slice(number.format(session.row_count).as_bytes()),
+            SessionValue::FoundRows => out.extend_from_slice(number.format(session.found_rows).as_bytes()),
+            SessionValue::ConnectionId => out.extend_from_slice(number.format(session.handle.id).as_bytes()),
+            SessionValue::Database => match &session.target.database {
+                Some(name) => write_string(name.as_bytes(), session.status(), out),
+                None => out.extend_from_slice(b"NULL"),
+            },
+            SessionValue::User => {
+                let user = format!("{}@{}", session.handle.user.borrow(), session.handle.host);
+                write_string(user.as_bytes(), session.status(), out);
+            }
+            SessionValue::CurrentUser => {
+                let user = format!("{}@%", session.handle.user.borrow());
+                write_string(user.as_bytes(), session.status(), out);
+            }
+        }
+    }
+
+    fn write_param(&self, n: u16, out: &mut Vec<u8>) {
+        match self.params.get(usize::from(n)) {
+            Some(value) => value.write_literal(self.session.status(), out),
+            None => out.extend_from_slice(b"NULL"),
+        }
+    }
+}
+
+fn itoa_buffer() -> itoa::Buffer {
+    itoa::Buffer::new()
+}

@@ -1,0 +1,150 @@
+//! Session settings: what a client has SET, kept by the session and applied to a pooled connection only when that one differs.
+//!
+//! Settings are interned per core, so that a session holds one pointer and "does this connection have my settings?" is a
+//! comparison of pointers.
+use ahash::AHashSet;
+use std::cell::RefCell;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+
+/// An immutable set of settings.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Settings {
+    /// Collation id of the handshake; `SET NAMES` stands in `vars`.
+    pub(crate) collation: u16,
+    /// Drop-in mode: the selected database. In keyspaces the connection's own database is always the right one.
+    pub(crate) database: Option<String>,
+    /// Name -> the assignment as SQL, sorted by name. User variables have names with a leading `@`.
+    pub(crate) vars: Vec<(String, String)>,
+}
+
+impl Settings {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.vars.iter().find(|(n, _)| n == name).map(|(_, sql)| sql.as_str())
+    }
+
+    pub(crate) fn set(&mut self, name: &str, sql: String) {
+        match self.vars.binary_search_by(|(n, _)| n.as_str().cmp(name)) {
+            Ok(at) => self.vars[at].1 = sql,
+            Err(at) => self.vars.insert(at, (name.to_owned(), sql)),
+        }
+    }
+
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.vars.retain(|(n, _)| n != name);
+    }
+
+    /// What must be sent to a connection that has `self` to give it `wanted`.
+    pub(crate) fn difference(&self, wanted: &Self) -> Difference {
+        let removed = self.vars.iter().any(|(name, _)| wanted.get(name).is_none());
+        let reset = removed || self.collation != wanted.collation && wanted.get("names").is_none();
+        let missing = wanted.vars.iter().filter(|(name, sql)| reset || self.get(name) != Some(sql));
+        let mut set = String::new();
+        // NAMES first: it decides in which character set the values that follow are read.
+        let (names, others): (Vec<_>, Vec<_>) = missing.partition(|(name, _)| name == "names");
+        for (_, sql) in names.into_iter().chain(others) {
+            set.push_str(if set.is_empty() { "SET " } else { ", " });
+            set.push_str(sql);
+        }
+        let database = wanted.database.as_ref().filter(|db| self.database.as_ref() != Some(*db)).cloned();
+        Difference { reset, set, database }
+    }
+}
+
+/// Commands that turn one connection's settings into another's.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// COM_RESET_CONNECTION first: there is something that the other session does not have.
+    pub(crate) reset: bool,
+    /// One SET statement; empty if nothing is to be set.
+    pub(crate) set: String,
+    pub(crate) database: Option<String>,
+}
+
+/// The settings known to a core.
+#[derive(Default)]
+pub(crate) struct SettingsTable {
+    known: RefCell<AHashSet<Key>>,
+}
+
+struct Key(Rc<Settings>);
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl Eq for Key {}
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+impl std::borrow::Borrow<Settings> for Key {
+    fn borrow(&self) -> &Settings {
+        &self.0
+    }
+}
+
+/// Settings that nobody uses are forgotten when so many are known.
+const SWEEP_AT: usize = 1024;
+
+impl SettingsTable {
+    /// The one copy of these settings.
+    pub(crate) fn intern(&self, settings: Settings) -> Rc<Settings> {
+        let mut known = self.known.borrow_mut();
+        if let Some(key) = known.get(&settings) {
+            return Rc::clone(&key.0);
+        }
+        if known.len() >= SWEEP_AT {
+            known.retain(|key| Rc::strong_count(&key.0) > 1);
+        }
+        let settings = Rc::new(settings);
+        known.insert(Key(Rc::clone(&settings)));
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(vars: &[(&str, &str)]) -> Settings {
+        let mut settings = Settings::default();
+        for (name, sql) in vars {
+            settings.set(name, (*sql).to_owned());
+        }
+        settings
+    }
+
+    #[test]
+    fn equal_settings_are_one_pointer() {
+        let table = SettingsTable::default();
+        let a = table.intern(with(&[("sql_mode", "sql_mode=''"), ("@a", "@a=1")]));
+        let b = table.intern(with(&[("@a", "@a=1"), ("sql_mode", "sql_mode=''")]));
+        assert!(Rc::ptr_eq(&a, &b));
+    }
+
+    #[test]
+    fn only_what_differs_is_sent() {
+        let (a, b) = (with(&[("x", "x=1")]), with(&[("x", "x=1"), ("names", "NAMES latin1"), ("b", "b=2")]));
+        let difference = a.difference(&b);
+        assert_eq!((difference.reset, difference.set.as_str()), (false, "SET NAMES latin1, b=2"));
+    }
+
+    #[test]
+    fn what_another_session_has_set_is_reset() {
+        let difference = with(&[("@secret", "@secret=1"), ("x", "x=1")]).difference(&with(&[("x", "x=1")]));
+        assert_eq!((difference.reset, difference.set.as_str()), (true, "SET x=1"));
+        assert!(!Settings::default().difference(&Settings::default()).reset);
+    }
+
+    #[test]
+    fn unused_settings_are_forgotten() {
+        let table = SettingsTable::default();
+        for i in 0..3 * SWEEP_AT {
+            table.intern(with(&[("@i", &format!("@i={i}"))]));
+        }
+        assert!(table.known.borrow().len() <= SWEEP_AT);
+    }
+}

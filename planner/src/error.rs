@@ -1,0 +1,98 @@
+//! Why a statement cannot be planned, in MySQL's form: code, SQLSTATE and a sentence that says what to do.
+use crate::vindex::VindexError;
+
+/// Every way in which planning or binding a statement can fail. All of them are the statement's fault, not the server's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Understood, but this version cannot do it without risking a wrong answer.
+    #[error("VT12001: unsupported: {0}")]
+    Unsupported(String),
+    /// The text after the place where the grammar gave up.
+    #[error(
+        "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version for the right syntax to use near '{near}' at line {line}"
+    )]
+    Syntax { near: String, line: u32 },
+    #[error("Query was empty")]
+    Empty,
+    #[error("No database selected: use USE <keyspace>, or write the table as keyspace.table")]
+    NoDatabase,
+    #[error("VT05003: unknown database '{0}' in vschema")]
+    UnknownDatabase(String),
+    #[error("VT05004: table '{0}' does not exist")]
+    UnknownTable(String),
+    #[error("VT05007: no shard '{shard}' in keyspace '{keyspace}'; SHOW SHARDS lists them")]
+    UnknownShard { keyspace: String, shard: String },
+    #[error("VT05006: '{0}' is not a tablet type; allowed are primary, replica and rdonly")]
+    UnknownTabletType(String),
+    #[error(
+        "VT03001: table '{0}' exists in more than one keyspace; write it as keyspace.table or select a keyspace with USE"
+    )]
+    AmbiguousTable(String),
+    /// Known from the servers, but nothing says how its rows are spread.
+    #[error(
+        "VT05004: table '{keyspace}.{table}' has no vindex, so its rows cannot be placed; add one with ALTER VSCHEMA ON {keyspace}.{table} ADD VINDEX <name>(<column>) USING <type>"
+    )]
+    NoVindex { keyspace: String, table: String },
+    #[error("VT03010: cannot map the value of column '{column}' to a keyspace id: {reason}")]
+    CannotMap { column: String, reason: String },
+    #[error("VT03023: INSERT not supported when vindex column '{0}' is not a literal or a parameter")]
+    NotALiteral(String),
+    #[error("Column count doesn't match value count at row {0}")]
+    ColumnCount(u64),
+    #[error("Unknown column '{column}' in '{place}'")]
+    UnknownColumn { column: String, place: String },
+    #[error("the expression is nested more than {0} levels deep; write it with fewer parentheses")]
+    TooDeep(usize),
+    #[error("the statement has more than {0} parts of one kind; split it into smaller statements")]
+    TooLong(usize),
+    #[error("Can't create database '{0}'; database exists")]
+    DatabaseExists(String),
+    #[error("keyspace id {0} belongs to no shard of keyspace '{1}'; the shards do not cover the whole range")]
+    NoShard(String, String),
+    #[error("a parameter of the prepared statement is missing")]
+    MissingParameter,
+}
+
+impl PlanError {
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
+        Self::Unsupported(what.into())
+    }
+
+    pub(crate) fn cannot_map(column: &str, error: VindexError) -> Self {
+        Self::CannotMap { column: column.to_owned(), reason: error.0 }
+    }
+
+    /// MySQL's error number and SQLSTATE.
+    pub fn code(&self) -> (u16, &'static [u8; 5]) {
+        match self {
+            Self::Unsupported(_) => (1235, b"42000"),
+            Self::Syntax { .. } => (1064, b"42000"),
+            Self::Empty => (1065, b"42000"),
+            Self::NoDatabase => (1046, b"3D000"),
+            Self::UnknownDatabase(_) => (1049, b"42000"),
+            Self::UnknownTable(_) => (1146, b"42S02"),
+            Self::UnknownShard { .. } | Self::UnknownTabletType(_) => (1049, b"42000"),
+            Self::AmbiguousTable(_) => (1105, b"HY000"),
+            Self::NoVindex { .. } => (1235, b"42000"),
+            Self::CannotMap { .. } | Self::NotALiteral(_) => (1105, b"HY000"),
+            Self::ColumnCount(_) => (1136, b"21S01"),
+            Self::UnknownColumn { .. } => (1054, b"42S22"),
+            Self::TooDeep(_) | Self::TooLong(_) => (1436, b"HY000"),
+            Self::DatabaseExists(_) => (1007, b"HY000"),
+            Self::NoShard(..) => (1105, b"HY000"),
+            Self::MissingParameter => (1210, b"HY000"),
+        }
+    }
+
+    /// MySQL's message for a text that stops making sense at byte `at`.
+    pub(crate) fn syntax(sql: &[u8], at: usize) -> Self {
+        let at = at.min(sql.len());
+        let (before, after) = sql.split_at(at);
+        let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
+        let near = after.get(..80).unwrap_or(after);
+        Self::Syntax {
+            near: String::from_utf8_lossy(near).into_owned(),
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+        }
+    }
+}

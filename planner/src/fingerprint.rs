@@ -1,0 +1,441 @@
+//! One pass over a statement: its normalised text, which is the key of the plan cache, and its literals.
+//!
+//! In the normalised text a literal is `?`, a parameter of a prepared statement `:p`, a collapsed list `(?...)`, and
+//! collapsed rows `(?,?),...`. Plain comments are gone and white space is one blank; comments that change what a
+//! statement means stay. Two statements with the same normalised text have the same plan.
+use crate::error::PlanError;
+pub use crate::literal::{Literal, LiteralKind, literal_value};
+pub use crate::sql::lex::SqlMode;
+use crate::sql::lex::{Lexer, Tok, Token};
+use std::ops::Range;
+
+/// Literals beyond this are left in the normalised text, and such a statement's plan is not cached.
+pub const LITERALS_MAX: usize = 20_000;
+
+/// What one pass over a statement finds. Reused for statement after statement; the buffers keep their size.
+#[derive(Debug, Default, Clone)]
+pub struct Fingerprint {
+    /// The normalised text.
+    pub norm: Vec<u8>,
+    /// Hash of `norm`; not stable between versions.
+    pub hash: u64,
+    /// The literals that stand alone.
+    pub literals: Vec<Literal>,
+    /// The items of collapsed lists, all lists one after another.
+    pub items: Vec<Literal>,
+    /// Collapsed `IN (...)` lists: ranges of `items`.
+    pub lists: Vec<Range<u32>>,
+    /// The literals of collapsed rows, row after row.
+    pub row_literals: Vec<Literal>,
+    /// Collapsed rows of an INSERT: their bytes in the statement, parentheses included.
+    pub rows: Vec<Range<u32>>,
+    /// Parameters (`?`).
+    pub params: u16,
+    /// Where the first statement ends: its `;`, or the end of the text.
+    pub end: usize,
+    /// Does another statement follow?
+    pub more: bool,
+    /// May a plan be kept under `norm`?
+    pub cacheable: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Literals are lifted.
+    Lift,
+    /// As `Lift`, and the rows after VALUES are collapsed.
+    Insert,
+    /// As written; the text holds everything.
+    Whole,
+    /// As `Whole`, and seen too rarely to be worth a place in the cache.
+    Rare,
+    /// As `Rare`; may hold whole statements between BEGIN and END.
+    Routine,
+}
+
+fn kind_of(word: &[u8]) -> Kind {
+    let is = |names: &[&[u8]]| names.iter().any(|n| word.eq_ignore_ascii_case(n));
+    match word.first().map(u8::to_ascii_lowercase) {
+        Some(b's') if is(&[b"select"]) => Kind::Lift,
+        Some(b'u') if is(&[b"update"]) => Kind::Lift,
+        Some(b'd') if is(&[b"delete"]) => Kind::Lift,
+        Some(b'w') if is(&[b"with"]) => Kind::Lift,
+        Some(b'v') if is(&[b"values"]) => Kind::Lift,
+        Some(b't') if is(&[b"table"]) => Kind::Lift,
+        Some(b'i') if is(&[b"insert"]) => Kind::Insert,
+        Some(b'r') if is(&[b"replace"]) => Kind::Insert,
+        Some(b'b' | b'c' | b'r' | b's') if is(&[b"begin", b"commit", b"rollback", b"start"]) => {
+            if is(&[b"begin"]) { Kind::Routine } else { Kind::Whole }
+        }
+        Some(b'c' | b'a') if is(&[b"create", b"alter"]) => Kind::Routine,
+        _ => Kind::Rare,
+    }
+}
+
+/// After these a `-` is a sign, not a subtraction.
+fn begins_value(previous: Tok) -> bool {
+    matches!(
+        previous,
+        Tok::Eq
+            | Tok::NullSafeEq
+            | Tok::Ne
+            | Tok::Lt
+            | Tok::Le
+            | Tok::Gt
+            | Tok::Ge
+            | Tok::Comma
+            | Tok::Open
+            | Tok::Plus
+            | Tok::Minus
+            | Tok::Star
+            | Tok::Slash
+    )
+}
+
+/// The state of one pass.
+struct Pass<'s> {
+    sql: &'s [u8],
+    lexer: Lexer<'s>,
+    kind: Option<Kind>,
+    /// The end of the token written last.
+    last: u32,
+    previous: Tok,
+    depth: u32,
+    /// The depth of the ORDER BY / GROUP BY list that is being read.
+    by: Option<u32>,
+    after_by: bool,
+    overflow: bool,
+    /// Inside CREATE PROCEDURE and the like: a `;` does not end the statement.
+    routine: bool,
+}
+
+impl Fingerprint {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn clear(&mut self) {
+        self.norm.clear();
+        self.literals.clear();
+        self.items.clear();
+        self.lists.clear();
+        self.row_literals.clear();
+        self.rows.clear();
+        self.params = 0;
+        self.more = false;
+        self.cacheable = false;
+    }
+
+    /// Reads the first statement of `sql`. Does not allocate once the buffers are large enough.
+    ///
+    /// # Errors
+    /// [`PlanError::Syntax`] for quotes and comments that do not end, and for bytes that begin no token.
+    pub fn read(&mut self, sql: &[u8], mode: SqlMode) -> Result<(), PlanError> {
+        self.clear();
+        if u32::try_from(sql.len()).is_err() {
+            return Err(PlanError::TooLong(u32::MAX as usize));
+        }
+        let mut pass = Pass {
+            sql,
+            lexer: Lexer::new(sql, mode),
+            kind: None,
+            last: 0,
+            previous: Tok::End,
+            depth: 0,
+            by: None,
+            after_by: false,
+            overflow: false,
+            routine: false,
+        };
+        loop {
+            let token = pass.lexer.next_token()?;
+            if token.tok == Tok::End {
+                self.end = token.start as usize;
+                if self.end >= sql.len() {
+                    break;
+                }
+                if pass.routine {
+                    pass.lexer.seek(self.end + 1);
+                    self.emit(&mut pass, token, b";");
+                    continue;
+                }
+                self.more = has_more(sql, self.end, mode);
+                break;
+            }
+            self.token(&mut pass, token)?;
+        }
+        self.cacheable =
+            !pass.overflow && matches!(pass.kind, Some(Kind::Lift | Kind::Insert | Kind::Whole));
+        self.hash = hash(&self.norm);
+        Ok(())
+    }
+
+    fn token(&mut self, pass: &mut Pass<'_>, token: Token) -> Result<(), PlanError> {
+        let text = token.text(pass.sql);
+        match token.tok {
+            Tok::Word => self.word(pass, token, text)?,
+            Tok::Param => {
+                self.params = self.params.checked_add(1).ok_or(PlanError::TooLong(u16::MAX as usize))?;
+                self.emit(pass, token, b":p");
+            }
+            tok if tok.is_literal() => self.literal(pass, token),
+            Tok::Minus if Self::lifts(pass) && begins_value(pass.previous) => {
+                let mut ahead = pass.lexer;
+                let number = ahead.next_token()?;
+                if number.tok.is_number() && number.start == token.end {
+                    pass.lexer = ahead;
+                    self.literal(pass, Token { start: token.start, ..number });
+                    pass.previous = number.tok;
+                    return Ok(());
+                }
+                self.emit(pass, token, text);
+            }
+            tok => {
+                match tok {
+                    Tok::Open => pass.depth += 1,
+                    Tok::Close => {
+                        pass.depth = pass.depth.saturating_sub(1);
+                        if pass.by.is_some_and(|by| by > pass.depth) {
+                            pass.by = None;
+                        }
+                    }
+                    _ => {}
+                }
+                self.emit(pass, token, text);
+                pass.after_by = tok == Tok::Comma && pass.by == Some(pass.depth);
+            }
+        }
+        pass.previous = token.tok;
+        Ok(())
+    }
+
+    /// Writes a token, with a blank before it when something stood between.
+    #[inline]
+    fn emit(&mut self, pass: &mut Pass<'_>, token: Token, text: &[u8]) {
+        if token.start > pass.last && !self.norm.is_empty() {
+            self.norm.push(b' ');
+        }
+        pass.last = token.end;
+        self.norm.extend_from_slice(text);
+    }
+
+    fn lifts(pass: &Pass<'_>) -> bool {
+        matches!(pass.kind, Some(Kind::Lift | Kind::Insert))
+    }
+
+    fn literal(&mut self, pass: &mut Pass<'_>, token: Token) {
+        let position = pass.after_by && token.tok == Tok::Int;
+        pass.after_by = false;
+        if !Self::lifts(pass) || position {
+            self.emit(pass, token, token.text(pass.sql));
+            return;
+        }
+        if self.literals.len() >= LITERALS_MAX {
+            pass.overflow = true;
+            self.emit(pass, token, token.text(pass.sql));
+            return;
+        }
+        let Some(kind) = LiteralKind::of(token.tok) else { return };
+        self.literals.push(Literal { span: token.start..token.end, kind });
+        self.emit(pass, token, b"?");
+    }
+
+    fn word(&mut self, pass: &mut Pass<'_>, token: Token, text: &[u8]) -> Result<(), PlanError> {
+        if pass.kind.is_none() {
+            pass.kind = Some(kind_of(text));
+        }
+        pass.after_by = false;
+        self.emit(pass, token, text);
+        if pass.previous == Tok::Dot || pass.previous == Tok::AtAt {
+            return Ok(());
+        }
+        let is = |name: &[u8]| text.eq_ignore_ascii_case(name);
+        match (text.len(), text.first().map_or(0, u8::to_ascii_lowercase)) {
+            (2, b'b') if is(b"by") => {
+                pass.by = Some(pass.depth);
+                pass.after_by = true;
+            }
+            (2, b'i') if is(b"in") && Self::lifts(pass) => self.list(pass)?,
+            (5, b'v') if is(b"value") && pass.kind == Some(Kind::Insert) && pass.depth == 0 => {
+                self.collapse_rows(pass)?;
+            }
+            (6, b'v') if is(b"values") && pass.kind == Some(Kind::Insert) && pass.depth == 0 => {
+                self.collapse_rows(pass)?;
+            }
+            (5, b'l') if is(b"limit") => pass.by = None,
+            (6, b'h') if is(b"having") => pass.by = None,
+            (5, b'b') if is(b"begin") && pass.kind == Some(Kind::Routine) => {
+                // BEGIN NOT ATOMIC, or the body of a routine; the transaction's BEGIN is alone.
+                pass.routine = pass.routine || self.norm.len() > 5;
+            }
+            (6, b'a') if is(b"atomic") && pass.kind == Some(Kind::Routine) => pass.routine = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// After IN: collapses a list of nothing but literals.
+    fn list(&mut self, pass: &mut Pass<'_>) -> Result<(), PlanError> {
+        let ahead = pass.lexer;
+        let open = pass.lexer.next_token()?;
+        let from = self.items.len();
+        let close = match open.tok {
+            Tok::Open => literals(&mut pass.lexer, pass.sql, &mut self.items, false)?,
+            _ => None,
+        };
+        match close {
+            Some(close) if self.lists.len() < LITERALS_MAX => {
+                self.lists.push(from as u32..self.items.len() as u32);
+                if open.start > pass.last {
+                    self.norm.push(b' ');
+                }
+                self.norm.extend_from_slice(b"(?...)");
+                pass.last = close;
+                pass.previous = Tok::Close;
+            }
+            _ => {
+                self.items.truncate(from);
+                pass.lexer = ahead;
+            }
+        }
+        Ok(())
+    }
+
+    /// After VALUES of an INSERT: collapses the rows when all of them are nothing but literals.
+    fn collapse_rows(&mut self, pass: &mut Pass<'_>) -> Result<(), PlanError> {
+        if !self.rows.is_empty() {
+            return Ok(());
+        }
+        let before = pass.lexer;
+        let mut lexer = before;
+        let mut width = None;
+        let mut after = before;
+        let collapsed = loop {
+            let open = lexer.next_token()?;
+            if open.tok != Tok::Open {
+                break false;
+            }
+            let from = self.row_literals.len();
+            let Some(close) = literals(&mut lexer, pass.sql, &mut self.row_literals, true)? else {
+                break false;
+            };
+            let this = self.row_literals.len() - from;
+            if *width.get_or_insert(this) != this {
+                break false;
+            }
+            self.rows.push(open.start..close);
+            after = lexer;
+            if lexer.next_token()?.tok != Tok::Comma {
+                break true;
+            }
+        };
+        if collapsed {
+            pass.lexer = after;
+            pass.last = self.rows.last().map_or(pass.last, |r| r.end);
+            self.norm.extend_from_slice(b" (");
+            for n in 0..width.unwrap_or(0) {
+                self.norm.extend_from_slice(if n == 0 { b"?" } else { b",?" });
+            }
+            self.norm.extend_from_slice(b"),...");
+            pass.previous = Tok::Close;
+        } else {
+            self.rows.clear();
+            self.row_literals.clear();
+        }
+        Ok(())
+    }
+
+    /// The statement's text with its literals put back into `norm`: what was read, without plain comments and with
+    /// white space collapsed. For tests and for logs.
+    pub fn restore(&self, sql: &[u8], mode: SqlMode) -> Result<Vec<u8>, PlanError> {
+        let mut out = Vec::with_capacity(self.end);
+        let mut lexer = Lexer::new(sql, mode);
+        let mut last = 0;
+        loop {
+            let token = lexer.next_token()?;
+            if token.tok == Tok::End {
+                if token.start as usize >= self.end {
+                    return Ok(out);
+                }
+                lexer.seek(token.start as usize + 1);
+                out.push(b';');
+                last = token.start + 1;
+                continue;
+            }
+            if token.start > last && !out.is_empty() {
+                out.push(b' ');
+            }
+            last = token.end;
+            out.extend_from_slice(token.text(sql));
+        }
+    }
+}
+
+/// Reads literals separated by commas up to the closing parenthesis, and returns where that ends; `None` if anything else stands there.
+fn literals(
+    lexer: &mut Lexer<'_>,
+    sql: &[u8],
+    out: &mut Vec<Literal>,
+    nulls: bool,
+) -> Result<Option<u32>, PlanError> {
+    loop {
+        let mut token = lexer.next_token()?;
+        if token.tok == Tok::Minus {
+            let sign = token.start;
+            token = lexer.next_token()?;
+            if !token.tok.is_number() || token.start != sign + 1 {
+                return Ok(None);
+            }
+            token.start = sign;
+        }
+        let kind = match LiteralKind::of(token.tok) {
+            Some(kind) => kind,
+            None if nulls && token.tok == Tok::Word && token.text(sql).eq_ignore_ascii_case(b"null") => {
+                LiteralKind::Null
+            }
+            None => return Ok(None),
+        };
+        out.push(Literal { span: token.start..token.end, kind });
+        let next = lexer.next_token()?;
+        match next.tok {
+            Tok::Comma => {}
+            Tok::Close => return Ok(Some(next.end)),
+            _ => return Ok(None),
+        }
+    }
+}
+
+fn has_more(sql: &[u8], end: usize, mode: SqlMode) -> bool {
+    let mut lexer = Lexer::new(sql, mode);
+    lexer.seek(end + 1);
+    loop {
+        match lexer.next_token() {
+            Ok(Token { tok: Tok::End, start, .. }) => {
+                if start as usize >= sql.len() {
+                    return false;
+                }
+                lexer.seek(start as usize + 1);
+            }
+            Ok(_) | Err(_) => return true,
+        }
+    }
+}
+
+/// Folded multiplication over eight bytes at a time.
+fn hash(text: &[u8]) -> u64 {
+    const K: u64 = 0x9e37_79b9_7f4a_7c15;
+    fn fold(a: u64, b: u64) -> u64 {
+        let wide = u128::from(a) * u128::from(b);
+        (wide as u64) ^ ((wide >> 64) as u64)
+    }
+    let mut state = K ^ text.len() as u64;
+    let (chunks, rest) = text.as_chunks::<8>();
+    for chunk in chunks {
+        state = fold(state ^ u64::from_le_bytes(*chunk), K | 1);
+    }
+    let mut tail = [0u8; 8];
+    for (to, from) in tail.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    fold(state ^ u64::from_le_bytes(tail), 0xff51_afd7_ed55_8ccd)
+}

@@ -1,0 +1,280 @@
+//! Binds a plan to one statement: which shards, and with what text.
+pub mod place;
+mod text;
+
+use crate::error::PlanError;
+use crate::fingerprint::{Fingerprint, SqlMode, literal_value};
+use crate::literal::const_value;
+use crate::plan::{Destination, InRows, InsertRows, Operand, Route, RowSource, SessionValue, Target, Text};
+use crate::snapshot::{Keyspace, ShardIdx, Snapshot};
+use crate::value::Value;
+use crate::vindex::{Mapping, Vindex};
+use smallvec::SmallVec;
+
+/// The statement at hand.
+#[derive(Clone, Copy)]
+pub struct Binding<'a> {
+    pub sql: &'a [u8],
+    pub fingerprint: &'a Fingerprint,
+    /// Bound parameters of a prepared statement.
+    pub params: &'a [Value<'a>],
+    pub sql_mode: SqlMode,
+    pub session: &'a dyn SessionValues,
+    /// Runs as a prepared statement: `?` stays where it can.
+    pub prepared: bool,
+}
+
+/// What only the session knows. Everything is written as a SQL literal.
+pub trait SessionValues {
+    /// The value of a rewritten call.
+    fn write(&self, which: SessionValue, out: &mut Vec<u8>);
+    /// The n-th bound parameter.
+    fn write_param(&self, n: u16, out: &mut Vec<u8>);
+}
+
+/// Where a statement goes.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// Never empty, in the order of shards, no shard twice.
+    pub shards: SmallVec<[ShardText; 2]>,
+    /// The texts have the values of parameters in them: they run as plain queries even if the statement was prepared.
+    pub interpolated: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardText {
+    pub shard: ShardIdx,
+    /// `None`: as the client wrote it, up to the fingerprint's `end`.
+    pub text: Option<Vec<u8>>,
+}
+
+/// Buffers that live from statement to statement.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    values: [Vec<u8>; 4],
+    /// The shard of every row or list item; `NOWHERE` for values that no row can have.
+    places: Vec<ShardIdx>,
+    set: Vec<ShardIdx>,
+}
+
+/// No shard.
+const NOWHERE: ShardIdx = ShardIdx::MAX;
+
+/// Most columns of a vindex.
+const COLUMNS_MAX: usize = 8;
+
+struct Binder<'b> {
+    binding: &'b Binding<'b>,
+    keyspace: &'b Keyspace,
+}
+
+/// Finds the shards that a route means for this statement, and the text for each of them.
+///
+/// # Errors
+/// Values that cannot be mapped, ids that no shard covers, parameters that are missing.
+pub fn resolve(
+    route: &Route,
+    snapshot: &Snapshot,
+    binding: &Binding<'_>,
+    scratch: &mut Scratch,
+    out: &mut Resolved,
+) -> Result<(), PlanError> {
+    out.shards.clear();
+    out.interpolated = false;
+    scratch.places.clear();
+    scratch.set.clear();
+    match &route.to {
+        Target::DropIn => scratch.set.push(0),
+        Target::Keyspace { keyspace, shards } => {
+            let keyspace = snapshot
+                .keyspaces
+                .get(usize::from(*keyspace))
+                .ok_or_else(|| PlanError::UnknownDatabase(keyspace.to_string()))?;
+            if keyspace.shards.is_empty() {
+                return Err(PlanError::NoShard("any".into(), keyspace.name.clone()));
+            }
+            Binder { binding, keyspace }.place(shards, scratch)?;
+        }
+    }
+    if scratch.set.is_empty() {
+        scratch.set.push(0);
+    }
+    match &route.text {
+        Text::AsIs => {
+            out.shards.extend(scratch.set.iter().map(|&shard| ShardText { shard, text: None }));
+        }
+        Text::Split(pieces) => {
+            let splits_rows = matches!(route.to, Target::Keyspace { shards: Destination::Rows(_), .. });
+            let whole = scratch.set.len() == 1 || (binding.prepared && !splits_rows);
+            if whole {
+                out.shards.extend(scratch.set.iter().map(|&shard| ShardText { shard, text: None }));
+            } else {
+                text::write(pieces, binding, scratch, true, out);
+            }
+        }
+        Text::Pieces(pieces) => {
+            let splits = scratch.set.len() > 1;
+            text::write(pieces, binding, scratch, splits, out);
+        }
+    }
+    Ok(())
+}
+
+impl Binder<'_> {
+    fn place(&self, destination: &Destination, scratch: &mut Scratch) -> Result<(), PlanError> {
+        match destination {
+            Destination::Unsharded | Destination::Any | Destination::Nowhere => scratch.set.push(0),
+            Destination::Shard(n) => scratch.set.push(*n),
+            Destination::Scatter => {
+                scratch.set.extend((0u16..).take(self.keyspace.shards.len()));
+            }
+            Destination::KeyspaceId(id) => scratch.set.push(self.shard(id)?),
+            Destination::Equal { vindex, values } => {
+                let Scratch { values: buffers, set, .. } = scratch;
+                match self.map(vindex.as_ref(), values, buffers, "the vindex's column")? {
+                    None | Some(Mapping::None) => {}
+                    Some(Mapping::Id(id)) => set.push(self.shard(&id)?),
+                    Some(Mapping::Range(range)) => set.extend(place::shards_of(self.keyspace, &range)),
+                }
+            }
+            Destination::In { vindex, rows } => self.place_in(vindex.as_ref(), rows, scratch)?,
+            Destination::Rows(rows) => self.place_rows(rows, scratch)?,
+        }
+        Ok(())
+    }
+
+    fn shard(&self, id: &[u8]) -> Result<ShardIdx, PlanError> {
+        place::shard_of(self.keyspace, id).ok_or_else(|| {
+            let hex = id.iter().map(|b| format!("{b:02x}")).collect();
+            PlanError::NoShard(hex, self.keyspace.name.clone())
+        })
+    }
+
+    fn value<'v>(&'v self, operand: &'v Operand, buffer: &'v mut Vec<u8>) -> Result<Value<'v>, PlanError> {
+        let Binding { sql, fingerprint, params, sql_mode, .. } = *self.binding;
+        Ok(match operand {
+            Operand::Null => Value::Null,
+            Operand::Literal(n) => match fingerprint.literals.get(usize::from(*n)) {
+                Some(literal) => literal_value(sql, literal, buffer, sql_mode),
+                None => return Err(PlanError::MissingParameter),
+            },
+            Operand::Param(n) => *params.get(usize::from(*n)).ok_or(PlanError::MissingParameter)?,
+            Operand::Const(text) => const_value(text, buffer, sql_mode).ok_or(PlanError::MissingParameter)?,
+        })
+    }
+
+    /// What a comparison with these values can match; `None` if one of them is NULL.
+    fn map(
+        &self,
+        vindex: &dyn Vindex,
+        operands: &[Operand],
+        buffers: &mut [Vec<u8>; 4],
+        column: &str,
+    ) -> Result<Option<Mapping>, PlanError> {
+        let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
+        if operands.len() > buffers.len() {
+            return Err(PlanError::unsupported("vindexes of more than four columns"));
+        }
+        for (operand, buffer) in operands.iter().zip(buffers.iter_mut()) {
+            let value = self.value(operand, buffer)?;
+            if value == Value::Null {
+                return Ok(None);
+            }
+            values.push(value);
+        }
+        vindex.map(&values).map(Some).map_err(|e| PlanError::cannot_map(column, e))
+    }
+
+    fn place_in(&self, vindex: &dyn Vindex, rows: &InRows, scratch: &mut Scratch) -> Result<(), PlanError> {
+        let Scratch { values: buffers, places, set } = scratch;
+        match rows {
+            InRows::List(n) => {
+                let Binding { sql, fingerprint, sql_mode, .. } = *self.binding;
+                let items = fingerprint
+                    .lists
+                    .get(usize::from(*n))
+                    .and_then(|l| fingerprint.items.get(l.start as usize..l.end as usize))
+                    .ok_or(PlanError::MissingParameter)?;
+                let [buffer, ..] = buffers;
+                for item in items {
+                    let value = literal_value(sql, item, buffer, sql_mode);
+                    let mapping =
+                        vindex.map(&[value]).map_err(|e| PlanError::cannot_map("the vindex's column", e))?;
+                    places.push(self.place_mapping(mapping, set)?);
+                }
+            }
+            InRows::Operands(rows) => {
+                for row in rows {
+                    match self.map(vindex, row, buffers, "the vindex's column")? {
+                        None => places.push(NOWHERE),
+                        Some(mapping) => places.push(self.place_mapping(mapping, set)?),
+                    }
+                }
+            }
+        }
+        set.sort_unstable();
+        set.dedup();
+        Ok(())
+    }
+
+    fn place_mapping(&self, mapping: Mapping, set: &mut Vec<ShardIdx>) -> Result<ShardIdx, PlanError> {
+        Ok(match mapping {
+            Mapping::None => NOWHERE,
+            Mapping::Id(id) => {
+                let shard = self.shard(&id)?;
+                set.push(shard);
+                shard
+            }
+            Mapping::Range(range) => {
+                set.extend(place::shards_of(self.keyspace, &range));
+                NOWHERE
+            }
+        })
+    }
+
+    fn place_rows(&self, rows: &InsertRows, scratch: &mut Scratch) -> Result<(), PlanError> {
+        let Scratch { values: buffers, places, set } = scratch;
+        let Binding { sql, fingerprint, sql_mode, .. } = *self.binding;
+        match &rows.source {
+            RowSource::Collapsed { positions, width } => {
+                let width = usize::from(*width).max(1);
+                for row in fingerprint.row_literals.chunks(width) {
+                    let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
+                    for (&position, buffer) in positions.iter().zip(buffers.iter_mut()) {
+                        values.push(match row.get(usize::from(position)) {
+                            Some(literal) => literal_value(sql, literal, buffer, sql_mode),
+                            None => Value::Null,
+                        });
+                    }
+                    places.push(self.place_row(rows, &values)?);
+                }
+            }
+            RowSource::Operands(all) => {
+                for row in all {
+                    let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
+                    for (operand, buffer) in row.iter().zip(buffers.iter_mut()) {
+                        values.push(self.value(operand, buffer)?);
+                    }
+                    places.push(self.place_row(rows, &values)?);
+                }
+            }
+        }
+        set.extend_from_slice(places);
+        set.sort_unstable();
+        set.dedup();
+        Ok(())
+    }
+
+    fn place_row(&self, rows: &InsertRows, values: &[Value<'_>]) -> Result<ShardIdx, PlanError> {
+        let column = || rows.columns.first().map_or("?", String::as_str);
+        let cannot = |reason: &str| PlanError::CannotMap { column: column().to_owned(), reason: reason.to_owned() };
+        match rows.vindex.map(values).map_err(|e| PlanError::cannot_map(column(), e))? {
+            Mapping::Id(id) => self.shard(&id),
+            Mapping::None if values.contains(&Value::Null) => {
+                Err(cannot("it is NULL, or the statement gives no value for it"))
+            }
+            Mapping::None => Err(cannot("the vindex maps this value to nothing")),
+            Mapping::Range(_) => Err(cannot("the vindex needs a value for each of its columns")),
+        }
+    }
+}

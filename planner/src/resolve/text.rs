@@ -1,0 +1,117 @@
+//! Puts a shard's text together from a plan's pieces.
+use super::{Binding, Resolved, Scratch, ShardText};
+use crate::plan::Piece;
+use crate::snapshot::ShardIdx;
+
+/// Writes the text of every shard in the set; `splits`: lists and rows are divided among them.
+pub(super) fn write(
+    pieces: &[Piece],
+    binding: &Binding<'_>,
+    scratch: &Scratch,
+    splits: bool,
+    out: &mut Resolved,
+) {
+    let rows_split = splits && pieces.iter().any(|p| matches!(p, Piece::Row { .. } | Piece::CollapsedRows));
+    // A value that changes from execution to execution cannot stay in a prepared text.
+    let interpolate = !binding.prepared || rows_split || has_session(pieces);
+    out.interpolated = interpolate && binding.prepared;
+    for &shard in &scratch.set {
+        let mut writer = Writer {
+            binding,
+            places: &scratch.places,
+            only: splits.then_some(shard),
+            interpolate,
+            out: Vec::with_capacity(binding.fingerprint.end + 32),
+            any_row: false,
+        };
+        writer.pieces(pieces);
+        out.shards.push(ShardText { shard, text: Some(writer.out) });
+    }
+}
+
+fn has_session(pieces: &[Piece]) -> bool {
+    pieces.iter().any(|p| match p {
+        Piece::Session(_) => true,
+        Piece::Row { pieces, .. } => has_session(pieces),
+        _ => false,
+    })
+}
+
+struct Writer<'w> {
+    binding: &'w Binding<'w>,
+    places: &'w [ShardIdx],
+    only: Option<ShardIdx>,
+    interpolate: bool,
+    out: Vec<u8>,
+    any_row: bool,
+}
+
+impl Writer<'_> {
+    fn here(&self, item: usize) -> bool {
+        self.only.is_none_or(|shard| self.places.get(item).is_none_or(|&place| place == shard))
+    }
+
+    fn span(&mut self, span: &std::ops::Range<u32>) {
+        let text = self.binding.sql.get(span.start as usize..span.end as usize);
+        self.out.extend_from_slice(text.unwrap_or_default());
+    }
+
+    fn pieces(&mut self, pieces: &[Piece]) {
+        for piece in pieces {
+            self.piece(piece);
+        }
+    }
+
+    fn piece(&mut self, piece: &Piece) {
+        let fingerprint = self.binding.fingerprint;
+        match piece {
+            Piece::Verbatim(text) => self.out.extend_from_slice(text),
+            Piece::Literal(n) => {
+                if let Some(literal) = fingerprint.literals.get(usize::from(*n)) {
+                    self.span(&literal.span);
+                }
+            }
+            Piece::Param(n) if self.interpolate => self.binding.session.write_param(*n, &mut self.out),
+            Piece::Param(_) => self.out.push(b'?'),
+            Piece::Session(which) => self.binding.session.write(*which, &mut self.out),
+            Piece::List { list, split } => {
+                let items = fingerprint.lists.get(usize::from(*list));
+                let items = items.and_then(|l| fingerprint.items.get(l.start as usize..l.end as usize));
+                self.out.push(b'(');
+                let mut first = true;
+                for (n, item) in items.unwrap_or_default().iter().enumerate() {
+                    if !*split || self.binding.prepared || self.here(n) {
+                        if !std::mem::take(&mut first) {
+                            self.out.push(b',');
+                        }
+                        self.span(&item.span);
+                    }
+                }
+                if first {
+                    self.out.extend_from_slice(b"NULL");
+                }
+                self.out.push(b')');
+            }
+            Piece::CollapsedRows => {
+                for (n, row) in fingerprint.rows.iter().enumerate() {
+                    if self.here(n) {
+                        self.comma();
+                        self.span(row);
+                    }
+                }
+            }
+            Piece::Row { row, pieces } => {
+                if self.here(usize::from(*row)) {
+                    self.comma();
+                    self.pieces(pieces);
+                }
+            }
+        }
+    }
+
+    fn comma(&mut self) {
+        if std::mem::replace(&mut self.any_row, true) {
+            self.out.push(b',');
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! Syntax trees. They live in an arena, are `Copy`, and keep only what the planner asks about: operators that it need not
+//! understand are [`ExprKind::Other`] with their operands, because the text itself goes to the server.
+
+/// Bytes of the statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    pub start: u32,
+    pub end: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Expr<'a> {
+    pub span: Span,
+    pub kind: ExprKind<'a>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompareOp {
+    Eq,
+    NullSafeEq,
+    Other,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct ColumnName<'a> {
+    pub database: Option<&'a str>,
+    pub table: Option<&'a str>,
+    pub name: &'a str,
+    /// The database's name and the dot after it, when there is one.
+    pub database_span: Option<Span>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum ExprKind<'a> {
+    Column(&'a ColumnName<'a>),
+    /// A literal: its number in the fingerprint if it was lifted.
+    Literal(Option<u16>),
+    Null,
+    Bool,
+    Param(u16),
+    /// `@a` or `@@a`
+    Variable,
+    /// `DEFAULT`
+    Default,
+    And(&'a [Expr<'a>]),
+    Or(&'a [Expr<'a>]),
+    Not(&'a Expr<'a>),
+    Compare { op: CompareOp, sides: &'a [Expr<'a>; 2] },
+    InList { left: &'a Expr<'a>, not: bool, list: &'a [Expr<'a>] },
+    /// A list that the fingerprint collapsed.
+    InCollapsed { left: &'a Expr<'a>, not: bool, list: u16 },
+    InQuery { left: &'a Expr<'a>, not: bool, query: &'a Query<'a> },
+    Row(&'a [Expr<'a>]),
+    Call(&'a Call<'a>),
+    Exists(&'a Query<'a>),
+    Subquery(&'a Query<'a>),
+    /// `*`, `t.*`
+    Star,
+    /// Any other operation.
+    Other(&'a [Expr<'a>]),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    pub database: Option<&'a str>,
+    pub name: &'a str,
+    pub args: &'a [Expr<'a>],
+    /// `f(...) OVER ...`
+    pub window: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct TableName<'a> {
+    pub span: Span,
+    pub database: Option<&'a str>,
+    pub database_span: Option<Span>,
+    pub name: &'a str,
+    pub alias: Option<&'a str>,
+}
+
+impl<'a> TableName<'a> {
+    /// The name by which columns refer to it.
+    pub fn exposed(&self) -> &'a str {
+        self.alias.unwrap_or(self.name)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinKind {
+    Inner,
+    Left,
+    Right,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum TableExpr<'a> {
+    Table(&'a TableName<'a>),
+    Derived(&'a Derived<'a>),
+    Join(&'a Join<'a>),
+    /// `(a, b)`
+    List(&'a [TableExpr<'a>]),
+    /// `JSON_TABLE(...)` and other table functions.
+    Function { args: &'a [Expr<'a>], alias: Option<&'a str> },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Derived<'a> {
+    pub query: &'a Query<'a>,
+    pub alias: Option<&'a str>,
+    pub columns: &'a [&'a str],
+    pub lateral: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Join<'a> {
+    pub kind: JoinKind,
+    pub natural: bool,
+    pub left: TableExpr<'a>,
+    pub right: TableExpr<'a>,
+    pub on: Option<Expr<'a>>,
+    pub using: &'a [&'a str],
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct SelectItem<'a> {
+    pub expr: Expr<'a>,
+    pub alias: Option<&'a str>,
+    /// Where an alias could be put.
+    pub end: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Select<'a> {
+    pub distinct: bool,
+    pub calc_found_rows: bool,
+    pub items: &'a [SelectItem<'a>],
+    pub from: &'a [TableExpr<'a>],
+    pub filter: Option<Expr<'a>>,
+    pub group: &'a [Expr<'a>],
+    pub rollup: bool,
+    pub having: Option<Expr<'a>>,
+    /// Expressions of the WINDOW clause.
+    pub windows: &'a [Expr<'a>],
+    pub into: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetOp {
+    UnionAll,
+    /// UNION, EXCEPT, INTERSECT in all their forms: rows are compared with each other.
+    Compares,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Body<'a> {
+    Select(&'a Select<'a>),
+    /// `VALUES ROW(...), ...`
+    Values(&'a [Expr<'a>]),
+    /// `TABLE t`
+    Table(&'a TableName<'a>),
+    Nested(&'a Query<'a>),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Cte<'a> {
+    pub name: &'a str,
+    pub columns: &'a [&'a str],
+    pub query: &'a Query<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    pub span: Span,
+    pub ctes: &'a [Cte<'a>],
+    pub recursive: bool,
+    pub first: Body<'a>,
+    pub rest: &'a [(SetOp, Body<'a>)],
+    pub order: &'a [Expr<'a>],
+    pub limit: bool,
+    /// FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE
+    pub locking: bool,
+    pub into: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct InsertRow<'a> {
+    pub span: Span,
+    pub values: &'a [Expr<'a>],
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum InsertSource<'a> {
+    /// The fingerprint collapsed the rows.
+    Collapsed(Span),
+    Rows(&'a [InsertRow<'a>]),
+    Query(&'a Query<'a>),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Assign<'a> {
+    pub column: &'a ColumnName<'a>,
+    pub value: Expr<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Insert<'a> {
+    pub replace: bool,
+    pub table: &'a TableName<'a>,
+    pub columns: Option<&'a [&'a str]>,
+    pub source: InsertSource<'a>,
+    /// `INSERT ... SET`: the one row is `source`, and stands here in the text.
+    pub set: bool,
+    pub on_duplicate: &'a [Assign<'a>],
+    pub returning: &'a [SelectItem<'a>],
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Update<'a> {
+    pub ctes: &'a [Cte<'a>],
+    pub tables: &'a [TableExpr<'a>],
+    pub set: &'a [Assign<'a>],
+    pub filter: Option<Expr<'a>>,
+    pub order: &'a [Expr<'a>],
+    pub limit: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Delete<'a> {
+    pub ctes: &'a [Cte<'a>],
+    /// The tables whose rows go, in the multi-table forms.
+    pub targets: &'a [&'a TableName<'a>],
+    pub tables: &'a [TableExpr<'a>],
+    pub filter: Option<Expr<'a>>,
+    pub order: &'a [Expr<'a>],
+    pub limit: bool,
+    pub returning: &'a [SelectItem<'a>],
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Ddl<'a> {
+    pub tables: &'a [&'a TableName<'a>],
+    pub temporary: bool,
+    /// CREATE / DROP / ALTER DATABASE.
+    pub database: Option<&'a str>,
+    pub if_exists: bool,
+    pub create: bool,
+    /// Objects that cannot be on several shards safely (procedures, users).
+    pub other_object: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Explain<'a> {
+    pub inner: Option<&'a Statement<'a>>,
+    /// `EXPLAIN FORMAT=VITESS`, `VEXPLAIN PLAN`
+    pub plan: bool,
+    /// `VEXPLAIN QUERIES|ALL|TRACE|KEYS`
+    pub trace: bool,
+    /// `DESCRIBE t`
+    pub table: Option<&'a TableName<'a>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct SetItem<'a> {
+    pub scope: crate::plan::Scope,
+    pub name: &'a str,
+    /// The assignment's own text.
+    pub span: Span,
+    /// The value's text; empty for DEFAULT.
+    pub value: Span,
+    pub kind: SetItemKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetItemKind {
+    /// One literal token or one word.
+    Literal,
+    Default,
+    Expression,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShowKind {
+    Databases,
+    Shards,
+    Tablets,
+    Target,
+    VschemaTables,
+    VschemaVindexes,
+    VschemaKeyspaces,
+    Warnings,
+    Errors,
+    CountWarnings,
+    CountErrors,
+    /// Asks about the schema of a keyspace: TABLES, COLUMNS, CREATE TABLE, INDEX ...
+    Schema,
+    /// Anything else: VARIABLES, STATUS, ENGINES ...
+    Server,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Show<'a> {
+    pub kind: ShowKind,
+    pub table: Option<&'a TableName<'a>>,
+    /// `FROM database`
+    pub database: Option<(&'a str, Span)>,
+    /// The unquoted LIKE pattern.
+    pub like: Option<&'a str>,
+    pub offset: u64,
+    pub limit: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Statement<'a> {
+    Query(&'a Query<'a>),
+    Insert(&'a Insert<'a>),
+    Update(&'a Update<'a>),
+    Delete(&'a Delete<'a>),
+    Explain(&'a Explain<'a>),
+    Show(&'a Show<'a>),
+    Set(&'a [SetItem<'a>]),
+    Use(&'a str),
+    Begin { access: Option<crate::plan::AccessMode>, consistent: bool },
+    Commit { chain: bool, release: bool },
+    Rollback { chain: bool, release: bool },
+    Savepoint(&'a str),
+    RollbackTo(&'a str),
+    ReleaseSavepoint(&'a str),
+    Kill { query_only: bool, id: u64 },
+    /// `PREPARE name FROM`: the text between quotes, or a variable.
+    Prepare { name: &'a str, text: Option<Span>, variable: Option<&'a str> },
+    Execute { name: &'a str, using: &'a [&'a str] },
+    Deallocate(&'a str),
+    LockTables(&'a [&'a TableName<'a>]),
+    UnlockTables,
+    Ddl(&'a Ddl<'a>),
+    AlterVschema,
+    /// ANALYZE, OPTIMIZE, CHECK, REPAIR, CHECKSUM TABLE.
+    Admin(&'a [&'a TableName<'a>]),
+    Flush,
+    /// `CALL p(...)`: the database that names it.
+    Call(Option<&'a str>),
+    Do(&'a [Expr<'a>]),
+    LoadData(Option<&'a TableName<'a>>),
+    /// Only comments or directives.
+    Nothing,
+    /// Not understood.
+    Unknown,
+}

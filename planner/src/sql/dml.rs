@@ -1,0 +1,198 @@
+//! INSERT, REPLACE, UPDATE, DELETE and LOAD DATA.
+use super::ast::*;
+use super::expr::expr;
+use super::input::*;
+use super::keyword::Kw;
+use super::lex::Tok;
+use super::query::*;
+use nom::Parser;
+use nom::combinator::opt;
+use nom::sequence::preceded;
+
+const MODIFIERS: &[Kw] = &[Kw::LowPriority, Kw::Delayed, Kw::HighPriority, Kw::Ignore, Kw::Quick, Kw::Concurrent];
+
+pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    let replace = i.peek_kw() == Kw::Replace;
+    let rest = eat_all(i.skip(1), MODIFIERS);
+    let (rest, _) = eat(rest, Kw::Into);
+    let (rest, table) = table_name(rest)?;
+    let mut rest = rest;
+    if rest.peek_kw() == Kw::Partition {
+        rest = name_list(rest.skip(1))?.0;
+    }
+    let mut columns = None;
+    if rest.peek() == Tok::Open && !starts_query(rest.skip(1)) {
+        let (next, list) = name_list(rest)?;
+        columns = Some(list);
+        rest = next;
+    }
+    let mut set = false;
+    let source;
+    match rest.peek_kw() {
+        Kw::Values | Kw::Value if rest.tok_at(1) == Tok::Rows => {
+            let (next, rows) = rest.skip(1).any()?;
+            source = InsertSource::Collapsed(rows.span);
+            rest = next;
+        }
+        Kw::Values | Kw::Value => {
+            let (next, rows) = commas(rest.skip(1), row)?;
+            source = InsertSource::Rows(rows);
+            rest = next;
+        }
+        Kw::Set => {
+            set = true;
+            let (next, pairs) = commas(rest.skip(1), assign)?;
+            let arena = i.shared.arena;
+            columns = Some(arena.alloc_slice_fill_iter(pairs.iter().map(|p| p.column.name)));
+            let values = arena.alloc_slice_fill_iter(pairs.iter().map(|p| p.value));
+            let span = rest.span_to(&next);
+            source = InsertSource::Rows(arena.alloc_slice_copy(&[InsertRow { span, values }]));
+            rest = next;
+        }
+        _ => {
+            let (next, found) = query(rest)?;
+            source = InsertSource::Query(found);
+            rest = next;
+        }
+    }
+    if rest.peek_kw() == Kw::As {
+        rest = name(rest.skip(1))?.0;
+        rest = opt(name_list).parse(rest)?.0;
+    }
+    let mut on_duplicate: &[Assign<'a>] = &[];
+    if rest.peek_kw() == Kw::On && rest.kw_at(1) == Kw::Duplicate {
+        let (next, _) = kw(Kw::Key)(rest.skip(2))?;
+        let (next, _) = kw(Kw::Update)(next)?;
+        (rest, on_duplicate) = commas(next, assign)?;
+    }
+    let (rest, returning) = opt(preceded(kw(Kw::Returning), select_items)).parse(rest)?;
+    let found = Insert {
+        replace,
+        table: i.alloc(table),
+        columns,
+        source,
+        set,
+        on_duplicate,
+        returning: returning.unwrap_or_default(),
+    };
+    Ok((rest, Statement::Insert(i.alloc(found))))
+}
+
+fn row<'a>(i: In<'a>) -> R<'a, InsertRow<'a>> {
+    let (open, _) = eat(i, Kw::Row);
+    if open.peek() == Tok::Open && open.tok_at(1) == Tok::Close {
+        let rest = open.skip(2);
+        return Ok((rest, InsertRow { span: i.span_to(&rest), values: &[] }));
+    }
+    let (rest, values) = parens(open, |i| commas(i, expr))?;
+    Ok((rest, InsertRow { span: i.span_to(&rest), values }))
+}
+
+/// `[[db.]t.]a = value`
+fn assign<'a>(i: In<'a>) -> R<'a, Assign<'a>> {
+    let mut column = ColumnName { database: None, table: None, name: "", database_span: None };
+    let (mut rest, first) = name(i)?;
+    column.name = first;
+    if rest.peek() == Tok::Dot {
+        let (next, second) = any_name(rest.skip(1))?;
+        column = ColumnName { table: Some(first), name: second, ..column };
+        if next.peek() == Tok::Dot {
+            let (last, third) = any_name(next.skip(1))?;
+            column.database = Some(first);
+            column.table = Some(second);
+            column.name = third;
+            column.database_span = Some(Span { start: i.at(), end: rest.skip(1).at() });
+            rest = last;
+        } else {
+            rest = next;
+        }
+    }
+    rest = match rest.peek() {
+        Tok::Eq | Tok::Assign => rest.skip(1),
+        _ => return rest.fail(),
+    };
+    let (rest, value) = expr(rest)?;
+    Ok((rest, Assign { column: i.alloc(column), value }))
+}
+
+struct Where<'a> {
+    filter: Option<Expr<'a>>,
+    order: &'a [Expr<'a>],
+    limit: bool,
+}
+
+fn where_order_limit<'a>(i: In<'a>) -> R<'a, Where<'a>> {
+    let (rest, filter) = opt(preceded(kw(Kw::Where), expr)).parse(i)?;
+    let (rest, order) = opt(order_by).parse(rest)?;
+    let (rest, limited) = opt(limit).parse(rest)?;
+    Ok((rest, Where { filter, order: order.unwrap_or_default(), limit: limited.is_some() }))
+}
+
+pub(super) fn update<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>> {
+    let rest = eat_all(i.skip(1), MODIFIERS);
+    let (rest, tables) = tables(rest)?;
+    let (rest, _) = kw(Kw::Set)(rest)?;
+    let (rest, set) = commas(rest, assign)?;
+    let (rest, Where { filter, order, limit }) = where_order_limit(rest)?;
+    Ok((rest, Statement::Update(i.alloc(Update { ctes, tables, set, filter, order, limit }))))
+}
+
+pub(super) fn delete<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>> {
+    let rest = eat_all(i.skip(1), MODIFIERS);
+    let mut targets: &[&TableName<'a>] = &[];
+    let from;
+    let mut rest = rest;
+    if rest.peek_kw() != Kw::From {
+        // DELETE a, b FROM ...
+        (rest, targets) = commas(rest, target)?;
+        let (next, _) = kw(Kw::From)(rest)?;
+        (rest, from) = tables(next)?;
+    } else {
+        let next = rest.skip(1);
+        match commas(next, target) {
+            Ok((after, names)) if after.peek_kw() == Kw::Using => {
+                targets = names;
+                (rest, from) = tables(after.skip(1))?;
+            }
+            _ => (rest, from) = tables(next)?,
+        }
+    }
+    let (rest, Where { filter, order, limit }) = where_order_limit(rest)?;
+    let (rest, returning) = opt(preceded(kw(Kw::Returning), select_items)).parse(rest)?;
+    let returning = returning.unwrap_or_default();
+    let found = Delete { ctes, targets, tables: from, filter, order, limit, returning };
+    Ok((rest, Statement::Delete(i.alloc(found))))
+}
+
+/// `a`, `db.a`, `a.*`
+fn target<'a>(i: In<'a>) -> R<'a, &'a TableName<'a>> {
+    if i.tok_at(1) == Tok::Dot && i.tok_at(2) == Tok::Star {
+        let (_, mut found) = name(i).map(|(r, n)| (r, TableName {
+            span: i.span_to(&r),
+            database: None,
+            database_span: None,
+            name: n,
+            alias: None,
+        }))?;
+        found.alias = None;
+        return Ok((i.skip(3), i.alloc(found)));
+    }
+    let (mut rest, found) = table_name(i)?;
+    if rest.peek() == Tok::Dot && rest.tok_at(1) == Tok::Star {
+        rest = rest.skip(2);
+    }
+    Ok((rest, i.alloc(found)))
+}
+
+/// LOAD DATA: the table is all that is asked.
+pub(super) fn load<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    let mut rest = i;
+    while rest.peek() != Tok::End {
+        if rest.peek_kw() == Kw::Into && rest.kw_at(1) == Kw::Table {
+            let (_, table) = table_name(rest.skip(2))?;
+            return Ok((i.skip(usize::MAX), Statement::LoadData(Some(i.alloc(table)))));
+        }
+        rest = rest.skip(1);
+    }
+    Ok((rest, Statement::LoadData(None)))
+}

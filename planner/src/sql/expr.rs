@@ -1,0 +1,496 @@
+//! Expressions. Logic and comparisons are read level by level, as their precedence decides what a condition means; all
+//! arithmetic is one flat [`ExprKind::Other`], because the planner only asks which columns it reads.
+use super::ast::*;
+use super::input::*;
+use super::keyword::Kw;
+use super::lex::{SqlMode, Tok};
+use super::query::{query, starts_query};
+use nom::combinator::opt;
+use nom::Parser;
+
+fn one<'a>(i: In<'a>, rest: In<'a>, kind: ExprKind<'a>) -> R<'a, Expr<'a>> {
+    Ok((rest, Expr { span: i.span_to(&rest), kind }))
+}
+
+/// A whole expression.
+pub(super) fn expr<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    let (rest, found) = logic(i.deeper()?, 0)?;
+    if rest.peek() == Tok::Assign {
+        let (rest, value) = expr(rest.skip(1).level_of(i))?;
+        let children = rest.shared.arena.alloc_slice_copy(&[found, value]);
+        return one(i, rest.level_of(i), ExprKind::Other(children));
+    }
+    Ok((rest.level_of(i), found))
+}
+
+/// OR, XOR and AND: level 0, 1 and 2.
+fn logic<'a>(i: In<'a>, level: u8) -> R<'a, Expr<'a>> {
+    let (mut rest, first) = if level == 2 { negation(i)? } else { logic(i, level + 1)? };
+    if !joins(rest, level) {
+        return Ok((rest, first));
+    }
+    let mut all = rest.vec();
+    all.push(first);
+    while joins(rest, level) {
+        let (next, operand) = if level == 2 { negation(rest.skip(1))? } else { logic(rest.skip(1), level + 1)? };
+        all.push(operand);
+        rest = next;
+    }
+    let all = all.into_bump_slice();
+    one(i, rest, match level {
+        0 => ExprKind::Or(all),
+        1 => ExprKind::Other(all),
+        _ => ExprKind::And(all),
+    })
+}
+
+fn joins(i: In<'_>, level: u8) -> bool {
+    match (level, i.peek(), i.peek_kw()) {
+        (0, Tok::PipePipe, _) => !i.shared.mode.contains(SqlMode::PIPES_AS_CONCAT),
+        (0, _, Kw::Or) | (1, _, Kw::Xor) | (2, _, Kw::And) | (2, Tok::AndAnd, _) => true,
+        _ => false,
+    }
+}
+
+fn negation<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    if i.peek_kw() != Kw::Not || i.shared.mode.contains(SqlMode::HIGH_NOT_PRECEDENCE) {
+        return comparison(i);
+    }
+    let (rest, inner) = negation(i.skip(1).deeper()?)?;
+    one(i, rest.level_of(i), ExprKind::Not(i.alloc(inner)))
+}
+
+/// `a = b`, `a IS NULL`, `a > ALL (SELECT ...)`; left to right.
+fn comparison<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    let (mut rest, mut left) = predicate(i)?;
+    for steps in 0.. {
+        if steps > DEPTH_MAX {
+            rest.deeper()?;
+            return rest.fail();
+        }
+        let op = match rest.peek() {
+            Tok::Eq => CompareOp::Eq,
+            Tok::NullSafeEq => CompareOp::NullSafeEq,
+            Tok::Ne | Tok::Lt | Tok::Le | Tok::Gt | Tok::Ge => CompareOp::Other,
+            Tok::Word if rest.peek_kw() == Kw::Is => {
+                let (next, _) = eat(rest.skip(1), Kw::Not);
+                // NULL, TRUE, FALSE, UNKNOWN
+                let (next, _) = any_name(next)?;
+                left = Expr { span: i.span_to(&next), kind: ExprKind::Other(i.shared.arena.alloc_slice_copy(&[left])) };
+                rest = next;
+                continue;
+            }
+            _ => return Ok((rest, left)),
+        };
+        let next = rest.skip(1);
+        let (next, right, op) = if matches!(next.peek_kw(), Kw::All | Kw::Any | Kw::Some) && next.tok_at(1) == Tok::Open {
+            let (next, right) = predicate(next.skip(1))?;
+            (next, right, CompareOp::Other)
+        } else {
+            let (next, right) = predicate(next)?;
+            (next, right, op)
+        };
+        let sides = i.alloc([left, right]);
+        left = Expr { span: i.span_to(&next), kind: ExprKind::Compare { op, sides } };
+        rest = next;
+    }
+    rest.fail()
+}
+
+/// IN, BETWEEN, LIKE, REGEXP, MEMBER OF, SOUNDS LIKE.
+fn predicate<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    let (rest, left) = operation(i)?;
+    if rest.peek() != Tok::Word {
+        return Ok((rest, left));
+    }
+    let (after, not) = eat(rest, Kw::Not);
+    match after.peek_kw() {
+        Kw::In => in_predicate(i, after.skip(1), left, not),
+        Kw::Between => {
+            let (next, low) = operation(after.skip(1))?;
+            let (next, _) = kw(Kw::And)(next)?;
+            let (next, high) = predicate(next.deeper()?)?;
+            one(i, next.level_of(i), ExprKind::Other(i.shared.arena.alloc_slice_copy(&[left, low, high])))
+        }
+        Kw::Like | Kw::Regexp | Kw::Rlike => {
+            let (next, pattern) = operation(after.skip(1))?;
+            let next = if next.peek_kw() == Kw::Escape { operation(next.skip(1))?.0 } else { next };
+            one(i, next, ExprKind::Other(i.shared.arena.alloc_slice_copy(&[left, pattern])))
+        }
+        Kw::Member if !not => {
+            let (next, _) = eat(after.skip(1), Kw::Of);
+            let (next, list) = operation(next)?;
+            one(i, next, ExprKind::Other(i.shared.arena.alloc_slice_copy(&[left, list])))
+        }
+        Kw::Sounds if !not && after.kw_at(1) == Kw::Like => {
+            let (next, right) = operation(after.skip(2))?;
+            one(i, next, ExprKind::Other(i.shared.arena.alloc_slice_copy(&[left, right])))
+        }
+        _ => Ok((rest, left)),
+    }
+}
+
+fn in_predicate<'a>(i: In<'a>, rest: In<'a>, left: Expr<'a>, not: bool) -> R<'a, Expr<'a>> {
+    let left = i.alloc(left);
+    if rest.peek() == Tok::List {
+        let (rest, item) = rest.any()?;
+        return one(i, rest, ExprKind::InCollapsed { left, not, list: item.number });
+    }
+    if starts_query(rest.skip(1)) {
+        let (rest, found) = parens(rest, query)?;
+        return one(i, rest, ExprKind::InQuery { left, not, query: found });
+    }
+    let (rest, list) = parens(rest, |i| commas(i, expr))?;
+    one(i, rest, ExprKind::InList { left, not, list })
+}
+
+/// Arithmetic, bits, string concatenation and JSON paths, in one flat list.
+fn operation<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    let (mut rest, first) = unary(i)?;
+    if !is_operator(rest) {
+        return Ok((rest, first));
+    }
+    let mut all = rest.vec();
+    all.push(first);
+    while is_operator(rest) {
+        let (next, operand) = if rest.peek_kw() == Kw::Collate {
+            let (next, _) = any_name(rest.skip(1))?;
+            rest = next;
+            continue;
+        } else {
+            unary(rest.skip(1))?
+        };
+        all.push(operand);
+        rest = next;
+    }
+    let all = all.into_bump_slice();
+    one(i, rest, ExprKind::Other(all))
+}
+
+fn is_operator(i: In<'_>) -> bool {
+    match i.peek() {
+        Tok::Plus
+        | Tok::Minus
+        | Tok::Star
+        | Tok::Slash
+        | Tok::Percent
+        | Tok::Amp
+        | Tok::Pipe
+        | Tok::Caret
+        | Tok::ShiftLeft
+        | Tok::ShiftRight
+        | Tok::Arrow
+        | Tok::ArrowText => true,
+        Tok::PipePipe => i.shared.mode.contains(SqlMode::PIPES_AS_CONCAT),
+        Tok::Word => matches!(i.peek_kw(), Kw::Div | Kw::Mod | Kw::Collate),
+        _ => false,
+    }
+}
+
+fn unary<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    let prefix = match i.peek() {
+        Tok::Minus | Tok::Plus | Tok::Tilde | Tok::Bang => true,
+        Tok::Word => match i.peek_kw() {
+            Kw::Binary => true,
+            Kw::Not => i.shared.mode.contains(SqlMode::HIGH_NOT_PRECEDENCE),
+            _ => false,
+        },
+        _ => false,
+    };
+    if !prefix {
+        return primary(i);
+    }
+    let (rest, inner) = unary(i.skip(1).deeper()?)?;
+    one(i, rest.level_of(i), ExprKind::Other(i.shared.arena.alloc_slice_copy(&[inner])))
+}
+
+fn primary<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    match i.peek() {
+        t if t.is_literal() => {
+            let (rest, item) = i.any()?;
+            // 'a' 'b' is one string.
+            if item.tok == Tok::Str && rest.peek() == Tok::Str {
+                let mut rest = rest;
+                while rest.peek() == Tok::Str {
+                    rest = rest.skip(1);
+                }
+                return one(i, rest, ExprKind::Other(&[]));
+            }
+            let lifted = (item.number != u16::MAX).then_some(item.number);
+            one(i, rest, ExprKind::Literal(lifted))
+        }
+        Tok::Foreign => one(i, i.skip(1), ExprKind::Other(&[])),
+        Tok::Param => {
+            let (rest, item) = i.any()?;
+            one(i, rest, ExprKind::Param(item.number))
+        }
+        Tok::UserVar => one(i, i.skip(1), ExprKind::Variable),
+        Tok::AtAt => {
+            let (mut rest, _) = any_name(i.skip(1))?;
+            while rest.peek() == Tok::Dot {
+                rest = any_name(rest.skip(1))?.0;
+            }
+            one(i, rest, ExprKind::Variable)
+        }
+        Tok::Open => parenthesised(i),
+        Tok::OpenBrace => {
+            // {d '2020-01-01'}
+            let (rest, _) = any_name(i.skip(1))?;
+            let (rest, inner) = expr(rest)?;
+            let (rest, _) = tok(Tok::CloseBrace)(rest)?;
+            one(i, rest, ExprKind::Other(i.shared.arena.alloc_slice_copy(&[inner])))
+        }
+        Tok::Star => one(i, i.skip(1), ExprKind::Star),
+        Tok::Quoted => named(i),
+        Tok::Word => word(i),
+        _ => i.fail(),
+    }
+}
+
+fn parenthesised<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    if starts_query(i.skip(1)) {
+        let (rest, found) = parens(i, query)?;
+        return one(i, rest, ExprKind::Subquery(found));
+    }
+    let (rest, list) = parens(i, |i| commas(i, expr))?;
+    match list {
+        [inner] => one(i, rest, inner.kind),
+        _ => one(i, rest, ExprKind::Row(list)),
+    }
+}
+
+fn word<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    let next = i.tok_at(1);
+    match i.peek_kw() {
+        Kw::Null => one(i, i.skip(1), ExprKind::Null),
+        Kw::True | Kw::False => one(i, i.skip(1), ExprKind::Bool),
+        Kw::Default if next == Tok::Open => {
+            let (rest, inner) = parens(i.skip(1), expr)?;
+            one(i, rest, ExprKind::Other(i.shared.arena.alloc_slice_copy(&[inner])))
+        }
+        Kw::Default => one(i, i.skip(1), ExprKind::Default),
+        Kw::Exists => {
+            let (rest, found) = parens(i.skip(1), query)?;
+            one(i, rest, ExprKind::Exists(found))
+        }
+        Kw::Case => case(i),
+        Kw::Interval if next != Tok::Open || is_interval(i) => {
+            let (rest, amount) = expr(i.skip(1))?;
+            let (rest, _) = any_name(rest)?;
+            one(i, rest, ExprKind::Other(i.shared.arena.alloc_slice_copy(&[amount])))
+        }
+        Kw::Row if next == Tok::Open => {
+            let (rest, list) = parens(i.skip(1), |i| commas(i, expr))?;
+            one(i, rest, ExprKind::Row(list))
+        }
+        Kw::Match if next == Tok::Open => matching(i),
+        Kw::Date | Kw::Time | Kw::Timestamp if next == Tok::Str => one(i, i.skip(2), ExprKind::Other(&[])),
+        Kw::CurrentUser if next != Tok::Open => one(i, i.skip(1), ExprKind::Other(&[])),
+        Kw::Values | Kw::Left | Kw::Right | Kw::Replace | Kw::Insert | Kw::If | Kw::Mod | Kw::Char | Kw::Interval
+            | Kw::Convert | Kw::CurrentUser | Kw::Regexp
+            if next == Tok::Open =>
+        {
+            named(i)
+        }
+        keyword if keyword.is_reserved() => i.fail(),
+        _ => named(i),
+    }
+}
+
+/// `INTERVAL (a + b) DAY`, not the function `INTERVAL(a, b)`: a word follows the parenthesis.
+fn is_interval(i: In<'_>) -> bool {
+    skip_parens(i.skip(1)).is_ok_and(|(rest, ())| {
+        rest.peek() == Tok::Word && !rest.peek_kw().is_reserved() || is_operator(rest)
+    })
+}
+
+fn case<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    let mut all = i.vec();
+    let mut rest = i.skip(1);
+    while rest.peek_kw() != Kw::End {
+        rest = eat_all(rest, &[Kw::When, Kw::Then, Kw::Else]);
+        let (next, operand) = expr(rest)?;
+        all.push(operand);
+        rest = next;
+    }
+    let all = all.into_bump_slice();
+    one(i, rest.skip(1), ExprKind::Other(all))
+}
+
+fn matching<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    let (rest, columns) = parens(i.skip(1), |i| commas(i, expr))?;
+    let (rest, _) = kw(Kw::Against)(rest)?;
+    let (rest, _) = tok(Tok::Open)(rest)?;
+    let (rest, _) = operation(rest)?;
+    let mut rest = rest;
+    while rest.peek() == Tok::Word {
+        rest = rest.skip(1);
+    }
+    let (rest, _) = tok(Tok::Close)(rest)?;
+    one(i, rest, ExprKind::Other(columns))
+}
+
+/// A column or a call.
+fn named<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    if i.peek() == Tok::Word && i.tok_at(1) == Tok::Open {
+        return call(i, None);
+    }
+    let (rest, first) = any_name(i)?;
+    if rest.peek() != Tok::Dot {
+        let column = ColumnName { database: None, table: None, name: first, database_span: None };
+        return one(i, rest, ExprKind::Column(i.alloc(column)));
+    }
+    if rest.tok_at(1) == Tok::Star {
+        return one(i, rest.skip(2), ExprKind::Star);
+    }
+    if rest.tok_at(2) == Tok::Open && matches!(rest.tok_at(1), Tok::Word | Tok::Quoted) {
+        return call(rest.skip(1), Some(first)).map(|(r, e)| (r, Expr { span: i.span_to(&r), ..e }));
+    }
+    let (second_rest, second) = any_name(rest.skip(1))?;
+    if second_rest.peek() != Tok::Dot {
+        let column = ColumnName { database: None, table: Some(first), name: second, database_span: None };
+        return one(i, second_rest, ExprKind::Column(i.alloc(column)));
+    }
+    let database_span = Some(Span { start: i.at(), end: rest.skip(1).at() });
+    if second_rest.tok_at(1) == Tok::Star {
+        return one(i, second_rest.skip(2), ExprKind::Column(i.alloc(ColumnName {
+            database: Some(first),
+            table: Some(second),
+            name: "*",
+            database_span,
+        })));
+    }
+    let (last, third) = any_name(second_rest.skip(1))?;
+    let column = ColumnName { database: Some(first), table: Some(second), name: third, database_span };
+    one(i, last, ExprKind::Column(i.alloc(column)))
+}
+
+fn call<'a>(i: In<'a>, database: Option<&'a str>) -> R<'a, Expr<'a>> {
+    let keyword = i.peek_kw();
+    let (rest, name) = any_name(i)?;
+    let (rest, args) = parens(rest, |i| arguments(i, keyword))?;
+    let (rest, (window, args)) = over(rest, args)?;
+    let call = Call { database, name, args, window };
+    one(i, rest, ExprKind::Call(i.alloc(call)))
+}
+
+/// What stands in a call's parentheses, in all the forms that MySQL's functions have.
+fn arguments<'a>(i: In<'a>, function: Kw) -> R<'a, &'a [Expr<'a>]> {
+    let mut rest = eat_all(i, &[Kw::Distinct, Kw::All]);
+    if function == Kw::Trim {
+        while ["both", "leading", "trailing"].iter().any(|w| rest.is_word(0, w)) {
+            rest = rest.skip(1);
+        }
+    }
+    if function == Kw::Extract {
+        rest = any_name(rest)?.0;
+    }
+    let mut all = rest.vec();
+    loop {
+        match rest.peek() {
+            Tok::Close => return Ok((rest, all.into_bump_slice())),
+            Tok::Comma => rest = rest.skip(1),
+            Tok::Word if starts_query(rest) => {
+                let (next, found) = query(rest)?;
+                all.push(Expr { span: found.span, kind: ExprKind::Subquery(found) });
+                rest = next;
+            }
+            Tok::Word => match rest.peek_kw() {
+                Kw::From | Kw::For | Kw::In | Kw::Using | Kw::Separator | Kw::Asc | Kw::Desc | Kw::Distinct | Kw::All => {
+                    let using = rest.peek_kw() == Kw::Using;
+                    rest = rest.skip(1);
+                    if using {
+                        // A character set's name, which may be a keyword (`binary`).
+                        rest = any_name(rest)?.0;
+                    }
+                }
+                Kw::Order if rest.kw_at(1) == Kw::By => rest = rest.skip(2),
+                Kw::Limit => rest = rest.skip(1),
+                // CAST(x AS type), CONVERT(x, type): the type is only words, numbers and parentheses.
+                Kw::As => rest = skip_type(rest.skip(1)),
+                _ if function == Kw::Convert && all.len() == 1 => rest = skip_type(rest),
+                _ => {
+                    let (next, operand) = expr(rest)?;
+                    all.push(operand);
+                    rest = next;
+                    // JSON_VALUE(... RETURNING CHAR(10) NULL ON EMPTY)
+                    if rest.peek_kw() == Kw::Returning {
+                        rest = skip_type(rest.skip(1));
+                    }
+                }
+            },
+            Tok::End => return rest.fail(),
+            _ => {
+                let (next, operand) = expr(rest)?;
+                all.push(operand);
+                rest = next;
+                if rest.peek_kw() == Kw::Returning {
+                    rest = skip_type(rest.skip(1));
+                }
+            }
+        }
+    }
+}
+
+fn skip_type(mut i: In<'_>) -> In<'_> {
+    loop {
+        i = match i.peek() {
+            Tok::Word => i.skip(1),
+            Tok::Open => match skip_parens(i) {
+                Ok((rest, ())) => rest,
+                Err(_) => return i,
+            },
+            _ => return i,
+        }
+    }
+}
+
+/// `OVER w`, `OVER (PARTITION BY ... ORDER BY ... ROWS ...)`, with what may stand before it.
+fn over<'a>(i: In<'a>, args: &'a [Expr<'a>]) -> R<'a, (bool, &'a [Expr<'a>])> {
+    let mut rest = i;
+    if rest.peek_kw() == Kw::From && rest.kw_at(1) == Kw::First {
+        rest = rest.skip(2);
+    }
+    while rest.peek() == Tok::Word && rest.is_word(0, "respect") | rest.is_word(0, "ignore") && rest.is_word(1, "nulls") {
+        rest = rest.skip(2);
+    }
+    if rest.peek_kw() != Kw::Over {
+        return Ok((i, (false, args)));
+    }
+    rest = rest.skip(1);
+    if rest.peek() != Tok::Open {
+        let (rest, _) = any_name(rest)?;
+        return Ok((rest, (true, args)));
+    }
+    let (rest, more) = parens(rest, window_spec)?;
+    let mut all = i.vec();
+    all.extend_from_slice(args);
+    all.extend_from_slice(more);
+    Ok((rest, (true, all.into_bump_slice())))
+}
+
+/// The inside of a window's parentheses; its expressions.
+pub(super) fn window_spec<'a>(i: In<'a>) -> R<'a, &'a [Expr<'a>]> {
+    let mut all = i.vec();
+    let (mut rest, _) = opt(name).parse(i)?;
+    loop {
+        match (rest.peek(), rest.peek_kw()) {
+            (Tok::Close, _) => return Ok((rest, all.into_bump_slice())),
+            (_, Kw::Partition | Kw::Order) => rest = kw(Kw::By)(rest.skip(1))?.0,
+            (Tok::Comma, _) | (_, Kw::Asc | Kw::Desc) => rest = rest.skip(1),
+            (_, Kw::Rows | Kw::Range) => {
+                while rest.peek() != Tok::Close {
+                    rest = if rest.peek() == Tok::Open { skip_parens(rest)?.0 } else { rest.any()?.0 };
+                }
+            }
+            (Tok::Word, _) if rest.is_word(0, "groups") => {
+                rest = rest.skip(1);
+            }
+            _ => {
+                let (next, operand) = expr(rest)?;
+                all.push(operand);
+                rest = next;
+            }
+        }
+    }
+}

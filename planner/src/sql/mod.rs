@@ -1,0 +1,18 @@
+//! SQL text to syntax trees: a table-driven lexer, and nom parsers over its tokens.
+//!
+//! The grammar is that of MySQL 8 and MariaDB 11 as far as a router must see it. A statement that it does not know is
+//! [`ast::Statement::Unknown`], which can still be sent on whole.
+pub mod ast;
+mod ddl;
+mod dml;
+mod expr;
+pub mod input;
+pub mod keyword;
+pub mod lex;
+mod query;
+mod set;
+mod show;
+mod statement;
+pub mod walk;
+
+pub use statement::parse;

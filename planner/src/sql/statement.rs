@@ -1,0 +1,247 @@
+//! The first words of a statement decide which grammar reads it.
+use super::ast::*;
+use super::dml;
+use super::expr::expr;
+use super::input::*;
+use super::keyword::Kw;
+use super::lex::Tok;
+use super::query::{query, starts_query, table_name, with};
+use crate::error::PlanError;
+use crate::plan::AccessMode;
+use nom::Parser;
+use nom::combinator::opt;
+
+/// Parses a whole statement.
+///
+/// # Errors
+/// [`PlanError::Syntax`] where the grammar of a statement that it knows is violated, [`PlanError::TooDeep`].
+pub fn parse<'a>(shared: &'a Shared<'a>, tokens: &Tokens<'a>) -> Result<Statement<'a>, PlanError> {
+    let input = In::new(tokens.items, shared);
+    match parse_statement(input) {
+        Ok((rest, found)) if rest.peek() == Tok::End => Ok(found),
+        Ok((rest, _)) => Err(PlanError::syntax(shared.sql, rest.at() as usize)),
+        Err(nom::Err::Error(trouble) | nom::Err::Failure(trouble)) if trouble.deep => Err(PlanError::TooDeep(DEPTH_MAX)),
+        Err(nom::Err::Error(trouble) | nom::Err::Failure(trouble)) => {
+            Err(PlanError::syntax(shared.sql, trouble.at as usize))
+        }
+        Err(nom::Err::Incomplete(_)) => Err(PlanError::syntax(shared.sql, shared.end as usize)),
+    }
+}
+
+fn end<'a>(i: In<'a>) -> In<'a> {
+    i.skip(usize::MAX)
+}
+
+fn unknown<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    Ok((end(i), Statement::Unknown))
+}
+
+/// One statement, of any kind.
+fn parse_statement<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    if i.peek() == Tok::Open && starts_query(i) {
+        return query(i).map(|(r, q)| (r, Statement::Query(q)));
+    }
+    if i.peek() == Tok::End {
+        return Ok((i, Statement::Nothing));
+    }
+    match i.peek_kw() {
+        Kw::Select | Kw::Values | Kw::Table => query(i).map(|(r, q)| (r, Statement::Query(q))),
+        Kw::With => {
+            let (rest, (ctes, _)) = with(i)?;
+            match rest.peek_kw() {
+                Kw::Update => dml::update(rest, ctes),
+                Kw::Delete => dml::delete(rest, ctes),
+                _ => query(i).map(|(r, q)| (r, Statement::Query(q))),
+            }
+        }
+        Kw::Insert | Kw::Replace => dml::insert(i),
+        Kw::Update => dml::update(i, &[]),
+        Kw::Delete => dml::delete(i, &[]),
+        Kw::Begin if i.tok_at(1) == Tok::Word && i.kw_at(1) != Kw::Work => unknown(i),
+        Kw::Begin => Ok((eat(i.skip(1), Kw::Work).0, Statement::Begin { access: None, consistent: false })),
+        Kw::Start if i.kw_at(1) == Kw::Transaction => start(i.skip(2)),
+        Kw::Commit => end_of_transaction(i).map(|(r, (chain, release))| (r, Statement::Commit { chain, release })),
+        Kw::Rollback => rollback(i),
+        Kw::Savepoint => any_name(i.skip(1)).map(|(r, n)| (r, Statement::Savepoint(n))),
+        Kw::Release if i.kw_at(1) == Kw::Savepoint => {
+            any_name(i.skip(2)).map(|(r, n)| (r, Statement::ReleaseSavepoint(n)))
+        }
+        Kw::Set => super::set::set(i.skip(1)),
+        Kw::Show => super::show::show(i.skip(1)),
+        Kw::Use => use_target(i.skip(1)),
+        Kw::Kill => kill(i.skip(1)),
+        Kw::Prepare => prepare(i.skip(1)),
+        Kw::Execute => execute(i.skip(1)),
+        Kw::Deallocate => any_name(i.skip(2)).map(|(r, n)| (r, Statement::Deallocate(n))),
+        Kw::Drop if i.kw_at(1) == Kw::Prepare => any_name(i.skip(2)).map(|(r, n)| (r, Statement::Deallocate(n))),
+        Kw::Explain | Kw::Describe | Kw::Desc | Kw::Vexplain => explain(i),
+        Kw::Lock if matches!(i.kw_at(1), Kw::Tables | Kw::Table) => {
+            let (rest, names) = commas(i.skip(2), |i| {
+                let (rest, found) = table_name(i)?;
+                let mut rest = rest;
+                while rest.peek() != Tok::Comma && rest.peek() != Tok::End {
+                    rest = rest.skip(1);
+                }
+                Ok((rest, &*i.alloc(found)))
+            })?;
+            Ok((rest, Statement::LockTables(names)))
+        }
+        Kw::Unlock if matches!(i.kw_at(1), Kw::Tables | Kw::Table) => Ok((i.skip(2), Statement::UnlockTables)),
+        Kw::Alter if i.kw_at(1) == Kw::Vschema => Ok((end(i), Statement::AlterVschema)),
+        Kw::Create | Kw::Alter | Kw::Drop | Kw::Truncate | Kw::Rename => super::ddl::ddl(i),
+        Kw::Analyze if !matches!(i.kw_at(1), Kw::Table | Kw::Local | Kw::None) => explain(i),
+        Kw::Analyze | Kw::Optimize | Kw::Check | Kw::Repair | Kw::Checksum => super::ddl::admin(i),
+        Kw::Flush => Ok((end(i), Statement::Flush)),
+        Kw::Call => {
+            let (_, name) = opt(table_name).parse(i.skip(1))?;
+            Ok((end(i), Statement::Call(name.and_then(|n| n.database))))
+        }
+        Kw::Do => commas(i.skip(1), expr).map(|(r, list)| (r, Statement::Do(list))),
+        Kw::Load => dml::load(i),
+        _ => unknown(i),
+    }
+}
+
+fn start<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    let (mut access, mut consistent, mut rest) = (None, false, i);
+    loop {
+        match (rest.peek_kw(), rest.kw_at(1)) {
+            (Kw::Read, Kw::Only) => access = Some(AccessMode::ReadOnly),
+            (Kw::Read, Kw::Write) => access = Some(AccessMode::ReadWrite),
+            (Kw::With, Kw::Consistent) => {
+                consistent = true;
+                rest = rest.skip(1);
+            }
+            _ => return Ok((rest, Statement::Begin { access, consistent })),
+        }
+        rest = rest.skip(2);
+        rest = eat_tok(rest, Tok::Comma).0;
+    }
+}
+
+/// `[WORK] [AND [NO] CHAIN] [[NO] RELEASE]`
+fn end_of_transaction<'a>(i: In<'a>) -> R<'a, (bool, bool)> {
+    let (mut rest, _) = eat(i.skip(1), Kw::Work);
+    let mut chain = false;
+    if rest.peek_kw() == Kw::And {
+        let (next, no) = eat(rest.skip(1), Kw::No);
+        rest = kw(Kw::Chain)(next)?.0;
+        chain = !no;
+    }
+    let (next, no) = eat(rest, Kw::No);
+    let (next, release) = eat(next, Kw::Release);
+    Ok((if release { next } else { rest }, (chain, release && !no)))
+}
+
+fn rollback<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    let (rest, _) = eat(i.skip(1), Kw::Work);
+    if rest.peek_kw() == Kw::To {
+        let (rest, _) = eat(rest.skip(1), Kw::Savepoint);
+        return any_name(rest).map(|(r, n)| (r, Statement::RollbackTo(n)));
+    }
+    end_of_transaction(i).map(|(r, (chain, release))| (r, Statement::Rollback { chain, release }))
+}
+
+/// `USE name`; the name may be a target string, with or without quotes.
+fn use_target<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    if matches!(i.peek(), Tok::Quoted | Tok::Str) && i.tok_at(1) == Tok::End {
+        let (rest, item) = i.any()?;
+        return Ok((rest, Statement::Use(rest.name_of(item))));
+    }
+    let rest = end(i);
+    let text = i.text(i.span_to(&rest));
+    if text.is_empty() {
+        return i.fail();
+    }
+    let text: &'a str = match std::str::from_utf8(text) {
+        Ok(text) => text,
+        Err(_) => return i.fail(),
+    };
+    Ok((rest, Statement::Use(text)))
+}
+
+fn kill<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    // MariaDB: KILL HARD | SOFT
+    let mut rest = i;
+    while rest.is_word(0, "hard") || rest.is_word(0, "soft") {
+        rest = rest.skip(1);
+    }
+    let query_only = rest.peek_kw() == Kw::Query;
+    let rest = eat_all(rest, &[Kw::Query, Kw::Connection]);
+    let (after, item) = rest.any()?;
+    match std::str::from_utf8(rest.text(item.span)).ok().and_then(|t| t.parse().ok()) {
+        Some(id) => Ok((after, Statement::Kill { query_only, id })),
+        None => rest.fail(),
+    }
+}
+
+fn prepare<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    let (rest, name) = any_name(i)?;
+    let (rest, _) = kw(Kw::From)(rest)?;
+    let (after, item) = rest.any()?;
+    match item.tok {
+        Tok::Str => Ok((after, Statement::Prepare { name, text: Some(item.span), variable: None })),
+        Tok::UserVar => {
+            Ok((after, Statement::Prepare { name, text: None, variable: Some(after.name_of(item)) }))
+        }
+        _ => rest.fail(),
+    }
+}
+
+fn execute<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    if i.peek_kw() == Kw::None || i.tok_at(1) == Tok::End || i.kw_at(1) == Kw::Using {
+        let (rest, name) = any_name(i)?;
+        if rest.peek_kw() != Kw::Using {
+            return Ok((rest, Statement::Execute { name, using: &[] }));
+        }
+        let (rest, using) = commas(rest.skip(1), |i| {
+            let (rest, item) = tok(Tok::UserVar)(i)?;
+            Ok((rest, rest.name_of(item)))
+        })?;
+        return Ok((rest, Statement::Execute { name, using }));
+    }
+    unknown(i)
+}
+
+fn explain<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    let vexplain = i.peek_kw() == Kw::Vexplain;
+    let mut found = Explain { inner: None, plan: false, trace: false, table: None };
+    let mut rest = i.skip(1);
+    loop {
+        match rest.peek_kw() {
+            Kw::Plan if vexplain => found.plan = true,
+            Kw::Queries | Kw::All | Kw::Trace | Kw::Keys if vexplain => found.trace = true,
+            Kw::Format if rest.tok_at(1) == Tok::Eq => {
+                found.plan |= rest.kw_at(2) == Kw::Vitess;
+                rest = rest.skip(2);
+            }
+            Kw::Analyze | Kw::Extended => {}
+            Kw::Partition => {}
+            _ if rest.is_word(0, "partitions") => {}
+            _ => break,
+        }
+        rest = rest.skip(1);
+    }
+    if vexplain && !found.trace {
+        found.plan = true;
+    }
+    match rest.peek_kw() {
+        Kw::Select | Kw::Insert | Kw::Replace | Kw::Update | Kw::Delete | Kw::With | Kw::Table | Kw::Values => {
+            let (rest, inner) = parse_statement(rest.deeper()?)?;
+            found.inner = Some(i.alloc(inner));
+            Ok((rest, Statement::Explain(i.alloc(found))))
+        }
+        Kw::For => Ok((end(rest), Statement::Explain(i.alloc(found)))),
+        _ if rest.peek() == Tok::Open => {
+            let (rest, inner) = query(rest)?;
+            found.inner = Some(i.alloc(Statement::Query(inner)));
+            Ok((rest, Statement::Explain(i.alloc(found))))
+        }
+        _ => {
+            let (rest, table) = table_name(rest)?;
+            found.table = Some(i.alloc(table));
+            // A column's name or a pattern may follow.
+            Ok((end(rest), Statement::Explain(i.alloc(found))))
+        }
+    }
+}
