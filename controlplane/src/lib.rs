@@ -1,1 +1,25 @@
-//! 
+//! The control plane: one thread that keeps the topology, reads the servers' schemas, watches their health, publishes
+//! snapshots to the cores and answers the admin API. It is never between a client and its rows: when it is gone, queries go on.
+//!
+//! [`ControlPlane::start`] prepares everything that the data plane needs to start (and for `coregate local` starts the
+//! database servers), [`ControlPlane::attach`] connects the two, [`ControlPlane::join`] waits for the end.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+mod backend;
+mod error;
+mod files;
+mod health;
+pub mod local;
+mod plane;
+mod signals;
+mod store;
+pub mod topology;
+pub mod users;
+mod world;
+
+pub use error::Error;
+pub use health::{Health, State};
+pub use plane::{Config, ControlPlane, Source};
+pub use store::Store;
+pub use topology::Upstream;

@@ -164,11 +164,8 @@ fn primary(table: &str, def: &VindexDef) -> Result<(), String> {
         None if def.kind.ends_with("_unique") && def.owner.as_deref() == Some(table) => {
             Err(format!("primary vindex {name} cannot be owned for table {table}"))
         }
-        // Vitess allows unique lookups here; rows could not be placed without the lookup itself.
-        None if def.kind.ends_with("_unique") => {
-            let kind = &def.kind;
-            Err(format!("primary vindex {name} of table {table} has type {kind}, which is not supported yet"))
-        }
+        // As in Vitess. The planner refuses statements that would need the lookup.
+        None if def.kind.ends_with("_unique") => Ok(()),
         _ => Err(format!("primary vindex {name} is not Unique for table {table}")),
     }
 }
@@ -261,6 +258,14 @@ mod tests {
     }
 
     #[test]
+    fn a_unique_lookup_may_be_primary() {
+        let json = r#"{"sharded": true, "vindexes": {"v": {"type": "consistent_lookup_unique"}},
+            "tables": {"t": {"column_vindexes": [{"column": "a", "name": "v"}]}}}"#;
+        let out = try_compile(json, &[]).unwrap();
+        assert!(out.tables["t"].column_vindexes[0].vindex.vindex.is_none());
+    }
+
+    #[test]
     fn what_vitess_refuses_is_refused() {
         let tables = |tables: &str| {
             let vindexes = r#"{"hash": {"type": "hash"}, "l": {"type": "lookup"},
@@ -281,7 +286,6 @@ mod tests {
             (tables(r#"{"t": {"column_vindexes": [{"columns": ["a", "b"], "name": "hash"}]}}"#), "at most 1"),
             (tables(r#"{"t": {"column_vindexes": [{"column": "a", "name": "l"}]}}"#), "is not Unique"),
             (tables(r#"{"t": {"column_vindexes": [{"column": "a", "name": "u"}]}}"#), "cannot be owned"),
-            (tables(r#"{"t": {"column_vindexes": [{"column": "a", "name": "v"}]}}"#), "not supported yet"),
             (r#"{"vindexes": {"x": {"type": "y"}}}"#.to_owned(), "vindexType \"y\" not found"),
             (r#"{"vindexes": {"x": {"type": "multicol"}}}"#.to_owned(), "lacks the param `column_count`"),
             (

@@ -10,6 +10,9 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| Table::decode(DATA));
 /// The longest listed sequence.
 const LONGEST: usize = 3;
 
+/// How many marks after a sequence are looked at: a bound on the work for a string of nothing but marks.
+const MOST_MARKS: usize = 256;
+
 type Sequence = SmallVec<[u32; LONGEST]>;
 
 /// Where a key lies in [`DATA`].
@@ -102,8 +105,8 @@ fn push(key: Option<Key>, point: u32, out: &mut Vec<u8>) {
 }
 
 /// Takes the longest listed sequence at `at`, extended over following marks that nothing blocks, and gives its length.
-/// Marks that the extension takes from further on are removed from `points`.
-fn sequence(table: &Table, points: &mut Vec<(u32, u8)>, at: usize, out: &mut Vec<u8>) -> usize {
+/// Marks that the extension takes from further on are moved up to it.
+fn sequence(table: &Table, points: &mut [(u32, u8)], at: usize, out: &mut Vec<u8>) -> usize {
     let longest = LONGEST.min(points.len() - at);
     let mut taken: Sequence = points[at..at + longest].iter().map(|p| p.0).collect();
     let mut key = table.get(&taken);
@@ -111,21 +114,26 @@ fn sequence(table: &Table, points: &mut Vec<(u32, u8)>, at: usize, out: &mut Vec
         taken.pop();
         key = table.get(&taken);
     }
-    let length = taken.len();
+    let mut length = taken.len();
     let mut blocked = 0;
-    let mut next = at + length;
-    while let Some(&(point, class)) = points.get(next).filter(|p| p.1 != 0) {
-        if class > blocked {
-            taken.push(point);
-            if let Some(longer) = table.get(&taken) {
-                key = Some(longer);
-                points.remove(next);
-                continue;
-            }
-            taken.pop();
+    let first = at + length;
+    for next in first..points.len().min(first + MOST_MARKS) {
+        let (point, class) = points[next];
+        if class == 0 {
+            break;
         }
-        blocked = blocked.max(class);
-        next += 1;
+        if class <= blocked {
+            continue;
+        }
+        taken.push(point);
+        if let Some(longer) = table.get(&taken) {
+            key = Some(longer);
+            points[at + length..=next].rotate_right(1);
+            length += 1;
+        } else {
+            taken.pop();
+            blocked = class;
+        }
     }
     push(key, points[at].0, out);
     length
@@ -166,6 +174,12 @@ mod tests {
     fn no_sequence_lies_within_ascii() {
         assert!(TABLE.sequences.keys().all(|s| s.iter().any(|&p| p >= 128)));
         assert!(TABLE.ascii.iter().all(|key| key.len() <= 2));
+    }
+
+    #[test]
+    fn a_string_of_marks_takes_no_square_of_its_length() {
+        let marks = "\u{f71}\u{f72}".repeat(100_000);
+        assert!(!key(&marks).is_empty());
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! The admin HTTP API: health, metrics, the plans of all cores, the topology; JSON or a page.
+use crate::Error;
+use crate::plane::{Command, Shared};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use coregate_planner::vschema;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+mod api;
+mod metrics;
+mod pages;
+
+/// What the API asks the control plane's loop for.
+pub(crate) enum Request {
+    Reload,
+    ApplyVschema { keyspace: String, vschema: vschema::Keyspace },
+    ApplySchema { keyspace: String, sql: String },
+}
+
+#[derive(Clone)]
+pub(crate) struct Admin {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+}
+
+/// The largest body that is read, in bytes.
+const MAX_BODY: usize = 16 << 20;
+
+/// Binds the address and serves it in the background. Gives the address, with the port that was bound.
+pub(crate) async fn listen(
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedSender<Command>,
+) -> Result<SocketAddr, Error> {
+    let fail = |source| Error::AdminListen { address, source };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(fail)?;
+    let bound = listener.local_addr().map_err(fail)?;
+    let app = router(Admin { shared, commands });
+    tokio::spawn(async move {
+        if let Err(e) = axum::serve(listener, app).await {
+            tracing::error!("the admin API has ended: {e}");
+        }
+    });
+    Ok(bound)
+}
+
+fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/", get(pages::index))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/debug/health", get(readyz))
+        .route("/metrics", get(metrics::prometheus))
+        .route("/queryz", get(pages::queryz))
+        .route("/debug/query_plans", get(pages::queryz))
+        .route("/debug/vars", get(metrics::vars))
+        .route("/debug/status", get(pages::status))
+        .route("/api/ping", get(api::ping))
+        .route("/api/keyspaces", get(api::keyspaces))
+        .route("/api/keyspaces/{keyspace}", get(api::keyspace))
+        .route("/api/keyspaces/{keyspace}/shards", get(api::shards))
+        .route("/api/keyspaces/{keyspace}/shards/{shard}", get(api::shard))
+        .route("/api/keyspaces/{keyspace}/schema", get(api::schema).post(api::apply_schema))
+        .route("/api/keyspaces/{keyspace}/vschema", get(api::vschema).put(api::apply_vschema))
+        .route("/api/tablets", get(api::tablets))
+        .route("/api/reload", post(api::reload))
+        .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no such page; / lists them") })
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(admin.clone(), guard))
+        .with_state(admin)
+}
+
+/// The token, if there is one; and no changes by a page of another site in the user's browser.
+async fn guard(State(admin): State<Admin>, request: HttpRequest, next: Next) -> Response<Body> {
+    let open = matches!(request.uri().path(), "/healthz" | "/readyz");
+    if let (Some(token), false) = (&admin.shared.token, open) {
+        let given = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|h| h.to_str().ok());
+        if !given
+            .and_then(|h| h.strip_prefix("Bearer "))
+            .is_some_and(|g| same(g.as_bytes(), token.as_bytes()))
+        {
+            return error(StatusCode::UNAUTHORIZED, "send the token: Authorization: Bearer TOKEN");
+        }
+    }
+    if request.method() != Method::GET && request.headers().contains_key(header::ORIGIN) {
+        return error(StatusCode::FORBIDDEN, "changes are not taken from web pages");
+    }
+    next.run(request).await
+}
+
+/// Takes the same time wherever the difference is.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |d, (x, y)| d | (x ^ y)) == 0
+}
+
+/// An error as JSON.
+pub(crate) fn error(status: StatusCode, message: impl ToString) -> Response<Body> {
+    (status, axum::Json(json!({"error": message.to_string()}))).into_response()
+}
+
+/// Did the client ask for JSON?
+pub(crate) fn wants_json(headers: &HeaderMap, query: Option<&str>) -> bool {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|h| h.to_str().ok())
+        .unwrap_or_default();
+    accept.contains("application/json")
+        || query
+            .unwrap_or_default()
+            .split('&')
+            .any(|p| p == "format=json")
+}
+
+/// The process is there.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Queries can be sent.
+async fn readyz(State(admin): State<Admin>) -> Response<Body> {
+    if admin.shared.draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    match admin.shared.data() {
+        Some(_) => "ok\n".into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
+    }
+}
+
+/// What all status pages begin with.
+pub(crate) fn status_json(shared: &Shared) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "uptime_s": shared.started.elapsed().as_secs(),
+        "mysql": shared.mysql().map(|a| a.to_string()),
+        "snapshot_version": shared.snapshot().version,
+        "draining": shared.draining(),
+    })
+}

@@ -1,0 +1,111 @@
+//! `/metrics` in Prometheus's text format, and the same numbers as JSON under `/debug/vars`.
+use super::{Admin, status_json};
+use crate::health::State as HealthState;
+use crate::plane::Shared;
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use coregate_planner::control::{Metric, MetricKind};
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
+
+/// The cores' metrics and our own.
+fn collect(shared: &Shared) -> Vec<Metric> {
+    let mut all = shared.data().map_or_else(Vec::new, |data| data.metrics());
+    let gauge = |name, help, labels, value| Metric { name, help, kind: MetricKind::Gauge, labels, value };
+    let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+    all.push(gauge("coregate_build_info", "Always 1; the label is Coregate's version.", version, 1.0));
+    let uptime = shared.started.elapsed().as_secs_f64();
+    all.push(gauge("coregate_uptime_seconds", "Time since the start.", vec![], uptime));
+    let snapshot = shared.snapshot().version as f64;
+    all.push(gauge("coregate_snapshot_version", "Version of the published snapshot.", vec![], snapshot));
+    for (alias, health) in shared.health() {
+        let labels = vec![("tablet", alias)];
+        let up = f64::from(u8::from(health.state == HealthState::Serving));
+        all.push(gauge(
+            "coregate_tablet_serving",
+            "1 when the server is as it should be.",
+            labels.clone(),
+            up,
+        ));
+        if let Some(lag) = health.lag_s {
+            let help = "How far a replica is behind, by its own account.";
+            all.push(gauge("coregate_tablet_lag_seconds", help, labels, lag as f64));
+        }
+    }
+    all
+}
+
+/// Samples of one name must stand together, under one HELP and TYPE.
+fn render(mut all: Vec<Metric>) -> String {
+    all.sort_by_key(|m| m.name);
+    let mut text = String::new();
+    let mut last = "";
+    for metric in &all {
+        if metric.name != last {
+            let kind = match metric.kind {
+                MetricKind::Counter => "counter",
+                MetricKind::Gauge => "gauge",
+            };
+            let help = metric.help.replace('\\', "\\\\").replace('\n', "\\n");
+            let _ = writeln!(text, "# HELP {} {help}\n# TYPE {} {kind}", metric.name, metric.name);
+            last = metric.name;
+        }
+        text.push_str(metric.name);
+        for (i, (label, value)) in metric.labels.iter().enumerate() {
+            let value = value
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
+            let _ = write!(text, "{}{label}=\"{value}\"", if i == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(text, "{} {}", if metric.labels.is_empty() { "" } else { "}" }, metric.value);
+    }
+    text
+}
+
+pub(super) async fn prometheus(State(admin): State<Admin>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(collect(&admin.shared)))
+}
+
+/// `{"name": value}` or `{"name": [{"labels": {...}, "value": n}]}`.
+pub(super) async fn vars(State(admin): State<Admin>) -> Json<Value> {
+    let mut out = Map::new();
+    out.insert("status".to_owned(), status_json(&admin.shared));
+    for metric in collect(&admin.shared) {
+        if metric.labels.is_empty() {
+            out.insert(metric.name.to_owned(), json!(metric.value));
+            continue;
+        }
+        let labels: Map<String, Value> = metric
+            .labels
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v.into()))
+            .collect();
+        let list = out.entry(metric.name).or_insert_with(|| json!([]));
+        if let Some(list) = list.as_array_mut() {
+            list.push(json!({"labels": labels, "value": metric.value}));
+        }
+    }
+    Json(out.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_a_name_stand_together() {
+        let metric =
+            |name, labels, value| Metric { name, help: "h", kind: MetricKind::Counter, labels, value };
+        let text = render(vec![
+            metric("b", vec![("l", "x\"y".to_owned()), ("m", "z".to_owned())], 1.0),
+            metric("a", vec![], 2.5),
+            metric("b", vec![("l", "w".to_owned())], 3.0),
+        ]);
+        let wanted = "# HELP a h\n# TYPE a counter\na 2.5\n# HELP b h\n# TYPE b counter\n\
+                      b{l=\"x\\\"y\",m=\"z\"} 1\nb{l=\"w\"} 3\n";
+        assert_eq!(text, wanted);
+    }
+}

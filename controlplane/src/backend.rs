@@ -1,0 +1,127 @@
+//! The control plane's own connections to database servers: what version they are, what columns their tables have.
+use crate::Error;
+use coregate_planner::snapshot::{Address, Column, Tablet};
+use coregate_planner::vschema::ServerTable;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::timeout;
+
+/// How long a connection or a small query of the control plane may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest greeting that is read, in bytes.
+const MAX_GREETING: usize = 4096;
+
+/// How a server is named in messages.
+pub(crate) fn name(tablet: &Tablet) -> String {
+    match &tablet.address {
+        Address::Tcp(address) => address.to_string(),
+        Address::Unix(path) => path.display().to_string(),
+    }
+}
+
+pub(crate) fn failed(tablet: &Tablet, message: impl ToString) -> Error {
+    Error::Backend { address: name(tablet), message: message.to_string() }
+}
+
+/// Connects, without a default database.
+pub(crate) async fn connect(tablet: &Tablet) -> Result<Conn, Error> {
+    let opts = OptsBuilder::default()
+        .user(Some(&tablet.user))
+        .pass(Some(&tablet.password))
+        .prefer_socket(false)
+        .wait_timeout(Some(28_800));
+    let opts = match &tablet.address {
+        Address::Tcp(address) => opts
+            .ip_or_hostname(address.ip().to_string())
+            .tcp_port(address.port()),
+        Address::Unix(path) => opts.socket(Some(path.display().to_string())),
+    };
+    match timeout(PATIENCE, Conn::new(opts)).await {
+        Ok(conn) => conn.map_err(|e| failed(tablet, e)),
+        Err(_) => Err(failed(tablet, format!("no answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// Reads the version off the server's greeting: needs no login.
+pub(crate) async fn version(tablet: &Tablet) -> Result<String, Error> {
+    let greeting = async {
+        match &tablet.address {
+            Address::Tcp(address) => read_greeting(tokio::net::TcpStream::connect(address).await?).await,
+            Address::Unix(path) => read_greeting(tokio::net::UnixStream::connect(path).await?).await,
+        }
+    };
+    match timeout(PATIENCE, greeting).await {
+        Ok(Ok(packet)) => parse_greeting(&packet).map_err(|e| failed(tablet, e)),
+        Ok(Err(e)) => Err(failed(tablet, e)),
+        Err(_) => Err(failed(tablet, format!("no greeting within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+async fn read_greeting(mut stream: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
+    let mut header = [0; 4];
+    stream.read_exact(&mut header).await?;
+    let length = usize::from(header[0]) | usize::from(header[1]) << 8 | usize::from(header[2]) << 16;
+    let mut packet = vec![0; length.min(MAX_GREETING)];
+    stream.read_exact(&mut packet).await?;
+    Ok(packet)
+}
+
+/// Protocol version 10, then the server's version up to a NUL; or an error packet ("too many connections").
+fn parse_greeting(packet: &[u8]) -> Result<String, String> {
+    match packet.split_first() {
+        Some((10, rest)) => {
+            let version = rest.split(|b| *b == 0).next().unwrap_or_default();
+            let version = String::from_utf8_lossy(version);
+            // MariaDB puts this before versions from 10 on, for the sake of old replicas.
+            Ok(version
+                .strip_prefix("5.5.5-")
+                .unwrap_or(&version)
+                .to_owned())
+        }
+        Some((0xff, rest)) => Err(String::from_utf8_lossy(rest.get(2..).unwrap_or_default()).into_owned()),
+        _ => Err("it does not speak the MySQL protocol".to_owned()),
+    }
+}
+
+type ColumnRow = (String, String, String, Option<String>, String);
+
+/// The columns of all tables and views of a database.
+pub(crate) async fn columns(conn: &mut Conn, database: &str) -> Result<Vec<ServerTable>, mysql_async::Error> {
+    let query = "SELECT table_name, column_name, LOWER(data_type), collation_name, UPPER(extra) \
+                 FROM information_schema.columns WHERE table_schema = ? ORDER BY table_name, ordinal_position";
+    let rows: Vec<ColumnRow> = conn.exec(query, (database,)).await?;
+    let mut tables: Vec<ServerTable> = Vec::new();
+    for (table, name, data_type, collation, extra) in rows {
+        if tables.last().is_none_or(|t| t.name != table) {
+            tables.push(ServerTable { name: table, columns: Vec::new() });
+        }
+        let column = Column {
+            name,
+            data_type,
+            collation,
+            auto_increment: extra.contains("AUTO_INCREMENT"),
+            generated: extra.contains("GENERATED") && !extra.contains("DEFAULT_GENERATED"),
+            invisible: extra.contains("INVISIBLE"),
+        };
+        if let Some(last) = tables.last_mut() {
+            last.columns.push(column);
+        }
+    }
+    Ok(tables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn greetings_give_the_version() {
+        assert_eq!(parse_greeting(b"\x0a5.5.5-10.11.19-MariaDB\0rest").unwrap(), "10.11.19-MariaDB");
+        assert_eq!(parse_greeting(b"\x0a8.0.36\0").unwrap(), "8.0.36");
+        assert_eq!(parse_greeting(b"\xff\x10\x04Too many connections").unwrap_err(), "Too many connections");
+        assert!(parse_greeting(b"HTTP").is_err() && parse_greeting(b"").is_err());
+    }
+}

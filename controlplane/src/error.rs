@@ -1,0 +1,42 @@
+//! What can go wrong, each in a sentence that says what to do.
+use coregate_planner::vschema::VSchemaError;
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Bad usage or configuration; the program ends with code 2.
+    #[error("{0}")]
+    Config(String),
+    #[error("{path}: {source}", path = path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{dir} is in use by another coregate (it holds {dir}/lock); stop that one or give another --dir", dir = .0.display())]
+    Locked(PathBuf),
+    #[error("{0}")]
+    VSchema(#[from] VSchemaError),
+    #[error("the server {address} cannot be reached: {message}")]
+    Backend { address: String, message: String },
+    #[error("{0}")]
+    Server(String),
+    #[error("the admin address {address} cannot be listened on: {source}; give a free one with --admin")]
+    AdminListen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("stopped by a signal before it was ready")]
+    Interrupted,
+    #[error("the control plane's thread has ended")]
+    Gone,
+}
+
+impl Error {
+    pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Self::Config(message.into())
+    }
+
+    /// Is the user's input at fault (exit code 2), rather than the machine or a server?
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Config(_) | Self::VSchema(_))
+    }
+}

@@ -1,0 +1,250 @@
+//! One MariaDB server of a local cluster.
+use super::dirs::{Dirs, Owner, give};
+use super::install::{Binaries, INNODB};
+use super::leftovers::STOP_PATIENCE;
+use super::replication;
+use crate::Error;
+use crate::topology::{KeyspaceRecord, Kind, TabletRecord};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::process::Command;
+use tokio::sync::watch;
+
+/// How long a server may take to answer: recovery after a crash is in it.
+const START_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Fast rather than crash-proof against power loss; a killed server loses nothing (`flush-log-at-trx-commit=2`).
+const OPTIONS: &[&str] = &[
+    "--skip-name-resolve",
+    "--performance-schema=OFF",
+    "--innodb-buffer-pool-size=64M",
+    "--innodb-log-buffer-size=4M",
+    "--innodb-flush-log-at-trx-commit=2",
+    "--innodb-fast-shutdown=1",
+    "--innodb-io-capacity=2000",
+    "--key-buffer-size=4M",
+    "--aria-pagecache-buffer-size=8M",
+    "--query-cache-type=0",
+    "--query-cache-size=0",
+    "--max-connections=1000",
+    "--table-open-cache=1000",
+    "--max-allowed-packet=64M",
+    "--local-infile=1",
+    "--character-set-server=utf8mb4",
+    "--collation-server=utf8mb4_general_ci",
+    "--log-bin=bin",
+    "--binlog-format=ROW",
+    "--sync-binlog=0",
+    "--max-binlog-size=256M",
+    "--log-slave-updates=ON",
+    "--relay-log=relay",
+    "--slave-net-timeout=5",
+    "--skip-slave-start",
+    "--gtid-strict-mode=ON",
+    "--log-warnings=1",
+];
+
+pub(super) struct Server {
+    pub(super) alias: String,
+    pub(super) primary: bool,
+    /// For replication; `None` without replicas: the server has its socket only.
+    pub(super) port: Option<u16>,
+    dir: PathBuf,
+    socket: PathBuf,
+    pid: Option<Pid>,
+    /// True when the process has ended and has been waited for.
+    gone: watch::Receiver<bool>,
+}
+
+/// Copies the template, unless the data is there.
+pub(super) async fn make_data(template: PathBuf, dir: PathBuf, owner: Option<Owner>) -> Result<(), Error> {
+    let data = dir.join("data");
+    for made in [&dir, &dir.join("tmp")] {
+        fs::create_dir_all(made).map_err(Error::file(made))?;
+        fs::set_permissions(made, fs::Permissions::from_mode(0o755)).map_err(Error::file(made))?;
+    }
+    if !data.is_dir() {
+        let copy = dir.join("data.new");
+        let _ = fs::remove_dir_all(&copy);
+        let mut cp = Command::new("cp");
+        cp.args(["-a", "--reflink=auto", "--sparse=always"])
+            .arg(&template)
+            .arg(&copy)
+            .kill_on_drop(true);
+        let status = cp.status().await.map_err(Error::file("cp"))?;
+        if !status.success() {
+            return Err(Error::Server(format!(
+                "{} cannot be copied to {}",
+                template.display(),
+                copy.display()
+            )));
+        }
+        fs::rename(&copy, &data).map_err(Error::file(&data))?;
+    }
+    give(&dir, owner)
+}
+
+/// What a server runs before it listens: accounts and the database, without a trace in the binlog, so that servers of a shard
+/// begin with the same (empty) history.
+fn init_sql(record: &KeyspaceRecord, tablet: &TabletRecord, replicated: bool) -> String {
+    let TabletRecord { user, password, .. } = tablet;
+    let mut lines = vec![
+        "SET SESSION sql_log_bin=0".to_owned(),
+        "DELETE FROM mysql.global_priv WHERE User=''".to_owned(),
+        "FLUSH PRIVILEGES".to_owned(),
+        format!("CREATE USER IF NOT EXISTS '{user}'@'localhost' IDENTIFIED BY '{password}'"),
+        format!("GRANT ALL PRIVILEGES ON *.* TO '{user}'@'localhost' WITH GRANT OPTION"),
+        format!("CREATE DATABASE IF NOT EXISTS `{}`", record.database()),
+    ];
+    if replicated {
+        let repl = replication::USER;
+        lines.push(format!("CREATE USER IF NOT EXISTS '{repl}'@'127.0.0.1' IDENTIFIED BY '{password}'"));
+        lines.push(format!("GRANT REPLICATION SLAVE ON *.* TO '{repl}'@'127.0.0.1'"));
+    }
+    lines.join(";\n") + ";\n"
+}
+
+/// Ports that nobody listens on, all different.
+pub(super) fn free_ports(count: usize) -> Result<Vec<u16>, Error> {
+    let bind = || std::net::TcpListener::bind(("127.0.0.1", 0));
+    let held: Result<Vec<_>, _> = (0..count).map(|_| bind()).collect();
+    let ports: Result<Vec<u16>, _> =
+        held.and_then(|held| held.iter().map(|l| Ok(l.local_addr()?.port())).collect());
+    ports.map_err(Error::file("free ports on 127.0.0.1"))
+}
+
+impl Server {
+    /// Starts the process in a group of its own, so that a terminal's Ctrl-C reaches only us.
+    pub(super) fn launch(
+        binaries: &Binaries,
+        dirs: &Dirs,
+        record: &KeyspaceRecord,
+        tablet: &TabletRecord,
+        port: Option<u16>,
+    ) -> Result<Self, Error> {
+        let dir = dirs.tablet(&tablet.alias);
+        let socket = dirs.socket(&tablet.alias);
+        let init = dir.join("init.sql");
+        fs::write(&init, init_sql(record, tablet, port.is_some())).map_err(Error::file(&init))?;
+        fs::set_permissions(&init, fs::Permissions::from_mode(0o600)).map_err(Error::file(&init))?;
+        give(&init, dirs.owner)?;
+        let log = dir.join("out.log");
+        let out = File::create(&log).map_err(Error::file(&log))?;
+        let err = out.try_clone().map_err(Error::file(&log))?;
+        let path = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        let mut command = Command::new(&binaries.server);
+        command
+            .arg("--no-defaults")
+            .arg(path("datadir", &dir.join("data")))
+            .arg(path("tmpdir", &dir.join("tmp")));
+        command
+            .arg(path("socket", &socket))
+            .arg(path("pid-file", &dir.join("mariadbd.pid")));
+        command
+            .arg(path("log-error", &dir.join("err.log")))
+            .arg(path("init-file", &init));
+        command.args(OPTIONS).args(INNODB);
+        let number = tablet
+            .alias
+            .rsplit_once('-')
+            .and_then(|(_, n)| n.parse::<u32>().ok())
+            .unwrap_or(1);
+        command.arg(format!("--server-id={number}"));
+        let primary = tablet.kind == Kind::Primary;
+        match port {
+            None => command.arg("--skip-networking"),
+            Some(port) => command
+                .arg("--bind-address=127.0.0.1")
+                .arg(format!("--port={port}")),
+        };
+        if !primary {
+            command.arg("--read-only=ON");
+        }
+        if let Some(owner) = dirs.owner {
+            command.arg(format!("--user={}", owner.name));
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .process_group(0);
+        let _ = fs::remove_file(&socket);
+        let mut child = command.spawn().map_err(Error::file(&binaries.server))?;
+        let pid = child.id();
+        if let Some(pid) = pid {
+            let file = dir.join("pid");
+            fs::write(&file, format!("{pid}\n")).map_err(Error::file(&file))?;
+        }
+        let (tell, gone) = watch::channel(false);
+        let alias = tablet.alias.clone();
+        tokio::spawn(async move {
+            let status = child.wait().await;
+            let _ = tell.send(true);
+            match status {
+                Ok(status) if status.success() => {}
+                Ok(status) => tracing::error!(tablet = alias, "the server has ended: {status}"),
+                Err(e) => tracing::error!(tablet = alias, "the server cannot be waited for: {e}"),
+            }
+        });
+        let pid = pid
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw);
+        Ok(Self { alias: tablet.alias.clone(), primary, port, dir, socket, pid, gone })
+    }
+
+    /// Waits until the server listens on its socket.
+    pub(super) fn wait_ready(&self) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let (socket, gone, log) = (self.socket.clone(), self.gone.clone(), self.dir.join("err.log"));
+        let alias = self.alias.clone();
+        async move {
+            let end = Instant::now() + START_PATIENCE;
+            while Instant::now() < end {
+                if tokio::net::UnixStream::connect(&socket).await.is_ok() {
+                    return Ok(());
+                }
+                if *gone.borrow() {
+                    return Err(Error::Server(format!(
+                        "the server of {alias} has ended: {}",
+                        last_lines(&log)
+                    )));
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Err(Error::Server(format!("the server of {alias} does not answer: {}", last_lines(&log))))
+        }
+    }
+
+    /// Asks the server to stop, and waits for it; kills it when it takes too long.
+    pub(super) async fn stop(mut self) {
+        if let Some(pid) = self.pid {
+            for (signal, patience) in [(Signal::TERM, STOP_PATIENCE), (Signal::KILL, STOP_PATIENCE)] {
+                if *self.gone.borrow() {
+                    break;
+                }
+                let _ = kill_process(pid, signal);
+                if tokio::time::timeout(patience, self.gone.wait_for(|gone| *gone))
+                    .await
+                    .is_err()
+                {
+                    tracing::error!(tablet = self.alias, "the server does not stop within {patience:?}");
+                }
+            }
+        }
+        for name in ["pid", "mariadbd.pid"] {
+            let _ = fs::remove_file(self.dir.join(name));
+        }
+    }
+}
+
+/// The end of a server's log, in one line.
+fn last_lines(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let errors: Vec<&str> = text.lines().filter(|l| l.contains("[ERROR]")).collect();
+    let lines: Vec<&str> = if errors.is_empty() { text.lines().collect() } else { errors };
+    let tail = lines[lines.len().saturating_sub(3)..].join(" | ");
+    format!("{}: {tail}", log.display())
+}

@@ -1,0 +1,95 @@
+//! The topology's directory: `DIR/topology/KEYSPACE.json`, guarded by `DIR/lock`.
+use crate::Error;
+use crate::files::{Lock, write_atomically};
+use crate::topology::{self, KeyspaceRecord};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    _lock: Lock,
+}
+
+impl Store {
+    /// Opens (and makes) the directory; one process at a time can.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let inner = dir.join("topology");
+        std::fs::create_dir_all(&inner).map_err(Error::file(&inner))?;
+        Ok(Self { dir: inner, _lock: Lock::take(dir)? })
+    }
+
+    /// All keyspaces, sorted by name, each and all of them checked.
+    pub fn load(&self) -> Result<Vec<KeyspaceRecord>, Error> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).map_err(Error::file(&self.dir))? {
+            let path = entry.map_err(Error::file(&self.dir))?.path();
+            if path.extension().is_some_and(|e| e == "json") {
+                let text = std::fs::read_to_string(&path).map_err(Error::file(&path))?;
+                let record = parse(&path, &text)?;
+                if path
+                    .file_stem()
+                    .is_none_or(|stem| stem != record.name.as_str())
+                {
+                    return Err(Error::Config(format!(
+                        "{}: name must be the file's, not {:?}",
+                        path.display(),
+                        record.name
+                    )));
+                }
+                found.push(record);
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        topology::validate(&found)?;
+        Ok(found)
+    }
+
+    /// Writes a keyspace durably and counts its version up.
+    pub fn save(&self, record: &mut KeyspaceRecord) -> Result<(), Error> {
+        record.validate()?;
+        record.version += 1;
+        let mut text = serde_json::to_string_pretty(record)
+            .map_err(|e| Error::Config(format!("keyspace {}: {e}", record.name)))?;
+        text.push('\n');
+        write_atomically(&self.dir.join(format!("{}.json", record.name)), text.as_bytes())
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<KeyspaceRecord, Error> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut reader)
+        .map_err(|e| Error::Config(format!("{}: {}: {}", path.display(), e.path(), e.inner())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"name": "ks", "shards": [
+        {"name": "-80", "tablets": [{"alias": "z-1", "type": "primary", "socket": "/s", "user": "u"}]},
+        {"name": "80-", "tablets": [{"alias": "z-2", "type": "primary", "host": "h", "user": "u"}]}],
+        "vschema": {"sharded": true}}"#;
+
+    #[test]
+    fn keyspaces_survive_and_mistakes_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.load().unwrap().len(), 0);
+        let mut record = parse(Path::new("ks.json"), GOOD).unwrap();
+        store.save(&mut record).unwrap();
+        assert_eq!((store.load().unwrap(), record.version), (vec![record.clone()], 1));
+        let file = dir.path().join("topology/ks.json");
+        for (from, to, part) in [
+            ("\"user\": \"u\"", "\"usr\": \"u\"", "shards[0].tablets[0].usr"),
+            ("\"-80\"", "\"-40\"", "nothing covers 40-80"),
+            ("z-2", "z-1", "alias z-1 is used twice"),
+            ("\"primary\", \"socket\"", "\"replica\", \"socket\"", "one tablet of type primary, not 0"),
+            ("\"host\": \"h\", ", "", "needs a socket or a host"),
+            ("\"ks\"", "\"kz\"", "must be the file's"),
+        ] {
+            std::fs::write(&file, GOOD.replacen(from, to, 1)).unwrap();
+            let error = store.load().unwrap_err().to_string();
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Which keyspaces, shards and servers there are, as kept in files: one JSON file a keyspace.
+use crate::Error;
+use coregate_planner::keyrange::partition;
+use coregate_planner::snapshot::{Address, BackendTls, Tablet, TabletKind};
+use coregate_planner::vschema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One keyspace's file, `DIR/topology/NAME.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyspaceRecord {
+    pub name: String,
+    /// Grows with every write.
+    #[serde(default)]
+    pub version: u64,
+    /// The database's name on the servers; left out, it is the keyspace's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    pub shards: Vec<ShardRecord>,
+    /// Vitess's form.
+    #[serde(default)]
+    pub vschema: vschema::Keyspace,
+    /// `coregate local`: has the first schema been applied to the servers?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub schema_pending: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardRecord {
+    /// `-80`, `80-`, `0`
+    pub name: String,
+    pub tablets: Vec<TabletRecord>,
+}
+
+/// One database server: with a `socket`, or a `host` and `port`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TabletRecord {
+    /// Unique in the whole topology: `zone1-100`.
+    pub alias: String,
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    #[serde(default = "mysql_port")]
+    pub port: u16,
+    pub user: String,
+    #[serde(default)]
+    pub password: String,
+    #[serde(default)]
+    pub tls: Tls,
+}
+
+fn mysql_port() -> u16 {
+    3306
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    #[serde(alias = "PRIMARY")]
+    Primary,
+    #[serde(alias = "REPLICA")]
+    Replica,
+    #[serde(alias = "RDONLY")]
+    Rdonly,
+}
+
+impl From<Kind> for TabletKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Primary => Self::Primary,
+            Kind::Replica => Self::Replica,
+            Kind::Rdonly => Self::Rdonly,
+        }
+    }
+}
+
+/// MySQL's `ssl-mode`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tls {
+    Disabled,
+    #[default]
+    Preferred,
+    Required,
+    VerifyCa,
+    VerifyIdentity,
+}
+
+impl From<Tls> for BackendTls {
+    fn from(tls: Tls) -> Self {
+        match tls {
+            Tls::Disabled => Self::Disabled,
+            Tls::Preferred => Self::Preferred,
+            Tls::Required => Self::Required,
+            Tls::VerifyCa => Self::VerifyCa,
+            Tls::VerifyIdentity => Self::VerifyIdentity,
+        }
+    }
+}
+
+/// The server of the drop-in mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub password: String,
+    pub tls: BackendTls,
+}
+
+impl Upstream {
+    /// Resolves the host's name and makes a tablet of it.
+    pub(crate) async fn tablet(&self) -> Result<Arc<Tablet>, Error> {
+        Ok(Arc::new(Tablet {
+            alias: "upstream".to_owned(),
+            kind: TabletKind::Primary,
+            address: resolve(&self.host, self.port).await?,
+            user: self.user.clone(),
+            password: self.password.clone(),
+            tls: self.tls,
+        }))
+    }
+}
+
+/// A name's first address; IPv4 is preferred, as servers listen there more often.
+async fn resolve(host: &str, port: u16) -> Result<Address, Error> {
+    let fail = |message: String| Error::Backend { address: format!("{host}:{port}"), message };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let found = tokio::net::lookup_host((bare, port))
+        .await
+        .map_err(|e| fail(e.to_string()))?;
+    let found: Vec<_> = found.collect();
+    let best = found.iter().find(|a| a.is_ipv4()).or_else(|| found.first());
+    best.map(|a| Address::Tcp(*a))
+        .ok_or_else(|| fail("the name has no address".to_owned()))
+}
+
+impl TabletRecord {
+    pub(crate) async fn tablet(&self) -> Result<Arc<Tablet>, Error> {
+        let address = match (&self.socket, &self.host) {
+            (Some(socket), _) => Address::Unix(socket.clone()),
+            (None, Some(host)) => resolve(host, self.port).await?,
+            (None, None) => {
+                return Err(Error::config(format!("tablet {}: socket or host is missing", self.alias)));
+            }
+        };
+        Ok(Arc::new(Tablet {
+            alias: self.alias.clone(),
+            kind: self.kind.into(),
+            address,
+            user: self.user.clone(),
+            password: self.password.clone(),
+            tls: self.tls.into(),
+        }))
+    }
+}
+
+/// Names of keyspaces become names of databases and files.
+pub fn valid_name(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$');
+    !name.is_empty() && name.len() <= 64 && name.chars().all(good) && !name.starts_with('-')
+}
+
+impl KeyspaceRecord {
+    /// The database on the servers.
+    pub fn database(&self) -> &str {
+        self.database.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Shards that cover everything once, each with one primary.
+    pub fn validate(&self) -> Result<(), Error> {
+        let fail = |message: String| Err(Error::Config(format!("keyspace {}: {message}", self.name)));
+        if !valid_name(&self.name) {
+            return fail("a name is 1 to 64 letters, digits, _, - and $".to_owned());
+        }
+        let names: Vec<&str> = self.shards.iter().map(|s| s.name.as_str()).collect();
+        if let Err(e) = partition(&names) {
+            return fail(e.to_string());
+        }
+        for shard in &self.shards {
+            let primaries = shard
+                .tablets
+                .iter()
+                .filter(|t| t.kind == Kind::Primary)
+                .count();
+            if primaries != 1 {
+                return fail(format!(
+                    "shard {} must have one tablet of type primary, not {primaries}",
+                    shard.name
+                ));
+            }
+            if let Some(t) = shard
+                .tablets
+                .iter()
+                .find(|t| t.socket.is_none() && t.host.is_none())
+            {
+                return fail(format!("tablet {} needs a socket or a host", t.alias));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks a topology as a whole.
+pub fn validate(keyspaces: &[KeyspaceRecord]) -> Result<(), Error> {
+    let mut aliases = std::collections::BTreeSet::new();
+    for keyspace in keyspaces {
+        keyspace.validate()?;
+        for tablet in keyspace.shards.iter().flat_map(|s| &s.tablets) {
+            if !aliases.insert(&tablet.alias) {
+                let (alias, name) = (&tablet.alias, &keyspace.name);
+                return Err(Error::Config(format!("keyspace {name}: the alias {alias} is used twice")));
+            }
+        }
+    }
+    Ok(())
+}

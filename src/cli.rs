@@ -1,0 +1,229 @@
+//! The command line. `coregate --help` is the manual.
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use coregate_controlplane::local::KeyspaceArg;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A MySQL endpoint that shards.
+#[derive(Debug, Parser)]
+#[command(name = "coregate", version, about, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the service, from a configuration file or in front of one server
+    Serve(Box<ServeArgs>),
+    /// Runs a whole cluster on this machine: starts the database servers, makes keyspaces and shards, serves
+    Local(Box<LocalArgs>),
+    /// Administers a running coregate
+    Ctl(CtlArgs),
+    /// Shows how a statement would be run, without a server
+    Explain(ExplainArgs),
+    /// Puts load on a MySQL endpoint and measures
+    Bench(BenchArgs),
+    /// Is this machine fit, how to pin, deployment files
+    Tune {
+        #[command(subcommand)]
+        what: Tune,
+    },
+}
+
+/// What `serve` and `local` have in common.
+#[derive(Debug, Default, Args)]
+pub(crate) struct CommonArgs {
+    /// Where clients connect [default: 127.0.0.1:3307]
+    #[arg(long, value_name = "ADDR", value_parser = crate::config::address)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where the admin API and the metrics are [default: 127.0.0.1:3380]
+    #[arg(long, value_name = "ADDR", value_parser = crate::config::address)]
+    pub(crate) admin: Option<SocketAddr>,
+    /// How many cores serve; 0 is one for each CPU [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) cores: Option<usize>,
+    /// Who may log in, in the form of Vitess's static auth file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) users: Option<PathBuf>,
+    /// How log lines look, on stderr [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// Certificate chain for clients, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Client connections, above which error 1040 is given [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["config", "upstream"])))]
+pub(crate) struct ServeArgs {
+    /// The configuration file (coregate.toml)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// One server to stand in front of: mysql://user:password@host:port; special characters percent-encoded
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LocalArgs {
+    /// Where all state is kept; used again at the next start
+    #[arg(long, value_name = "DIR", default_value = "coregate-data")]
+    pub(crate) dir: PathBuf,
+    /// A keyspace: SHARDS is a number or ranges (-80,80-); may be given several times [default: the commerce example]
+    #[arg(long = "keyspace", value_name = "NAME[:SHARDS[:REPLICAS]]")]
+    pub(crate) keyspaces: Vec<KeyspaceArg>,
+    /// A directory of KEYSPACE.sql files, applied to new keyspaces
+    #[arg(long, value_name = "DIR")]
+    pub(crate) schema: Option<PathBuf>,
+    /// A directory of KEYSPACE.json files, Vitess's vschemas of new keyspaces
+    #[arg(long, value_name = "DIR")]
+    pub(crate) vschema: Option<PathBuf>,
+    /// Which database servers to start
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) flavor: Flavor,
+    /// The server's program, if not the one in PATH
+    #[arg(long, value_name = "PATH")]
+    pub(crate) mysqld: Option<PathBuf>,
+    /// Where the topology is kept: file, or etcd://HOST:PORT
+    #[arg(long, value_name = "TOPO", default_value = "file")]
+    pub(crate) topo: String,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Flavor {
+    #[default]
+    Mariadb,
+    Mysql,
+    Galera,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CtlArgs {
+    /// The admin address of the coregate to talk to
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3380")]
+    pub(crate) admin: String,
+    /// The token that it asks for [default: COREGATE_ADMIN_TOKEN of the environment]
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Ctl,
+}
+
+/// Names are vtctldclient's; CamelCase works too.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ctl {
+    /// Is it there?
+    #[command(alias = "Ping")]
+    Ping,
+    /// All keyspaces
+    #[command(alias = "GetKeyspaces")]
+    GetKeyspaces,
+    /// One keyspace
+    #[command(alias = "GetKeyspace")]
+    GetKeyspace { keyspace: String },
+    /// The shards of a keyspace
+    #[command(alias = "GetShards", alias = "FindAllShardsInKeyspace", alias = "find-all-shards-in-keyspace")]
+    GetShards { keyspace: String },
+    /// One shard: KEYSPACE/SHARD
+    #[command(alias = "GetShard")]
+    GetShard {
+        #[arg(value_name = "KEYSPACE/SHARD")]
+        shard: String,
+    },
+    /// The database servers and how they are
+    #[command(alias = "GetTablets")]
+    GetTablets {
+        #[arg(long)]
+        keyspace: Option<String>,
+        #[arg(long)]
+        shard: Option<String>,
+        /// primary, replica or rdonly
+        #[arg(long)]
+        tablet_type: Option<String>,
+    },
+    /// A keyspace's vschema
+    #[command(alias = "GetVSchema", alias = "get-v-schema")]
+    GetVschema { keyspace: String },
+    /// Replaces a keyspace's vschema
+    #[command(alias = "ApplyVSchema", alias = "apply-v-schema")]
+    #[command(group(clap::ArgGroup::new("what").required(true).args(["vschema", "vschema_file"])))]
+    ApplyVschema {
+        keyspace: String,
+        /// The vschema itself
+        #[arg(long, value_name = "JSON")]
+        vschema: Option<String>,
+        #[arg(long, value_name = "FILE")]
+        vschema_file: Option<PathBuf>,
+    },
+    /// The tables of a keyspace
+    #[command(alias = "GetSchema")]
+    GetSchema { keyspace: String },
+    /// Runs statements on the primaries of all shards
+    #[command(alias = "ApplySchema")]
+    #[command(group(clap::ArgGroup::new("what").required(true).args(["sql", "sql_file"])))]
+    ApplySchema {
+        keyspace: String,
+        #[arg(long)]
+        sql: Vec<String>,
+        #[arg(long, value_name = "FILE")]
+        sql_file: Option<PathBuf>,
+    },
+    /// Reads the topology's files again
+    Reload,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// A keyspace's vschema, JSON; the file's name is the keyspace's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vschema: PathBuf,
+    /// CREATE TABLE statements
+    #[arg(long, value_name = "FILE")]
+    pub(crate) schema: Option<PathBuf>,
+    /// Number of shards, or their ranges
+    #[arg(long, default_value = "2")]
+    pub(crate) shards: String,
+    /// The statement
+    pub(crate) sql: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Arguments of the load harness
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tune {
+    /// What this machine lacks
+    Check,
+    /// CPUs, NUMA nodes, and which cores to use
+    Layout,
+    /// A systemd unit
+    Unit,
+    /// A Kubernetes manifest with coregate as a sidecar
+    Manifest,
+}

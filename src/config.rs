@@ -1,0 +1,241 @@
+//! `coregate.toml`. Unknown keys are errors; every error names the key, the value and what is allowed.
+use crate::Failure;
+use crate::cli::LogFormat;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub(crate) const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 3307);
+pub(crate) const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 3380);
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct File {
+    pub(crate) server: Server,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) pool: Pool,
+    pub(crate) cores: Cores,
+    pub(crate) topology: Topology,
+    pub(crate) users: Users,
+    pub(crate) log: Log,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Server {
+    /// Where clients connect.
+    #[serde(deserialize_with = "address_of")]
+    pub(crate) listen: SocketAddr,
+    /// Where the admin API is. Needs `admin_token` unless it is a loopback address.
+    #[serde(deserialize_with = "address_of")]
+    pub(crate) admin: SocketAddr,
+    pub(crate) admin_token: Option<String>,
+    /// 0: one for each CPU.
+    pub(crate) cores: usize,
+    pub(crate) max_connections: usize,
+    /// Clients that are silent for so long are disconnected.
+    pub(crate) idle_timeout_s: u64,
+    pub(crate) handshake_timeout_ms: u64,
+    /// 0: none.
+    pub(crate) query_timeout_ms: u64,
+    /// How long transactions may go on after SIGTERM.
+    pub(crate) drain_timeout_ms: u64,
+    /// Clients come through a proxy that speaks the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
+    pub(crate) max_allowed_packet: usize,
+    /// What clients are told; left out, what the server behind says.
+    pub(crate) server_version: Option<String>,
+}
+
+/// `IP:PORT`, `localhost:PORT`, or `:PORT` for all interfaces.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let bare = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None if text.starts_with(':') => format!("0.0.0.0{text}"),
+        None => text.to_owned(),
+    };
+    bare.parse()
+        .map_err(|_| format!("{text:?} is not an address; write IP:PORT, e.g. 127.0.0.1:3307"))
+}
+
+fn address_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<SocketAddr, D::Error> {
+    address(&String::deserialize(d)?).map_err(serde::de::Error::custom)
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(LISTEN),
+            admin: SocketAddr::from(ADMIN),
+            admin_token: None,
+            cores: 0,
+            max_connections: 10_000,
+            idle_timeout_s: 28_800,
+            handshake_timeout_ms: 10_000,
+            query_timeout_ms: 0,
+            drain_timeout_ms: 30_000,
+            proxy_protocol: false,
+            max_allowed_packet: 64 << 20,
+            server_version: None,
+        }
+    }
+}
+
+/// `[tls]`, towards clients.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// `[pool]`, of backend connections.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Pool {
+    /// To each server, from each core.
+    pub(crate) size_per_core: usize,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { size_per_core: 32 }
+    }
+}
+
+/// `[cores]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Cores {
+    /// How much longer a core may sleep to take several answers at once; 0 switches it off.
+    pub(crate) coalesce_us: u32,
+    /// Which CPUs, in the order of the cores.
+    pub(crate) cpus: Option<Vec<usize>>,
+}
+
+impl Default for Cores {
+    fn default() -> Self {
+        Self { coalesce_us: 100, cpus: None }
+    }
+}
+
+/// `[topology]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Topology {
+    /// Holds `topology/KEYSPACE.json`.
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// `[users]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Users {
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+}
+
+impl File {
+    pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
+        let fail = |message: String| Failure::Usage(format!("{}: {message}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        let mut file = Self::parse(&text).map_err(fail)?;
+        // Paths are relative to the file.
+        let base = path.parent().unwrap_or_else(|| Path::new("."));
+        let paths = [&mut file.topology.dir, &mut file.users.file]
+            .into_iter()
+            .flatten();
+        let tls = file
+            .tls
+            .iter_mut()
+            .flat_map(|tls| [&mut tls.cert, &mut tls.key]);
+        for path in paths.chain(tls) {
+            *path = base.join(&path);
+        }
+        Ok(file)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let reader = toml::Deserializer::parse(text).map_err(|e| e.message().to_owned())?;
+        let file: Self = serde_path_to_error::deserialize(reader)
+            .map_err(|e| format!("{}: {}", e.path(), e.inner().message()))?;
+        file.check()?;
+        Ok(file)
+    }
+
+    /// What types alone do not say.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let between = |key: &str, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            Err(format!("{key} = {value}: it must be {low} to {high}"))
+        };
+        let size = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        between("server.cores", size(self.server.cores), 0, 1024)?;
+        between("server.max_connections", size(self.server.max_connections), 1, 1_000_000)?;
+        between("server.idle_timeout_s", self.server.idle_timeout_s, 1, 31_536_000)?;
+        between("server.handshake_timeout_ms", self.server.handshake_timeout_ms, 1, 3_600_000)?;
+        between("server.query_timeout_ms", self.server.query_timeout_ms, 0, 86_400_000)?;
+        between("server.drain_timeout_ms", self.server.drain_timeout_ms, 0, 3_600_000)?;
+        between("server.max_allowed_packet", size(self.server.max_allowed_packet), 1024, 1 << 30)?;
+        between("pool.size_per_core", size(self.pool.size_per_core), 1, 100_000)?;
+        between("cores.coalesce_us", u64::from(self.cores.coalesce_us), 0, 10_000)?;
+        if let Some(cpus) = &self.cores.cpus {
+            let twice = cpus
+                .iter()
+                .enumerate()
+                .find(|(i, cpu)| cpus[..*i].contains(cpu));
+            if cpus.is_empty() || twice.is_some() {
+                return Err(format!(
+                    "cores.cpus = {cpus:?}: it must name at least one CPU, none of them twice"
+                ));
+            }
+            if self.server.cores > cpus.len() {
+                let cores = self.server.cores;
+                return Err(format!("server.cores = {cores}: cores.cpus names only {} CPUs", cpus.len()));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_and_values() {
+        let file = File::parse("").unwrap();
+        assert_eq!(
+            (file.server.listen.port(), file.server.max_connections, file.cores.coalesce_us),
+            (3307, 10_000, 100)
+        );
+        let file = File::parse("[server]\nlisten = \"[::1]:1\"\ncores = 2\n[tls]\ncert = \"a\"\nkey = \"b\"")
+            .unwrap();
+        assert_eq!((file.server.listen.port(), file.server.cores), (1, 2));
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        for (text, part) in [
+            ("[server]\nlisten = \"x\"", "server.listen: \"x\" is not an address"),
+            ("[server]\nlissten = 1", "lissten"),
+            ("[server]\nmax_connections = 0", "server.max_connections = 0: it must be 1 to 1000000"),
+            ("[server]\nmax_connections = -1", "server.max_connections"),
+            ("[cores]\ncpus = [1, 1]", "cores.cpus"),
+            ("[tls]\ncert = \"a\"", "key"),
+            ("x", "="),
+        ] {
+            let error = File::parse(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

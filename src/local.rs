@@ -1,0 +1,44 @@
+//! `coregate local`: the servers too.
+use crate::Failure;
+use crate::cli::{Flavor, LocalArgs};
+use crate::config::File;
+use crate::{logging, serve};
+use coregate_controlplane::local::LocalConfig;
+use coregate_controlplane::{Source, users};
+
+pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
+    let not_yet = |what: String| Err(Failure::Usage(what));
+    match args.flavor {
+        Flavor::Mariadb => {}
+        Flavor::Mysql => return not_yet("--flavor mysql: not supported yet; only mariadb is".to_owned()),
+        Flavor::Galera => return not_yet("--flavor galera: not supported yet; only mariadb is".to_owned()),
+    }
+    if args.topo != "file" {
+        let why = if args.topo.starts_with("etcd://") { "not supported yet" } else { "not known" };
+        return not_yet(format!("--topo {}: {why}; only file is", args.topo));
+    }
+    if let Some((i, twice)) = args
+        .keyspaces
+        .iter()
+        .enumerate()
+        .find(|(i, k)| args.keyspaces[..*i].iter().any(|o| o.name == k.name))
+    {
+        return not_yet(format!(
+            "--keyspace {}: it is given twice, the second time as number {}",
+            twice.name,
+            i + 1
+        ));
+    }
+    let mut file = File::default();
+    // The users of `local` are fixed, unless a file says otherwise.
+    serve::overrule(&mut file, args.common)?;
+    logging::init(file.log.format);
+    let local = LocalConfig {
+        dir: args.dir,
+        keyspaces: args.keyspaces,
+        schema: args.schema,
+        vschema: args.vschema,
+        mysqld: args.mysqld,
+    };
+    serve::start(file, Source::Local(local), users::local())
+}

@@ -1,0 +1,143 @@
+//! Starts both planes and waits for the end.
+use crate::Failure;
+use crate::cli::{CommonArgs, ServeArgs};
+use crate::config::File;
+// HOOK: to be replaced by `coregate_dataplane as dataplane` when it has `start`.
+use crate::dataplane_stub as dataplane;
+use crate::{logging, upstream};
+use coregate_controlplane::{Config, ControlPlane, Source, users};
+use coregate_planner::control::Users;
+use std::io::Write;
+use std::sync::Arc;
+
+pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
+    let mut file = match &args.config {
+        Some(path) => File::load(path)?,
+        None => File::default(),
+    };
+    overrule(&mut file, args.common)?;
+    let (source, users) = match &args.upstream {
+        Some(url) => {
+            let upstream = upstream::parse(url)?;
+            // With a file, only those that it names.
+            let own = || users::single(&upstream.user, &upstream.password);
+            let users = if file.users.file.is_some() { Users::default() } else { own() };
+            (Source::DropIn(upstream), users)
+        }
+        None => {
+            let dir = file.topology.dir.clone().ok_or_else(|| {
+                Failure::Usage(
+                    "topology.dir is missing: name the directory that holds topology/KEYSPACE.json"
+                        .to_owned(),
+                )
+            })?;
+            if file.users.file.is_none() {
+                return Err(Failure::Usage(
+                    "users.file is missing: nobody could log in; name a users.json".to_owned(),
+                ));
+            }
+            (Source::Topology(dir), Users::default())
+        }
+    };
+    logging::init(file.log.format);
+    coregate_tuning::check::warn_at_start();
+    start(file, source, users)
+}
+
+/// What the command line says goes before what the file says.
+pub(crate) fn overrule(file: &mut File, args: CommonArgs) -> Result<(), Failure> {
+    let server = &mut file.server;
+    server.listen = args.listen.unwrap_or(server.listen);
+    server.admin = args.admin.unwrap_or(server.admin);
+    server.cores = args.cores.unwrap_or(server.cores);
+    server.max_connections = args.max_connections.unwrap_or(server.max_connections);
+    if server.admin_token.is_none() {
+        server.admin_token = std::env::var("COREGATE_ADMIN_TOKEN")
+            .ok()
+            .filter(|t| !t.is_empty());
+    }
+    if let (Some(cert), Some(key)) = (args.tls_cert, args.tls_key) {
+        file.tls = Some(crate::config::Tls { cert, key });
+    }
+    file.users.file = args.users.or_else(|| file.users.file.take());
+    file.log.format = args.log_format.unwrap_or(file.log.format);
+    file.check().map_err(Failure::Usage)
+}
+
+/// Runs until a signal ends it.
+pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Failure> {
+    raise_file_limit(file.server.max_connections);
+    let mut config = Config::new(source, users, file.server.admin);
+    config.users_file = file.users.file.clone();
+    config.admin_token = file.server.admin_token.clone();
+    config.drain_timeout_ms = file.server.drain_timeout_ms;
+    let control = ControlPlane::start(config)?;
+    let served = serve(&file, &control);
+    if served.is_err() {
+        // Servers of `local` must not outlive us: end as by a signal.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+    }
+    let joined = control.join();
+    served?;
+    Ok(joined?)
+}
+
+fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
+    let version = file.server.server_version.clone();
+    let config = dataplane::Config {
+        listen: vec![file.server.listen],
+        cores: cores(file),
+        max_connections: file.server.max_connections,
+        server_version: version.unwrap_or_else(|| control.server_version().to_owned()),
+        tls: file
+            .tls
+            .clone()
+            .map(|tls| dataplane::TlsFiles { cert: tls.cert, key: tls.key }),
+        proxy_protocol: file.server.proxy_protocol,
+        coalesce_us: file.cores.coalesce_us,
+        idle_timeout_s: file.server.idle_timeout_s,
+        handshake_timeout_ms: file.server.handshake_timeout_ms,
+        query_timeout_ms: file.server.query_timeout_ms,
+        pool_size_per_core: file.pool.size_per_core,
+        max_allowed_packet: file.server.max_allowed_packet,
+        cpus: file.cores.cpus.clone(),
+    };
+    let data = dataplane::start(config, control.snapshot(), control.users(), control.port())
+        .map_err(|e| Failure::Failed(e.to_string()))?;
+    let mysql = data.local_addr();
+    let admin = control.attach(Arc::new(data), mysql)?;
+    let mut out = std::io::stdout().lock();
+    let ready = writeln!(out, "READY mysql={mysql} admin={admin}").and_then(|()| out.flush());
+    if let Err(e) = ready {
+        tracing::warn!("READY cannot be printed: {e}");
+    }
+    Ok(())
+}
+
+/// As many as are asked for, or one for each CPU that we may use.
+fn cores(file: &File) -> usize {
+    match (file.server.cores, &file.cores.cpus) {
+        (0, Some(cpus)) => cpus.len(),
+        (0, None) => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        (given, _) => given,
+    }
+}
+
+/// Each client needs a descriptor: the soft limit is raised to the hard one.
+fn raise_file_limit(max_connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(e) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files cannot be raised: {e}");
+    }
+    // As many again for the servers' side, and some for ourselves.
+    let need = u64::try_from(max_connections)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1024);
+    if let Some(hard) = limit.maximum.filter(|hard| *hard < need) {
+        tracing::warn!(
+            "open files are limited to {hard}, server.max_connections = {max_connections} needs {need}; raise it with ulimit -Hn or LimitNOFILE"
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! `coregate tune ...`: prints what `coregate-tuning` finds.
+use crate::Failure;
+use crate::cli::Tune;
+
+pub(crate) fn run(what: &Tune) -> Result<(), Failure> {
+    match what {
+        Tune::Check => {
+            let findings = coregate_tuning::check::run();
+            for finding in &findings {
+                println!("{finding}");
+            }
+            if findings.iter().any(|f| f.fatal) {
+                return Err(Failure::Failed(
+                    "tune check: this machine cannot run coregate as it is".to_owned(),
+                ));
+            }
+        }
+        Tune::Layout => print!("{}", coregate_tuning::layout::Layout::read()),
+        Tune::Unit => print!("{}", coregate_tuning::deploy::UNIT),
+        Tune::Manifest => print!("{}", coregate_tuning::deploy::MANIFEST),
+    }
+    Ok(())
+}
