@@ -100,7 +100,7 @@ pub(crate) struct Pool {
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { size_per_core: 32 }
+        Self { size_per_core: 64 }
     }
 }
 

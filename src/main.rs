@@ -2,7 +2,6 @@
 mod cli;
 mod config;
 mod ctl;
-mod dataplane_stub;
 mod explain;
 mod local;
 mod logging;

@@ -2,9 +2,9 @@
 use crate::Failure;
 use crate::cli::{CommonArgs, ServeArgs};
 use crate::config::File;
-// HOOK: to be replaced by `coregate_dataplane as dataplane` when it has `start`.
-use crate::dataplane_stub as dataplane;
 use crate::{logging, upstream};
+use coregate_dataplane as dataplane;
+use coregate_dataplane::TlsSource;
 use coregate_controlplane::{Config, ControlPlane, Source, users};
 use coregate_planner::control::Users;
 use std::io::Write;
@@ -67,12 +67,13 @@ pub(crate) fn overrule(file: &mut File, args: CommonArgs) -> Result<(), Failure>
 /// Runs until a signal ends it.
 pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Failure> {
     raise_file_limit(file.server.max_connections);
+    let self_signed = matches!(source, Source::Local(_));
     let mut config = Config::new(source, users, file.server.admin);
     config.users_file = file.users.file.clone();
     config.admin_token = file.server.admin_token.clone();
     config.drain_timeout_ms = file.server.drain_timeout_ms;
     let control = ControlPlane::start(config)?;
-    let served = serve(&file, &control);
+    let served = serve(&file, &control, self_signed);
     if served.is_err() {
         // Servers of `local` must not outlive us: end as by a signal.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
@@ -82,17 +83,17 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     Ok(joined?)
 }
 
-fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
+fn serve(file: &File, control: &ControlPlane, self_signed: bool) -> Result<(), Failure> {
     let version = file.server.server_version.clone();
     let config = dataplane::Config {
         listen: vec![file.server.listen],
         cores: cores(file),
         max_connections: file.server.max_connections,
         server_version: version.unwrap_or_else(|| control.server_version().to_owned()),
-        tls: file
-            .tls
-            .clone()
-            .map(|tls| dataplane::TlsFiles { cert: tls.cert, key: tls.key }),
+        tls: match file.tls.clone() {
+            Some(tls) => Some(TlsSource::Files { cert: tls.cert, key: tls.key }),
+            None => self_signed.then_some(TlsSource::SelfSigned),
+        },
         proxy_protocol: file.server.proxy_protocol,
         coalesce_us: file.cores.coalesce_us,
         idle_timeout_s: file.server.idle_timeout_s,
@@ -101,6 +102,7 @@ fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
         pool_size_per_core: file.pool.size_per_core,
         max_allowed_packet: file.server.max_allowed_packet,
         cpus: file.cores.cpus.clone(),
+        ..dataplane::Config::default()
     };
     let data = dataplane::start(config, control.snapshot(), control.users(), control.port())
         .map_err(|e| Failure::Failed(e.to_string()))?;

@@ -63,7 +63,7 @@ impl Default for Config {
             idle_timeout_s: 28_800,
             handshake_timeout_ms: 10_000,
             query_timeout_ms: 0,
-            pool_size_per_core: 256,
+            pool_size_per_core: 64,
             pool_waiters_max: 10_000,
             pool_wait_timeout_ms: 10_000,
             pool_idle_s: 600,

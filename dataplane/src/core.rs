@@ -260,5 +260,5 @@ pub(crate) fn names_of(collation: u16) -> Option<String> {
     if charset.default_collation(Flavor::MySql) == Some(collation) {
         return Some(format!("NAMES {}", charset.name()));
     }
-    Some(format!("NAMES {} COLLATE {}", charset.name(), found.name()))
+    Some(format!("NAMES {} COLLATE {}", charset.name(), found.name(Flavor::MariaDb)))
 }
