@@ -439,5 +439,3 @@ fn hash(text: &[u8]) -> u64 {
     }
     fold(state ^ u64::from_le_bytes(tail), 0xff51_afd7_ed55_8ccd)
 }
-
-pub fn param_places(_: &[u8], _: SqlMode) -> Result<Vec<usize>, PlanError> { Ok(vec![]) }

@@ -12,12 +12,8 @@ mod literal;
 pub mod keyrange;
 pub mod plan;
 pub mod resolve;
-pub mod route;
 pub mod snapshot;
 pub mod sql;
-pub mod target;
 pub mod value;
 pub mod vindex;
 pub mod vschema;
-
-pub use error::PlanError;

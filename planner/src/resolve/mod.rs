@@ -278,5 +278,3 @@ impl Binder<'_> {
         }
     }
 }
-
-pub fn has_session_values(_: &Route) -> bool { false }
