@@ -115,6 +115,8 @@ pub enum Destination {
     Shard(u16),
     /// One value (or one tuple for multi-column vindexes): at most one shard when the vindex is unique.
     Equal { vindex: Arc<dyn Vindex>, values: SmallVec<[Operand; 1]> },
+    /// Several tables, each restricted to one value: right only where all of them mean one and the same shard.
+    Together(Vec<EqualTo>),
     /// `col IN (...)`, or a row of tuples; each shard gets the part of the list that lies there when the text can be split.
     In { vindex: Arc<dyn Vindex>, rows: InRows },
     /// A pinned table.
@@ -125,6 +127,20 @@ pub enum Destination {
     Scatter,
     /// Can match nothing (`id = NULL`): any shard answers, with an empty result of the right shape.
     Nowhere,
+}
+
+/// A vindex and the value (or tuple) that a table's rows have for it.
+#[derive(Debug, Clone)]
+pub struct EqualTo {
+    pub vindex: Arc<dyn Vindex>,
+    pub values: SmallVec<[Operand; 1]>,
+}
+
+impl EqualTo {
+    /// The same vindex and the same values, for certain.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.vindex, &other.vindex) && self.values == other.values
+    }
 }
 
 /// A value known at execution.

@@ -5,7 +5,7 @@ mod text;
 use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, SqlMode, literal_value};
 use crate::literal::const_value;
-use crate::plan::{Destination, InRows, InsertRows, Operand, Route, RowSource, SessionValue, Target, Text};
+use crate::plan::{Destination, EqualTo, InRows, InsertRows, Operand, Route, RowSource, SessionValue, Target, Text};
 use crate::snapshot::{Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{Mapping, Vindex};
@@ -137,6 +137,7 @@ impl Binder<'_> {
                     Some(Mapping::Range(range)) => set.extend(place::shards_of(self.keyspace, &range)),
                 }
             }
+            Destination::Together(all) => self.place_together(all, scratch)?,
             Destination::In { vindex, rows } => self.place_in(vindex.as_ref(), rows, scratch)?,
             Destination::Rows(rows) => self.place_rows(rows, scratch)?,
         }
@@ -183,6 +184,22 @@ impl Binder<'_> {
             values.push(value);
         }
         vindex.map(&values).map(Some).map_err(|e| PlanError::cannot_map(column, e))
+    }
+
+    /// Every part must lie on one shard; a part that can match nothing may be anywhere.
+    fn place_together(&self, all: &[EqualTo], scratch: &mut Scratch) -> Result<(), PlanError> {
+        for EqualTo { vindex, values } in all {
+            let Scratch { values: buffers, set, .. } = &mut *scratch;
+            if let Some(mapping) = self.map(vindex.as_ref(), values, buffers, "the vindex's column")? {
+                self.place_mapping(mapping, set)?;
+            }
+        }
+        scratch.set.sort_unstable();
+        scratch.set.dedup();
+        if scratch.set.len() > 1 {
+            return Err(PlanError::unsupported("tables restricted to values on different shards in one statement"));
+        }
+        Ok(())
     }
 
     fn place_in(&self, vindex: &dyn Vindex, rows: &InRows, scratch: &mut Scratch) -> Result<(), PlanError> {
