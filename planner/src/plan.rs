@@ -169,6 +169,18 @@ pub struct InsertRows {
     /// Column names for messages.
     pub columns: SmallVec<[String; 1]>,
     pub source: RowSource,
+    /// A column that would be numbered by a sequence, and so must be given.
+    pub sequence: Option<SequenceColumn>,
+}
+
+/// Where the values of a column stand that a sequence would fill in.
+#[derive(Debug, Clone, Default)]
+pub struct SequenceColumn {
+    pub column: String,
+    /// In collapsed rows, the place in a row.
+    pub position: u16,
+    /// In spelled-out rows, the parameters that give it.
+    pub params: Vec<u16>,
 }
 
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@ pub mod place;
 mod text;
 
 use crate::error::PlanError;
-use crate::fingerprint::{Fingerprint, SqlMode, literal_value};
+use crate::fingerprint::{Fingerprint, LiteralKind, SqlMode, literal_value};
 use crate::literal::const_value;
 use crate::plan::{Destination, EqualTo, InRows, InsertRows, Operand, Route, RowSource, SessionValue, Target, Text};
 use crate::snapshot::{Keyspace, ShardIdx, Snapshot};
@@ -251,7 +251,16 @@ impl Binder<'_> {
 
     fn place_rows(&self, rows: &InsertRows, scratch: &mut Scratch) -> Result<(), PlanError> {
         let Scratch { values: buffers, places, set } = scratch;
-        let Binding { sql, fingerprint, sql_mode, .. } = *self.binding;
+        let Binding { sql, fingerprint, params, sql_mode, .. } = *self.binding;
+        if let Some(sequence) = &rows.sequence {
+            let width = if let RowSource::Collapsed { width, .. } = rows.source { usize::from(width).max(1) } else { 0 };
+            let mut numbers = fingerprint.row_literals.iter().skip(usize::from(sequence.position)).step_by(width.max(1));
+            let null = width > 0 && numbers.any(|l| l.kind == LiteralKind::Null);
+            let null_param = |n: &u16| params.get(usize::from(*n)) == Some(&Value::Null);
+            if null || sequence.params.iter().any(null_param) {
+                return Err(PlanError::no_sequence(&sequence.column));
+            }
+        }
         match &rows.source {
             RowSource::Collapsed { positions, width } => {
                 let width = usize::from(*width).max(1);

@@ -4,9 +4,9 @@ use super::block::{Blocks, Position};
 use super::dml::owns_lookup;
 use super::names::Place;
 use crate::error::PlanError;
-use crate::plan::{Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, StatementClass};
+use crate::plan::{Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, SequenceColumn, StatementClass};
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
-use crate::sql::ast::{Expr, ExprKind, Insert, InsertRow, InsertSource, Span};
+use crate::sql::ast::{ExprKind, Insert, InsertRow, InsertSource, Span};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -46,8 +46,8 @@ impl<'a> Planner<'_, 'a> {
                 )));
             }
         };
-        let rows = self.rows(table, insert, &columns)?;
-        self.check_sequence(table, insert, &columns)?;
+        let mut rows = self.rows(table, insert, &columns)?;
+        rows.sequence = self.check_sequence(table, insert, &columns)?;
         if !insert.returning.is_empty() && self.row_count(insert) > 1 {
             return Err(PlanError::unsupported("INSERT ... RETURNING of several rows in a sharded keyspace"));
         }
@@ -139,7 +139,7 @@ impl<'a> Planner<'_, 'a> {
             }
             InsertSource::Query(_) => return Err(PlanError::unsupported("INSERT ... SELECT into a sharded table")),
         };
-        Ok(InsertRows { vindex, columns: names, source })
+        Ok(InsertRows { vindex, columns: names, source, sequence: None })
     }
 
     /// A second functional vindex must agree with the first, which is certain only if it is over the same columns.
@@ -209,35 +209,29 @@ impl<'a> Planner<'_, 'a> {
         Ok(())
     }
 
-    /// Numbers from a sequence cannot be had yet: the column must be given.
-    fn check_sequence(&self, table: &Table, insert: &Insert<'_>, columns: &[String]) -> Result<(), PlanError> {
-        let Some(auto) = &table.auto_increment else { return Ok(()) };
-        let refuse = || {
-            Err(PlanError::unsupported(format!(
-                "INSERT into '{}' without a value for '{}', which comes from sequence '{}'; give the value",
-                table.name, auto.column, auto.sequence
-            )))
-        };
-        let Some(position) = columns.iter().position(|c| c.eq_ignore_ascii_case(&auto.column)) else {
-            return refuse();
-        };
-        let missing = |value: Option<&Expr<'_>>| {
-            value.is_none_or(|v| matches!(v.kind, ExprKind::Null | ExprKind::Default))
-        };
-        match insert.source {
-            InsertSource::Rows(rows) if rows.iter().any(|r| missing(r.values.get(position))) => refuse(),
-            InsertSource::Collapsed(_) => {
-                let fingerprint = self.input.fingerprint;
-                let nulls = fingerprint
-                    .row_literals
-                    .iter()
-                    .skip(position)
-                    .step_by(columns.len().max(1))
-                    .any(|l| l.kind == crate::fingerprint::LiteralKind::Null);
-                if nulls { refuse() } else { Ok(()) }
+    /// Numbers from a sequence cannot be had yet: the column must be given. What depends on the values is left to binding.
+    fn check_sequence(
+        &self,
+        table: &Table,
+        insert: &Insert<'_>,
+        columns: &[String],
+    ) -> Result<Option<SequenceColumn>, PlanError> {
+        let Some(auto) = &table.auto_increment else { return Ok(None) };
+        let missing = || PlanError::no_sequence(&auto.column);
+        let position =
+            columns.iter().position(|c| c.eq_ignore_ascii_case(&auto.column)).ok_or_else(missing)?;
+        let mut params = Vec::new();
+        if let InsertSource::Rows(rows) = insert.source {
+            for row in rows {
+                match row.values.get(position).map(|v| v.kind) {
+                    None | Some(ExprKind::Null | ExprKind::Default) => return Err(missing()),
+                    Some(ExprKind::Param(n)) => params.push(n),
+                    Some(_) => {}
+                }
             }
-            _ => Ok(()),
         }
+        let position = u16::try_from(position).map_err(|_| PlanError::TooLong(usize::from(u16::MAX)))?;
+        Ok(Some(SequenceColumn { column: auto.column.clone(), position, params }))
     }
 }
 

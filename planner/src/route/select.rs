@@ -18,8 +18,13 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<Plan, PlanError> {
         let mut blocks = Blocks::new(self, keyspace);
         let block = blocks.query(query, &Vec::new(), Position::Rows)?;
-        if blocks.planner_effects().contains(Effects::ASSIGNS_VARIABLES) && !block.instances.is_empty() {
-            blocks.breaks("assigning user variables over several shards");
+        if !block.instances.is_empty() {
+            let effects = blocks.planner_effects();
+            if effects.contains(Effects::ASSIGNS_VARIABLES) {
+                blocks.breaks("assigning user variables over several shards");
+            } else if effects.contains(Effects::PIN) {
+                blocks.breaks("functions that lock, over several shards");
+            }
         }
         let destination = blocks.destination()?;
         Ok(self.placed(keyspace, destination, Combine::Concat, class))
@@ -29,7 +34,7 @@ impl<'a> Planner<'_, 'a> {
     pub(super) fn placed(
         &mut self,
         keyspace: KeyspaceIdx,
-        mut destination: Placed,
+        destination: Placed,
         combine: Combine,
         class: StatementClass,
     ) -> Plan {
@@ -38,9 +43,6 @@ impl<'a> Planner<'_, 'a> {
             if let Some(item) = list {
                 self.edits.split(item.span, vec![Piece::List { list: *n, split: true }]);
             }
-        }
-        if self.effects.contains(Effects::PIN) && matches!(destination.to, Destination::Scatter) {
-            destination.one_table = false;
         }
         self.route(keyspace, destination.to, combine, class)
     }

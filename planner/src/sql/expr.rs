@@ -14,9 +14,10 @@ fn one<'a>(i: In<'a>, rest: In<'a>, kind: ExprKind<'a>) -> R<'a, Expr<'a>> {
 
 /// A whole expression.
 pub(super) fn expr<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
-    let (rest, found) = logic(i.deeper()?, 0)?;
+    let inner = i.deeper()?;
+    let (rest, found) = logic(inner, 0)?;
     if rest.peek() == Tok::Assign {
-        let (rest, value) = expr(rest.skip(1).level_of(i))?;
+        let (rest, value) = expr(rest.skip(1).level_of(inner))?;
         let children = rest.shared.arena.alloc_slice_copy(&[found, value]);
         return one(i, rest.level_of(i), ExprKind::Other(children));
     }

@@ -9,8 +9,9 @@ use bumpalo::collections::Vec as BumpVec;
 use nom::error::{ErrorKind, ParseError};
 use nom::{Err, IResult};
 
-/// How deep parentheses, subqueries and CASE may be nested.
-pub const DEPTH_MAX: usize = 100;
+/// How deep parentheses, subqueries and CASE may be nested. Fits a stack of 512 KiB; frames are five times as large without
+/// optimisation.
+pub const DEPTH_MAX: usize = if cfg!(debug_assertions) { 40 } else { 200 };
 
 /// A token as the grammar sees it.
 #[derive(Debug, Clone, Copy)]
@@ -232,6 +233,14 @@ pub fn commas<'a, T>(mut i: In<'a>, mut one: impl FnMut(In<'a>) -> R<'a, T>) -> 
         }
         i = rest.skip(1);
     }
+}
+
+/// A clause that begins with a keyword, if it is there; what is wrong in it is reported where it stands.
+pub fn clause<'a, T>(i: In<'a>, word: Kw, inner: impl FnOnce(In<'a>) -> R<'a, T>) -> R<'a, Option<T>> {
+    if i.peek_kw() != word {
+        return Ok((i, None));
+    }
+    inner(i.skip(1)).map(|(rest, found)| (rest, Some(found)))
 }
 
 /// Between parentheses.

@@ -269,7 +269,7 @@ fn select<'a>(i: In<'a>) -> R<'a, Select<'a>> {
             (rest, found.from) = tables(rest.skip(1))?;
         }
     }
-    (rest, found.filter) = opt(preceded(kw(Kw::Where), expr)).parse(rest)?;
+    (rest, found.filter) = clause(rest, Kw::Where, expr)?;
     if rest.peek_kw() == Kw::Group {
         let (next, _) = kw(Kw::By)(rest.skip(1))?;
         let (next, group) = commas(next, |i| {
@@ -283,7 +283,7 @@ fn select<'a>(i: In<'a>) -> R<'a, Select<'a>> {
             rest = rest.skip(2);
         }
     }
-    (rest, found.having) = opt(preceded(kw(Kw::Having), expr)).parse(rest)?;
+    (rest, found.having) = clause(rest, Kw::Having, expr)?;
     if rest.peek_kw() == Kw::Window && rest.peek() == Tok::Word {
         let mut all = i.vec();
         let (next, windows) = commas(rest.skip(1), |i| {
