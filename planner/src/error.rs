@@ -59,7 +59,9 @@ impl PlanError {
     }
 
     pub(crate) fn no_sequence(column: &str) -> Self {
-        Self::Unsupported(format!("INSERT without a value for '{column}', which comes from a sequence; give the value"))
+        Self::Unsupported(format!(
+            "INSERT without a value for '{column}', which comes from a sequence; give the value"
+        ))
     }
 
     pub(crate) fn cannot_map(column: &str, error: VindexError) -> Self {

@@ -101,7 +101,10 @@ pub struct Route {
 pub enum Target {
     /// Drop-in mode: the one server.
     DropIn,
-    Keyspace { keyspace: KeyspaceIdx, shards: Destination },
+    Keyspace {
+        keyspace: KeyspaceIdx,
+        shards: Destination,
+    },
 }
 
 /// Which shards of a keyspace. The vindex's result is computed by [`resolve`](crate::resolve) for each execution.
@@ -221,11 +224,17 @@ pub enum Piece {
     Literal(u16),
     /// The n-th collapsed list, with its parentheses; with `split`, only the items that lie on the shard (it is then the list
     /// that decides the destination).
-    List { list: u16, split: bool },
+    List {
+        list: u16,
+        split: bool,
+    },
     /// The collapsed rows of an INSERT that lie on the shard, separated by commas.
     CollapsedRows,
     /// Row n of a spelled-out INSERT; left out, with its comma, where it lies elsewhere.
-    Row { row: u16, pieces: Vec<Piece> },
+    Row {
+        row: u16,
+        pieces: Vec<Piece>,
+    },
     /// The n-th `?`; interpolated as a literal when the statement runs as text, kept as `?` when it is prepared on the backend.
     Param(u16),
     /// A value that only the session knows.
@@ -253,23 +262,48 @@ pub enum SessionValue {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum SessionAction {
-    Begin { access: Option<AccessMode>, consistent_snapshot: bool },
-    Commit { chain: bool, release: bool },
-    Rollback { chain: bool, release: bool },
+    Begin {
+        access: Option<AccessMode>,
+        consistent_snapshot: bool,
+    },
+    Commit {
+        chain: bool,
+        release: bool,
+    },
+    Rollback {
+        chain: bool,
+        release: bool,
+    },
     Savepoint(String),
     RollbackTo(String),
     ReleaseSavepoint(String),
     Set(Vec<Assignment>),
     /// `USE name`, the raw target string: `ks`, `ks:-80@primary`, `@replica`.
     Use(String),
-    Kill { query_only: bool, id: u64 },
+    Kill {
+        query_only: bool,
+        id: u64,
+    },
     /// `SHOW WARNINGS | ERRORS | COUNT(*) WARNINGS`, `[LIMIT offset, count]`.
-    ShowWarnings { kind: WarningsKind, count_only: bool, offset: u64, limit: Option<u64> },
+    ShowWarnings {
+        kind: WarningsKind,
+        count_only: bool,
+        offset: u64,
+        limit: Option<u64>,
+    },
     /// `PREPARE name FROM 'text' | @var`.
-    Prepare { name: String, source: PrepareSource },
+    Prepare {
+        name: String,
+        source: PrepareSource,
+    },
     /// `EXECUTE name [USING @a, ...]`.
-    Execute { name: String, using: Vec<String> },
-    Deallocate { name: String },
+    Execute {
+        name: String,
+        using: Vec<String>,
+    },
+    Deallocate {
+        name: String,
+    },
     /// `UNLOCK TABLES`.
     UnlockTables,
     /// Nothing to do, answer OK (an empty statement, `SET` of an ignored Vitess variable).

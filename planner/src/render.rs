@@ -1,7 +1,7 @@
 //! A plan as JSON: what `VEXPLAIN PLAN`, `coregate explain` and the golden files show.
 use crate::plan::{
-    Action, Combine, Destination, Effects, InRows, LocalRows, Operand, Piece, Plan, Route, RowSource, StatementClass,
-    Target, Text,
+    Action, Combine, Destination, Effects, InRows, LocalRows, Operand, Piece, Plan, Route, RowSource,
+    StatementClass, Target, Text,
 };
 use crate::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
@@ -23,7 +23,9 @@ pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
         }
         Action::AlterVschema { keyspace } => {
             out.insert("OperatorType".into(), json!("AlterVSchema"));
-            let name = keyspace.and_then(|k| snapshot.keyspaces.get(usize::from(k))).map(|k| k.name.clone());
+            let name = keyspace
+                .and_then(|k| snapshot.keyspaces.get(usize::from(k)))
+                .map(|k| k.name.clone());
             out.insert("Keyspace".into(), json!(name));
         }
     }
@@ -98,7 +100,10 @@ fn values(shards: &Destination, out: &mut Map<String, Value>) {
             out.insert("Values".into(), json!(row(values)));
         }
         Destination::Together(all) => {
-            let all: Vec<_> = all.iter().map(|e| format!("{}({})", e.vindex.kind(), row(&e.values))).collect();
+            let all: Vec<_> = all
+                .iter()
+                .map(|e| format!("{}({})", e.vindex.kind(), row(&e.values)))
+                .collect();
             out.insert("Values".into(), json!(all));
         }
         Destination::In { vindex, rows } => {
@@ -113,7 +118,9 @@ fn values(shards: &Destination, out: &mut Map<String, Value>) {
             out.insert("Vindex".into(), json!(rows.vindex.kind()));
             out.insert("Columns".into(), json!(rows.columns.to_vec()));
             let text = match &rows.source {
-                RowSource::Collapsed { positions, width } => json!(format!("columns {positions:?} of rows of {width}")),
+                RowSource::Collapsed { positions, width } => {
+                    json!(format!("columns {positions:?} of rows of {width}"))
+                }
                 RowSource::Operands(all) => json!(all.iter().map(|r| row(r)).collect::<Vec<_>>()),
             };
             out.insert("Values".into(), text);

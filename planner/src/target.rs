@@ -30,12 +30,17 @@ pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, Pla
         };
     }
     let mut all = snapshot.keyspaces.iter().zip(0u16..);
-    let (keyspace, index) =
-        all.find(|(k, _)| k.name == name).ok_or_else(|| PlanError::UnknownDatabase(name.to_owned()))?;
+    let (keyspace, index) = all
+        .find(|(k, _)| k.name == name)
+        .ok_or_else(|| PlanError::UnknownDatabase(name.to_owned()))?;
     let shard = match shard {
         None => None,
         Some(wanted) => {
-            let found = keyspace.shards.iter().zip(0u16..).find(|(s, _)| s.name.eq_ignore_ascii_case(wanted));
+            let found = keyspace
+                .shards
+                .iter()
+                .zip(0u16..)
+                .find(|(s, _)| s.name.eq_ignore_ascii_case(wanted));
             let unknown = || PlanError::UnknownShard { keyspace: name.to_owned(), shard: wanted.to_owned() };
             Some(found.ok_or_else(unknown)?.1)
         }

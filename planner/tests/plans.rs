@@ -33,18 +33,23 @@ fn run(sql: &str) -> String {
             let rendered = render::plan(&snapshot, &plan);
             let mut fields = Vec::new();
             for (key, value) in rendered.as_object().unwrap() {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
                 if key != "OperatorType" && key != "TablesUsed" {
                     fields.push(format!("{key}={value}"));
                 }
             }
             out.push_str(&fields.join(" "));
-            let params: Vec<Value<'_>> = (0..fingerprint.params).map(|n| Value::Int(i64::from(n) * 0x40)).collect();
+            let params: Vec<Value<'_>> = (0..fingerprint.params)
+                .map(|n| Value::Int(i64::from(n) * 0x40))
+                .collect();
             match places(&snapshot, &plan, &fingerprint, sql, &params) {
                 Err(error) => write!(out, "\n   resolve: {error}").unwrap(),
                 Ok(places) => {
                     for (shard, text) in places {
-                        write!(out, "\n   shard {shard}: {}", text.unwrap_or_else(|| "as is".into())).unwrap();
+                        write!(out, "\n   shard {shard}: {}", text.unwrap_or_else(|| "as is".into()))
+                            .unwrap();
                     }
                 }
             }
@@ -57,12 +62,19 @@ fn run(sql: &str) -> String {
 fn golden() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
     let mut wrong = Vec::new();
-    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|f| f.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
     files.sort();
     for path in files {
         let before = std::fs::read_to_string(&path).unwrap();
         let mut after = String::new();
-        for paragraph in before.split("\n\n").map(str::trim).filter(|p| !p.is_empty()) {
+        for paragraph in before
+            .split("\n\n")
+            .map(str::trim)
+            .filter(|p| !p.is_empty())
+        {
             if paragraph.starts_with('#') {
                 after.push_str(paragraph);
                 after.push_str("\n\n");

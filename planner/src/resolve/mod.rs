@@ -5,7 +5,9 @@ mod text;
 use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, LiteralKind, SqlMode, literal_value};
 use crate::literal::const_value;
-use crate::plan::{Destination, EqualTo, InRows, InsertRows, Operand, Route, RowSource, SessionValue, Target, Text};
+use crate::plan::{
+    Destination, EqualTo, InRows, InsertRows, Operand, Route, RowSource, SessionValue, Target, Text,
+};
 use crate::snapshot::{Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{Mapping, Vindex};
@@ -101,13 +103,23 @@ pub fn resolve(
     }
     match &route.text {
         Text::AsIs => {
-            out.shards.extend(scratch.set.iter().map(|&shard| ShardText { shard, text: None }));
+            out.shards.extend(
+                scratch
+                    .set
+                    .iter()
+                    .map(|&shard| ShardText { shard, text: None }),
+            );
         }
         Text::Split(pieces) => {
             let splits_rows = matches!(route.to, Target::Keyspace { shards: Destination::Rows(_), .. });
             let whole = scratch.set.len() == 1 || (binding.prepared && !splits_rows);
             if whole {
-                out.shards.extend(scratch.set.iter().map(|&shard| ShardText { shard, text: None }));
+                out.shards.extend(
+                    scratch
+                        .set
+                        .iter()
+                        .map(|&shard| ShardText { shard, text: None }),
+                );
             } else {
                 text::write(pieces, binding, scratch, true, out);
             }
@@ -126,7 +138,9 @@ impl Binder<'_> {
             Destination::Unsharded | Destination::Any | Destination::Nowhere => scratch.set.push(0),
             Destination::Shard(n) => scratch.set.push(*n),
             Destination::Scatter => {
-                scratch.set.extend((0u16..).take(self.keyspace.shards.len()));
+                scratch
+                    .set
+                    .extend((0u16..).take(self.keyspace.shards.len()));
             }
             Destination::KeyspaceId(id) => scratch.set.push(self.shard(id)?),
             Destination::Equal { vindex, values } => {
@@ -159,7 +173,9 @@ impl Binder<'_> {
                 Some(literal) => literal_value(sql, literal, buffer, sql_mode),
                 None => return Err(PlanError::MissingParameter),
             },
-            Operand::Param(n) => *params.get(usize::from(*n)).ok_or(PlanError::MissingParameter)?,
+            Operand::Param(n) => *params
+                .get(usize::from(*n))
+                .ok_or(PlanError::MissingParameter)?,
             Operand::Const(text) => const_value(text, buffer, sql_mode).ok_or(PlanError::MissingParameter)?,
         })
     }
@@ -183,7 +199,10 @@ impl Binder<'_> {
             }
             values.push(value);
         }
-        vindex.map(&values).map(Some).map_err(|e| PlanError::cannot_map(column, e))
+        vindex
+            .map(&values)
+            .map(Some)
+            .map_err(|e| PlanError::cannot_map(column, e))
     }
 
     /// Every part must lie on one shard; a part that can match nothing may be anywhere.
@@ -197,7 +216,9 @@ impl Binder<'_> {
         scratch.set.sort_unstable();
         scratch.set.dedup();
         if scratch.set.len() > 1 {
-            return Err(PlanError::unsupported("tables restricted to values on different shards in one statement"));
+            return Err(PlanError::unsupported(
+                "tables restricted to values on different shards in one statement",
+            ));
         }
         Ok(())
     }
@@ -215,8 +236,9 @@ impl Binder<'_> {
                 let [buffer, ..] = buffers;
                 for item in items {
                     let value = literal_value(sql, item, buffer, sql_mode);
-                    let mapping =
-                        vindex.map(&[value]).map_err(|e| PlanError::cannot_map("the vindex's column", e))?;
+                    let mapping = vindex
+                        .map(&[value])
+                        .map_err(|e| PlanError::cannot_map("the vindex's column", e))?;
                     places.push(self.place_mapping(mapping, set)?);
                 }
             }
@@ -253,8 +275,16 @@ impl Binder<'_> {
         let Scratch { values: buffers, places, set } = scratch;
         let Binding { sql, fingerprint, params, sql_mode, .. } = *self.binding;
         if let Some(sequence) = &rows.sequence {
-            let width = if let RowSource::Collapsed { width, .. } = rows.source { usize::from(width).max(1) } else { 0 };
-            let mut numbers = fingerprint.row_literals.iter().skip(usize::from(sequence.position)).step_by(width.max(1));
+            let width = if let RowSource::Collapsed { width, .. } = rows.source {
+                usize::from(width).max(1)
+            } else {
+                0
+            };
+            let mut numbers = fingerprint
+                .row_literals
+                .iter()
+                .skip(usize::from(sequence.position))
+                .step_by(width.max(1));
             let null = width > 0 && numbers.any(|l| l.kind == LiteralKind::Null);
             let null_param = |n: &u16| params.get(usize::from(*n)) == Some(&Value::Null);
             if null || sequence.params.iter().any(null_param) {
@@ -293,8 +323,13 @@ impl Binder<'_> {
 
     fn place_row(&self, rows: &InsertRows, values: &[Value<'_>]) -> Result<ShardIdx, PlanError> {
         let column = || rows.columns.first().map_or("?", String::as_str);
-        let cannot = |reason: &str| PlanError::CannotMap { column: column().to_owned(), reason: reason.to_owned() };
-        match rows.vindex.map(values).map_err(|e| PlanError::cannot_map(column(), e))? {
+        let cannot =
+            |reason: &str| PlanError::CannotMap { column: column().to_owned(), reason: reason.to_owned() };
+        match rows
+            .vindex
+            .map(values)
+            .map_err(|e| PlanError::cannot_map(column(), e))?
+        {
             Mapping::Id(id) => self.shard(&id),
             Mapping::None if values.contains(&Value::Null) => {
                 Err(cannot("it is NULL, or the statement gives no value for it"))

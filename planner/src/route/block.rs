@@ -82,9 +82,29 @@ pub(super) struct Block {
 }
 
 const AGGREGATES: &[&str] = &[
-    "count", "sum", "avg", "min", "max", "group_concat", "bit_and", "bit_or", "bit_xor", "std", "stddev", "stddev_pop",
-    "stddev_samp", "var_pop", "var_samp", "variance", "json_arrayagg", "json_objectagg", "any_value", "median",
-    "percentile_cont", "percentile_disc", "st_collect",
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "group_concat",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "std",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "var_pop",
+    "var_samp",
+    "variance",
+    "json_arrayagg",
+    "json_objectagg",
+    "any_value",
+    "median",
+    "percentile_cont",
+    "percentile_disc",
+    "st_collect",
 ];
 
 /// Finds aggregates and windows in expressions, but not in subqueries.
@@ -95,7 +115,9 @@ fn counts_rows(expr: &Expr<'_>) -> bool {
                 || AGGREGATES.iter().any(|a| c.name.eq_ignore_ascii_case(a))
                 || c.args.iter().any(counts_rows)
         }
-        ExprKind::And(l) | ExprKind::Or(l) | ExprKind::Row(l) | ExprKind::Other(l) => l.iter().any(counts_rows),
+        ExprKind::And(l) | ExprKind::Or(l) | ExprKind::Row(l) | ExprKind::Other(l) => {
+            l.iter().any(counts_rows)
+        }
         ExprKind::Not(e) => counts_rows(e),
         ExprKind::Compare { sides, .. } => sides.iter().any(counts_rows),
         ExprKind::InList { left, list, .. } => counts_rows(left) || list.iter().any(counts_rows),
@@ -119,7 +141,10 @@ fn has_window(expr: &Expr<'_>) -> bool {
 
 /// The vindexes that can place rows: functional and unique.
 pub(super) fn usable(table: &Table) -> impl Iterator<Item = &ColumnVindex> {
-    table.column_vindexes.iter().filter(|c| c.vindex.vindex.as_ref().is_some_and(|v| v.is_unique()))
+    table
+        .column_vindexes
+        .iter()
+        .filter(|c| c.vindex.vindex.as_ref().is_some_and(|v| v.is_unique()))
 }
 
 impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
@@ -170,7 +195,11 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             }
         }
         if !query.rest.is_empty() {
-            all.columns = all.columns.into_iter().map(|(name, _)| (name, None)).collect();
+            all.columns = all
+                .columns
+                .into_iter()
+                .map(|(name, _)| (name, None))
+                .collect();
             if parts_with > 0 && parts_with <= query.rest.len() && position == Position::Rows {
                 self.breaks("UNION of sharded and other tables over several shards");
             }
@@ -200,7 +229,12 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         Ok(all)
     }
 
-    fn body(&mut self, body: &'a Body<'a>, outer: &Scopes<'_, 'a>, position: Position) -> Result<Block, PlanError> {
+    fn body(
+        &mut self,
+        body: &'a Body<'a>,
+        outer: &Scopes<'_, 'a>,
+        position: Position,
+    ) -> Result<Block, PlanError> {
         match body {
             Body::Select(select) => self.select(select, outer, position),
             Body::Nested(query) => self.query(query, outer, position),
@@ -237,7 +271,11 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
 
         let exprs = || {
             let items = select.items.iter().map(|i| &i.expr);
-            items.chain(&select.filter).chain(select.group).chain(&select.having).chain(select.windows)
+            items
+                .chain(&select.filter)
+                .chain(select.group)
+                .chain(&select.having)
+                .chain(select.windows)
         };
         let tables_of_from = block.instances.clone();
         if exprs().any(has_subquery) {
@@ -250,7 +288,8 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         let aggregates = select.items.iter().any(|i| counts_rows(&i.expr))
             || select.having.as_ref().is_some_and(counts_rows);
         let grouped = !select.group.is_empty();
-        let by_vindex = grouped && !select.rollup && self.holds_vindex(select.group.iter(), &scopes, &tables_of_from);
+        let by_vindex =
+            grouped && !select.rollup && self.holds_vindex(select.group.iter(), &scopes, &tables_of_from);
         if position == Position::Rows && !block.instances.is_empty() {
             if grouped && !by_vindex {
                 self.breaks("GROUP BY over several shards");
@@ -311,7 +350,9 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         for source in sources {
             match &source.columns {
                 Columns::Table(table) => {
-                    let names: Vec<String> = usable(table).flat_map(|c| c.columns.iter().cloned()).collect();
+                    let names: Vec<String> = usable(table)
+                        .flat_map(|c| c.columns.iter().cloned())
+                        .collect();
                     for name in names {
                         let node = self.classes.node(source.instance, &name);
                         // The same name twice is ambiguous.
@@ -319,9 +360,11 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
                         out.push((name, (transparent && !twice).then_some(node)));
                     }
                 }
-                Columns::Derived(columns) => out.extend(columns.iter().map(|(n, node)| {
-                    (n.clone(), node.filter(|_| transparent))
-                })),
+                Columns::Derived(columns) => out.extend(
+                    columns
+                        .iter()
+                        .map(|(n, node)| (n.clone(), node.filter(|_| transparent))),
+                ),
                 Columns::Unknown => {}
             }
         }
@@ -345,13 +388,18 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
                 held.push(self.classes.class_of(node));
             }
         }
-        self.uses.iter().filter(|u| instances.contains(&u.instance)).any(|u| {
-            usable(&u.table).any(|v| {
-                v.columns
-                    .iter()
-                    .all(|c| self.classes.class(u.instance, c).is_some_and(|class| held.contains(&class)))
+        self.uses
+            .iter()
+            .filter(|u| instances.contains(&u.instance))
+            .any(|u| {
+                usable(&u.table).any(|v| {
+                    v.columns.iter().all(|c| {
+                        self.classes
+                            .class(u.instance, c)
+                            .is_some_and(|class| held.contains(&class))
+                    })
+                })
             })
-        })
     }
 
     /// The tables of a FROM with their conditions: their names go to `sources`, the sharded ones to `instances`.
@@ -381,7 +429,11 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             let found = self.outer_joins(tree, &scopes, outer)?;
             instances.extend(found);
         }
-        let units: Vec<Vec<Instance>> = trees.iter().flat_map(|t| t.units()).filter(|u| !u.is_empty()).collect();
+        let units: Vec<Vec<Instance>> = trees
+            .iter()
+            .flat_map(|t| t.units())
+            .filter(|u| !u.is_empty())
+            .collect();
         self.connected(&units);
         Ok(())
     }
@@ -394,12 +446,21 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
     }
 
     fn keys(&self, instance: Instance) -> Vec<(String, Vec<Node>)> {
-        let Some(table) = self.uses.iter().find(|u| u.instance == instance).map(|u| &u.table) else {
+        let Some(table) = self
+            .uses
+            .iter()
+            .find(|u| u.instance == instance)
+            .map(|u| &u.table)
+        else {
             return Vec::new();
         };
         usable(table)
             .filter_map(|v| {
-                let roots: Option<Vec<Node>> = v.columns.iter().map(|c| self.classes.class(instance, c)).collect();
+                let roots: Option<Vec<Node>> = v
+                    .columns
+                    .iter()
+                    .map(|c| self.classes.class(instance, c))
+                    .collect();
                 roots.map(|r| (v.vindex.name.clone(), r))
             })
             .collect()
@@ -418,8 +479,14 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
                 *flag = true;
             }
             let Some(mine) = keys.get(n) else { continue };
-            let near = keys.iter().enumerate().filter(|(_, other)| other.iter().any(|k| mine.contains(k)));
-            todo.extend(near.map(|(m, _)| m).filter(|&m| reached.get(m) == Some(&false)));
+            let near = keys
+                .iter()
+                .enumerate()
+                .filter(|(_, other)| other.iter().any(|k| mine.contains(k)));
+            todo.extend(
+                near.map(|(m, _)| m)
+                    .filter(|&m| reached.get(m) == Some(&false)),
+            );
         }
         reached.iter().all(|&r| r)
     }
@@ -483,12 +550,19 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             columns
         } else {
             // Which columns `*` stands for is not known exactly, so that renaming by position proves nothing.
-            renamed.iter().map(|r| (r.to_ascii_lowercase(), None)).collect()
+            renamed
+                .iter()
+                .map(|r| (r.to_ascii_lowercase(), None))
+                .collect()
         };
         Source { name, instance, columns: Columns::Derived(columns) }
     }
 
-    fn table(&mut self, name: &'a TableName<'a>, instances: &mut Vec<Instance>) -> Result<Source<'a>, PlanError> {
+    fn table(
+        &mut self,
+        name: &'a TableName<'a>,
+        instances: &mut Vec<Instance>,
+    ) -> Result<Source<'a>, PlanError> {
         if self.uses.len() > INSTANCES_MAX {
             return Err(PlanError::TooLong(INSTANCES_MAX));
         }
@@ -504,7 +578,9 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         let Place::Table { table, .. } = self.planner.locate(name)? else {
             return Ok(source(Columns::Unknown));
         };
-        let table = self.planner.sharded_table(self.keyspace, name.name, table)?;
+        let table = self
+            .planner
+            .sharded_table(self.keyspace, name.name, table)?;
         if let Some(id) = &table.pinned {
             self.pinned.push(id.clone());
             instances.push(instance);
@@ -529,7 +605,8 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         let block = if found.recursive {
             self.breaks("recursive WITH over several shards");
             let nothing = Cte { name: found.cte.name, columns: &[], query: &EMPTY };
-            self.ctes.push(CteRef { cte: nothing, sees: at, recursive: false });
+            self.ctes
+                .push(CteRef { cte: nothing, sees: at, recursive: false });
             let block = self.query(found.cte.query, &Vec::new(), Position::Rows);
             self.ctes.truncate(at);
             block.map(|b| Block { columns: Vec::new(), ..b })
@@ -547,17 +624,15 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         match tree {
             Tree::Leaf { .. } => {}
             Tree::List(list) => list.iter().for_each(|t| self.inner_conditions(t, scopes)),
-            Tree::Join { join, left, right } => {
-                match join.kind {
-                    JoinKind::Inner => {
-                        self.join_conditions(join, left, right, scopes);
-                        self.inner_conditions(left, scopes);
-                        self.inner_conditions(right, scopes);
-                    }
-                    JoinKind::Left => self.inner_conditions(left, scopes),
-                    JoinKind::Right => self.inner_conditions(right, scopes),
+            Tree::Join { join, left, right } => match join.kind {
+                JoinKind::Inner => {
+                    self.join_conditions(join, left, right, scopes);
+                    self.inner_conditions(left, scopes);
+                    self.inner_conditions(right, scopes);
                 }
-            }
+                JoinKind::Left => self.inner_conditions(left, scopes),
+                JoinKind::Right => self.inner_conditions(right, scopes),
+            },
         }
     }
 
@@ -630,7 +705,10 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         scopes: &Scopes<'_, 'a>,
     ) {
         let mut list: SmallVec<[&'a Expr<'a>; 8]> = SmallVec::new();
-        join.on.as_ref().into_iter().for_each(|on| conjuncts(on, &mut list));
+        join.on
+            .as_ref()
+            .into_iter()
+            .for_each(|on| conjuncts(on, &mut list));
         for condition in list {
             self.condition(condition, scopes);
         }
@@ -742,16 +820,18 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             let operands: Option<Vec<SmallVec<[Operand; 1]>>> = list
                 .iter()
                 .map(|row| match &row.kind {
-                    ExprKind::Row(values) if values.len() == columns.len() => {
-                        values.get(n).and_then(|v| self.operand(v)).map(|o| SmallVec::from_elem(o, 1))
-                    }
+                    ExprKind::Row(values) if values.len() == columns.len() => values
+                        .get(n)
+                        .and_then(|v| self.operand(v))
+                        .map(|o| SmallVec::from_elem(o, 1)),
                     _ => None,
                 })
                 .collect();
             if let Some(operands) = operands
                 && let Some(node) = self.column(name, scopes)
             {
-                self.classes.restrict(node, Const::Many(InRows::Operands(operands)));
+                self.classes
+                    .restrict(node, Const::Many(InRows::Operands(operands)));
             }
         }
     }
@@ -795,8 +875,10 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             }
             ExprKind::InList { left, not: false, list } => {
                 let ExprKind::Column(c) = &left.kind else { return None };
-                let operands: Option<Vec<_>> =
-                    list.iter().map(|e| self.operand(e).map(|o| SmallVec::from_elem(o, 1))).collect();
+                let operands: Option<Vec<_>> = list
+                    .iter()
+                    .map(|e| self.operand(e).map(|o| SmallVec::from_elem(o, 1)))
+                    .collect();
                 Some((self.column(c, scopes)?, InRows::Operands(operands?)))
             }
             ExprKind::Compare { op: CompareOp::Eq, sides } => {
@@ -867,7 +949,13 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
     }
 
     /// `a IN (SELECT b FROM ...)` as a condition: only rows with `b = a` matter, so that they lie with `a`.
-    fn tie(&mut self, column: &'a ColumnName<'a>, query: &'a Query<'a>, block: &Block, scopes: &Scopes<'_, 'a>) {
+    fn tie(
+        &mut self,
+        column: &'a ColumnName<'a>,
+        query: &'a Query<'a>,
+        block: &Block,
+        scopes: &Scopes<'_, 'a>,
+    ) {
         let Body::Select(select) = &query.first else { return };
         let plain = query.rest.is_empty()
             && !query.limit
@@ -946,8 +1034,14 @@ impl Source<'_> {
     fn has(&self, column: &str) -> Has {
         match &self.columns {
             Columns::Table(table) => {
-                let known = table.columns.iter().any(|c| c.name.eq_ignore_ascii_case(column))
-                    || table.column_vindexes.iter().any(|v| v.columns.iter().any(|c| c == column));
+                let known = table
+                    .columns
+                    .iter()
+                    .any(|c| c.name.eq_ignore_ascii_case(column))
+                    || table
+                        .column_vindexes
+                        .iter()
+                        .any(|v| v.columns.iter().any(|c| c == column));
                 match (known, table.columns_complete) {
                     (true, _) => Has::Yes,
                     (false, true) => Has::No,
@@ -993,6 +1087,11 @@ impl Tree<'_> {
         let mut sources = Vec::new();
         self.sources(&mut sources);
         let scope = scopes.first().copied().unwrap_or_default();
-        out.extend(sources.iter().filter_map(|&n| scope.get(n)).map(|s| s.instance));
+        out.extend(
+            sources
+                .iter()
+                .filter_map(|&n| scope.get(n))
+                .map(|s| s.instance),
+        );
     }
 }

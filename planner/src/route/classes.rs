@@ -44,12 +44,15 @@ impl Classes {
         }
         let frozen = self.frozen.get(instance).copied().unwrap_or(true);
         let parent = self.nodes.len();
-        self.nodes.push(Class { parent, instance, column: column.to_owned(), frozen, one: None, many: None });
+        self.nodes
+            .push(Class { parent, instance, column: column.to_owned(), frozen, one: None, many: None });
         parent
     }
 
     fn find_node(&self, instance: Instance, column: &str) -> Option<Node> {
-        self.nodes.iter().position(|n| n.instance == instance && n.column == column)
+        self.nodes
+            .iter()
+            .position(|n| n.instance == instance && n.column == column)
     }
 
     fn root(&self, mut node: Node) -> Node {
@@ -77,7 +80,11 @@ impl Classes {
             }
         }
         for node in 0..self.nodes.len() {
-            if self.nodes.get(node).is_some_and(|n| instances.contains(&n.instance)) {
+            if self
+                .nodes
+                .get(node)
+                .is_some_and(|n| instances.contains(&n.instance))
+            {
                 let root = self.root(node);
                 if let Some(class) = self.nodes.get_mut(root) {
                     class.frozen = true;

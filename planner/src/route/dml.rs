@@ -9,7 +9,11 @@ use crate::sql::ast::{Assign, Delete, Expr, TableExpr, TableName, Update};
 use std::sync::Arc;
 
 impl<'a> Planner<'_, 'a> {
-    pub(super) fn update(&mut self, keyspace: KeyspaceIdx, update: &'a Update<'a>) -> Result<Plan, PlanError> {
+    pub(super) fn update(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        update: &'a Update<'a>,
+    ) -> Result<Plan, PlanError> {
         let mut names = Vec::new();
         base_tables(update.tables, &mut names);
         for name in &names {
@@ -22,7 +26,12 @@ impl<'a> Planner<'_, 'a> {
         let mut instances = Vec::new();
         blocks.from(update.tables, update.filter.as_ref(), &Vec::new(), &mut sources, &mut instances)?;
         let scopes: Scopes<'_, 'a> = vec![&sources];
-        let exprs = update.set.iter().map(|a| &a.value).chain(&update.filter).chain(update.order);
+        let exprs = update
+            .set
+            .iter()
+            .map(|a| &a.value)
+            .chain(&update.filter)
+            .chain(update.order);
         blocks.expressions(exprs, &scopes, &instances)?;
         if update.limit || !update.order.is_empty() {
             blocks.breaks("UPDATE with LIMIT or ORDER BY over several shards");
@@ -30,13 +39,20 @@ impl<'a> Planner<'_, 'a> {
         self.changed(keyspace, blocks_destination(&mut blocks, &names, self)?, StatementClass::Update)
     }
 
-    pub(super) fn delete(&mut self, keyspace: KeyspaceIdx, delete: &'a Delete<'a>) -> Result<Plan, PlanError> {
+    pub(super) fn delete(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        delete: &'a Delete<'a>,
+    ) -> Result<Plan, PlanError> {
         let mut names = Vec::new();
         base_tables(delete.tables, &mut names);
         for name in &names {
             let Place::Table { table: Some(table), .. } = self.locate(name)? else { continue };
             let target = delete.targets.is_empty()
-                || delete.targets.iter().any(|t| t.name == name.exposed() || t.name == name.name);
+                || delete
+                    .targets
+                    .iter()
+                    .any(|t| t.name == name.exposed() || t.name == name.name);
             if target && owns_lookup(table) {
                 return Err(PlanError::unsupported(format!(
                     "DELETE from '{}', which owns a lookup vindex",
@@ -81,7 +97,11 @@ impl<'a> Planner<'_, 'a> {
         set: &[Assign<'_>],
     ) -> Result<(), PlanError> {
         for assign in set {
-            if assign.column.table.is_some_and(|t| t != name.exposed() && t != name.name) {
+            if assign
+                .column
+                .table
+                .is_some_and(|t| t != name.exposed() && t != name.name)
+            {
                 continue;
             }
             let column = assign.column.name;
@@ -126,7 +146,9 @@ fn blocks_destination<'a>(
         });
         if mixed {
             // Which of the tables change is known, but copies must not differ: only a single shard could be wrong alone.
-            return Err(PlanError::unsupported("UPDATE or DELETE of a sharded table joined with a reference table"));
+            return Err(PlanError::unsupported(
+                "UPDATE or DELETE of a sharded table joined with a reference table",
+            ));
         }
         return blocks.destination().map(Change::Shards);
     }

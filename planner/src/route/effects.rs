@@ -20,7 +20,8 @@ pub(super) struct Found {
 }
 
 fn text<'a>(sql: &'a [u8], item: Option<&Item>) -> &'a [u8] {
-    item.and_then(|i| sql.get(i.span.start as usize..i.span.end as usize)).unwrap_or_default()
+    item.and_then(|i| sql.get(i.span.start as usize..i.span.end as usize))
+        .unwrap_or_default()
 }
 
 pub(super) fn scan(sql: &[u8], tokens: &Tokens<'_>) -> Found {
@@ -31,7 +32,8 @@ pub(super) fn scan(sql: &[u8], tokens: &Tokens<'_>) -> Found {
         let before = n.checked_sub(1).map_or(Tok::End, tok);
         match item.tok {
             Tok::UserVar => {
-                found.effects |= match (tok(n + 1), n.checked_sub(1).and_then(|b| items.get(b)).map(|i| i.kw)) {
+                found.effects |= match (tok(n + 1), n.checked_sub(1).and_then(|b| items.get(b)).map(|i| i.kw))
+                {
                     (Tok::Assign, _) => Effects::ASSIGNS_VARIABLES | Effects::PIN,
                     (_, Some(Kw::Into)) => Effects::ASSIGNS_VARIABLES | Effects::PIN,
                     _ => Effects::READS_VARIABLES,
@@ -44,10 +46,16 @@ pub(super) fn scan(sql: &[u8], tokens: &Tokens<'_>) -> Found {
                 let session = name_at == n + 1
                     || first.eq_ignore_ascii_case(b"session")
                     || first.eq_ignore_ascii_case(b"local");
-                let same = name.eq_ignore_ascii_case(b"last_insert_id") || name.eq_ignore_ascii_case(b"identity");
-                if same && session && let Some(last) = items.get(name_at) {
+                let same =
+                    name.eq_ignore_ascii_case(b"last_insert_id") || name.eq_ignore_ascii_case(b"identity");
+                if same
+                    && session
+                    && let Some(last) = items.get(name_at)
+                {
                     let span = Span { start: item.span.start, end: last.span.end };
-                    found.calls.push(SessionCall { span, value: SessionValue::LastInsertId });
+                    found
+                        .calls
+                        .push(SessionCall { span, value: SessionValue::LastInsertId });
                 }
             }
             Tok::Word if before != Tok::Dot => word(sql, items, n, &mut found),
@@ -64,7 +72,9 @@ fn word(sql: &[u8], items: &[Item], n: usize, found: &mut Found) {
         found.effects |= Effects::CALC_FOUND_ROWS;
     }
     if item.kw == Kw::CurrentUser && next != Tok::Open {
-        found.calls.push(SessionCall { span: item.span, value: SessionValue::CurrentUser });
+        found
+            .calls
+            .push(SessionCall { span: item.span, value: SessionValue::CurrentUser });
     }
     if next != Tok::Open {
         if n == 0 && (matches!(item.kw, Kw::Handler | Kw::Call | Kw::Xa)) {
@@ -73,7 +83,11 @@ fn word(sql: &[u8], items: &[Item], n: usize, found: &mut Found) {
         return;
     }
     let name = text(sql, Some(item));
-    let is = |names: &[&str]| names.iter().any(|a| name.eq_ignore_ascii_case(a.as_bytes()));
+    let is = |names: &[&str]| {
+        names
+            .iter()
+            .any(|a| name.eq_ignore_ascii_case(a.as_bytes()))
+    };
     if is(&["get_lock", "release_lock"]) {
         found.effects |= Effects::PIN;
     }
@@ -92,7 +106,9 @@ fn word(sql: &[u8], items: &[Item], n: usize, found: &mut Found) {
         () if is(&["current_user"]) => SessionValue::CurrentUser,
         () => return,
     };
-    found.calls.push(SessionCall { span: Span { start: item.span.start, end: close.span.end }, value });
+    found
+        .calls
+        .push(SessionCall { span: Span { start: item.span.start, end: close.span.end }, value });
 }
 
 impl<'a> Planner<'_, 'a> {
@@ -112,7 +128,8 @@ impl<'a> Planner<'_, 'a> {
             .filter(|c| !(drop_in && c.value == SessionValue::Database))
             .collect();
         for call in &calls {
-            self.edits.replace(call.span, vec![Piece::Session(call.value)]);
+            self.edits
+                .replace(call.span, vec![Piece::Session(call.value)]);
         }
         // The column keeps the name that the client expects.
         let items = match statement {
@@ -122,10 +139,20 @@ impl<'a> Planner<'_, 'a> {
             },
             _ => &[],
         };
-        for item in items.iter().filter(|i| i.alias.is_none() && !matches!(i.expr.kind, ExprKind::Star)) {
+        for item in items
+            .iter()
+            .filter(|i| i.alias.is_none() && !matches!(i.expr.kind, ExprKind::Star))
+        {
             let span = Span { start: item.expr.span.start, end: item.end };
-            if calls.iter().any(|c| c.span.start >= span.start && c.span.end <= span.end) {
-                let sql = self.input.sql.get(span.start as usize..span.end as usize).unwrap_or_default();
+            if calls
+                .iter()
+                .any(|c| c.span.start >= span.start && c.span.end <= span.end)
+            {
+                let sql = self
+                    .input
+                    .sql
+                    .get(span.start as usize..span.end as usize)
+                    .unwrap_or_default();
                 let mut alias = b" AS `".to_vec();
                 for &b in sql {
                     if b == b'`' {
@@ -135,7 +162,10 @@ impl<'a> Planner<'_, 'a> {
                 }
                 alias.push(b'`');
                 let lifted = &self.input.fingerprint.literals;
-                if lifted.iter().any(|l| l.span.start >= span.start && l.span.end <= span.end) {
+                if lifted
+                    .iter()
+                    .any(|l| l.span.start >= span.start && l.span.end <= span.end)
+                {
                     self.cacheable = false;
                 }
                 self.edits.insert(span.end, vec![Piece::Verbatim(alias)]);

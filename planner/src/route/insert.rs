@@ -4,7 +4,9 @@ use super::block::{Blocks, Position};
 use super::dml::owns_lookup;
 use super::names::Place;
 use crate::error::PlanError;
-use crate::plan::{Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, SequenceColumn, StatementClass};
+use crate::plan::{
+    Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, SequenceColumn, StatementClass,
+};
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::{ExprKind, Insert, InsertRow, InsertSource, Span};
 use smallvec::SmallVec;
@@ -30,15 +32,21 @@ impl<'a> Planner<'_, 'a> {
             return Ok(self.route(keyspace, to, Combine::Sum, class));
         }
         if owns_lookup(table) {
-            return Err(PlanError::unsupported(format!("INSERT into '{}', which owns a lookup vindex", table.name)));
+            return Err(PlanError::unsupported(format!(
+                "INSERT into '{}', which owns a lookup vindex",
+                table.name
+            )));
         }
         self.check_assigned(insert.table, table, insert.on_duplicate)?;
         self.no_subqueries(keyspace, insert)?;
         let columns: Vec<String> = match insert.columns {
             Some(columns) if !columns.is_empty() => columns.iter().map(|c| c.to_ascii_lowercase()).collect(),
-            _ if table.columns_complete => {
-                table.columns.iter().filter(|c| !c.invisible).map(|c| c.name.to_ascii_lowercase()).collect()
-            }
+            _ if table.columns_complete => table
+                .columns
+                .iter()
+                .filter(|c| !c.invisible)
+                .map(|c| c.name.to_ascii_lowercase())
+                .collect(),
             _ => {
                 return Err(PlanError::unsupported(format!(
                     "INSERT into '{}' without a column list, as its columns are not known; write the list",
@@ -107,10 +115,18 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    fn rows(&mut self, table: &Arc<Table>, insert: &'a Insert<'a>, columns: &[String]) -> Result<InsertRows, PlanError> {
+    fn rows(
+        &mut self,
+        table: &Arc<Table>,
+        insert: &'a Insert<'a>,
+        columns: &[String],
+    ) -> Result<InsertRows, PlanError> {
         let primary = table.column_vindexes.first();
         let Some((primary, vindex)) = primary.and_then(|p| Some((p, p.vindex.vindex.clone()?))) else {
-            return Err(PlanError::unsupported(format!("the primary vindex of '{}' cannot be used yet", table.name)));
+            return Err(PlanError::unsupported(format!(
+                "the primary vindex of '{}' cannot be used yet",
+                table.name
+            )));
         };
         let position = |name: &String| columns.iter().position(|c| c == name);
         let positions: Vec<Option<usize>> = primary.columns.iter().map(position).collect();
@@ -124,9 +140,12 @@ impl<'a> Planner<'_, 'a> {
                     return Err(PlanError::ColumnCount(1));
                 }
                 self.edits.split(span, vec![Piece::CollapsedRows]);
-                let short = |n: usize| u16::try_from(n).map_err(|_| PlanError::TooLong(usize::from(u16::MAX)));
-                let positions: Result<SmallVec<[u16; 1]>, PlanError> =
-                    positions.iter().map(|p| p.map_or(Ok(u16::MAX), short)).collect();
+                let short =
+                    |n: usize| u16::try_from(n).map_err(|_| PlanError::TooLong(usize::from(u16::MAX)));
+                let positions: Result<SmallVec<[u16; 1]>, PlanError> = positions
+                    .iter()
+                    .map(|p| p.map_or(Ok(u16::MAX), short))
+                    .collect();
                 RowSource::Collapsed { positions: positions?, width: short(width)? }
             }
             InsertSource::Rows(rows) => {
@@ -137,7 +156,9 @@ impl<'a> Planner<'_, 'a> {
                 self.split_rows(rows)?;
                 RowSource::Operands(all)
             }
-            InsertSource::Query(_) => return Err(PlanError::unsupported("INSERT ... SELECT into a sharded table")),
+            InsertSource::Query(_) => {
+                return Err(PlanError::unsupported("INSERT ... SELECT into a sharded table"));
+            }
         };
         Ok(InsertRows { vindex, columns: names, source, sequence: None })
     }
@@ -149,8 +170,17 @@ impl<'a> Planner<'_, 'a> {
         columns: &[String],
         positions: &[Option<usize>],
     ) -> Result<(), PlanError> {
-        for other in table.column_vindexes.iter().skip(1).filter(|v| v.vindex.vindex.is_some()) {
-            let same = other.columns.iter().map(|n| columns.iter().position(|c| c == n)).eq(positions.iter().copied());
+        for other in table
+            .column_vindexes
+            .iter()
+            .skip(1)
+            .filter(|v| v.vindex.vindex.is_some())
+        {
+            let same = other
+                .columns
+                .iter()
+                .map(|n| columns.iter().position(|c| c == n))
+                .eq(positions.iter().copied());
             let given = other.columns.iter().any(|n| columns.contains(n));
             if given && !same {
                 return Err(PlanError::unsupported(format!(
@@ -181,7 +211,9 @@ impl<'a> Planner<'_, 'a> {
                 let name = columns.get(n).map_or("?", String::as_str);
                 match value.kind {
                     ExprKind::Default if is_auto_increment(table, name) => Ok(Operand::Null),
-                    _ => self.operand(value).ok_or_else(|| PlanError::NotALiteral(name.to_owned())),
+                    _ => self
+                        .operand(value)
+                        .ok_or_else(|| PlanError::NotALiteral(name.to_owned())),
                 }
             })
             .collect()
@@ -218,8 +250,10 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<Option<SequenceColumn>, PlanError> {
         let Some(auto) = &table.auto_increment else { return Ok(None) };
         let missing = || PlanError::no_sequence(&auto.column);
-        let position =
-            columns.iter().position(|c| c.eq_ignore_ascii_case(&auto.column)).ok_or_else(missing)?;
+        let position = columns
+            .iter()
+            .position(|c| c.eq_ignore_ascii_case(&auto.column))
+            .ok_or_else(missing)?;
         let mut params = Vec::new();
         if let InsertSource::Rows(rows) = insert.source {
             for row in rows {
@@ -236,5 +270,8 @@ impl<'a> Planner<'_, 'a> {
 }
 
 fn is_auto_increment(table: &Table, column: &str) -> bool {
-    table.columns.iter().any(|c| c.auto_increment && c.name.eq_ignore_ascii_case(column))
+    table
+        .columns
+        .iter()
+        .any(|c| c.auto_increment && c.name.eq_ignore_ascii_case(column))
 }

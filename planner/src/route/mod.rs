@@ -16,7 +16,9 @@ mod text;
 
 use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, SqlMode};
-use crate::plan::{Action, Combine, Destination, Effects, Plan, Route, SessionAction, StatementClass, Target};
+use crate::plan::{
+    Action, Combine, Destination, Effects, Plan, Route, SessionAction, StatementClass, Target,
+};
 use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, TabletKind};
 use crate::sql::ast::{Explain, Statement};
 use crate::sql::input::{Shared, Tokens, tokens};
@@ -59,7 +61,10 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     let tokens = tokens(sql, fingerprint, session.sql_mode, arena)?;
     let shared = arena.alloc(Shared { sql, arena, mode: session.sql_mode, end: tokens.end });
     if tokens.items.is_empty() {
-        return if tokens.end == 0 && tokens.directives.is_empty() && sql.get(..fingerprint.end).is_none_or(blank) {
+        return if tokens.end == 0
+            && tokens.directives.is_empty()
+            && sql.get(..fingerprint.end).is_none_or(blank)
+        {
             Err(PlanError::Empty)
         } else {
             Ok(session_plan(SessionAction::Nothing, StatementClass::Other))
@@ -156,7 +161,9 @@ impl<'p, 'a> Planner<'p, 'a> {
             return Ok(self.route(keyspace, Destination::Unsharded, Combine::Concat, class));
         }
         if self.tokens.ambiguous {
-            return Err(PlanError::unsupported("versioned comments (/*!80000 ... */) in a statement for a sharded keyspace"));
+            return Err(PlanError::unsupported(
+                "versioned comments (/*!80000 ... */) in a statement for a sharded keyspace",
+            ));
         }
         match statement {
             Statement::Query(query) => self.query(keyspace, query, class),
@@ -165,13 +172,15 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::Delete(delete) => self.delete(keyspace, delete),
             Statement::Ddl(ddl) => self.sharded_ddl(keyspace, ddl),
             Statement::Admin(_) => Ok(self.route(keyspace, Destination::Scatter, Combine::Concat, class)),
-            Statement::LockTables(_) => {
-                Err(PlanError::unsupported("LOCK TABLES in a sharded keyspace; select one shard with USE keyspace:shard"))
-            }
-            Statement::LoadData(_) => {
-                Err(PlanError::unsupported("LOAD DATA into a sharded keyspace; select one shard with USE keyspace:shard"))
-            }
-            _ => Err(PlanError::unsupported("this statement in a sharded keyspace; select one shard with USE keyspace:shard")),
+            Statement::LockTables(_) => Err(PlanError::unsupported(
+                "LOCK TABLES in a sharded keyspace; select one shard with USE keyspace:shard",
+            )),
+            Statement::LoadData(_) => Err(PlanError::unsupported(
+                "LOAD DATA into a sharded keyspace; select one shard with USE keyspace:shard",
+            )),
+            _ => Err(PlanError::unsupported(
+                "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
+            )),
         }
     }
 
@@ -188,7 +197,8 @@ impl<'p, 'a> Planner<'p, 'a> {
 
     /// The whole keyspace is on one shard.
     fn is_whole(&self, keyspace: KeyspaceIdx) -> bool {
-        self.keyspace(keyspace).is_some_and(|k| !k.sharded || k.shards.len() == 1)
+        self.keyspace(keyspace)
+            .is_some_and(|k| !k.sharded || k.shards.len() == 1)
     }
 
     fn not_understood(&mut self, error: PlanError) -> Result<Plan, PlanError> {
@@ -202,7 +212,11 @@ impl<'p, 'a> Planner<'p, 'a> {
             return self.drop_in(&Statement::Unknown, class);
         }
         let keyspace = self.input.session.keyspace.ok_or(PlanError::NoDatabase)?;
-        let shards = self.input.session.shard.map_or(Destination::Unsharded, Destination::Shard);
+        let shards = self
+            .input
+            .session
+            .shard
+            .map_or(Destination::Unsharded, Destination::Shard);
         if class == StatementClass::Ddl {
             self.effects |= Effects::SCHEMA_CHANGE | Effects::IMPLICIT_COMMIT;
         }
@@ -244,7 +258,9 @@ impl<'p, 'a> Planner<'p, 'a> {
     }
 
     fn routed_to(&mut self, to: Target, combine: Combine, class: StatementClass) -> Plan {
-        let text = self.edits.text(self.input.sql, self.input.fingerprint, self.tokens);
+        let text = self
+            .edits
+            .text(self.input.sql, self.input.fingerprint, self.tokens);
         Plan {
             action: Action::Route(Route { to, combine, text, tablet_kind: self.input.session.tablet_kind }),
             class,
@@ -255,15 +271,26 @@ impl<'p, 'a> Planner<'p, 'a> {
     }
 
     /// A statement that names no table of ours.
-    fn without_tables(&mut self, statement: &Statement<'a>, class: StatementClass) -> Result<Plan, PlanError> {
+    fn without_tables(
+        &mut self,
+        statement: &Statement<'a>,
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
         let fallback = (!self.input.snapshot.keyspaces.is_empty()).then_some(0);
-        let keyspace = self.input.session.keyspace.or(fallback).ok_or(PlanError::NoDatabase)?;
+        let keyspace = self
+            .input
+            .session
+            .keyspace
+            .or(fallback)
+            .ok_or(PlanError::NoDatabase)?;
         let whole = self.is_whole(keyspace);
         self.ddl_effects(statement);
         match statement {
             Statement::Ddl(_) if self.input.session.keyspace.is_none() => Err(PlanError::NoDatabase),
             Statement::Ddl(ddl) if !whole => self.sharded_ddl(keyspace, ddl),
-            Statement::Flush if !whole => Ok(self.route(keyspace, Destination::Scatter, Combine::First, class)),
+            Statement::Flush if !whole => {
+                Ok(self.route(keyspace, Destination::Scatter, Combine::First, class))
+            }
             Statement::Unknown | Statement::Call(_) if !whole => Err(PlanError::unsupported(
                 "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
             )),
@@ -284,7 +311,9 @@ impl<'p, 'a> Planner<'p, 'a> {
             return Ok(crate::render::explain(self.input.snapshot, &inner?));
         }
         let mut inner = inner?;
-        if let Action::Route(Route { to: Target::Keyspace { shards, .. }, combine, text, .. }) = &mut inner.action {
+        if let Action::Route(Route { to: Target::Keyspace { shards, .. }, combine, text, .. }) =
+            &mut inner.action
+        {
             *combine = Combine::Concat;
             match shards {
                 // Its rows would have to be divided; one server's plan says as much.
@@ -313,7 +342,10 @@ impl<'p, 'a> Planner<'p, 'a> {
         let session = self.input.session;
         let named = self.names(&Statement::Explain(explain))?;
         let fallback = (!self.input.snapshot.keyspaces.is_empty()).then_some(0);
-        let keyspace = named.or(session.keyspace).or(fallback).ok_or(PlanError::NoDatabase)?;
+        let keyspace = named
+            .or(session.keyspace)
+            .or(fallback)
+            .ok_or(PlanError::NoDatabase)?;
         let shards = match session.shard {
             Some(shard) if session.keyspace == Some(keyspace) => Destination::Shard(shard),
             _ if self.is_whole(keyspace) => Destination::Unsharded,

@@ -12,11 +12,16 @@ use std::sync::Arc;
 pub(super) enum Place<'s> {
     /// In a schema that every server has.
     System,
-    Table { keyspace: KeyspaceIdx, table: Option<&'s Arc<Table>> },
+    Table {
+        keyspace: KeyspaceIdx,
+        table: Option<&'s Arc<Table>>,
+    },
 }
 
 pub(super) fn is_system(database: &str) -> bool {
-    ["information_schema", "mysql", "performance_schema", "sys"].iter().any(|s| database.eq_ignore_ascii_case(s))
+    ["information_schema", "mysql", "performance_schema", "sys"]
+        .iter()
+        .any(|s| database.eq_ignore_ascii_case(s))
 }
 
 /// Collects every name of a statement.
@@ -28,11 +33,13 @@ struct Collect<'a> {
 impl<'a> Visitor<'a> for Collect<'a> {
     fn table(&mut self, table: &'a TableName<'a>) {
         self.tables.push(table);
-        self.qualifiers.extend(table.database.zip(table.database_span));
+        self.qualifiers
+            .extend(table.database.zip(table.database_span));
     }
 
     fn column(&mut self, column: &'a ColumnName<'a>) {
-        self.qualifiers.extend(column.database.zip(column.database_span));
+        self.qualifiers
+            .extend(column.database.zip(column.database_span));
     }
 }
 
@@ -62,7 +69,9 @@ impl<'a> Planner<'_, 'a> {
                 (None, _) => self.global(name.name)?,
             },
         };
-        let table = self.keyspace(keyspace).and_then(|k| k.tables.get(name.name));
+        let table = self
+            .keyspace(keyspace)
+            .and_then(|k| k.tables.get(name.name));
         Ok(Place::Table { keyspace, table })
     }
 
@@ -101,10 +110,14 @@ impl<'a> Planner<'_, 'a> {
                 && keyspace.database != keyspace.name
             {
                 let quoted = format!("`{}`.", keyspace.database.replace('`', "``"));
-                self.edits.replace(span, vec![Piece::Verbatim(quoted.into_bytes())]);
+                self.edits
+                    .replace(span, vec![Piece::Verbatim(quoted.into_bytes())]);
             }
         }
-        if found.is_none() && let Statement::Call(Some(database)) = statement && !is_system(database) {
+        if found.is_none()
+            && let Statement::Call(Some(database)) = statement
+            && !is_system(database)
+        {
             found = Some(self.keyspace_named(database)?);
         }
         Ok(found)

@@ -38,10 +38,17 @@ impl<'a> Planner<'_, 'a> {
         combine: Combine,
         class: StatementClass,
     ) -> Plan {
-        if let (Destination::In { rows: InRows::List(n), .. }, true) = (&destination.to, destination.one_table) {
-            let list = self.tokens.items.iter().find(|i| i.tok == Tok::List && i.number == *n);
+        if let (Destination::In { rows: InRows::List(n), .. }, true) =
+            (&destination.to, destination.one_table)
+        {
+            let list = self
+                .tokens
+                .items
+                .iter()
+                .find(|i| i.tok == Tok::List && i.number == *n);
             if let Some(item) = list {
-                self.edits.split(item.span, vec![Piece::List { list: *n, split: true }]);
+                self.edits
+                    .split(item.span, vec![Piece::List { list: *n, split: true }]);
             }
         }
         self.route(keyspace, destination.to, combine, class)
@@ -51,7 +58,11 @@ impl<'a> Planner<'_, 'a> {
     pub(super) fn operand(&self, expr: &Expr<'_>) -> Option<Operand> {
         let text = || {
             let span = expr.span;
-            self.input.sql.get(span.start as usize..span.end as usize).unwrap_or_default().to_vec()
+            self.input
+                .sql
+                .get(span.start as usize..span.end as usize)
+                .unwrap_or_default()
+                .to_vec()
         };
         match expr.kind {
             ExprKind::Literal(Some(n)) => Some(Operand::Literal(n)),
@@ -102,9 +113,16 @@ impl Blocks<'_, '_, '_> {
         let mut many: Option<(u8, Destination)> = None;
         for cv in usable(table) {
             let Some(vindex) = &cv.vindex.vindex else { continue };
-            let classes: Vec<_> = cv.columns.iter().map(|c| self.classes.class(instance, c)).collect();
-            let ones: SmallVec<[Operand; 1]> =
-                classes.iter().map_while(|c| self.classes.one((*c)?)).cloned().collect();
+            let classes: Vec<_> = cv
+                .columns
+                .iter()
+                .map(|c| self.classes.class(instance, c))
+                .collect();
+            let ones: SmallVec<[Operand; 1]> = classes
+                .iter()
+                .map_while(|c| self.classes.one((*c)?))
+                .cloned()
+                .collect();
             let cost = vindex.cost();
             if ones.len() == cv.columns.len() {
                 if best.as_ref().is_none_or(|(c, _)| cost < *c) {
@@ -167,14 +185,19 @@ impl Blocks<'_, '_, '_> {
         }
         if !self.pinned.is_empty() {
             return match self.pinned.as_slice() {
-                [first, rest @ ..] if self.pinned.len() == self.uses.len() && rest.iter().all(|p| p == first) => {
+                [first, rest @ ..]
+                    if self.pinned.len() == self.uses.len() && rest.iter().all(|p| p == first) =>
+                {
                     placed(Destination::KeyspaceId(first.clone()))
                 }
                 _ => Err(PlanError::unsupported("a pinned table together with other tables")),
             };
         }
-        let restrictions: Vec<Restriction> =
-            self.uses.iter().map(|u| self.restriction(&u.table, u.instance)).collect();
+        let restrictions: Vec<Restriction> = self
+            .uses
+            .iter()
+            .map(|u| self.restriction(&u.table, u.instance))
+            .collect();
         let ones: Vec<&EqualTo> = restrictions
             .iter()
             .filter_map(|r| match r {

@@ -2,9 +2,7 @@
 use super::{Planner, session_plan};
 use crate::error::PlanError;
 use crate::fingerprint::{Literal, LiteralKind, literal_value};
-use crate::plan::{
-    Assignment, Effects, Plan, PrepareSource, Scope, SessionAction, SetValue, StatementClass,
-};
+use crate::plan::{Assignment, Effects, Plan, PrepareSource, Scope, SessionAction, SetValue, StatementClass};
 use crate::sql::ast::{SetItem, SetItemKind, Span, Statement};
 use crate::value::Value;
 
@@ -53,7 +51,11 @@ impl<'a> Planner<'_, 'a> {
     }
 
     fn text(&self, span: Span) -> String {
-        let text = self.input.sql.get(span.start as usize..span.end as usize).unwrap_or_default();
+        let text = self
+            .input
+            .sql
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or_default();
         String::from_utf8_lossy(text).into_owned()
     }
 
@@ -71,7 +73,9 @@ impl<'a> Planner<'_, 'a> {
         let text = self.text(item.value);
         let value = match item.kind {
             SetItemKind::Default => SetValue::Default,
-            SetItemKind::Literal if text.starts_with(['\'', '"']) => SetValue::Literal(self.string(item.value)),
+            SetItemKind::Literal if text.starts_with(['\'', '"']) => {
+                SetValue::Literal(self.string(item.value))
+            }
             SetItemKind::Literal => SetValue::Literal(text.trim_matches('`').to_owned()),
             SetItemKind::Expression => match number(&text) {
                 Some(number) => SetValue::Literal(number),
@@ -93,7 +97,11 @@ impl<'a> Planner<'_, 'a> {
     }
 
     fn global_name(&self, written: &str, name: &str) -> String {
-        let first = written.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
+        let first = written
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         match first.as_str() {
             "persist" | "persist_only" => format!("{first}.{name}"),
             _ => format!("global.{name}"),
@@ -104,5 +112,8 @@ impl<'a> Planner<'_, 'a> {
 /// A signed number is as plain as an unsigned one.
 fn number(text: &str) -> Option<String> {
     let digits = text.strip_prefix('-')?.trim_start();
-    digits.bytes().all(|b| b.is_ascii_digit() || b == b'.').then(|| format!("-{digits}"))
+    digits
+        .bytes()
+        .all(|b| b.is_ascii_digit() || b == b'.')
+        .then(|| format!("-{digits}"))
 }

@@ -1,12 +1,13 @@
 //! SHOW: answered from the snapshot, or by a server that knows.
+use super::names::Place;
 use super::{Planner, session_plan};
 use crate::error::PlanError;
 use crate::plan::{
-    Action, Combine, Destination, Effects, LocalRows, Piece, Plan, SessionAction, StatementClass, Target, WarningsKind,
+    Action, Combine, Destination, Effects, LocalRows, Piece, Plan, SessionAction, StatementClass, Target,
+    WarningsKind,
 };
 use crate::snapshot::{Address, Keyspace, KeyspaceIdx, TableKind, TabletKind};
 use crate::sql::ast::{Show, ShowKind, TableName};
-use super::names::Place;
 
 fn rows(columns: &[&str], rows: Vec<Vec<Option<String>>>) -> Plan {
     let columns = columns.iter().map(|c| (*c).to_owned()).collect();
@@ -31,7 +32,14 @@ pub(super) fn like(pattern: &[u8], text: &[u8]) -> bool {
                 continue;
             }
             Some(b'_') => Some(1),
-            Some(b'\\') if pattern.get(p + 1).zip(text.get(t)).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b)) => Some(2),
+            Some(b'\\')
+                if pattern
+                    .get(p + 1)
+                    .zip(text.get(t))
+                    .is_some_and(|(a, b)| a.eq_ignore_ascii_case(b)) =>
+            {
+                Some(2)
+            }
             Some(a) if text.get(t).is_some_and(|b| a.eq_ignore_ascii_case(b)) => Some(1),
             _ => None,
         };
@@ -48,7 +56,11 @@ pub(super) fn like(pattern: &[u8], text: &[u8]) -> bool {
             (None, None) => return false,
         }
     }
-    pattern.get(p..).unwrap_or_default().iter().all(|&b| b == b'%')
+    pattern
+        .get(p..)
+        .unwrap_or_default()
+        .iter()
+        .all(|&b| b == b'%')
 }
 
 fn kind_name(kind: TabletKind) -> &'static str {
@@ -62,9 +74,13 @@ fn kind_name(kind: TabletKind) -> &'static str {
 impl<'a> Planner<'_, 'a> {
     pub(super) fn show(&mut self, show: &'a Show<'a>) -> Result<Plan, PlanError> {
         let snapshot = self.input.snapshot;
-        let fits = |name: &str| show.like.is_none_or(|l| like(l.as_bytes(), name.as_bytes()));
+        let fits = |name: &str| {
+            show.like
+                .is_none_or(|l| like(l.as_bytes(), name.as_bytes()))
+        };
         let warnings = |kind, count_only| {
-            let action = SessionAction::ShowWarnings { kind, count_only, offset: show.offset, limit: show.limit };
+            let action =
+                SessionAction::ShowWarnings { kind, count_only, offset: show.offset, limit: show.limit };
             Ok(session_plan(action, StatementClass::Show))
         };
         match show.kind {
@@ -77,13 +93,24 @@ impl<'a> Planner<'_, 'a> {
                 let mut names: Vec<&str> = snapshot.keyspaces.iter().map(|k| k.name.as_str()).collect();
                 names.extend(["information_schema", "mysql", "performance_schema", "sys"]);
                 names.sort_unstable();
-                Ok(rows(&["Database"], names.into_iter().filter(|n| fits(n)).map(|n| vec![Some(n.to_owned())]).collect()))
+                Ok(rows(
+                    &["Database"],
+                    names
+                        .into_iter()
+                        .filter(|n| fits(n))
+                        .map(|n| vec![Some(n.to_owned())])
+                        .collect(),
+                ))
             }
             ShowKind::Shards => {
                 let names = snapshot
                     .keyspaces
                     .iter()
-                    .flat_map(|k| k.shards.iter().map(move |s| format!("{}/{}", k.name, s.name)))
+                    .flat_map(|k| {
+                        k.shards
+                            .iter()
+                            .map(move |s| format!("{}/{}", k.name, s.name))
+                    })
                     .filter(|n| fits(n));
                 Ok(rows(&["Shards"], names.map(|n| vec![Some(n)]).collect()))
             }
@@ -91,7 +118,10 @@ impl<'a> Planner<'_, 'a> {
             ShowKind::Target => {
                 let session = self.input.session;
                 let keyspace = session.keyspace.and_then(|k| self.keyspace(k));
-                let shard = session.shard.zip(keyspace).and_then(|(s, k)| k.shards.get(usize::from(s)));
+                let shard = session
+                    .shard
+                    .zip(keyspace)
+                    .and_then(|(s, k)| k.shards.get(usize::from(s)));
                 let shard = shard.map(|s| format!(":{}", s.name)).unwrap_or_default();
                 let name = keyspace.map_or("", |k| k.name.as_str());
                 let kind = kind_name(session.tablet_kind).to_ascii_lowercase();
@@ -99,16 +129,32 @@ impl<'a> Planner<'_, 'a> {
             }
             ShowKind::VschemaKeyspaces => {
                 let all = snapshot.keyspaces.iter().map(|k| {
-                    vec![Some(k.name.clone()), Some(k.sharded.to_string()), Some("unmanaged".to_owned()), Some(String::new())]
+                    vec![
+                        Some(k.name.clone()),
+                        Some(k.sharded.to_string()),
+                        Some("unmanaged".to_owned()),
+                        Some(String::new()),
+                    ]
                 });
                 Ok(rows(&["Keyspace", "Sharded", "Foreign Key", "Comment"], all.collect()))
             }
             ShowKind::VschemaTables => {
                 let keyspace = self.shown_keyspace()?;
-                let mut names: Vec<&String> =
-                    keyspace.tables.iter().filter(|(_, t)| t.in_vschema || !keyspace.sharded).map(|(n, _)| n).collect();
+                let mut names: Vec<&String> = keyspace
+                    .tables
+                    .iter()
+                    .filter(|(_, t)| t.in_vschema || !keyspace.sharded)
+                    .map(|(n, _)| n)
+                    .collect();
                 names.sort_unstable();
-                Ok(rows(&["Tables"], names.into_iter().filter(|n| fits(n)).map(|n| vec![Some(n.clone())]).collect()))
+                Ok(rows(
+                    &["Tables"],
+                    names
+                        .into_iter()
+                        .filter(|n| fits(n))
+                        .map(|n| vec![Some(n.clone())])
+                        .collect(),
+                ))
             }
             ShowKind::VschemaVindexes => self.show_vindexes(show.table),
             ShowKind::Schema | ShowKind::Server => self.show_server(show),
@@ -116,7 +162,11 @@ impl<'a> Planner<'_, 'a> {
     }
 
     fn shown_keyspace(&self) -> Result<&'a Keyspace, PlanError> {
-        self.input.session.keyspace.and_then(|k| self.keyspace(k)).ok_or(PlanError::NoDatabase)
+        self.input
+            .session
+            .keyspace
+            .and_then(|k| self.keyspace(k))
+            .ok_or(PlanError::NoDatabase)
     }
 
     fn show_tablets(&self, fits: &dyn Fn(&str) -> bool) -> Plan {
@@ -133,10 +183,19 @@ impl<'a> Planner<'_, 'a> {
                         continue;
                     }
                     all.push(
-                        [cell, &keyspace.name, &shard.name, kind_name(tablet.kind), "SERVING", &tablet.alias, &host, ""]
-                            .into_iter()
-                            .map(|c| Some(c.to_owned()))
-                            .collect(),
+                        [
+                            cell,
+                            &keyspace.name,
+                            &shard.name,
+                            kind_name(tablet.kind),
+                            "SERVING",
+                            &tablet.alias,
+                            &host,
+                            "",
+                        ]
+                        .into_iter()
+                        .map(|c| Some(c.to_owned()))
+                        .collect(),
                     );
                 }
             }
@@ -155,17 +214,29 @@ impl<'a> Planner<'_, 'a> {
             let table = table.ok_or_else(|| PlanError::UnknownTable(format!("{owner}.{}", name.name)))?;
             let all = table.column_vindexes.iter().map(|v| {
                 let params = String::new();
-                [v.columns.join(", "), v.vindex.name.clone(), v.vindex.kind.clone(), params, v.vindex.owner.clone().unwrap_or_default()]
-                    .into_iter()
-                    .map(Some)
-                    .collect()
+                [
+                    v.columns.join(", "),
+                    v.vindex.name.clone(),
+                    v.vindex.kind.clone(),
+                    params,
+                    v.vindex.owner.clone().unwrap_or_default(),
+                ]
+                .into_iter()
+                .map(Some)
+                .collect()
             });
             return Ok(rows(&["Columns", "Name", "Type", "Params", "Owner"], all.collect()));
         }
         let mut all: Vec<Vec<Option<String>>> = Vec::new();
         for keyspace in &self.input.snapshot.keyspaces {
             for v in keyspace.vindexes.values() {
-                let cells = [keyspace.name.clone(), v.name.clone(), v.kind.clone(), String::new(), v.owner.clone().unwrap_or_default()];
+                let cells = [
+                    keyspace.name.clone(),
+                    v.name.clone(),
+                    v.kind.clone(),
+                    String::new(),
+                    v.owner.clone().unwrap_or_default(),
+                ];
                 all.push(cells.into_iter().map(Some).collect());
             }
         }
@@ -191,7 +262,11 @@ impl<'a> Planner<'_, 'a> {
 
     fn show_keyspace(&mut self, show: &'a Show<'a>) -> Result<KeyspaceIdx, PlanError> {
         let session = self.input.session.keyspace;
-        let fallback = || session.or((!self.input.snapshot.keyspaces.is_empty()).then_some(0)).ok_or(PlanError::NoDatabase);
+        let fallback = || {
+            session
+                .or((!self.input.snapshot.keyspaces.is_empty()).then_some(0))
+                .ok_or(PlanError::NoDatabase)
+        };
         if show.kind == ShowKind::Server {
             return fallback();
         }
@@ -202,7 +277,8 @@ impl<'a> Planner<'_, 'a> {
             let index = self.keyspace_named(name)?;
             if let Some(keyspace) = self.keyspace(index).filter(|k| k.database != k.name) {
                 let quoted = format!("`{}`", keyspace.database.replace('`', "``"));
-                self.edits.replace(span, vec![Piece::Verbatim(quoted.into_bytes())]);
+                self.edits
+                    .replace(span, vec![Piece::Verbatim(quoted.into_bytes())]);
             }
             return Ok(index);
         }
@@ -217,13 +293,16 @@ impl<'a> Planner<'_, 'a> {
                         && k.database != k.name
                     {
                         let quoted = format!("`{}`.", k.database.replace('`', "``"));
-                        self.edits.replace(span, vec![Piece::Verbatim(quoted.into_bytes())]);
+                        self.edits
+                            .replace(span, vec![Piece::Verbatim(quoted.into_bytes())]);
                     }
                     Ok(keyspace)
                 }
                 Place::System => fallback(),
             },
-            None if session.is_none() && self.input.snapshot.keyspaces.len() != 1 => Err(PlanError::NoDatabase),
+            None if session.is_none() && self.input.snapshot.keyspaces.len() != 1 => {
+                Err(PlanError::NoDatabase)
+            }
             None => fallback(),
         }
     }

@@ -35,8 +35,11 @@ impl Edits {
 
     /// The pieces of some bytes, with the changes that lie in them.
     pub(super) fn pieces(&self, sql: &[u8], tokens: &Tokens<'_>, span: Span) -> Vec<Piece> {
-        let mut changes: Vec<&(Span, Vec<Piece>)> =
-            self.list.iter().filter(|(s, _)| s.start >= span.start && s.end <= span.end).collect();
+        let mut changes: Vec<&(Span, Vec<Piece>)> = self
+            .list
+            .iter()
+            .filter(|(s, _)| s.start >= span.start && s.end <= span.end)
+            .collect();
         changes.sort_by_key(|(s, _)| (s.start, std::cmp::Reverse(s.end)));
         let mut out = Vec::new();
         let mut at = span.start;
@@ -74,7 +77,10 @@ fn verbatim(sql: &[u8], tokens: &Tokens<'_>, span: Span, out: &mut Vec<Piece>) {
             _ => out.push(Piece::Verbatim(text.to_vec())),
         }
     };
-    let inside = tokens.items.iter().filter(|i| i.span.start >= span.start && i.span.end <= span.end);
+    let inside = tokens
+        .items
+        .iter()
+        .filter(|i| i.span.start >= span.start && i.span.end <= span.end);
     for item in inside {
         let piece = match item.tok {
             Tok::Param => Piece::Param(item.number),

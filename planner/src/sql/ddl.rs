@@ -6,7 +6,14 @@ use super::lex::Tok;
 use super::query::table_name;
 
 fn empty<'a>() -> Ddl<'a> {
-    Ddl { tables: &[], temporary: false, database: None, if_exists: false, create: false, other_object: false }
+    Ddl {
+        tables: &[],
+        temporary: false,
+        database: None,
+        if_exists: false,
+        create: false,
+        other_object: false,
+    }
 }
 
 /// `[IF [NOT] EXISTS]`
@@ -36,7 +43,14 @@ pub(super) fn ddl<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     loop {
         match rest.peek_kw() {
             Kw::Temporary => found.temporary = true,
-            Kw::Or | Kw::Replace | Kw::Unique | Kw::Fulltext | Kw::Spatial | Kw::Online | Kw::Offline | Kw::Ignore => {}
+            Kw::Or
+            | Kw::Replace
+            | Kw::Unique
+            | Kw::Fulltext
+            | Kw::Spatial
+            | Kw::Online
+            | Kw::Offline
+            | Kw::Ignore => {}
             Kw::Algorithm | Kw::Definer | Kw::Sql => {
                 while !matches!(
                     rest.peek_kw(),

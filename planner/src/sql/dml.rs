@@ -8,7 +8,8 @@ use super::query::*;
 use nom::Parser;
 use nom::combinator::opt;
 
-const MODIFIERS: &[Kw] = &[Kw::LowPriority, Kw::Delayed, Kw::HighPriority, Kw::Ignore, Kw::Quick, Kw::Concurrent];
+const MODIFIERS: &[Kw] =
+    &[Kw::LowPriority, Kw::Delayed, Kw::HighPriority, Kw::Ignore, Kw::Quick, Kw::Concurrent];
 
 pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let replace = i.peek_kw() == Kw::Replace;
@@ -122,7 +123,8 @@ struct Where<'a> {
 
 fn where_order_limit<'a>(i: In<'a>) -> R<'a, Where<'a>> {
     let (rest, filter) = clause(i, Kw::Where, expr)?;
-    let (rest, order) = if rest.peek_kw() == Kw::Order { order_by(rest)? } else { (rest, &[] as &[Expr<'a>]) };
+    let (rest, order) =
+        if rest.peek_kw() == Kw::Order { order_by(rest)? } else { (rest, &[] as &[Expr<'a>]) };
     let limited = rest.peek_kw() == Kw::Limit;
     let rest = if limited { limit(rest)?.0 } else { rest };
     Ok((rest, Where { filter, order, limit: limited }))
@@ -167,13 +169,9 @@ pub(super) fn delete<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>>
 /// `a`, `db.a`, `a.*`
 fn target<'a>(i: In<'a>) -> R<'a, &'a TableName<'a>> {
     if i.tok_at(1) == Tok::Dot && i.tok_at(2) == Tok::Star {
-        let (_, mut found) = name(i).map(|(r, n)| (r, TableName {
-            span: i.span_to(&r),
-            database: None,
-            database_span: None,
-            name: n,
-            alias: None,
-        }))?;
+        let (_, mut found) = name(i).map(|(r, n)| {
+            (r, TableName { span: i.span_to(&r), database: None, database_span: None, name: n, alias: None })
+        })?;
         found.alias = None;
         return Ok((i.skip(3), i.alloc(found)));
     }

@@ -97,7 +97,11 @@ fn table(name: &str, vindexes: &[(&[&str], &VindexDef)], names: &[&str]) -> (Str
 }
 
 fn shards(names: &[&str]) -> Vec<Shard> {
-    let byte = |text: &str| u8::from_str_radix(text, 16).map(|b| vec![b]).unwrap_or_default();
+    let byte = |text: &str| {
+        u8::from_str_radix(text, 16)
+            .map(|b| vec![b])
+            .unwrap_or_default()
+    };
     names
         .iter()
         .map(|name| {
@@ -130,7 +134,8 @@ pub fn snapshot() -> Snapshot {
         auto_increment: Some(AutoIncrement { column: "id".into(), sequence: "customer_seq".into() }),
         ..(*table("numbered", &[(&["id"], &byte)], &["id", "name"]).1).clone()
     };
-    let pinned = Table { name: "pinned".into(), pinned: Some(vec![0x50]), in_vschema: true, ..Table::default() };
+    let pinned =
+        Table { name: "pinned".into(), pinned: Some(vec![0x50]), in_vschema: true, ..Table::default() };
     let bare = Table { name: "bare".into(), columns: columns(&["id"]), ..Table::default() };
     let customer = Keyspace {
         name: "customer".into(),
@@ -171,7 +176,11 @@ pub fn snapshot() -> Snapshot {
     global.insert("twice".to_owned(), vec![0, 2]);
     Snapshot {
         version: 1,
-        keyspaces: vec![unsharded("commerce", "commerce", &["product", "twice"]), customer, unsharded("legacy", "old-db", &["twice"])],
+        keyspaces: vec![
+            unsharded("commerce", "commerce", &["product", "twice"]),
+            customer,
+            unsharded("legacy", "old-db", &["twice"]),
+        ],
         drop_in: None,
         global_tables: global,
     }
@@ -200,7 +209,11 @@ impl SessionValues for Session {
     }
 }
 
-pub fn plan_sql(snapshot: &Snapshot, session: &SessionContext<'_>, sql: &str) -> Result<(Plan, Fingerprint), PlanError> {
+pub fn plan_sql(
+    snapshot: &Snapshot,
+    session: &SessionContext<'_>,
+    sql: &str,
+) -> Result<(Plan, Fingerprint), PlanError> {
     let mut fingerprint = Fingerprint::new();
     fingerprint.read(sql.as_bytes(), session.sql_mode)?;
     let arena = bumpalo::Bump::new();
@@ -217,7 +230,13 @@ pub fn plan_sql(snapshot: &Snapshot, session: &SessionContext<'_>, sql: &str) ->
 }
 
 /// The shards, by name, and their texts.
-pub fn places(snapshot: &Snapshot, plan: &Plan, fingerprint: &Fingerprint, sql: &str, params: &[Value<'_>]) -> Result<Vec<(u16, Option<String>)>, PlanError> {
+pub fn places(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    fingerprint: &Fingerprint,
+    sql: &str,
+    params: &[Value<'_>],
+) -> Result<Vec<(u16, Option<String>)>, PlanError> {
     let coregate_planner::plan::Action::Route(route) = &plan.action else { return Ok(vec![]) };
     let binding = Binding {
         sql: sql.as_bytes(),
@@ -229,5 +248,16 @@ pub fn places(snapshot: &Snapshot, plan: &Plan, fingerprint: &Fingerprint, sql: 
     };
     let mut out = Resolved::default();
     resolve(route, snapshot, &binding, &mut Scratch::default(), &mut out)?;
-    Ok(out.shards.iter().map(|s| (s.shard, s.text.as_ref().map(|t| String::from_utf8_lossy(t).into_owned()))).collect())
+    Ok(out
+        .shards
+        .iter()
+        .map(|s| {
+            (
+                s.shard,
+                s.text
+                    .as_ref()
+                    .map(|t| String::from_utf8_lossy(t).into_owned()),
+            )
+        })
+        .collect())
 }
