@@ -233,7 +233,7 @@ pub enum Piece {
     /// Row n of a spelled-out INSERT; left out, with its comma, where it lies elsewhere.
     Row {
         row: u16,
-        pieces: Vec<Piece>,
+        pieces: Vec<Self>,
     },
     /// The n-th `?`; interpolated as a literal when the statement runs as text, kept as `?` when it is prepared on the backend.
     Param(u16),

@@ -1,4 +1,5 @@
 //! A warm point select costs no allocation: not for its fingerprint, not for its shard.
+#![allow(clippy::unwrap_used)]
 mod support;
 
 use coregate_planner::plan::Action;

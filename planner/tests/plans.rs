@@ -2,6 +2,7 @@
 //!
 //! A statement stands alone in its paragraph; what follows `=>` is written by the test when `UPDATE_PLANS` is set in the
 //! environment, and compared with otherwise. `@ks:shard` before a statement is its session's target, `@drop-in` a drop-in server.
+#![allow(clippy::unwrap_used)]
 mod support;
 
 use coregate_planner::render;

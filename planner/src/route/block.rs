@@ -5,10 +5,10 @@
 //! nothing compares or counts rows of different shards. What breaks it is kept as the first reason, and matters only if
 //! the statement turns out not to be restricted to one shard.
 use super::Planner;
-use super::classes::{Classes, Const, Instance, Node};
+use super::classes::{Classes, Instance, Node};
+use super::conditions::conjuncts;
 use super::names::Place;
 use crate::error::PlanError;
-use crate::plan::{InRows, Operand};
 use crate::snapshot::{ColumnVindex, KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::*;
 use crate::sql::walk::{Visitor, Walk};
@@ -27,13 +27,14 @@ pub(super) struct Use {
 /// What a name in a FROM stands for.
 #[derive(Clone)]
 pub(super) struct Source<'a> {
-    name: Option<&'a str>,
-    instance: Instance,
-    columns: Columns<'a>,
+    pub(super) name: Option<&'a str>,
+    pub(super) instance: Instance,
+    pub(super) columns: Columns<'a>,
 }
 
+/// The columns of a source.
 #[derive(Clone)]
-enum Columns<'a> {
+pub(super) enum Columns<'a> {
     Table(&'a Arc<Table>),
     /// A derived table: its columns, and what they are where they are plain columns of the tables in it.
     Derived(Vec<(String, Option<Node>)>),
@@ -63,7 +64,7 @@ pub(super) enum Position {
 
 /// The state of one statement's analysis.
 pub(super) struct Blocks<'b, 'p, 'a> {
-    planner: &'b Planner<'p, 'a>,
+    pub(super) planner: &'b Planner<'p, 'a>,
     keyspace: KeyspaceIdx,
     pub(super) classes: Classes,
     pub(super) uses: Vec<Use>,
@@ -78,7 +79,7 @@ pub(super) struct Blocks<'b, 'p, 'a> {
 pub(super) struct Block {
     /// Its sharded tables.
     pub(super) instances: Vec<Instance>,
-    columns: Vec<(String, Option<Node>)>,
+    pub(super) columns: Vec<(String, Option<Node>)>,
 }
 
 const AGGREGATES: &[&str] = &[
@@ -313,7 +314,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         }
 
         // A condition outside on a column of ours is one on the table's column, unless rows are counted in between.
-        let transparent = !(aggregates && !grouped)
+        let transparent = (!aggregates || grouped)
             && !select.items.iter().any(|i| has_window(&i.expr))
             && select.windows.is_empty()
             && !select.rollup;
@@ -402,144 +403,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             })
     }
 
-    /// The tables of a FROM with their conditions: their names go to `sources`, the sharded ones to `instances`.
-    pub(super) fn from(
-        &mut self,
-        from: &'a [TableExpr<'a>],
-        filter: Option<&'a Expr<'a>>,
-        outer: &Scopes<'_, 'a>,
-        sources: &mut Vec<Source<'a>>,
-        instances: &mut Vec<Instance>,
-    ) -> Result<(), PlanError> {
-        let mut trees = Vec::new();
-        for table in from {
-            trees.push(self.tree(table, outer, sources)?);
-        }
-        let mut scopes: Scopes<'_, 'a> = vec![sources.as_slice()];
-        scopes.extend(outer.iter().copied());
-        let mut filters: SmallVec<[&'a Expr<'a>; 8]> = SmallVec::new();
-        filter.into_iter().for_each(|f| conjuncts(f, &mut filters));
-        for condition in &filters {
-            self.condition(condition, &scopes);
-        }
-        for tree in &trees {
-            self.inner_conditions(tree, &scopes);
-        }
-        for tree in &trees {
-            let found = self.outer_joins(tree, &scopes, outer)?;
-            instances.extend(found);
-        }
-        let units: Vec<Vec<Instance>> = trees
-            .iter()
-            .flat_map(|t| t.units())
-            .filter(|u| !u.is_empty())
-            .collect();
-        self.connected(&units);
-        Ok(())
-    }
-
-    /// Breaks unless the sharded tables in the units lie together.
-    fn connected(&mut self, units: &[Vec<Instance>]) {
-        if units.len() > 1 && !self.lie_together(&units.concat()) {
-            self.breaks("a join of sharded tables that is not on their vindex columns");
-        }
-    }
-
-    fn keys(&self, instance: Instance) -> Vec<(String, Vec<Node>)> {
-        let Some(table) = self
-            .uses
-            .iter()
-            .find(|u| u.instance == instance)
-            .map(|u| &u.table)
-        else {
-            return Vec::new();
-        };
-        usable(table)
-            .filter_map(|v| {
-                let roots: Option<Vec<Node>> = v
-                    .columns
-                    .iter()
-                    .map(|c| self.classes.class(instance, c))
-                    .collect();
-                roots.map(|r| (v.vindex.name.clone(), r))
-            })
-            .collect()
-    }
-
-    /// Are the rows that meet always on one shard?
-    fn lie_together(&self, instances: &[Instance]) -> bool {
-        let keys: Vec<_> = instances.iter().map(|&i| self.keys(i)).collect();
-        let mut reached = vec![false; keys.len()];
-        let mut todo = vec![0usize];
-        while let Some(n) = todo.pop() {
-            if let Some(flag) = reached.get_mut(n) {
-                if *flag {
-                    continue;
-                }
-                *flag = true;
-            }
-            let Some(mine) = keys.get(n) else { continue };
-            let near = keys
-                .iter()
-                .enumerate()
-                .filter(|(_, other)| other.iter().any(|k| mine.contains(k)));
-            todo.extend(
-                near.map(|(m, _)| m)
-                    .filter(|&m| reached.get(m) == Some(&false)),
-            );
-        }
-        reached.iter().all(|&r| r)
-    }
-
-    fn tree(
-        &mut self,
-        table: &'a TableExpr<'a>,
-        outer: &Scopes<'_, 'a>,
-        sources: &mut Vec<Source<'a>>,
-    ) -> Result<Tree<'a>, PlanError> {
-        let first = sources.len();
-        Ok(match table {
-            TableExpr::Table(name) => {
-                let mut instances = Vec::new();
-                let source = self.table(name, &mut instances)?;
-                sources.push(source);
-                Tree::Leaf { source: first, instances }
-            }
-            TableExpr::Derived(derived) => {
-                // LATERAL sees its neighbours, but proves nothing about them: their names are not resolved.
-                let scopes = if derived.lateral { Vec::new() } else { outer.clone() };
-                let block = self.query(derived.query, &scopes, Position::Rows)?;
-                if derived.lateral && !block.instances.is_empty() {
-                    self.breaks("LATERAL over several shards");
-                }
-                sources.push(self.derived(derived.alias, derived.columns, block.columns));
-                Tree::Leaf { source: first, instances: block.instances }
-            }
-            TableExpr::Function { args, alias } => {
-                let mut instances = Vec::new();
-                for arg in *args {
-                    self.subqueries(arg, outer, &[], &mut instances)?;
-                }
-                let instance = self.classes.add_instance();
-                sources.push(Source { name: *alias, instance, columns: Columns::Unknown });
-                Tree::Leaf { source: first, instances }
-            }
-            TableExpr::List(list) => {
-                let mut trees = Vec::new();
-                for one in *list {
-                    trees.push(self.tree(one, outer, sources)?);
-                }
-                Tree::List(trees)
-            }
-            TableExpr::Join(join) => {
-                let left = self.tree(&join.left, outer, sources)?;
-                let right = self.tree(&join.right, outer, sources)?;
-                Tree::Join { join, left: Box::new(left), right: Box::new(right) }
-            }
-        })
-    }
-
-    fn derived(
+    pub(super) fn derived(
         &mut self,
         name: Option<&'a str>,
         renamed: &[&str],
@@ -558,7 +422,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         Source { name, instance, columns: Columns::Derived(columns) }
     }
 
-    fn table(
+    pub(super) fn table(
         &mut self,
         name: &'a TableName<'a>,
         instances: &mut Vec<Instance>,
@@ -617,295 +481,6 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         let block = block?;
         instances.extend(block.instances);
         Ok(self.derived(Some(name.exposed()), found.cte.columns, block.columns))
-    }
-
-    /// Equalities of inner joins hold for every row, as those of WHERE do.
-    fn inner_conditions(&mut self, tree: &Tree<'a>, scopes: &Scopes<'_, 'a>) {
-        match tree {
-            Tree::Leaf { .. } => {}
-            Tree::List(list) => list.iter().for_each(|t| self.inner_conditions(t, scopes)),
-            Tree::Join { join, left, right } => match join.kind {
-                JoinKind::Inner => {
-                    self.join_conditions(join, left, right, scopes);
-                    self.inner_conditions(left, scopes);
-                    self.inner_conditions(right, scopes);
-                }
-                JoinKind::Left => self.inner_conditions(left, scopes),
-                JoinKind::Right => self.inner_conditions(right, scopes),
-            },
-        }
-    }
-
-    /// Takes the outer joins, from the inside of their kept side outwards. Returns the sharded tables of the tree.
-    fn outer_joins(
-        &mut self,
-        tree: &Tree<'a>,
-        scopes: &Scopes<'_, 'a>,
-        outer: &Scopes<'_, 'a>,
-    ) -> Result<Vec<Instance>, PlanError> {
-        match tree {
-            Tree::Leaf { instances, .. } => Ok(instances.clone()),
-            Tree::List(list) => {
-                let mut all = Vec::new();
-                for one in list {
-                    all.extend(self.outer_joins(one, scopes, outer)?);
-                }
-                Ok(all)
-            }
-            Tree::Join { join, left, right } => {
-                let (kept, other) = match join.kind {
-                    JoinKind::Inner => {
-                        let mut all = self.outer_joins(left, scopes, outer)?;
-                        all.extend(self.outer_joins(right, scopes, outer)?);
-                        self.on_subqueries(join, scopes, &all.clone(), &mut all)?;
-                        return Ok(all);
-                    }
-                    JoinKind::Left => (left, right),
-                    JoinKind::Right => (right, left),
-                };
-                let mut all = self.outer_joins(kept, scopes, outer)?;
-                let units: Vec<_> = kept.units().into_iter().filter(|u| !u.is_empty()).collect();
-                self.connected(&units);
-                let mut frozen = Vec::new();
-                kept.all_instances(scopes, &mut frozen);
-                frozen.extend(&all);
-                self.classes.freeze(&frozen);
-                self.inner_conditions(other, scopes);
-                self.join_conditions(join, left, right, scopes);
-                let inner = self.outer_joins(other, scopes, outer)?;
-                if all.is_empty() && !inner.is_empty() {
-                    self.breaks("an outer join that keeps rows of a table which is not sharded");
-                }
-                all.extend(inner);
-                self.on_subqueries(join, scopes, &all.clone(), &mut all)?;
-                Ok(all)
-            }
-        }
-    }
-
-    fn on_subqueries(
-        &mut self,
-        join: &'a Join<'a>,
-        scopes: &Scopes<'_, 'a>,
-        outside: &[Instance],
-        all: &mut Vec<Instance>,
-    ) -> Result<(), PlanError> {
-        let Some(on) = join.on.as_ref().filter(|on| has_subquery(on)) else { return Ok(()) };
-        self.breaks("subqueries in ON over several shards");
-        let sources = scopes.first().copied().unwrap_or_default();
-        self.freeze(sources, outside);
-        self.subqueries(on, scopes, outside, all)
-    }
-
-    fn join_conditions(
-        &mut self,
-        join: &'a Join<'a>,
-        left: &Tree<'a>,
-        right: &Tree<'a>,
-        scopes: &Scopes<'_, 'a>,
-    ) {
-        let mut list: SmallVec<[&'a Expr<'a>; 8]> = SmallVec::new();
-        join.on
-            .as_ref()
-            .into_iter()
-            .for_each(|on| conjuncts(on, &mut list));
-        for condition in list {
-            self.condition(condition, scopes);
-        }
-        for column in join.using {
-            let column = column.to_ascii_lowercase();
-            let (a, b) = (self.only(left, &column, scopes), self.only(right, &column, scopes));
-            if let Some((a, b)) = a.zip(b) {
-                self.classes.unite(a, b);
-            }
-        }
-    }
-
-    /// The column of a USING: only where one table of the side has it for sure, and it is a plain table.
-    fn only(&mut self, tree: &Tree<'a>, column: &str, scopes: &Scopes<'_, 'a>) -> Option<Node> {
-        let mut sources = Vec::new();
-        tree.sources(&mut sources);
-        let scope = *scopes.first()?;
-        let mut found = None;
-        for &n in &sources {
-            let source = scope.get(n)?;
-            match source.has(column) {
-                Has::Yes if found.is_none() => found = Some(source.clone()),
-                Has::No => {}
-                Has::Maybe if sources.len() == 1 => {}
-                _ => return None,
-            }
-        }
-        self.node_in(&found?, column)
-    }
-
-    fn node_in(&mut self, source: &Source<'a>, column: &str) -> Option<Node> {
-        match &source.columns {
-            Columns::Table(_) => Some(self.classes.node(source.instance, column)),
-            Columns::Derived(columns) => {
-                let mut named = columns.iter().filter(|(n, _)| n == column);
-                match (named.next(), named.next()) {
-                    (Some((_, node)), None) => *node,
-                    _ => None,
-                }
-            }
-            Columns::Unknown => None,
-        }
-    }
-
-    /// The column that a name means, if that is certain.
-    fn column(&mut self, column: &ColumnName<'_>, scopes: &Scopes<'_, 'a>) -> Option<Node> {
-        let name = column.name.to_ascii_lowercase();
-        for scope in scopes {
-            if let Some(table) = column.table {
-                let mut named = scope.iter().filter(|s| s.name == Some(table));
-                match (named.next(), named.next()) {
-                    (Some(source), None) => {
-                        let source = source.clone();
-                        return self.node_in(&source, &name);
-                    }
-                    (None, _) => continue,
-                    _ => return None,
-                }
-            }
-            let mut sure = scope.iter().filter(|s| s.has(&name) == Has::Yes);
-            let first = sure.next().cloned();
-            match (first, sure.next()) {
-                (Some(source), None) => return self.node_in(&source, &name),
-                (Some(_), Some(_)) => return None,
-                (None, _) => {}
-            }
-            let mut maybe = scope.iter().filter(|s| s.has(&name) == Has::Maybe);
-            let first = maybe.next().cloned();
-            match (first, maybe.next()) {
-                (Some(source), None) => return self.node_in(&source, &name),
-                (Some(_), Some(_)) => return None,
-                (None, _) => {}
-            }
-        }
-        None
-    }
-
-    /// What a condition that holds for every row says.
-    fn condition(&mut self, condition: &'a Expr<'a>, scopes: &Scopes<'_, 'a>) {
-        match &condition.kind {
-            ExprKind::Compare { op: CompareOp::Other, .. } => {}
-            ExprKind::Compare { op, sides } => {
-                let [left, right] = sides;
-                match (&left.kind, &right.kind) {
-                    (ExprKind::Row(a), ExprKind::Row(b)) if a.len() == b.len() && *op == CompareOp::Eq => {
-                        for (a, b) in a.iter().zip(*b) {
-                            self.equal(a, b, CompareOp::Eq, scopes);
-                        }
-                    }
-                    _ => self.equal(left, right, *op, scopes),
-                }
-            }
-            ExprKind::InList { .. } | ExprKind::InCollapsed { .. } | ExprKind::Or(_) => {
-                if let Some((node, rows)) = self.alternatives(condition, scopes) {
-                    self.classes.restrict(node, Const::Many(rows));
-                } else if let ExprKind::InList { left, not: false, list } = &condition.kind {
-                    self.tuples(left, list, scopes);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// `(a, b) IN ((1, 2), (3, 4))`: each column has a list of its own.
-    fn tuples(&mut self, left: &'a Expr<'a>, list: &'a [Expr<'a>], scopes: &Scopes<'_, 'a>) {
-        let ExprKind::Row(columns) = &left.kind else { return };
-        for (n, column) in columns.iter().enumerate() {
-            let ExprKind::Column(name) = &column.kind else { continue };
-            let operands: Option<Vec<SmallVec<[Operand; 1]>>> = list
-                .iter()
-                .map(|row| match &row.kind {
-                    ExprKind::Row(values) if values.len() == columns.len() => values
-                        .get(n)
-                        .and_then(|v| self.operand(v))
-                        .map(|o| SmallVec::from_elem(o, 1)),
-                    _ => None,
-                })
-                .collect();
-            if let Some(operands) = operands
-                && let Some(node) = self.column(name, scopes)
-            {
-                self.classes
-                    .restrict(node, Const::Many(InRows::Operands(operands)));
-            }
-        }
-    }
-
-    fn equal(&mut self, left: &'a Expr<'a>, right: &'a Expr<'a>, op: CompareOp, scopes: &Scopes<'_, 'a>) {
-        let (column, other) = match (&left.kind, &right.kind) {
-            (ExprKind::Column(a), ExprKind::Column(b)) if op == CompareOp::Eq => {
-                if let (Some(a), Some(b)) = (self.column(a, scopes), self.column(b, scopes)) {
-                    self.classes.unite(a, b);
-                }
-                return;
-            }
-            (ExprKind::Column(c), _) => (c, right),
-            (_, ExprKind::Column(c)) => (c, left),
-            _ => return,
-        };
-        let Some(operand) = self.operand(other) else { return };
-        // `a <=> NULL` matches rows that `a = NULL` does not, and a parameter may be NULL.
-        if op == CompareOp::NullSafeEq && matches!(operand, Operand::Null | Operand::Param(_)) {
-            return;
-        }
-        if let Some(node) = self.column(column, scopes) {
-            self.classes.restrict(node, Const::One(operand));
-        }
-    }
-
-    /// A value that is known when the statement runs.
-    fn operand(&self, expr: &Expr<'_>) -> Option<Operand> {
-        self.planner.operand(expr)
-    }
-
-    /// `a IN (...)`, `a = 1 OR a = 2`, `(a = 1 AND ...) OR a IN (...)`: the one column, and all its values.
-    fn alternatives(&mut self, expr: &'a Expr<'a>, scopes: &Scopes<'_, 'a>) -> Option<(Node, InRows)> {
-        match &expr.kind {
-            ExprKind::InCollapsed { left, not: false, list } => {
-                let ExprKind::Column(c) = &left.kind else { return None };
-                if *list == u16::MAX {
-                    return None;
-                }
-                Some((self.column(c, scopes)?, InRows::List(*list)))
-            }
-            ExprKind::InList { left, not: false, list } => {
-                let ExprKind::Column(c) = &left.kind else { return None };
-                let operands: Option<Vec<_>> = list
-                    .iter()
-                    .map(|e| self.operand(e).map(|o| SmallVec::from_elem(o, 1)))
-                    .collect();
-                Some((self.column(c, scopes)?, InRows::Operands(operands?)))
-            }
-            ExprKind::Compare { op: CompareOp::Eq, sides } => {
-                let [left, right] = sides;
-                let (column, other) = match (&left.kind, &right.kind) {
-                    (ExprKind::Column(c), _) => (c, right),
-                    (_, ExprKind::Column(c)) => (c, left),
-                    _ => return None,
-                };
-                let operand = self.operand(other)?;
-                Some((self.column(column, scopes)?, InRows::Operands(vec![SmallVec::from_elem(operand, 1)])))
-            }
-            ExprKind::And(list) => list.iter().find_map(|e| self.alternatives(e, scopes)),
-            ExprKind::Or(list) => {
-                let mut all: Option<(Node, Vec<SmallVec<[Operand; 1]>>)> = None;
-                for one in *list {
-                    let (node, InRows::Operands(rows)) = self.alternatives(one, scopes)? else { return None };
-                    match &mut all {
-                        None => all = Some((node, rows)),
-                        Some((first, so_far)) if *first == node => so_far.extend(rows),
-                        Some(_) => return None,
-                    }
-                }
-                all.map(|(node, rows)| (node, InRows::Operands(rows)))
-            }
-            _ => None,
-        }
     }
 
     /// The subqueries of an expression; `outside` are the sharded tables whose rows it is evaluated for.
@@ -1013,85 +588,5 @@ fn top_subqueries<'a>(expr: &Expr<'a>, out: &mut Vec<&'a Query<'a>>) {
         ExprKind::Call(c) => c.args.iter().for_each(|e| top_subqueries(e, out)),
         ExprKind::Exists(q) | ExprKind::Subquery(q) => out.push(q),
         _ => {}
-    }
-}
-
-fn conjuncts<'a>(expr: &'a Expr<'a>, out: &mut SmallVec<[&'a Expr<'a>; 8]>) {
-    match &expr.kind {
-        ExprKind::And(list) => list.iter().for_each(|e| conjuncts(e, out)),
-        _ => out.push(expr),
-    }
-}
-
-#[derive(PartialEq, Eq)]
-enum Has {
-    Yes,
-    No,
-    Maybe,
-}
-
-impl Source<'_> {
-    fn has(&self, column: &str) -> Has {
-        match &self.columns {
-            Columns::Table(table) => {
-                let known = table
-                    .columns
-                    .iter()
-                    .any(|c| c.name.eq_ignore_ascii_case(column))
-                    || table
-                        .column_vindexes
-                        .iter()
-                        .any(|v| v.columns.iter().any(|c| c == column));
-                match (known, table.columns_complete) {
-                    (true, _) => Has::Yes,
-                    (false, true) => Has::No,
-                    (false, false) => Has::Maybe,
-                }
-            }
-            Columns::Derived(columns) if columns.iter().any(|(n, _)| n == column) => Has::Yes,
-            Columns::Derived(_) | Columns::Unknown => Has::Maybe,
-        }
-    }
-}
-
-/// A FROM's joins, with the sharded tables at the leaves.
-enum Tree<'a> {
-    Leaf { source: usize, instances: Vec<Instance> },
-    List(Vec<Tree<'a>>),
-    Join { join: &'a Join<'a>, left: Box<Tree<'a>>, right: Box<Tree<'a>> },
-}
-
-impl Tree<'_> {
-    /// The sharded tables, leaf by leaf.
-    fn units(&self) -> Vec<Vec<Instance>> {
-        match self {
-            Self::Leaf { instances, .. } => vec![instances.clone()],
-            Self::List(list) => list.iter().flat_map(Self::units).collect(),
-            Self::Join { left, right, .. } => [left.units(), right.units()].concat(),
-        }
-    }
-
-    fn sources(&self, out: &mut Vec<usize>) {
-        match self {
-            Self::Leaf { source, .. } => out.push(*source),
-            Self::List(list) => list.iter().for_each(|t| t.sources(out)),
-            Self::Join { left, right, .. } => {
-                left.sources(out);
-                right.sources(out);
-            }
-        }
-    }
-
-    /// Every instance that a name of the tree stands for, sharded or not.
-    fn all_instances(&self, scopes: &Scopes<'_, '_>, out: &mut Vec<Instance>) {
-        let mut sources = Vec::new();
-        self.sources(&mut sources);
-        let scope = scopes.first().copied().unwrap_or_default();
-        out.extend(
-            sources
-                .iter()
-                .filter_map(|&n| scope.get(n))
-                .map(|s| s.instance),
-        );
     }
 }

@@ -4,10 +4,12 @@
 //! the keyspaces that its names mean. Where a right answer cannot be proved, planning fails with a clear error.
 mod block;
 mod classes;
+mod conditions;
 mod ddl;
 mod dml;
 mod effects;
 mod insert;
+mod joins;
 mod names;
 mod select;
 mod session;

@@ -264,7 +264,7 @@ impl<'a> Planner<'_, 'a> {
         let session = self.input.session.keyspace;
         let fallback = || {
             session
-                .or((!self.input.snapshot.keyspaces.is_empty()).then_some(0))
+                .or_else(|| (!self.input.snapshot.keyspaces.is_empty()).then_some(0))
                 .ok_or(PlanError::NoDatabase)
         };
         if show.kind == ShowKind::Server {

@@ -113,7 +113,7 @@ pub enum TableExpr<'a> {
     Derived(&'a Derived<'a>),
     Join(&'a Join<'a>),
     /// `(a, b)`
-    List(&'a [TableExpr<'a>]),
+    List(&'a [Self]),
     /// `JSON_TABLE(...)` and other table functions.
     Function {
         args: &'a [Expr<'a>],

@@ -28,7 +28,7 @@ fn if_exists(i: In<'_>) -> (In<'_>, bool) {
 fn tables_at<'a>(i: In<'a>) -> R<'a, &'a [&'a TableName<'a>]> {
     commas(i, |i| {
         let (rest, found) = table_name(i)?;
-        Ok((rest, &*i.alloc(found)))
+        Ok((rest, i.alloc(found)))
     })
 }
 
@@ -75,7 +75,7 @@ pub(super) fn ddl<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
                 let (rest, to) = table_name(rest.skip(1))?;
                 Ok((rest, [from, to]))
             })?;
-            let names = pairs.iter().flatten().map(|t| &*i.alloc(*t));
+            let names = pairs.iter().flatten().map(|t| i.alloc(*t));
             let mut all = i.vec();
             all.extend(names);
             found.tables = all.into_bump_slice();
@@ -129,7 +129,7 @@ fn second_table<'a>(i: In<'a>, verb: Kw) -> Option<&'a TableName<'a>> {
         }
         _ => return None,
     };
-    table_name(start).ok().map(|(_, t)| &*i.alloc(t))
+    table_name(start).ok().map(|(_, t)| i.alloc(t))
 }
 
 /// ANALYZE, OPTIMIZE, CHECK, REPAIR, CHECKSUM TABLE.

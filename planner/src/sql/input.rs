@@ -133,7 +133,7 @@ impl<'a> In<'a> {
         let end = read
             .checked_sub(1)
             .and_then(|n| self.items.get(n))
-            .map_or(self.at(), |i| i.span.end);
+            .map_or_else(|| self.at(), |i| i.span.end);
         Span { start: self.at(), end }
     }
 
@@ -341,17 +341,17 @@ pub fn tokens<'a>(
                         .peek()
                         .and_then(|(_, l)| fingerprint.items.get(l.start as usize));
                     let mut ahead = lexer;
-                    if first.is_some_and(|f| ahead.next_token().is_ok_and(|t| t.start == f.span.start)) {
-                        if let Some((n, list)) = lists.next() {
-                            number = u16::try_from(n).unwrap_or(u16::MAX);
-                            let end = fingerprint
-                                .items
-                                .get((list.end as usize).wrapping_sub(1))
-                                .map_or(0, |l| l.span.end);
-                            lexer.seek(end as usize);
-                            token.end = lexer.next_token()?.end;
-                            token.tok = Tok::List;
-                        }
+                    if first.is_some_and(|f| ahead.next_token().is_ok_and(|t| t.start == f.span.start))
+                        && let Some((n, list)) = lists.next()
+                    {
+                        number = u16::try_from(n).unwrap_or(u16::MAX);
+                        let end = fingerprint
+                            .items
+                            .get((list.end as usize).wrapping_sub(1))
+                            .map_or(0, |l| l.span.end);
+                        lexer.seek(end as usize);
+                        token.end = lexer.next_token()?.end;
+                        token.tok = Tok::List;
                     }
                 }
                 Tok::Open if rows.is_some_and(|(start, _)| start == token.start) => {

@@ -354,9 +354,8 @@ impl<'a> Lexer<'a> {
                 return Err(PlanError::syntax(self.sql, open));
             };
             at += n;
-            if self.sql.get(at) == Some(&b'\\') && escapes {
-                at += 2;
-            } else if self.sql.get(at + 1) == Some(&quote) {
+            let escaped = escapes && self.sql.get(at) == Some(&b'\\');
+            if escaped || self.sql.get(at + 1) == Some(&quote) {
                 at += 2;
             } else {
                 self.at = at + 1;

@@ -88,7 +88,7 @@ fn parse_statement<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
                 while rest.peek() != Tok::Comma && rest.peek() != Tok::End {
                     rest = rest.skip(1);
                 }
-                Ok((rest, &*i.alloc(found)))
+                Ok((rest, i.alloc(found)))
             })?;
             Ok((rest, Statement::LockTables(names)))
         }

@@ -1,5 +1,5 @@
 //! A snapshot made by hand, with a vindex whose ids are easy to read: the value's last byte, twice.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 use coregate_planner::plan::{Plan, SessionValue};
 use coregate_planner::resolve::{Binding, Resolved, Scratch, SessionValues, resolve};
 use coregate_planner::route::{PlanInput, SessionContext, plan};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Maps n to the one-byte id n % 256; strings by their first byte.
 #[derive(Debug)]
-pub struct Byte;
+pub(crate) struct Byte;
 
 impl Vindex for Byte {
     fn kind(&self) -> &'static str {
@@ -36,7 +36,7 @@ impl Vindex for Byte {
 
 /// Two columns: region byte, then id byte; the region alone is a range.
 #[derive(Debug)]
-pub struct Region;
+pub(crate) struct Region;
 
 impl Vindex for Region {
     fn kind(&self) -> &'static str {
@@ -116,7 +116,7 @@ fn shards(names: &[&str]) -> Vec<Shard> {
 }
 
 /// `commerce` on one shard; `customer` on -40, 40-80, 80-; `legacy`, whose database is called otherwise.
-pub fn snapshot() -> Snapshot {
+pub(crate) fn snapshot() -> Snapshot {
     let byte = def("byte", Some(Arc::new(Byte)), None);
     let region = def("region", Some(Arc::new(Region)), None);
     let lookup = def("lookup", None, Some("owned"));
@@ -186,7 +186,7 @@ pub fn snapshot() -> Snapshot {
     }
 }
 
-pub fn drop_in() -> Snapshot {
+pub(crate) fn drop_in() -> Snapshot {
     let tablet = Tablet {
         alias: "upstream-1".into(),
         kind: TabletKind::Primary,
@@ -198,7 +198,7 @@ pub fn drop_in() -> Snapshot {
     Snapshot { drop_in: Some(Arc::new(tablet)), ..Snapshot::default() }
 }
 
-pub struct Session;
+pub(crate) struct Session;
 
 impl SessionValues for Session {
     fn write(&self, which: SessionValue, out: &mut Vec<u8>) {
@@ -209,7 +209,7 @@ impl SessionValues for Session {
     }
 }
 
-pub fn plan_sql(
+pub(crate) fn plan_sql(
     snapshot: &Snapshot,
     session: &SessionContext<'_>,
     sql: &str,
@@ -230,7 +230,7 @@ pub fn plan_sql(
 }
 
 /// The shards, by name, and their texts.
-pub fn places(
+pub(crate) fn places(
     snapshot: &Snapshot,
     plan: &Plan,
     fingerprint: &Fingerprint,
