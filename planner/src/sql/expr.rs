@@ -447,6 +447,13 @@ fn arguments<'a>(i: In<'a>, function: Kw) -> R<'a, &'a [Expr<'a>]> {
             rest = rest.skip(1);
         }
     }
+    if function == Kw::Position {
+        // POSITION(a IN b): not the predicate.
+        let (next, needle) = operation(rest)?;
+        let (next, _) = eat(next, Kw::In);
+        let (next, hay) = expr(next)?;
+        return Ok((next, i.shared.arena.alloc_slice_copy(&[needle, hay])));
+    }
     if function == Kw::Extract {
         rest = any_name(rest)?.0;
     }

@@ -311,6 +311,10 @@ pub(super) fn select_items<'a>(i: In<'a>) -> R<'a, &'a [SelectItem<'a>]> {
 
 /// `[AS] name` or `[AS] 'name'`.
 fn alias<'a>(i: In<'a>) -> R<'a, Option<&'a str>> {
+    // `OFFSET 2 ROWS` begins a clause; as an alias, no number could follow it.
+    if i.peek_kw() == Kw::Offset && (i.tok_at(1).is_literal() || i.tok_at(1) == Tok::Param) {
+        return Ok((i, None));
+    }
     let (rest, explicit) = eat(i, Kw::As);
     match rest.peek() {
         Tok::Str => {
