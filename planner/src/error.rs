@@ -58,6 +58,12 @@ impl PlanError {
         Self::Unsupported(what.into())
     }
 
+    pub(crate) fn no_sequence(column: &str) -> Self {
+        Self::Unsupported(format!(
+            "INSERT without a value for '{column}', which comes from a sequence; give the value"
+        ))
+    }
+
     pub(crate) fn cannot_map(column: &str, error: VindexError) -> Self {
         Self::CannotMap { column: column.to_owned(), reason: error.0 }
     }

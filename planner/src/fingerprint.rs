@@ -164,8 +164,7 @@ impl Fingerprint {
             }
             self.token(&mut pass, token)?;
         }
-        self.cacheable =
-            !pass.overflow && matches!(pass.kind, Some(Kind::Lift | Kind::Insert | Kind::Whole));
+        self.cacheable = !pass.overflow && matches!(pass.kind, Some(Kind::Lift | Kind::Insert | Kind::Whole));
         self.hash = hash(&self.norm);
         Ok(())
     }
@@ -175,7 +174,10 @@ impl Fingerprint {
         match token.tok {
             Tok::Word => self.word(pass, token, text)?,
             Tok::Param => {
-                self.params = self.params.checked_add(1).ok_or(PlanError::TooLong(u16::MAX as usize))?;
+                self.params = self
+                    .params
+                    .checked_add(1)
+                    .ok_or(PlanError::TooLong(u16::MAX as usize))?;
                 self.emit(pass, token, b":p");
             }
             tok if tok.is_literal() => self.literal(pass, token),
@@ -236,7 +238,8 @@ impl Fingerprint {
             return;
         }
         let Some(kind) = LiteralKind::of(token.tok) else { return };
-        self.literals.push(Literal { span: token.start..token.end, kind });
+        self.literals
+            .push(Literal { span: token.start..token.end, kind });
         self.emit(pass, token, b"?");
     }
 
@@ -334,7 +337,8 @@ impl Fingerprint {
             pass.last = self.rows.last().map_or(pass.last, |r| r.end);
             self.norm.extend_from_slice(b" (");
             for n in 0..width.unwrap_or(0) {
-                self.norm.extend_from_slice(if n == 0 { b"?" } else { b",?" });
+                self.norm
+                    .extend_from_slice(if n == 0 { b"?" } else { b",?" });
             }
             self.norm.extend_from_slice(b"),...");
             pass.previous = Tok::Close;

@@ -13,7 +13,8 @@ pub struct Literal {
 
 impl Literal {
     pub(crate) fn text<'a>(&self, sql: &'a [u8]) -> &'a [u8] {
-        sql.get(self.span.start as usize..self.span.end as usize).unwrap_or_default()
+        sql.get(self.span.start as usize..self.span.end as usize)
+            .unwrap_or_default()
     }
 }
 
@@ -59,7 +60,12 @@ impl LiteralKind {
 }
 
 /// The value of a literal of `sql`. Text that must be unescaped is put into `scratch`; otherwise nothing is copied.
-pub fn literal_value<'a>(sql: &'a [u8], literal: &Literal, scratch: &'a mut Vec<u8>, mode: SqlMode) -> Value<'a> {
+pub fn literal_value<'a>(
+    sql: &'a [u8],
+    literal: &Literal,
+    scratch: &'a mut Vec<u8>,
+    mode: SqlMode,
+) -> Value<'a> {
     text_value(literal.text(sql), literal.kind, scratch, mode)
 }
 
@@ -88,17 +94,22 @@ fn text_value<'a>(text: &'a [u8], kind: LiteralKind, scratch: &'a mut Vec<u8>, m
         LiteralKind::Null => Value::Null,
         LiteralKind::Int => integer(text),
         LiteralKind::Decimal => Value::Decimal(text),
-        LiteralKind::Float => {
-            std::str::from_utf8(text).ok().and_then(|t| t.parse().ok()).map_or(Value::Null, Value::Float)
-        }
+        LiteralKind::Float => std::str::from_utf8(text)
+            .ok()
+            .and_then(|t| t.parse().ok())
+            .map_or(Value::Null, Value::Float),
         LiteralKind::String | LiteralKind::NationalString | LiteralKind::IntroducedString => {
             let open = memchr::memchr2(b'\'', b'"', text).unwrap_or(0);
             let quote = text.get(open).copied().unwrap_or(b'\'');
-            let inner = text.get(open + 1..text.len().saturating_sub(1)).unwrap_or_default();
+            let inner = text
+                .get(open + 1..text.len().saturating_sub(1))
+                .unwrap_or_default();
             unescape(inner, quote, scratch, mode)
         }
         LiteralKind::HexString => {
-            let digits = text.get(2..text.len().saturating_sub(1)).unwrap_or_default();
+            let digits = text
+                .get(2..text.len().saturating_sub(1))
+                .unwrap_or_default();
             bits(digits, 4, scratch)
         }
         LiteralKind::HexNumber => bits(text.get(2..).unwrap_or_default(), 4, scratch),
@@ -137,7 +148,9 @@ fn bits<'a>(digits: &[u8], per_digit: u32, scratch: &'a mut Vec<u8>) -> Value<'a
     let per_byte = (8 / per_digit) as usize;
     let first = digits.len() % per_byte;
     let (head, tail) = digits.split_at(first);
-    let groups = std::iter::once(head).filter(|h| !h.is_empty()).chain(tail.chunks(per_byte));
+    let groups = std::iter::once(head)
+        .filter(|h| !h.is_empty())
+        .chain(tail.chunks(per_byte));
     for group in groups {
         let byte = group.iter().fold(0u8, |acc, &b| {
             let digit = char::from(b).to_digit(16).unwrap_or(0) as u8;

@@ -101,7 +101,10 @@ pub struct Route {
 pub enum Target {
     /// Drop-in mode: the one server.
     DropIn,
-    Keyspace { keyspace: KeyspaceIdx, shards: Destination },
+    Keyspace {
+        keyspace: KeyspaceIdx,
+        shards: Destination,
+    },
 }
 
 /// Which shards of a keyspace. The vindex's result is computed by [`resolve`](crate::resolve) for each execution.
@@ -115,6 +118,8 @@ pub enum Destination {
     Shard(u16),
     /// One value (or one tuple for multi-column vindexes): at most one shard when the vindex is unique.
     Equal { vindex: Arc<dyn Vindex>, values: SmallVec<[Operand; 1]> },
+    /// Several tables, each restricted to one value: right only where all of them mean one and the same shard.
+    Together(Vec<EqualTo>),
     /// `col IN (...)`, or a row of tuples; each shard gets the part of the list that lies there when the text can be split.
     In { vindex: Arc<dyn Vindex>, rows: InRows },
     /// A pinned table.
@@ -125,6 +130,20 @@ pub enum Destination {
     Scatter,
     /// Can match nothing (`id = NULL`): any shard answers, with an empty result of the right shape.
     Nowhere,
+}
+
+/// A vindex and the value (or tuple) that a table's rows have for it.
+#[derive(Debug, Clone)]
+pub struct EqualTo {
+    pub vindex: Arc<dyn Vindex>,
+    pub values: SmallVec<[Operand; 1]>,
+}
+
+impl EqualTo {
+    /// The same vindex and the same values, for certain.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.vindex, &other.vindex) && self.values == other.values
+    }
 }
 
 /// A value known at execution.
@@ -153,6 +172,18 @@ pub struct InsertRows {
     /// Column names for messages.
     pub columns: SmallVec<[String; 1]>,
     pub source: RowSource,
+    /// A column that would be numbered by a sequence, and so must be given.
+    pub sequence: Option<SequenceColumn>,
+}
+
+/// Where the values of a column stand that a sequence would fill in.
+#[derive(Debug, Clone, Default)]
+pub struct SequenceColumn {
+    pub column: String,
+    /// In collapsed rows, the place in a row.
+    pub position: u16,
+    /// In spelled-out rows, the parameters that give it.
+    pub params: Vec<u16>,
 }
 
 #[derive(Debug, Clone)]
@@ -193,11 +224,17 @@ pub enum Piece {
     Literal(u16),
     /// The n-th collapsed list, with its parentheses; with `split`, only the items that lie on the shard (it is then the list
     /// that decides the destination).
-    List { list: u16, split: bool },
+    List {
+        list: u16,
+        split: bool,
+    },
     /// The collapsed rows of an INSERT that lie on the shard, separated by commas.
     CollapsedRows,
     /// Row n of a spelled-out INSERT; left out, with its comma, where it lies elsewhere.
-    Row { row: u16, pieces: Vec<Piece> },
+    Row {
+        row: u16,
+        pieces: Vec<Self>,
+    },
     /// The n-th `?`; interpolated as a literal when the statement runs as text, kept as `?` when it is prepared on the backend.
     Param(u16),
     /// A value that only the session knows.
@@ -225,23 +262,48 @@ pub enum SessionValue {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum SessionAction {
-    Begin { access: Option<AccessMode>, consistent_snapshot: bool },
-    Commit { chain: bool, release: bool },
-    Rollback { chain: bool, release: bool },
+    Begin {
+        access: Option<AccessMode>,
+        consistent_snapshot: bool,
+    },
+    Commit {
+        chain: bool,
+        release: bool,
+    },
+    Rollback {
+        chain: bool,
+        release: bool,
+    },
     Savepoint(String),
     RollbackTo(String),
     ReleaseSavepoint(String),
     Set(Vec<Assignment>),
     /// `USE name`, the raw target string: `ks`, `ks:-80@primary`, `@replica`.
     Use(String),
-    Kill { query_only: bool, id: u64 },
+    Kill {
+        query_only: bool,
+        id: u64,
+    },
     /// `SHOW WARNINGS | ERRORS | COUNT(*) WARNINGS`, `[LIMIT offset, count]`.
-    ShowWarnings { kind: WarningsKind, count_only: bool, offset: u64, limit: Option<u64> },
+    ShowWarnings {
+        kind: WarningsKind,
+        count_only: bool,
+        offset: u64,
+        limit: Option<u64>,
+    },
     /// `PREPARE name FROM 'text' | @var`.
-    Prepare { name: String, source: PrepareSource },
+    Prepare {
+        name: String,
+        source: PrepareSource,
+    },
     /// `EXECUTE name [USING @a, ...]`.
-    Execute { name: String, using: Vec<String> },
-    Deallocate { name: String },
+    Execute {
+        name: String,
+        using: Vec<String>,
+    },
+    Deallocate {
+        name: String,
+    },
     /// `UNLOCK TABLES`.
     UnlockTables,
     /// Nothing to do, answer OK (an empty statement, `SET` of an ignored Vitess variable).

@@ -3,9 +3,11 @@ pub mod place;
 mod text;
 
 use crate::error::PlanError;
-use crate::fingerprint::{Fingerprint, SqlMode, literal_value};
+use crate::fingerprint::{Fingerprint, LiteralKind, SqlMode, literal_value};
 use crate::literal::const_value;
-use crate::plan::{Destination, InRows, InsertRows, Operand, Route, RowSource, SessionValue, Target, Text};
+use crate::plan::{
+    Destination, EqualTo, InRows, InsertRows, Operand, Route, RowSource, SessionValue, Target, Text,
+};
 use crate::snapshot::{Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{Mapping, Vindex};
@@ -101,13 +103,23 @@ pub fn resolve(
     }
     match &route.text {
         Text::AsIs => {
-            out.shards.extend(scratch.set.iter().map(|&shard| ShardText { shard, text: None }));
+            out.shards.extend(
+                scratch
+                    .set
+                    .iter()
+                    .map(|&shard| ShardText { shard, text: None }),
+            );
         }
         Text::Split(pieces) => {
             let splits_rows = matches!(route.to, Target::Keyspace { shards: Destination::Rows(_), .. });
             let whole = scratch.set.len() == 1 || (binding.prepared && !splits_rows);
             if whole {
-                out.shards.extend(scratch.set.iter().map(|&shard| ShardText { shard, text: None }));
+                out.shards.extend(
+                    scratch
+                        .set
+                        .iter()
+                        .map(|&shard| ShardText { shard, text: None }),
+                );
             } else {
                 text::write(pieces, binding, scratch, true, out);
             }
@@ -126,7 +138,9 @@ impl Binder<'_> {
             Destination::Unsharded | Destination::Any | Destination::Nowhere => scratch.set.push(0),
             Destination::Shard(n) => scratch.set.push(*n),
             Destination::Scatter => {
-                scratch.set.extend((0u16..).take(self.keyspace.shards.len()));
+                scratch
+                    .set
+                    .extend((0u16..).take(self.keyspace.shards.len()));
             }
             Destination::KeyspaceId(id) => scratch.set.push(self.shard(id)?),
             Destination::Equal { vindex, values } => {
@@ -137,6 +151,7 @@ impl Binder<'_> {
                     Some(Mapping::Range(range)) => set.extend(place::shards_of(self.keyspace, &range)),
                 }
             }
+            Destination::Together(all) => self.place_together(all, scratch)?,
             Destination::In { vindex, rows } => self.place_in(vindex.as_ref(), rows, scratch)?,
             Destination::Rows(rows) => self.place_rows(rows, scratch)?,
         }
@@ -158,7 +173,9 @@ impl Binder<'_> {
                 Some(literal) => literal_value(sql, literal, buffer, sql_mode),
                 None => return Err(PlanError::MissingParameter),
             },
-            Operand::Param(n) => *params.get(usize::from(*n)).ok_or(PlanError::MissingParameter)?,
+            Operand::Param(n) => *params
+                .get(usize::from(*n))
+                .ok_or(PlanError::MissingParameter)?,
             Operand::Const(text) => const_value(text, buffer, sql_mode).ok_or(PlanError::MissingParameter)?,
         })
     }
@@ -182,7 +199,28 @@ impl Binder<'_> {
             }
             values.push(value);
         }
-        vindex.map(&values).map(Some).map_err(|e| PlanError::cannot_map(column, e))
+        vindex
+            .map(&values)
+            .map(Some)
+            .map_err(|e| PlanError::cannot_map(column, e))
+    }
+
+    /// Every part must lie on one shard; a part that can match nothing may be anywhere.
+    fn place_together(&self, all: &[EqualTo], scratch: &mut Scratch) -> Result<(), PlanError> {
+        for EqualTo { vindex, values } in all {
+            let Scratch { values: buffers, set, .. } = &mut *scratch;
+            if let Some(mapping) = self.map(vindex.as_ref(), values, buffers, "the vindex's column")? {
+                self.place_mapping(mapping, set)?;
+            }
+        }
+        scratch.set.sort_unstable();
+        scratch.set.dedup();
+        if scratch.set.len() > 1 {
+            return Err(PlanError::unsupported(
+                "tables restricted to values on different shards in one statement",
+            ));
+        }
+        Ok(())
     }
 
     fn place_in(&self, vindex: &dyn Vindex, rows: &InRows, scratch: &mut Scratch) -> Result<(), PlanError> {
@@ -198,8 +236,9 @@ impl Binder<'_> {
                 let [buffer, ..] = buffers;
                 for item in items {
                     let value = literal_value(sql, item, buffer, sql_mode);
-                    let mapping =
-                        vindex.map(&[value]).map_err(|e| PlanError::cannot_map("the vindex's column", e))?;
+                    let mapping = vindex
+                        .map(&[value])
+                        .map_err(|e| PlanError::cannot_map("the vindex's column", e))?;
                     places.push(self.place_mapping(mapping, set)?);
                 }
             }
@@ -234,7 +273,24 @@ impl Binder<'_> {
 
     fn place_rows(&self, rows: &InsertRows, scratch: &mut Scratch) -> Result<(), PlanError> {
         let Scratch { values: buffers, places, set } = scratch;
-        let Binding { sql, fingerprint, sql_mode, .. } = *self.binding;
+        let Binding { sql, fingerprint, params, sql_mode, .. } = *self.binding;
+        if let Some(sequence) = &rows.sequence {
+            let width = if let RowSource::Collapsed { width, .. } = rows.source {
+                usize::from(width).max(1)
+            } else {
+                0
+            };
+            let mut numbers = fingerprint
+                .row_literals
+                .iter()
+                .skip(usize::from(sequence.position))
+                .step_by(width.max(1));
+            let null = width > 0 && numbers.any(|l| l.kind == LiteralKind::Null);
+            let null_param = |n: &u16| params.get(usize::from(*n)) == Some(&Value::Null);
+            if null || sequence.params.iter().any(null_param) {
+                return Err(PlanError::no_sequence(&sequence.column));
+            }
+        }
         match &rows.source {
             RowSource::Collapsed { positions, width } => {
                 let width = usize::from(*width).max(1);
@@ -267,8 +323,13 @@ impl Binder<'_> {
 
     fn place_row(&self, rows: &InsertRows, values: &[Value<'_>]) -> Result<ShardIdx, PlanError> {
         let column = || rows.columns.first().map_or("?", String::as_str);
-        let cannot = |reason: &str| PlanError::CannotMap { column: column().to_owned(), reason: reason.to_owned() };
-        match rows.vindex.map(values).map_err(|e| PlanError::cannot_map(column(), e))? {
+        let cannot =
+            |reason: &str| PlanError::CannotMap { column: column().to_owned(), reason: reason.to_owned() };
+        match rows
+            .vindex
+            .map(values)
+            .map_err(|e| PlanError::cannot_map(column(), e))?
+        {
             Mapping::Id(id) => self.shard(&id),
             Mapping::None if values.contains(&Value::Null) => {
                 Err(cannot("it is NULL, or the statement gives no value for it"))

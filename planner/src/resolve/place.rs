@@ -26,7 +26,9 @@ fn overlap(a: &KeyRange, b: &KeyRange) -> bool {
 
 /// The shard that holds a keyspace id.
 pub fn shard_of(keyspace: &Keyspace, id: &[u8]) -> Option<ShardIdx> {
-    let after = keyspace.shards.partition_point(|s| compare(&s.range.start, id).is_le());
+    let after = keyspace
+        .shards
+        .partition_point(|s| compare(&s.range.start, id).is_le());
     let index = after.checked_sub(1)?;
     let shard = keyspace.shards.get(index)?;
     contains(&shard.range, id).then(|| u16::try_from(index).ok())?
@@ -35,7 +37,9 @@ pub fn shard_of(keyspace: &Keyspace, id: &[u8]) -> Option<ShardIdx> {
 /// The shards that hold some id of a range, in order.
 pub fn shards_of<'a>(keyspace: &'a Keyspace, range: &'a KeyRange) -> impl Iterator<Item = ShardIdx> + 'a {
     let shards = keyspace.shards.iter().zip(0u16..);
-    shards.filter(move |(s, _)| overlap(&s.range, range)).map(|(_, n)| n)
+    shards
+        .filter(move |(s, _)| overlap(&s.range, range))
+        .map(|(_, n)| n)
 }
 
 #[cfg(test)]

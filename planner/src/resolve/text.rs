@@ -11,7 +11,10 @@ pub(super) fn write(
     splits: bool,
     out: &mut Resolved,
 ) {
-    let rows_split = splits && pieces.iter().any(|p| matches!(p, Piece::Row { .. } | Piece::CollapsedRows));
+    let rows_split = splits
+        && pieces
+            .iter()
+            .any(|p| matches!(p, Piece::Row { .. } | Piece::CollapsedRows));
     // A value that changes from execution to execution cannot stay in a prepared text.
     let interpolate = !binding.prepared || rows_split || has_session(pieces);
     out.interpolated = interpolate && binding.prepared;
@@ -48,7 +51,8 @@ struct Writer<'w> {
 
 impl Writer<'_> {
     fn here(&self, item: usize) -> bool {
-        self.only.is_none_or(|shard| self.places.get(item).is_none_or(|&place| place == shard))
+        self.only
+            .is_none_or(|shard| self.places.get(item).is_none_or(|&place| place == shard))
     }
 
     fn span(&mut self, span: &std::ops::Range<u32>) {

@@ -45,11 +45,26 @@ pub enum ExprKind<'a> {
     And(&'a [Expr<'a>]),
     Or(&'a [Expr<'a>]),
     Not(&'a Expr<'a>),
-    Compare { op: CompareOp, sides: &'a [Expr<'a>; 2] },
-    InList { left: &'a Expr<'a>, not: bool, list: &'a [Expr<'a>] },
+    Compare {
+        op: CompareOp,
+        sides: &'a [Expr<'a>; 2],
+    },
+    InList {
+        left: &'a Expr<'a>,
+        not: bool,
+        list: &'a [Expr<'a>],
+    },
     /// A list that the fingerprint collapsed.
-    InCollapsed { left: &'a Expr<'a>, not: bool, list: u16 },
-    InQuery { left: &'a Expr<'a>, not: bool, query: &'a Query<'a> },
+    InCollapsed {
+        left: &'a Expr<'a>,
+        not: bool,
+        list: u16,
+    },
+    InQuery {
+        left: &'a Expr<'a>,
+        not: bool,
+        query: &'a Query<'a>,
+    },
     Row(&'a [Expr<'a>]),
     Call(&'a Call<'a>),
     Exists(&'a Query<'a>),
@@ -98,9 +113,12 @@ pub enum TableExpr<'a> {
     Derived(&'a Derived<'a>),
     Join(&'a Join<'a>),
     /// `(a, b)`
-    List(&'a [TableExpr<'a>]),
+    List(&'a [Self]),
     /// `JSON_TABLE(...)` and other table functions.
-    Function { args: &'a [Expr<'a>], alias: Option<&'a str> },
+    Function {
+        args: &'a [Expr<'a>],
+        alias: Option<&'a str>,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -319,16 +337,35 @@ pub enum Statement<'a> {
     Show(&'a Show<'a>),
     Set(&'a [SetItem<'a>]),
     Use(&'a str),
-    Begin { access: Option<crate::plan::AccessMode>, consistent: bool },
-    Commit { chain: bool, release: bool },
-    Rollback { chain: bool, release: bool },
+    Begin {
+        access: Option<crate::plan::AccessMode>,
+        consistent: bool,
+    },
+    Commit {
+        chain: bool,
+        release: bool,
+    },
+    Rollback {
+        chain: bool,
+        release: bool,
+    },
     Savepoint(&'a str),
     RollbackTo(&'a str),
     ReleaseSavepoint(&'a str),
-    Kill { query_only: bool, id: u64 },
+    Kill {
+        query_only: bool,
+        id: u64,
+    },
     /// `PREPARE name FROM`: the text between quotes, or a variable.
-    Prepare { name: &'a str, text: Option<Span>, variable: Option<&'a str> },
-    Execute { name: &'a str, using: &'a [&'a str] },
+    Prepare {
+        name: &'a str,
+        text: Option<Span>,
+        variable: Option<&'a str>,
+    },
+    Execute {
+        name: &'a str,
+        using: &'a [&'a str],
+    },
     Deallocate(&'a str),
     LockTables(&'a [&'a TableName<'a>]),
     UnlockTables,

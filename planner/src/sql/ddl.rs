@@ -6,7 +6,14 @@ use super::lex::Tok;
 use super::query::table_name;
 
 fn empty<'a>() -> Ddl<'a> {
-    Ddl { tables: &[], temporary: false, database: None, if_exists: false, create: false, other_object: false }
+    Ddl {
+        tables: &[],
+        temporary: false,
+        database: None,
+        if_exists: false,
+        create: false,
+        other_object: false,
+    }
 }
 
 /// `[IF [NOT] EXISTS]`
@@ -21,7 +28,7 @@ fn if_exists(i: In<'_>) -> (In<'_>, bool) {
 fn tables_at<'a>(i: In<'a>) -> R<'a, &'a [&'a TableName<'a>]> {
     commas(i, |i| {
         let (rest, found) = table_name(i)?;
-        Ok((rest, &*i.alloc(found)))
+        Ok((rest, i.alloc(found)))
     })
 }
 
@@ -36,7 +43,14 @@ pub(super) fn ddl<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     loop {
         match rest.peek_kw() {
             Kw::Temporary => found.temporary = true,
-            Kw::Or | Kw::Replace | Kw::Unique | Kw::Fulltext | Kw::Spatial | Kw::Online | Kw::Offline | Kw::Ignore => {}
+            Kw::Or
+            | Kw::Replace
+            | Kw::Unique
+            | Kw::Fulltext
+            | Kw::Spatial
+            | Kw::Online
+            | Kw::Offline
+            | Kw::Ignore => {}
             Kw::Algorithm | Kw::Definer | Kw::Sql => {
                 while !matches!(
                     rest.peek_kw(),
@@ -61,7 +75,7 @@ pub(super) fn ddl<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
                 let (rest, to) = table_name(rest.skip(1))?;
                 Ok((rest, [from, to]))
             })?;
-            let names = pairs.iter().flatten().map(|t| &*i.alloc(*t));
+            let names = pairs.iter().flatten().map(|t| i.alloc(*t));
             let mut all = i.vec();
             all.extend(names);
             found.tables = all.into_bump_slice();
@@ -115,7 +129,7 @@ fn second_table<'a>(i: In<'a>, verb: Kw) -> Option<&'a TableName<'a>> {
         }
         _ => return None,
     };
-    table_name(start).ok().map(|(_, t)| &*i.alloc(t))
+    table_name(start).ok().map(|(_, t)| i.alloc(t))
 }
 
 /// ANALYZE, OPTIMIZE, CHECK, REPAIR, CHECKSUM TABLE.

@@ -7,9 +7,9 @@ use super::lex::Tok;
 use super::query::*;
 use nom::Parser;
 use nom::combinator::opt;
-use nom::sequence::preceded;
 
-const MODIFIERS: &[Kw] = &[Kw::LowPriority, Kw::Delayed, Kw::HighPriority, Kw::Ignore, Kw::Quick, Kw::Concurrent];
+const MODIFIERS: &[Kw] =
+    &[Kw::LowPriority, Kw::Delayed, Kw::HighPriority, Kw::Ignore, Kw::Quick, Kw::Concurrent];
 
 pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let replace = i.peek_kw() == Kw::Replace;
@@ -65,7 +65,7 @@ pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         let (next, _) = kw(Kw::Update)(next)?;
         (rest, on_duplicate) = commas(next, assign)?;
     }
-    let (rest, returning) = opt(preceded(kw(Kw::Returning), select_items)).parse(rest)?;
+    let (rest, returning) = clause(rest, Kw::Returning, select_items)?;
     let found = Insert {
         replace,
         table: i.alloc(table),
@@ -122,10 +122,12 @@ struct Where<'a> {
 }
 
 fn where_order_limit<'a>(i: In<'a>) -> R<'a, Where<'a>> {
-    let (rest, filter) = opt(preceded(kw(Kw::Where), expr)).parse(i)?;
-    let (rest, order) = opt(order_by).parse(rest)?;
-    let (rest, limited) = opt(limit).parse(rest)?;
-    Ok((rest, Where { filter, order: order.unwrap_or_default(), limit: limited.is_some() }))
+    let (rest, filter) = clause(i, Kw::Where, expr)?;
+    let (rest, order) =
+        if rest.peek_kw() == Kw::Order { order_by(rest)? } else { (rest, &[] as &[Expr<'a>]) };
+    let limited = rest.peek_kw() == Kw::Limit;
+    let rest = if limited { limit(rest)?.0 } else { rest };
+    Ok((rest, Where { filter, order, limit: limited }))
 }
 
 pub(super) fn update<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>> {
@@ -158,7 +160,7 @@ pub(super) fn delete<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>>
         }
     }
     let (rest, Where { filter, order, limit }) = where_order_limit(rest)?;
-    let (rest, returning) = opt(preceded(kw(Kw::Returning), select_items)).parse(rest)?;
+    let (rest, returning) = clause(rest, Kw::Returning, select_items)?;
     let returning = returning.unwrap_or_default();
     let found = Delete { ctes, targets, tables: from, filter, order, limit, returning };
     Ok((rest, Statement::Delete(i.alloc(found))))
@@ -167,13 +169,9 @@ pub(super) fn delete<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>>
 /// `a`, `db.a`, `a.*`
 fn target<'a>(i: In<'a>) -> R<'a, &'a TableName<'a>> {
     if i.tok_at(1) == Tok::Dot && i.tok_at(2) == Tok::Star {
-        let (_, mut found) = name(i).map(|(r, n)| (r, TableName {
-            span: i.span_to(&r),
-            database: None,
-            database_span: None,
-            name: n,
-            alias: None,
-        }))?;
+        let (_, mut found) = name(i).map(|(r, n)| {
+            (r, TableName { span: i.span_to(&r), database: None, database_span: None, name: n, alias: None })
+        })?;
         found.alias = None;
         return Ok((i.skip(3), i.alloc(found)));
     }

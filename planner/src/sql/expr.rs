@@ -5,8 +5,9 @@ use super::input::*;
 use super::keyword::Kw;
 use super::lex::{SqlMode, Tok};
 use super::query::{query, starts_query};
-use nom::combinator::opt;
+use bumpalo::collections::Vec as BumpVec;
 use nom::Parser;
+use nom::combinator::opt;
 
 fn one<'a>(i: In<'a>, rest: In<'a>, kind: ExprKind<'a>) -> R<'a, Expr<'a>> {
     Ok((rest, Expr { span: i.span_to(&rest), kind }))
@@ -14,50 +15,67 @@ fn one<'a>(i: In<'a>, rest: In<'a>, kind: ExprKind<'a>) -> R<'a, Expr<'a>> {
 
 /// A whole expression.
 pub(super) fn expr<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
-    let (rest, found) = logic(i.deeper()?, 0)?;
+    let inner = i.deeper()?;
+    let (rest, found) = logic(inner)?;
     if rest.peek() == Tok::Assign {
-        let (rest, value) = expr(rest.skip(1).level_of(i))?;
+        let (rest, value) = expr(rest.skip(1).level_of(inner))?;
         let children = rest.shared.arena.alloc_slice_copy(&[found, value]);
         return one(i, rest.level_of(i), ExprKind::Other(children));
     }
     Ok((rest.level_of(i), found))
 }
 
-/// OR, XOR and AND: level 0, 1 and 2.
-fn logic<'a>(i: In<'a>, level: u8) -> R<'a, Expr<'a>> {
-    let (mut rest, first) = if level == 2 { negation(i)? } else { logic(i, level + 1)? };
-    if !joins(rest, level) {
-        return Ok((rest, first));
-    }
-    let mut all = rest.vec();
-    all.push(first);
-    while joins(rest, level) {
-        let (next, operand) = if level == 2 { negation(rest.skip(1))? } else { logic(rest.skip(1), level + 1)? };
-        all.push(operand);
+/// OR, XOR and AND, which bind in this order, the last the tightest. One loop instead of a function per level: the stack is
+/// for nesting.
+fn logic<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    let mut open: [Option<BumpVec<'a, Expr<'a>>>; 3] = [None, None, None];
+    let mut rest = i;
+    loop {
+        let (next, mut operand) = negation(rest)?;
         rest = next;
+        let operator = operator_level(rest);
+        // Whatever binds tighter than the operator that follows is complete.
+        let complete = operator.map_or(0, |level| level + 1);
+        for level in (complete..3).rev() {
+            if let Some(mut all) = open.get_mut(level).and_then(Option::take) {
+                let start = all.first().map_or(operand.span.start, |e| e.span.start);
+                let span = Span { start, end: operand.span.end };
+                all.push(operand);
+                let all = all.into_bump_slice();
+                let kind = match level {
+                    0 => ExprKind::Or(all),
+                    1 => ExprKind::Other(all),
+                    _ => ExprKind::And(all),
+                };
+                operand = Expr { span, kind };
+            }
+        }
+        let Some(level) = operator else { return Ok((rest, operand)) };
+        if let Some(group) = open.get_mut(level) {
+            group.get_or_insert_with(|| rest.vec()).push(operand);
+        }
+        rest = rest.skip(1);
     }
-    let all = all.into_bump_slice();
-    one(i, rest, match level {
-        0 => ExprKind::Or(all),
-        1 => ExprKind::Other(all),
-        _ => ExprKind::And(all),
-    })
 }
 
-fn joins(i: In<'_>, level: u8) -> bool {
-    match (level, i.peek(), i.peek_kw()) {
-        (0, Tok::PipePipe, _) => !i.shared.mode.contains(SqlMode::PIPES_AS_CONCAT),
-        (0, _, Kw::Or) | (1, _, Kw::Xor) | (2, _, Kw::And) | (2, Tok::AndAnd, _) => true,
-        _ => false,
+/// 0 for OR, 1 for XOR, 2 for AND.
+fn operator_level(i: In<'_>) -> Option<usize> {
+    match (i.peek(), i.peek_kw()) {
+        (Tok::PipePipe, _) if !i.shared.mode.contains(SqlMode::PIPES_AS_CONCAT) => Some(0),
+        (_, Kw::Or) => Some(0),
+        (_, Kw::Xor) => Some(1),
+        (_, Kw::And) | (Tok::AndAnd, _) => Some(2),
+        _ => None,
     }
 }
 
+/// Any number of NOT is one: what matters is that the condition inside proves nothing.
 fn negation<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     if i.peek_kw() != Kw::Not || i.shared.mode.contains(SqlMode::HIGH_NOT_PRECEDENCE) {
         return comparison(i);
     }
-    let (rest, inner) = negation(i.skip(1).deeper()?)?;
-    one(i, rest.level_of(i), ExprKind::Not(i.alloc(inner)))
+    let (rest, inner) = comparison(eat_all(i, &[Kw::Not]))?;
+    one(i, rest, ExprKind::Not(i.alloc(inner)))
 }
 
 /// `a = b`, `a IS NULL`, `a > ALL (SELECT ...)`; left to right.
@@ -76,20 +94,24 @@ fn comparison<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
                 let (next, _) = eat(rest.skip(1), Kw::Not);
                 // NULL, TRUE, FALSE, UNKNOWN
                 let (next, _) = any_name(next)?;
-                left = Expr { span: i.span_to(&next), kind: ExprKind::Other(i.shared.arena.alloc_slice_copy(&[left])) };
+                left = Expr {
+                    span: i.span_to(&next),
+                    kind: ExprKind::Other(i.shared.arena.alloc_slice_copy(&[left])),
+                };
                 rest = next;
                 continue;
             }
             _ => return Ok((rest, left)),
         };
         let next = rest.skip(1);
-        let (next, right, op) = if matches!(next.peek_kw(), Kw::All | Kw::Any | Kw::Some) && next.tok_at(1) == Tok::Open {
-            let (next, right) = predicate(next.skip(1))?;
-            (next, right, CompareOp::Other)
-        } else {
-            let (next, right) = predicate(next)?;
-            (next, right, op)
-        };
+        let (next, right, op) =
+            if matches!(next.peek_kw(), Kw::All | Kw::Any | Kw::Some) && next.tok_at(1) == Tok::Open {
+                let (next, right) = predicate(next.skip(1))?;
+                (next, right, CompareOp::Other)
+            } else {
+                let (next, right) = predicate(next)?;
+                (next, right, op)
+            };
         let sides = i.alloc([left, right]);
         left = Expr { span: i.span_to(&next), kind: ExprKind::Compare { op, sides } };
         rest = next;
@@ -130,6 +152,7 @@ fn predicate<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     }
 }
 
+#[inline(never)]
 fn in_predicate<'a>(i: In<'a>, rest: In<'a>, left: Expr<'a>, not: bool) -> R<'a, Expr<'a>> {
     let left = i.alloc(left);
     if rest.peek() == Tok::List {
@@ -188,7 +211,19 @@ fn is_operator(i: In<'_>) -> bool {
 }
 
 fn unary<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
-    let prefix = match i.peek() {
+    let mut inner = i;
+    while is_prefix(inner) {
+        inner = inner.skip(1);
+    }
+    let (rest, found) = primary(inner)?;
+    if inner.at() == i.at() {
+        return Ok((rest, found));
+    }
+    one(i, rest, ExprKind::Other(i.shared.arena.alloc_slice_copy(&[found])))
+}
+
+fn is_prefix(i: In<'_>) -> bool {
+    match i.peek() {
         Tok::Minus | Tok::Plus | Tok::Tilde | Tok::Bang => true,
         Tok::Word => match i.peek_kw() {
             Kw::Binary => true,
@@ -196,12 +231,7 @@ fn unary<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
             _ => false,
         },
         _ => false,
-    };
-    if !prefix {
-        return primary(i);
     }
-    let (rest, inner) = unary(i.skip(1).deeper()?)?;
-    one(i, rest.level_of(i), ExprKind::Other(i.shared.arena.alloc_slice_copy(&[inner])))
 }
 
 fn primary<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
@@ -249,16 +279,29 @@ fn primary<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
 
 fn parenthesised<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     if starts_query(i.skip(1)) {
-        let (rest, found) = parens(i, query)?;
-        return one(i, rest, ExprKind::Subquery(found));
+        return subquery(i);
     }
-    let (rest, list) = parens(i, |i| commas(i, expr))?;
-    match list {
-        [inner] => one(i, rest, inner.kind),
-        _ => one(i, rest, ExprKind::Row(list)),
+    let (rest, inner) = expr(i.skip(1))?;
+    match rest.peek() {
+        Tok::Close => one(i, rest.skip(1), inner.kind),
+        Tok::Comma => row(i),
+        _ => rest.fail(),
     }
 }
 
+#[inline(never)]
+fn subquery<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    let (rest, found) = parens(i, query)?;
+    one(i, rest, ExprKind::Subquery(found))
+}
+
+#[inline(never)]
+fn row<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
+    let (rest, list) = parens(i, |i| commas(i, expr))?;
+    one(i, rest, ExprKind::Row(list))
+}
+
+#[inline(never)]
 fn word<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     let next = i.tok_at(1);
     match i.peek_kw() {
@@ -286,8 +329,18 @@ fn word<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
         Kw::Match if next == Tok::Open => matching(i),
         Kw::Date | Kw::Time | Kw::Timestamp if next == Tok::Str => one(i, i.skip(2), ExprKind::Other(&[])),
         Kw::CurrentUser if next != Tok::Open => one(i, i.skip(1), ExprKind::Other(&[])),
-        Kw::Values | Kw::Left | Kw::Right | Kw::Replace | Kw::Insert | Kw::If | Kw::Mod | Kw::Char | Kw::Interval
-            | Kw::Convert | Kw::CurrentUser | Kw::Regexp
+        Kw::Values
+        | Kw::Left
+        | Kw::Right
+        | Kw::Replace
+        | Kw::Insert
+        | Kw::If
+        | Kw::Mod
+        | Kw::Char
+        | Kw::Interval
+        | Kw::Convert
+        | Kw::CurrentUser
+        | Kw::Regexp
             if next == Tok::Open =>
         {
             named(i)
@@ -304,6 +357,7 @@ fn is_interval(i: In<'_>) -> bool {
     })
 }
 
+#[inline(never)]
 fn case<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     let mut all = i.vec();
     let mut rest = i.skip(1);
@@ -317,6 +371,7 @@ fn case<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     one(i, rest.skip(1), ExprKind::Other(all))
 }
 
+#[inline(never)]
 fn matching<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     let (rest, columns) = parens(i.skip(1), |i| commas(i, expr))?;
     let (rest, _) = kw(Kw::Against)(rest)?;
@@ -331,6 +386,7 @@ fn matching<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
 }
 
 /// A column or a call.
+#[inline(never)]
 fn named<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     if i.peek() == Tok::Word && i.tok_at(1) == Tok::Open {
         return call(i, None);
@@ -353,18 +409,23 @@ fn named<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     }
     let database_span = Some(Span { start: i.at(), end: rest.skip(1).at() });
     if second_rest.tok_at(1) == Tok::Star {
-        return one(i, second_rest.skip(2), ExprKind::Column(i.alloc(ColumnName {
-            database: Some(first),
-            table: Some(second),
-            name: "*",
-            database_span,
-        })));
+        return one(
+            i,
+            second_rest.skip(2),
+            ExprKind::Column(i.alloc(ColumnName {
+                database: Some(first),
+                table: Some(second),
+                name: "*",
+                database_span,
+            })),
+        );
     }
     let (last, third) = any_name(second_rest.skip(1))?;
     let column = ColumnName { database: Some(first), table: Some(second), name: third, database_span };
     one(i, last, ExprKind::Column(i.alloc(column)))
 }
 
+#[inline(never)]
 fn call<'a>(i: In<'a>, database: Option<&'a str>) -> R<'a, Expr<'a>> {
     let keyword = i.peek_kw();
     let (rest, name) = any_name(i)?;
@@ -375,12 +436,23 @@ fn call<'a>(i: In<'a>, database: Option<&'a str>) -> R<'a, Expr<'a>> {
 }
 
 /// What stands in a call's parentheses, in all the forms that MySQL's functions have.
+#[inline(never)]
 fn arguments<'a>(i: In<'a>, function: Kw) -> R<'a, &'a [Expr<'a>]> {
     let mut rest = eat_all(i, &[Kw::Distinct, Kw::All]);
     if function == Kw::Trim {
-        while ["both", "leading", "trailing"].iter().any(|w| rest.is_word(0, w)) {
+        while ["both", "leading", "trailing"]
+            .iter()
+            .any(|w| rest.is_word(0, w))
+        {
             rest = rest.skip(1);
         }
+    }
+    if function == Kw::Position {
+        // POSITION(a IN b): not the predicate.
+        let (next, needle) = operation(rest)?;
+        let (next, _) = eat(next, Kw::In);
+        let (next, hay) = expr(next)?;
+        return Ok((next, i.shared.arena.alloc_slice_copy(&[needle, hay])));
     }
     if function == Kw::Extract {
         rest = any_name(rest)?.0;
@@ -396,7 +468,15 @@ fn arguments<'a>(i: In<'a>, function: Kw) -> R<'a, &'a [Expr<'a>]> {
                 rest = next;
             }
             Tok::Word => match rest.peek_kw() {
-                Kw::From | Kw::For | Kw::In | Kw::Using | Kw::Separator | Kw::Asc | Kw::Desc | Kw::Distinct | Kw::All => {
+                Kw::From
+                | Kw::For
+                | Kw::In
+                | Kw::Using
+                | Kw::Separator
+                | Kw::Asc
+                | Kw::Desc
+                | Kw::Distinct
+                | Kw::All => {
                     let using = rest.peek_kw() == Kw::Using;
                     rest = rest.skip(1);
                     if using {
@@ -451,7 +531,10 @@ fn over<'a>(i: In<'a>, args: &'a [Expr<'a>]) -> R<'a, (bool, &'a [Expr<'a>])> {
     if rest.peek_kw() == Kw::From && rest.kw_at(1) == Kw::First {
         rest = rest.skip(2);
     }
-    while rest.peek() == Tok::Word && rest.is_word(0, "respect") | rest.is_word(0, "ignore") && rest.is_word(1, "nulls") {
+    while rest.peek() == Tok::Word
+        && rest.is_word(0, "respect") | rest.is_word(0, "ignore")
+        && rest.is_word(1, "nulls")
+    {
         rest = rest.skip(2);
     }
     if rest.peek_kw() != Kw::Over {

@@ -9,8 +9,9 @@ use bumpalo::collections::Vec as BumpVec;
 use nom::error::{ErrorKind, ParseError};
 use nom::{Err, IResult};
 
-/// How deep parentheses, subqueries and CASE may be nested.
-pub const DEPTH_MAX: usize = 100;
+/// How deep parentheses, subqueries and CASE may be nested. 100 fit a stack of 512 KiB; frames are several times as large without
+/// optimisation.
+pub const DEPTH_MAX: usize = if cfg!(debug_assertions) { 60 } else { 100 };
 
 /// A token as the grammar sees it.
 #[derive(Debug, Clone, Copy)]
@@ -129,12 +130,18 @@ impl<'a> In<'a> {
     /// From `start` to the end of the last token that was read before `rest`.
     pub fn span_to(&self, rest: &Self) -> Span {
         let read = self.items.len() - rest.items.len();
-        let end = read.checked_sub(1).and_then(|n| self.items.get(n)).map_or(self.at(), |i| i.span.end);
+        let end = read
+            .checked_sub(1)
+            .and_then(|n| self.items.get(n))
+            .map_or_else(|| self.at(), |i| i.span.end);
         Span { start: self.at(), end }
     }
 
     pub fn text(&self, span: Span) -> &'a [u8] {
-        self.shared.sql.get(span.start as usize..span.end as usize).unwrap_or_default()
+        self.shared
+            .sql
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or_default()
     }
 
     pub fn alloc<T>(&self, value: T) -> &'a T {
@@ -149,11 +156,15 @@ impl<'a> In<'a> {
     pub fn name_of(&self, item: Item) -> &'a str {
         let text = self.text(item.span);
         let inner = match item.tok {
-            Tok::Quoted | Tok::Str => text.get(1..text.len().saturating_sub(1)).unwrap_or_default(),
+            Tok::Quoted | Tok::Str => text
+                .get(1..text.len().saturating_sub(1))
+                .unwrap_or_default(),
             Tok::UserVar => {
                 let name = text.get(1..).unwrap_or_default();
                 match name.first() {
-                    Some(b'\'' | b'"' | b'`') => name.get(1..name.len().saturating_sub(1)).unwrap_or_default(),
+                    Some(b'\'' | b'"' | b'`') => name
+                        .get(1..name.len().saturating_sub(1))
+                        .unwrap_or_default(),
                     _ => name,
                 }
             }
@@ -234,6 +245,14 @@ pub fn commas<'a, T>(mut i: In<'a>, mut one: impl FnMut(In<'a>) -> R<'a, T>) -> 
     }
 }
 
+/// A clause that begins with a keyword, if it is there; what is wrong in it is reported where it stands.
+pub fn clause<'a, T>(i: In<'a>, word: Kw, inner: impl FnOnce(In<'a>) -> R<'a, T>) -> R<'a, Option<T>> {
+    if i.peek_kw() != word {
+        return Ok((i, None));
+    }
+    inner(i.skip(1)).map(|(rest, found)| (rest, Some(found)))
+}
+
 /// Between parentheses.
 pub fn parens<'a, T>(i: In<'a>, inner: impl FnOnce(In<'a>) -> R<'a, T>) -> R<'a, T> {
     let (rest, _) = tok(Tok::Open)(i)?;
@@ -283,7 +302,11 @@ pub fn tokens<'a>(
     let mut lexer = Lexer::new(sql, mode);
     let mut literals = fingerprint.literals.iter().enumerate().peekable();
     let mut lists = fingerprint.lists.iter().enumerate().peekable();
-    let rows = fingerprint.rows.first().zip(fingerprint.rows.last()).map(|(a, b)| (a.start, b.end));
+    let rows = fingerprint
+        .rows
+        .first()
+        .zip(fingerprint.rows.last())
+        .map(|(a, b)| (a.start, b.end));
     let (mut params, mut last, mut ambiguous) = (0u16, 0u32, false);
     let mut after_in = false;
     loop {
@@ -314,16 +337,21 @@ pub fn tokens<'a>(
                     params = params.saturating_add(1);
                 }
                 Tok::Open if after_in => {
-                    let first = lists.peek().and_then(|(_, l)| fingerprint.items.get(l.start as usize));
+                    let first = lists
+                        .peek()
+                        .and_then(|(_, l)| fingerprint.items.get(l.start as usize));
                     let mut ahead = lexer;
-                    if first.is_some_and(|f| ahead.next_token().is_ok_and(|t| t.start == f.span.start)) {
-                        if let Some((n, list)) = lists.next() {
-                            number = u16::try_from(n).unwrap_or(u16::MAX);
-                            let end = fingerprint.items.get((list.end as usize).wrapping_sub(1)).map_or(0, |l| l.span.end);
-                            lexer.seek(end as usize);
-                            token.end = lexer.next_token()?.end;
-                            token.tok = Tok::List;
-                        }
+                    if first.is_some_and(|f| ahead.next_token().is_ok_and(|t| t.start == f.span.start))
+                        && let Some((n, list)) = lists.next()
+                    {
+                        number = u16::try_from(n).unwrap_or(u16::MAX);
+                        let end = fingerprint
+                            .items
+                            .get((list.end as usize).wrapping_sub(1))
+                            .map_or(0, |l| l.span.end);
+                        lexer.seek(end as usize);
+                        token.end = lexer.next_token()?.end;
+                        token.tok = Tok::List;
                     }
                 }
                 Tok::Open if rows.is_some_and(|(start, _)| start == token.start) => {
@@ -334,7 +362,11 @@ pub fn tokens<'a>(
                 Tok::VersionOpen => {
                     let text = token.text(sql);
                     let digits = text.iter().filter(|b| b.is_ascii_digit()).count();
-                    let first = text.iter().find(|b| b.is_ascii_digit()).copied().unwrap_or(b'0');
+                    let first = text
+                        .iter()
+                        .find(|b| b.is_ascii_digit())
+                        .copied()
+                        .unwrap_or(b'0');
                     ambiguous |= digits > 5 || first > b'5' || text.contains(&b'M') || text.contains(&b'm');
                     last = token.end;
                     continue;
@@ -353,7 +385,17 @@ pub fn tokens<'a>(
         }
         after_in = word == Kw::In;
         last = last.max(token.end);
-        items.push(Item { tok: token.tok, kw: word, number, span: Span { start: token.start, end: token.end } });
+        items.push(Item {
+            tok: token.tok,
+            kw: word,
+            number,
+            span: Span { start: token.start, end: token.end },
+        });
     }
-    Ok(Tokens { items: items.into_bump_slice(), end: last, ambiguous, directives: directives.into_bump_slice() })
+    Ok(Tokens {
+        items: items.into_bump_slice(),
+        end: last,
+        ambiguous,
+        directives: directives.into_bump_slice(),
+    })
 }

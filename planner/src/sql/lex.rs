@@ -126,7 +126,8 @@ pub struct Token {
 
 impl Token {
     pub fn text<'a>(&self, sql: &'a [u8]) -> &'a [u8] {
-        sql.get(self.start as usize..self.end as usize).unwrap_or_default()
+        sql.get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
     }
 }
 
@@ -188,7 +189,10 @@ impl<'a> Lexer<'a> {
 
     #[inline]
     fn run(&self, from: usize, test: impl Fn(u8) -> bool) -> usize {
-        self.sql.get(from..).and_then(|rest| rest.iter().position(|&b| !test(b))).map_or(self.sql.len(), |n| from + n)
+        self.sql
+            .get(from..)
+            .and_then(|rest| rest.iter().position(|&b| !test(b)))
+            .map_or(self.sql.len(), |n| from + n)
     }
 
     /// The next token. Plain comments and white space are skipped.
@@ -263,7 +267,10 @@ impl<'a> Lexer<'a> {
         // `_utf8mb4 'a'`, as some tools write it.
         if first == b'_' && self.peek(0) == b' ' && self.peek(1) == b'\'' {
             let text = self.sql.get(start..end).unwrap_or_default();
-            if KNOWN_CHARSETS.iter().any(|c| text.get(1..).is_some_and(|t| t.eq_ignore_ascii_case(c))) {
+            if KNOWN_CHARSETS
+                .iter()
+                .any(|c| text.get(1..).is_some_and(|t| t.eq_ignore_ascii_case(c)))
+            {
                 self.at += 1;
                 self.quoted(b'\'', true)?;
                 return Ok(introducer(text));
@@ -347,9 +354,8 @@ impl<'a> Lexer<'a> {
                 return Err(PlanError::syntax(self.sql, open));
             };
             at += n;
-            if self.sql.get(at) == Some(&b'\\') && escapes {
-                at += 2;
-            } else if self.sql.get(at + 1) == Some(&quote) {
+            let escaped = escapes && self.sql.get(at) == Some(&b'\\');
+            if escaped || self.sql.get(at + 1) == Some(&quote) {
                 at += 2;
             } else {
                 self.at = at + 1;
@@ -496,8 +502,8 @@ impl<'a> Lexer<'a> {
 }
 
 const KNOWN_CHARSETS: [&[u8]; 12] = [
-    b"utf8", b"utf8mb3", b"utf8mb4", b"binary", b"latin1", b"ascii", b"ucs2", b"utf16", b"utf32", b"cp1251", b"gbk",
-    b"sjis",
+    b"utf8", b"utf8mb3", b"utf8mb4", b"binary", b"latin1", b"ascii", b"ucs2", b"utf16", b"utf32", b"cp1251",
+    b"gbk", b"sjis",
 ];
 
 fn introducer(text: &[u8]) -> Tok {

@@ -139,7 +139,9 @@ fn into<'a>(i: In<'a>) -> R<'a, ()> {
     if matches!(rest.peek_kw(), Kw::Outfile | Kw::Dumpfile) {
         rest = rest.skip(2);
         // FIELDS TERMINATED BY ',' ...: words and literals up to the next clause.
-        while !matches!(rest.peek_kw(), Kw::From | Kw::For | Kw::Limit | Kw::Where | Kw::Order) && rest.peek() != Tok::End {
+        while !matches!(rest.peek_kw(), Kw::From | Kw::For | Kw::Limit | Kw::Where | Kw::Order)
+            && rest.peek() != Tok::End
+        {
             rest = rest.skip(1);
         }
         return Ok((rest, ()));
@@ -269,7 +271,7 @@ fn select<'a>(i: In<'a>) -> R<'a, Select<'a>> {
             (rest, found.from) = tables(rest.skip(1))?;
         }
     }
-    (rest, found.filter) = opt(preceded(kw(Kw::Where), expr)).parse(rest)?;
+    (rest, found.filter) = clause(rest, Kw::Where, expr)?;
     if rest.peek_kw() == Kw::Group {
         let (next, _) = kw(Kw::By)(rest.skip(1))?;
         let (next, group) = commas(next, |i| {
@@ -283,7 +285,7 @@ fn select<'a>(i: In<'a>) -> R<'a, Select<'a>> {
             rest = rest.skip(2);
         }
     }
-    (rest, found.having) = opt(preceded(kw(Kw::Having), expr)).parse(rest)?;
+    (rest, found.having) = clause(rest, Kw::Having, expr)?;
     if rest.peek_kw() == Kw::Window && rest.peek() == Tok::Word {
         let mut all = i.vec();
         let (next, windows) = commas(rest.skip(1), |i| {
@@ -309,6 +311,10 @@ pub(super) fn select_items<'a>(i: In<'a>) -> R<'a, &'a [SelectItem<'a>]> {
 
 /// `[AS] name` or `[AS] 'name'`.
 fn alias<'a>(i: In<'a>) -> R<'a, Option<&'a str>> {
+    // `OFFSET 2 ROWS` begins a clause; as an alias, no number could follow it.
+    if i.peek_kw() == Kw::Offset && (i.tok_at(1).is_literal() || i.tok_at(1) == Tok::Param) {
+        return Ok((i, None));
+    }
     let (rest, explicit) = eat(i, Kw::As);
     match rest.peek() {
         Tok::Str => {
@@ -398,7 +404,8 @@ fn factor<'a>(i: In<'a>) -> R<'a, TableExpr<'a>> {
                 let derived = Derived { query: found, alias, columns: columns.unwrap_or_default(), lateral };
                 Ok((rest, TableExpr::Derived(i.alloc(derived))))
             });
-            if attempt.is_ok() || start.tok_at(1) != Tok::Open || matches!(attempt, Err(nom::Err::Failure(_))) {
+            if attempt.is_ok() || start.tok_at(1) != Tok::Open || matches!(attempt, Err(nom::Err::Failure(_)))
+            {
                 return attempt;
             }
         }
@@ -428,7 +435,9 @@ fn factor<'a>(i: In<'a>) -> R<'a, TableExpr<'a>> {
         rest = system_time(rest.skip(2))?.0;
     }
     (rest, found.alias) = alias(rest)?;
-    while matches!(rest.peek_kw(), Kw::Use | Kw::Force | Kw::Ignore) && matches!(rest.kw_at(1), Kw::Index | Kw::Key) {
+    while matches!(rest.peek_kw(), Kw::Use | Kw::Force | Kw::Ignore)
+        && matches!(rest.kw_at(1), Kw::Index | Kw::Key)
+    {
         rest = rest.skip(2);
         while rest.peek() != Tok::Open {
             rest = rest.any()?.0;
@@ -462,11 +471,14 @@ pub(super) fn table_name<'a>(i: In<'a>) -> R<'a, TableName<'a>> {
         return Ok((rest, TableName { span, database: None, database_span: None, name: first, alias: None }));
     }
     let (last, second) = any_name(rest.skip(1))?;
-    Ok((last, TableName {
-        span: i.span_to(&last),
-        database: Some(first),
-        database_span: Some(Span { start: i.at(), end: rest.skip(1).at() }),
-        name: second,
-        alias: None,
-    }))
+    Ok((
+        last,
+        TableName {
+            span: i.span_to(&last),
+            database: Some(first),
+            database_span: Some(Span { start: i.at(), end: rest.skip(1).at() }),
+            name: second,
+            alias: None,
+        },
+    ))
 }

@@ -36,7 +36,14 @@ pub(super) fn show<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
             Kw::Errors => plain(ShowKind::CountErrors),
             _ => return rest.fail(),
         },
-        Kw::Tables | Kw::Columns | Kw::Fields | Kw::Index | Kw::Indexes | Kw::Keys | Kw::Create | Kw::Table => schema(rest)?.1,
+        Kw::Tables
+        | Kw::Columns
+        | Kw::Fields
+        | Kw::Index
+        | Kw::Indexes
+        | Kw::Keys
+        | Kw::Create
+        | Kw::Table => schema(rest)?.1,
         Kw::Open if rest.kw_at(1) == Kw::Tables => schema(rest.skip(1))?.1,
         _ if rest.is_word(0, "triggers") || rest.is_word(0, "events") => schema(rest)?.1,
         _ => plain(ShowKind::Server),
@@ -78,7 +85,10 @@ fn limited<'a>(i: In<'a>, kind: ShowKind) -> R<'a, Show<'a>> {
 
 fn number<'a>(i: In<'a>) -> R<'a, u64> {
     let (rest, item) = tok(Tok::Int)(i)?;
-    match std::str::from_utf8(i.text(item.span)).ok().and_then(|t| t.parse().ok()) {
+    match std::str::from_utf8(i.text(item.span))
+        .ok()
+        .and_then(|t| t.parse().ok())
+    {
         Some(n) => Ok((rest, n)),
         None => i.fail(),
     }
@@ -102,7 +112,9 @@ fn schema<'a>(i: In<'a>) -> R<'a, Show<'a>> {
             return Ok((rest, found));
         }
         Kw::Create => return Ok((rest, found)),
-        Kw::Columns | Kw::Fields | Kw::Index | Kw::Indexes | Kw::Keys if matches!(rest.peek_kw(), Kw::From | Kw::In) => {
+        Kw::Columns | Kw::Fields | Kw::Index | Kw::Indexes | Kw::Keys
+            if matches!(rest.peek_kw(), Kw::From | Kw::In) =>
+        {
             let (next, table) = table_name(rest.skip(1))?;
             found.table = Some(i.alloc(table));
             rest = next;

@@ -20,7 +20,9 @@ pub fn parse<'a>(shared: &'a Shared<'a>, tokens: &Tokens<'a>) -> Result<Statemen
     match parse_statement(input) {
         Ok((rest, found)) if rest.peek() == Tok::End => Ok(found),
         Ok((rest, _)) => Err(PlanError::syntax(shared.sql, rest.at() as usize)),
-        Err(nom::Err::Error(trouble) | nom::Err::Failure(trouble)) if trouble.deep => Err(PlanError::TooDeep(DEPTH_MAX)),
+        Err(nom::Err::Error(trouble) | nom::Err::Failure(trouble)) if trouble.deep => {
+            Err(PlanError::TooDeep(DEPTH_MAX))
+        }
         Err(nom::Err::Error(trouble) | nom::Err::Failure(trouble)) => {
             Err(PlanError::syntax(shared.sql, trouble.at as usize))
         }
@@ -60,7 +62,9 @@ fn parse_statement<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         Kw::Begin if i.tok_at(1) == Tok::Word && i.kw_at(1) != Kw::Work => unknown(i),
         Kw::Begin => Ok((eat(i.skip(1), Kw::Work).0, Statement::Begin { access: None, consistent: false })),
         Kw::Start if i.kw_at(1) == Kw::Transaction => start(i.skip(2)),
-        Kw::Commit => end_of_transaction(i).map(|(r, (chain, release))| (r, Statement::Commit { chain, release })),
+        Kw::Commit => {
+            end_of_transaction(i).map(|(r, (chain, release))| (r, Statement::Commit { chain, release }))
+        }
         Kw::Rollback => rollback(i),
         Kw::Savepoint => any_name(i.skip(1)).map(|(r, n)| (r, Statement::Savepoint(n))),
         Kw::Release if i.kw_at(1) == Kw::Savepoint => {
@@ -73,7 +77,9 @@ fn parse_statement<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         Kw::Prepare => prepare(i.skip(1)),
         Kw::Execute => execute(i.skip(1)),
         Kw::Deallocate => any_name(i.skip(2)).map(|(r, n)| (r, Statement::Deallocate(n))),
-        Kw::Drop if i.kw_at(1) == Kw::Prepare => any_name(i.skip(2)).map(|(r, n)| (r, Statement::Deallocate(n))),
+        Kw::Drop if i.kw_at(1) == Kw::Prepare => {
+            any_name(i.skip(2)).map(|(r, n)| (r, Statement::Deallocate(n)))
+        }
         Kw::Explain | Kw::Describe | Kw::Desc | Kw::Vexplain => explain(i),
         Kw::Lock if matches!(i.kw_at(1), Kw::Tables | Kw::Table) => {
             let (rest, names) = commas(i.skip(2), |i| {
@@ -82,11 +88,13 @@ fn parse_statement<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
                 while rest.peek() != Tok::Comma && rest.peek() != Tok::End {
                     rest = rest.skip(1);
                 }
-                Ok((rest, &*i.alloc(found)))
+                Ok((rest, i.alloc(found)))
             })?;
             Ok((rest, Statement::LockTables(names)))
         }
-        Kw::Unlock if matches!(i.kw_at(1), Kw::Tables | Kw::Table) => Ok((i.skip(2), Statement::UnlockTables)),
+        Kw::Unlock if matches!(i.kw_at(1), Kw::Tables | Kw::Table) => {
+            Ok((i.skip(2), Statement::UnlockTables))
+        }
         Kw::Alter if i.kw_at(1) == Kw::Vschema => Ok((end(i), Statement::AlterVschema)),
         Kw::Create | Kw::Alter | Kw::Drop | Kw::Truncate | Kw::Rename => super::ddl::ddl(i),
         Kw::Analyze if !matches!(i.kw_at(1), Kw::Table | Kw::Local | Kw::None) => explain(i),
@@ -169,7 +177,10 @@ fn kill<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let query_only = rest.peek_kw() == Kw::Query;
     let rest = eat_all(rest, &[Kw::Query, Kw::Connection]);
     let (after, item) = rest.any()?;
-    match std::str::from_utf8(rest.text(item.span)).ok().and_then(|t| t.parse().ok()) {
+    match std::str::from_utf8(rest.text(item.span))
+        .ok()
+        .and_then(|t| t.parse().ok())
+    {
         Some(id) => Ok((after, Statement::Kill { query_only, id })),
         None => rest.fail(),
     }
@@ -226,7 +237,14 @@ fn explain<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         found.plan = true;
     }
     match rest.peek_kw() {
-        Kw::Select | Kw::Insert | Kw::Replace | Kw::Update | Kw::Delete | Kw::With | Kw::Table | Kw::Values => {
+        Kw::Select
+        | Kw::Insert
+        | Kw::Replace
+        | Kw::Update
+        | Kw::Delete
+        | Kw::With
+        | Kw::Table
+        | Kw::Values => {
             let (rest, inner) = parse_statement(rest.deeper()?)?;
             found.inner = Some(i.alloc(inner));
             Ok((rest, Statement::Explain(i.alloc(found))))

@@ -1,0 +1,165 @@
+//! A plan as JSON: what `VEXPLAIN PLAN`, `coregate explain` and the golden files show.
+use crate::plan::{
+    Action, Combine, Destination, Effects, InRows, LocalRows, Operand, Piece, Plan, Route, RowSource,
+    StatementClass, Target, Text,
+};
+use crate::snapshot::Snapshot;
+use serde_json::{Map, Value, json};
+
+/// The plan, complete, with names instead of indexes.
+pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
+    let mut out = Map::new();
+    out.insert("Class".into(), json!(format!("{:?}", plan.class)));
+    match &plan.action {
+        Action::Route(found) => route(snapshot, found, &mut out),
+        Action::Session(action) => {
+            out.insert("OperatorType".into(), json!("Session"));
+            out.insert("Action".into(), json!(format!("{action:?}")));
+        }
+        Action::Rows(LocalRows { columns, rows }) => {
+            out.insert("OperatorType".into(), json!("Rows"));
+            out.insert("Columns".into(), json!(columns));
+            out.insert("Rows".into(), json!(rows));
+        }
+        Action::AlterVschema { keyspace } => {
+            out.insert("OperatorType".into(), json!("AlterVSchema"));
+            let name = keyspace
+                .and_then(|k| snapshot.keyspaces.get(usize::from(k)))
+                .map(|k| k.name.clone());
+            out.insert("Keyspace".into(), json!(name));
+        }
+    }
+    if !plan.effects.is_empty() {
+        let names: Vec<_> = plan.effects.iter_names().map(|(name, _)| name).collect();
+        out.insert("Effects".into(), json!(names));
+    }
+    if !plan.tables.is_empty() {
+        out.insert("TablesUsed".into(), json!(plan.tables));
+    }
+    Value::Object(out)
+}
+
+/// One row with the plan, as `VEXPLAIN PLAN` answers.
+pub(crate) fn explain(snapshot: &Snapshot, found: &Plan) -> Plan {
+    let text = serde_json::to_string_pretty(&plan(snapshot, found)).unwrap_or_default();
+    Plan {
+        action: Action::Rows(LocalRows { columns: vec!["JSON".into()], rows: vec![vec![Some(text)]] }),
+        class: StatementClass::Explain,
+        effects: Effects::empty(),
+        cacheable: false,
+        tables: Vec::new(),
+    }
+}
+
+fn route(snapshot: &Snapshot, found: &Route, out: &mut Map<String, Value>) {
+    out.insert("OperatorType".into(), json!("Route"));
+    out.insert("Variant".into(), json!(variant(&found.to)));
+    if let Target::Keyspace { keyspace, shards } = &found.to {
+        let keyspace = snapshot.keyspaces.get(usize::from(*keyspace));
+        out.insert("Keyspace".into(), json!(keyspace.map(|k| k.name.as_str())));
+        if let Destination::Shard(n) = shards {
+            let shard = keyspace.and_then(|k| k.shards.get(usize::from(*n)));
+            out.insert("Shard".into(), json!(shard.map(|s| s.name.as_str())));
+        }
+        values(shards, out);
+    }
+    if found.combine != Combine::Concat {
+        out.insert("Combine".into(), json!(format!("{:?}", found.combine)));
+    }
+    match &found.text {
+        Text::AsIs => {}
+        Text::Pieces(list) => drop(out.insert("Query".into(), json!(pieces(list)))),
+        Text::Split(list) => drop(out.insert("QueryIfSplit".into(), json!(pieces(list)))),
+    }
+}
+
+/// The name of a destination, as Vitess has it where it has one.
+pub fn variant(target: &Target) -> &'static str {
+    match target {
+        Target::DropIn => "DropIn",
+        Target::Keyspace { shards, .. } => match shards {
+            Destination::Unsharded => "Unsharded",
+            Destination::Any => "Reference",
+            Destination::Shard(_) => "ByDestination",
+            Destination::Equal { .. } => "EqualUnique",
+            Destination::Together(_) => "Together",
+            Destination::In { .. } => "IN",
+            Destination::KeyspaceId(_) => "Pinned",
+            Destination::Rows(_) => "Sharded",
+            Destination::Scatter => "Scatter",
+            Destination::Nowhere => "None",
+        },
+    }
+}
+
+fn values(shards: &Destination, out: &mut Map<String, Value>) {
+    let row = |r: &[Operand]| r.iter().map(operand).collect::<Vec<_>>().join(", ");
+    match shards {
+        Destination::Equal { vindex, values } => {
+            out.insert("Vindex".into(), json!(vindex.kind()));
+            out.insert("Values".into(), json!(row(values)));
+        }
+        Destination::Together(all) => {
+            let all: Vec<_> = all
+                .iter()
+                .map(|e| format!("{}({})", e.vindex.kind(), row(&e.values)))
+                .collect();
+            out.insert("Values".into(), json!(all));
+        }
+        Destination::In { vindex, rows } => {
+            out.insert("Vindex".into(), json!(vindex.kind()));
+            let text = match rows {
+                InRows::List(n) => json!(format!("::L{n}")),
+                InRows::Operands(rows) => json!(rows.iter().map(|r| row(r)).collect::<Vec<_>>()),
+            };
+            out.insert("Values".into(), text);
+        }
+        Destination::Rows(rows) => {
+            out.insert("Vindex".into(), json!(rows.vindex.kind()));
+            out.insert("Columns".into(), json!(rows.columns.to_vec()));
+            let text = match &rows.source {
+                RowSource::Collapsed { positions, width } => {
+                    json!(format!("columns {positions:?} of rows of {width}"))
+                }
+                RowSource::Operands(all) => json!(all.iter().map(|r| row(r)).collect::<Vec<_>>()),
+            };
+            out.insert("Values".into(), text);
+        }
+        Destination::KeyspaceId(id) => {
+            out.insert("KeyspaceId".into(), json!(id.iter().map(|b| format!("{b:02x}")).collect::<String>()));
+        }
+        _ => {}
+    }
+}
+
+fn operand(operand: &Operand) -> String {
+    match operand {
+        Operand::Null => "NULL".into(),
+        Operand::Literal(n) => format!(":l{n}"),
+        Operand::Param(n) => format!(":p{n}"),
+        Operand::Const(text) => String::from_utf8_lossy(text).into_owned(),
+    }
+}
+
+fn pieces(list: &[Piece]) -> String {
+    let mut out = String::new();
+    let mut any_row = false;
+    for piece in list {
+        match piece {
+            Piece::Verbatim(text) => out.push_str(&String::from_utf8_lossy(text)),
+            Piece::Literal(n) => out.push_str(&format!(":l{n}")),
+            Piece::List { list, split: false } => out.push_str(&format!("::L{list}")),
+            Piece::List { list, split: true } => out.push_str(&format!("::L{list}[shard]")),
+            Piece::CollapsedRows => out.push_str("::rows[shard]"),
+            Piece::Row { row, pieces: inner } => {
+                if std::mem::replace(&mut any_row, true) {
+                    out.push(',');
+                }
+                out.push_str(&format!("[row {row}: {}]", pieces(inner)));
+            }
+            Piece::Param(n) => out.push_str(&format!(":p{n}")),
+            Piece::Session(value) => out.push_str(&format!(":{value:?}")),
+        }
+    }
+    out
+}

@@ -1,0 +1,592 @@
+//! What a query block and everything in it reads, and whether it can run on each shard alone.
+//!
+//! The argument for a scatter: every row that a block produces comes from rows of one shard. That holds when the sharded
+//! tables of a FROM are joined on vindex columns, when subqueries are tied to the row outside in the same way, and when
+//! nothing compares or counts rows of different shards. What breaks it is kept as the first reason, and matters only if
+//! the statement turns out not to be restricted to one shard.
+use super::Planner;
+use super::classes::{Classes, Instance, Node};
+use super::conditions::conjuncts;
+use super::names::Place;
+use crate::error::PlanError;
+use crate::snapshot::{ColumnVindex, KeyspaceIdx, Table, TableKind};
+use crate::sql::ast::*;
+use crate::sql::walk::{Visitor, Walk};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// How many tables one statement may read, copies through WITH included.
+const INSTANCES_MAX: usize = 200;
+
+/// One use of a sharded table.
+pub(super) struct Use {
+    pub(super) instance: Instance,
+    pub(super) table: Arc<Table>,
+}
+
+/// What a name in a FROM stands for.
+#[derive(Clone)]
+pub(super) struct Source<'a> {
+    pub(super) name: Option<&'a str>,
+    pub(super) instance: Instance,
+    pub(super) columns: Columns<'a>,
+}
+
+/// The columns of a source.
+#[derive(Clone)]
+pub(super) enum Columns<'a> {
+    Table(&'a Arc<Table>),
+    /// A derived table: its columns, and what they are where they are plain columns of the tables in it.
+    Derived(Vec<(String, Option<Node>)>),
+    /// Anything.
+    Unknown,
+}
+
+/// The names that an expression can use: innermost first.
+pub(super) type Scopes<'s, 'a> = Vec<&'s [Source<'a>]>;
+
+#[derive(Clone, Copy)]
+struct CteRef<'a> {
+    cte: Cte<'a>,
+    /// How many of the names before it it can see.
+    sees: usize,
+    recursive: bool,
+}
+
+/// Where a query stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Position {
+    /// Its rows are the answer, or a table in a FROM.
+    Rows,
+    /// In an expression, evaluated for each row outside.
+    Value,
+}
+
+/// The state of one statement's analysis.
+pub(super) struct Blocks<'b, 'p, 'a> {
+    pub(super) planner: &'b Planner<'p, 'a>,
+    keyspace: KeyspaceIdx,
+    pub(super) classes: Classes,
+    pub(super) uses: Vec<Use>,
+    pub(super) pinned: Vec<Vec<u8>>,
+    /// Why it cannot run on several shards.
+    pub(super) broken: Option<String>,
+    ctes: Vec<CteRef<'a>>,
+}
+
+/// What the analysis of a query gives.
+#[derive(Default)]
+pub(super) struct Block {
+    /// Its sharded tables.
+    pub(super) instances: Vec<Instance>,
+    pub(super) columns: Vec<(String, Option<Node>)>,
+}
+
+const AGGREGATES: &[&str] = &[
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "group_concat",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "std",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "var_pop",
+    "var_samp",
+    "variance",
+    "json_arrayagg",
+    "json_objectagg",
+    "any_value",
+    "median",
+    "percentile_cont",
+    "percentile_disc",
+    "st_collect",
+];
+
+/// Finds aggregates and windows in expressions, but not in subqueries.
+fn counts_rows(expr: &Expr<'_>) -> bool {
+    match &expr.kind {
+        ExprKind::Call(c) => {
+            c.window
+                || AGGREGATES.iter().any(|a| c.name.eq_ignore_ascii_case(a))
+                || c.args.iter().any(counts_rows)
+        }
+        ExprKind::And(l) | ExprKind::Or(l) | ExprKind::Row(l) | ExprKind::Other(l) => {
+            l.iter().any(counts_rows)
+        }
+        ExprKind::Not(e) => counts_rows(e),
+        ExprKind::Compare { sides, .. } => sides.iter().any(counts_rows),
+        ExprKind::InList { left, list, .. } => counts_rows(left) || list.iter().any(counts_rows),
+        ExprKind::InCollapsed { left, .. } | ExprKind::InQuery { left, .. } => counts_rows(left),
+        _ => false,
+    }
+}
+
+fn has_window(expr: &Expr<'_>) -> bool {
+    struct Find(bool);
+    impl<'a> Visitor<'a> for Find {
+        fn table(&mut self, _: &'a TableName<'a>) {}
+        fn call(&mut self, call: &'a Call<'a>) {
+            self.0 |= call.window;
+        }
+    }
+    let mut find = Find(false);
+    Walk::new(&mut find).expr(expr);
+    find.0
+}
+
+/// The vindexes that can place rows: functional and unique.
+pub(super) fn usable(table: &Table) -> impl Iterator<Item = &ColumnVindex> {
+    table
+        .column_vindexes
+        .iter()
+        .filter(|c| c.vindex.vindex.as_ref().is_some_and(|v| v.is_unique()))
+}
+
+impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
+    pub(super) fn new(planner: &'b Planner<'p, 'a>, keyspace: KeyspaceIdx) -> Self {
+        Self {
+            planner,
+            keyspace,
+            classes: Classes::default(),
+            uses: Vec::new(),
+            pinned: Vec::new(),
+            broken: None,
+            ctes: Vec::new(),
+        }
+    }
+
+    pub(super) fn planner_effects(&self) -> crate::plan::Effects {
+        self.planner.effects
+    }
+
+    pub(super) fn breaks(&mut self, why: &str) {
+        self.broken.get_or_insert_with(|| why.to_owned());
+    }
+
+    pub(super) fn with_ctes(&mut self, ctes: &'a [Cte<'a>], recursive: bool) {
+        for cte in ctes {
+            let sees = self.ctes.len();
+            self.ctes.push(CteRef { cte: *cte, sees, recursive });
+        }
+    }
+
+    /// A whole query.
+    pub(super) fn query(
+        &mut self,
+        query: &'a Query<'a>,
+        outer: &Scopes<'_, 'a>,
+        position: Position,
+    ) -> Result<Block, PlanError> {
+        let before = self.ctes.len();
+        self.with_ctes(query.ctes, query.recursive);
+        let mut all = self.body(&query.first, outer, position)?;
+        let mut parts_with = usize::from(!all.instances.is_empty());
+        for (op, body) in query.rest {
+            let part = self.body(body, outer, position)?;
+            parts_with += usize::from(!part.instances.is_empty());
+            all.instances.extend(part.instances);
+            if *op == SetOp::Compares && position == Position::Rows && parts_with > 0 {
+                self.breaks("UNION, EXCEPT or INTERSECT that compares rows of several shards");
+            }
+        }
+        if !query.rest.is_empty() {
+            all.columns = all
+                .columns
+                .into_iter()
+                .map(|(name, _)| (name, None))
+                .collect();
+            if parts_with > 0 && parts_with <= query.rest.len() && position == Position::Rows {
+                self.breaks("UNION of sharded and other tables over several shards");
+            }
+        }
+        if !all.instances.is_empty() && position == Position::Rows {
+            if query.limit {
+                self.breaks("LIMIT over several shards");
+            }
+            if !query.order.is_empty() {
+                self.breaks("ORDER BY over several shards");
+            }
+            if query.into {
+                self.breaks("INTO over several shards");
+            }
+        }
+        if query.limit {
+            all.columns.iter_mut().for_each(|c| c.1 = None);
+        }
+        // ORDER BY sees the select list and the tables; its subqueries are evaluated for each row.
+        if query.order.iter().any(has_subquery) && !all.instances.is_empty() {
+            self.breaks("subqueries in ORDER BY over several shards");
+        }
+        for expr in query.order {
+            self.subqueries(expr, outer, &all.instances.clone(), &mut all.instances)?;
+        }
+        self.ctes.truncate(before);
+        Ok(all)
+    }
+
+    fn body(
+        &mut self,
+        body: &'a Body<'a>,
+        outer: &Scopes<'_, 'a>,
+        position: Position,
+    ) -> Result<Block, PlanError> {
+        match body {
+            Body::Select(select) => self.select(select, outer, position),
+            Body::Nested(query) => self.query(query, outer, position),
+            Body::Values(rows) => {
+                let mut block = Block::default();
+                for row in *rows {
+                    self.subqueries(row, outer, &[], &mut block.instances)?;
+                }
+                Ok(block)
+            }
+            Body::Table(name) => {
+                let mut instances = Vec::new();
+                let source = self.table(name, &mut instances)?;
+                let columns = match source.columns {
+                    Columns::Derived(columns) => columns,
+                    _ => Vec::new(),
+                };
+                Ok(Block { instances, columns })
+            }
+        }
+    }
+
+    fn select(
+        &mut self,
+        select: &'a Select<'a>,
+        outer: &Scopes<'_, 'a>,
+        position: Position,
+    ) -> Result<Block, PlanError> {
+        let mut sources = Vec::new();
+        let mut block = Block::default();
+        self.from(select.from, select.filter.as_ref(), outer, &mut sources, &mut block.instances)?;
+        let mut scopes: Scopes<'_, 'a> = vec![&sources];
+        scopes.extend(outer.iter().copied());
+
+        let exprs = || {
+            let items = select.items.iter().map(|i| &i.expr);
+            items
+                .chain(&select.filter)
+                .chain(select.group)
+                .chain(&select.having)
+                .chain(select.windows)
+        };
+        let tables_of_from = block.instances.clone();
+        if exprs().any(has_subquery) {
+            self.freeze(&sources, &tables_of_from);
+            for expr in exprs() {
+                self.subqueries(expr, &scopes, &tables_of_from, &mut block.instances)?;
+            }
+        }
+
+        let aggregates = select.items.iter().any(|i| counts_rows(&i.expr))
+            || select.having.as_ref().is_some_and(counts_rows);
+        let grouped = !select.group.is_empty();
+        let by_vindex =
+            grouped && !select.rollup && self.holds_vindex(select.group.iter(), &scopes, &tables_of_from);
+        if position == Position::Rows && !block.instances.is_empty() {
+            if grouped && !by_vindex {
+                self.breaks("GROUP BY over several shards");
+            }
+            if !grouped && (aggregates || select.having.is_some()) {
+                self.breaks("aggregation over several shards");
+            }
+            if select.items.iter().any(|i| has_window(&i.expr)) || !select.windows.is_empty() {
+                self.breaks("window functions over several shards");
+            }
+            let items = || select.items.iter().map(|i| &i.expr);
+            if select.distinct && !self.holds_vindex(items(), &scopes, &tables_of_from) {
+                self.breaks("SELECT DISTINCT over several shards");
+            }
+            if select.calc_found_rows {
+                self.breaks("SQL_CALC_FOUND_ROWS over several shards");
+            }
+            if select.into {
+                self.breaks("INTO over several shards");
+            }
+        }
+
+        // A condition outside on a column of ours is one on the table's column, unless rows are counted in between.
+        let transparent = (!aggregates || grouped)
+            && !select.items.iter().any(|i| has_window(&i.expr))
+            && select.windows.is_empty()
+            && !select.rollup;
+        let own: Scopes<'_, 'a> = vec![&sources];
+        let mut group = Vec::new();
+        for expr in select.group {
+            if let ExprKind::Column(c) = &expr.kind {
+                group.extend(self.column(c, &own));
+            }
+        }
+        for item in select.items {
+            let node = match &item.expr.kind {
+                ExprKind::Column(c) if c.name != "*" => self
+                    .column(c, &own)
+                    .filter(|node| transparent && (!grouped || group.contains(node))),
+                ExprKind::Star | ExprKind::Column(_) => {
+                    self.stars(&sources, transparent && !grouped, &mut block.columns);
+                    continue;
+                }
+                _ => None,
+            };
+            let name = match (item.alias, &item.expr.kind) {
+                (Some(alias), _) => alias.to_ascii_lowercase(),
+                (None, ExprKind::Column(c)) => c.name.to_ascii_lowercase(),
+                _ => String::new(),
+            };
+            block.columns.push((name, node));
+        }
+        Ok(block)
+    }
+
+    /// The columns of `*`: those that are known.
+    fn stars(&mut self, sources: &[Source<'a>], transparent: bool, out: &mut Vec<(String, Option<Node>)>) {
+        for source in sources {
+            match &source.columns {
+                Columns::Table(table) => {
+                    let names: Vec<String> = usable(table)
+                        .flat_map(|c| c.columns.iter().cloned())
+                        .collect();
+                    for name in names {
+                        let node = self.classes.node(source.instance, &name);
+                        // The same name twice is ambiguous.
+                        let twice = out.iter().any(|(n, _)| *n == name);
+                        out.push((name, (transparent && !twice).then_some(node)));
+                    }
+                }
+                Columns::Derived(columns) => out.extend(
+                    columns
+                        .iter()
+                        .map(|(n, node)| (n.clone(), node.filter(|_| transparent))),
+                ),
+                Columns::Unknown => {}
+            }
+        }
+    }
+
+    /// Do these plain columns include all columns of a vindex, for a table that places the block's rows?
+    fn holds_vindex<'e>(
+        &mut self,
+        exprs: impl Iterator<Item = &'e Expr<'a>>,
+        scopes: &Scopes<'_, 'a>,
+        instances: &[Instance],
+    ) -> bool
+    where
+        'a: 'e,
+    {
+        let mut held: Vec<Node> = Vec::new();
+        for expr in exprs {
+            if let ExprKind::Column(c) = &expr.kind
+                && let Some(node) = self.column(c, &scopes.iter().take(1).copied().collect())
+            {
+                held.push(self.classes.class_of(node));
+            }
+        }
+        self.uses
+            .iter()
+            .filter(|u| instances.contains(&u.instance))
+            .any(|u| {
+                usable(&u.table).any(|v| {
+                    v.columns.iter().all(|c| {
+                        self.classes
+                            .class(u.instance, c)
+                            .is_some_and(|class| held.contains(&class))
+                    })
+                })
+            })
+    }
+
+    pub(super) fn derived(
+        &mut self,
+        name: Option<&'a str>,
+        renamed: &[&str],
+        columns: Vec<(String, Option<Node>)>,
+    ) -> Source<'a> {
+        let instance = self.classes.add_instance();
+        let columns = if renamed.is_empty() {
+            columns
+        } else {
+            // Which columns `*` stands for is not known exactly, so that renaming by position proves nothing.
+            renamed
+                .iter()
+                .map(|r| (r.to_ascii_lowercase(), None))
+                .collect()
+        };
+        Source { name, instance, columns: Columns::Derived(columns) }
+    }
+
+    pub(super) fn table(
+        &mut self,
+        name: &'a TableName<'a>,
+        instances: &mut Vec<Instance>,
+    ) -> Result<Source<'a>, PlanError> {
+        if self.uses.len() > INSTANCES_MAX {
+            return Err(PlanError::TooLong(INSTANCES_MAX));
+        }
+        let cte = match name.database {
+            None => self.ctes.iter().rposition(|c| c.cte.name == name.name),
+            Some(_) => None,
+        };
+        if let Some((at, found)) = cte.and_then(|at| self.ctes.get(at).map(|c| (at, *c))) {
+            return self.cte(at, found, name, instances);
+        }
+        let instance = self.classes.add_instance();
+        let source = |columns| Source { name: Some(name.exposed()), instance, columns };
+        let Place::Table { table, .. } = self.planner.locate(name)? else {
+            return Ok(source(Columns::Unknown));
+        };
+        let table = self
+            .planner
+            .sharded_table(self.keyspace, name.name, table)?;
+        if let Some(id) = &table.pinned {
+            self.pinned.push(id.clone());
+            instances.push(instance);
+            self.uses.push(Use { instance, table: table.clone() });
+        } else if table.kind != TableKind::Reference {
+            instances.push(instance);
+            self.uses.push(Use { instance, table: table.clone() });
+        }
+        Ok(source(Columns::Table(table)))
+    }
+
+    fn cte(
+        &mut self,
+        at: usize,
+        found: CteRef<'a>,
+        name: &'a TableName<'a>,
+        instances: &mut Vec<Instance>,
+    ) -> Result<Source<'a>, PlanError> {
+        // Inside, only the names before it are visible; and itself, if recursive.
+        let hidden = self.ctes.split_off(at);
+        debug_assert!(found.sees <= self.ctes.len());
+        let block = if found.recursive {
+            self.breaks("recursive WITH over several shards");
+            let nothing = Cte { name: found.cte.name, columns: &[], query: &EMPTY };
+            self.ctes
+                .push(CteRef { cte: nothing, sees: at, recursive: false });
+            let block = self.query(found.cte.query, &Vec::new(), Position::Rows);
+            self.ctes.truncate(at);
+            block.map(|b| Block { columns: Vec::new(), ..b })
+        } else {
+            self.query(found.cte.query, &Vec::new(), Position::Rows)
+        };
+        self.ctes.extend(hidden);
+        let block = block?;
+        instances.extend(block.instances);
+        Ok(self.derived(Some(name.exposed()), found.cte.columns, block.columns))
+    }
+
+    /// The subqueries of an expression; `outside` are the sharded tables whose rows it is evaluated for.
+    pub(super) fn subqueries(
+        &mut self,
+        expr: &'a Expr<'a>,
+        scopes: &Scopes<'_, 'a>,
+        outside: &[Instance],
+        all: &mut Vec<Instance>,
+    ) -> Result<(), PlanError> {
+        let mut conditions: SmallVec<[&'a Expr<'a>; 8]> = SmallVec::new();
+        conjuncts(expr, &mut conditions);
+        for condition in conditions {
+            if let ExprKind::InQuery { left, not: false, query } = &condition.kind
+                && let ExprKind::Column(column) = &left.kind
+            {
+                let block = self.query(query, scopes, Position::Value)?;
+                self.tie(column, query, &block, scopes);
+                self.evaluated(block, outside, all);
+                continue;
+            }
+            let mut found = Vec::new();
+            top_subqueries(condition, &mut found);
+            for query in found {
+                let block = self.query(query, scopes, Position::Value)?;
+                self.evaluated(block, outside, all);
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluated(&mut self, block: Block, outside: &[Instance], all: &mut Vec<Instance>) {
+        if block.instances.is_empty() {
+            return;
+        }
+        let together = [outside, &block.instances].concat();
+        if outside.is_empty() || !self.lie_together(&together) {
+            self.breaks("a subquery whose rows may lie on other shards than the row outside");
+        }
+        all.extend(block.instances);
+    }
+
+    /// `a IN (SELECT b FROM ...)` as a condition: only rows with `b = a` matter, so that they lie with `a`.
+    fn tie(
+        &mut self,
+        column: &'a ColumnName<'a>,
+        query: &'a Query<'a>,
+        block: &Block,
+        scopes: &Scopes<'_, 'a>,
+    ) {
+        let Body::Select(select) = &query.first else { return };
+        let plain = query.rest.is_empty()
+            && !query.limit
+            && select.group.is_empty()
+            && select.having.is_none()
+            && select.items.len() == 1;
+        let [(_, Some(inner))] = block.columns.as_slice() else { return };
+        if plain && let Some(outer) = self.column(column, scopes) {
+            self.classes.unite(*inner, outer);
+        }
+    }
+
+    pub(super) fn freeze(&mut self, sources: &[Source<'a>], instances: &[Instance]) {
+        let mut all = instances.to_vec();
+        all.extend(sources.iter().map(|s| s.instance));
+        self.classes.freeze(&all);
+    }
+}
+
+static EMPTY: Query<'static> = Query {
+    span: Span { start: 0, end: 0 },
+    ctes: &[],
+    recursive: false,
+    first: Body::Values(&[]),
+    rest: &[],
+    order: &[],
+    limit: false,
+    locking: false,
+    into: false,
+};
+
+pub(super) fn has_subquery(expr: &Expr<'_>) -> bool {
+    let mut found = Vec::new();
+    top_subqueries(expr, &mut found);
+    !found.is_empty()
+}
+
+/// The outermost subqueries of an expression.
+fn top_subqueries<'a>(expr: &Expr<'a>, out: &mut Vec<&'a Query<'a>>) {
+    match &expr.kind {
+        ExprKind::And(l) | ExprKind::Or(l) | ExprKind::Row(l) | ExprKind::Other(l) => {
+            l.iter().for_each(|e| top_subqueries(e, out));
+        }
+        ExprKind::Not(e) => top_subqueries(e, out),
+        ExprKind::Compare { sides, .. } => sides.iter().for_each(|e| top_subqueries(e, out)),
+        ExprKind::InList { left, list, .. } => {
+            top_subqueries(left, out);
+            list.iter().for_each(|e| top_subqueries(e, out));
+        }
+        ExprKind::InCollapsed { left, .. } => top_subqueries(left, out),
+        ExprKind::InQuery { left, query, .. } => {
+            top_subqueries(left, out);
+            out.push(query);
+        }
+        ExprKind::Call(c) => c.args.iter().for_each(|e| top_subqueries(e, out)),
+        ExprKind::Exists(q) | ExprKind::Subquery(q) => out.push(q),
+        _ => {}
+    }
+}

@@ -1,0 +1,133 @@
+//! Which columns are equal to each other and to constants: union-find over columns.
+//!
+//! A class can be frozen. The ON condition of an outer join and the WHERE of a subquery say something about their own tables
+//! only; what they say about a table outside is not a restriction of it. So the tables outside are frozen first: others may
+//! join their classes, but they learn nothing.
+use crate::plan::{InRows, Operand};
+
+pub(super) type Node = usize;
+pub(super) type Instance = usize;
+
+/// What a column is compared with.
+#[derive(Debug, Clone)]
+pub(super) enum Const {
+    One(Operand),
+    Many(InRows),
+}
+
+#[derive(Debug)]
+struct Class {
+    parent: Node,
+    instance: Instance,
+    column: String,
+    frozen: bool,
+    one: Option<Operand>,
+    many: Option<InRows>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Classes {
+    nodes: Vec<Class>,
+    frozen: Vec<bool>,
+}
+
+impl Classes {
+    pub(super) fn add_instance(&mut self) -> Instance {
+        self.frozen.push(false);
+        self.frozen.len() - 1
+    }
+
+    /// The node of a column; made when it is first asked for.
+    pub(super) fn node(&mut self, instance: Instance, column: &str) -> Node {
+        if let Some(found) = self.find_node(instance, column) {
+            return found;
+        }
+        let frozen = self.frozen.get(instance).copied().unwrap_or(true);
+        let parent = self.nodes.len();
+        self.nodes
+            .push(Class { parent, instance, column: column.to_owned(), frozen, one: None, many: None });
+        parent
+    }
+
+    fn find_node(&self, instance: Instance, column: &str) -> Option<Node> {
+        self.nodes
+            .iter()
+            .position(|n| n.instance == instance && n.column == column)
+    }
+
+    fn root(&self, mut node: Node) -> Node {
+        while let Some(class) = self.nodes.get(node)
+            && class.parent != node
+        {
+            node = class.parent;
+        }
+        node
+    }
+
+    pub(super) fn class_of(&self, node: Node) -> Node {
+        self.root(node)
+    }
+
+    /// The class of a column, if the column was ever mentioned.
+    pub(super) fn class(&self, instance: Instance, column: &str) -> Option<Node> {
+        self.find_node(instance, column).map(|n| self.root(n))
+    }
+
+    pub(super) fn freeze(&mut self, instances: &[Instance]) {
+        for &instance in instances {
+            if let Some(frozen) = self.frozen.get_mut(instance) {
+                *frozen = true;
+            }
+        }
+        for node in 0..self.nodes.len() {
+            if self
+                .nodes
+                .get(node)
+                .is_some_and(|n| instances.contains(&n.instance))
+            {
+                let root = self.root(node);
+                if let Some(class) = self.nodes.get_mut(root) {
+                    class.frozen = true;
+                }
+            }
+        }
+    }
+
+    /// The two columns are equal in every row that counts.
+    pub(super) fn unite(&mut self, a: Node, b: Node) {
+        let (a, b) = (self.root(a), self.root(b));
+        let frozen = |s: &Self, n: Node| s.nodes.get(n).is_some_and(|c| c.frozen);
+        let (under, over) = match (frozen(self, a), frozen(self, b)) {
+            _ if a == b => return,
+            (true, true) => return,
+            (false, _) => (a, b),
+            (true, false) => (b, a),
+        };
+        let Some(class) = self.nodes.get_mut(under) else { return };
+        class.parent = over;
+        let (one, many) = (class.one.take(), class.many.take());
+        if let Some(class) = self.nodes.get_mut(over)
+            && !class.frozen
+        {
+            class.one = class.one.take().or(one);
+            class.many = class.many.take().or(many);
+        }
+    }
+
+    pub(super) fn restrict(&mut self, node: Node, to: Const) {
+        let root = self.root(node);
+        let Some(class) = self.nodes.get_mut(root).filter(|c| !c.frozen) else { return };
+        match to {
+            Const::One(operand) => drop(class.one.get_or_insert(operand)),
+            Const::Many(rows) => drop(class.many.get_or_insert(rows)),
+        }
+    }
+
+    pub(super) fn one(&self, class: Node) -> Option<&Operand> {
+        self.nodes.get(class)?.one.as_ref()
+    }
+
+    pub(super) fn many(&self, class: Node) -> Option<&InRows> {
+        self.nodes.get(class)?.many.as_ref()
+    }
+}

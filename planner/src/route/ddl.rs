@@ -1,0 +1,45 @@
+//! Data definition: every shard of the keyspace does the same.
+use super::{Planner, session_plan};
+use crate::error::PlanError;
+use crate::plan::{Combine, Destination, Effects, Plan, SessionAction, StatementClass};
+use crate::snapshot::KeyspaceIdx;
+use crate::sql::ast::{Ddl, Statement};
+
+impl<'a> Planner<'_, 'a> {
+    /// What a statement that defines things does to its connection.
+    pub(super) fn ddl_effects(&mut self, statement: &Statement<'a>) {
+        match statement {
+            Statement::Ddl(ddl) if ddl.temporary => self.effects |= Effects::PIN,
+            Statement::Ddl(_) => self.effects |= Effects::SCHEMA_CHANGE | Effects::IMPLICIT_COMMIT,
+            Statement::LockTables(_) => self.effects |= Effects::PIN | Effects::IMPLICIT_COMMIT,
+            Statement::Admin(_) | Statement::Flush => self.effects |= Effects::IMPLICIT_COMMIT,
+            Statement::Call(_) => self.effects |= Effects::PIN,
+            _ => {}
+        }
+    }
+
+    pub(super) fn sharded_ddl(&mut self, keyspace: KeyspaceIdx, ddl: &Ddl<'a>) -> Result<Plan, PlanError> {
+        if ddl.temporary {
+            return Err(PlanError::unsupported(
+                "temporary tables in a sharded keyspace; select one shard with USE keyspace:shard",
+            ));
+        }
+        self.effects |= Effects::SCHEMA_CHANGE | Effects::IMPLICIT_COMMIT;
+        Ok(self.route(keyspace, Destination::Scatter, Combine::First, StatementClass::Ddl))
+    }
+
+    /// CREATE, ALTER, DROP DATABASE: keyspaces are made by the control plane.
+    pub(super) fn database_ddl(&mut self, ddl: &Ddl<'a>, name: &str) -> Result<Plan, PlanError> {
+        let known = self.keyspace_named(name).is_ok();
+        match (ddl.create, known, ddl.if_exists) {
+            (true, true, true) | (false, false, true) => {
+                Ok(session_plan(SessionAction::Nothing, StatementClass::Ddl))
+            }
+            (true, true, false) => Err(PlanError::DatabaseExists(name.to_owned())),
+            (false, false, false) => Err(PlanError::UnknownDatabase(name.to_owned())),
+            _ => Err(PlanError::unsupported(
+                "creating, altering or dropping a keyspace with SQL; it is done with the control plane's commands",
+            )),
+        }
+    }
+}

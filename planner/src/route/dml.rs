@@ -1,0 +1,212 @@
+//! UPDATE and DELETE.
+use super::Planner;
+use super::block::{Blocks, Scopes};
+use super::names::Place;
+use crate::error::PlanError;
+use crate::plan::{Combine, Plan, StatementClass};
+use crate::snapshot::{KeyspaceIdx, Table, TableKind};
+use crate::sql::ast::{Assign, Delete, Expr, TableExpr, TableName, Update};
+use std::sync::Arc;
+
+impl<'a> Planner<'_, 'a> {
+    pub(super) fn update(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        update: &'a Update<'a>,
+    ) -> Result<Plan, PlanError> {
+        let mut names = Vec::new();
+        base_tables(update.tables, &mut names);
+        for name in &names {
+            let Place::Table { table: Some(table), .. } = self.locate(name)? else { continue };
+            self.check_assigned(name, table, update.set)?;
+        }
+        let mut blocks = Blocks::new(self, keyspace);
+        blocks.with_ctes(update.ctes, false);
+        let mut sources = Vec::new();
+        let mut instances = Vec::new();
+        blocks.from(update.tables, update.filter.as_ref(), &Vec::new(), &mut sources, &mut instances)?;
+        let scopes: Scopes<'_, 'a> = vec![&sources];
+        let exprs = update
+            .set
+            .iter()
+            .map(|a| &a.value)
+            .chain(&update.filter)
+            .chain(update.order);
+        blocks.expressions(exprs, &scopes, &instances)?;
+        if update.limit || !update.order.is_empty() {
+            blocks.breaks("UPDATE with LIMIT or ORDER BY over several shards");
+        }
+        self.changed(keyspace, blocks_destination(&mut blocks, &names, self)?, StatementClass::Update)
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        delete: &'a Delete<'a>,
+    ) -> Result<Plan, PlanError> {
+        let mut names = Vec::new();
+        base_tables(delete.tables, &mut names);
+        for name in &names {
+            let Place::Table { table: Some(table), .. } = self.locate(name)? else { continue };
+            let target = delete.targets.is_empty()
+                || delete
+                    .targets
+                    .iter()
+                    .any(|t| t.name == name.exposed() || t.name == name.name);
+            if target && owns_lookup(table) {
+                return Err(PlanError::unsupported(format!(
+                    "DELETE from '{}', which owns a lookup vindex",
+                    table.name
+                )));
+            }
+        }
+        let mut blocks = Blocks::new(self, keyspace);
+        blocks.with_ctes(delete.ctes, false);
+        let mut sources = Vec::new();
+        let mut instances = Vec::new();
+        blocks.from(delete.tables, delete.filter.as_ref(), &Vec::new(), &mut sources, &mut instances)?;
+        let scopes: Scopes<'_, 'a> = vec![&sources];
+        let returning = delete.returning.iter().map(|i| &i.expr);
+        blocks.expressions(delete.filter.iter().chain(delete.order).chain(returning), &scopes, &instances)?;
+        if delete.limit || !delete.order.is_empty() {
+            blocks.breaks("DELETE with LIMIT or ORDER BY over several shards");
+        }
+        if !delete.returning.is_empty() {
+            blocks.breaks("DELETE ... RETURNING over several shards");
+        }
+        self.changed(keyspace, blocks_destination(&mut blocks, &names, self)?, StatementClass::Delete)
+    }
+
+    fn changed(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        change: Change,
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
+        Ok(match change {
+            Change::Shards(placed) => self.placed(keyspace, placed, Combine::Sum, class),
+            Change::Copies => self.route(keyspace, crate::plan::Destination::Scatter, Combine::First, class),
+        })
+    }
+
+    /// A row stays where it is: the columns that place it cannot change.
+    pub(super) fn check_assigned(
+        &self,
+        name: &TableName<'_>,
+        table: &Table,
+        set: &[Assign<'_>],
+    ) -> Result<(), PlanError> {
+        for assign in set {
+            if assign
+                .column
+                .table
+                .is_some_and(|t| t != name.exposed() && t != name.name)
+            {
+                continue;
+            }
+            let column = assign.column.name;
+            let place = table
+                .column_vindexes
+                .iter()
+                .position(|v| v.columns.iter().any(|c| c.eq_ignore_ascii_case(column)));
+            match place {
+                None => {}
+                Some(0) => {
+                    return Err(PlanError::unsupported(format!(
+                        "you cannot UPDATE primary vindex columns; column '{column}' of '{}' decides where its row lies",
+                        table.name
+                    )));
+                }
+                Some(_) => {
+                    return Err(PlanError::unsupported(format!(
+                        "UPDATE of vindex column '{column}' of '{}'",
+                        table.name
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Change {
+    Shards(super::select::Placed),
+    /// Reference tables: every copy changes in the same way.
+    Copies,
+}
+
+fn blocks_destination<'a>(
+    blocks: &mut Blocks<'_, '_, 'a>,
+    names: &[&'a TableName<'a>],
+    planner: &Planner<'_, 'a>,
+) -> Result<Change, PlanError> {
+    if !blocks.uses.is_empty() {
+        let mixed = names.iter().any(|n| {
+            matches!(planner.locate(n), Ok(Place::Table { table: Some(t), .. }) if t.kind == TableKind::Reference)
+        });
+        if mixed {
+            // Which of the tables change is known, but copies must not differ: only a single shard could be wrong alone.
+            return Err(PlanError::unsupported(
+                "UPDATE or DELETE of a sharded table joined with a reference table",
+            ));
+        }
+        return blocks.destination().map(Change::Shards);
+    }
+    check_copies(names, planner)?;
+    Ok(Change::Copies)
+}
+
+fn check_copies<'a>(names: &[&'a TableName<'a>], planner: &Planner<'_, 'a>) -> Result<(), PlanError> {
+    for name in names {
+        if let Ok(Place::Table { table: Some(table), .. }) = planner.locate(name)
+            && let Some(source) = &table.source
+        {
+            return Err(PlanError::unsupported(format!(
+                "writing to reference table '{}', a copy of '{source}'; write to the source",
+                table.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn owns_lookup(table: &Arc<Table>) -> bool {
+    table
+        .column_vindexes
+        .iter()
+        .any(|v| v.vindex.vindex.is_none() && v.vindex.owner.as_deref() == Some(table.name.as_str()))
+}
+
+fn base_tables<'a>(tables: &[TableExpr<'a>], out: &mut Vec<&'a TableName<'a>>) {
+    for table in tables {
+        match table {
+            TableExpr::Table(t) => out.push(t),
+            TableExpr::List(list) => base_tables(list, out),
+            TableExpr::Join(j) => base_tables(&[j.left, j.right], out),
+            TableExpr::Derived(_) | TableExpr::Function { .. } => {}
+        }
+    }
+}
+
+impl<'a> Blocks<'_, '_, 'a> {
+    /// The subqueries of a changing statement's expressions.
+    fn expressions(
+        &mut self,
+        exprs: impl Iterator<Item = &'a Expr<'a>>,
+        scopes: &Scopes<'_, 'a>,
+        instances: &[usize],
+    ) -> Result<(), PlanError> {
+        let mut frozen = false;
+        let mut all = instances.to_vec();
+        for expr in exprs {
+            if !super::block::has_subquery(expr) {
+                continue;
+            }
+            if !std::mem::replace(&mut frozen, true) {
+                self.freeze(scopes.first().copied().unwrap_or_default(), instances);
+            }
+            self.subqueries(expr, scopes, instances, &mut all)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! INSERT and REPLACE: every row goes to the shard that its primary vindex names.
+use super::Planner;
+use super::block::{Blocks, Position};
+use super::dml::owns_lookup;
+use super::names::Place;
+use crate::error::PlanError;
+use crate::plan::{
+    Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, SequenceColumn, StatementClass,
+};
+use crate::snapshot::{KeyspaceIdx, Table, TableKind};
+use crate::sql::ast::{ExprKind, Insert, InsertRow, InsertSource, Span};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+impl<'a> Planner<'_, 'a> {
+    pub(super) fn insert(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        insert: &'a Insert<'a>,
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
+        let Place::Table { table, .. } = self.locate(insert.table)? else {
+            return Ok(self.route(keyspace, Destination::Any, Combine::Sum, class));
+        };
+        let table = self.sharded_table(keyspace, insert.table.name, table)?;
+        if table.kind == TableKind::Reference {
+            return self.insert_copies(keyspace, table, insert, class);
+        }
+        if let Some(id) = &table.pinned {
+            let to = Destination::KeyspaceId(id.clone());
+            self.no_subqueries(keyspace, insert)?;
+            return Ok(self.route(keyspace, to, Combine::Sum, class));
+        }
+        if owns_lookup(table) {
+            return Err(PlanError::unsupported(format!(
+                "INSERT into '{}', which owns a lookup vindex",
+                table.name
+            )));
+        }
+        self.check_assigned(insert.table, table, insert.on_duplicate)?;
+        self.no_subqueries(keyspace, insert)?;
+        let columns: Vec<String> = match insert.columns {
+            Some(columns) if !columns.is_empty() => columns.iter().map(|c| c.to_ascii_lowercase()).collect(),
+            _ if table.columns_complete => table
+                .columns
+                .iter()
+                .filter(|c| !c.invisible)
+                .map(|c| c.name.to_ascii_lowercase())
+                .collect(),
+            _ => {
+                return Err(PlanError::unsupported(format!(
+                    "INSERT into '{}' without a column list, as its columns are not known; write the list",
+                    table.name
+                )));
+            }
+        };
+        let mut rows = self.rows(table, insert, &columns)?;
+        rows.sequence = self.check_sequence(table, insert, &columns)?;
+        if !insert.returning.is_empty() && self.row_count(insert) > 1 {
+            return Err(PlanError::unsupported("INSERT ... RETURNING of several rows in a sharded keyspace"));
+        }
+        Ok(self.route(keyspace, Destination::Rows(rows), Combine::Sum, class))
+    }
+
+    fn row_count(&self, insert: &Insert<'_>) -> usize {
+        match insert.source {
+            InsertSource::Collapsed(_) => 2,
+            InsertSource::Rows(rows) => rows.len(),
+            InsertSource::Query(_) => 2,
+        }
+    }
+
+    /// Every shard has the whole table.
+    fn insert_copies(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        table: &Table,
+        insert: &'a Insert<'a>,
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
+        if let Some(source) = &table.source {
+            return Err(PlanError::unsupported(format!(
+                "writing to reference table '{}', a copy of '{source}'; write to the source",
+                table.name
+            )));
+        }
+        self.no_subqueries(keyspace, insert)?;
+        Ok(self.route(keyspace, Destination::Scatter, Combine::First, class))
+    }
+
+    /// Subqueries may read what every shard has; anything else would read one shard's part.
+    fn no_subqueries(&self, keyspace: KeyspaceIdx, insert: &'a Insert<'a>) -> Result<(), PlanError> {
+        let mut blocks = Blocks::new(self, keyspace);
+        let mut all = Vec::new();
+        let none = Vec::new();
+        match insert.source {
+            InsertSource::Query(query) => {
+                blocks.query(query, &none, Position::Rows)?;
+                return Err(PlanError::unsupported("INSERT ... SELECT into a sharded table"));
+            }
+            InsertSource::Rows(rows) => {
+                for value in rows.iter().flat_map(|r| r.values) {
+                    blocks.subqueries(value, &none, &[], &mut all)?;
+                }
+            }
+            InsertSource::Collapsed(_) => {}
+        }
+        for assign in insert.on_duplicate {
+            blocks.subqueries(&assign.value, &none, &[], &mut all)?;
+        }
+        if all.is_empty() {
+            Ok(())
+        } else {
+            Err(PlanError::unsupported("subqueries on sharded tables in INSERT"))
+        }
+    }
+
+    fn rows(
+        &mut self,
+        table: &Arc<Table>,
+        insert: &'a Insert<'a>,
+        columns: &[String],
+    ) -> Result<InsertRows, PlanError> {
+        let primary = table.column_vindexes.first();
+        let Some((primary, vindex)) = primary.and_then(|p| Some((p, p.vindex.vindex.clone()?))) else {
+            return Err(PlanError::unsupported(format!(
+                "the primary vindex of '{}' cannot be used yet",
+                table.name
+            )));
+        };
+        let position = |name: &String| columns.iter().position(|c| c == name);
+        let positions: Vec<Option<usize>> = primary.columns.iter().map(position).collect();
+        self.check_other_vindexes(table, columns, &positions)?;
+        let names = primary.columns.iter().cloned().collect();
+        let source = match insert.source {
+            InsertSource::Collapsed(span) => {
+                let fingerprint = self.input.fingerprint;
+                let width = fingerprint.row_literals.len() / fingerprint.rows.len().max(1);
+                if width != columns.len() {
+                    return Err(PlanError::ColumnCount(1));
+                }
+                self.edits.split(span, vec![Piece::CollapsedRows]);
+                let short =
+                    |n: usize| u16::try_from(n).map_err(|_| PlanError::TooLong(usize::from(u16::MAX)));
+                let positions: Result<SmallVec<[u16; 1]>, PlanError> = positions
+                    .iter()
+                    .map(|p| p.map_or(Ok(u16::MAX), short))
+                    .collect();
+                RowSource::Collapsed { positions: positions?, width: short(width)? }
+            }
+            InsertSource::Rows(rows) => {
+                let mut all = Vec::with_capacity(rows.len());
+                for (row, n) in rows.iter().zip(1..) {
+                    all.push(self.row(row, n, columns, &positions, table)?);
+                }
+                self.split_rows(rows)?;
+                RowSource::Operands(all)
+            }
+            InsertSource::Query(_) => {
+                return Err(PlanError::unsupported("INSERT ... SELECT into a sharded table"));
+            }
+        };
+        Ok(InsertRows { vindex, columns: names, source, sequence: None })
+    }
+
+    /// A second functional vindex must agree with the first, which is certain only if it is over the same columns.
+    fn check_other_vindexes(
+        &self,
+        table: &Table,
+        columns: &[String],
+        positions: &[Option<usize>],
+    ) -> Result<(), PlanError> {
+        for other in table
+            .column_vindexes
+            .iter()
+            .skip(1)
+            .filter(|v| v.vindex.vindex.is_some())
+        {
+            let same = other
+                .columns
+                .iter()
+                .map(|n| columns.iter().position(|c| c == n))
+                .eq(positions.iter().copied());
+            let given = other.columns.iter().any(|n| columns.contains(n));
+            if given && !same {
+                return Err(PlanError::unsupported(format!(
+                    "INSERT into '{}', which has a second functional vindex '{}'",
+                    table.name, other.vindex.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn row(
+        &self,
+        row: &InsertRow<'_>,
+        number: u64,
+        columns: &[String],
+        positions: &[Option<usize>],
+        table: &Table,
+    ) -> Result<SmallVec<[Operand; 1]>, PlanError> {
+        if row.values.len() != columns.len() {
+            return Err(PlanError::ColumnCount(number));
+        }
+        positions
+            .iter()
+            .map(|position| {
+                let Some(n) = *position else { return Ok(Operand::Null) };
+                let value = row.values.get(n).ok_or(PlanError::ColumnCount(number))?;
+                let name = columns.get(n).map_or("?", String::as_str);
+                match value.kind {
+                    ExprKind::Default if is_auto_increment(table, name) => Ok(Operand::Null),
+                    _ => self
+                        .operand(value)
+                        .ok_or_else(|| PlanError::NotALiteral(name.to_owned())),
+                }
+            })
+            .collect()
+    }
+
+    /// The text of each row, so that every shard gets its own.
+    fn split_rows(&mut self, rows: &[InsertRow<'_>]) -> Result<(), PlanError> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        if rows.len() < 2 {
+            return Ok(());
+        }
+        let changed = !self.edits.is_empty();
+        let mut pieces = Vec::with_capacity(rows.len());
+        for (n, row) in rows.iter().enumerate() {
+            let row_number = u16::try_from(n).map_err(|_| PlanError::TooLong(usize::from(u16::MAX)))?;
+            let inner = self.edits.pieces(self.input.sql, self.tokens, row.span);
+            pieces.push(Piece::Row { row: row_number, pieces: inner });
+        }
+        let span = Span { start: first.span.start, end: last.span.end };
+        if changed {
+            self.edits.replace(span, pieces);
+        } else {
+            self.edits.split(span, pieces);
+        }
+        Ok(())
+    }
+
+    /// Numbers from a sequence cannot be had yet: the column must be given. What depends on the values is left to binding.
+    fn check_sequence(
+        &self,
+        table: &Table,
+        insert: &Insert<'_>,
+        columns: &[String],
+    ) -> Result<Option<SequenceColumn>, PlanError> {
+        let Some(auto) = &table.auto_increment else { return Ok(None) };
+        let missing = || PlanError::no_sequence(&auto.column);
+        let position = columns
+            .iter()
+            .position(|c| c.eq_ignore_ascii_case(&auto.column))
+            .ok_or_else(missing)?;
+        let mut params = Vec::new();
+        if let InsertSource::Rows(rows) = insert.source {
+            for row in rows {
+                match row.values.get(position).map(|v| v.kind) {
+                    None | Some(ExprKind::Null | ExprKind::Default) => return Err(missing()),
+                    Some(ExprKind::Param(n)) => params.push(n),
+                    Some(_) => {}
+                }
+            }
+        }
+        let position = u16::try_from(position).map_err(|_| PlanError::TooLong(usize::from(u16::MAX)))?;
+        Ok(Some(SequenceColumn { column: auto.column.clone(), position, params }))
+    }
+}
+
+fn is_auto_increment(table: &Table, column: &str) -> bool {
+    table
+        .columns
+        .iter()
+        .any(|c| c.auto_increment && c.name.eq_ignore_ascii_case(column))
+}

@@ -1,0 +1,377 @@
+//! From a statement to its plan.
+//!
+//! Each kind of statement has its module; all of them share [`Planner`], which knows the statement's tokens, its effects and
+//! the keyspaces that its names mean. Where a right answer cannot be proved, planning fails with a clear error.
+mod block;
+mod classes;
+mod conditions;
+mod ddl;
+mod dml;
+mod effects;
+mod insert;
+mod joins;
+mod names;
+mod select;
+mod session;
+mod show;
+mod text;
+
+use crate::error::PlanError;
+use crate::fingerprint::{Fingerprint, SqlMode};
+use crate::plan::{
+    Action, Combine, Destination, Effects, Plan, Route, SessionAction, StatementClass, Target,
+};
+use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, TabletKind};
+use crate::sql::ast::{Explain, Statement};
+use crate::sql::input::{Shared, Tokens, tokens};
+use crate::sql::keyword::Kw;
+use bumpalo::Bump;
+use text::Edits;
+
+/// The session's part in what a statement means.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SessionContext<'a> {
+    pub keyspace: Option<KeyspaceIdx>,
+    /// A database that is none of our keyspaces: a system schema, or the drop-in server's.
+    pub database: Option<&'a str>,
+    /// Chosen with `USE ks:-80`.
+    pub shard: Option<ShardIdx>,
+    pub tablet_kind: TabletKind,
+    pub sql_mode: SqlMode,
+    pub in_transaction: bool,
+    pub autocommit: bool,
+}
+
+/// Everything that decides a plan.
+#[derive(Clone, Copy)]
+pub struct PlanInput<'a> {
+    pub sql: &'a [u8],
+    pub fingerprint: &'a Fingerprint,
+    pub snapshot: &'a Snapshot,
+    pub session: &'a SessionContext<'a>,
+    pub arena: &'a Bump,
+    /// Is the statement prepared, so that `?` are parameters?
+    pub prepared: bool,
+}
+
+/// Plans the first statement of the text.
+///
+/// # Errors
+/// See [`PlanError`]; each has its MySQL code.
+pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
+    let PlanInput { sql, fingerprint, session, arena, .. } = *input;
+    let tokens = tokens(sql, fingerprint, session.sql_mode, arena)?;
+    let shared = arena.alloc(Shared { sql, arena, mode: session.sql_mode, end: tokens.end });
+    if tokens.items.is_empty() {
+        return if tokens.end == 0
+            && tokens.directives.is_empty()
+            && sql.get(..fingerprint.end).is_none_or(blank)
+        {
+            Err(PlanError::Empty)
+        } else {
+            Ok(session_plan(SessionAction::Nothing, StatementClass::Other))
+        };
+    }
+    let parsed = crate::sql::parse(shared, &tokens);
+    let effects = effects::scan(sql, &tokens);
+    let mut planner = Planner {
+        input,
+        tokens: &tokens,
+        effects: effects.effects,
+        edits: Edits::default(),
+        tables: Vec::new(),
+        cacheable: fingerprint.cacheable,
+        session_calls: effects.calls,
+    };
+    match parsed {
+        Ok(statement) => planner.statement(&statement),
+        Err(error @ PlanError::TooDeep(_)) if !planner.can_pass() => Err(error),
+        Err(error) => planner.not_understood(error),
+    }
+}
+
+fn blank(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_whitespace)
+}
+
+fn session_plan(action: SessionAction, class: StatementClass) -> Plan {
+    Plan {
+        action: Action::Session(action),
+        class,
+        effects: Effects::empty(),
+        cacheable: matches!(class, StatementClass::Begin | StatementClass::Commit | StatementClass::Rollback),
+        tables: Vec::new(),
+    }
+}
+
+/// What the planning of one statement knows.
+struct Planner<'p, 'a> {
+    input: &'p PlanInput<'a>,
+    tokens: &'p Tokens<'a>,
+    effects: Effects,
+    edits: Edits,
+    tables: Vec<String>,
+    cacheable: bool,
+    session_calls: Vec<effects::SessionCall>,
+}
+
+impl<'p, 'a> Planner<'p, 'a> {
+    fn statement(&mut self, statement: &Statement<'a>) -> Result<Plan, PlanError> {
+        match statement {
+            Statement::Nothing => Ok(session_plan(SessionAction::Nothing, StatementClass::Other)),
+            Statement::Show(show) => self.show(show),
+            Statement::Explain(explain) => self.explain(explain),
+            Statement::AlterVschema => Ok(Plan {
+                action: Action::AlterVschema { keyspace: self.input.session.keyspace },
+                class: StatementClass::Ddl,
+                effects: Effects::SCHEMA_CHANGE | Effects::IMPLICIT_COMMIT,
+                cacheable: false,
+                tables: Vec::new(),
+            }),
+            _ => match self.session_statement(statement)? {
+                Some(plan) => Ok(plan),
+                None => self.routed(statement),
+            },
+        }
+    }
+
+    /// A statement that goes to a server.
+    fn routed(&mut self, statement: &Statement<'a>) -> Result<Plan, PlanError> {
+        let class = class_of(statement);
+        self.rewrite_session_calls(statement, class);
+        if matches!(statement, Statement::Unknown) {
+            self.effects |= Effects::PIN;
+        }
+        if self.is_drop_in() {
+            return self.drop_in(statement, class);
+        }
+        if let Some(shard) = self.input.session.shard {
+            let keyspace = self.input.session.keyspace.ok_or(PlanError::NoDatabase)?;
+            self.ddl_effects(statement);
+            return Ok(self.route(keyspace, Destination::Shard(shard), Combine::Concat, class));
+        }
+        if let Statement::Ddl(ddl) = statement
+            && let Some(name) = ddl.database
+        {
+            return self.database_ddl(ddl, name);
+        }
+        let Some(keyspace) = self.names(statement)? else {
+            return self.without_tables(statement, class);
+        };
+        if self.is_whole(keyspace) {
+            self.ddl_effects(statement);
+            return Ok(self.route(keyspace, Destination::Unsharded, Combine::Concat, class));
+        }
+        if self.tokens.ambiguous {
+            return Err(PlanError::unsupported(
+                "versioned comments (/*!80000 ... */) in a statement for a sharded keyspace",
+            ));
+        }
+        match statement {
+            Statement::Query(query) => self.query(keyspace, query, class),
+            Statement::Insert(insert) => self.insert(keyspace, insert, class),
+            Statement::Update(update) => self.update(keyspace, update),
+            Statement::Delete(delete) => self.delete(keyspace, delete),
+            Statement::Ddl(ddl) => self.sharded_ddl(keyspace, ddl),
+            Statement::Admin(_) => Ok(self.route(keyspace, Destination::Scatter, Combine::Concat, class)),
+            Statement::LockTables(_) => Err(PlanError::unsupported(
+                "LOCK TABLES in a sharded keyspace; select one shard with USE keyspace:shard",
+            )),
+            Statement::LoadData(_) => Err(PlanError::unsupported(
+                "LOAD DATA into a sharded keyspace; select one shard with USE keyspace:shard",
+            )),
+            _ => Err(PlanError::unsupported(
+                "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
+            )),
+        }
+    }
+
+    /// Does the statement go to a drop-in server?
+    fn is_drop_in(&self) -> bool {
+        self.input.snapshot.drop_in.is_some() && self.input.session.keyspace.is_none()
+    }
+
+    /// Could a statement that is not understood be sent on as it is?
+    fn can_pass(&self) -> bool {
+        let session = self.input.session;
+        self.is_drop_in() || session.shard.is_some() || session.keyspace.is_some_and(|k| self.is_whole(k))
+    }
+
+    /// The whole keyspace is on one shard.
+    fn is_whole(&self, keyspace: KeyspaceIdx) -> bool {
+        self.keyspace(keyspace)
+            .is_some_and(|k| !k.sharded || k.shards.len() == 1)
+    }
+
+    fn not_understood(&mut self, error: PlanError) -> Result<Plan, PlanError> {
+        if !self.can_pass() {
+            return Err(error);
+        }
+        let class = self.class_of_words();
+        self.effects |= Effects::PIN;
+        self.rewrite_session_calls(&Statement::Unknown, class);
+        if self.is_drop_in() {
+            return self.drop_in(&Statement::Unknown, class);
+        }
+        let keyspace = self.input.session.keyspace.ok_or(PlanError::NoDatabase)?;
+        let shards = self
+            .input
+            .session
+            .shard
+            .map_or(Destination::Unsharded, Destination::Shard);
+        if class == StatementClass::Ddl {
+            self.effects |= Effects::SCHEMA_CHANGE | Effects::IMPLICIT_COMMIT;
+        }
+        Ok(self.route(keyspace, shards, Combine::Concat, class))
+    }
+
+    /// The class, from the first word alone.
+    fn class_of_words(&self) -> StatementClass {
+        match self.tokens.items.first().map_or(Kw::None, |t| t.kw) {
+            Kw::Select | Kw::With | Kw::Values | Kw::Table => StatementClass::SelectLocking,
+            Kw::Insert => StatementClass::Insert,
+            Kw::Replace => StatementClass::Replace,
+            Kw::Update => StatementClass::Update,
+            Kw::Delete => StatementClass::Delete,
+            Kw::Create | Kw::Alter | Kw::Drop | Kw::Truncate | Kw::Rename => StatementClass::Ddl,
+            Kw::Call => StatementClass::Call,
+            _ => StatementClass::Other,
+        }
+    }
+
+    fn drop_in(&mut self, statement: &Statement<'a>, class: StatementClass) -> Result<Plan, PlanError> {
+        self.ddl_effects(statement);
+        if let Statement::Ddl(ddl) = statement
+            && ddl.database.is_some()
+        {
+            self.effects |= Effects::DATABASE_CHANGE;
+        }
+        Ok(self.routed_to(Target::DropIn, Combine::Concat, class))
+    }
+
+    fn route(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        shards: Destination,
+        combine: Combine,
+        class: StatementClass,
+    ) -> Plan {
+        self.routed_to(Target::Keyspace { keyspace, shards }, combine, class)
+    }
+
+    fn routed_to(&mut self, to: Target, combine: Combine, class: StatementClass) -> Plan {
+        let text = self
+            .edits
+            .text(self.input.sql, self.input.fingerprint, self.tokens);
+        Plan {
+            action: Action::Route(Route { to, combine, text, tablet_kind: self.input.session.tablet_kind }),
+            class,
+            effects: self.effects,
+            cacheable: self.cacheable,
+            tables: std::mem::take(&mut self.tables),
+        }
+    }
+
+    /// A statement that names no table of ours.
+    fn without_tables(
+        &mut self,
+        statement: &Statement<'a>,
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
+        let fallback = (!self.input.snapshot.keyspaces.is_empty()).then_some(0);
+        let keyspace = self
+            .input
+            .session
+            .keyspace
+            .or(fallback)
+            .ok_or(PlanError::NoDatabase)?;
+        let whole = self.is_whole(keyspace);
+        self.ddl_effects(statement);
+        match statement {
+            Statement::Ddl(_) if self.input.session.keyspace.is_none() => Err(PlanError::NoDatabase),
+            Statement::Ddl(ddl) if !whole => self.sharded_ddl(keyspace, ddl),
+            Statement::Flush if !whole => {
+                Ok(self.route(keyspace, Destination::Scatter, Combine::First, class))
+            }
+            Statement::Unknown | Statement::Call(_) if !whole => Err(PlanError::unsupported(
+                "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
+            )),
+            _ => {
+                let shards = if whole { Destination::Unsharded } else { Destination::Any };
+                Ok(self.route(keyspace, shards, Combine::Concat, class))
+            }
+        }
+    }
+
+    fn explain(&mut self, explain: &'a Explain<'a>) -> Result<Plan, PlanError> {
+        if explain.trace && !self.is_drop_in() {
+            return Err(PlanError::unsupported("VEXPLAIN other than VEXPLAIN PLAN"));
+        }
+        let Some(inner) = explain.inner else { return self.describe(explain) };
+        let inner = self.statement(inner);
+        if explain.plan {
+            return Ok(crate::render::explain(self.input.snapshot, &inner?));
+        }
+        let mut inner = inner?;
+        if let Action::Route(Route { to: Target::Keyspace { shards, .. }, combine, text, .. }) =
+            &mut inner.action
+        {
+            *combine = Combine::Concat;
+            match shards {
+                // Its rows would have to be divided; one server's plan says as much.
+                Destination::Scatter | Destination::In { .. } => {
+                    *shards = Destination::Any;
+                    if let crate::plan::Text::Split(_) = text {
+                        *text = crate::plan::Text::AsIs;
+                    }
+                }
+                Destination::Rows(_) => {
+                    *shards = Destination::Any;
+                    *text = crate::plan::Text::AsIs;
+                }
+                _ => {}
+            }
+        }
+        Ok(Plan { class: StatementClass::Explain, effects: Effects::empty(), cacheable: false, ..inner })
+    }
+
+    /// `DESCRIBE t`: any shard of its keyspace knows.
+    fn describe(&mut self, explain: &'a Explain<'a>) -> Result<Plan, PlanError> {
+        let class = StatementClass::Explain;
+        if self.is_drop_in() {
+            return Ok(self.routed_to(Target::DropIn, Combine::Concat, class));
+        }
+        let session = self.input.session;
+        let named = self.names(&Statement::Explain(explain))?;
+        let fallback = (!self.input.snapshot.keyspaces.is_empty()).then_some(0);
+        let keyspace = named
+            .or(session.keyspace)
+            .or(fallback)
+            .ok_or(PlanError::NoDatabase)?;
+        let shards = match session.shard {
+            Some(shard) if session.keyspace == Some(keyspace) => Destination::Shard(shard),
+            _ if self.is_whole(keyspace) => Destination::Unsharded,
+            _ => Destination::Any,
+        };
+        Ok(self.route(keyspace, shards, Combine::Concat, class))
+    }
+}
+
+fn class_of(statement: &Statement<'_>) -> StatementClass {
+    match statement {
+        Statement::Query(q) if q.locking || q.into => StatementClass::SelectLocking,
+        Statement::Query(_) => StatementClass::Select,
+        Statement::Insert(i) if i.replace => StatementClass::Replace,
+        Statement::Insert(_) => StatementClass::Insert,
+        Statement::Update(_) => StatementClass::Update,
+        Statement::Delete(_) => StatementClass::Delete,
+        Statement::Explain(_) => StatementClass::Explain,
+        Statement::Show(_) => StatementClass::Show,
+        Statement::Ddl(_) | Statement::AlterVschema => StatementClass::Ddl,
+        Statement::LockTables(_) | Statement::UnlockTables => StatementClass::Lock,
+        Statement::Call(_) => StatementClass::Call,
+        Statement::LoadData(_) => StatementClass::LoadData,
+        Statement::Admin(_) | Statement::Flush => StatementClass::Admin,
+        _ => StatementClass::Other,
+    }
+}

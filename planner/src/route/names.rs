@@ -1,0 +1,125 @@
+//! Which keyspace a name means.
+use super::Planner;
+use crate::error::PlanError;
+use crate::plan::Piece;
+use crate::snapshot::{Keyspace, KeyspaceIdx, Table};
+use crate::sql::ast::{ColumnName, Span, Statement, TableName};
+use crate::sql::walk::{Visitor, Walk};
+use std::sync::Arc;
+
+/// Where a table is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'s> {
+    /// In a schema that every server has.
+    System,
+    Table {
+        keyspace: KeyspaceIdx,
+        table: Option<&'s Arc<Table>>,
+    },
+}
+
+pub(super) fn is_system(database: &str) -> bool {
+    ["information_schema", "mysql", "performance_schema", "sys"]
+        .iter()
+        .any(|s| database.eq_ignore_ascii_case(s))
+}
+
+/// Collects every name of a statement.
+struct Collect<'a> {
+    tables: Vec<&'a TableName<'a>>,
+    qualifiers: Vec<(&'a str, Span)>,
+}
+
+impl<'a> Visitor<'a> for Collect<'a> {
+    fn table(&mut self, table: &'a TableName<'a>) {
+        self.tables.push(table);
+        self.qualifiers
+            .extend(table.database.zip(table.database_span));
+    }
+
+    fn column(&mut self, column: &'a ColumnName<'a>) {
+        self.qualifiers
+            .extend(column.database.zip(column.database_span));
+    }
+}
+
+impl<'a> Planner<'_, 'a> {
+    pub(super) fn keyspace(&self, index: KeyspaceIdx) -> Option<&'a Keyspace> {
+        self.input.snapshot.keyspaces.get(usize::from(index))
+    }
+
+    pub(super) fn keyspace_named(&self, name: &str) -> Result<KeyspaceIdx, PlanError> {
+        let all = self.input.snapshot.keyspaces.iter().zip(0..);
+        all.filter(|(k, _)| k.name == name)
+            .map(|(_, n)| n)
+            .next()
+            .ok_or_else(|| PlanError::UnknownDatabase(name.to_owned()))
+    }
+
+    /// The keyspace of a name, and the table if it is known there.
+    pub(super) fn locate(&self, name: &TableName<'_>) -> Result<Place<'a>, PlanError> {
+        let session = self.input.session;
+        let keyspace = match name.database {
+            Some(database) if is_system(database) => return Ok(Place::System),
+            Some(database) => self.keyspace_named(database)?,
+            None if name.name.eq_ignore_ascii_case("dual") => return Ok(Place::System),
+            None => match (session.keyspace, session.database) {
+                (Some(keyspace), _) => keyspace,
+                (None, Some(database)) if is_system(database) => return Ok(Place::System),
+                (None, _) => self.global(name.name)?,
+            },
+        };
+        let table = self
+            .keyspace(keyspace)
+            .and_then(|k| k.tables.get(name.name));
+        Ok(Place::Table { keyspace, table })
+    }
+
+    fn global(&self, name: &str) -> Result<KeyspaceIdx, PlanError> {
+        let snapshot = self.input.snapshot;
+        match snapshot.global_tables.get(name).map(Vec::as_slice) {
+            Some([only]) => Ok(*only),
+            Some([_, ..]) => Err(PlanError::AmbiguousTable(name.to_owned())),
+            _ if snapshot.keyspaces.len() == 1 => Ok(0),
+            _ => Err(PlanError::NoDatabase),
+        }
+    }
+
+    /// The one keyspace of a statement's tables, `None` if it has none. Qualifiers are renamed to the database's name.
+    pub(super) fn names(&mut self, statement: &Statement<'a>) -> Result<Option<KeyspaceIdx>, PlanError> {
+        let mut collect = Collect { tables: Vec::new(), qualifiers: Vec::new() };
+        Walk::new(&mut collect).statement(statement);
+        let mut found: Option<KeyspaceIdx> = None;
+        for name in &collect.tables {
+            let Place::Table { keyspace, .. } = self.locate(name)? else { continue };
+            match found {
+                Some(other) if other != keyspace => {
+                    return Err(PlanError::unsupported("tables of different keyspaces in one statement"));
+                }
+                _ => found = Some(keyspace),
+            }
+            let owner = self.keyspace(keyspace).map_or("", |k| k.name.as_str());
+            let full = format!("{owner}.{}", name.name);
+            if !self.tables.contains(&full) {
+                self.tables.push(full);
+            }
+        }
+        for (name, span) in collect.qualifiers {
+            let Ok(index) = self.keyspace_named(name) else { continue };
+            if let Some(keyspace) = self.keyspace(index)
+                && keyspace.database != keyspace.name
+            {
+                let quoted = format!("`{}`.", keyspace.database.replace('`', "``"));
+                self.edits
+                    .replace(span, vec![Piece::Verbatim(quoted.into_bytes())]);
+            }
+        }
+        if found.is_none()
+            && let Statement::Call(Some(database)) = statement
+            && !is_system(database)
+        {
+            found = Some(self.keyspace_named(database)?);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,119 @@
+//! Statements that the session carries out itself.
+use super::{Planner, session_plan};
+use crate::error::PlanError;
+use crate::fingerprint::{Literal, LiteralKind, literal_value};
+use crate::plan::{Assignment, Effects, Plan, PrepareSource, Scope, SessionAction, SetValue, StatementClass};
+use crate::sql::ast::{SetItem, SetItemKind, Span, Statement};
+use crate::value::Value;
+
+impl<'a> Planner<'_, 'a> {
+    pub(super) fn session_statement(&self, statement: &Statement<'a>) -> Result<Option<Plan>, PlanError> {
+        use SessionAction as A;
+        use StatementClass as C;
+        let (action, class) = match *statement {
+            Statement::Begin { access, consistent } => {
+                (A::Begin { access, consistent_snapshot: consistent }, C::Begin)
+            }
+            Statement::Commit { chain, release } => (A::Commit { chain, release }, C::Commit),
+            Statement::Rollback { chain, release } => (A::Rollback { chain, release }, C::Rollback),
+            Statement::Savepoint(name) => (A::Savepoint(name.to_owned()), C::Savepoint),
+            Statement::RollbackTo(name) => (A::RollbackTo(name.to_owned()), C::Savepoint),
+            Statement::ReleaseSavepoint(name) => (A::ReleaseSavepoint(name.to_owned()), C::Savepoint),
+            Statement::Use(name) => (A::Use(name.trim().to_owned()), C::Use),
+            Statement::Kill { query_only, id } => (A::Kill { query_only, id }, C::Kill),
+            Statement::Set(items) => {
+                let all = items.iter().map(|i| self.assignment(i)).collect();
+                (A::Set(all), C::Set)
+            }
+            Statement::Prepare { name, text, variable } => {
+                let source = match (text, variable) {
+                    (Some(span), _) => PrepareSource::Text(self.string(span)),
+                    (None, variable) => PrepareSource::Variable(variable.unwrap_or_default().to_owned()),
+                };
+                (A::Prepare { name: name.to_owned(), source }, C::Prepare)
+            }
+            Statement::Execute { name, using } => {
+                let using = using.iter().map(|u| (*u).to_owned()).collect();
+                (A::Execute { name: name.to_owned(), using }, C::Prepare)
+            }
+            Statement::Deallocate(name) => (A::Deallocate { name: name.to_owned() }, C::Prepare),
+            Statement::UnlockTables => (A::UnlockTables, C::Lock),
+            _ => return Ok(None),
+        };
+        let mut plan = session_plan(action, class);
+        if matches!(statement, Statement::UnlockTables) {
+            plan.effects |= Effects::UNPIN;
+        }
+        if matches!(statement, Statement::Set(_)) {
+            plan.effects |= self.effects & Effects::READS_VARIABLES;
+        }
+        Ok(Some(plan))
+    }
+
+    fn text(&self, span: Span) -> String {
+        let text = self
+            .input
+            .sql
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
+    }
+
+    /// What a quoted text means.
+    pub(super) fn string(&self, span: Span) -> String {
+        let mut scratch = Vec::new();
+        let literal = Literal { span: span.start..span.end, kind: LiteralKind::String };
+        match literal_value(self.input.sql, &literal, &mut scratch, self.input.session.sql_mode) {
+            Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => String::new(),
+        }
+    }
+
+    fn assignment(&self, item: &SetItem<'a>) -> Assignment {
+        let text = self.text(item.value);
+        let value = match item.kind {
+            SetItemKind::Default => SetValue::Default,
+            SetItemKind::Literal if text.starts_with(['\'', '"']) => {
+                SetValue::Literal(self.string(item.value))
+            }
+            SetItemKind::Literal => SetValue::Literal(text.trim_matches('`').to_owned()),
+            SetItemKind::Expression => match number(&text) {
+                Some(number) => SetValue::Literal(number),
+                None => SetValue::Expression(text),
+            },
+        };
+        let written = self.text(item.span);
+        let sql = match item.scope {
+            Scope::Session if !matches!(item.name, "names" | "character set" | "transaction") => {
+                format!("@@session.{} = {}", item.name, self.text(item.value))
+            }
+            Scope::Global if item.name != "transaction" && !written.contains("@@") => {
+                // The scope's word may stand at an assignment before this one.
+                format!("@@{} = {}", self.global_name(&written, item.name), self.text(item.value))
+            }
+            _ => written,
+        };
+        Assignment { scope: item.scope, name: item.name.to_owned(), value, sql }
+    }
+
+    fn global_name(&self, written: &str, name: &str) -> String {
+        let first = written
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        match first.as_str() {
+            "persist" | "persist_only" => format!("{first}.{name}"),
+            _ => format!("global.{name}"),
+        }
+    }
+}
+
+/// A signed number is as plain as an unsigned one.
+fn number(text: &str) -> Option<String> {
+    let digits = text.strip_prefix('-')?.trim_start();
+    digits
+        .bytes()
+        .all(|b| b.is_ascii_digit() || b == b'.')
+        .then(|| format!("-{digits}"))
+}

@@ -1,0 +1,97 @@
+//! Changes to a statement's text, and the pieces that they make of it.
+use crate::fingerprint::Fingerprint;
+use crate::plan::{Piece, Text};
+use crate::sql::ast::Span;
+use crate::sql::input::Tokens;
+use crate::sql::lex::Tok;
+
+/// A list of changes: bytes that are replaced. They do not overlap.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    list: Vec<(Span, Vec<Piece>)>,
+    /// The changes only divide rows or lists among shards.
+    only_splits: bool,
+}
+
+impl Edits {
+    pub(super) fn replace(&mut self, span: Span, pieces: Vec<Piece>) {
+        self.only_splits = false;
+        self.list.push((span, pieces));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, at: u32, pieces: Vec<Piece>) {
+        self.replace(Span { start: at, end: at }, pieces);
+    }
+
+    /// A change that matters only if several shards are hit.
+    pub(super) fn split(&mut self, span: Span, pieces: Vec<Piece>) {
+        self.only_splits = self.only_splits || self.list.is_empty();
+        self.list.push((span, pieces));
+    }
+
+    /// The pieces of some bytes, with the changes that lie in them.
+    pub(super) fn pieces(&self, sql: &[u8], tokens: &Tokens<'_>, span: Span) -> Vec<Piece> {
+        let mut changes: Vec<&(Span, Vec<Piece>)> = self
+            .list
+            .iter()
+            .filter(|(s, _)| s.start >= span.start && s.end <= span.end)
+            .collect();
+        changes.sort_by_key(|(s, _)| (s.start, std::cmp::Reverse(s.end)));
+        let mut out = Vec::new();
+        let mut at = span.start;
+        for (change, pieces) in changes {
+            if change.start < at {
+                continue;
+            }
+            verbatim(sql, tokens, Span { start: at, end: change.start }, &mut out);
+            out.extend(pieces.iter().cloned());
+            at = change.end;
+        }
+        verbatim(sql, tokens, Span { start: at, end: span.end }, &mut out);
+        out
+    }
+
+    /// The whole statement's text.
+    pub(super) fn text(&self, sql: &[u8], fingerprint: &Fingerprint, tokens: &Tokens<'_>) -> Text {
+        if self.list.is_empty() {
+            return Text::AsIs;
+        }
+        let end = u32::try_from(fingerprint.end).unwrap_or(u32::MAX);
+        let pieces = self.pieces(sql, tokens, Span { start: 0, end });
+        if self.only_splits { Text::Split(pieces) } else { Text::Pieces(pieces) }
+    }
+}
+
+/// The text between two places: literals, lists, rows and parameters become pieces, all else is copied.
+fn verbatim(sql: &[u8], tokens: &Tokens<'_>, span: Span, out: &mut Vec<Piece>) {
+    let mut at = span.start;
+    let push = |from: u32, to: u32, out: &mut Vec<Piece>| {
+        let text = sql.get(from as usize..to as usize).unwrap_or_default();
+        match out.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Piece::Verbatim(before)) => before.extend_from_slice(text),
+            _ => out.push(Piece::Verbatim(text.to_vec())),
+        }
+    };
+    let inside = tokens
+        .items
+        .iter()
+        .filter(|i| i.span.start >= span.start && i.span.end <= span.end);
+    for item in inside {
+        let piece = match item.tok {
+            Tok::Param => Piece::Param(item.number),
+            Tok::List => Piece::List { list: item.number, split: false },
+            Tok::Rows => Piece::CollapsedRows,
+            t if t.is_literal() && item.number != u16::MAX => Piece::Literal(item.number),
+            _ => continue,
+        };
+        push(at, item.span.start, out);
+        out.push(piece);
+        at = item.span.end;
+    }
+    push(at, span.end, out);
+}
