@@ -375,6 +375,23 @@ impl Fingerprint {
     }
 }
 
+/// Where the parameters (`?`) of a statement stand, in order.
+///
+/// # Errors
+/// The text cannot be read.
+pub fn param_places(sql: &[u8], mode: SqlMode) -> Result<Vec<usize>, PlanError> {
+    let mut lexer = Lexer::new(sql, mode);
+    let mut places = Vec::new();
+    loop {
+        let token = lexer.next_token()?;
+        match token.tok {
+            Tok::Param => places.push(token.start as usize),
+            Tok::End => return Ok(places),
+            _ => {}
+        }
+    }
+}
+
 /// Reads literals separated by commas up to the closing parenthesis, and returns where that ends; `None` if anything else stands there.
 fn literals(
     lexer: &mut Lexer<'_>,

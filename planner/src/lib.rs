@@ -8,8 +8,8 @@
 pub mod control;
 pub mod error;
 pub mod fingerprint;
-mod literal;
 pub mod keyrange;
+mod literal;
 pub mod plan;
 pub mod render;
 pub mod resolve;
@@ -20,3 +20,5 @@ pub mod target;
 pub mod value;
 pub mod vindex;
 pub mod vschema;
+
+pub use error::PlanError;

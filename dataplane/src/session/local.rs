@@ -198,7 +198,7 @@ impl Session {
             keyspace: keyspace.map(|k| Rc::from(k.name.as_str())),
             index: named.keyspace,
             shard: named.shard,
-            kind: named.kind,
+            kind: named.tablet_kind.unwrap_or_default(),
             version: snapshot.version,
         })
     }

@@ -187,6 +187,7 @@ pub(crate) fn destination_name(plan: &coregate_planner::plan::Plan) -> String {
             Destination::Any => "any",
             Destination::Shard(_) => "targeted",
             Destination::Equal { .. } => "equal",
+            Destination::Together(_) => "together",
             Destination::In { .. } => "in",
             Destination::KeyspaceId(_) => "pinned",
             Destination::Rows(_) => "insert",

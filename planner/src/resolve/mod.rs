@@ -132,6 +132,14 @@ pub fn resolve(
     Ok(())
 }
 
+/// Does the route's text hold values that only the session knows? Then it is another text with every execution.
+pub fn has_session_values(route: &Route) -> bool {
+    match &route.text {
+        Text::Pieces(pieces) => text::has_session(pieces),
+        Text::AsIs | Text::Split(_) => false,
+    }
+}
+
 impl Binder<'_> {
     fn place(&self, destination: &Destination, scratch: &mut Scratch) -> Result<(), PlanError> {
         match destination {

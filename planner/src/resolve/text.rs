@@ -15,8 +15,9 @@ pub(super) fn write(
         && pieces
             .iter()
             .any(|p| matches!(p, Piece::Row { .. } | Piece::CollapsedRows));
-    // A value that changes from execution to execution cannot stay in a prepared text.
-    let interpolate = !binding.prepared || rows_split || has_session(pieces);
+    // Divided rows are no longer the statement that was prepared: they run as text. Values of the session are put into a
+    // text that is prepared anew.
+    let interpolate = !binding.prepared || rows_split;
     out.interpolated = interpolate && binding.prepared;
     for &shard in &scratch.set {
         let mut writer = Writer {
@@ -32,7 +33,8 @@ pub(super) fn write(
     }
 }
 
-fn has_session(pieces: &[Piece]) -> bool {
+/// Does the text hold values that change from execution to execution?
+pub(super) fn has_session(pieces: &[Piece]) -> bool {
     pieces.iter().any(|p| match p {
         Piece::Session(_) => true,
         Piece::Row { pieces, .. } => has_session(pieces),
