@@ -1,5 +1,6 @@
 //! Stands in for `coregate-dataplane` until its `start` exists: the same signatures, a listener that nobody serves.
-//! To be removed together with the `use` of it in `serve.rs`.
+//! To be removed together with the
+//! `use` of it in `serve.rs` and `config.rs`, where `use coregate_dataplane as dataplane` takes its place.
 #![allow(dead_code)]
 use coregate_planner::control::{ControlPort, DataPort, Metric, PlanStats, Users};
 use coregate_planner::snapshot::Snapshot;
@@ -8,44 +9,60 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 #[derive(Debug, Clone)]
-pub(crate) struct TlsFiles {
-    pub(crate) cert: PathBuf,
-    pub(crate) key: PathBuf,
+pub(crate) enum TlsSource {
+    Files { cert: PathBuf, key: PathBuf },
+    SelfSigned,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) cores: usize,
+    pub(crate) cpus: Option<Vec<usize>>,
     pub(crate) max_connections: usize,
     pub(crate) server_version: String,
-    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) tls: Option<TlsSource>,
     pub(crate) proxy_protocol: bool,
     pub(crate) coalesce_us: u32,
+    pub(crate) multishot: bool,
     pub(crate) idle_timeout_s: u64,
     pub(crate) handshake_timeout_ms: u64,
     pub(crate) query_timeout_ms: u64,
     pub(crate) pool_size_per_core: usize,
+    pub(crate) pool_waiters_max: usize,
+    pub(crate) pool_wait_timeout_ms: u64,
+    pub(crate) pool_idle_s: u64,
+    pub(crate) pool_lifetime_s: u64,
     pub(crate) max_allowed_packet: usize,
-    pub(crate) cpus: Option<Vec<usize>>,
+    pub(crate) plan_cache_entries: usize,
+    pub(crate) plan_cache_bytes: usize,
+    pub(crate) statements_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
-            cores: 0,
+            cores: 1,
+            cpus: None,
             max_connections: 10_000,
             server_version: String::new(),
             tls: None,
             proxy_protocol: false,
             coalesce_us: 100,
+            multishot: true,
             idle_timeout_s: 28_800,
             handshake_timeout_ms: 10_000,
             query_timeout_ms: 0,
-            pool_size_per_core: 32,
+            pool_size_per_core: 256,
+            pool_waiters_max: 10_000,
+            pool_wait_timeout_ms: 10_000,
+            pool_idle_s: 600,
+            pool_lifetime_s: 3_600,
             max_allowed_packet: 64 << 20,
-            cpus: None,
+            plan_cache_entries: 10_000,
+            plan_cache_bytes: 32 << 20,
+            statements_max: 16_382,
         }
     }
 }

@@ -2,7 +2,7 @@
 use crate::Failure;
 use crate::cli::{CommonArgs, ServeArgs};
 use crate::config::File;
-// HOOK: to be replaced by `coregate_dataplane as dataplane` when it has `start`.
+// HOOK: `use coregate_dataplane as dataplane;` when that exports `start`.
 use crate::dataplane_stub as dataplane;
 use crate::{logging, upstream};
 use coregate_controlplane::{Config, ControlPlane, Source, users};
@@ -89,18 +89,27 @@ fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
         cores: cores(file),
         max_connections: file.server.max_connections,
         server_version: version.unwrap_or_else(|| control.server_version().to_owned()),
-        tls: file
-            .tls
-            .clone()
-            .map(|tls| dataplane::TlsFiles { cert: tls.cert, key: tls.key }),
+        tls: match (&file.tls, file.self_signed) {
+            (Some(tls), _) => {
+                Some(dataplane::TlsSource::Files { cert: tls.cert.clone(), key: tls.key.clone() })
+            }
+            (None, true) => Some(dataplane::TlsSource::SelfSigned),
+            (None, false) => None,
+        },
         proxy_protocol: file.server.proxy_protocol,
         coalesce_us: file.cores.coalesce_us,
         idle_timeout_s: file.server.idle_timeout_s,
         handshake_timeout_ms: file.server.handshake_timeout_ms,
         query_timeout_ms: file.server.query_timeout_ms,
         pool_size_per_core: file.pool.size_per_core,
+        pool_waiters_max: file.pool.waiters_max,
+        pool_wait_timeout_ms: file.pool.wait_timeout_ms,
+        pool_idle_s: file.pool.idle_s,
+        pool_lifetime_s: file.pool.lifetime_s,
+        multishot: file.cores.multishot,
         max_allowed_packet: file.server.max_allowed_packet,
         cpus: file.cores.cpus.clone(),
+        ..dataplane::Config::default()
     };
     let data = dataplane::start(config, control.snapshot(), control.users(), control.port())
         .map_err(|e| Failure::Failed(e.to_string()))?;
