@@ -1,6 +1,8 @@
 //! `coregate.toml`. Unknown keys are errors; every error names the key, the value and what is allowed.
 use crate::Failure;
 use crate::cli::LogFormat;
+
+use coregate_dataplane::Config as Defaults;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,9 @@ pub(crate) struct File {
     pub(crate) topology: Topology,
     pub(crate) users: Users,
     pub(crate) log: Log,
+    /// `local`: offers TLS with a certificate made at the start.
+    #[serde(skip)]
+    pub(crate) self_signed: bool,
 }
 
 /// `[server]`
@@ -65,18 +70,19 @@ fn address_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<SocketAddr, D::E
 
 impl Default for Server {
     fn default() -> Self {
+        let data = Defaults::default();
         Self {
             listen: SocketAddr::from(LISTEN),
             admin: SocketAddr::from(ADMIN),
             admin_token: None,
             cores: 0,
-            max_connections: 10_000,
-            idle_timeout_s: 28_800,
-            handshake_timeout_ms: 10_000,
-            query_timeout_ms: 0,
+            max_connections: data.max_connections,
+            idle_timeout_s: data.idle_timeout_s,
+            handshake_timeout_ms: data.handshake_timeout_ms,
+            query_timeout_ms: data.query_timeout_ms,
             drain_timeout_ms: 30_000,
             proxy_protocol: false,
-            max_allowed_packet: 64 << 20,
+            max_allowed_packet: data.max_allowed_packet,
             server_version: None,
         }
     }
@@ -94,13 +100,28 @@ pub(crate) struct Tls {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Pool {
-    /// To each server, from each core.
+    /// Connections to each server, from each core.
     pub(crate) size_per_core: usize,
+    /// Statements of a core that may wait for one.
+    pub(crate) waiters_max: usize,
+    /// How long they wait at most.
+    pub(crate) wait_timeout_ms: u64,
+    /// A connection that rests longer is closed.
+    pub(crate) idle_s: u64,
+    /// A connection that is older is closed when it comes back.
+    pub(crate) lifetime_s: u64,
 }
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { size_per_core: 64 }
+        let data = Defaults::default();
+        Self {
+            size_per_core: data.pool_size_per_core,
+            waiters_max: data.pool_waiters_max,
+            wait_timeout_ms: data.pool_wait_timeout_ms,
+            idle_s: data.pool_idle_s,
+            lifetime_s: data.pool_lifetime_s,
+        }
     }
 }
 
@@ -112,11 +133,14 @@ pub(crate) struct Cores {
     pub(crate) coalesce_us: u32,
     /// Which CPUs, in the order of the cores.
     pub(crate) cpus: Option<Vec<usize>>,
+    /// Multishot receives; off only where a kernel has trouble with them.
+    pub(crate) multishot: bool,
 }
 
 impl Default for Cores {
     fn default() -> Self {
-        Self { coalesce_us: 100, cpus: None }
+        let data = Defaults::default();
+        Self { coalesce_us: data.coalesce_us, cpus: None, multishot: data.multishot }
     }
 }
 
@@ -187,6 +211,10 @@ impl File {
         between("server.drain_timeout_ms", self.server.drain_timeout_ms, 0, 3_600_000)?;
         between("server.max_allowed_packet", size(self.server.max_allowed_packet), 1024, 1 << 30)?;
         between("pool.size_per_core", size(self.pool.size_per_core), 1, 100_000)?;
+        between("pool.waiters_max", size(self.pool.waiters_max), 0, 1_000_000)?;
+        between("pool.wait_timeout_ms", self.pool.wait_timeout_ms, 1, 3_600_000)?;
+        between("pool.idle_s", self.pool.idle_s, 1, 31_536_000)?;
+        between("pool.lifetime_s", self.pool.lifetime_s, 1, 31_536_000)?;
         between("cores.coalesce_us", u64::from(self.cores.coalesce_us), 0, 10_000)?;
         if let Some(cpus) = &self.cores.cpus {
             let twice = cpus

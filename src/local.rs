@@ -29,7 +29,7 @@ pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
             i + 1
         ));
     }
-    let mut file = File::default();
+    let mut file = File { self_signed: true, ..File::default() };
     // The users of `local` are fixed, unless a file says otherwise.
     serve::overrule(&mut file, args.common)?;
     logging::init(file.log.format);

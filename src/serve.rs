@@ -4,7 +4,6 @@ use crate::cli::{CommonArgs, ServeArgs};
 use crate::config::File;
 use crate::{logging, upstream};
 use coregate_dataplane as dataplane;
-use coregate_dataplane::TlsSource;
 use coregate_controlplane::{Config, ControlPlane, Source, users};
 use coregate_planner::control::Users;
 use std::io::Write;
@@ -67,13 +66,12 @@ pub(crate) fn overrule(file: &mut File, args: CommonArgs) -> Result<(), Failure>
 /// Runs until a signal ends it.
 pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Failure> {
     raise_file_limit(file.server.max_connections);
-    let self_signed = matches!(source, Source::Local(_));
     let mut config = Config::new(source, users, file.server.admin);
     config.users_file = file.users.file.clone();
     config.admin_token = file.server.admin_token.clone();
     config.drain_timeout_ms = file.server.drain_timeout_ms;
     let control = ControlPlane::start(config)?;
-    let served = serve(&file, &control, self_signed);
+    let served = serve(&file, &control);
     if served.is_err() {
         // Servers of `local` must not outlive us: end as by a signal.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
@@ -83,16 +81,19 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     Ok(joined?)
 }
 
-fn serve(file: &File, control: &ControlPlane, self_signed: bool) -> Result<(), Failure> {
+fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
     let version = file.server.server_version.clone();
     let config = dataplane::Config {
         listen: vec![file.server.listen],
         cores: cores(file),
         max_connections: file.server.max_connections,
         server_version: version.unwrap_or_else(|| control.server_version().to_owned()),
-        tls: match file.tls.clone() {
-            Some(tls) => Some(TlsSource::Files { cert: tls.cert, key: tls.key }),
-            None => self_signed.then_some(TlsSource::SelfSigned),
+        tls: match (&file.tls, file.self_signed) {
+            (Some(tls), _) => {
+                Some(dataplane::TlsSource::Files { cert: tls.cert.clone(), key: tls.key.clone() })
+            }
+            (None, true) => Some(dataplane::TlsSource::SelfSigned),
+            (None, false) => None,
         },
         proxy_protocol: file.server.proxy_protocol,
         coalesce_us: file.cores.coalesce_us,
@@ -100,6 +101,11 @@ fn serve(file: &File, control: &ControlPlane, self_signed: bool) -> Result<(), F
         handshake_timeout_ms: file.server.handshake_timeout_ms,
         query_timeout_ms: file.server.query_timeout_ms,
         pool_size_per_core: file.pool.size_per_core,
+        pool_waiters_max: file.pool.waiters_max,
+        pool_wait_timeout_ms: file.pool.wait_timeout_ms,
+        pool_idle_s: file.pool.idle_s,
+        pool_lifetime_s: file.pool.lifetime_s,
+        multishot: file.cores.multishot,
         max_allowed_packet: file.server.max_allowed_packet,
         cpus: file.cores.cpus.clone(),
         ..dataplane::Config::default()
