@@ -361,13 +361,11 @@ pub fn tokens<'a>(
                 }
                 Tok::VersionOpen => {
                     let text = token.text(sql);
-                    let digits = text.iter().filter(|b| b.is_ascii_digit()).count();
-                    let first = text
-                        .iter()
-                        .find(|b| b.is_ascii_digit())
-                        .copied()
-                        .unwrap_or(b'0');
-                    ambiguous |= digits > 5 || first > b'5' || text.contains(&b'M') || text.contains(&b'm');
+                    let digits = text.iter().filter(|b| b.is_ascii_digit());
+                    let version =
+                        digits.fold(0u64, |v, b| v.saturating_mul(10).saturating_add(u64::from(b - b'0')));
+                    // From here on MySQL and MariaDB do not agree on who runs what.
+                    ambiguous |= version >= 50_700 || text.contains(&b'M') || text.contains(&b'm');
                     last = token.end;
                     continue;
                 }
