@@ -175,7 +175,7 @@ fn backend() -> Result<(), Error> {
 fn load(to: SocketAddr, connections: usize, seconds: u64) -> Result<(), Error> {
     let mut streams = Vec::new();
     for _ in 0..connections {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE).map_err(|e| Error::failed(to, e))?;
+        let stream = connect(to).map_err(|e| Error::failed(to, e))?;
         let ready = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(PATIENCE)));
         ready.map_err(|e| Error::failed(to, e))?;
         streams.push(stream);
@@ -190,6 +190,17 @@ fn load(to: SocketAddr, connections: usize, seconds: u64) -> Result<(), Error> {
     }
     println!("TRIPS {sum} {}", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// A relay that binds its port anew may need a moment.
+fn connect(to: SocketAddr) -> std::io::Result<TcpStream> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpStream::connect_timeout(&to, PATIENCE) {
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+            other => return other,
+        }
+    }
 }
 
 fn trips(mut stream: TcpStream, end: Instant) -> std::io::Result<u64> {

@@ -43,7 +43,7 @@ pub(crate) fn mariadb(dir: &Path) -> Result<(Service, Endpoint), Error> {
         return Err(Error::failed(install.display(), tail.join(" | ")));
     }
     let init = dir.join("init.sql");
-    let sql = format!("CREATE USER IF NOT EXISTS {USER}@'%'; GRANT ALL ON *.* TO {USER}@'%';\n");
+    let sql = format!("CREATE USER IF NOT EXISTS {USER}@'%';\nGRANT ALL ON *.* TO {USER}@'%';\n");
     std::fs::write(&init, sql).map_err(|e| Error::failed(init.display(), e))?;
     let address = free_port()?;
     let mut args = vec!["--no-defaults".to_owned(), data];
