@@ -106,14 +106,26 @@ fn compare(args: &Args) -> Result<(), Error> {
                 figures.push(measure(&dir, *relay, backend, connections, args.seconds)?);
             }
         }
-        for (relay, mut figures) in args.relays.iter().zip(found) {
-            figures.sort_by(|a, b| a.0.total_cmp(&b.0));
-            let at = |n: usize| figures.get(n).copied().unwrap_or_default();
-            let (middle, last) = (at(figures.len() / 2), at(figures.len().saturating_sub(1)));
-            println!("  {:14} {:6.2} [{:.2}-{:.2}]  {:8.0}/s", name(*relay), middle.0, at(0).0, last.0, middle.1);
+        let epoll = args.relays.iter().position(|relay| *relay == Relay::Epoll).and_then(|at| found.get(at));
+        for (relay, figures) in args.relays.iter().zip(&found) {
+            // To the neighbour in time: the machine is as busy for the one as for the other.
+            let pairs = epoll.into_iter().flat_map(|epoll| figures.iter().zip(epoll));
+            let ratios = spread(pairs.map(|(own, epoll)| own.0 / epoll.0).collect());
+            let (cpu, rate) = (spread(figures.iter().map(|f| f.0).collect()), spread(figures.iter().map(|f| f.1).collect()));
+            println!(
+                "  {:14} {:6.2} [{:.2}-{:.2}]  x epoll {:.2} [{:.2}-{:.2}]  {:8.0}/s",
+                name(*relay), cpu[0], cpu[1], cpu[2], ratios[0], ratios[1], ratios[2], rate[0]
+            );
         }
     }
     Ok(())
+}
+
+/// Median, least, greatest.
+fn spread(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    let at = |n: usize| values.get(n).copied().unwrap_or_default();
+    [at(values.len() / 2), at(0), at(values.len().saturating_sub(1))]
 }
 
 fn name(relay: Relay) -> String {
