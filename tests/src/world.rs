@@ -22,7 +22,7 @@ const USERS: &str = r#"{
 
 /// Each client has tables of its own, so that their checks run side by side.
 pub const CLIENTS: &[&str] = &[
-    "cli", "pymysql", "mysqlclient", "connector", "connectorpure", "sapymysql", "samysqldb", "node", "go", "jmysql",
+    "cli", "pymysql", "mysqlclient", "connector", "sapymysql", "samysqldb", "node", "go", "jmysql",
     "jmariadb", "sqlx", "async",
 ];
 /// Rows of the table `big`: ids from 1, one letter each.

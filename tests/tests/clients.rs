@@ -126,7 +126,6 @@ against_all!(mariadb_cli, cli);
 against_all!(pymysql, |target| python("dbapi", "pymysql", "pymysql", target));
 against_all!(mysqlclient, |target| python("dbapi", "mysqlclient", "mysqlclient", target));
 against_all!(mysql_connector_python, |target| python("dbapi", "connector", "connector", target));
-against_all!(mysql_connector_python_pure, |target| python("dbapi", "connector-pure", "connectorpure", target));
 against_all!(sqlalchemy_pymysql, |target| python("alchemy", "pymysql", "sapymysql", target));
 against_all!(sqlalchemy_mysqlclient, |target| python("alchemy", "mysqldb", "samysqldb", target));
 against_all!(node_mysql2, node);

@@ -1,6 +1,6 @@
 """PyMySQL, mysqlclient and mysql-connector-python: the same checks, by the interface that they share.
 
-Usage: dbapi.py pymysql|mysqlclient|connector|connector-pure
+Usage: dbapi.py pymysql|mysqlclient|connector
 """
 import datetime
 import decimal
@@ -12,7 +12,7 @@ import common
 from common import DATABASE, OTHER_DATABASE, PREFIX, equal, fails
 
 DRIVER = sys.argv[1]
-CONNECTOR = DRIVER.startswith("connector")
+CONNECTOR = DRIVER == "connector"
 
 if DRIVER == "pymysql":
     import pymysql as driver
@@ -45,9 +45,7 @@ def connect(user=common.USER, password=common.PASSWORD, database=DATABASE, tls=F
             options["client_flag"] = 1 << 16
         return driver.connect(database=database, **options)
     options["ssl_disabled"] = not tls
-    options["use_pure"] = DRIVER == "connector-pure"
-    if not tls:
-        options.pop("ssl_mode", None)
+    options["use_pure"] = True
     return driver.connect(database=database, **options)
 
 
