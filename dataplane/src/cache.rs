@@ -95,7 +95,9 @@ impl PlanCache {
     pub(crate) fn get(&mut self, hash: u64, text: &[u8], context: &PlanContext) -> Option<&Rc<CachedPlan>> {
         let entries = &self.entries;
         let found = self.table.find(hash, |&at| {
-            entries[at].as_ref().is_some_and(|e| e.hash == hash && e.context == *context && *e.text == *text)
+            entries[at]
+                .as_ref()
+                .is_some_and(|e| e.hash == hash && e.context == *context && *e.text == *text)
         });
         let Some(&at) = found else {
             self.misses += 1;
@@ -108,7 +110,13 @@ impl PlanCache {
     }
 
     /// Keeps a plan, if it may be kept, and hands it back shared.
-    pub(crate) fn insert(&mut self, hash: u64, text: &[u8], context: PlanContext, plan: Plan) -> Rc<CachedPlan> {
+    pub(crate) fn insert(
+        &mut self,
+        hash: u64,
+        text: &[u8],
+        context: PlanContext,
+        plan: Plan,
+    ) -> Rc<CachedPlan> {
         let keep = plan.cacheable && text.len() + OVERHEAD <= self.bytes_max / 8;
         let entry = Rc::new(CachedPlan {
             plan,
@@ -134,7 +142,8 @@ impl PlanCache {
         self.entries[at] = Some(Rc::clone(&entry));
         self.bytes += size;
         let entries = &self.entries;
-        self.table.insert_unique(hash, at, |&i| entries[i].as_ref().map_or(0, |e| e.hash));
+        self.table
+            .insert_unique(hash, at, |&i| entries[i].as_ref().map_or(0, |e| e.hash));
         entry
     }
 
@@ -208,7 +217,11 @@ mod tests {
         cache.insert(1, b"a", CONTEXT, plan());
         assert!(cache.get(1, b"a", &CONTEXT).is_some());
         assert!(cache.get(1, b"b", &CONTEXT).is_none());
-        assert!(cache.get(1, b"a", &PlanContext { sql_mode: 1, ..CONTEXT }).is_none());
+        assert!(
+            cache
+                .get(1, b"a", &PlanContext { sql_mode: 1, ..CONTEXT })
+                .is_none()
+        );
         cache.use_version(1);
         assert!(cache.get(1, b"a", &CONTEXT).is_none());
     }

@@ -80,7 +80,6 @@ pub(crate) struct Core {
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) settings: SettingsTable,
     pub(crate) sessions: RefCell<AHashMap<u32, Rc<SessionHandle>>>,
-    pub(crate) prepared_texts: Cell<u64>,
     next_session: Cell<u32>,
     backend_tls: RefCell<Option<Arc<rustls::ClientConfig>>>,
     pub(crate) stopped: Cell<bool>,
@@ -109,7 +108,6 @@ impl Core {
             scratch: RefCell::default(),
             settings: SettingsTable::default(),
             sessions: RefCell::default(),
-            prepared_texts: Cell::new(0),
             next_session: Cell::new(0),
             backend_tls: RefCell::default(),
             stopped: Cell::new(false),
@@ -154,7 +152,10 @@ impl Core {
         loop {
             let turn = self.next_session.get();
             self.next_session.set(turn.wrapping_add(1));
-            let id = turn.wrapping_mul(cores).wrapping_add(u32::from(self.id)).wrapping_add(1);
+            let id = turn
+                .wrapping_mul(cores)
+                .wrapping_add(u32::from(self.id))
+                .wrapping_add(1);
             if id != 0 && !self.sessions.borrow().contains_key(&id) {
                 return id;
             }

@@ -33,9 +33,13 @@ pub(crate) fn explain_io_uring(error: &io::Error) -> String {
 pub(crate) enum BackendError {
     #[error("no primary serves this shard at the moment; see SHOW TABLETS")]
     NoTablet,
-    #[error("all {size} connections of a core to {tablet} were busy for {ms} ms; raise pool.size or look for long transactions")]
+    #[error(
+        "all {size} connections of a core to {tablet} were busy for {ms} ms; raise pool.size or look for long transactions"
+    )]
     WaitTimeout { tablet: String, size: usize, ms: u64 },
-    #[error("{waiters_max} statements wait for a connection to {tablet} already; raise pool.waiters_max or lower the load")]
+    #[error(
+        "{waiters_max} statements wait for a connection to {tablet} already; raise pool.waiters_max or lower the load"
+    )]
     QueueFull { tablet: String, waiters_max: usize },
     #[error("cannot connect to {tablet}: {why}")]
     Unreachable { tablet: String, why: String },
@@ -62,7 +66,9 @@ impl BackendError {
     pub(crate) fn to_sql(&self) -> SqlError {
         let (code, sqlstate) = match self {
             Self::Refused { code, sqlstate, .. } => (*code, *sqlstate),
-            Self::NoTablet | Self::WaitTimeout { .. } | Self::QueueFull { .. } => (codes::ER_CON_COUNT_ERROR, *b"08004"),
+            Self::NoTablet | Self::WaitTimeout { .. } | Self::QueueFull { .. } => {
+                (codes::ER_CON_COUNT_ERROR, *b"08004")
+            }
             Self::Unreachable { .. } => (2003, *b"HY000"),
             Self::Lost { .. } => (2013, *b"HY000"),
             Self::Protocol(_) | Self::Local(_) => (codes::ER_UNKNOWN_ERROR, *b"HY000"),

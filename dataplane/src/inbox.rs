@@ -20,7 +20,10 @@ impl Inbox {
     }
 
     pub(crate) fn post(&self, message: impl FnOnce(&Rc<Core>) + Send + 'static) {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(message));
+        self.messages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(message));
         self.event.ring();
     }
 

@@ -10,7 +10,8 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 /// Bytes that may wait for a slow peer before whoever produces them is stopped.
-pub(crate) const UNSENT_MAX: usize = 256 << 10;
+/// So little that a stream of large buffers stays in a core's second-level cache.
+pub(crate) const UNSENT_MAX: usize = 128 << 10;
 
 /// A byte stream over a socket.
 pub(crate) struct Link {
@@ -53,7 +54,9 @@ impl Link {
     }
 
     pub(crate) fn is_secure(&self) -> bool {
-        self.layers.as_ref().is_some_and(|layers| layers.tls.is_some())
+        self.layers
+            .as_ref()
+            .is_some_and(|layers| layers.tls.is_some())
     }
 
     /// The next bytes, or `None` at the end of the stream.
@@ -90,11 +93,6 @@ impl Link {
                 self.socket.shutdown();
             }
         }
-    }
-
-    /// Waits until the peer has taken so much that more may be queued.
-    pub(crate) async fn sendable(&self) -> io::Result<()> {
-        poll_fn(|cx| self.socket.poll_sendable(cx, UNSENT_MAX)).await
     }
 
     /// The next compressed packet begins a command or an answer: its sequence id starts anew.
@@ -233,7 +231,11 @@ impl PacketStream {
     }
 
     /// The next packet, whose sequence id must be `seq`; `None` at a clean end of the stream.
-    pub(crate) fn poll_packet(&mut self, cx: &mut Context<'_>, seq: u8) -> Poll<Result<Option<Packet>, ReadError>> {
+    pub(crate) fn poll_packet(
+        &mut self,
+        cx: &mut Context<'_>,
+        seq: u8,
+    ) -> Poll<Result<Option<Packet>, ReadError>> {
         loop {
             let buf = match self.rest.take() {
                 Some(buf) => buf,

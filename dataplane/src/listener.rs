@@ -41,7 +41,9 @@ pub(crate) async fn serve(core: Rc<Core>, listener: socket2::Socket) {
             if let Poll::Ready(next) = accept.poll_next(cx) {
                 return Poll::Ready(Some(next));
             }
-            core.timers.poll_until(cx, core.ring.now(), until, &mut armed).map(|()| None)
+            core.timers
+                .poll_until(cx, core.ring.now(), until, &mut armed)
+                .map(|()| None)
         })
         .await;
         if core.shared.draining.load(Ordering::Relaxed) {
@@ -68,5 +70,9 @@ fn prepare(fd: &OwnedFd) -> Option<IpAddr> {
     let socket = SockRef::from(fd);
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_keepalive(true);
-    socket.peer_addr().ok().and_then(|address| address.as_socket()).map(|address| address.ip().to_canonical())
+    socket
+        .peer_addr()
+        .ok()
+        .and_then(|address| address.as_socket())
+        .map(|address| address.ip().to_canonical())
 }

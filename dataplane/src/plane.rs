@@ -54,7 +54,10 @@ pub fn start(
         }
         addresses.push(bound);
     }
-    let address = addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    let address = addresses
+        .first()
+        .copied()
+        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
     let cpus = cpus_for(&config, cores);
     let shared = Arc::new(Shared {
         inboxes,
@@ -69,13 +72,18 @@ pub fn start(
     let (ready, started) = mpsc::channel();
     let mut threads = Vec::new();
     for (id, (listeners, cpu)) in listeners.into_iter().zip(cpus).enumerate() {
-        let (shared, snapshot, users, ready) = (Arc::clone(&shared), Arc::clone(&snapshot), Arc::clone(&users), ready.clone());
+        let (shared, snapshot, users, ready) =
+            (Arc::clone(&shared), Arc::clone(&snapshot), Arc::clone(&users), ready.clone());
         let id = u16::try_from(id).unwrap_or(u16::MAX);
-        let thread = CoreThread::start(&format!("core-{id}"), cpu, move || run(id, shared, snapshot, users, listeners, ready))?;
+        let thread = CoreThread::start(&format!("core-{id}"), cpu, move || {
+            run(id, shared, snapshot, users, listeners, ready)
+        })?;
         threads.push(thread);
     }
     for _ in 0..cores {
-        started.recv().map_err(|_| StartError::Core("it ended before it was ready".into()))??;
+        started
+            .recv()
+            .map_err(|_| StartError::Core("it ended before it was ready".into()))??;
     }
     Ok(DataPlane { shared, threads: Arc::new(Mutex::new(threads)), address })
 }
@@ -149,7 +157,14 @@ impl DataPlane {
                     let mut gather = gather.lock().unwrap_or_else(PoisonError::into_inner);
                     gather.0.push(result);
                     gather.1 -= 1;
-                    if gather.1 == 0 { gather.2.take().map(|done| (done, std::mem::take(&mut gather.0))) } else { None }
+                    if gather.1 == 0 {
+                        gather
+                            .2
+                            .take()
+                            .map(|done| (done, std::mem::take(&mut gather.0)))
+                    } else {
+                        None
+                    }
                 };
                 if let Some((done, results)) = finished {
                     done(results);
@@ -177,7 +192,7 @@ impl DataPort for DataPlane {
     }
 
     fn plans(&self, done: Box<dyn FnOnce(Vec<PlanStats>) + Send>) {
-        self.on_all(|core| plans_of(core), |plans| done(plans.into_iter().flatten().collect()));
+        self.on_all(plans_of, |plans| done(plans.into_iter().flatten().collect()));
     }
 
     fn drain(&self, timeout_ms: u64, done: Box<dyn FnOnce() + Send>) {
@@ -206,7 +221,10 @@ impl DataPlane {
         self.on_all(
             move |core| {
                 let handles: Vec<_> = core.sessions.borrow().values().cloned().collect();
-                for handle in handles.iter().filter(|h| all || (h.is_resting() && !h.in_transaction.get())) {
+                for handle in handles
+                    .iter()
+                    .filter(|h| all || (h.is_resting() && !h.in_transaction.get()))
+                {
                     handle.interrupt(core, Interrupt::Shutdown);
                 }
             },
@@ -227,5 +245,9 @@ fn plans_of(core: &Rc<Core>) -> Vec<PlanStats> {
         time_us: entry.stats.time_us.get(),
         shard_queries: entry.stats.shard_queries.get(),
     };
-    core.cache.borrow().iter().map(|entry| describe(entry)).collect()
+    core.cache
+        .borrow()
+        .iter()
+        .map(|entry| describe(entry))
+        .collect()
 }

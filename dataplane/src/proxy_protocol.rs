@@ -60,7 +60,10 @@ fn parse_v1(bytes: &[u8]) -> Header {
     let Some(end) = bytes.windows(2).position(|w| w == b"\r\n") else {
         return if bytes.len() < 107 { Header::Partial } else { Header::Malformed };
     };
-    let line = bytes.get(..end).and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default();
+    let line = bytes
+        .get(..end)
+        .and_then(|line| std::str::from_utf8(line).ok())
+        .unwrap_or_default();
     let mut words = line.split(' ').skip(1);
     match (words.next(), words.next()) {
         (Some("UNKNOWN"), _) => Header::Whole(end + 2, None),
@@ -83,8 +86,12 @@ fn parse_v2(bytes: &[u8]) -> Header {
     let Some(body) = bytes.get(16..16 + len) else { return Header::Partial };
     let local = version & 0xF == 0;
     let address = match family >> 4 {
-        1 if !local => body.first_chunk::<4>().map(|a| IpAddr::from(Ipv4Addr::from(*a))),
-        2 if !local => body.first_chunk::<16>().map(|a| IpAddr::from(Ipv6Addr::from(*a))),
+        1 if !local => body
+            .first_chunk::<4>()
+            .map(|a| IpAddr::from(Ipv4Addr::from(*a))),
+        2 if !local => body
+            .first_chunk::<16>()
+            .map(|a| IpAddr::from(Ipv6Addr::from(*a))),
         _ => return Header::Whole(16 + len, None),
     };
     address.map_or(Header::Malformed, |address| Header::Whole(16 + len, Some(address)))

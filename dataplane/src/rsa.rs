@@ -2,11 +2,14 @@
 //! (RSA-OAEP with SHA-1, as MySQL does). aws-lc-rs does the arithmetic in constant time.
 use crate::error::StartError;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-use aws_lc_rs::rsa::{KeySize, OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey, PublicEncryptingKey};
+use aws_lc_rs::rsa::{
+    KeySize, OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
+    PublicEncryptingKey,
+};
 use coregate_protocol::auth::client::RsaEncrypt;
 use coregate_protocol::auth::server::RsaKey;
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject;
 
 /// Our own key pair, made at start.
 pub(crate) struct ServerKey {
@@ -33,7 +36,10 @@ fn pem(label: &str, der: &[u8]) -> String {
         if i > 0 && i % 16 == 0 {
             body.push('\n');
         }
-        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word = chunk
+            .iter()
+            .fold(0u32, |word, byte| word << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let index = (word >> (18 - 6 * place)) as usize & 63;
             body.push(if place <= chunk.len() { char::from(ALPHABET[index]) } else { '=' });
@@ -49,7 +55,10 @@ impl RsaKey for ServerKey {
 
     fn decrypt_oaep_sha1(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut out = vec![0; self.size];
-        let plain = self.private.decrypt(&OAEP_SHA1_MGF1SHA1, bytes, &mut out, None).ok()?;
+        let plain = self
+            .private
+            .decrypt(&OAEP_SHA1_MGF1SHA1, bytes, &mut out, None)
+            .ok()?;
         Some(plain.to_vec())
     }
 }
@@ -62,7 +71,9 @@ impl RsaEncrypt for BackendKey {
         let der = SubjectPublicKeyInfoDer::from_pem_slice(public_pem).ok()?;
         let key = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(&der).ok()?).ok()?;
         let mut out = vec![0; key.key_size_bytes()];
-        let sealed = key.encrypt(&OAEP_SHA1_MGF1SHA1, plain, &mut out, None).ok()?;
+        let sealed = key
+            .encrypt(&OAEP_SHA1_MGF1SHA1, plain, &mut out, None)
+            .ok()?;
         Some(sealed.to_vec())
     }
 }
@@ -74,7 +85,9 @@ mod tests {
     #[test]
     fn what_is_encrypted_with_our_key_can_be_decrypted() {
         let key = ServerKey::generate().expect("a key");
-        let sealed = BackendKey.encrypt_oaep_sha1(key.public_pem().as_bytes(), b"secret\0").expect("sealed");
+        let sealed = BackendKey
+            .encrypt_oaep_sha1(key.public_pem().as_bytes(), b"secret\0")
+            .expect("sealed");
         assert_eq!(key.decrypt_oaep_sha1(&sealed).as_deref(), Some(&b"secret\0"[..]));
         assert_eq!(key.decrypt_oaep_sha1(&sealed[1..]), None);
     }

@@ -20,7 +20,10 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.vars.iter().find(|(n, _)| n == name).map(|(_, sql)| sql.as_str())
+        self.vars
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, sql)| sql.as_str())
     }
 
     pub(crate) fn set(&mut self, name: &str, sql: String) {
@@ -38,7 +41,10 @@ impl Settings {
     pub(crate) fn difference(&self, wanted: &Self) -> Difference {
         let removed = self.vars.iter().any(|(name, _)| wanted.get(name).is_none());
         let reset = removed || self.collation != wanted.collation && wanted.get("names").is_none();
-        let missing = wanted.vars.iter().filter(|(name, sql)| reset || self.get(name) != Some(sql));
+        let missing = wanted
+            .vars
+            .iter()
+            .filter(|(name, sql)| reset || self.get(name) != Some(sql));
         let mut set = String::new();
         // NAMES first: it decides in which character set the values that follow are read.
         let (names, others): (Vec<_>, Vec<_>) = missing.partition(|(name, _)| name == "names");
@@ -46,7 +52,11 @@ impl Settings {
             set.push_str(if set.is_empty() { "SET " } else { ", " });
             set.push_str(sql);
         }
-        let database = wanted.database.as_ref().filter(|db| self.database.as_ref() != Some(*db)).cloned();
+        let database = wanted
+            .database
+            .as_ref()
+            .filter(|db| self.database.as_ref() != Some(*db))
+            .cloned();
         Difference { reset, set, database }
     }
 }

@@ -37,12 +37,20 @@ impl Ord for Entry {
 impl Timers {
     /// Ready at `at`. A task that polls this and something else registers once, because the entry cannot be taken back:
     /// `armed` remembers it.
-    pub(crate) fn poll_until(&self, cx: &mut Context<'_>, now: Instant, at: Instant, armed: &mut bool) -> Poll<()> {
+    pub(crate) fn poll_until(
+        &self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        at: Instant,
+        armed: &mut bool,
+    ) -> Poll<()> {
         if now >= at {
             return Poll::Ready(());
         }
         if !std::mem::replace(armed, true) {
-            self.heap.borrow_mut().push(Reverse(Entry { at, waker: cx.waker().clone() }));
+            self.heap
+                .borrow_mut()
+                .push(Reverse(Entry { at, waker: cx.waker().clone() }));
         }
         Poll::Pending
     }
@@ -67,7 +75,10 @@ impl Timers {
 
     /// How long the core may sleep.
     pub(crate) fn until_next(&self, now: Instant, most: Duration) -> Duration {
-        self.heap.borrow().peek().map_or(most, |Reverse(entry)| entry.at.saturating_duration_since(now).min(most))
+        self.heap
+            .borrow()
+            .peek()
+            .map_or(most, |Reverse(entry)| entry.at.saturating_duration_since(now).min(most))
     }
 }
 

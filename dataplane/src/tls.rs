@@ -3,7 +3,10 @@ use crate::error::StartError;
 use crate::ring::Buf;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, ClientConnection, Connection, DigitallySignedStruct, RootCertStore, ServerConfig, ServerConnection, SignatureScheme};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, RootCertStore, ServerConfig,
+    ServerConnection, SignatureScheme,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::io::{self, Read, Write};
@@ -42,8 +45,13 @@ pub(crate) fn server_config(source: &TlsSource) -> Result<Arc<ServerConfig>, Sta
     Ok(Arc::new(config))
 }
 
-fn read_pair(cert: &Path, key: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), StartError> {
-    let bad = |path: &Path, e: &dyn std::fmt::Display| StartError::Tls(format!("cannot read {}: {e}", path.display()));
+fn read_pair(
+    cert: &Path,
+    key: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), StartError> {
+    let bad = |path: &Path, e: &dyn std::fmt::Display| {
+        StartError::Tls(format!("cannot read {}: {e}", path.display()))
+    };
     let chain = CertificateDer::pem_file_iter(cert)
         .and_then(|certs| certs.collect::<Result<Vec<_>, _>>())
         .map_err(|e| bad(cert, &e))?;
@@ -54,7 +62,8 @@ fn read_pair(cert: &Path, key: &Path) -> Result<(Vec<CertificateDer<'static>>, P
 fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), StartError> {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).map_err(|e| StartError::Tls(e.to_string()))?;
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(|e| StartError::Tls(e.to_owned()))?;
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
+        .map_err(|e| StartError::Tls(e.to_owned()))?;
     Ok((vec![made.cert.der().clone()], key))
 }
 
@@ -95,7 +104,12 @@ impl ServerCertVerifier for NoVerification {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -104,7 +118,12 @@ impl ServerCertVerifier for NoVerification {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -129,7 +148,12 @@ impl Tls {
     }
 
     /// Takes bytes from the wire; plain bytes are appended to `plain`, what must be answered to `wire`.
-    pub(crate) fn decrypt(&mut self, mut bytes: &[u8], plain: &mut Vec<u8>, wire: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn decrypt(
+        &mut self,
+        mut bytes: &[u8],
+        plain: &mut Vec<u8>,
+        wire: &mut Vec<u8>,
+    ) -> io::Result<()> {
         while !bytes.is_empty() {
             self.0.read_tls(&mut bytes)?;
             let state = self.0.process_new_packets();
@@ -139,7 +163,9 @@ impl Tls {
             if waiting > 0 {
                 let at = plain.len();
                 plain.resize(at + waiting, 0);
-                self.0.reader().read_exact(plain.get_mut(at..).unwrap_or_default())?;
+                self.0
+                    .reader()
+                    .read_exact(plain.get_mut(at..).unwrap_or_default())?;
             }
         }
         Ok(())

@@ -5,11 +5,11 @@ use crate::error::BackendError;
 use crate::link::PacketStream;
 use crate::ring::Buf;
 use crate::settings::Settings;
+use ahash::AHashMap;
 use coregate_protocol::Capabilities;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::frame;
 use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -37,7 +37,7 @@ pub(crate) struct Backend {
     pub(crate) tainted: bool,
     /// The server's last word on whether a transaction is open.
     pub(crate) in_transaction: bool,
-    statements: Option<Box<HashMap<u64, BackendStatement, ahash::RandomState>>>,
+    statements: Option<AHashMap<u64, BackendStatement>>,
     uses: u64,
 }
 
@@ -208,7 +208,10 @@ impl Backend {
     }
 
     fn refused(&self, code: u16, answer: &[u8]) -> BackendError {
-        let payload = frame::split(answer, usize::MAX).ok().flatten().map(|(packet, _)| packet.payload);
+        let payload = frame::split(answer, usize::MAX)
+            .ok()
+            .flatten()
+            .map(|(packet, _)| packet.payload);
         let parsed = payload.and_then(|p| coregate_protocol::response::ErrPacket::parse(p).ok());
         BackendError::Refused {
             code,
@@ -230,7 +233,9 @@ impl Backend {
             let mut payload = Vec::new();
             commands::init_db(&mut payload, database.as_bytes());
             let mut answer = Vec::new();
-            let summary = self.run(core, &payload, ResponseKind::Simple, |b| answer.extend_from_slice(b)).await?;
+            let summary = self
+                .run(core, &payload, ResponseKind::Simple, |b| answer.extend_from_slice(b))
+                .await?;
             if let Some((code, _)) = summary.error {
                 return Err(self.refused(code, &answer));
             }
@@ -269,7 +274,12 @@ impl Backend {
             packets.push(packet.payload);
             rest = rest.get(consumed..).unwrap_or_default();
         }
-        let row = packets.len().checked_sub(2).and_then(|at| packets.get(at)).copied().unwrap_or_default();
+        let row = packets
+            .len()
+            .checked_sub(2)
+            .and_then(|at| packets.get(at))
+            .copied()
+            .unwrap_or_default();
         match coregate_protocol::row::TextRow::new(row).next() {
             Some(Ok(cell)) => Ok(cell.map(|bytes| String::from_utf8_lossy(bytes).into_owned())),
             _ => Err(BackendError::Local("a value cannot be read from a server".into())),
@@ -294,7 +304,9 @@ impl Backend {
         self.pool.stats.resets.set(self.pool.stats.resets.get() + 1);
         let mut payload = Vec::new();
         commands::reset_connection(&mut payload);
-        let summary = self.run(core, &payload, ResponseKind::Simple, |_| {}).await?;
+        let summary = self
+            .run(core, &payload, ResponseKind::Simple, |_| {})
+            .await?;
         if summary.error.is_some() {
             return Err(self.lost("the server cannot reset a connection"));
         }
@@ -328,11 +340,5 @@ impl Backend {
         }
         known.insert(key, BackendStatement { id, types: 0, last_use: self.uses });
         evicted
-    }
-
-    pub(crate) fn forget_statement(&mut self, key: u64) {
-        if let Some(known) = &mut self.statements {
-            known.remove(&key);
-        }
     }
 }

@@ -10,8 +10,8 @@ use crate::settings::Settings;
 use crate::tls::Tls;
 use coregate_planner::snapshot::{Address, BackendTls, Tablet};
 use coregate_protocol::Capabilities;
-use coregate_protocol::handshake::Attributes;
 use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, ServerInfo, TlsPolicy};
+use coregate_protocol::handshake::Attributes;
 use rustls_pki_types::ServerName;
 use socket2::{Domain, Protocol, SockAddr, Type};
 use std::future::{Future, poll_fn};
@@ -41,7 +41,8 @@ impl Backend {
         stat.set(stat.get() + 1);
         let (stream, info) = result?;
         // The handshake has set the character set and the database; what was SET comes on top (`apply`).
-        let fresh = Settings { collation: settings.collation, database: settings.database.clone(), vars: Vec::new() };
+        let fresh =
+            Settings { collation: settings.collation, database: settings.database.clone(), vars: Vec::new() };
         let fresh = core.settings.intern(fresh);
         let now = core.ring.now();
         Ok(Box::new(Self::new(stream, permit, pool, flavour, fresh, info.capabilities, info.thread_id, now)))
@@ -60,9 +61,14 @@ async fn within<T>(
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
             return Poll::Ready(result);
         }
-        core.timers.poll_until(cx, core.ring.now(), deadline, &mut armed).map(|()| {
-            Err(BackendError::Unreachable { tablet: tablet.alias.clone(), why: "the server did not answer in time".into() })
-        })
+        core.timers
+            .poll_until(cx, core.ring.now(), deadline, &mut armed)
+            .map(|()| {
+                Err(BackendError::Unreachable {
+                    tablet: tablet.alias.clone(),
+                    why: "the server did not answer in time".into(),
+                })
+            })
     })
     .await
 }
@@ -74,7 +80,10 @@ async fn login(
     settings: &Settings,
 ) -> Result<(PacketStream, ServerInfo), BackendError> {
     let tablet = &*pool.tablet;
-    let unreachable = |why: &dyn std::fmt::Display| BackendError::Unreachable { tablet: tablet.alias.clone(), why: why.to_string() };
+    let unreachable = |why: &dyn std::fmt::Display| BackendError::Unreachable {
+        tablet: tablet.alias.clone(),
+        why: why.to_string(),
+    };
     let socket = dial(core, tablet).await.map_err(|e| unreachable(&e))?;
     let mut stream = PacketStream::new(Link::new(socket), usize::MAX >> 1);
     let database = pool.database.as_deref().or(settings.database.as_deref());
@@ -109,7 +118,13 @@ async fn login(
             Err(ReadError::Io(e)) => return Err(unreachable(&e)),
             Err(ReadError::Protocol(e)) => return Err(e.into()),
         };
-        let step = handshake.on_packet(packet.payload(), packet.seq, &mut out, local || stream.link.is_secure(), Some(&BackendKey));
+        let step = handshake.on_packet(
+            packet.payload(),
+            packet.seq,
+            &mut out,
+            local || stream.link.is_secure(),
+            Some(&BackendKey),
+        );
         seq = packet.seq.wrapping_add(if out.is_empty() { 1 } else { 2 });
         if !out.is_empty() {
             stream.link.send(Buf::from(std::mem::take(&mut out)));
@@ -123,7 +138,10 @@ async fn login(
                     Address::Unix(_) => ServerName::from(std::net::Ipv4Addr::LOCALHOST),
                 };
                 let tls = Tls::client(&config, name).map_err(|e| unreachable(&e))?;
-                stream.link.start_tls(tls, None).map_err(|e| unreachable(&e))?;
+                stream
+                    .link
+                    .start_tls(tls, None)
+                    .map_err(|e| unreachable(&e))?;
                 handshake.tls_started(&mut out)?;
                 stream.link.send(Buf::from(std::mem::take(&mut out)));
                 seq = seq.wrapping_add(1);
@@ -144,7 +162,9 @@ async fn dial(core: &Rc<Core>, tablet: &Tablet) -> std::io::Result<Socket> {
             socket.set_keepalive(true)?;
             (socket, SockAddr::from(*to))
         }
-        Address::Unix(path) => (socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?, SockAddr::unix(path)?),
+        Address::Unix(path) => {
+            (socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?, SockAddr::unix(path)?)
+        }
     };
     let mut connect = Connect::new(&core.ring, socket, address);
     let fd = poll_fn(|cx| connect.poll(cx)).await?;
@@ -153,19 +173,33 @@ async fn dial(core: &Rc<Core>, tablet: &Tablet) -> std::io::Result<Socket> {
 
 /// Ends what a connection of ours is doing whose client is gone, over a connection of its own.
 pub(crate) async fn kill_query(core: Rc<Core>, pool: Rc<TabletPool>, thread_id: u32, connection: bool) {
-    let settings = core.settings.intern(Settings { collation: 45, ..Settings::default() });
+    let settings = core
+        .settings
+        .intern(Settings { collation: 45, ..Settings::default() });
     let work = async {
         let (stream, info) = login(&core, &pool, 0, &settings).await?;
         let permit = Permit::unbounded(&pool);
         let now = core.ring.now();
-        let mut backend =
-            Backend::new(stream, permit, Rc::clone(&pool), 0, Rc::clone(&settings), info.capabilities, info.thread_id, now);
+        let mut backend = Backend::new(
+            stream,
+            permit,
+            Rc::clone(&pool),
+            0,
+            Rc::clone(&settings),
+            info.capabilities,
+            info.thread_id,
+            now,
+        );
         let what = if connection { "CONNECTION" } else { "QUERY" };
-        backend.execute(&core, &format!("KILL {what} {thread_id}")).await
+        backend
+            .execute(&core, &format!("KILL {what} {thread_id}"))
+            .await
     };
     match within(&core, &pool.tablet, work).await {
         // 1094: it has ended by itself.
         Ok(_) | Err(BackendError::Refused { code: 1094, .. }) => {}
-        Err(e) => tracing::warn!("cannot kill the query of a client that is gone on {}: {e}", pool.tablet.alias),
+        Err(e) => {
+            tracing::warn!("cannot kill the query of a client that is gone on {}: {e}", pool.tablet.alias)
+        }
     }
 }

@@ -59,8 +59,15 @@ impl Pools {
         let mut kept = Vec::new();
         let mut pool_of = |tablet: &Arc<Tablet>, database: Option<&str>| {
             let same = |pool: &&Rc<TabletPool>| pool.serves(tablet, database);
-            let old = self.all.borrow().iter().find(same).or(kept.iter().find(same)).cloned();
-            let pool = old.unwrap_or_else(|| Rc::new(TabletPool::new(Arc::clone(tablet), database, limits.clone())));
+            let old = self
+                .all
+                .borrow()
+                .iter()
+                .find(same)
+                .or_else(|| kept.iter().find(same))
+                .cloned();
+            let pool =
+                old.unwrap_or_else(|| Rc::new(TabletPool::new(Arc::clone(tablet), database, limits.clone())));
             kept.push(Rc::clone(&pool));
             pool
         };
@@ -70,14 +77,25 @@ impl Pools {
             for shard in &keyspace.shards {
                 let database = Some(keyspace.database.as_str());
                 let primary = shard.primary().map(|tablet| pool_of(tablet, database));
-                let others = shard.tablets.iter().filter(|t| t.kind != TabletKind::Primary);
+                let others = shard
+                    .tablets
+                    .iter()
+                    .filter(|t| t.kind != TabletKind::Primary);
                 let replicas = others.map(|t| (t.kind, pool_of(t, database))).collect();
                 shards.push(ShardPools { primary, replicas, next: Cell::new(0) });
             }
             keyspaces.push(shards);
         }
-        let drop_in = snapshot.drop_in.as_ref().map(|tablet| pool_of(tablet, None));
-        for gone in self.all.borrow().iter().filter(|old| !kept.iter().any(|pool| Rc::ptr_eq(pool, old))) {
+        let drop_in = snapshot
+            .drop_in
+            .as_ref()
+            .map(|tablet| pool_of(tablet, None));
+        for gone in self
+            .all
+            .borrow()
+            .iter()
+            .filter(|old| !kept.iter().any(|pool| Rc::ptr_eq(pool, old)))
+        {
             gone.retire();
         }
         *self.keyspaces.borrow_mut() = keyspaces;
@@ -91,7 +109,9 @@ impl Pools {
             Place::DropIn => self.drop_in.borrow().clone(),
             Place::Shard { keyspace, shard, kind } => {
                 let keyspaces = self.keyspaces.borrow();
-                let pools = keyspaces.get(usize::from(keyspace))?.get(usize::from(shard))?;
+                let pools = keyspaces
+                    .get(usize::from(keyspace))?
+                    .get(usize::from(shard))?;
                 match kind {
                     Kind::Primary => pools.primary.clone(),
                     Kind::Replica => pools.next_of(TabletKind::Replica),
@@ -112,6 +132,8 @@ impl ShardPools {
         self.next.set(turn.wrapping_add(1));
         let of_kind = || self.replicas.iter().filter(|(k, _)| *k == kind);
         let count = of_kind().count();
-        of_kind().nth(turn.checked_rem(count)?).map(|(_, pool)| Rc::clone(pool))
+        of_kind()
+            .nth(turn.checked_rem(count)?)
+            .map(|(_, pool)| Rc::clone(pool))
     }
 }

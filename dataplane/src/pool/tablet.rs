@@ -42,6 +42,8 @@ pub(crate) struct TabletPool {
     /// The database that every connection selects; `None`: the session's own.
     pub(crate) database: Option<String>,
     pub(crate) limits: PoolLimits,
+    #[allow(clippy::vec_box)]
+    // moved between the pool, a waiter and a session: a pointer, not half a kilobyte
     idle: RefCell<Vec<Box<Backend>>>,
     open: Cell<usize>,
     waiters: RefCell<VecDeque<Rc<Waiter>>>,
@@ -118,7 +120,9 @@ impl TabletPool {
             return None;
         }
         let mut idle = self.idle.borrow_mut();
-        let at = idle.iter().rposition(|b| b.flavour == flavour && Rc::ptr_eq(&b.settings, settings))?;
+        let at = idle
+            .iter()
+            .rposition(|b| b.flavour == flavour && Rc::ptr_eq(&b.settings, settings))?;
         let backend = idle.swap_remove(at);
         drop(idle);
         if !backend.is_usable() {
@@ -194,7 +198,10 @@ impl TabletPool {
                 let at = idle
                     .iter()
                     .rposition(|b| fits(b) && Rc::ptr_eq(&b.settings, settings))
-                    .or_else(|| idle.iter().rposition(|b| fits(b) && !b.settings.difference(settings).reset))
+                    .or_else(|| {
+                        idle.iter()
+                            .rposition(|b| fits(b) && !b.settings.difference(settings).reset)
+                    })
                     .or_else(|| idle.iter().rposition(|b| fits(b)))?;
                 idle.swap_remove(at)
             };
@@ -208,9 +215,13 @@ impl TabletPool {
     async fn wait(self: &Rc<Self>, core: &Rc<Core>) -> Result<Given, BackendError> {
         if self.waiters.borrow().len() >= self.limits.waiters_max {
             self.stats.queue_full.set(self.stats.queue_full.get() + 1);
-            return Err(BackendError::QueueFull { tablet: self.tablet.alias.clone(), waiters_max: self.limits.waiters_max });
+            return Err(BackendError::QueueFull {
+                tablet: self.tablet.alias.clone(),
+                waiters_max: self.limits.waiters_max,
+            });
         }
-        let waiter = Rc::new(Waiter { waker: RefCell::default(), given: RefCell::default(), gone: Cell::new(false) });
+        let waiter =
+            Rc::new(Waiter { waker: RefCell::default(), given: RefCell::default(), gone: Cell::new(false) });
         self.waiters.borrow_mut().push_back(Rc::clone(&waiter));
         let _leave = Leave { pool: self, waiter: &waiter };
         let start = core.ring.now();
@@ -221,14 +232,18 @@ impl TabletPool {
                 return Poll::Ready(Some(given));
             }
             *waiter.waker.borrow_mut() = Some(cx.waker().clone());
-            core.timers.poll_until(cx, core.ring.now(), deadline, &mut armed).map(|()| None)
+            core.timers
+                .poll_until(cx, core.ring.now(), deadline, &mut armed)
+                .map(|()| None)
         })
         .await;
         let waited = core.ring.now().saturating_duration_since(start).as_micros() as u64;
         self.stats.waited.set(self.stats.waited.get() + 1);
         self.stats.wait_us.set(self.stats.wait_us.get() + waited);
         given.ok_or_else(|| {
-            self.stats.wait_timeouts.set(self.stats.wait_timeouts.get() + 1);
+            self.stats
+                .wait_timeouts
+                .set(self.stats.wait_timeouts.get() + 1);
             BackendError::WaitTimeout {
                 tablet: self.tablet.alias.clone(),
                 size: self.limits.size,
@@ -247,7 +262,7 @@ impl TabletPool {
         }
         backend.used = now;
         backend.rest();
-        while let Some(waiter) = self.next_waiter() {
+        if let Some(waiter) = self.next_waiter() {
             *waiter.given.borrow_mut() = Some(Given::Connection(backend));
             if let Some(waker) = waiter.waker.borrow_mut().take() {
                 core.ring.wake(waker);
@@ -329,7 +344,10 @@ struct Leave<'a> {
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         self.waiter.gone.set(true);
-        self.pool.waiters.borrow_mut().retain(|other| !Rc::ptr_eq(other, self.waiter));
+        self.pool
+            .waiters
+            .borrow_mut()
+            .retain(|other| !Rc::ptr_eq(other, self.waiter));
         let given = self.waiter.given.borrow_mut().take();
         if let Some(Given::Connection(backend)) = given {
             // Clean as it came: the next in the queue gets it, or it rests.

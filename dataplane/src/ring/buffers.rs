@@ -105,14 +105,26 @@ pub(super) struct BufferGroup {
 
 impl BufferGroup {
     /// `(size, at first, at most)`; the last is a power of two.
-    pub(super) fn register(uring: &IoUring, id: u16, (size, batch, most): (usize, u16, u16)) -> Result<Self, StartError> {
+    pub(super) fn register(
+        uring: &IoUring,
+        id: u16,
+        (size, batch, most): (usize, u16, u16),
+    ) -> Result<Self, StartError> {
         let layout = ring_layout(most);
         // SAFETY: the layout is not empty.
         let memory = unsafe { alloc_zeroed(layout) };
         let Some(entries) = NonNull::new(memory.cast::<BufRingEntry>()) else { handle_alloc_error(layout) };
         // SAFETY: the memory is page-aligned, holds `most` entries, and lives as long as the ring: both belong to the core.
-        unsafe { uring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, most, id, 0) }
-            .map_err(|e| StartError::IoUring(format!("the kernel refuses a ring of receive buffers ({e}): Linux 5.19 or later is needed")))?;
+        unsafe {
+            uring
+                .submitter()
+                .register_buf_ring_with_flags(entries.as_ptr() as u64, most, id, 0)
+        }
+        .map_err(|e| {
+            StartError::IoUring(format!(
+                "the kernel refuses a ring of receive buffers ({e}): Linux 5.19 or later is needed"
+            ))
+        })?;
         let group = Self {
             id,
             size,
@@ -176,7 +188,9 @@ impl BufferGroup {
         self.tail.set(tail);
         self.free.set(self.free.get() + 1);
         // SAFETY: the tail lies in the first entry of the ring; the release store makes the entry visible before it.
-        unsafe { (*BufRingEntry::tail(self.entries.as_ptr()).cast::<AtomicU16>()).store(tail, Ordering::Release) };
+        unsafe {
+            (*BufRingEntry::tail(self.entries.as_ptr()).cast::<AtomicU16>()).store(tail, Ordering::Release)
+        };
     }
 }
 

@@ -37,7 +37,7 @@ const COALESCE_ANSWERS_MAX: usize = 16;
 /// Buffers for requests and short answers: size in bytes, how many at first, how many at most.
 const SMALL: (usize, u16, u16) = (8 << 10, 64, 4096);
 /// Buffers for large answers.
-const LARGE: (usize, u16, u16) = (64 << 10, 8, 512);
+const LARGE: (usize, u16, u16) = (64 << 10, 4, 512);
 
 /// How a core waits.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +118,10 @@ impl Ring {
     /// [`StartError::IoUring`] with what is missing on this machine.
     pub fn new(config: RingConfig) -> Result<Self, StartError> {
         let mut builder = IoUring::builder();
-        builder.setup_cqsize(CQ_ENTRIES).setup_clamp().setup_submit_all();
+        builder
+            .setup_cqsize(CQ_ENTRIES)
+            .setup_clamp()
+            .setup_submit_all();
         let uring = builder
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -171,7 +174,9 @@ impl Ring {
     }
 
     pub fn answer_came(&self) {
-        self.inner.in_flight.set(self.inner.in_flight.get().saturating_sub(1));
+        self.inner
+            .in_flight
+            .set(self.inner.in_flight.get().saturating_sub(1));
     }
 
     /// A task became runnable without a completion (a pool handed over a connection, a task was spawned).
@@ -211,7 +216,9 @@ impl RingInner {
         if coalesce {
             bump(&self.stats.coalesced_sleeps, 1);
         }
-        let args = types::SubmitArgs::new().timespec(&time).min_wait_usec(min_wait);
+        let args = types::SubmitArgs::new()
+            .timespec(&time)
+            .min_wait_usec(min_wait);
         // ETIME, EINTR and EBUSY only mean that there is less to reap.
         let _ = uring.submitter().submit_with_args(want, &args);
         self.after_enter(&uring);
@@ -222,7 +229,11 @@ impl RingInner {
         // SAFETY: no other queue handle of this ring is alive: every one lives for one expression.
         let queued = unsafe { uring.submission_shared() }.len() as u32;
         // SAFETY: no signal mask is passed; entries in the queue were vouched for when they were pushed.
-        let _ = unsafe { uring.submitter().enter::<libc::sigset_t>(queued, 0, GETEVENTS, None) };
+        let _ = unsafe {
+            uring
+                .submitter()
+                .enter::<libc::sigset_t>(queued, 0, GETEVENTS, None)
+        };
         self.after_enter(uring);
     }
 
@@ -230,7 +241,9 @@ impl RingInner {
     fn after_enter(&self, uring: &IoUring) {
         // SAFETY: as in `enter_without_sleep`.
         if unsafe { uring.submission_shared() }.is_empty() {
-            self.executed.borrow_mut().append(&mut self.batch.borrow_mut());
+            self.executed
+                .borrow_mut()
+                .append(&mut self.batch.borrow_mut());
         }
     }
 

@@ -139,8 +139,14 @@ impl Connect {
         let fd = types::Fd(socket.as_raw_fd());
         let address = Box::new(address);
         let (at, len) = (address.as_ptr().cast(), address.len());
-        let key = ring.inner.ops.borrow_mut().insert(Op::new(false, Some(address)));
-        let entry = opcode::Connect::new(fd, at, len).build().user_data(user_data(Kind::Op, key));
+        let key = ring
+            .inner
+            .ops
+            .borrow_mut()
+            .insert(Op::new(false, Some(address)));
+        let entry = opcode::Connect::new(fd, at, len)
+            .build()
+            .user_data(user_data(Kind::Op, key));
         // SAFETY: the boxed address lies in the operation's slot until its completion.
         unsafe { ring.inner.push(&entry) };
         Self { ring: ring.clone(), key, socket: Some(socket) }

@@ -1,6 +1,6 @@
 //! A socket on the ring: a receive that is always armed while there is room, and a queue of sends.
 use super::buffers::Buf;
-use super::{Kind, Ring, RingInner, bump, os_error, user_data};
+use super::{Kind, Ring, RingInner, bump, user_data};
 use io_uring::{cqueue, opcode, squeue, types};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -176,7 +176,10 @@ impl Socket {
     /// Receive into large buffers from now on (a large answer), or into small ones again.
     pub fn set_bulk(&self, bulk: bool) {
         let inner = &self.inner;
-        if inner.bulk.replace(bulk) != bulk && inner.recv.get() == Recv::Armed && self.ring.inner.config.multishot {
+        if inner.bulk.replace(bulk) != bulk
+            && inner.recv.get() == Recv::Armed
+            && self.ring.inner.config.multishot
+        {
             inner.cancel(&self.ring.inner);
         }
     }
@@ -213,7 +216,11 @@ impl Drop for Socket {
         inner.parked.borrow_mut().clear();
         if inner.unsent.get() > 0 && inner.send_error.get() == 0 {
             let deadline = self.ring.now() + LINGER;
-            self.ring.inner.lingering.borrow_mut().push((deadline, Rc::clone(inner)));
+            self.ring
+                .inner
+                .lingering
+                .borrow_mut()
+                .push((deadline, Rc::clone(inner)));
             self.ring.mark_runnable();
         } else {
             inner.finish(&self.ring.inner);
@@ -286,7 +293,9 @@ impl SocketInner {
             1.. => self.keep_receiving(ring, more),
             0 => self.end.set(Some(0)),
             e if e == -libc::ENOBUFS => return self.starve(ring),
-            e if (e == -libc::ECANCELED && stopped) || e == -libc::EINTR || e == -libc::EAGAIN => self.arm_if_wanted(ring),
+            e if (e == -libc::ECANCELED && stopped) || e == -libc::EINTR || e == -libc::EAGAIN => {
+                self.arm_if_wanted(ring)
+            }
             e => self.end.set(Some(-e)),
         }
         if self.dropped.get() {
@@ -436,7 +445,9 @@ impl SocketInner {
         }
         let known = ring.sockets.borrow_mut().try_remove(self.key.get());
         if known.is_some() {
-            ring.lingering.borrow_mut().retain(|(_, socket)| !Rc::ptr_eq(socket, self));
+            ring.lingering
+                .borrow_mut()
+                .retain(|(_, socket)| !Rc::ptr_eq(socket, self));
             // SAFETY: the descriptor came from an `OwnedFd`, no operation uses it, and this runs once: the key is gone.
             drop(unsafe { OwnedFd::from_raw_fd(self.fd) });
         }

@@ -67,16 +67,24 @@ impl Session {
 
     pub(super) fn send_error(&mut self, answer: &mut Answer, error: &SqlError) {
         let mut out = Vec::with_capacity(error.message.len() + 16);
-        let packet = ErrPacket { code: error.code, sqlstate: error.sqlstate, message: error.message.as_bytes() };
+        let packet =
+            ErrPacket { code: error.code, sqlstate: error.sqlstate, message: error.message.as_bytes() };
         let capabilities = self.capabilities;
         PacketWriter::new(&mut out, &mut answer.seq).packet(|w| packet.encode(capabilities, w));
         self.client.link.send(Buf::from(out));
     }
 
     /// A result of strings.
-    pub(super) fn send_rows<S: AsRef<[u8]>>(&mut self, answer: &mut Answer, columns: &[&str], rows: &[Vec<Option<S>>]) {
-        let columns: Vec<_> =
-            columns.iter().map(|name| ColumnDefinition::expression(name.as_bytes(), ColumnType::VAR_STRING)).collect();
+    pub(super) fn send_rows<S: AsRef<[u8]>>(
+        &mut self,
+        answer: &mut Answer,
+        columns: &[&str],
+        rows: &[Vec<Option<S>>],
+    ) {
+        let columns: Vec<_> = columns
+            .iter()
+            .map(|name| ColumnDefinition::expression(name.as_bytes(), ColumnType::VAR_STRING))
+            .collect();
         self.send_result(answer, &columns, rows);
     }
 

@@ -48,7 +48,9 @@ impl Session {
             Command::StmtClose(id) => self.close_statement(id).await,
             Command::StmtReset(id) => self.reset_statement(id, answer).await,
             Command::StmtSendLongData { stmt_id, param, data } => self.long_data(stmt_id, param, data),
-            Command::StmtFetch { stmt_id, .. } => self.fetch(stmt_id, packet.payload().to_vec(), answer).await,
+            Command::StmtFetch { stmt_id, .. } => {
+                self.fetch(stmt_id, packet.payload().to_vec(), answer).await
+            }
             Command::FieldList { table, .. } => self.field_list(table, packet, answer).await,
             Command::Statistics => {
                 self.send_statistics(answer);
@@ -69,7 +71,8 @@ impl Session {
             Command::ProcessInfo => self.run_text(b"SHOW PROCESSLIST", answer).await,
             Command::Query { .. } | Command::StmtExecute { .. } => Err(unknown()),
             Command::BinlogDump(_) | Command::BinlogDumpGtid(_) | Command::RegisterSlave(_) => {
-                Err(sql_error(1235, "VT12001: unsupported: binary logs are read from the servers themselves").into())
+                Err(sql_error(1235, "VT12001: unsupported: binary logs are read from the servers themselves")
+                    .into())
             }
             Command::Refresh(_) | Command::Shutdown => {
                 Err(sql_error(1227, "Access denied; you need to do this on the servers themselves").into())
@@ -86,18 +89,33 @@ impl Session {
 
     /// COM_FIELD_LIST: only old clients' completion uses it; one shard's answer stands for all.
     async fn field_list(&mut self, table: &[u8], packet: &Packet, answer: &mut Answer) -> Outcome {
-        let sql = [b"SHOW COLUMNS FROM `", table.split(|b| *b == b'`').collect::<Vec<_>>().concat().as_slice(), b"`"].concat();
+        let sql = [
+            b"SHOW COLUMNS FROM `",
+            table
+                .split(|b| *b == b'`')
+                .collect::<Vec<_>>()
+                .concat()
+                .as_slice(),
+            b"`",
+        ]
+        .concat();
         let planned = self.plan(&sql)?;
-        let coregate_planner::plan::Action::Route(route) = &planned.entry.plan.action else { return Err(unknown()) };
+        let coregate_planner::plan::Action::Route(route) = &planned.entry.plan.action else {
+            return Err(unknown());
+        };
         let Some(shard) = planned.resolved.shards.first() else { return Err(unknown()) };
         let place = super::query::place_of(route, shard.shard);
         let wire = super::query::Wire::Payload(packet.payload().to_vec());
-        self.one(&planned.entry.plan, place, wire, ResponseKind::FieldList, answer).await.map(|_| ())
+        self.one(&planned.entry.plan, place, wire, ResponseKind::FieldList, answer)
+            .await
+            .map(|_| ())
     }
 
     fn send_statistics(&mut self, answer: &mut Answer) {
         let uptime = self.core.started.elapsed().as_secs().max(1);
-        let sum = |pick: fn(&crate::metrics::CoreMetrics) -> u64| self.core.shared.metrics.iter().map(pick).sum::<u64>();
+        let sum = |pick: fn(&crate::metrics::CoreMetrics) -> u64| {
+            self.core.shared.metrics.iter().map(pick).sum::<u64>()
+        };
         let (queries, sessions) = (sum(|m| m.queries.get()), sum(|m| m.sessions.get()));
         let text = format!(
             "Uptime: {uptime}  Threads: {sessions}  Questions: {queries}  Slow queries: 0  Opens: 0  Open tables: 0  Queries per second avg: {:.3}",
@@ -134,7 +152,7 @@ impl Session {
         self.pinned = false;
         self.statements = None;
         self.warnings = None;
-        self.vitess = None;
+        self.vitess = Vec::new();
         self.autocommit = true;
         self.sql_mode = coregate_planner::fingerprint::SqlMode::empty();
         (self.last_insert_id, self.row_count, self.found_rows) = (0, 0, 0);

@@ -28,9 +28,13 @@ impl Session {
         if !self.admin {
             return Err(sql_error(1227, "Access denied; ALTER VSCHEMA needs a user of the group \"admin\" or one that vschema_ddl allows").into());
         }
-        let sql = String::from_utf8_lossy(sql).trim().trim_end_matches(';').to_owned();
+        let sql = String::from_utf8_lossy(sql)
+            .trim()
+            .trim_end_matches(';')
+            .to_owned();
         let keyspace = self.target.keyspace.as_deref().map(str::to_owned);
-        self.ask(ControlRequest::AlterVschema { sql, keyspace }).await?;
+        self.ask(ControlRequest::AlterVschema { sql, keyspace })
+            .await?;
         self.send_ok(answer, Done::default());
         Ok(())
     }
@@ -38,7 +42,13 @@ impl Session {
     /// Waits until every core knows the keyspace's tables as they are now.
     pub(super) async fn schema_changed(&mut self, route: &Route) -> Outcome {
         let Target::Keyspace { keyspace, .. } = &route.to else { return Ok(()) };
-        let name = self.core.snapshot.borrow().keyspaces.get(usize::from(*keyspace)).map(|k| k.name.clone());
+        let name = self
+            .core
+            .snapshot
+            .borrow()
+            .keyspaces
+            .get(usize::from(*keyspace))
+            .map(|k| k.name.clone());
         let Some(keyspace) = name else { return Ok(()) };
         self.ask(ControlRequest::SchemaChanged { keyspace }).await
     }
@@ -89,7 +99,12 @@ impl Session {
             }
         };
         if owner == self.core.id {
-            let theirs = self.core.sessions.borrow().get(&id).is_some_and(|h| *h.user.borrow() != *self.handle.user.borrow());
+            let theirs = self
+                .core
+                .sessions
+                .borrow()
+                .get(&id)
+                .is_some_and(|h| *h.user.borrow() != *self.handle.user.borrow());
             if theirs && !self.admin {
                 return Err(sql_error(1095, format!("You are not owner of thread {id}")).into());
             }

@@ -41,7 +41,9 @@ impl SessionHandle {
             user: RefCell::default(),
             host,
             interrupt: Cell::new(None),
-            deadline: Cell::new(Some(core.ring.now() + Duration::from_millis(core.config().handshake_timeout_ms))),
+            deadline: Cell::new(Some(
+                core.ring.now() + Duration::from_millis(core.config().handshake_timeout_ms),
+            )),
             resting: Cell::new(true),
             in_transaction: Cell::new(false),
             waker: RefCell::default(),
@@ -55,7 +57,8 @@ impl SessionHandle {
     pub(crate) fn works(&self, core: &Core) {
         self.resting.set(false);
         let limit = core.config().query_timeout_ms;
-        self.deadline.set((limit > 0).then(|| core.ring.now() + Duration::from_millis(limit)));
+        self.deadline
+            .set((limit > 0).then(|| core.ring.now() + Duration::from_millis(limit)));
         if self.interrupt.get() == Some(Interrupt::KillQuery) {
             self.interrupt.set(None);
         }
@@ -66,7 +69,8 @@ impl SessionHandle {
     pub(crate) fn rests(&self, core: &Core) {
         self.resting.set(true);
         let limit = core.config().idle_timeout_s;
-        self.deadline.set((limit > 0).then(|| core.ring.now() + Duration::from_secs(limit)));
+        self.deadline
+            .set((limit > 0).then(|| core.ring.now() + Duration::from_secs(limit)));
         // A KILL QUERY that came too late concerns no statement.
         if matches!(self.interrupt.get(), Some(Interrupt::KillQuery | Interrupt::QueryTimeout)) {
             self.interrupt.set(None);
@@ -133,9 +137,11 @@ impl SessionHandle {
     pub(crate) fn farewell(&self) -> SqlError {
         let (code, sqlstate, message) = match self.interrupt.get() {
             Some(Interrupt::KillConnection) => (1317, *b"70100", "Connection was killed"),
-            Some(Interrupt::IdleTimeout) => {
-                (4031, *b"HY000", "The client was disconnected by the server because of inactivity. See idle_timeout_s for configuring this behavior.")
-            }
+            Some(Interrupt::IdleTimeout) => (
+                4031,
+                *b"HY000",
+                "The client was disconnected by the server because of inactivity. See idle_timeout_s for configuring this behavior.",
+            ),
             _ => (1053, *b"08S01", "Server shutdown in progress"),
         };
         SqlError { code, sqlstate, message: message.into() }

@@ -11,10 +11,7 @@ impl Session {
     pub(super) async fn relay_file(&mut self, backend: &mut Backend, seq: u8) -> Outcome<u8> {
         let mut seq = seq;
         loop {
-            let packet = match self.client.packet(seq).await {
-                Ok(Some(packet)) => packet,
-                _ => return Err(Failure::Close),
-            };
+            let Ok(Some(packet)) = self.client.packet(seq).await else { return Err(Failure::Close) };
             let last = packet.payload().is_empty();
             let mut wire = Vec::with_capacity(packet.payload().len() + 4);
             let mut next = seq;
@@ -25,7 +22,9 @@ impl Session {
             }
             seq = next;
             let socket = &backend.stream.link.socket;
-            poll_fn(|cx| socket.poll_sendable(cx, UNSENT_MAX)).await.map_err(|e| Failure::from(backend.lost(&e.to_string())))?;
+            poll_fn(|cx| socket.poll_sendable(cx, UNSENT_MAX))
+                .await
+                .map_err(|e| Failure::from(backend.lost(&e.to_string())))?;
         }
     }
 }

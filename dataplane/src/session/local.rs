@@ -58,7 +58,8 @@ impl Session {
                 Ok(())
             }
             SessionAction::Kill { query_only, id } => {
-                let id = u32::try_from(*id).map_err(|_| sql_error(1094, format!("Unknown thread id: {id}")))?;
+                let id =
+                    u32::try_from(*id).map_err(|_| sql_error(1094, format!("Unknown thread id: {id}")))?;
                 self.kill(id, if *query_only { Interrupt::KillQuery } else { Interrupt::KillConnection })?;
                 self.send_ok(answer, Done::default());
                 Ok(())
@@ -70,9 +71,16 @@ impl Session {
             SessionAction::Execute { name, using } => self.execute_named(name, using, answer).await,
             SessionAction::Deallocate { name } => {
                 let name = name.to_lowercase();
-                let known = self.statements.as_mut().is_some_and(|s| s.named.remove(&name).is_some());
+                let known = self
+                    .statements
+                    .as_mut()
+                    .is_some_and(|s| s.named.remove(&name).is_some());
                 if !known {
-                    return Err(sql_error(1243, format!("Unknown prepared statement handler ({name}) given to DEALLOCATE PREPARE")).into());
+                    return Err(sql_error(
+                        1243,
+                        format!("Unknown prepared statement handler ({name}) given to DEALLOCATE PREPARE"),
+                    )
+                    .into());
                 }
                 self.send_ok(answer, Done::default());
                 Ok(())
@@ -98,13 +106,19 @@ impl Session {
             PrepareSource::Text(text) => text.clone(),
             PrepareSource::Variable(variable) => {
                 let quoted = format!("SELECT @`{}`", variable.replace('`', "``"));
-                self.fetch_value(&quoted).await?.ok_or_else(|| sql_error(1065, "Query was empty"))?
+                self.fetch_value(&quoted)
+                    .await?
+                    .ok_or_else(|| sql_error(1065, "Query was empty"))?
             }
         };
         self.plan_prepared(text.as_bytes())?;
         let named = &mut self.statements.get_or_insert_default().named;
         if named.len() >= NAMED_MAX {
-            return Err(sql_error(1461, format!("Can't create more than {NAMED_MAX} prepared statements by name in a session")).into());
+            return Err(sql_error(
+                1461,
+                format!("Can't create more than {NAMED_MAX} prepared statements by name in a session"),
+            )
+            .into());
         }
         named.insert(name.to_lowercase(), text);
         self.send_ok(answer, Done { info: b"Statement prepared", ..Done::default() });
@@ -112,8 +126,13 @@ impl Session {
     }
 
     async fn execute_named(&mut self, name: &str, using: &[String], answer: &mut Answer) -> Outcome {
-        let known = self.statements.as_ref().and_then(|s| s.named.get(&name.to_lowercase()).cloned());
-        let text = known.ok_or_else(|| sql_error(1243, format!("Unknown prepared statement handler ({name}) given to EXECUTE")))?;
+        let known = self
+            .statements
+            .as_ref()
+            .and_then(|s| s.named.get(&name.to_lowercase()).cloned());
+        let text = known.ok_or_else(|| {
+            sql_error(1243, format!("Unknown prepared statement handler ({name}) given to EXECUTE"))
+        })?;
         let (fingerprint, _) = self.plan_prepared(text.as_bytes())?;
         if usize::from(fingerprint.params) != using.len() {
             return Err(sql_error(1210, "Incorrect arguments to EXECUTE").into());
@@ -143,7 +162,9 @@ impl Session {
         let mut at = 0;
         for (place, variable) in places.into_iter().zip(using) {
             let quoted = format!("@`{}`", variable.replace('`', "``"));
-            let value = self.fetch_value(&format!("SELECT IF({quoted} IS NULL, 'NULL', QUOTE({quoted}))")).await?;
+            let value = self
+                .fetch_value(&format!("SELECT IF({quoted} IS NULL, 'NULL', QUOTE({quoted}))"))
+                .await?;
             sql.push_str(text.get(at..place).unwrap_or_default());
             sql.push_str(value.as_deref().unwrap_or("NULL"));
             at = place + 1;
@@ -192,7 +213,9 @@ impl Session {
             }
             Err(e) => return Err(e),
         };
-        let keyspace = named.keyspace.and_then(|index| snapshot.keyspaces.get(usize::from(index)));
+        let keyspace = named
+            .keyspace
+            .and_then(|index| snapshot.keyspaces.get(usize::from(index)));
         Ok(Target {
             database: Some(Rc::from(name)),
             keyspace: keyspace.map(|k| Rc::from(k.name.as_str())),
@@ -209,7 +232,10 @@ impl Session {
             return Ok(*place);
         }
         let places = self.places_of_target();
-        places.first().copied().ok_or_else(|| Failure::Sql(sql_error(1105, "there is no keyspace yet; create one first")))
+        places
+            .first()
+            .copied()
+            .ok_or_else(|| Failure::Sql(sql_error(1105, "there is no keyspace yet; create one first")))
     }
 
     /// Every server that the session's target stands for.
@@ -219,12 +245,17 @@ impl Session {
             return vec![Place::DropIn];
         }
         let index = self.target.index.unwrap_or(0);
-        let shards = snapshot.keyspaces.get(usize::from(index)).map_or(0, |k| k.shards.len());
+        let shards = snapshot
+            .keyspaces
+            .get(usize::from(index))
+            .map_or(0, |k| k.shards.len());
         let kind = self.target.kind.into();
         let all = 0..u16::try_from(shards).unwrap_or(u16::MAX);
         match self.target.shard {
             Some(shard) => vec![Place::Shard { keyspace: index, shard, kind }],
-            None => all.map(|shard| Place::Shard { keyspace: index, shard, kind }).collect(),
+            None => all
+                .map(|shard| Place::Shard { keyspace: index, shard, kind })
+                .collect(),
         }
     }
 

@@ -2,7 +2,6 @@
 use super::answer::Answer;
 use super::{Failure, Outcome, Session, SessionHandle, Target};
 use crate::core::{Core, FLAVOURS};
-use crate::error::sql_error;
 use crate::link::{Link, Packet, PacketStream, ReadError};
 use crate::proxy_protocol;
 use crate::ring::{Buf, Socket};
@@ -12,11 +11,12 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use coregate_planner::control::{UserEntry, Users};
 use coregate_planner::fingerprint::SqlMode;
 use coregate_protocol::auth::plugin;
-use coregate_protocol::auth::server::{Accounts, Credential, Env, Login, ServerConfig, ServerHandshake, ServerStep, make_scramble};
+use coregate_protocol::auth::server::{
+    Accounts, Credential, Env, Login, ServerConfig, ServerHandshake, ServerStep, make_scramble,
+};
 use coregate_protocol::compress::{Compressor, Decompressor, Method};
 use coregate_protocol::{Capabilities, Status};
 use smallvec::SmallVec;
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -47,7 +47,10 @@ impl Drop for Guest {
     fn drop(&mut self) {
         self.core.sessions.borrow_mut().remove(&self.id);
         self.core.shared.clients.fetch_sub(1, Ordering::Relaxed);
-        self.core.metrics().sessions.set(self.core.sessions.borrow().len() as u64);
+        self.core
+            .metrics()
+            .sessions
+            .set(self.core.sessions.borrow().len() as u64);
     }
 }
 
@@ -75,7 +78,8 @@ fn refuse(mut stream: PacketStream, code: u16, message: &str) {
     let mut out = Vec::new();
     let error = coregate_protocol::response::ErrPacket::new(code, message.as_bytes());
     let mut seq = 0;
-    coregate_protocol::frame::PacketWriter::new(&mut out, &mut seq).packet(|w| error.encode(Capabilities::empty(), w));
+    coregate_protocol::frame::PacketWriter::new(&mut out, &mut seq)
+        .packet(|w| error.encode(Capabilities::empty(), w));
     stream.link.send(Buf::from(out));
 }
 
@@ -87,11 +91,15 @@ async fn admit(
 ) -> Result<Session, &'static str> {
     let mut peer = peer;
     if core.config().proxy_protocol {
-        peer = Box::pin(proxy_protocol::read(&mut stream)).await.map_err(|_| "no PROXY header")?;
+        peer = Box::pin(proxy_protocol::read(&mut stream))
+            .await
+            .map_err(|_| "no PROXY header")?;
     }
     let host = peer.map_or_else(|| "localhost".to_owned(), |ip| ip.to_string());
     let handle = SessionHandle::new(&core, id, host.clone());
-    core.metrics().sessions.set(core.sessions.borrow().len() as u64);
+    core.metrics()
+        .sessions
+        .set(core.sessions.borrow().len() as u64);
     let accounts = CoreAccounts::new(&core, peer);
     let scramble = new_scramble();
     let mut handshake = ServerHandshake::new(server_config(&core, id, scramble));
@@ -161,7 +169,10 @@ async fn converse(
                 let config = core.shared.tls.as_ref().ok_or("TLS is not on offer")?;
                 let tls = Tls::server(config).map_err(|_| "TLS cannot start")?;
                 let early = stream.take_rest();
-                stream.link.start_tls(tls, early).map_err(|_| "TLS cannot start")?;
+                stream
+                    .link
+                    .start_tls(tls, early)
+                    .map_err(|_| "TLS cannot start")?;
             }
             ServerStep::Accepted => return Ok(()),
             ServerStep::Rejected => {
@@ -189,7 +200,9 @@ async fn next_packet(
     let mut out = Vec::new();
     let why = match next {
         Some(Ok(Some(packet))) => return Ok(packet),
-        Some(Ok(None)) | Some(Err(ReadError::Io(_))) => return Err("the client went away during the handshake"),
+        Some(Ok(None)) | Some(Err(ReadError::Io(_))) => {
+            return Err("the client went away during the handshake");
+        }
         Some(Err(ReadError::Protocol(e))) => {
             handshake.reject(e.code(), &e.to_string(), &mut out);
             "the client's packets make no sense"
@@ -205,7 +218,13 @@ async fn next_packet(
 }
 
 impl Session {
-    fn new(core: Rc<Core>, stream: PacketStream, handle: Rc<SessionHandle>, login: Login, scramble: [u8; 20]) -> Self {
+    fn new(
+        core: Rc<Core>,
+        stream: PacketStream,
+        handle: Rc<SessionHandle>,
+        login: Login,
+        scramble: [u8; 20],
+    ) -> Self {
         let settings = core.settings.intern(Settings::default());
         let mut session = Self {
             client: stream,
@@ -225,7 +244,7 @@ impl Session {
             found_rows: 0,
             warnings: None,
             statements: None,
-            vitess: None,
+            vitess: Vec::new(),
             admin: false,
             login: Box::new((login, scramble)),
             core,
@@ -253,7 +272,12 @@ impl Session {
     /// Selects the database that the client asked for, says OK, and turns on compression.
     async fn start(&mut self, handshake: &mut ServerHandshake) -> Result<(), &'static str> {
         let mut out = Vec::new();
-        let database = self.login.0.database.clone().filter(|name| !name.is_empty());
+        let database = self
+            .login
+            .0
+            .database
+            .clone()
+            .filter(|name| !name.is_empty());
         if let Some(name) = database {
             let name = String::from_utf8_lossy(&name).into_owned();
             match self.use_database(&name).await {
@@ -273,7 +297,9 @@ impl Session {
         let method = if capabilities.contains(Capabilities::ZSTD_COMPRESSION) {
             Some(Method::Zstd(self.login.0.zstd_level.clamp(1, 22)))
         } else {
-            capabilities.contains(Capabilities::COMPRESS).then_some(Method::Zlib)
+            capabilities
+                .contains(Capabilities::COMPRESS)
+                .then_some(Method::Zlib)
         };
         if let Some(method) = method {
             let compressor = Compressor::new(method).map_err(|_| "compression cannot start")?;
@@ -294,13 +320,20 @@ impl Session {
         let accounts = CoreAccounts::new(&core, self.handle.host.parse().ok());
         let first = Some(packet.copy());
         let handle = Rc::clone(&self.handle);
-        converse(&core, &mut self.client, &mut handshake, &handle, &accounts, first).await.map_err(|_| Failure::Close)?;
+        converse(&core, &mut self.client, &mut handshake, &handle, &accounts, first)
+            .await
+            .map_err(|_| Failure::Close)?;
         let mut login = handshake.login().clone();
         login.capabilities = capabilities;
         self.login.0 = login;
         self.admin = accounts.is_admin(&self.login_user());
         self.begin_anew();
-        let database = self.login.0.database.clone().filter(|name| !name.is_empty());
+        let database = self
+            .login
+            .0
+            .database
+            .clone()
+            .filter(|name| !name.is_empty());
         let mut out = Vec::new();
         if let Some(name) = database
             && let Err(failure) = self.use_database(&String::from_utf8_lossy(&name)).await
@@ -333,7 +366,9 @@ impl CoreAccounts {
     }
 
     fn entries(&self, user: &[u8]) -> impl Iterator<Item = &UserEntry> {
-        let entries = std::str::from_utf8(user).ok().and_then(|user| self.users.by_name.get(user));
+        let entries = std::str::from_utf8(user)
+            .ok()
+            .and_then(|user| self.users.by_name.get(user));
         let here = |entry: &&UserEntry| self.local || entry.source_host.as_deref() != Some("localhost");
         entries.into_iter().flatten().filter(here)
     }
@@ -358,6 +393,9 @@ impl Accounts for CoreAccounts {
     }
 
     fn remember_sha2(&self, user: &[u8], digest: [u8; 32]) {
-        self.core.sha2_cache.borrow_mut().insert(user.to_vec(), digest);
+        self.core
+            .sha2_cache
+            .borrow_mut()
+            .insert(user.to_vec(), digest);
     }
 }

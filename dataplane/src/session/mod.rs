@@ -60,7 +60,7 @@ pub(crate) struct Session {
     warnings: Option<Box<Warnings>>,
     statements: Option<Box<Statements>>,
     /// Variables of ours and Vitess's (`workload`, `transaction_mode`).
-    vitess: Option<Box<Vec<(String, String)>>>,
+    vitess: Vec<(String, String)>,
     admin: bool,
     /// Who it is, and the challenge of the greeting (COM_CHANGE_USER uses it again).
     login: Box<(Login, [u8; 20])>,

@@ -158,7 +158,8 @@ impl Session {
         let mut scratch = self.core.scratch.borrow_mut();
         let scratch = &mut *scratch;
         let snapshot = self.core.snapshot.borrow();
-        let binding = Binding { sql, fingerprint, params, sql_mode: self.sql_mode, session: values, prepared };
+        let binding =
+            Binding { sql, fingerprint, params, sql_mode: self.sql_mode, session: values, prepared };
         resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved)?;
         Ok(std::mem::take(&mut scratch.resolved))
     }

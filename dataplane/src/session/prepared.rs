@@ -24,7 +24,6 @@ use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWal
 use coregate_protocol::{Capabilities, Status};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
-use std::hash::BuildHasher;
 use std::rc::Rc;
 
 /// Bytes of COM_STMT_SEND_LONG_DATA kept for one statement.
@@ -57,7 +56,10 @@ pub(super) struct Statement {
 
 impl Session {
     fn statement_of(&self, id: u32, command: &str) -> Outcome<Rc<Statement>> {
-        let found = self.statements.as_ref().and_then(|s| s.by_id.get(&id).cloned());
+        let found = self
+            .statements
+            .as_ref()
+            .and_then(|s| s.by_id.get(&id).cloned());
         found.ok_or_else(|| {
             let message = format!("Unknown prepared statement handler ({id}) given to {command}");
             Failure::Sql(sql_error(1243, message))
@@ -65,19 +67,26 @@ impl Session {
     }
 
     pub(super) fn has_cursor_at(&self, place: Place) -> bool {
-        self.statements.as_ref().is_some_and(|s| s.by_id.values().any(|s| s.cursor.get() == Some(place)))
+        self.statements
+            .as_ref()
+            .is_some_and(|s| s.by_id.values().any(|s| s.cursor.get() == Some(place)))
     }
 
     /// COM_STMT_PREPARE.
     pub(super) async fn prepare(&mut self, sql: Vec<u8>, answer: &mut Answer) -> Outcome {
         let (fingerprint, entry) = self.plan_prepared(&sql)?;
         if fingerprint.more {
-            return Err(sql_error(1295, "This command is not supported in the prepared statement protocol yet").into());
+            return Err(sql_error(
+                1295,
+                "This command is not supported in the prepared statement protocol yet",
+            )
+            .into());
         }
         let limit = self.core.config().statements_max;
         let statements = self.statements.get_or_insert_default();
         if statements.by_id.len() >= limit {
-            let message = format!("Can't create more than max_prepared_stmt_count statements (current value: {limit})");
+            let message =
+                format!("Can't create more than max_prepared_stmt_count statements (current value: {limit})");
             return Err(sql_error(1461, message).into());
         }
         statements.last_id = statements.last_id.wrapping_add(1).max(1);
@@ -120,15 +129,22 @@ impl Session {
         let place = match &route.to {
             Target::DropIn => Place::DropIn,
             Target::Keyspace { keyspace, shards } => {
-                let shard = if let coregate_planner::plan::Destination::Shard(shard) = shards { *shard } else { 0 };
-                let held = self.held.iter().map(|(place, _)| *place).find(
-                    |place| matches!(place, Place::Shard { keyspace: k, .. } if k == keyspace),
-                );
-                held.unwrap_or(Place::Shard { keyspace: *keyspace, shard, kind: route.tablet_kind.into() })
+                let shard =
+                    if let coregate_planner::plan::Destination::Shard(shard) = shards { *shard } else { 0 };
+                let held = self
+                    .held
+                    .iter()
+                    .map(|(place, _)| *place)
+                    .find(|place| matches!(place, Place::Shard { keyspace: k, .. } if k == keyspace));
+                held.unwrap_or_else(|| Place::Shard {
+                    keyspace: *keyspace,
+                    shard,
+                    kind: route.tablet_kind.into(),
+                })
             }
         };
         let text = self.text_for(statement, entry, route)?;
-        let (key, text) = text.map_or((statement.key, statement.sql.clone()), |t| (text_key(&t), t));
+        let (key, text) = text.map_or_else(|| (statement.key, statement.sql.clone()), |t| (text_key(&t), t));
         let mut backend = self.acquire(place, entry.plan.class).await?;
         let mut payload = Vec::with_capacity(text.len() + 1);
         commands::stmt_prepare(&mut payload, &text);
@@ -163,7 +179,12 @@ impl Session {
         }
     }
 
-    async fn relay_prepared(&mut self, backend: &mut Backend, id: u32, answer: &mut Answer) -> Outcome<Summary> {
+    async fn relay_prepared(
+        &mut self,
+        backend: &mut Backend,
+        id: u32,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
         let mut walker = ResponseWalker::new(ResponseKind::Prepare, backend.capabilities);
         let mut out = Vec::new();
         while walker.state() != FeedState::Done {
@@ -188,7 +209,13 @@ impl Session {
         let status = self.status();
         let mut out = Vec::new();
         let mut writer = PacketWriter::new(&mut out, &mut answer.seq);
-        let ok = PrepareOk { stmt_id: id, columns: names.len() as u16, params, warnings: 0, metadata_follows: true };
+        let ok = PrepareOk {
+            stmt_id: id,
+            columns: names.len() as u16,
+            params,
+            warnings: 0,
+            metadata_follows: true,
+        };
         writer.packet(|w| ok.encode(capabilities, w));
         let eof = EofPacket { warnings: 0, status };
         let mut definitions = |names: &[&str]| {
@@ -233,8 +260,10 @@ impl Session {
         };
         let resolved = {
             let types = statement.types.borrow();
-            let types: SmallVec<[ParamType; 8]> =
-                types.chunks_exact(2).map(|t| ParamType::from_bytes([t[0], t[1]])).collect();
+            let types: SmallVec<[ParamType; 8]> = types
+                .chunks_exact(2)
+                .map(|t| ParamType::from_bytes([t[0], t[1]]))
+                .collect();
             let long = statement.long_data.borrow();
             let is_long = |n: usize| long.iter().any(|(param, _)| usize::from(*param) == n);
             let mut bound: SmallVec<[Bound<'_>; 8]> = SmallVec::new();
@@ -254,7 +283,10 @@ impl Session {
             let mut texts = texts.iter();
             let values: SmallVec<[Value<'_>; 8]> = bound
                 .iter()
-                .map(|v| planner_value(v).unwrap_or_else(|| Value::Bytes(texts.next().map_or(&[], |t| t.as_slice()))))
+                .map(|v| {
+                    planner_value(v)
+                        .unwrap_or_else(|| Value::Bytes(texts.next().map_or(&[], |t| t.as_slice())))
+                })
                 .collect();
             let session_values = Values { session: self, params: &bound };
             self.bind(&statement.sql, &statement.fingerprint, &entry, &values, &session_values, true)?
@@ -270,16 +302,23 @@ impl Session {
             if resolved.interpolated {
                 // Its parameters are in the text: it runs as text. Only INSERT is split so, and that has no rows to answer.
                 let wire = Wire::Payload(query_payload(&text.unwrap_or_default()));
-                return self.one(plan, place, wire, ResponseKind::Query, answer).await.map(|_| ());
+                return self
+                    .one(plan, place, wire, ResponseKind::Query, answer)
+                    .await
+                    .map(|_| ());
             }
-            return self.execute_on(&statement, &entry, place, text, packet, cursor, answer).await;
+            return self
+                .execute_on(&statement, &entry, place, text, packet, cursor, answer)
+                .await;
         }
         if resolved.interpolated || shards.is_empty() {
             let wires = shards
                 .iter_mut()
                 .map(|s| (place_of(route, s.shard), query_payload(&s.text.take().unwrap_or_default())))
                 .collect();
-            return Box::pin(self.several(plan, route, wires, ResponseKind::Query, answer)).await.map(|_| ());
+            return Box::pin(self.several(plan, route, wires, ResponseKind::Query, answer))
+                .await
+                .map(|_| ());
         }
         let places: Vec<Place> = shards.iter().map(|s| place_of(route, s.shard)).collect();
         Box::pin(self.execute_on_several(&statement, &entry, route, places, &packet, answer)).await
@@ -335,22 +374,25 @@ impl Session {
             known.types = statement.types_hash.get();
         }
         backend.send(wire);
-        let summary = self.relay(&mut backend, ResponseKind::Execute, answer).await;
+        let summary = self
+            .relay(&mut backend, ResponseKind::Execute, answer)
+            .await;
         if cursor && let Ok(summary) = &summary {
-            let open = summary.status_seen.contains(Status::CURSOR_EXISTS) && !summary.status.contains(Status::LAST_ROW_SENT);
+            let open = summary.status_seen.contains(Status::CURSOR_EXISTS)
+                && !summary.status.contains(Status::LAST_ROW_SENT);
             statement.cursor.set(open.then_some(place));
         }
         if !statement.long_data.borrow().is_empty() {
             statement.long_data.borrow_mut().clear();
+        }
+        if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
+            Box::pin(self.fetch_warnings(&mut backend)).await;
         }
         let summary = self.settle(place, backend, plan, summary)?;
         let stats = &entry.stats;
         stats.count.set(stats.count.get() + 1);
         stats.rows.set(stats.rows.get() + summary.rows);
         self.remember(plan.class, &summary);
-        if summary.warnings > 0 || summary.error.is_some() {
-            self.note_warnings(&summary);
-        }
         Ok(())
     }
 
@@ -359,7 +401,10 @@ impl Session {
         if !self.held.is_empty() || self.in_transaction() {
             return None;
         }
-        self.core.pools.get(place)?.try_take(self.flavour, &self.settings)
+        self.core
+            .pools
+            .get(place)?
+            .try_take(self.flavour, &self.settings)
     }
 
     fn give_back_or_break(&mut self, place: Place, backend: Box<Backend>, failure: Failure) -> Failure {
@@ -389,7 +434,9 @@ impl Session {
                 self.register(backend, key, prepared.stmt_id);
                 Ok(prepared.stmt_id)
             }
-            (error, _) => Err(error.unwrap_or_else(|| sql_error(1105, "a server did not prepare the statement")).into()),
+            (error, _) => Err(error
+                .unwrap_or_else(|| sql_error(1105, "a server did not prepare the statement"))
+                .into()),
         }
     }
 
@@ -404,13 +451,18 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome {
         let mut wires = Vec::with_capacity(places.len());
-        let opens = route.combine == coregate_planner::plan::Combine::Sum && self.autocommit && !self.in_transaction();
+        let opens = route.combine == coregate_planner::plan::Combine::Sum
+            && self.autocommit
+            && !self.in_transaction();
         for place in places {
             let mut backend = Box::pin(self.acquire(place, entry.plan.class)).await?;
             let known = backend.statement(statement.key).map(|s| s.id);
             let id = match known {
                 Some(id) => id,
-                None => match self.prepare_on(&mut backend, statement.key, &statement.sql).await {
+                None => match self
+                    .prepare_on(&mut backend, statement.key, &statement.sql)
+                    .await
+                {
                     Ok(id) => id,
                     Err(failure) => return Err(self.give_back_or_break(place, backend, failure)),
                 },
@@ -425,14 +477,21 @@ impl Session {
             self.held.push((place, backend));
         }
         let _ = opens;
-        let result = self.several(&entry.plan, route, wires, ResponseKind::Execute, answer).await;
+        let result = self
+            .several(&entry.plan, route, wires, ResponseKind::Execute, answer)
+            .await;
         statement.long_data.borrow_mut().clear();
         self.release_held();
         result.map(|_| ())
     }
 
     /// A statement of the session's own, prepared: BEGIN, SET, SHOW SHARDS.
-    async fn execute_local(&mut self, statement: &Statement, entry: &Rc<CachedPlan>, answer: &mut Answer) -> Outcome {
+    async fn execute_local(
+        &mut self,
+        statement: &Statement,
+        entry: &Rc<CachedPlan>,
+        answer: &mut Answer,
+    ) -> Outcome {
         let planned = Planned {
             entry: Rc::clone(entry),
             resolved: coregate_planner::resolve::Resolved::default(),
@@ -470,7 +529,11 @@ impl Session {
             let Some(id) = backend.statement(statement.key).map(|s| s.id) else { continue };
             let mut payload = Vec::new();
             commands::stmt_reset(&mut payload, id);
-            if backend.run(&core, &payload, ResponseKind::Simple, |_| {}).await.is_err() {
+            if backend
+                .run(&core, &payload, ResponseKind::Simple, |_| {})
+                .await
+                .is_err()
+            {
                 backend.tainted = true;
             }
         }
@@ -497,9 +560,16 @@ impl Session {
         let statement = self.statement_of(id, "mysqld_stmt_fetch")?;
         let nothing = || Failure::Sql(sql_error(1421, format!("The statement ({id}) has no open cursor.")));
         let place = statement.cursor.get().ok_or_else(nothing)?;
-        let at = self.held.iter().position(|(held, _)| *held == place).ok_or_else(nothing)?;
+        let at = self
+            .held
+            .iter()
+            .position(|(held, _)| *held == place)
+            .ok_or_else(nothing)?;
         let (_, mut backend) = self.held.swap_remove(at);
-        let theirs = backend.statement(statement.key).map(|s| s.id).unwrap_or_default();
+        let theirs = backend
+            .statement(statement.key)
+            .map(|s| s.id)
+            .unwrap_or_default();
         if let Some(bytes) = payload.get_mut(STMT_ID_AT) {
             bytes.copy_from_slice(&theirs.to_le_bytes());
         }
@@ -546,7 +616,13 @@ impl Statement {
         Ok(params == 0 || ExecuteBody::parse(body, params, flags, capabilities)?.new_params_bound)
     }
 
-    fn execution_payload(&self, payload: &[u8], id: u32, types: u64, capabilities: Capabilities) -> Outcome<Vec<u8>> {
+    fn execution_payload(
+        &self,
+        payload: &[u8],
+        id: u32,
+        types: u64,
+        capabilities: Capabilities,
+    ) -> Outcome<Vec<u8>> {
         let flags = payload.get(5).copied().unwrap_or_default();
         let body = payload.get(BODY_AT..).unwrap_or_default();
         let parsed = ExecuteBody::parse(body, usize::from(self.fingerprint.params), flags, capabilities)?;

@@ -53,7 +53,9 @@ impl Session {
             return Box::pin(self.queries(packet, planned)).await;
         }
         let mut answer = Answer::first();
-        let result = self.statement(planned, Some(packet), &[], &mut answer).await;
+        let result = self
+            .statement(planned, Some(packet), &[], &mut answer)
+            .await;
         self.finish(&mut answer, result)
     }
 
@@ -130,14 +132,15 @@ impl Session {
         let plan = &entry.plan;
         let start = self.core.ring.now();
         let result = match &plan.action {
-            Action::Route(route) => {
-                self.route(plan, route, planned.resolved, packet, sql, answer).await.map(|summary| {
+            Action::Route(route) => self
+                .route(plan, route, planned.resolved, packet, sql, answer)
+                .await
+                .map(|summary| {
                     entry.stats.rows.set(entry.stats.rows.get() + summary.rows);
                     if summary.error.is_some() {
                         entry.stats.errors.set(entry.stats.errors.get() + 1);
                     }
-                })
-            }
+                }),
             _ => {
                 let owned;
                 let sql = match &packet {
@@ -153,7 +156,9 @@ impl Session {
         let stats = &entry.stats;
         stats.count.set(stats.count.get() + 1);
         let spent = self.core.ring.now().saturating_duration_since(start);
-        stats.time_us.set(stats.time_us.get() + spent.as_micros() as u64);
+        stats
+            .time_us
+            .set(stats.time_us.get() + spent.as_micros() as u64);
         if result.is_err() {
             stats.errors.set(stats.errors.get() + 1);
         }
@@ -187,13 +192,20 @@ impl Session {
                 (Some(text), _) => Wire::Payload(query_payload(&text)),
                 (None, None) => Wire::Payload(query_payload(sql)),
             };
-            return self.one(plan, place, wire, ResponseKind::Query, answer).await;
+            return self
+                .one(plan, place, wire, ResponseKind::Query, answer)
+                .await;
         }
-        let text = packet.as_ref().map_or(sql, |p| p.payload().get(TEXT_AT..).unwrap_or_default());
+        let text = packet
+            .as_ref()
+            .map_or(sql, |p| p.payload().get(TEXT_AT..).unwrap_or_default());
         let wires = shards
             .iter_mut()
             .map(|shard| {
-                let payload = shard.text.take().map_or_else(|| query_payload(text), |text| query_payload(&text));
+                let payload = shard
+                    .text
+                    .take()
+                    .map_or_else(|| query_payload(text), |text| query_payload(&text));
                 (place_of(route, shard.shard), payload)
             })
             .collect();
@@ -217,11 +229,11 @@ impl Session {
         self.core.metrics().shard_queries.add(1);
         backend.send(wire.into_buf());
         let summary = self.relay(&mut backend, kind, answer).await;
+        if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
+            Box::pin(self.fetch_warnings(&mut backend)).await;
+        }
         let summary = self.settle(place, backend, plan, summary)?;
         self.remember(plan.class, &summary);
-        if summary.warnings > 0 || summary.error.is_some() {
-            self.note_warnings(&summary);
-        }
         Ok(summary)
     }
 
@@ -231,7 +243,10 @@ impl Session {
         if !self.held.is_empty() || self.transaction.is_open() {
             return None;
         }
-        self.core.pools.get(place)?.try_take(self.flavour, &self.settings)
+        self.core
+            .pools
+            .get(place)?
+            .try_take(self.flavour, &self.settings)
     }
 
     /// After an answer: who has the connection next?
@@ -254,7 +269,8 @@ impl Session {
         }
         if plan.effects.contains(Effects::CALC_FOUND_ROWS) {
             self.transaction.found_rows_at = Some(place);
-        } else if self.transaction.found_rows_at == Some(place) && !matches!(plan.class, StatementClass::Show) {
+        } else if self.transaction.found_rows_at == Some(place) && !matches!(plan.class, StatementClass::Show)
+        {
             self.transaction.found_rows_at = None;
         }
         self.keep_or_return(place, backend);

@@ -62,6 +62,9 @@ impl Session {
             match feed.state {
                 FeedState::Done => {
                     backend.answered(walker.summary());
+                    if walker.summary().error.is_some() {
+                        self.note_error_packet(&buf);
+                    }
                     self.client.link.send(buf);
                     return Ok(*walker.summary());
                 }
@@ -120,7 +123,10 @@ impl Session {
             }
             Event::Interrupt(Interrupt::QueryTimeout) => {
                 self.handle.acknowledge();
-                let error = sql_error(3024, "Query execution was interrupted, maximum statement execution time exceeded");
+                let error = sql_error(
+                    3024,
+                    "Query execution was interrupted, maximum statement execution time exceeded",
+                );
                 Err(self.mid_answer_sql(error, walker, relayed, answer))
             }
             Event::Interrupt(_) => {
@@ -164,7 +170,7 @@ impl Session {
     /// A slow client slows its backend: nothing is read before it has taken what waits.
     pub(super) async fn wait_for_client(&mut self) -> Outcome {
         let (client, handle) = (&self.client, &self.handle);
-        let result = poll_fn(|cx| {
+        poll_fn(|cx| {
             if let Poll::Ready(result) = client.link.socket.poll_sendable(cx, UNSENT_MAX / 2) {
                 return Poll::Ready(result.map_err(Failure::from));
             }
@@ -176,8 +182,7 @@ impl Session {
                 Poll::Ready(_) => Poll::Ready(Err(Failure::Close)),
             }
         })
-        .await;
-        result
+        .await
     }
 
     /// The same, packet by packet, with new sequence ids and the flag that more results follow.
@@ -208,13 +213,19 @@ impl Session {
                 return Ok(*walker.summary());
             }
             if walker.state() == FeedState::LocalInfile {
-                return Err(sql_error(1235, "LOAD DATA LOCAL must be the only statement of its packet").into());
+                return Err(
+                    sql_error(1235, "LOAD DATA LOCAL must be the only statement of its packet").into()
+                );
             }
         }
     }
 
     /// One packet of a backend's answer.
-    pub(super) async fn next_packet(&mut self, backend: &mut Backend, seq: u8) -> Outcome<crate::link::Packet> {
+    pub(super) async fn next_packet(
+        &mut self,
+        backend: &mut Backend,
+        seq: u8,
+    ) -> Outcome<crate::link::Packet> {
         let (client, handle) = (&self.client, &self.handle);
         let core = &self.core;
         loop {
@@ -234,8 +245,12 @@ impl Session {
                 Some(Err(e)) => Err(backend.lost(&e.to_string()).into()),
                 None if handle.kill_query_requested() => {
                     handle.acknowledge();
-                    let kill =
-                        crate::pool::kill_query(Rc::clone(core), Rc::clone(&backend.pool), backend.thread_id, false);
+                    let kill = crate::pool::kill_query(
+                        Rc::clone(core),
+                        Rc::clone(&backend.pool),
+                        backend.thread_id,
+                        false,
+                    );
                     crate::executor::spawn(kill);
                     core.ring.mark_runnable();
                     continue;
@@ -250,7 +265,9 @@ impl Session {
 pub(super) fn step(walker: &mut ResponseWalker, payload: &[u8], seq: u8) -> Outcome<PacketRole> {
     let len = u32::try_from(payload.len().min(frame::MAX_CHUNK - 1)).unwrap_or(0);
     let header = Header { len, seq };
-    let head = payload.get(..coregate_protocol::walker::HEAD_MAX.min(payload.len())).unwrap_or_default();
+    let head = payload
+        .get(..coregate_protocol::walker::HEAD_MAX.min(payload.len()))
+        .unwrap_or_default();
     Ok(walker.step(header, head)?)
 }
 

@@ -92,7 +92,8 @@ impl Session {
             self.remember(plan.class, &summary);
             return Ok(summary);
         }
-        self.end_write(plan, route, summary, error, own_transaction, answer).await
+        self.end_write(plan, route, summary, error, own_transaction, answer)
+            .await
     }
 
     async fn end_write(
@@ -110,7 +111,9 @@ impl Session {
             } else if route.combine == Combine::Sum && self.in_transaction() {
                 // Some shards may have done their part; leaving it there would be half a statement.
                 self.abandon_transaction().await;
-                error.message.push_str(" (the transaction was rolled back, to undo what other shards had done)");
+                error
+                    .message
+                    .push_str(" (the transaction was rolled back, to undo what other shards had done)");
             }
             return Err(error.into());
         }
@@ -122,7 +125,10 @@ impl Session {
             self.schema_changed(route).await?;
         }
         let info = match plan.class {
-            StatementClass::Update => format!("Rows matched: {0}  Changed: {0}  Warnings: {1}", summary.affected_rows, summary.warnings),
+            StatementClass::Update => format!(
+                "Rows matched: {0}  Changed: {0}  Warnings: {1}",
+                summary.affected_rows, summary.warnings
+            ),
             _ => String::new(),
         };
         let done = Done {
@@ -155,7 +161,9 @@ impl Session {
                     first_error = Some(error_of(packet.payload()));
                 }
                 if walker.state() == FeedState::LocalInfile {
-                    return Err(sql_error(1235, "VT12001: unsupported: LOAD DATA LOCAL into several shards").into());
+                    return Err(
+                        sql_error(1235, "VT12001: unsupported: LOAD DATA LOCAL into several shards").into()
+                    );
                 }
             }
             let summary = walker.summary();
@@ -191,7 +199,9 @@ impl Session {
                 let done = walker.state() == FeedState::Done;
                 let pass = match role {
                     PacketRole::Row => true,
-                    PacketRole::ColumnCount { .. } | PacketRole::ColumnDef | PacketRole::ColumnsEof => at == 0,
+                    PacketRole::ColumnCount { .. } | PacketRole::ColumnDef | PacketRole::ColumnsEof => {
+                        at == 0
+                    }
                     PacketRole::RowsEnd => at == last,
                     PacketRole::Err => {
                         backend.answered(walker.summary());
@@ -202,7 +212,9 @@ impl Session {
                         return Err(error_of(packet.payload()).into());
                     }
                     PacketRole::Progress => false,
-                    _ => return Err(sql_error(1105, "shards answered with different kinds of results").into()),
+                    _ => {
+                        return Err(sql_error(1105, "shards answered with different kinds of results").into());
+                    }
                 };
                 if pass {
                     if answer.more && matches!(role, PacketRole::RowsEnd | PacketRole::ColumnsEof) {

@@ -19,17 +19,29 @@ const VALUE_MAX: usize = 1 << 20;
 const SETTINGS_MAX: usize = 512;
 
 impl Session {
-    pub(super) async fn set(&mut self, assignments: &[Assignment], sql: &[u8], answer: &mut Answer) -> Outcome {
+    pub(super) async fn set(
+        &mut self,
+        assignments: &[Assignment],
+        sql: &[u8],
+        answer: &mut Answer,
+    ) -> Outcome {
         let local = |a: &&Assignment| a.scope == Scope::Vitess;
         for assignment in assignments.iter().filter(local) {
             self.set_vitess(assignment);
         }
-        let theirs: Vec<&Assignment> = assignments.iter().filter(|a| a.scope != Scope::Vitess).collect();
+        let theirs: Vec<&Assignment> = assignments
+            .iter()
+            .filter(|a| a.scope != Scope::Vitess)
+            .collect();
         if let [one] = theirs.as_slice()
             && one.scope == Scope::NextTransaction
         {
             if self.in_transaction() {
-                return Err(sql_error(1568, "Transaction characteristics can't be changed while a transaction is in progress").into());
+                return Err(sql_error(
+                    1568,
+                    "Transaction characteristics can't be changed while a transaction is in progress",
+                )
+                .into());
             }
             self.transaction.set_next(format!("SET {}", one.sql));
             self.send_ok(answer, Done::default());
@@ -72,7 +84,9 @@ impl Session {
                 true
             }
             "names" => {
-                let known = !value.contains(' ') && coregate_protocol::charset::Charset::by_name(value).is_some_and(|c| c.is_client_charset());
+                let known = !value.contains(' ')
+                    && coregate_protocol::charset::Charset::by_name(value)
+                        .is_some_and(|c| c.is_client_charset());
                 if known {
                     self.keep(&[*one], &[None]);
                 }
@@ -85,7 +99,9 @@ impl Session {
     async fn set_on_server(&mut self, assignments: &[&Assignment], sql: &[u8]) -> Outcome {
         let core = self.core.clone();
         let turns_on_autocommit = !self.autocommit
-            && assignments.iter().any(|a| a.name == "autocommit" && a.scope == Scope::Session);
+            && assignments
+                .iter()
+                .any(|a| a.name == "autocommit" && a.scope == Scope::Session);
         if turns_on_autocommit && self.in_transaction() {
             self.commit_held().await?;
         }
@@ -105,14 +121,23 @@ impl Session {
             }
             Err(failure) => {
                 // Part of it may have been applied: the connection's settings are not known any more.
-                let failure = if backend.busy { self.broken(backend, failure) } else { self.forget_settings(place, backend, failure) };
+                let failure = if backend.busy {
+                    self.broken(backend, failure)
+                } else {
+                    self.forget_settings(place, backend, failure)
+                };
                 Err(failure)
             }
         }
     }
 
     /// In a transaction the connection must be kept; the next `apply` resets only what the session knows, so it is made exact here.
-    fn forget_settings(&mut self, place: crate::pool::Place, mut backend: Box<Backend>, failure: super::Failure) -> super::Failure {
+    fn forget_settings(
+        &mut self,
+        place: crate::pool::Place,
+        mut backend: Box<Backend>,
+        failure: super::Failure,
+    ) -> super::Failure {
         if !backend.in_transaction && !self.pinned {
             backend.tainted = true;
         }
@@ -126,7 +151,11 @@ impl Session {
         backend: &mut Backend,
         assignments: &[&Assignment],
     ) -> Outcome<Vec<Option<String>>> {
-        let wanted: Vec<String> = assignments.iter().filter(|a| must_read_back(a)).map(|a| variable(a)).collect();
+        let wanted: Vec<String> = assignments
+            .iter()
+            .filter(|a| must_read_back(a))
+            .map(|a| variable(a))
+            .collect();
         if wanted.is_empty() {
             return Ok(vec![None; assignments.len()]);
         }
@@ -142,10 +171,15 @@ impl Session {
             })
             .await?;
         if summary.error.is_some() || bytes.len() > VALUE_MAX {
-            return Err(sql_error(1231, "the value cannot be kept by the session: it cannot be read back").into());
+            return Err(
+                sql_error(1231, "the value cannot be kept by the session: it cannot be read back").into()
+            );
         }
         let mut values = first_row(&bytes, backend)?.into_iter();
-        Ok(assignments.iter().map(|a| if must_read_back(a) { values.next() } else { None }).collect())
+        Ok(assignments
+            .iter()
+            .map(|a| if must_read_back(a) { values.next() } else { None })
+            .collect())
     }
 
     /// Takes assignments into the session's settings; `values` are those that were read back, as SQL.
@@ -198,7 +232,7 @@ impl Session {
             SetValue::Literal(value) | SetValue::Expression(value) => value.clone(),
             SetValue::Default => String::new(),
         };
-        let known = self.vitess.get_or_insert_default();
+        let known = &mut self.vitess;
         known.retain(|(name, _)| *name != assignment.name);
         known.push((assignment.name.clone(), value));
     }
@@ -218,7 +252,8 @@ impl Session {
 }
 
 fn must_read_back(assignment: &Assignment) -> bool {
-    matches!(assignment.scope, Scope::Session | Scope::User) && matches!(assignment.value, SetValue::Expression(_))
+    matches!(assignment.scope, Scope::Session | Scope::User)
+        && matches!(assignment.value, SetValue::Expression(_))
 }
 
 /// How a statement names what was assigned.
@@ -273,13 +308,16 @@ fn first_row(bytes: &[u8], backend: &Backend) -> Outcome<Vec<String>> {
     while let Ok(Some((packet, consumed))) = frame::split(rest, usize::MAX) {
         match super::relay::step(&mut walker, packet.payload, packet.seq)? {
             PacketRole::ColumnDef => {
-                let column = coregate_protocol::column::ColumnDefinition::parse(packet.payload, backend.capabilities)?;
+                let column =
+                    coregate_protocol::column::ColumnDefinition::parse(packet.payload, backend.capabilities)?;
                 let binary = column.flags.contains(ColumnFlags::BINARY) && column.collation == 63;
                 numeric.push((is_number(column.column_type), binary));
             }
             PacketRole::Row => {
                 let cells = TextRow::new(packet.payload).zip(&numeric);
-                return cells.map(|(cell, kind)| Ok(literal(cell?, *kind))).collect();
+                return cells
+                    .map(|(cell, kind)| Ok(literal(cell?, *kind)))
+                    .collect();
             }
             _ => {}
         }
@@ -296,7 +334,13 @@ fn literal(cell: Option<&[u8]>, (number, binary): (bool, bool)) -> String {
             let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
             match std::str::from_utf8(bytes) {
                 _ if binary => format!("x'{hex}'"),
-                Ok(text) if text.bytes().all(|b| b != b'\\' && b != b'\'' && b.is_ascii()) => format!("'{text}'"),
+                Ok(text)
+                    if text
+                        .bytes()
+                        .all(|b| b != b'\\' && b != b'\'' && b.is_ascii()) =>
+                {
+                    format!("'{text}'")
+                }
                 _ => format!("CONVERT(x'{hex}' USING utf8mb4)"),
             }
         }

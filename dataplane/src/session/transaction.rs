@@ -82,15 +82,23 @@ impl Session {
         if let Some(sql) = self.transaction.next.clone() {
             backend.execute(&core, &sql).await?;
         }
-        backend.execute(&core, self.transaction.begin.unwrap_or("BEGIN")).await?;
+        backend
+            .execute(&core, self.transaction.begin.unwrap_or("BEGIN"))
+            .await?;
         core.metrics().transactions.add(1);
         for name in &self.transaction.savepoints {
-            backend.execute(&core, &format!("SAVEPOINT {}", quoted(name))).await?;
+            backend
+                .execute(&core, &format!("SAVEPOINT {}", quoted(name)))
+                .await?;
         }
         Ok(())
     }
 
-    pub(super) async fn transaction_action(&mut self, action: &SessionAction, answer: &mut Answer) -> Outcome {
+    pub(super) async fn transaction_action(
+        &mut self,
+        action: &SessionAction,
+        answer: &mut Answer,
+    ) -> Outcome {
         match action {
             SessionAction::Begin { access, consistent_snapshot } => {
                 self.commit_held().await?;
@@ -108,20 +116,25 @@ impl Session {
                 self.after_end(*chain, *release, answer)?;
             }
             SessionAction::Savepoint(name) => {
-                self.on_all_held(&format!("SAVEPOINT {}", quoted(name))).await?;
+                self.on_all_held(&format!("SAVEPOINT {}", quoted(name)))
+                    .await?;
                 if self.in_transaction() {
-                    self.transaction.savepoints.retain(|known| !known.eq_ignore_ascii_case(name));
+                    self.transaction
+                        .savepoints
+                        .retain(|known| !known.eq_ignore_ascii_case(name));
                     self.transaction.savepoints.push(name.clone());
                 }
             }
             SessionAction::RollbackTo(name) => {
                 let at = self.find_savepoint(name)?;
-                self.on_all_held(&format!("ROLLBACK TO {}", quoted(name))).await?;
+                self.on_all_held(&format!("ROLLBACK TO {}", quoted(name)))
+                    .await?;
                 self.transaction.savepoints.truncate(at + 1);
             }
             SessionAction::ReleaseSavepoint(name) => {
                 let at = self.find_savepoint(name)?;
-                self.on_all_held(&format!("RELEASE SAVEPOINT {}", quoted(name))).await?;
+                self.on_all_held(&format!("RELEASE SAVEPOINT {}", quoted(name)))
+                    .await?;
                 self.transaction.savepoints.truncate(at);
             }
             _ => {}
@@ -152,7 +165,11 @@ impl Session {
     }
 
     fn find_savepoint(&self, name: &str) -> Outcome<usize> {
-        let at = self.transaction.savepoints.iter().position(|known| known.eq_ignore_ascii_case(name));
+        let at = self
+            .transaction
+            .savepoints
+            .iter()
+            .position(|known| known.eq_ignore_ascii_case(name));
         at.ok_or_else(|| sql_error(1305, format!("SAVEPOINT {name} does not exist")).into())
     }
 
@@ -202,7 +219,8 @@ impl Session {
                             error.message
                         );
                     } else if matches!(e, BackendError::Lost { .. }) {
-                        error.message = format!("{}; whether the transaction was committed is unknown", error.message);
+                        error.message =
+                            format!("{}; whether the transaction was committed is unknown", error.message);
                     }
                     if let BackendError::Refused { .. } = e {
                         let _ = Box::pin(self.rollback_held()).await;

@@ -16,7 +16,9 @@ impl SessionValues for Values<'_> {
         let session = self.session;
         let mut number = itoa_buffer();
         match which {
-            SessionValue::LastInsertId => out.extend_from_slice(number.format(session.last_insert_id).as_bytes()),
+            SessionValue::LastInsertId => {
+                out.extend_from_slice(number.format(session.last_insert_id).as_bytes())
+            }
             SessionValue::RowCount => out.extend_from_slice(number.format(session.row_count).as_bytes()),
             SessionValue::FoundRows => out.extend_from_slice(number.format(session.found_rows).as_bytes()),
             SessionValue::ConnectionId => out.extend_from_slice(number.format(session.handle.id).as_bytes()),

@@ -2,12 +2,19 @@
 //! connection that has them is still at hand, and kept by the session until its next statement.
 use super::answer::Answer;
 use super::{Outcome, Session};
+use crate::pool::Backend;
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::WarningsKind;
-use coregate_protocol::walker::Summary;
+use coregate_protocol::Capabilities;
+use coregate_protocol::frame;
+use coregate_protocol::response::ErrPacket;
+use coregate_protocol::row::TextRow;
+use coregate_protocol::walker::{PacketRole, ResponseKind, ResponseWalker};
 
 /// Warnings kept; MySQL's max_error_count is 64 by default.
 const WARNINGS_MAX: usize = 64;
+/// Bytes of a SHOW WARNINGS that are looked at.
+const BYTES_MAX: usize = 256 << 10;
 
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
@@ -29,18 +36,6 @@ impl Session {
         self.warnings = None;
     }
 
-    pub(super) fn note_warnings(&mut self, summary: &Summary) {
-        let warnings = self.warnings.get_or_insert_default();
-        warnings.count = u64::from(summary.warnings);
-        if let Some((code, _)) = summary.error {
-            warnings.count = warnings.count.max(1);
-            warnings.errors = 1;
-            if warnings.rows.is_empty() {
-                warnings.rows.push(("Error".into(), code, String::new()));
-            }
-        }
-    }
-
     pub(super) fn note_error(&mut self, error: &SqlError) {
         let warnings = self.warnings.get_or_insert_default();
         warnings.rows = vec![("Error".into(), error.code, error.message.clone())];
@@ -48,11 +43,42 @@ impl Session {
         warnings.errors = 1;
     }
 
-    /// Takes over the rows of a server's SHOW WARNINGS.
-    pub(super) fn keep_warnings(&mut self, rows: Vec<(String, u16, String)>) {
-        let warnings = self.warnings.get_or_insert_default();
-        warnings.errors = rows.iter().filter(|(level, ..)| level == "Error").count() as u64;
-        warnings.rows = rows.into_iter().take(WARNINGS_MAX).collect();
+    /// An error that was relayed: the whole packet lies in the last bytes when the answer was nothing else.
+    #[cold]
+    pub(super) fn note_error_packet(&mut self, wire: &[u8]) {
+        let packet = frame::split(wire, usize::MAX)
+            .ok()
+            .flatten()
+            .map(|(packet, _)| packet.payload);
+        if let Some(error) = packet.filter(|p| p.first() == Some(&ErrPacket::HEADER)) {
+            self.note_error(&super::scatter::error_of(error));
+        }
+    }
+
+    /// Reads the warnings of the statement that has just been answered; the client waits for nothing.
+    #[cold]
+    pub(super) async fn fetch_warnings(&mut self, backend: &mut Backend) {
+        let core = self.core.clone();
+        let mut bytes = Vec::new();
+        let payload = super::query::query_payload(b"SHOW WARNINGS");
+        let see = |part: &[u8]| {
+            if bytes.len() < BYTES_MAX {
+                bytes.extend_from_slice(part);
+            }
+        };
+        // A connection that fails here is found out when it is given back.
+        if backend
+            .run(&core, &payload, ResponseKind::Query, see)
+            .await
+            .is_err()
+        {
+            return;
+        }
+        let rows: Vec<_> = rows_of(&bytes, backend.capabilities)
+            .take(WARNINGS_MAX)
+            .collect();
+        let errors = rows.iter().filter(|(level, ..)| level == "Error").count() as u64;
+        self.warnings = Some(Box::new(Warnings { count: rows.len() as u64, errors, rows }));
     }
 
     pub(super) fn show_warnings(
@@ -74,17 +100,42 @@ impl Session {
             self.send_rows(answer, &[name], &[vec![Some(count.to_string())]]);
         } else {
             let rows = known.map_or(&[][..], |w| w.rows.as_slice());
-            let picked = rows.iter().filter(|(level, ..)| !errors_only || level == "Error");
+            let picked = rows
+                .iter()
+                .filter(|(level, ..)| !errors_only || level == "Error");
             let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-            let take = limit.and_then(|l| usize::try_from(l).ok()).unwrap_or(usize::MAX);
+            let take = limit
+                .and_then(|l| usize::try_from(l).ok())
+                .unwrap_or(usize::MAX);
             let cells: Vec<Vec<Option<String>>> = picked
                 .skip(skip)
                 .take(take)
-                .map(|(level, code, message)| vec![Some(level.clone()), Some(code.to_string()), Some(message.clone())])
+                .map(|(level, code, message)| {
+                    vec![Some(level.clone()), Some(code.to_string()), Some(message.clone())]
+                })
                 .collect();
             self.send_rows(answer, &["Level", "Code", "Message"], &cells);
         }
         self.warnings = warnings;
         Ok(())
     }
+}
+
+/// The rows of a SHOW WARNINGS.
+fn rows_of(bytes: &[u8], capabilities: Capabilities) -> impl Iterator<Item = (String, u16, String)> + '_ {
+    let mut walker = ResponseWalker::new(ResponseKind::Query, capabilities);
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        loop {
+            let (packet, consumed) = frame::split(rest, usize::MAX).ok().flatten()?;
+            rest = rest.get(consumed..).unwrap_or_default();
+            if super::relay::step(&mut walker, packet.payload, packet.seq).ok()? != PacketRole::Row {
+                continue;
+            }
+            let mut cells = TextRow::new(packet.payload).map(|cell| cell.ok().flatten().unwrap_or_default());
+            let mut text = || String::from_utf8_lossy(cells.next().unwrap_or_default()).into_owned();
+            let (level, code, message) = (text(), text(), text());
+            return Some((level, code.parse().unwrap_or(0), message));
+        }
+    })
 }
