@@ -4,7 +4,7 @@ use super::{Outcome, Session};
 use crate::core::names_of;
 use crate::error::sql_error;
 use crate::pool::Backend;
-use crate::settings::Settings;
+use crate::settings::{Settings, TRANSACTION};
 use coregate_planner::fingerprint::SqlMode;
 use coregate_planner::plan::{Assignment, Scope, SetValue, StatementClass};
 use coregate_protocol::column::{ColumnFlags, ColumnType};
@@ -187,6 +187,11 @@ impl Session {
         let mut settings: Settings = (*self.settings).clone();
         for (assignment, value) in assignments.iter().zip(values) {
             let name = match assignment.scope {
+                // Isolation and access mode are set one by one, and neither undoes the other.
+                Scope::Session if assignment.name == "transaction" => {
+                    let isolation = assignment.sql.to_ascii_uppercase().contains("ISOLATION");
+                    format!("{TRANSACTION}{}", if isolation { "isolation" } else { "access" })
+                }
                 Scope::Session => assignment.name.clone(),
                 Scope::User => format!("@{}", assignment.name.to_lowercase()),
                 _ => continue,
