@@ -31,7 +31,14 @@ fn explain(args: &ExplainArgs) -> Result<serde_json::Value, Failure> {
     let arena = Bump::new();
     // Statements with ? are those of drivers that prepare.
     let prepared = fingerprint.params > 0;
-    let input = PlanInput { sql, fingerprint: &fingerprint, snapshot: &snapshot, session: &session, arena: &arena, prepared };
+    let input = PlanInput {
+        sql,
+        fingerprint: &fingerprint,
+        snapshot: &snapshot,
+        session: &session,
+        arena: &arena,
+        prepared,
+    };
     let found = plan(&input).map_err(refused)?;
     Ok(serde_json::json!({
         "QueryType": format!("{:?}", found.class).to_uppercase(),
@@ -99,7 +106,9 @@ mod tests {
         assert_eq!(shown["Instructions"]["Keyspace"], "customer");
         // Known from the schema only: which column of the row is the vindex's.
         assert!(explain(&args("insert into t values (1, 2)")).is_ok());
-        let refused = explain(&args("select v from t order by v")).unwrap_err().to_string();
+        let refused = explain(&args("select v from t order by v"))
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("1235") && refused.contains("VT12001"), "{refused}");
     }
 }

@@ -43,7 +43,10 @@ impl Statement<'_> {
         if !create || !words.iter().any(|item| self.is(item, "table")) {
             return None;
         }
-        let columns = definitions(body).into_iter().filter_map(|items| self.column(items)).collect();
+        let columns = definitions(body)
+            .into_iter()
+            .filter_map(|items| self.column(items))
+            .collect();
         Some(ServerTable { name: self.name(name), columns })
     }
 
@@ -56,8 +59,13 @@ impl Statement<'_> {
         let collate = rest.iter().position(|item| self.is(item, "collate"));
         Some(Column {
             name: self.name(first),
-            data_type: rest.first().map(|item| self.name(item).to_lowercase()).unwrap_or_default(),
-            collation: collate.and_then(|at| rest.get(at + 1)).map(|item| self.name(item)),
+            data_type: rest
+                .first()
+                .map(|item| self.name(item).to_lowercase())
+                .unwrap_or_default(),
+            collation: collate
+                .and_then(|at| rest.get(at + 1))
+                .map(|item| self.name(item)),
             auto_increment: has("auto_increment"),
             generated: has("generated") || has("as"),
             invisible: has("invisible"),
@@ -65,7 +73,9 @@ impl Statement<'_> {
     }
 
     fn text(&self, item: &Item) -> &[u8] {
-        self.sql.get(item.span.start as usize..item.span.end as usize).unwrap_or_default()
+        self.sql
+            .get(item.span.start as usize..item.span.end as usize)
+            .unwrap_or_default()
     }
 
     fn is(&self, item: &Item, word: &str) -> bool {

@@ -19,8 +19,14 @@ const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}
 const STATEMENTS: [(&str, &str); 5] = [
     ("point", "SELECT c FROM sbtest1 WHERE id=12345"),
     ("in_10", "SELECT c FROM sbtest1 WHERE id IN (1,2,3,4,5,6,7,8,9,10)"),
-    ("join", "SELECT o.total FROM customer c JOIN corder o ON o.customer_id = c.id WHERE c.id = 7 AND o.total > 100"),
-    ("insert", "INSERT INTO sbtest1 (id, k, c, pad) VALUES (5012, 4993, '83868641912-28773972837', '67847967377')"),
+    (
+        "join",
+        "SELECT o.total FROM customer c JOIN corder o ON o.customer_id = c.id WHERE c.id = 7 AND o.total > 100",
+    ),
+    (
+        "insert",
+        "INSERT INTO sbtest1 (id, k, c, pad) VALUES (5012, 4993, '83868641912-28773972837', '67847967377')",
+    ),
     ("update", "UPDATE sbtest1 SET k=k+1 WHERE id=5046"),
 ];
 
@@ -34,19 +40,23 @@ impl SessionValues for NoValues {
 fn snapshot() -> Snapshot {
     let vschema = Keyspace::from_json(VSCHEMA).expect("the vschema above is right");
     let shards = ["-40", "40-80", "80-c0", "c0-"];
-    let builder = SnapshotBuilder::new(1).keyspace(KeyspaceSpec::new("sbt", &shards, vschema), &|_| Err(String::new()));
+    let builder =
+        SnapshotBuilder::new(1).keyspace(KeyspaceSpec::new("sbt", &shards, vschema), &|_| Err(String::new()));
     builder.expect("the keyspace above is right").build()
 }
 
 fn fingerprint_of(sql: &str) -> Fingerprint {
     let mut fingerprint = Fingerprint::new();
-    fingerprint.read(sql.as_bytes(), SqlMode::default()).expect("the statements above can be read");
+    fingerprint
+        .read(sql.as_bytes(), SqlMode::default())
+        .expect("the statements above can be read");
     fingerprint
 }
 
 fn route_of(snapshot: &Snapshot, sql: &str, fingerprint: &Fingerprint, arena: &Bump) -> Route {
     let session = SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
-    let input = PlanInput { sql: sql.as_bytes(), fingerprint, snapshot, session: &session, arena, prepared: false };
+    let input =
+        PlanInput { sql: sql.as_bytes(), fingerprint, snapshot, session: &session, arena, prepared: false };
     match plan(&input).map(|plan| plan.action) {
         Ok(Action::Route(route)) => route,
         other => panic!("{sql} is not routed: {other:?}"),

@@ -26,7 +26,9 @@ fn answer(rows: usize, cell: usize) -> Vec<u8> {
 
 fn walker(c: &mut Criterion) {
     let mut group = c.benchmark_group("walker");
-    for (name, rows, cell) in [("point_select", 1, 119), ("1MiB_rows_of_128B", 8 << 10, 124), ("1MiB_rows_of_16KiB", 64, 16 << 10)] {
+    for (name, rows, cell) in
+        [("point_select", 1, 119), ("1MiB_rows_of_128B", 8 << 10, 124), ("1MiB_rows_of_16KiB", 64, 16 << 10)]
+    {
         let answer = answer(rows, cell);
         group.throughput(Throughput::Bytes(answer.len() as u64));
         group.bench_with_input(BenchmarkId::from_parameter(name), &answer, |b, answer| {

@@ -30,7 +30,9 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), Error> {
                 services.insert(0, service);
                 targets.push(Named { name: HAPROXY.to_owned(), endpoint });
             }
-            None => eprintln!("haproxy is not installed: compared without it (Debian, Ubuntu: apt-get install haproxy)"),
+            None => eprintln!(
+                "haproxy is not installed: compared without it (Debian, Ubuntu: apt-get install haproxy)"
+            ),
         }
     }
     let (service, endpoint) = server::coregate(dir.path(), &server)?;
@@ -51,7 +53,10 @@ pub(crate) fn point(args: &PointArgs) -> Result<(), Error> {
 fn measure(targets: &[Named], args: &LoadArgs, rounds: u32) -> Vec<Case> {
     let mut cases = Vec::new();
     for &kind in &args.queries {
-        let mut rows: Vec<Row> = targets.iter().map(|target| Row::new(&target.name)).collect();
+        let mut rows: Vec<Row> = targets
+            .iter()
+            .map(|target| Row::new(&target.name))
+            .collect();
         for _ in 0..rounds {
             for (target, row) in targets.iter().zip(&mut rows) {
                 // A target that has failed is not asked again: it has answered wrongly, or not at all.
@@ -74,9 +79,14 @@ fn finish(cases: &[Case], json: Option<&Path>) -> Result<(), Error> {
     if let Some(path) = json {
         std::fs::write(path, report::json(cases)).map_err(|e| Error::failed(path.display(), e))?;
     }
-    let failed = cases.iter().flat_map(|case| &case.rows).find(|row| row.failure.is_some());
+    let failed = cases
+        .iter()
+        .flat_map(|case| &case.rows)
+        .find(|row| row.failure.is_some());
     match failed {
-        Some(row) => Err(Error::Failed(format!("{} failed: {}", row.name, row.failure.as_deref().unwrap_or_default()))),
+        Some(row) => {
+            Err(Error::Failed(format!("{} failed: {}", row.name, row.failure.as_deref().unwrap_or_default())))
+        }
         None => Ok(()),
     }
 }

@@ -47,8 +47,11 @@ impl Connection {
     }
 
     fn login(endpoint: &Endpoint, database: Option<&str>) -> Result<Self, String> {
-        let mut socket = TcpStream::connect_timeout(&endpoint.address, PATIENCE).map_err(|e| e.to_string())?;
-        let ready = socket.set_nodelay(true).and_then(|()| socket.set_read_timeout(Some(PATIENCE)));
+        let mut socket =
+            TcpStream::connect_timeout(&endpoint.address, PATIENCE).map_err(|e| e.to_string())?;
+        let ready = socket
+            .set_nodelay(true)
+            .and_then(|()| socket.set_read_timeout(Some(PATIENCE)));
         ready.map_err(|e| e.to_string())?;
         let mut handshake = ClientHandshake::new(ClientConfig {
             user: endpoint.user.clone().into_bytes(),
@@ -74,7 +77,9 @@ impl Connection {
                 let (mut out, seq) = (Vec::new(), packet.seq);
                 let next = handshake.on_packet(packet.payload, seq, &mut out, false, None);
                 match next.map_err(|e| e.to_string())? {
-                    ClientStep::Continue => assembler.expect(seq.wrapping_add(if out.is_empty() { 1 } else { 2 })),
+                    ClientStep::Continue => {
+                        assembler.expect(seq.wrapping_add(if out.is_empty() { 1 } else { 2 }))
+                    }
                     ClientStep::StartTls => return Err("it wants TLS".to_owned()),
                     ClientStep::Done(info) => {
                         return Ok(Self { socket, capabilities: info.capabilities, answer: Vec::new() });
@@ -98,7 +103,9 @@ impl Connection {
         let wire = packet(|w| encode::stmt_prepare(w, sql.as_bytes()));
         let summary = self.exchange(&wire, ResponseKind::Prepare)?;
         let prepared = self.check(summary, sql)?.prepare;
-        prepared.map(|p| p.stmt_id).ok_or_else(|| Error::failed(sql, "it was not prepared"))
+        prepared
+            .map(|p| p.stmt_id)
+            .ok_or_else(|| Error::failed(sql, "it was not prepared"))
     }
 
     fn check(&self, summary: Summary, sql: &str) -> Result<Summary, Error> {
@@ -113,7 +120,10 @@ impl Connection {
 
     /// The text of the error in the last answer.
     pub(crate) fn message(&self) -> String {
-        let payload = frame::split(&self.answer, usize::MAX).ok().flatten().map(|(packet, _)| packet.payload);
+        let payload = frame::split(&self.answer, usize::MAX)
+            .ok()
+            .flatten()
+            .map(|(packet, _)| packet.payload);
         let error = payload.and_then(|payload| ErrPacket::parse(payload).ok());
         error.map_or_else(String::new, |e| String::from_utf8_lossy(e.message).into_owned())
     }
@@ -121,7 +131,9 @@ impl Connection {
     /// Sends a command and reads its whole answer, which is then in [`Self::row`].
     #[inline]
     pub(crate) fn exchange(&mut self, wire: &[u8], kind: ResponseKind) -> Result<Summary, Error> {
-        self.socket.write_all(wire).map_err(|e| Error::failed("sending", e))?;
+        self.socket
+            .write_all(wire)
+            .map_err(|e| Error::failed("sending", e))?;
         let mut walker = ResponseWalker::new(kind, self.capabilities);
         self.answer.clear();
         let mut buf = [0u8; 16 << 10];
@@ -148,7 +160,9 @@ impl Connection {
             let (_, consumed) = frame::split(rest, usize::MAX).ok()??;
             rest = rest.get(consumed..)?;
         }
-        frame::split(rest, usize::MAX).ok()?.map(|(packet, _)| packet.payload)
+        frame::split(rest, usize::MAX)
+            .ok()?
+            .map(|(packet, _)| packet.payload)
     }
 
     /// The payload of the first row of a result with so many columns.

@@ -31,7 +31,10 @@ impl FromStr for Endpoint {
         if url.scheme() != "mysql" {
             return Err(format!("the scheme is {:?}, it must be mysql", url.scheme()));
         }
-        let host = url.host_str().filter(|h| !h.is_empty()).ok_or("the host is missing")?;
+        let host = url
+            .host_str()
+            .filter(|h| !h.is_empty())
+            .ok_or("the host is missing")?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let address = (host, url.port().unwrap_or(3306))
             .to_socket_addrs()
@@ -40,7 +43,9 @@ impl FromStr for Endpoint {
             .ok_or("the host has no address")?;
         let mut pid = None;
         for (key, value) in url.query_pairs() {
-            let parsed = value.parse().map_err(|_| format!("pid is {value:?}, it must be a number"));
+            let parsed = value
+                .parse()
+                .map_err(|_| format!("pid is {value:?}, it must be a number"));
             match key.as_ref() {
                 "pid" => pid = Some(parsed?),
                 other => return Err(format!("the parameter {other:?} is not known; there is pid")),
@@ -112,13 +117,17 @@ mod tests {
 
     #[test]
     fn addresses() {
-        let e: Endpoint = "mysql://a%40b:p%3A@127.0.0.1:3310/db?pid=7".parse().unwrap();
+        let e: Endpoint = "mysql://a%40b:p%3A@127.0.0.1:3310/db?pid=7"
+            .parse()
+            .unwrap();
         assert_eq!((e.user.as_str(), e.password.as_str(), e.database.as_str()), ("a@b", "p:", "db"));
         assert_eq!((e.address.port(), e.pid), (3310, Some(7)));
         assert_eq!(e.url(), "mysql://a%40b:p%3A@127.0.0.1:3310");
         let e: Endpoint = "mysql://root@127.0.0.1".parse().unwrap();
         assert_eq!((e.address.port(), e.database.as_str(), e.pid), (3306, DATABASE, None));
-        for wrong in ["", "http://h", "mysql://u@h:1?pid=x", "mysql://u@127.0.0.1?x=1", "mysql://u:%zz@127.0.0.1"] {
+        for wrong in
+            ["", "http://h", "mysql://u@h:1?pid=x", "mysql://u@127.0.0.1?x=1", "mysql://u:%zz@127.0.0.1"]
+        {
             assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
         }
         assert!("x".parse::<Named>().is_err());

@@ -6,11 +6,11 @@ use crate::conn::{Connection, packet};
 use crate::endpoint::Endpoint;
 use crate::process::cpu_seconds;
 use crate::table::{SELECT, is_binary_row, is_text_row};
+use core_affinity::CoreId;
 use coregate_protocol::Capabilities;
 use coregate_protocol::command::{encode, execute};
 use coregate_protocol::value::Value;
 use coregate_protocol::walker::ResponseKind;
-use core_affinity::CoreId;
 use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,9 @@ pub(crate) fn run(endpoint: &Endpoint, args: &LoadArgs, kind: Kind) -> Result<Me
 
 fn together(workers: &mut [Worker], args: &LoadArgs, time: Duration) -> Result<Histogram<u64>, Error> {
     let count = workers.len().max(1) as u32;
-    let interval = args.rate.map(|rate| Duration::from_secs_f64(f64::from(count) / f64::from(rate)));
+    let interval = args
+        .rate
+        .map(|rate| Duration::from_secs_f64(f64::from(count) / f64::from(rate)));
     // Long enough for all threads to be there.
     let start = Instant::now() + Duration::from_millis(20);
     let end = start + time;
@@ -93,18 +95,23 @@ fn together(workers: &mut [Worker], args: &LoadArgs, time: Duration) -> Result<H
             // Evenly spread: a rate is not a burst from all connections at once.
             let offset = interval.map_or(Duration::ZERO, |i| i.mul_f64(n as f64 / f64::from(count)));
             let pace = Pace { interval, first: start + offset, end };
-            let cpu = (!args.load_cpus.is_empty()).then(|| CoreId { id: args.load_cpus[n % args.load_cpus.len()] });
+            let cpu =
+                (!args.load_cpus.is_empty()).then(|| CoreId { id: args.load_cpus[n % args.load_cpus.len()] });
             let body = move || {
                 if let Some(cpu) = cpu {
                     core_affinity::set_for_current(cpu);
                 }
                 worker.run(pace)
             };
-            let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, body);
+            let thread = std::thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, body);
             threads.push(thread.map_err(|e| Error::failed("a thread for a connection", e))?);
         }
         for thread in threads {
-            let one = thread.join().map_err(|_| Error::Failed("a thread of the load has panicked".to_owned()))??;
+            let one = thread
+                .join()
+                .map_err(|_| Error::Failed("a thread of the load has panicked".to_owned()))??;
             all.add(&one).map_err(|e| Error::failed("latencies", e))?;
         }
         Ok(all)

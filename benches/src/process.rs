@@ -30,7 +30,13 @@ pub(crate) fn resident_kib(pid: u32) -> Result<u64, Error> {
     let path = format!("/proc/{pid}/status");
     let text = std::fs::read_to_string(&path).map_err(|e| Error::failed(&path, e))?;
     text.lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.split_ascii_whitespace().next()?.parse().ok())
+        .find_map(|line| {
+            line.strip_prefix("VmRSS:")?
+                .split_ascii_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
         .ok_or_else(|| Error::failed(&path, "has no VmRSS"))
 }
 
@@ -39,7 +45,9 @@ pub(crate) fn find(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
     dirs.extend(["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/sbin"].map(PathBuf::from));
-    dirs.iter().flat_map(|dir| names.iter().map(move |name| dir.join(name))).find(|path| path.is_file())
+    dirs.iter()
+        .flat_map(|dir| names.iter().map(move |name| dir.join(name)))
+        .find(|path| path.is_file())
 }
 
 /// A process in a session of its own, ended when this is dropped.
@@ -51,7 +59,8 @@ pub(crate) struct Service {
 impl Service {
     /// Starts a program under `setsid`, which becomes that program: the pid stays. What it says goes to `log`.
     pub(crate) fn start(program: &Path, args: &[String], log: &Path) -> Result<Self, Error> {
-        let setsid = find(&["setsid"]).ok_or_else(|| Error::Failed("setsid is missing: install util-linux".to_owned()))?;
+        let setsid = find(&["setsid"])
+            .ok_or_else(|| Error::Failed("setsid is missing: install util-linux".to_owned()))?;
         let out = std::fs::File::create(log).map_err(|e| Error::failed(log.display(), e))?;
         let child = Command::new(setsid)
             .arg(program)
@@ -91,8 +100,16 @@ impl Service {
 
     /// The first line on stdout that begins with `start`.
     pub(crate) fn line(&mut self, what: &str, start: &str) -> Result<String, Error> {
-        let lines = self.child.stdout.take().map(|out| BufReader::new(out).lines());
-        let found = lines.into_iter().flatten().map_while(Result::ok).find(|line| line.starts_with(start));
+        let lines = self
+            .child
+            .stdout
+            .take()
+            .map(|out| BufReader::new(out).lines());
+        let found = lines
+            .into_iter()
+            .flatten()
+            .map_while(Result::ok)
+            .find(|line| line.starts_with(start));
         found.ok_or_else(|| Error::Failed(format!("{what} does not start: {}", self.last_words())))
     }
 
@@ -132,6 +149,9 @@ mod tests {
         let stat = "1 (a b) c) S 0 1 1 0 -1 4194560 1 2 3 4 50 7 8 9 20 0 1 0";
         assert_eq!(cpu_ticks(stat), Some(57));
         assert_eq!(cpu_ticks("1 (x) S 1"), None);
-        assert!(cpu_seconds(std::process::id()).is_ok() && resident_kib(std::process::id()).is_ok_and(|kib| kib > 0));
+        assert!(
+            cpu_seconds(std::process::id()).is_ok()
+                && resident_kib(std::process::id()).is_ok_and(|kib| kib > 0)
+        );
     }
 }

@@ -32,8 +32,11 @@ impl Row {
     /// The median of the rounds' ratios, each to the other's turn in the same round, with the least and the greatest.
     fn ratio(&self, to: &Self, of: impl Fn(&Measured) -> Option<f64>) -> Option<[f64; 3]> {
         let pairs = self.rounds.iter().zip(&to.rounds);
-        let ratios: Vec<f64> =
-            pairs.filter_map(|(a, b)| of(a).zip(of(b))).filter(|(_, b)| *b > 0.0).map(|(a, b)| a / b).collect();
+        let ratios: Vec<f64> = pairs
+            .filter_map(|(a, b)| of(a).zip(of(b)))
+            .filter(|(_, b)| *b > 0.0)
+            .map(|(a, b)| a / b)
+            .collect();
         let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
         let greatest = ratios.iter().copied().fold(0.0, f64::max);
         Some([median(ratios)?, least, greatest])
@@ -58,9 +61,15 @@ impl Case {
     fn title(&self) -> String {
         let pace = match self.rate {
             Some(rate) => format!("{rate} queries/s asked for, latency from when each was due"),
-            None => "closed loop: latency is that of the answers that came, waiting to send is not in it".to_owned(),
+            None => "closed loop: latency is that of the answers that came, waiting to send is not in it"
+                .to_owned(),
         };
-        let rounds = self.rows.iter().map(|row| row.rounds.len()).max().unwrap_or_default();
+        let rounds = self
+            .rows
+            .iter()
+            .map(|row| row.rounds.len())
+            .max()
+            .unwrap_or_default();
         let (kind, n, seconds) = (self.kind.name(), self.connections, self.seconds);
         let plural = if n == 1 { "" } else { "s" };
         format!("point select, {kind}, {n} connection{plural}, {rounds} x {seconds} s; {pace}")
@@ -80,8 +89,12 @@ impl fmt::Display for Case {
                 writeln!(f, "  {:12} FAILED: {why}", row.name)?;
                 continue;
             }
-            let cpu = row.median(Measured::cpu_us).map_or_else(|| "-".to_owned(), |us| format!("{us:.2}"));
-            let ratio = self.of("haproxy").and_then(|h| row.ratio(h, Measured::cpu_us));
+            let cpu = row
+                .median(Measured::cpu_us)
+                .map_or_else(|| "-".to_owned(), |us| format!("{us:.2}"));
+            let ratio = self
+                .of("haproxy")
+                .and_then(|h| row.ratio(h, Measured::cpu_us));
             let ratio = ratio.map_or_else(|| "-".to_owned(), |[m, a, z]| format!("{m:.2} [{a:.2}-{z:.2}]"));
             let direct = |of: fn(&Measured) -> Option<f64>| {
                 let ratio = self.of("direct").and_then(|d| row.ratio(d, of));
@@ -110,7 +123,11 @@ pub(crate) fn json(cases: &[Case]) -> String {
             "p50_ms": m.latency_ms(0.5), "p99_ms": m.latency_ms(0.99), "p999_ms": m.latency_ms(0.999)})
     };
     let row = |case: &Case, row: &Row| {
-        let ratio = |to: &str, of: fn(&Measured) -> Option<f64>| case.of(to).and_then(|to| row.ratio(to, of)).map(|[m, ..]| m);
+        let ratio = |to: &str, of: fn(&Measured) -> Option<f64>| {
+            case.of(to)
+                .and_then(|to| row.ratio(to, of))
+                .map(|[m, ..]| m)
+        };
         json!({"target": row.name, "failure": row.failure,
             "cpu_us_per_query": row.median(Measured::cpu_us),
             "queries_per_s": row.median(|m| Some(m.per_second())),
@@ -148,7 +165,8 @@ mod tests {
         coregate.rounds = vec![measured(100, 0.5), measured(100, 1.0)];
         let [middle, least, greatest] = coregate.ratio(&haproxy, Measured::cpu_us).unwrap();
         assert_eq!((middle, least, greatest), (0.375, 0.25, 0.5));
-        let case = Case { kind: Kind::Text, connections: 1, seconds: 1, rate: None, rows: vec![haproxy, coregate] };
+        let case =
+            Case { kind: Kind::Text, connections: 1, seconds: 1, rate: None, rows: vec![haproxy, coregate] };
         let text = case.to_string();
         assert!(text.contains("closed loop") && text.contains("0.38 [0.25-0.50]"), "{text}");
         let json: Value = serde_json::from_str(&json(&[case])).unwrap();

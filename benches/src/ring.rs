@@ -99,22 +99,41 @@ fn compare(args: &Args) -> Result<(), Error> {
     let dir = tempfile::tempdir().map_err(|e| Error::failed("a temporary directory", e))?;
     let (_backend, backend) = start_listening(&dir, &["backend".to_owned()])?;
     for &connections in &args.connections {
-        println!("\n{connections} connections, {} x {} s: CPU us of the relay per round trip, round trips/s", args.rounds, args.seconds);
+        println!(
+            "\n{connections} connections, {} x {} s: CPU us of the relay per round trip, round trips/s",
+            args.rounds, args.seconds
+        );
         let mut found: Vec<Vec<(f64, f64)>> = vec![Vec::new(); args.relays.len()];
         for _ in 0..args.rounds {
             for (relay, figures) in args.relays.iter().zip(&mut found) {
                 figures.push(measure(&dir, *relay, backend, connections, args.seconds)?);
             }
         }
-        let epoll = args.relays.iter().position(|relay| *relay == Relay::Epoll).and_then(|at| found.get(at));
+        let epoll = args
+            .relays
+            .iter()
+            .position(|relay| *relay == Relay::Epoll)
+            .and_then(|at| found.get(at));
         for (relay, figures) in args.relays.iter().zip(&found) {
             // To the neighbour in time: the machine is as busy for the one as for the other.
-            let pairs = epoll.into_iter().flat_map(|epoll| figures.iter().zip(epoll));
+            let pairs = epoll
+                .into_iter()
+                .flat_map(|epoll| figures.iter().zip(epoll));
             let ratios = spread(pairs.map(|(own, epoll)| own.0 / epoll.0).collect());
-            let (cpu, rate) = (spread(figures.iter().map(|f| f.0).collect()), spread(figures.iter().map(|f| f.1).collect()));
+            let (cpu, rate) = (
+                spread(figures.iter().map(|f| f.0).collect()),
+                spread(figures.iter().map(|f| f.1).collect()),
+            );
             println!(
                 "  {:14} {:6.2} [{:.2}-{:.2}]  x epoll {:.2} [{:.2}-{:.2}]  {:8.0}/s",
-                name(*relay), cpu[0], cpu[1], cpu[2], ratios[0], ratios[1], ratios[2], rate[0]
+                name(*relay),
+                cpu[0],
+                cpu[1],
+                cpu[2],
+                ratios[0],
+                ratios[1],
+                ratios[2],
+                rate[0]
             );
         }
     }
@@ -129,7 +148,9 @@ fn spread(mut values: Vec<f64>) -> [f64; 3] {
 }
 
 fn name(relay: Relay) -> String {
-    relay.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
+    relay
+        .to_possible_value()
+        .map_or_else(String::new, |v| v.get_name().to_owned())
 }
 
 /// CPU of the relay in µs per round trip, and round trips per second.
@@ -146,7 +167,11 @@ fn measure(
     let before = cpu_seconds(service.pid())?;
     let line = load.line("the load", "TRIPS ")?;
     let used = cpu_seconds(service.pid())? - before;
-    let numbers: Vec<f64> = line.split_ascii_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
+    let numbers: Vec<f64> = line
+        .split_ascii_whitespace()
+        .skip(1)
+        .filter_map(|n| n.parse().ok())
+        .collect();
     let [trips, time] = numbers.as_slice() else { return Err(Error::failed("the load says", line)) };
     if *trips < 1.0 {
         return Err(Error::failed(name(relay), "nothing was answered"));
@@ -156,9 +181,13 @@ fn measure(
 
 /// Prints where a listener is, for whoever started us.
 pub(crate) fn say_listening(listener: &TcpListener) -> Result<(), Error> {
-    let address = listener.local_addr().map_err(|e| Error::failed("the listener", e))?;
+    let address = listener
+        .local_addr()
+        .map_err(|e| Error::failed("the listener", e))?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "LISTENS {address}").and_then(|()| out.flush()).map_err(|e| Error::failed("stdout", e))
+    writeln!(out, "LISTENS {address}")
+        .and_then(|()| out.flush())
+        .map_err(|e| Error::failed("stdout", e))
 }
 
 pub(crate) fn listen() -> Result<TcpListener, Error> {
@@ -188,16 +217,23 @@ fn load(to: SocketAddr, connections: usize, seconds: u64) -> Result<(), Error> {
     let mut streams = Vec::new();
     for _ in 0..connections {
         let stream = connect(to).map_err(|e| Error::failed(to, e))?;
-        let ready = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(PATIENCE)));
+        let ready = stream
+            .set_nodelay(true)
+            .and_then(|()| stream.set_read_timeout(Some(PATIENCE)));
         ready.map_err(|e| Error::failed(to, e))?;
         streams.push(stream);
     }
     let start = Instant::now();
     let end = start + Duration::from_secs(seconds);
-    let threads: Vec<_> = streams.into_iter().map(|stream| std::thread::spawn(move || trips(stream, end))).collect();
+    let threads: Vec<_> = streams
+        .into_iter()
+        .map(|stream| std::thread::spawn(move || trips(stream, end)))
+        .collect();
     let mut sum = 0;
     for thread in threads {
-        let trips = thread.join().map_err(|_| Error::Failed("a thread has panicked".to_owned()))?;
+        let trips = thread
+            .join()
+            .map_err(|_| Error::Failed("a thread has panicked".to_owned()))?;
         sum += trips.map_err(|e| Error::failed("a round trip", e))?;
     }
     println!("TRIPS {sum} {}", start.elapsed().as_secs_f64());

@@ -24,13 +24,18 @@ fn free_port() -> Result<SocketAddr, Error> {
 /// Starts a MariaDB with its data under `dir`, for user `bench` without a password.
 pub(crate) fn mariadb(dir: &Path) -> Result<(Service, Endpoint), Error> {
     let missing = |what: &str| {
-        Error::Failed(format!("{what} is missing: install it (Debian, Ubuntu: mariadb-server), or name a server with --server"))
+        Error::Failed(format!(
+            "{what} is missing: install it (Debian, Ubuntu: mariadb-server), or name a server with --server"
+        ))
     };
     let server = find(&["mariadbd", "mysqld"]).ok_or_else(|| missing("mariadbd"))?;
-    let install = find(&["mariadb-install-db", "mysql_install_db"]).ok_or_else(|| missing("mariadb-install-db"))?;
+    let install =
+        find(&["mariadb-install-db", "mysql_install_db"]).ok_or_else(|| missing("mariadb-install-db"))?;
     let data = format!("--datadir={}", dir.join("data").display());
     // A server that runs as root must be told that this is meant.
-    let user = rustix::process::geteuid().is_root().then(|| "--user=root".to_owned());
+    let user = rustix::process::geteuid()
+        .is_root()
+        .then(|| "--user=root".to_owned());
     eprintln!("starting a MariaDB");
     let made = Command::new(&install)
         .args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal", &data])
@@ -38,7 +43,8 @@ pub(crate) fn mariadb(dir: &Path) -> Result<(Service, Endpoint), Error> {
         .output()
         .map_err(|e| Error::failed(install.display(), e))?;
     if !made.status.success() {
-        let said = String::from_utf8_lossy(&made.stderr).into_owned() + &String::from_utf8_lossy(&made.stdout);
+        let said =
+            String::from_utf8_lossy(&made.stderr).into_owned() + &String::from_utf8_lossy(&made.stdout);
         let tail: Vec<&str> = said.lines().rev().take(3).collect();
         return Err(Error::failed(install.display(), tail.join(" | ")));
     }
@@ -92,11 +98,15 @@ pub(crate) fn haproxy(dir: &Path, server: &Endpoint) -> Result<Option<(Service, 
 pub(crate) fn coregate(dir: &Path, server: &Endpoint) -> Result<(Service, Endpoint), Error> {
     let program = std::env::current_exe().map_err(|e| Error::failed("this program's path", e))?;
     let url = server.url();
-    let args = ["serve", "--upstream", &url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cores", "1"];
+    let args =
+        ["serve", "--upstream", &url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cores", "1"];
     let mut service = Service::start(&program, &args.map(str::to_owned), &dir.join("coregate.log"))?;
     let ready = service.line("coregate serve", "READY ")?;
-    let address = ready.split_ascii_whitespace().find_map(|word| word.strip_prefix("mysql=")?.parse().ok());
-    let address = address.ok_or_else(|| Error::failed("coregate serve", format!("its READY line is {ready:?}")))?;
+    let address = ready
+        .split_ascii_whitespace()
+        .find_map(|word| word.strip_prefix("mysql=")?.parse().ok());
+    let address =
+        address.ok_or_else(|| Error::failed("coregate serve", format!("its READY line is {ready:?}")))?;
     let endpoint = server.behind(address, service.pid());
     Ok((service, endpoint))
 }

@@ -24,7 +24,9 @@ fn digits(seed: u64, out: &mut [u8]) {
             *byte = b'-';
             continue;
         }
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         *byte = b'0' + (state >> 59) as u8 % 10;
     }
 }
@@ -80,7 +82,9 @@ fn is_ours(conn: &mut Connection) -> bool {
 }
 
 fn is_there(conn: &mut Connection, rows: u32) -> bool {
-    [1, rows.div_ceil(2), rows].into_iter().all(|id| holds(conn, id))
+    [1, rows.div_ceil(2), rows]
+        .into_iter()
+        .all(|id| holds(conn, id))
 }
 
 fn holds(conn: &mut Connection, id: u32) -> bool {
@@ -96,14 +100,18 @@ pub(crate) fn is_text_row(payload: Option<&[u8]>, id: u32) -> bool {
 /// Is this the row of an answer to a prepared statement? One zero, one byte of NULLs, the value.
 #[inline]
 pub(crate) fn is_binary_row(payload: Option<&[u8]>, id: u32) -> bool {
-    payload.is_some_and(|row| row.strip_prefix(&[0, 0]).is_some_and(|cell| is_cell(cell, id)))
+    payload.is_some_and(|row| {
+        row.strip_prefix(&[0, 0])
+            .is_some_and(|cell| is_cell(cell, id))
+    })
 }
 
 #[inline]
 fn is_cell(cell: &[u8], id: u32) -> bool {
     let mut wanted = [0; C_LEN];
     c_of(id, &mut wanted);
-    cell.split_first().is_some_and(|(len, text)| usize::from(*len) == C_LEN && text == wanted)
+    cell.split_first()
+        .is_some_and(|(len, text)| usize::from(*len) == C_LEN && text == wanted)
 }
 
 #[cfg(test)]

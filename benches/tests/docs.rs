@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// All files below `dir`, but for build products and hidden directories.
@@ -39,13 +42,24 @@ fn anchors(text: &str) -> BTreeSet<String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     let keep = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
     headings
-        .map(|line| line.trim_start_matches('#').trim().to_lowercase().chars().filter(|c| keep(*c)).collect::<String>())
+        .map(|line| {
+            line.trim_start_matches('#')
+                .trim()
+                .to_lowercase()
+                .chars()
+                .filter(|c| keep(*c))
+                .collect::<String>()
+        })
         .map(|anchor| anchor.replace(' ', "-"))
         .collect()
 }
 
 fn between<'a>(text: &'a str, open: &str, close: char) -> Vec<&'a str> {
-    text.split(open).skip(1).filter_map(|rest| rest.split_once(close)).map(|(inside, _)| inside).collect()
+    text.split(open)
+        .skip(1)
+        .filter_map(|rest| rest.split_once(close))
+        .map(|(inside, _)| inside)
+        .collect()
 }
 
 #[test]
@@ -53,7 +67,10 @@ fn links_lead_somewhere() {
     let root = root();
     let mut all = Vec::new();
     files(&root, &mut all);
-    let pages: Vec<&PathBuf> = all.iter().filter(|p| p.extension().is_some_and(|e| e == "md")).collect();
+    let pages: Vec<&PathBuf> = all
+        .iter()
+        .filter(|p| p.extension().is_some_and(|e| e == "md"))
+        .collect();
     assert!(pages.len() >= 5, "the pages are not found: {pages:?}");
     let mut wrong = Vec::new();
     for page in pages {
@@ -72,7 +89,12 @@ fn links_lead_somewhere() {
             }
         }
         // `session/query.rs`: the end of some file's path.
-        for name in text.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs") && !name.contains(' ')) {
+        for name in text
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|name| name.ends_with(".rs") && !name.contains(' '))
+        {
             if !all.iter().any(|path| path.ends_with(name)) {
                 wrong.push(format!("{here}: `{name}`"));
             }

@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn transaction_characteristics_are_a_statement_of_their_own() {
-        let wanted = with(&[("transaction access", "SESSION TRANSACTION READ ONLY"), ("x", "x=1"), ("z", "z=2")]);
+        let wanted =
+            with(&[("transaction access", "SESSION TRANSACTION READ ONLY"), ("x", "x=1"), ("z", "z=2")]);
         let set = Settings::default().difference(&wanted).set;
         assert_eq!(set, ["SET x=1, z=2", "SET SESSION TRANSACTION READ ONLY"]);
     }

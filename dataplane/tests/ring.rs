@@ -20,10 +20,17 @@ struct Echo {
 
 /// A thread with a ring that sends back what it receives, polled without an executor.
 fn echo(multishot: bool) -> Echo {
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bound");
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    listener
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .expect("bound");
     listener.listen(128).expect("listening");
-    let address = listener.local_addr().expect("an address").as_socket().expect("of IP");
+    let address = listener
+        .local_addr()
+        .expect("an address")
+        .as_socket()
+        .expect("of IP");
     let (stop, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&open));
     let thread = thread::spawn(move || {
@@ -84,7 +91,9 @@ fn converse(address: SocketAddr, seed: usize, total: usize, slow: bool) {
         let mut sent = 0;
         let mut size = 1 + seed % 97;
         while sent < total {
-            let piece: Vec<u8> = (sent..(sent + size).min(total)).map(|n| byte(seed, n)).collect();
+            let piece: Vec<u8> = (sent..(sent + size).min(total))
+                .map(|n| byte(seed, n))
+                .collect();
             writer.write_all(&piece).expect("sent");
             sent += piece.len();
             size = (size * 7 + 13) % 150_000 + 1;

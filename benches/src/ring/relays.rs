@@ -107,7 +107,9 @@ async fn yield_now() {
 
 fn on_glommio(listener: TcpListener, backend: SocketAddr) -> Result<(), Error> {
     // glommio binds by itself; ours has announced the port, and shares it.
-    let address = listener.local_addr().map_err(|e| Error::failed("the listener", e))?;
+    let address = listener
+        .local_addr()
+        .map_err(|e| Error::failed("the listener", e))?;
     drop(listener);
     executor(move || async move {
         let Ok(listener) = glommio::net::TcpListener::bind(address) else { return };
