@@ -96,7 +96,7 @@ pub(crate) async fn columns(conn: &mut Conn, database: &str) -> Result<Vec<Serve
     let mut tables: Vec<ServerTable> = Vec::new();
     for (table, name, data_type, collation, extra) in rows {
         if tables.last().is_none_or(|t| t.name != table) {
-            tables.push(ServerTable { name: table, columns: Vec::new() });
+            tables.push(ServerTable { name: table, ..ServerTable::default() });
         }
         let column = Column {
             name,
@@ -108,6 +108,13 @@ pub(crate) async fn columns(conn: &mut Conn, database: &str) -> Result<Vec<Serve
         };
         if let Some(last) = tables.last_mut() {
             last.columns.push(column);
+        }
+    }
+    let query = "SELECT table_name, view_definition FROM information_schema.views WHERE table_schema = ?";
+    let views: Vec<(String, Option<String>)> = conn.exec(query, (database,)).await?;
+    for (name, definition) in views {
+        if let Some(table) = tables.iter_mut().find(|t| t.name == name) {
+            table.view = Some(definition.unwrap_or_default());
         }
     }
     Ok(tables)

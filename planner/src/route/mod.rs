@@ -26,6 +26,7 @@ use crate::sql::ast::{Explain, Statement};
 use crate::sql::input::{Shared, Tokens, tokens};
 use crate::sql::keyword::Kw;
 use bumpalo::Bump;
+pub use names::is_system;
 use text::Edits;
 
 /// The session's part in what a statement means.
@@ -260,6 +261,9 @@ impl<'p, 'a> Planner<'p, 'a> {
     }
 
     fn routed_to(&mut self, to: Target, combine: Combine, class: StatementClass) -> Plan {
+        // What changes the schema is answered once every core knows it.
+        let changes = self.effects.contains(Effects::SCHEMA_CHANGE) && matches!(to, Target::Keyspace { .. });
+        let combine = if changes { Combine::First } else { combine };
         let text = self
             .edits
             .text(self.input.sql, self.input.fingerprint, self.tokens);
