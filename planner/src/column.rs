@@ -24,7 +24,9 @@ impl Family {
         match data_type {
             "" => Self::Unknown,
             "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" => Self::Integer,
-            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" => Self::Text,
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" => {
+                Self::Text
+            }
             "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Binary,
             "date" => Self::Date,
             _ => Self::Other,

@@ -123,11 +123,7 @@ pub enum Destination {
     /// Several tables, each restricted to one value: right only where all of them mean one and the same shard.
     Together(Vec<EqualTo>),
     /// `col IN (...)`, or a row of tuples; each shard gets the part of the list that lies there when the text can be split.
-    In {
-        vindex: Arc<dyn Vindex>,
-        families: SmallVec<[Family; 1]>,
-        rows: InRows,
-    },
+    In { vindex: Arc<dyn Vindex>, families: SmallVec<[Family; 1]>, rows: InRows },
     /// A pinned table.
     KeyspaceId(Vec<u8>),
     /// INSERT / REPLACE: rows go where their primary vindex says.

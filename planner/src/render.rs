@@ -1,7 +1,7 @@
 //! A plan as JSON: what `VEXPLAIN PLAN`, `coregate explain` and the golden files show.
 use crate::plan::{
-    Action, Combine, Destination, Effects, EqualTo, InRows, LocalRows, Operand, Piece, Plan, Route, RowSource,
-    StatementClass, Target, Text,
+    Action, Combine, Destination, Effects, EqualTo, InRows, LocalRows, Operand, Piece, Plan, Route,
+    RowSource, StatementClass, Target, Text,
 };
 use crate::snapshot::Snapshot;
 use serde_json::{Map, Value, json};

@@ -5,11 +5,11 @@ use crate::error::BackendError;
 use crate::link::PacketStream;
 use crate::ring::Buf;
 use crate::settings::Settings;
+use ahash::AHashMap;
 use coregate_protocol::Capabilities;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::frame;
 use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
-use ahash::AHashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -242,7 +242,9 @@ impl Backend {
         }
         if !difference.set.is_empty() {
             self.tainted = true; // until all of it is known to be applied
-            self.execute(core, &difference.set).await?;
+            for sql in &difference.set {
+                self.execute(core, sql).await?;
+            }
             self.tainted = false;
         }
         if wanted.database.is_some() {

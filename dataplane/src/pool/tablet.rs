@@ -42,7 +42,8 @@ pub(crate) struct TabletPool {
     /// The database that every connection selects; `None`: the session's own.
     pub(crate) database: Option<String>,
     pub(crate) limits: PoolLimits,
-    #[allow(clippy::vec_box)] // moved between the pool, a waiter and a session: a pointer, not half a kilobyte
+    #[allow(clippy::vec_box)]
+    // moved between the pool, a waiter and a session: a pointer, not half a kilobyte
     idle: RefCell<Vec<Box<Backend>>>,
     open: Cell<usize>,
     waiters: RefCell<VecDeque<Rc<Waiter>>>,

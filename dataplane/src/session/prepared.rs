@@ -136,7 +136,11 @@ impl Session {
                     .iter()
                     .map(|(place, _)| *place)
                     .find(|place| matches!(place, Place::Shard { keyspace: k, .. } if k == keyspace));
-                held.unwrap_or_else(|| Place::Shard { keyspace: *keyspace, shard, kind: route.tablet_kind.into() })
+                held.unwrap_or_else(|| Place::Shard {
+                    keyspace: *keyspace,
+                    shard,
+                    kind: route.tablet_kind.into(),
+                })
             }
         };
         let text = self.text_for(statement, entry, route)?;

@@ -408,7 +408,11 @@ impl Binder<'_> {
         let column = || rows.columns.first().map_or("?", String::as_str);
         let cannot =
             |reason: &str| PlanError::CannotMap { column: column().to_owned(), reason: reason.to_owned() };
-        if let Some(0) = rows.numbered.and_then(|n| values.get(n)).and_then(as_integer) {
+        if let Some(0) = rows
+            .numbered
+            .and_then(|n| values.get(n))
+            .and_then(as_integer)
+        {
             return Err(cannot("0 asks the server for a number of its own; give the number"));
         }
         match rows

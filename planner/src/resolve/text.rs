@@ -53,10 +53,11 @@ struct Writer<'w> {
 
 impl Writer<'_> {
     fn here(&self, item: usize) -> bool {
-        self.only
-            .is_none_or(|shard| self.places
+        self.only.is_none_or(|shard| {
+            self.places
                 .get(item)
-                .is_none_or(|&place| place == shard || place == EVERYWHERE))
+                .is_none_or(|&place| place == shard || place == EVERYWHERE)
+        })
     }
 
     fn span(&mut self, span: &std::ops::Range<u32>) {

@@ -403,9 +403,11 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             .any(|u| {
                 usable(&u.table).any(|v| {
                     v.columns.iter().all(|c| {
-                        Family::of_column(&u.table, c).has_one_form() && self.classes
-                            .class(u.instance, c)
-                            .is_some_and(|class| held.contains(&class))
+                        Family::of_column(&u.table, c).has_one_form()
+                            && self
+                                .classes
+                                .class(u.instance, c)
+                                .is_some_and(|class| held.contains(&class))
                     })
                 })
             })
@@ -497,8 +499,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         if self.views >= VIEWS_MAX {
             return Err(unknown());
         }
-        let statement =
-            crate::sql::parse_alone(text, self.planner.input.arena).map_err(|_| unknown())?;
+        let statement = crate::sql::parse_alone(text, self.planner.input.arena).map_err(|_| unknown())?;
         let Statement::Query(query) = statement else { return Err(unknown()) };
         let hidden = std::mem::take(&mut self.ctes);
         self.views += 1;

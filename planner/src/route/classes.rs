@@ -46,8 +46,15 @@ impl Classes {
         }
         let frozen = self.frozen.get(instance).copied().unwrap_or(true);
         let parent = self.nodes.len();
-        self.nodes
-            .push(Class { parent, instance, column: column.to_owned(), family, frozen, one: None, many: None });
+        self.nodes.push(Class {
+            parent,
+            instance,
+            column: column.to_owned(),
+            family,
+            frozen,
+            one: None,
+            many: None,
+        });
         parent
     }
 

@@ -161,8 +161,15 @@ impl<'a> Planner<'_, 'a> {
                 return Err(PlanError::unsupported("INSERT ... SELECT into a sharded table"));
             }
         };
-        let families = primary.columns.iter().map(|c| Family::of_column(table, c)).collect();
-        let numbered = primary.columns.iter().position(|c| is_auto_increment(table, c));
+        let families = primary
+            .columns
+            .iter()
+            .map(|c| Family::of_column(table, c))
+            .collect();
+        let numbered = primary
+            .columns
+            .iter()
+            .position(|c| is_auto_increment(table, c));
         Ok(InsertRows { vindex, columns: names, families, numbered, source, sequence: None })
     }
 

@@ -262,8 +262,7 @@ impl<'p, 'a> Planner<'p, 'a> {
 
     fn routed_to(&mut self, to: Target, combine: Combine, class: StatementClass) -> Plan {
         // What changes the schema is answered once every core knows it.
-        let changes =
-            self.effects.contains(Effects::SCHEMA_CHANGE) && matches!(to, Target::Keyspace { .. });
+        let changes = self.effects.contains(Effects::SCHEMA_CHANGE) && matches!(to, Target::Keyspace { .. });
         let combine = if changes { Combine::First } else { combine };
         let text = self
             .edits

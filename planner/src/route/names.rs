@@ -77,7 +77,12 @@ impl<'a> Planner<'_, 'a> {
             && name.database.is_none()
             && owner.is_some_and(|k| k.sharded)
             && session.shard.is_none()
-            && let Some([other]) = self.input.snapshot.global_tables.get(name.name).map(Vec::as_slice)
+            && let Some([other]) = self
+                .input
+                .snapshot
+                .global_tables
+                .get(name.name)
+                .map(Vec::as_slice)
         {
             let table = self.keyspace(*other).and_then(|k| k.tables.get(name.name));
             return Ok(Place::Table { keyspace: *other, table });

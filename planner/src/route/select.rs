@@ -137,7 +137,12 @@ impl Blocks<'_, '_, '_> {
                 .cloned()
                 .collect();
             let cost = vindex.cost();
-            let families = || cv.columns.iter().map(|c| Family::of_column(table, c)).collect();
+            let families = || {
+                cv.columns
+                    .iter()
+                    .map(|c| Family::of_column(table, c))
+                    .collect()
+            };
             if ones.len() == cv.columns.len() {
                 if best.as_ref().is_none_or(|(c, _)| cost < *c) {
                     best =

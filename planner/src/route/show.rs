@@ -274,7 +274,8 @@ impl<'a> Planner<'_, 'a> {
             .find(|i| words.iter().any(|w| text(i).eq_ignore_ascii_case(w)));
         if let Some(item) = last {
             let text = format!(" FROM {quoted}").into_bytes();
-            self.edits.insert(item.span.end, vec![Piece::Verbatim(text)]);
+            self.edits
+                .insert(item.span.end, vec![Piece::Verbatim(text)]);
         }
     }
 
