@@ -1,5 +1,4 @@
 //! Binds a plan to one statement: which shards, and with what text.
-pub mod place;
 mod text;
 
 use crate::column::{Family, Sought, sought, stored};
@@ -54,7 +53,7 @@ pub struct ShardText {
 /// Buffers that live from statement to statement.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    values: [Vec<u8>; 4],
+    values: [Vec<u8>; COLUMNS_MAX],
     /// The shard of every row or list item; `NOWHERE` for values that no row can have.
     places: Vec<ShardIdx>,
     set: Vec<ShardIdx>,
@@ -211,10 +210,8 @@ impl Binder<'_> {
     }
 
     fn shard(&self, id: &[u8]) -> Result<ShardIdx, PlanError> {
-        place::shard_of(self.keyspace, id).ok_or_else(|| {
-            let hex = id.iter().map(|b| format!("{b:02x}")).collect();
-            PlanError::NoShard(hex, self.keyspace.name.clone())
-        })
+        let none = || PlanError::NoShard(crate::keyrange::to_hex(id), self.keyspace.name.clone());
+        self.keyspace.shard_for(id).ok_or_else(none)
     }
 
     fn value<'v>(&'v self, operand: &'v Operand, buffer: &'v mut Vec<u8>) -> Result<Value<'v>, PlanError> {
@@ -252,11 +249,11 @@ impl Binder<'_> {
         vindex: &dyn Vindex,
         operands: &[Operand],
         families: &[Family],
-        buffers: &mut [Vec<u8>; 4],
+        buffers: &mut [Vec<u8>; COLUMNS_MAX],
     ) -> Result<Found, PlanError> {
         let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
         if operands.len() > buffers.len() {
-            return Err(PlanError::unsupported("vindexes of more than four columns"));
+            return Err(PlanError::unsupported("vindexes of more than eight columns"));
         }
         for (operand, buffer) in operands.iter().zip(buffers.iter_mut()) {
             let family = families.get(values.len()).copied().unwrap_or_default();
@@ -340,7 +337,7 @@ impl Binder<'_> {
                 shard
             }
             Found::Range(range) => {
-                set.extend(place::shards_of(self.keyspace, &range));
+                set.extend(self.keyspace.shards_in(&range));
                 EVERYWHERE
             }
         })
