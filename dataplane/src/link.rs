@@ -95,6 +95,15 @@ impl Link {
         }
     }
 
+    /// A client's next compressed packet begins a command, whose sequence ids start anew. Answers go on from it.
+    pub(crate) fn expect_compressed_command(&mut self) {
+        if let Some((_, decompressor)) = self.layers.as_mut().and_then(|layers| layers.compression.as_mut())
+            && !decompressor.is_partial()
+        {
+            decompressor.expect(None);
+        }
+    }
+
     /// The next compressed packet begins a command or an answer: its sequence id starts anew.
     pub(crate) fn reset_compressed_sequence(&mut self) {
         if let Some(layers) = &mut self.layers
