@@ -23,7 +23,10 @@ pub(crate) enum Command {
     /// Shows how a statement would be run, without a server
     Explain(ExplainArgs),
     /// Puts load on a MySQL endpoint and measures
-    Bench(BenchArgs),
+    Bench {
+        #[command(subcommand)]
+        what: coregate_benches::Command,
+    },
     /// Is this machine fit, how to pin, deployment files
     Tune {
         #[command(subcommand)]
@@ -207,13 +210,6 @@ pub(crate) struct ExplainArgs {
     pub(crate) shards: String,
     /// The statement
     pub(crate) sql: String,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BenchArgs {
-    /// Arguments of the load harness
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) args: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@ mod explain;
 mod local;
 mod logging;
 mod serve;
+mod tables;
 mod tune;
 mod upstream;
 
@@ -37,13 +38,22 @@ impl From<coregate_controlplane::Error> for Failure {
     }
 }
 
+impl From<coregate_benches::Error> for Failure {
+    fn from(error: coregate_benches::Error) -> Self {
+        match error {
+            coregate_benches::Error::Usage(why) => Self::Usage(why),
+            coregate_benches::Error::Failed(why) => Self::Failed(why),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(*args),
         Command::Local(args) => local::run(*args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Explain(args) => explain::run(&args),
-        Command::Bench(args) => bench(&args.args),
+        Command::Bench { what } => coregate_benches::run(&what).map_err(Failure::from),
         Command::Tune { what } => tune::run(&what),
     };
     match result {
@@ -54,9 +64,4 @@ fn main() -> ExitCode {
             ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
         }
     }
-}
-
-/// HOOK: `coregate-benches` takes over here when it has the load harness.
-fn bench(_args: &[String]) -> Result<(), Failure> {
-    Err(Failure::Failed("bench: the load harness is not built in yet".to_owned()))
 }

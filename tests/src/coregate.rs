@@ -17,8 +17,12 @@ pub fn binary() -> PathBuf {
     }
     let built = ["fast", "release", "debug"].map(|profile| target_dir().join(profile).join("coregate"));
     let changed = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
-    let newest = built.into_iter().filter(|p| p.is_file()).max_by_key(changed);
-    newest.expect("coregate is not built: cargo build --profile fast (make test does it), or set COREGATE_BIN")
+    let newest = built
+        .into_iter()
+        .filter(|p| p.is_file())
+        .max_by_key(changed);
+    newest
+        .expect("coregate is not built: cargo build --profile fast (make test does it), or set COREGATE_BIN")
 }
 
 #[derive(Debug)]
@@ -48,7 +52,8 @@ impl Coregate {
             if let Some(line) = out.lines().find(|l| l.starts_with("READY ")) {
                 let address = |key: &str| {
                     let word = line.split(' ').find_map(|w| w.strip_prefix(key));
-                    word.and_then(|a| a.parse().ok()).unwrap_or_else(|| panic!("no {key} in {line:?}"))
+                    word.and_then(|a| a.parse().ok())
+                        .unwrap_or_else(|| panic!("no {key} in {line:?}"))
                 };
                 return Ok(Self { mysql: address("mysql="), admin: address("admin="), process });
             }
@@ -105,9 +110,14 @@ impl Coregate {
     /// Sum of a metric over its labels; fails if there is none of the name.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.admin("/metrics");
-        let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let of_name = |line: &&str| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
         let mut values = text.lines().filter(of_name).peekable();
         assert!(values.peek().is_some(), "no metric {name} in:\n{text}");
-        values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        values
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
     }
 }

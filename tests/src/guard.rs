@@ -38,7 +38,11 @@ struct Guard {
 
 static GUARD: LazyLock<Guard> = LazyLock::new(|| {
     // Servers may run by a user of their own, who must get in; and a socket's path must be short.
-    let dir = tempfile::Builder::new().prefix("cg-e2e-").tempdir_in("/tmp").expect("a directory").keep();
+    let dir = tempfile::Builder::new()
+        .prefix("cg-e2e-")
+        .tempdir_in("/tmp")
+        .expect("a directory")
+        .keep();
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("its mode");
     let mut child = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "guard"])
@@ -80,7 +84,11 @@ pub fn release(group: u32) {
 
 /// A log whose end is shown when a test fails.
 pub fn watch_log(name: &str, path: &Path) {
-    GUARD.logs.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), path.to_owned());
+    GUARD
+        .logs
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(name.to_owned(), path.to_owned());
 }
 
 fn show_logs() {

@@ -19,7 +19,10 @@ pub use wire::{Answer, Connection};
 
 /// The workspace's root.
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .expect("the workspace")
 }
 
 /// Where built things lie, also what tests keep between runs.

@@ -41,7 +41,8 @@ const OPTIONS: &[&str] = &[
     "--max-binlog-size=256M",
     "--log-warnings=1",
 ];
-const INNODB: &[&str] = &["--innodb-log-file-size=16M", "--innodb-undo-tablespaces=0", "--innodb-doublewrite=0"];
+const INNODB: &[&str] =
+    &["--innodb-log-file-size=16M", "--innodb-undo-tablespaces=0", "--innodb-doublewrite=0"];
 
 const INIT: &str = "SET SESSION sql_log_bin=0;
 DELETE FROM mysql.global_priv WHERE User='';
@@ -55,7 +56,9 @@ SHUTDOWN;
 
 fn program(names: &[&str]) -> PathBuf {
     let dirs = ["/usr/sbin", "/usr/bin", "/usr/libexec", "/usr/local/sbin", "/usr/local/bin"];
-    let mut found = dirs.iter().flat_map(|dir| names.iter().map(move |name| Path::new(dir).join(name)));
+    let mut found = dirs
+        .iter()
+        .flat_map(|dir| names.iter().map(move |name| Path::new(dir).join(name)));
     found.find(|path| path.is_file()).unwrap_or_else(|| {
         panic!("{} is missing: apt-get install mariadb-server (make test does it)", names[0])
     })
@@ -71,7 +74,9 @@ fn user_option() -> Option<&'static str> {
 }
 
 fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
 }
@@ -85,9 +90,16 @@ fn own(path: &Path) {
 /// The data directory to copy; made if there is none for this version.
 fn template() -> PathBuf {
     let server = program(&["mariadbd", "mysqld"]);
-    let version = Command::new(&server).arg("--version").output().expect("its version").stdout;
+    let version = Command::new(&server)
+        .arg("--version")
+        .output()
+        .expect("its version")
+        .stdout;
     let version = String::from_utf8_lossy(&version);
-    let version = version.split_whitespace().find(|w| w.contains("-MariaDB")).expect("a MariaDB server");
+    let version = version
+        .split_whitespace()
+        .find(|w| w.contains("-MariaDB"))
+        .expect("a MariaDB server");
     let cache = cache_dir();
     let ready = cache.join(format!("mariadb-{TEMPLATE}-{}", version.replace('/', "_")));
     let lock = fs::File::create(cache.join("mariadb.lock")).expect("a lock");
@@ -100,20 +112,35 @@ fn template() -> PathBuf {
     own(&work);
     let data = work.join("data");
     let mut install = Command::new(program(&["mariadb-install-db", "mysql_install_db"]));
-    install.arg("--no-defaults").args(user_option()).arg(format!("--datadir={}", data.display()));
+    install
+        .arg("--no-defaults")
+        .args(user_option())
+        .arg(format!("--datadir={}", data.display()));
     install.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]);
-    run(install.args(INNODB).arg("--innodb-flush-log-at-trx-commit=0"));
+    run(install
+        .args(INNODB)
+        .arg("--innodb-flush-log-at-trx-commit=0"));
     let init = work.join("init.sql");
     fs::write(&init, INIT).expect("the accounts' file");
     own(&work);
     let mut server = Command::new(server);
-    server.arg("--no-defaults").args(user_option()).arg(format!("--datadir={}", data.display()));
-    server.arg("--skip-networking").arg(format!("--socket={}", work.join("s").display()));
-    server.arg(format!("--init-file={}", init.display())).args(INNODB);
+    server
+        .arg("--no-defaults")
+        .args(user_option())
+        .arg(format!("--datadir={}", data.display()));
+    server
+        .arg("--skip-networking")
+        .arg(format!("--socket={}", work.join("s").display()));
+    server
+        .arg(format!("--init-file={}", init.display()))
+        .args(INNODB);
     run(server.arg("--innodb-flush-log-at-trx-commit=0"));
     let copy = cache.join("mariadb.new");
     let _ = fs::remove_dir_all(&copy);
-    run(Command::new("cp").args(["-a", "--sparse=always"]).arg(&data).arg(&copy));
+    run(Command::new("cp")
+        .args(["-a", "--sparse=always"])
+        .arg(&data)
+        .arg(&copy));
     fs::rename(&copy, &ready).expect("the template");
     fs::remove_dir_all(&work).expect("the work directory");
     ready
@@ -134,7 +161,10 @@ impl MariaDb {
         let name = format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = guard::dir().join(&name);
         fs::create_dir_all(dir.join("tmp")).expect("a directory");
-        run(Command::new("cp").args(["-a", "--sparse=always"]).arg(template()).arg(dir.join("data")));
+        run(Command::new("cp")
+            .args(["-a", "--sparse=always"])
+            .arg(template())
+            .arg(dir.join("data")));
         own(&dir);
         let options: Vec<String> = options.iter().map(|&o| o.to_owned()).collect();
         // Between choosing a port and binding it, another may have taken it.
@@ -155,7 +185,9 @@ impl MariaDb {
         command.arg(format!("--tmpdir={}", dir.join("tmp").display()));
         command.arg(format!("--socket={}", dir.join("s").display()));
         command.arg(format!("--pid-file={}", dir.join("pid").display()));
-        command.arg(format!("--port={port}")).arg(format!("--server-id={port}"));
+        command
+            .arg(format!("--port={port}"))
+            .arg(format!("--server-id={port}"));
         command.args(OPTIONS).args(INNODB).args(options);
         Process::start(name, &mut command)
     }

@@ -22,12 +22,22 @@ impl Process {
     pub fn start(name: &str, command: &mut Command) -> Self {
         let file = |kind: &str| {
             let path = guard::dir().join(format!("{name}.{kind}"));
-            let file = File::options().create(true).append(true).open(&path).expect("a log");
+            let file = File::options()
+                .create(true)
+                .append(true)
+                .open(&path)
+                .expect("a log");
             (path, file)
         };
         let ((out, out_file), (err, err_file)) = (file("out"), file("err"));
-        command.stdin(Stdio::null()).stdout(out_file).stderr(err_file).process_group(0);
-        let child = command.spawn().unwrap_or_else(|e| panic!("{name} cannot be started: {e}: {command:?}"));
+        command
+            .stdin(Stdio::null())
+            .stdout(out_file)
+            .stderr(err_file)
+            .process_group(0);
+        let child = command
+            .spawn()
+            .unwrap_or_else(|e| panic!("{name} cannot be started: {e}: {command:?}"));
         guard::adopt(child.id());
         guard::watch_log(name, &err);
         Self { name: name.to_owned(), out, err, child, ended: None }
@@ -38,7 +48,10 @@ impl Process {
     }
 
     fn pid(&self) -> Pid {
-        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid")
+        i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a pid")
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -69,7 +82,8 @@ impl Process {
         if self.ended().is_none() {
             self.signal(Signal::TERM);
         }
-        self.wait(crate::PATIENCE).unwrap_or_else(|| panic!("{} does not end on SIGTERM", self.name))
+        self.wait(crate::PATIENCE)
+            .unwrap_or_else(|| panic!("{} does not end on SIGTERM", self.name))
     }
 
     /// Ends it without asking.
@@ -88,13 +102,21 @@ impl Process {
     /// Resident memory, in KiB.
     pub fn rss_kib(&self) -> u64 {
         let status = self.proc("status");
-        let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
-        line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
+        let line = status
+            .lines()
+            .find(|l| l.starts_with("VmRSS:"))
+            .expect("VmRSS");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|n| n.parse().ok())
+            .expect("a number")
     }
 
     /// Open descriptors.
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("/proc").count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.id()))
+            .expect("/proc")
+            .count()
     }
 
     pub fn stderr(&self) -> String {

@@ -60,9 +60,21 @@ pub type Row = Vec<Option<Vec<u8>>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    Ok { affected: u64, insert_id: u64, status: u16, warnings: u16, info: String },
+    Ok {
+        affected: u64,
+        insert_id: u64,
+        status: u16,
+        warnings: u16,
+        info: String,
+    },
     /// `raw` are the rows' packets: the only form of a binary result, whose `rows` are empty.
-    Rows { columns: Vec<Column>, rows: Vec<Row>, raw: Vec<Vec<u8>>, status: u16, warnings: u16 },
+    Rows {
+        columns: Vec<Column>,
+        rows: Vec<Row>,
+        raw: Vec<Vec<u8>>,
+        status: u16,
+        warnings: u16,
+    },
     Error(SqlError),
 }
 
@@ -70,8 +82,13 @@ impl Answer {
     /// Rows as text; panics if it is no result.
     pub fn rows(&self) -> Vec<Vec<Option<String>>> {
         let Self::Rows { rows, .. } = self else { panic!("rows were expected: {self:?}") };
-        let text = |cell: &Option<Vec<u8>>| cell.as_ref().map(|c| String::from_utf8_lossy(c).into_owned());
-        rows.iter().map(|row| row.iter().map(text).collect()).collect()
+        let text = |cell: &Option<Vec<u8>>| {
+            cell.as_ref()
+                .map(|c| String::from_utf8_lossy(c).into_owned())
+        };
+        rows.iter()
+            .map(|row| row.iter().map(text).collect())
+            .collect()
     }
 
     /// The one value of a result of one row and one column.
@@ -111,12 +128,18 @@ struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
     fn take(&mut self, n: usize) -> &'a [u8] {
-        let (head, rest) = self.0.split_at_checked(n).unwrap_or_else(|| panic!("a packet is too short: {:?}", self.0));
+        let (head, rest) = self
+            .0
+            .split_at_checked(n)
+            .unwrap_or_else(|| panic!("a packet is too short: {:?}", self.0));
         self.0 = rest;
         head
     }
     fn int(&mut self, n: usize) -> u64 {
-        self.take(n).iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte))
+        self.take(n)
+            .iter()
+            .rev()
+            .fold(0, |all, byte| all << 8 | u64::from(*byte))
     }
     fn u8(&mut self) -> u8 {
         self.take(1)[0]
@@ -180,7 +203,8 @@ pub struct Connection {
 impl Connection {
     /// Logs in; panics if it fails.
     pub fn login(address: impl ToSocketAddrs, user: &str, password: &str, database: Option<&str>) -> Self {
-        Self::try_login(address, user, password, database).unwrap_or_else(|e| panic!("{user} cannot log in: {e:?}"))
+        Self::try_login(address, user, password, database)
+            .unwrap_or_else(|e| panic!("{user} cannot log in: {e:?}"))
     }
 
     /// # Errors
@@ -215,7 +239,8 @@ impl Connection {
                     let plugin = f.until_nul();
                     assert_eq!(plugin, b"mysql_native_password", "an unexpected plugin");
                     let scramble = f.0.strip_suffix(&[0]).unwrap_or(f.0).to_vec();
-                    conn.send_next(&native_password(login.password, &scramble)).map_err(network)?;
+                    conn.send_next(&native_password(login.password, &scramble))
+                        .map_err(network)?;
                 }
                 other => panic!("an unexpected packet in the login: {other:?}"),
             }
@@ -351,7 +376,9 @@ impl Connection {
     }
 
     fn columns(&mut self, count: u64) -> io::Result<Vec<Column>> {
-        let columns: io::Result<Vec<_>> = (0..count).map(|_| Ok(Self::parse_column(&self.packet()?))).collect();
+        let columns: io::Result<Vec<_>> = (0..count)
+            .map(|_| Ok(Self::parse_column(&self.packet()?)))
+            .collect();
         if count > 0 && self.capabilities & caps::DEPRECATE_EOF == 0 {
             let eof = self.packet()?;
             assert!(eof.first() == Some(&0xFE) && eof.len() == 5, "no EOF after the columns: {eof:?}");
@@ -423,8 +450,11 @@ impl Connection {
 
     /// The one answer; panics if the connection breaks.
     pub fn query(&mut self, sql: &str) -> Answer {
-        let answers = self.try_query(sql).unwrap_or_else(|e| panic!("{sql:.200}: {e}"));
-        let [answer] = <[Answer; 1]>::try_from(answers).unwrap_or_else(|all| panic!("{sql}: several answers: {all:?}"));
+        let answers = self
+            .try_query(sql)
+            .unwrap_or_else(|e| panic!("{sql:.200}: {e}"));
+        let [answer] =
+            <[Answer; 1]>::try_from(answers).unwrap_or_else(|all| panic!("{sql}: several answers: {all:?}"));
         answer
     }
 
@@ -442,7 +472,9 @@ impl Connection {
 
     pub fn prepare(&mut self, sql: &str) -> Result<Prepared, SqlError> {
         self.send_command(0x16, sql.as_bytes()).expect("a command");
-        let head = self.packet().unwrap_or_else(|e| panic!("PREPARE {sql}: {e}"));
+        let head = self
+            .packet()
+            .unwrap_or_else(|e| panic!("PREPARE {sql}: {e}"));
         if head.first() == Some(&0xFF) {
             return Err(self.parse_error(&head));
         }
@@ -495,7 +527,8 @@ impl Connection {
     }
 
     pub fn close_statement(&mut self, statement: &Prepared) {
-        self.send_command(0x19, &statement.id.to_le_bytes()).expect("a command");
+        self.send_command(0x19, &statement.id.to_le_bytes())
+            .expect("a command");
     }
 
     /// COM_PING; true if it is answered.
@@ -553,6 +586,9 @@ fn native_password(password: &str, scramble: &[u8]) -> Vec<u8> {
     }
     let once = Sha1::digest(password.as_bytes());
     let twice = Sha1::digest(once);
-    let mask = Sha1::new().chain_update(scramble).chain_update(twice).finalize();
+    let mask = Sha1::new()
+        .chain_update(scramble)
+        .chain_update(twice)
+        .finalize();
     once.iter().zip(mask.iter()).map(|(a, b)| a ^ b).collect()
 }

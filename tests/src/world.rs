@@ -22,8 +22,18 @@ const USERS: &str = r#"{
 
 /// Each client has tables of its own, so that their checks run side by side.
 pub const CLIENTS: &[&str] = &[
-    "cli", "pymysql", "mysqlclient", "connector", "sapymysql", "samysqldb", "node", "go", "jmysql",
-    "jmariadb", "sqlx", "async",
+    "cli",
+    "pymysql",
+    "mysqlclient",
+    "connector",
+    "sapymysql",
+    "samysqldb",
+    "node",
+    "go",
+    "jmysql",
+    "jmariadb",
+    "sqlx",
+    "async",
 ];
 /// Rows of the table `big`: ids from 1, one letter each.
 pub const BIG_ROWS: u32 = 100;
@@ -39,7 +49,10 @@ fn tables(sharded: bool) -> String {
         let auto = if sharded { "" } else { "auto_increment" };
         let _ = writeln!(sql, "create table {client}_types ({TYPES});");
         let _ = writeln!(sql, "create table {client}_kv (id bigint not null primary key, v longblob);");
-        let _ = writeln!(sql, "create table {client}_auto (id bigint not null {auto} primary key, v varchar(100));");
+        let _ = writeln!(
+            sql,
+            "create table {client}_auto (id bigint not null {auto} primary key, v varchar(100));"
+        );
     }
     sql.push_str("create table big (id bigint not null primary key, v varchar(10));\n");
     sql
@@ -63,7 +76,10 @@ fn sequences() -> String {
 }
 
 fn vschema_of_plain() -> String {
-    let tables: Vec<_> = CLIENTS.iter().map(|c| format!("\"{c}_seq\": {{\"type\": \"sequence\"}}")).collect();
+    let tables: Vec<_> = CLIENTS
+        .iter()
+        .map(|c| format!("\"{c}_seq\": {{\"type\": \"sequence\"}}"))
+        .collect();
     format!("{{\"sharded\": false, \"tables\": {{{}}}}}", tables.join(","))
 }
 
@@ -72,7 +88,8 @@ fn vschema_of_ring() -> String {
     let mut tables = vec![format!("\"big\": {{{by_id}}}")];
     for client in CLIENTS {
         tables.push(format!("\"{client}_types\": {{{by_id}}}, \"{client}_kv\": {{{by_id}}}"));
-        let auto = format!("\"auto_increment\": {{\"column\": \"id\", \"sequence\": \"plain.{client}_seq\"}}");
+        let auto =
+            format!("\"auto_increment\": {{\"column\": \"id\", \"sequence\": \"plain.{client}_seq\"}}");
         tables.push(format!("\"{client}_auto\": {{{by_id}, {auto}}}"));
     }
     let vindexes = r#"{"hash": {"type": "hash"}}"#;
@@ -126,7 +143,9 @@ pub fn local(more: &[&str]) -> Coregate {
     args.extend_from_slice(&["--users", users.to_str().expect("UTF-8")]);
     args.extend_from_slice(more);
     let coregate = Coregate::local("cluster", &args);
-    coregate.connect_as(USER, PASSWORD, Some("ring")).run(&fill());
+    coregate
+        .connect_as(USER, PASSWORD, Some("ring"))
+        .run(&fill());
     coregate
 }
 

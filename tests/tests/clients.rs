@@ -66,11 +66,20 @@ fn check(mut command: Command, client: &str, target: Target) {
         .env("E2E_NO_SEQUENCES", if matches!(target, Target::Sharded) { "1" } else { "" })
         .env("E2E_SHA2_USER", world::SHA2_USER)
         .env("E2E_SHA2_PASSWORD", world::SHA2_PASSWORD);
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let said = String::from_utf8_lossy(&output.stdout);
-    let complete = said.lines().any(|l| l.starts_with("checks ") && l.ends_with(" failed 0"));
+    let complete = said
+        .lines()
+        .any(|l| l.starts_with("checks ") && l.ends_with(" failed 0"));
     let well = output.status.success() && complete;
-    assert!(well, "{client}, {target:?}: {}\n{said}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert!(
+        well,
+        "{client}, {target:?}: {}\n{said}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn python(program: &str, driver: &str, client: &str, target: Target) {
@@ -82,7 +91,9 @@ fn python(program: &str, driver: &str, client: &str, target: Target) {
 
 fn node(target: Target) {
     let mut command = Command::new("node");
-    command.env("NODE_PATH", installed("node/node_modules")).arg("node/checks.js");
+    command
+        .env("NODE_PATH", installed("node/node_modules"))
+        .arg("node/checks.js");
     check(command, "node", target);
 }
 

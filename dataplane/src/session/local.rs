@@ -4,9 +4,12 @@ use super::{Failure, Interrupt, Outcome, Session, Target};
 use crate::error::sql_error;
 use crate::pool::Place;
 use coregate_planner::PlanError;
-use coregate_planner::plan::{Action, LocalRows, Plan, PrepareSource, SessionAction, StatementClass};
+use coregate_planner::plan::{
+    Action, Effects, LocalRows, Plan, PrepareSource, SessionAction, StatementClass,
+};
 use coregate_planner::snapshot::Snapshot;
 use coregate_planner::target::parse_target;
+use coregate_protocol::walker::ResponseKind;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -67,6 +70,13 @@ impl Session {
             SessionAction::ShowWarnings { kind, count_only, offset, limit } => {
                 self.show_warnings(*kind, *count_only, *offset, *limit, answer)
             }
+            SessionAction::Prepare { .. }
+            | SessionAction::Execute { .. }
+            | SessionAction::Deallocate { .. }
+                if self.places_of_target().len() == 1 =>
+            {
+                self.on_the_server(sql, answer).await
+            }
             SessionAction::Prepare { name, source } => self.prepare_named(name, source, answer).await,
             SessionAction::Execute { name, using } => self.execute_named(name, using, answer).await,
             SessionAction::Deallocate { name } => {
@@ -98,6 +108,23 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    /// Runs a statement as it is on the only server that the session's target has, and keeps that connection: what the
+    /// statement sets up lives there.
+    async fn on_the_server(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
+        let place = self.any_place()?;
+        let plan = Plan {
+            action: Action::Session(SessionAction::Nothing),
+            class: StatementClass::Prepare,
+            effects: Effects::PIN,
+            cacheable: false,
+            tables: Vec::new(),
+        };
+        let wire = super::query::Wire::Payload(super::query::query_payload(sql));
+        self.one(&plan, place, wire, ResponseKind::Query, answer)
+            .await
+            .map(|_| ())
     }
 
     /// `PREPARE name FROM ...`: the text is kept, EXECUTE runs it with the variables' values in it.

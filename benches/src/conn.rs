@@ -1,0 +1,185 @@
+//! A client's connection over a blocking socket.
+use crate::Error;
+use crate::endpoint::Endpoint;
+use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, TlsPolicy};
+use coregate_protocol::command::encode;
+use coregate_protocol::frame::{self, Assembler, PacketWriter};
+use coregate_protocol::response::ErrPacket;
+use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
+use coregate_protocol::{Capabilities, ProtocolError};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// What common drivers ask for.
+const CAPABILITIES: Capabilities = Capabilities::PROTOCOL_41
+    .union(Capabilities::LONG_PASSWORD)
+    .union(Capabilities::LONG_FLAG)
+    .union(Capabilities::TRANSACTIONS)
+    .union(Capabilities::SECURE_CONNECTION)
+    .union(Capabilities::MULTI_RESULTS)
+    .union(Capabilities::PS_MULTI_RESULTS)
+    .union(Capabilities::PLUGIN_AUTH)
+    .union(Capabilities::PLUGIN_AUTH_LENENC_DATA)
+    .union(Capabilities::DEPRECATE_EOF);
+
+/// A target that is silent for so long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Connection {
+    socket: TcpStream,
+    capabilities: Capabilities,
+    /// The answer that was read last.
+    answer: Vec<u8>,
+}
+
+/// A command's packet, header included.
+pub(crate) fn packet(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    PacketWriter::new(&mut out, &mut 0).packet(encode);
+    out
+}
+
+impl Connection {
+    /// Logs in, and selects `database` if one is given.
+    pub(crate) fn open(endpoint: &Endpoint, database: Option<&str>) -> Result<Self, Error> {
+        Self::login(endpoint, database).map_err(|why| Error::failed(endpoint.address, why))
+    }
+
+    fn login(endpoint: &Endpoint, database: Option<&str>) -> Result<Self, String> {
+        let mut socket =
+            TcpStream::connect_timeout(&endpoint.address, PATIENCE).map_err(|e| e.to_string())?;
+        let ready = socket
+            .set_nodelay(true)
+            .and_then(|()| socket.set_read_timeout(Some(PATIENCE)));
+        ready.map_err(|e| e.to_string())?;
+        let mut handshake = ClientHandshake::new(ClientConfig {
+            user: endpoint.user.clone().into_bytes(),
+            password: endpoint.password.clone().into_bytes().into(),
+            database: database.map(|name| name.as_bytes().to_vec()),
+            wanted: CAPABILITIES,
+            required: Capabilities::PROTOCOL_41,
+            collation: 45,
+            attributes: Vec::new(),
+            tls: TlsPolicy::Disabled,
+            max_packet: 1 << 24,
+            zstd_level: 0,
+            allow_public_key_retrieval: false,
+        });
+        let (mut assembler, mut buf) = (Assembler::new(1 << 20), [0; 4096]);
+        loop {
+            let n = read(&mut socket, &mut buf).map_err(|e| e.to_string())?;
+            let mut rest = buf.get(..n).unwrap_or_default();
+            while !rest.is_empty() {
+                let step = assembler.feed(rest).map_err(|e| e.to_string())?;
+                rest = rest.get(step.consumed..).unwrap_or_default();
+                let Some(packet) = step.packet else { continue };
+                let (mut out, seq) = (Vec::new(), packet.seq);
+                let next = handshake.on_packet(packet.payload, seq, &mut out, false, None);
+                match next.map_err(|e| e.to_string())? {
+                    ClientStep::Continue => {
+                        assembler.expect(seq.wrapping_add(if out.is_empty() { 1 } else { 2 }))
+                    }
+                    ClientStep::StartTls => return Err("it wants TLS".to_owned()),
+                    ClientStep::Done(info) => {
+                        return Ok(Self { socket, capabilities: info.capabilities, answer: Vec::new() });
+                    }
+                    ClientStep::Failed(error) => return Err(error.message),
+                }
+                socket.write_all(&out).map_err(|e| e.to_string())?;
+            }
+        }
+    }
+
+    /// Runs a statement; a server's error is an error here.
+    pub(crate) fn query(&mut self, sql: &str) -> Result<Summary, Error> {
+        let wire = packet(|w| encode::query(w, Capabilities::empty(), sql.as_bytes()));
+        let summary = self.exchange(&wire, ResponseKind::Query)?;
+        self.check(summary, sql)
+    }
+
+    /// Prepares a statement; gives its id.
+    pub(crate) fn prepare(&mut self, sql: &str) -> Result<u32, Error> {
+        let wire = packet(|w| encode::stmt_prepare(w, sql.as_bytes()));
+        let summary = self.exchange(&wire, ResponseKind::Prepare)?;
+        let prepared = self.check(summary, sql)?.prepare;
+        prepared
+            .map(|p| p.stmt_id)
+            .ok_or_else(|| Error::failed(sql, "it was not prepared"))
+    }
+
+    fn check(&self, summary: Summary, sql: &str) -> Result<Summary, Error> {
+        match summary.error {
+            None => Ok(summary),
+            Some((code, _)) => {
+                let head: String = sql.chars().take(60).collect();
+                Err(Error::Failed(format!("error {code}: {}, for: {head}", self.message())))
+            }
+        }
+    }
+
+    /// The text of the error in the last answer.
+    pub(crate) fn message(&self) -> String {
+        let payload = frame::split(&self.answer, usize::MAX)
+            .ok()
+            .flatten()
+            .map(|(packet, _)| packet.payload);
+        let error = payload.and_then(|payload| ErrPacket::parse(payload).ok());
+        error.map_or_else(String::new, |e| String::from_utf8_lossy(e.message).into_owned())
+    }
+
+    /// Sends a command and reads its whole answer, which is then in [`Self::row`].
+    #[inline]
+    pub(crate) fn exchange(&mut self, wire: &[u8], kind: ResponseKind) -> Result<Summary, Error> {
+        self.socket
+            .write_all(wire)
+            .map_err(|e| Error::failed("sending", e))?;
+        let mut walker = ResponseWalker::new(kind, self.capabilities);
+        self.answer.clear();
+        let mut buf = [0u8; 16 << 10];
+        loop {
+            let n = read(&mut self.socket, &mut buf).map_err(|e| Error::failed("receiving", e))?;
+            let bytes = buf.get(..n).unwrap_or_default();
+            self.answer.extend_from_slice(bytes);
+            let wrong = |e: ProtocolError| Error::failed("its answer makes no sense", e);
+            let feed = walker.feed(bytes).map_err(wrong)?;
+            match feed.state {
+                FeedState::More => {}
+                FeedState::Done if feed.consumed == n => return Ok(*walker.summary()),
+                FeedState::Done => return Err(Error::Failed("more bytes came than the answer".to_owned())),
+                FeedState::LocalInfile => return Err(Error::Failed("it asks for a file".to_owned())),
+            }
+        }
+    }
+
+    /// The payload of the n-th packet of the last answer.
+    #[inline]
+    pub(crate) fn answer_packet(&self, n: usize) -> Option<&[u8]> {
+        let mut rest = self.answer.as_slice();
+        for _ in 0..n {
+            let (_, consumed) = frame::split(rest, usize::MAX).ok()??;
+            rest = rest.get(consumed..)?;
+        }
+        frame::split(rest, usize::MAX)
+            .ok()?
+            .map(|(packet, _)| packet.payload)
+    }
+
+    /// The payload of the first row of a result with so many columns.
+    #[inline]
+    pub(crate) fn row(&self, columns: usize) -> Option<&[u8]> {
+        // The number of columns, the columns, and an EOF where it is not deprecated.
+        let eof = usize::from(!self.capabilities.contains(Capabilities::DEPRECATE_EOF));
+        self.answer_packet(1 + columns + eof)
+    }
+}
+
+fn read(socket: &mut TcpStream, buf: &mut [u8]) -> io::Result<usize> {
+    match socket.read(buf) {
+        Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed")),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", PATIENCE.as_secs())))
+        }
+        other => other,
+    }
+}
