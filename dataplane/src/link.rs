@@ -309,6 +309,11 @@ impl PacketStream {
         self.rest.take()
     }
 
+    /// The sequence id to answer with when the packet that was being read is refused.
+    pub(crate) fn refusal_seq(&self) -> u8 {
+        self.assembler.as_ref().map_or(1, |partial| partial.next_seq())
+    }
+
     /// Puts bytes back in front of the stream.
     pub(crate) fn put_back(&mut self, buf: Buf) {
         self.rest = Some(buf);

@@ -177,7 +177,8 @@ impl Session {
             ReadError::Io(e) => tracing::debug!(session = self.handle.id, "client connection: {e}"),
             ReadError::Protocol(e) => {
                 let error = SqlError { code: e.code(), sqlstate: e.sqlstate(), message: e.to_string() };
-                self.send_error(&mut Answer::first(), &error);
+                let mut answer = Answer { seq: self.client.refusal_seq(), ..Answer::first() };
+                self.send_error(&mut answer, &error);
             }
         }
     }
