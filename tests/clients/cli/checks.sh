@@ -26,7 +26,7 @@ is sha2_plain 5 "$(mariadb --no-defaults -h"$E2E_HOST" -P"$E2E_PORT" -u"$E2E_SHA
 is wrong_password "ERROR 1045 (28000)" "$(mariadb --no-defaults -h"$E2E_HOST" -P"$E2E_PORT" -u"$E2E_USER" -pwrong -e 'select 5' 2>&1 | grep -o '^ERROR 1045 (28000)')"
 is emoji "🦀" "$(q "select '🦀'")"
 q "delete from $KV where id in (1,2,3,4,5,6)" >/dev/null
-is insert_info "Records: 6  Duplicates: 0  Warnings: 0" "$(client -vvv "$E2E_DATABASE" -e "insert into $KV (id, v) values (1,'a'),(2,'b'),(3,'c'),(4,'d'),(5,'e'),(6,'f')" | grep -o 'Records.*')"
+is affected "Query OK, 6 rows affected" "$(client -vvv "$E2E_DATABASE" -e "insert into $KV (id, v) values (1,'a'),(2,'b'),(3,'c'),(4,'d'),(5,'e'),(6,'f')" | grep -o 'Query OK, 6 rows affected')"
 is rows abcdef "$(q "select v from $KV where id in (1,2,3,4,5,6)" | sort | tr -d '\n')"
 is rollback abcdef "$(q "begin; delete from $KV where id in (1,4); rollback; select v from $KV where id in (1,2,3,4,5,6)" | sort | tr -d '\n')"
 is commit bcef "$(q "begin; delete from $KV where id in (1,4); commit; select v from $KV where id in (1,2,3,4,5,6)" | sort | tr -d '\n')"
