@@ -30,6 +30,19 @@ pub(crate) fn bind(address: SocketAddr) -> Result<socket2::Socket, StartError> {
     open().map_err(|error| StartError::Listen { address: address.to_string(), error })
 }
 
+/// Is the address free? With SO_REUSEPORT the kernel would let a second process share it without a word.
+///
+/// # Errors
+/// The address is taken, or is none of this machine's.
+pub(crate) fn check_free(address: SocketAddr) -> Result<(), StartError> {
+    let open = || {
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())
+    };
+    open().map_err(|error| StartError::Listen { address: address.to_string(), error })
+}
+
 /// The task that accepts on one listener until the process drains.
 pub(crate) async fn serve(core: Rc<Core>, listener: socket2::Socket) {
     let accept = Accept::new(&core.ring, listener);

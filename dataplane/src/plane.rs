@@ -44,6 +44,7 @@ pub fn start(
     let mut addresses = Vec::new();
     let mut listeners: Vec<Vec<socket2::Socket>> = (0..cores).map(|_| Vec::new()).collect();
     for wanted in &config.listen {
+        listener::check_free(*wanted)?;
         let mut bound = *wanted;
         for listeners in &mut listeners {
             let listener = listener::bind(bound)?;

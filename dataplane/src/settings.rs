@@ -7,6 +7,9 @@ use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
+/// Prefix of the names of what `SET SESSION TRANSACTION` has set.
+pub(crate) const TRANSACTION: &str = "transaction ";
+
 /// An immutable set of settings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Settings {
@@ -45,12 +48,21 @@ impl Settings {
             .vars
             .iter()
             .filter(|(name, sql)| reset || self.get(name) != Some(sql));
-        let mut set = String::new();
+        let mut set = Vec::new();
+        let mut list = String::new();
         // NAMES first: it decides in which character set the values that follow are read.
         let (names, others): (Vec<_>, Vec<_>) = missing.partition(|(name, _)| name == "names");
-        for (_, sql) in names.into_iter().chain(others) {
-            set.push_str(if set.is_empty() { "SET " } else { ", " });
-            set.push_str(sql);
+        for (name, sql) in names.into_iter().chain(others) {
+            if name.starts_with(TRANSACTION) {
+                // SET TRANSACTION is a statement of its own.
+                set.push(format!("SET {sql}"));
+                continue;
+            }
+            list.push_str(if list.is_empty() { "SET " } else { ", " });
+            list.push_str(sql);
+        }
+        if !list.is_empty() {
+            set.insert(0, list);
         }
         let database = wanted
             .database
@@ -66,8 +78,8 @@ impl Settings {
 pub(crate) struct Difference {
     /// COM_RESET_CONNECTION first: there is something that the other session does not have.
     pub(crate) reset: bool,
-    /// One SET statement; empty if nothing is to be set.
-    pub(crate) set: String,
+    /// SET statements, in this order.
+    pub(crate) set: Vec<String>,
     pub(crate) database: Option<String>,
 }
 
@@ -139,13 +151,21 @@ mod tests {
     fn only_what_differs_is_sent() {
         let (a, b) = (with(&[("x", "x=1")]), with(&[("x", "x=1"), ("names", "NAMES latin1"), ("b", "b=2")]));
         let difference = a.difference(&b);
-        assert_eq!((difference.reset, difference.set.as_str()), (false, "SET NAMES latin1, b=2"));
+        assert_eq!((difference.reset, difference.set), (false, vec!["SET NAMES latin1, b=2".to_owned()]));
+    }
+
+    #[test]
+    fn transaction_characteristics_are_a_statement_of_their_own() {
+        let wanted =
+            with(&[("transaction access", "SESSION TRANSACTION READ ONLY"), ("x", "x=1"), ("z", "z=2")]);
+        let set = Settings::default().difference(&wanted).set;
+        assert_eq!(set, ["SET x=1, z=2", "SET SESSION TRANSACTION READ ONLY"]);
     }
 
     #[test]
     fn what_another_session_has_set_is_reset() {
         let difference = with(&[("@secret", "@secret=1"), ("x", "x=1")]).difference(&with(&[("x", "x=1")]));
-        assert_eq!((difference.reset, difference.set.as_str()), (true, "SET x=1"));
+        assert_eq!((difference.reset, difference.set), (true, vec!["SET x=1".to_owned()]));
         assert!(!Settings::default().difference(&Settings::default()).reset);
     }
 

@@ -51,7 +51,12 @@ enum Kind {
     Rare,
     /// As `Rare`; may hold whole statements between BEGIN and END.
     Routine,
+    /// As `Rare`; holds whole statements.
+    Compound,
 }
+
+/// First words of compound statements (<https://mariadb.com/kb/en/using-compound-statements-outside-of-stored-programs/>).
+const COMPOUND: [&[u8]; 7] = [b"for", b"while", b"loop", b"repeat", b"if", b"case", b"declare"];
 
 fn kind_of(word: &[u8]) -> Kind {
     let is = |names: &[&[u8]]| names.iter().any(|n| word.eq_ignore_ascii_case(n));
@@ -68,6 +73,8 @@ fn kind_of(word: &[u8]) -> Kind {
             if is(&[b"begin"]) { Kind::Routine } else { Kind::Whole }
         }
         Some(b'c' | b'a') if is(&[b"create", b"alter"]) => Kind::Routine,
+        // MariaDB runs compound statements outside of routines, too.
+        Some(b'f' | b'w' | b'l' | b'r' | b'i' | b'c' | b'd') if is(&COMPOUND) => Kind::Compound,
         _ => Kind::Rare,
     }
 }
@@ -245,7 +252,9 @@ impl Fingerprint {
 
     fn word(&mut self, pass: &mut Pass<'_>, token: Token, text: &[u8]) -> Result<(), PlanError> {
         if pass.kind.is_none() {
-            pass.kind = Some(kind_of(text));
+            let kind = kind_of(text);
+            pass.kind = Some(kind);
+            pass.routine = kind == Kind::Compound;
         }
         pass.after_by = false;
         self.emit(pass, token, text);

@@ -242,7 +242,9 @@ impl Backend {
         }
         if !difference.set.is_empty() {
             self.tainted = true; // until all of it is known to be applied
-            self.execute(core, &difference.set).await?;
+            for sql in &difference.set {
+                self.execute(core, sql).await?;
+            }
             self.tainted = false;
         }
         if wanted.database.is_some() {

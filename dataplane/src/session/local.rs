@@ -4,9 +4,13 @@ use super::{Failure, Interrupt, Outcome, Session, Target};
 use crate::error::sql_error;
 use crate::pool::Place;
 use coregate_planner::PlanError;
-use coregate_planner::plan::{Action, LocalRows, Plan, PrepareSource, SessionAction, StatementClass};
+use coregate_planner::plan::{
+    Action, Effects, LocalRows, Plan, PrepareSource, SessionAction, StatementClass,
+};
+use coregate_planner::route::is_system;
 use coregate_planner::snapshot::Snapshot;
 use coregate_planner::target::parse_target;
+use coregate_protocol::walker::ResponseKind;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -67,6 +71,13 @@ impl Session {
             SessionAction::ShowWarnings { kind, count_only, offset, limit } => {
                 self.show_warnings(*kind, *count_only, *offset, *limit, answer)
             }
+            SessionAction::Prepare { .. }
+            | SessionAction::Execute { .. }
+            | SessionAction::Deallocate { .. }
+                if self.places_of_target().len() == 1 =>
+            {
+                self.on_the_server(sql, answer).await
+            }
             SessionAction::Prepare { name, source } => self.prepare_named(name, source, answer).await,
             SessionAction::Execute { name, using } => self.execute_named(name, using, answer).await,
             SessionAction::Deallocate { name } => {
@@ -98,6 +109,23 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    /// Runs a statement as it is on the only server that the session's target has, and keeps that connection: what the
+    /// statement sets up lives there.
+    async fn on_the_server(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
+        let place = self.any_place()?;
+        let plan = Plan {
+            action: Action::Session(SessionAction::Nothing),
+            class: StatementClass::Prepare,
+            effects: Effects::PIN,
+            cacheable: false,
+            tables: Vec::new(),
+        };
+        let wire = super::query::Wire::Payload(super::query::query_payload(sql));
+        self.one(&plan, place, wire, ResponseKind::Query, answer)
+            .await
+            .map(|_| ())
     }
 
     /// `PREPARE name FROM ...`: the text is kept, EXECUTE runs it with the variables' values in it.
@@ -182,7 +210,8 @@ impl Session {
             _ => name.to_owned(),
         };
         let target = Self::find_target(&snapshot, &whole)?;
-        let database = target.keyspace.is_none().then(|| whole.clone());
+        // A drop-in server's databases are selected there; a system schema of a cluster only in the planner's names.
+        let database = (target.keyspace.is_none() && snapshot.drop_in.is_some()).then(|| whole.clone());
         if self.settings.database != database {
             let mut settings = (*self.settings).clone();
             settings.database = database;
@@ -208,7 +237,7 @@ impl Session {
     pub(super) fn find_target(snapshot: &Arc<Snapshot>, name: &str) -> Result<Target, PlanError> {
         let named = match parse_target(name, snapshot) {
             Ok(target) => target,
-            Err(PlanError::UnknownDatabase(_)) if snapshot.drop_in.is_some() => {
+            Err(PlanError::UnknownDatabase(_)) if snapshot.drop_in.is_some() || is_system(name) => {
                 return Ok(Target { database: Some(Rc::from(name)), ..Target::default() });
             }
             Err(e) => return Err(e),

@@ -4,7 +4,7 @@ use super::{Outcome, Session};
 use crate::core::names_of;
 use crate::error::sql_error;
 use crate::pool::Backend;
-use crate::settings::Settings;
+use crate::settings::{Settings, TRANSACTION};
 use coregate_planner::fingerprint::SqlMode;
 use coregate_planner::plan::{Assignment, Scope, SetValue, StatementClass};
 use coregate_protocol::column::{ColumnFlags, ColumnType};
@@ -57,7 +57,9 @@ impl Session {
                 text = format!("SET {}", parts.join(", "));
                 text.as_bytes()
             };
-            self.set_on_server(&theirs, sql).await?;
+            let warnings = self.set_on_server(&theirs, sql).await?;
+            self.send_ok(answer, Done { warnings, ..Done::default() });
+            return Ok(());
         }
         self.send_ok(answer, Done::default());
         Ok(())
@@ -96,7 +98,8 @@ impl Session {
         }
     }
 
-    async fn set_on_server(&mut self, assignments: &[&Assignment], sql: &[u8]) -> Outcome {
+    /// Runs assignments on a server and keeps what came of them. Returns the number of warnings.
+    async fn set_on_server(&mut self, assignments: &[&Assignment], sql: &[u8]) -> Outcome<u16> {
         let core = self.core.clone();
         let turns_on_autocommit = !self.autocommit
             && assignments
@@ -109,15 +112,22 @@ impl Session {
         let mut backend = self.acquire(place, StatementClass::Set).await?;
         let text = String::from_utf8_lossy(sql);
         let result = match backend.execute(&core, &text).await {
-            Ok(_) => self.read_back(&mut backend, assignments).await,
+            Ok(summary) => {
+                if summary.warnings > 0 {
+                    self.fetch_warnings(&mut backend).await;
+                }
+                self.read_back(&mut backend, assignments)
+                    .await
+                    .map(|values| (summary.warnings, values))
+            }
             Err(e) => Err(e.into()),
         };
         match result {
-            Ok(values) => {
+            Ok((warnings, values)) => {
                 self.keep(assignments, &values);
                 backend.settings = Rc::clone(&self.settings);
                 self.keep_or_return(place, backend);
-                Ok(())
+                Ok(warnings)
             }
             Err(failure) => {
                 // Part of it may have been applied: the connection's settings are not known any more.
@@ -187,6 +197,11 @@ impl Session {
         let mut settings: Settings = (*self.settings).clone();
         for (assignment, value) in assignments.iter().zip(values) {
             let name = match assignment.scope {
+                // Isolation and access mode are set one by one, and neither undoes the other.
+                Scope::Session if assignment.name == "transaction" => {
+                    let isolation = assignment.sql.to_ascii_uppercase().contains("ISOLATION");
+                    format!("{TRANSACTION}{}", if isolation { "isolation" } else { "access" })
+                }
                 Scope::Session => assignment.name.clone(),
                 Scope::User => format!("@{}", assignment.name.to_lowercase()),
                 _ => continue,

@@ -99,9 +99,13 @@ impl Session {
         action: &SessionAction,
         answer: &mut Answer,
     ) -> Outcome {
+        let mut warnings = 0;
         match action {
             SessionAction::Begin { access, consistent_snapshot } => {
+                // What SET TRANSACTION said is for the one that begins now.
+                let next = self.transaction.next.take();
                 self.commit_held().await?;
+                self.transaction.next = next;
                 self.transaction.begin = Some(begin_text(*access, *consistent_snapshot));
                 if *consistent_snapshot {
                     self.open_snapshot().await?;
@@ -112,7 +116,7 @@ impl Session {
                 self.after_end(*chain, *release, answer)?;
             }
             SessionAction::Rollback { chain, release } => {
-                self.rollback_held().await?;
+                warnings = self.rollback_held().await?;
                 self.after_end(*chain, *release, answer)?;
             }
             SessionAction::Savepoint(name) => {
@@ -140,7 +144,7 @@ impl Session {
             _ => {}
         }
         self.handle.in_transaction.set(self.in_transaction());
-        self.send_ok(answer, Done::default());
+        self.send_ok(answer, Done { warnings, ..Done::default() });
         Ok(())
     }
 
@@ -238,20 +242,23 @@ impl Session {
     }
 
     /// Rolls back everywhere; a connection that cannot is closed, which rolls back too.
-    pub(super) async fn rollback_held(&mut self) -> Outcome {
+    /// Returns the number of warnings (tables without transactions keep their rows).
+    pub(super) async fn rollback_held(&mut self) -> Outcome<u16> {
         let core = self.core.clone();
-        let mut at = 0;
-        while at < self.held.len() {
-            let (_, backend) = &mut self.held[at];
-            if backend.in_transaction && backend.execute(&core, "ROLLBACK").await.is_err() {
-                self.held.swap_remove(at);
-                continue;
+        let mut warnings = 0u16;
+        for (place, mut backend) in std::mem::take(&mut self.held) {
+            if backend.in_transaction {
+                let Ok(summary) = backend.execute(&core, "ROLLBACK").await else { continue };
+                if summary.warnings > 0 {
+                    warnings = warnings.saturating_add(summary.warnings);
+                    self.fetch_warnings(&mut backend).await;
+                }
             }
-            at += 1;
+            self.held.push((place, backend));
         }
         self.transaction.clear();
         self.release_held();
-        Ok(())
+        Ok(warnings)
     }
 
     /// Undoes a statement that failed half-way, with all that came before it in its transaction.

@@ -3,6 +3,7 @@
 //! A class can be frozen. The ON condition of an outer join and the WHERE of a subquery say something about their own tables
 //! only; what they say about a table outside is not a restriction of it. So the tables outside are frozen first: others may
 //! join their classes, but they learn nothing.
+use crate::column::Family;
 use crate::plan::{InRows, Operand};
 
 pub(super) type Node = usize;
@@ -20,6 +21,7 @@ struct Class {
     parent: Node,
     instance: Instance,
     column: String,
+    family: Family,
     frozen: bool,
     one: Option<Operand>,
     many: Option<InRows>,
@@ -38,14 +40,21 @@ impl Classes {
     }
 
     /// The node of a column; made when it is first asked for.
-    pub(super) fn node(&mut self, instance: Instance, column: &str) -> Node {
+    pub(super) fn node(&mut self, instance: Instance, column: &str, family: Family) -> Node {
         if let Some(found) = self.find_node(instance, column) {
             return found;
         }
         let frozen = self.frozen.get(instance).copied().unwrap_or(true);
         let parent = self.nodes.len();
-        self.nodes
-            .push(Class { parent, instance, column: column.to_owned(), frozen, one: None, many: None });
+        self.nodes.push(Class {
+            parent,
+            instance,
+            column: column.to_owned(),
+            family,
+            frozen,
+            one: None,
+            many: None,
+        });
         parent
     }
 
@@ -93,9 +102,15 @@ impl Classes {
         }
     }
 
-    /// The two columns are equal in every row that counts.
+    /// The two columns are equal in every row that counts. Columns of types that compare otherwise than their bytes do stay
+    /// apart: `'5x' = 5` is true, and says nothing about where either lies.
     pub(super) fn unite(&mut self, a: Node, b: Node) {
         let (a, b) = (self.root(a), self.root(b));
+        let family = |s: &Self, n: Node| s.nodes.get(n).map_or(Family::Unknown, |c| c.family);
+        let (one, two) = (family(self, a), family(self, b));
+        if !one.alike(two) {
+            return;
+        }
         let frozen = |s: &Self, n: Node| s.nodes.get(n).is_some_and(|c| c.frozen);
         let (under, over) = match (frozen(self, a), frozen(self, b)) {
             _ if a == b => return,
@@ -105,6 +120,11 @@ impl Classes {
         };
         let Some(class) = self.nodes.get_mut(under) else { return };
         class.parent = over;
+        let known = if one == Family::Unknown { two } else { one };
+        if let Some(class) = self.nodes.get_mut(over) {
+            class.family = known;
+        }
+        let Some(class) = self.nodes.get_mut(under) else { return };
         let (one, many) = (class.one.take(), class.many.take());
         if let Some(class) = self.nodes.get_mut(over)
             && !class.frozen

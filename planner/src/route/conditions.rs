@@ -1,6 +1,7 @@
 //! What conditions say: equalities between columns, and with values.
 use super::block::{Blocks, Columns, Scopes, Source};
 use super::classes::{Const, Node};
+use crate::column::Family;
 use crate::plan::{InRows, Operand};
 use crate::sql::ast::*;
 use smallvec::SmallVec;
@@ -48,7 +49,10 @@ pub(super) fn conjuncts<'a>(expr: &'a Expr<'a>, out: &mut SmallVec<[&'a Expr<'a>
 impl<'a> Blocks<'_, '_, 'a> {
     pub(super) fn node_in(&mut self, source: &Source<'a>, column: &str) -> Option<Node> {
         match &source.columns {
-            Columns::Table(_) => Some(self.classes.node(source.instance, column)),
+            Columns::Table(table) => {
+                let family = Family::of_column(table, column);
+                Some(self.classes.node(source.instance, column, family))
+            }
             Columns::Derived(columns) => {
                 let mut named = columns.iter().filter(|(n, _)| n == column);
                 match (named.next(), named.next()) {
@@ -173,6 +177,9 @@ impl<'a> Blocks<'_, '_, 'a> {
 
     /// A value that is known when the statement runs.
     pub(super) fn operand(&self, expr: &Expr<'_>) -> Option<Operand> {
+        if self.views > 0 {
+            return None;
+        }
         self.planner.operand(expr)
     }
 

@@ -18,6 +18,7 @@ impl<'a> Planner<'_, 'a> {
         base_tables(update.tables, &mut names);
         for name in &names {
             let Place::Table { table: Some(table), .. } = self.locate(name)? else { continue };
+            self.sharded_table(keyspace, name.name, Some(table))?;
             self.check_assigned(name, table, update.set)?;
         }
         let mut blocks = Blocks::new(self, keyspace);
@@ -48,6 +49,7 @@ impl<'a> Planner<'_, 'a> {
         base_tables(delete.tables, &mut names);
         for name in &names {
             let Place::Table { table: Some(table), .. } = self.locate(name)? else { continue };
+            self.sharded_table(keyspace, name.name, Some(table))?;
             let target = delete.targets.is_empty()
                 || delete
                     .targets

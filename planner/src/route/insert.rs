@@ -3,6 +3,7 @@ use super::Planner;
 use super::block::{Blocks, Position};
 use super::dml::owns_lookup;
 use super::names::Place;
+use crate::column::Family;
 use crate::error::PlanError;
 use crate::plan::{
     Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, SequenceColumn, StatementClass,
@@ -160,7 +161,16 @@ impl<'a> Planner<'_, 'a> {
                 return Err(PlanError::unsupported("INSERT ... SELECT into a sharded table"));
             }
         };
-        Ok(InsertRows { vindex, columns: names, source, sequence: None })
+        let families = primary
+            .columns
+            .iter()
+            .map(|c| Family::of_column(table, c))
+            .collect();
+        let numbered = primary
+            .columns
+            .iter()
+            .position(|c| is_auto_increment(table, c));
+        Ok(InsertRows { vindex, columns: names, families, numbered, source, sequence: None })
     }
 
     /// A second functional vindex must agree with the first, which is certain only if it is over the same columns.

@@ -26,6 +26,7 @@ use crate::sql::ast::{Explain, Statement};
 use crate::sql::input::{Shared, Tokens, tokens};
 use crate::sql::keyword::Kw;
 use bumpalo::Bump;
+pub use names::is_system;
 use text::Edits;
 
 /// The session's part in what a statement means.
@@ -41,6 +42,16 @@ pub struct SessionContext<'a> {
     pub in_transaction: bool,
     pub autocommit: bool,
 }
+
+/// What statements of MySQL and MariaDB begin with.
+const STATEMENTS: &[&str] = &[
+    "alter", "analyze", "backup", "begin", "binlog", "cache", "call", "change", "check", "checksum", "clone", "commit",
+    "create", "deallocate", "declare", "delete", "desc", "describe", "do", "drop", "execute", "explain", "flush", "get",
+    "grant", "handler", "help", "import", "insert", "install", "kill", "load", "lock", "optimize", "prepare", "purge",
+    "release", "rename", "repair", "replace", "reset", "resignal", "restart", "revert", "revoke", "rollback", "savepoint",
+    "select", "set", "show", "shutdown", "signal", "start", "stop", "stream", "table", "truncate", "uninstall", "unlock",
+    "update", "use", "values", "vexplain", "with", "xa",
+];
 
 /// Everything that decides a plan.
 #[derive(Clone, Copy)]
@@ -180,10 +191,23 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::LoadData(_) => Err(PlanError::unsupported(
                 "LOAD DATA into a sharded keyspace; select one shard with USE keyspace:shard",
             )),
-            _ => Err(PlanError::unsupported(
-                "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
-            )),
+            _ => Err(self.refuse_unknown()),
         }
+    }
+
+    /// No server is asked about it, so what cannot be a statement is told from what is not supported here.
+    fn refuse_unknown(&self) -> PlanError {
+        let sql = self.input.sql.trim_ascii_start();
+        let end = sql.iter().position(|b| !b.is_ascii_alphabetic()).unwrap_or(sql.len());
+        let word = sql.get(..end).unwrap_or_default();
+        // After a comment or a parenthesis anything may follow.
+        if word.is_empty() || STATEMENTS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(word)) {
+            return PlanError::unsupported(
+                "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
+            );
+        }
+        let near = String::from_utf8_lossy(sql.get(..80).unwrap_or(sql)).into_owned();
+        PlanError::Syntax { near, line: 1 }
     }
 
     /// Does the statement go to a drop-in server?
@@ -260,6 +284,9 @@ impl<'p, 'a> Planner<'p, 'a> {
     }
 
     fn routed_to(&mut self, to: Target, combine: Combine, class: StatementClass) -> Plan {
+        // What changes the schema is answered once every core knows it.
+        let changes = self.effects.contains(Effects::SCHEMA_CHANGE) && matches!(to, Target::Keyspace { .. });
+        let combine = if changes { Combine::First } else { combine };
         let text = self
             .edits
             .text(self.input.sql, self.input.fingerprint, self.tokens);
@@ -293,9 +320,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::Flush if !whole => {
                 Ok(self.route(keyspace, Destination::Scatter, Combine::First, class))
             }
-            Statement::Unknown | Statement::Call(_) if !whole => Err(PlanError::unsupported(
-                "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
-            )),
+            Statement::Unknown | Statement::Call(_) if !whole => Err(self.refuse_unknown()),
             _ => {
                 let shards = if whole { Destination::Unsharded } else { Destination::Any };
                 Ok(self.route(keyspace, shards, Combine::Concat, class))

@@ -1,6 +1,7 @@
 //! Queries, and how an analysed statement becomes a destination.
 use super::Planner;
 use super::block::{Blocks, Position, usable};
+use crate::column::Family;
 use crate::error::PlanError;
 use crate::plan::{Combine, Destination, Effects, EqualTo, InRows, Operand, Piece, Plan, StatementClass};
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
@@ -73,8 +74,23 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    /// A table of a sharded keyspace that statements can use.
+    /// A table of a sharded keyspace that statements can change.
     pub(super) fn sharded_table(
+        &self,
+        keyspace: KeyspaceIdx,
+        name: &str,
+        table: Option<&'a Arc<Table>>,
+    ) -> Result<&'a Arc<Table>, PlanError> {
+        let found = self.readable_table(keyspace, name, table)?;
+        if found.kind == TableKind::Normal && found.column_vindexes.is_empty() && found.pinned.is_none() {
+            let owner = self.keyspace(keyspace).map_or("", |k| k.name.as_str());
+            return Err(PlanError::NoVindex { keyspace: owner.to_owned(), table: name.to_owned() });
+        }
+        Ok(found)
+    }
+
+    /// A table of a sharded keyspace that can be read: without a vindex its rows are anywhere.
+    pub(super) fn readable_table(
         &self,
         keyspace: KeyspaceIdx,
         name: &str,
@@ -84,9 +100,6 @@ impl<'a> Planner<'_, 'a> {
         let table = table.ok_or_else(|| PlanError::UnknownTable(format!("{owner}.{name}")))?;
         match table.kind {
             TableKind::Sequence => Err(PlanError::unsupported("sequences")),
-            TableKind::Normal if table.column_vindexes.is_empty() && table.pinned.is_none() => {
-                Err(PlanError::NoVindex { keyspace: owner.to_owned(), table: name.to_owned() })
-            }
             _ => Ok(table),
         }
     }
@@ -124,20 +137,28 @@ impl Blocks<'_, '_, '_> {
                 .cloned()
                 .collect();
             let cost = vindex.cost();
+            let families = || {
+                cv.columns
+                    .iter()
+                    .map(|c| Family::of_column(table, c))
+                    .collect()
+            };
             if ones.len() == cv.columns.len() {
                 if best.as_ref().is_none_or(|(c, _)| cost < *c) {
-                    best = Some((cost, EqualTo { vindex: vindex.clone(), values: ones }));
+                    best =
+                        Some((cost, EqualTo { vindex: vindex.clone(), values: ones, families: families() }));
                 }
                 continue;
             }
             let place = if !ones.is_empty() && vindex.max_columns() > 1 {
-                Destination::Equal { vindex: vindex.clone(), values: ones }
+                let to = EqualTo { vindex: vindex.clone(), values: ones, families: families() };
+                Destination::Equal { to, alone: None }
             } else if let [Some(class)] = classes.as_slice()
                 && let Some(rows) = self.classes.many(*class)
             {
-                Destination::In { vindex: vindex.clone(), rows: rows.clone() }
+                Destination::In { vindex: vindex.clone(), families: families(), rows: rows.clone() }
             } else if let Some(rows) = self.tuples_of(&classes) {
-                Destination::In { vindex: vindex.clone(), rows }
+                Destination::In { vindex: vindex.clone(), families: families(), rows }
             } else {
                 continue;
             };
@@ -213,7 +234,7 @@ impl Blocks<'_, '_, '_> {
                 }
             }
             return match <[EqualTo; 1]>::try_from(distinct) {
-                Ok([EqualTo { vindex, values }]) => placed(Destination::Equal { vindex, values }),
+                Ok([to]) => placed(Destination::Equal { to, alone: self.broken.take() }),
                 Err(several) => placed(Destination::Together(several)),
             };
         }

@@ -1,0 +1,48 @@
+# make demo   a sharded cluster on this machine, from nothing          make test   all tests, installing what they need
+# make lint / bench / fuzz / test-all: see below
+SHELL := /bin/bash
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+DEMO_DIR ?= $(TARGET)/demo
+DEMO_LISTEN ?= 127.0.0.1:3307
+DEMO_ADMIN ?= 127.0.0.1:3380
+FUZZ_SECONDS ?= 60
+# One profile for the program and its tests: nothing is compiled twice. Optimised, quick to build.
+PROFILE := fast
+export COREGATE_BIN ?= $(abspath $(TARGET)/$(PROFILE)/coregate)
+
+.PHONY: demo test test-all lint bench fuzz release help
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '1,2s/^# *//p' Makefile
+
+release:
+	cargo build --release
+
+# Stays until Ctrl-C, which `coregate` hears itself: it ends the servers in order.
+demo:
+	@tests/install.sh server
+	@cargo build --release
+	@tests/demo.sh "$(TARGET)/release/coregate" "$(DEMO_DIR)" "$(DEMO_LISTEN)" "$(DEMO_ADMIN)"
+
+test:
+	tests/install.sh packages
+	tests/install.sh clients
+	cargo build --profile $(PROFILE)
+	cargo test --profile $(PROFILE) --workspace --no-fail-fast
+
+# What is too slow for every change: the tests marked so, and fuzzing for a minute each.
+test-all: test fuzz
+	cargo test --profile $(PROFILE) --workspace --no-fail-fast -- --ignored
+
+# The profile of the tests, so that build scripts (C libraries) run once for both.
+lint:
+	cargo fmt --all -- --check
+	cargo clippy --profile $(PROFILE) --workspace --all-targets -- -D warnings
+
+bench: release
+	$(TARGET)/release/coregate bench compare $(BENCH_ARGS)
+
+fuzz:
+	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --profile $(PROFILE) -p coregate-protocol --test fuzz -- --nocapture
+	FUZZ_SECONDS=$(FUZZ_SECONDS) PROPTEST_CASES=20000 cargo test --profile $(PROFILE) -p coregate-planner --test robust --test grammar -- --nocapture

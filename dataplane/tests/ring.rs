@@ -1,0 +1,170 @@
+//! The data ring echoes what it is sent, whatever the sizes and however slow the reader.
+use coregate_dataplane::ring::{Accept, Buf, Ring, RingConfig, Socket};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+/// Bytes that may wait for a slow reader.
+const UNSENT_MAX: usize = 128 << 10;
+
+struct Echo {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+    open: Arc<AtomicUsize>,
+}
+
+/// A thread with a ring that sends back what it receives, polled without an executor.
+fn echo(multishot: bool) -> Echo {
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    listener
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .expect("bound");
+    listener.listen(128).expect("listening");
+    let address = listener
+        .local_addr()
+        .expect("an address")
+        .as_socket()
+        .expect("of IP");
+    let (stop, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&open));
+    let thread = thread::spawn(move || {
+        let ring = Ring::new(RingConfig { coalesce_us: 50, multishot }).expect("a ring");
+        let accept = Accept::new(&ring, listener);
+        let mut sockets: Vec<Socket> = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        while !stopped.load(Ordering::Relaxed) {
+            ring.turn(Duration::from_millis(2));
+            while let Poll::Ready(Ok(fd)) = accept.poll_next(&mut cx) {
+                sockets.push(Socket::new(&ring, fd));
+            }
+            sockets.retain(|socket| turn(socket, &mut cx));
+            counted.store(ring.sockets(), Ordering::Relaxed);
+        }
+    });
+    Echo { address, stop, thread: Some(thread), open }
+}
+
+/// Echoes what can be echoed now; `false` when the peer has gone.
+fn turn(socket: &Socket, cx: &mut Context<'_>) -> bool {
+    loop {
+        match socket.poll_sendable(cx, UNSENT_MAX) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return false,
+            Poll::Pending => return true,
+        }
+        match socket.poll_recv(cx) {
+            Poll::Ready(Ok(Some(buf))) => {
+                socket.expect_more(&buf);
+                socket.send(buf);
+            }
+            Poll::Ready(_) => return false,
+            Poll::Pending => return true,
+        }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the ring's thread ended well");
+        }
+    }
+}
+
+/// The n-th byte of stream `seed`.
+fn byte(seed: usize, n: usize) -> u8 {
+    (n.wrapping_mul(31).wrapping_add(seed).wrapping_mul(17) >> 3) as u8
+}
+
+/// Sends `total` bytes in pieces of changing size and reads them back, pausing now and then if `slow`.
+fn converse(address: SocketAddr, seed: usize, total: usize, slow: bool) {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    let mut writer = stream.try_clone().expect("cloned");
+    let sender = thread::spawn(move || {
+        let mut sent = 0;
+        let mut size = 1 + seed % 97;
+        while sent < total {
+            let piece: Vec<u8> = (sent..(sent + size).min(total))
+                .map(|n| byte(seed, n))
+                .collect();
+            writer.write_all(&piece).expect("sent");
+            sent += piece.len();
+            size = (size * 7 + 13) % 150_000 + 1;
+        }
+    });
+    let mut got = 0;
+    let mut chunk = vec![0; 40_000];
+    while got < total {
+        if slow && got % 7 == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let n = stream.read(&mut chunk).expect("received");
+        assert!(n > 0, "the stream ended after {got} of {total} bytes");
+        for (i, b) in chunk[..n].iter().enumerate() {
+            assert_eq!(*b, byte(seed, got + i), "byte {} of stream {seed}", got + i);
+        }
+        got += n;
+    }
+    sender.join().expect("the sender ended well");
+}
+
+fn many_at_once(multishot: bool) {
+    let echo = echo(multishot);
+    let clients: Vec<_> = (0..24)
+        .map(|seed| {
+            let address = echo.address;
+            thread::spawn(move || converse(address, seed, 600_000 + seed * 1001, seed % 3 == 0))
+        })
+        .collect();
+    for client in clients {
+        client.join().expect("a client ended well");
+    }
+    // All closed: the ring lets go of every socket.
+    for _ in 0..1000 {
+        if echo.open.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    panic!("{} sockets are still open", echo.open.load(Ordering::Relaxed));
+}
+
+#[test]
+fn multishot_receives_lose_nothing() {
+    many_at_once(true);
+}
+
+#[test]
+fn single_receives_lose_nothing() {
+    many_at_once(false);
+}
+
+#[test]
+fn a_socket_that_is_dropped_sends_its_last_bytes() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = listener.local_addr().expect("an address");
+    let reader = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("accepted");
+        thread::sleep(Duration::from_millis(50));
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("read");
+        all.len()
+    });
+    let stream = TcpStream::connect(address).expect("connected");
+    let ring = Ring::new(RingConfig { coalesce_us: 0, multishot: true }).expect("a ring");
+    let socket = Socket::new(&ring, stream.into());
+    socket.send(Buf::from(vec![7; 3_000_000]));
+    socket.send(Buf::from(vec![8; 5]));
+    drop(socket);
+    while ring.sockets() > 0 {
+        ring.turn(Duration::from_millis(2));
+    }
+    assert_eq!(reader.join().expect("a reader"), 3_000_005);
+}
