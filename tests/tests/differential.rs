@@ -26,7 +26,9 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
 
 /// Statements of a file: one a line; empty lines and those with `--` are comments.
 fn statements(text: &'static str) -> impl Iterator<Item = &'static str> {
-    text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("--"))
+    text.lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with("--"))
 }
 
 fn over(address: std::net::SocketAddr, user: &str, database: &str, capabilities: u32) -> Connection {
@@ -58,19 +60,29 @@ fn direct(capabilities: u32) -> Connection {
 /// Both work on the same server, one after the other, each in a database of its own.
 #[test]
 fn text_statements_through_the_drop_in() {
-    for (n, capabilities) in [0, caps::DEPRECATE_EOF, caps::FOUND_ROWS].into_iter().enumerate() {
-        let (mut plain, mut proxy) = (direct(capabilities), over(WORLD.drop_in.mysql, "sb", "test", capabilities));
+    for (n, capabilities) in [0, caps::DEPRECATE_EOF, caps::FOUND_ROWS]
+        .into_iter()
+        .enumerate()
+    {
+        let (mut plain, mut proxy) =
+            (direct(capabilities), over(WORLD.drop_in.mysql, "sb", "test", capabilities));
         let database = format!("differential{n}");
-        let mut all = vec![format!("create database {database} character set utf8mb4"), format!("use {database}")];
+        let mut all =
+            vec![format!("create database {database} character set utf8mb4"), format!("use {database}")];
         all.extend(statements(include_str!("differential/text.sql")).map(str::to_owned));
         let run = |conn: &mut Connection| -> Vec<Vec<Answer>> {
-            let answers = all.iter().map(|sql| conn.try_query(sql).unwrap_or_else(|e| panic!("{sql}: {e}"))).collect();
+            let answers = all
+                .iter()
+                .map(|sql| conn.try_query(sql).unwrap_or_else(|e| panic!("{sql}: {e}")))
+                .collect();
             conn.run(&format!("drop database {database}"));
             answers
         };
         let (wanted, got) = (run(&mut plain), run(&mut proxy));
         let each = all.iter().zip(wanted).zip(got);
-        let different: Vec<_> = each.filter_map(|((sql, wanted), got)| compare(sql, wanted, got)).collect();
+        let different: Vec<_> = each
+            .filter_map(|((sql, wanted), got)| compare(sql, wanted, got))
+            .collect();
         assert!(different.is_empty(), "{} statements differ:\n{}", different.len(), different.join("\n"));
     }
 }
@@ -87,10 +99,22 @@ fn prepared_statements_through_the_drop_in() {
         Value::Bytes(vec![0, 255]),
     ];
     let statements = [
-        "select ?", "select ? + 1, ?", "select * from p where id = ?", "select v from p where v = ?", "select concat(?, 'x')",
-        "select id from p where id in (?, ?, 3) order by id", "update p set v = ? where id = 2", "select nothing from p",
-        "insert into p (id, v) values (?, 'new')", "delete from p where id > 100", "selekt ?", "select * from p order by id",
-        "select 1 limit ?", "select count(*), max(d), sum(f) from p", "do ?", "select * from no_such where id = ?",
+        "select ?",
+        "select ? + 1, ?",
+        "select * from p where id = ?",
+        "select v from p where v = ?",
+        "select concat(?, 'x')",
+        "select id from p where id in (?, ?, 3) order by id",
+        "update p set v = ? where id = 2",
+        "select nothing from p",
+        "insert into p (id, v) values (?, 'new')",
+        "delete from p where id > 100",
+        "selekt ?",
+        "select * from p order by id",
+        "select 1 limit ?",
+        "select count(*), max(d), sum(f) from p",
+        "do ?",
+        "select * from no_such where id = ?",
     ];
     for capabilities in [0, caps::DEPRECATE_EOF] {
         let run = |mut conn: Connection| {
@@ -118,7 +142,10 @@ fn prepared_statements_through_the_drop_in() {
         let wanted = run(direct(capabilities));
         let got = run(over(WORLD.drop_in.mysql, "sb", "test", capabilities));
         let different: Vec<_> = wanted.iter().zip(&got).filter(|(w, g)| w != g).collect();
-        let text: String = different.iter().map(|(w, g)| format!("server: {w:.900}\nproxy:  {g:.900}\n\n")).collect();
+        let text: String = different
+            .iter()
+            .map(|(w, g)| format!("server: {w:.900}\nproxy:  {g:.900}\n\n"))
+            .collect();
         assert!(different.is_empty() && wanted.len() == got.len(), "{} differ:\n{text}", different.len());
     }
 }
@@ -130,7 +157,10 @@ fn supported_shapes_on_a_sharded_keyspace() {
     let mut sharded = over(WORLD.local.mysql, world::USER, "sharded", 0);
     plain.run("create database sharded character set utf8mb4");
     plain.run("use sharded");
-    for statement in include_str!("differential/sharded.sql").split(";\n").filter(|s| !s.trim().is_empty()) {
+    for statement in include_str!("differential/sharded.sql")
+        .split(";\n")
+        .filter(|s| !s.trim().is_empty())
+    {
         plain.run(statement);
     }
     // A literal in the place of DATABASE() is never NULL.
@@ -146,16 +176,22 @@ fn supported_shapes_on_a_sharded_keyspace() {
                 if !sql.to_lowercase().contains("order by") {
                     rows.sort();
                 }
-                let columns: Vec<_> = columns.iter().map(|c| (&c.name, &c.table, c.kind, c.flags & !NOT_NULL, c.charset)).collect();
+                let columns: Vec<_> = columns
+                    .iter()
+                    .map(|c| (&c.name, &c.table, c.kind, c.flags & !NOT_NULL, c.charset))
+                    .collect();
                 format!("{columns:?} {rows:?}")
             }
         };
         let (wanted, said) = (brief(&wanted), brief(&got));
         if wanted != said {
-            different.push(format!("{sql}\n    server:  {wanted:.700}\n    sharded: {said:.700} {}", match &got {
-                Answer::Error(e) => e.message.as_str(),
-                _ => "",
-            }));
+            different.push(format!(
+                "{sql}\n    server:  {wanted:.700}\n    sharded: {said:.700} {}",
+                match &got {
+                    Answer::Error(e) => e.message.as_str(),
+                    _ => "",
+                }
+            ));
         }
     }
     assert!(different.is_empty(), "{} statements differ:\n{}", different.len(), different.join("\n"));

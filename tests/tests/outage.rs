@@ -33,7 +33,9 @@ fn cluster(name: &str, more: &[&str]) -> (Coregate, PathBuf) {
 /// The process of the server whose shard has this row.
 fn server_of(dir: &Path, proxy: &Coregate, id: i64) -> Pid {
     let mut conn = connect(proxy);
-    let socket = conn.value(&format!("select @@socket from t where id = {id}")).expect("a socket");
+    let socket = conn
+        .value(&format!("select @@socket from t where id = {id}"))
+        .expect("a socket");
     let tablets = dir.join("tablets");
     for entry in std::fs::read_dir(tablets).unwrap() {
         let tablet = entry.unwrap().path();
@@ -63,7 +65,9 @@ fn a_shard_that_dies_takes_no_other_with_it() {
     fill(&proxy);
     let right = server_of(&dir, &proxy, RIGHT);
     let mut waiting = connect(&proxy);
-    waiting.send_command(3, format!("select sleep(1000) from t where id = {RIGHT}").as_bytes()).unwrap();
+    waiting
+        .send_command(3, format!("select sleep(1000) from t where id = {RIGHT}").as_bytes())
+        .unwrap();
     let mut old = connect(&proxy);
     assert_eq!(old.value(&by_id(RIGHT)), Some("d".into()));
     kill_process(right, Signal::KILL).unwrap();
@@ -138,7 +142,9 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
 });
 
 fn client() -> Connection {
-    SHARED.proxy.connect_as(world::USER, world::PASSWORD, Some("test"))
+    SHARED
+        .proxy
+        .connect_as(world::USER, world::PASSWORD, Some("test"))
 }
 
 #[test]
@@ -147,7 +153,9 @@ fn kill_query_ends_the_statement_only() {
         let mut victim = client();
         let id = victim.value("select connection_id()").unwrap();
         assert_eq!(id, victim.id.to_string(), "the greeting's id is the session's");
-        victim.send_command(3, b"select sleep(1000), 'to be killed'").unwrap();
+        victim
+            .send_command(3, b"select sleep(1000), 'to be killed'")
+            .unwrap();
         let mut direct = SHARED.server.connect();
         let running = "select count(*) from information_schema.processlist where info like 'select sleep(1000), \\'to be%'";
         wait_until("it runs", || direct.value(running).as_deref() == Some("1"));
@@ -169,7 +177,9 @@ fn kill_ends_the_connection() {
     for busy in [false, true] {
         let mut victim = client();
         if busy {
-            victim.send_command(3, b"select sleep(1000), 'to be cut'").unwrap();
+            victim
+                .send_command(3, b"select sleep(1000), 'to be cut'")
+                .unwrap();
             let mut direct = SHARED.server.connect();
             let running = "select count(*) from information_schema.processlist where info like '%to be cut%' and info like 'select sleep%'";
             wait_until("it runs", || direct.value(running).as_deref() == Some("1"));
@@ -247,7 +257,12 @@ fn the_proxy_protocol_tells_the_clients_address() {
     let mut socket = TcpStream::connect(proxy.mysql).unwrap();
     socket.write_all(&v1).unwrap();
     let root = Login { user: "root", ..Login::default() };
-    assert_eq!(Connection::over(socket, &root).expect_err("from elsewhere").code, 1045);
+    assert_eq!(
+        Connection::over(socket, &root)
+            .expect_err("from elsewhere")
+            .code,
+        1045
+    );
     // Without a header nobody gets in.
     let mut socket = TcpStream::connect(proxy.mysql).unwrap();
     socket.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
@@ -263,7 +278,9 @@ fn sigterm_lets_transactions_finish() {
     let (mut resting, mut writing, mut reading) = (client(), client(), client());
     writing.run("begin");
     writing.run("insert into t values (1)");
-    reading.send_command(3, b"select sleep(2), 'the answer'").unwrap();
+    reading
+        .send_command(3, b"select sleep(2), 'the answer'")
+        .unwrap();
     let mut direct = server.connect();
     let running = "select count(*) from information_schema.processlist where info like 'select sleep(2)%'";
     wait_until("it runs", || direct.value(running).as_deref() == Some("1"));
@@ -275,7 +292,10 @@ fn sigterm_lets_transactions_finish() {
     writing.run("insert into t values (2)");
     writing.run("commit");
     assert!(writing.is_closed());
-    let status = proxy.process.wait(coregate_tests::PATIENCE).expect("an end");
+    let status = proxy
+        .process
+        .wait(coregate_tests::PATIENCE)
+        .expect("an end");
     assert_eq!(status.code(), Some(0));
     assert_eq!(direct.value("select count(*) from t"), Some("2".into()));
 }
@@ -293,7 +313,9 @@ fn a_cluster_that_was_killed_starts_again_and_keeps_its_rows() {
     let needle = format!("--datadir={}", dir.display());
     let left = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let line = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
-        String::from_utf8_lossy(&line).contains(&needle).then_some(())
+        String::from_utf8_lossy(&line)
+            .contains(&needle)
+            .then_some(())
     });
     assert_eq!(left.count(), 0, "servers of the cluster are still running");
 }

@@ -45,12 +45,71 @@ pub struct SessionContext<'a> {
 
 /// What statements of MySQL and MariaDB begin with.
 const STATEMENTS: &[&str] = &[
-    "alter", "analyze", "backup", "begin", "binlog", "cache", "call", "change", "check", "checksum", "clone", "commit",
-    "create", "deallocate", "declare", "delete", "desc", "describe", "do", "drop", "execute", "explain", "flush", "get",
-    "grant", "handler", "help", "import", "insert", "install", "kill", "load", "lock", "optimize", "prepare", "purge",
-    "release", "rename", "repair", "replace", "reset", "resignal", "restart", "revert", "revoke", "rollback", "savepoint",
-    "select", "set", "show", "shutdown", "signal", "start", "stop", "stream", "table", "truncate", "uninstall", "unlock",
-    "update", "use", "values", "vexplain", "with", "xa",
+    "alter",
+    "analyze",
+    "backup",
+    "begin",
+    "binlog",
+    "cache",
+    "call",
+    "change",
+    "check",
+    "checksum",
+    "clone",
+    "commit",
+    "create",
+    "deallocate",
+    "declare",
+    "delete",
+    "desc",
+    "describe",
+    "do",
+    "drop",
+    "execute",
+    "explain",
+    "flush",
+    "get",
+    "grant",
+    "handler",
+    "help",
+    "import",
+    "insert",
+    "install",
+    "kill",
+    "load",
+    "lock",
+    "optimize",
+    "prepare",
+    "purge",
+    "release",
+    "rename",
+    "repair",
+    "replace",
+    "reset",
+    "resignal",
+    "restart",
+    "revert",
+    "revoke",
+    "rollback",
+    "savepoint",
+    "select",
+    "set",
+    "show",
+    "shutdown",
+    "signal",
+    "start",
+    "stop",
+    "stream",
+    "table",
+    "truncate",
+    "uninstall",
+    "unlock",
+    "update",
+    "use",
+    "values",
+    "vexplain",
+    "with",
+    "xa",
 ];
 
 /// Everything that decides a plan.
@@ -198,10 +257,17 @@ impl<'p, 'a> Planner<'p, 'a> {
     /// No server is asked about it, so what cannot be a statement is told from what is not supported here.
     fn refuse_unknown(&self) -> PlanError {
         let sql = self.input.sql.trim_ascii_start();
-        let end = sql.iter().position(|b| !b.is_ascii_alphabetic()).unwrap_or(sql.len());
+        let end = sql
+            .iter()
+            .position(|b| !b.is_ascii_alphabetic())
+            .unwrap_or(sql.len());
         let word = sql.get(..end).unwrap_or_default();
         // After a comment or a parenthesis anything may follow.
-        if word.is_empty() || STATEMENTS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(word)) {
+        if word.is_empty()
+            || STATEMENTS
+                .iter()
+                .any(|known| known.as_bytes().eq_ignore_ascii_case(word))
+        {
             return PlanError::unsupported(
                 "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
             );
