@@ -13,8 +13,22 @@ pub struct Plan {
     pub effects: Effects,
     /// May the plan be kept under the normalised text? False where the plan holds values (SET, USE, SHOW ... LIKE).
     pub cacheable: bool,
+    pub directives: Directives,
     /// `keyspace.table` names touched, for metrics and `/queryz`.
     pub tables: Vec<String>,
+}
+
+/// What `/*vt+ ... */` comments ask for, of those that Vitess knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Directives {
+    /// `ALLOW_SCATTER`
+    pub allow_scatter: bool,
+    /// `SCATTER_ERRORS_AS_WARNINGS`
+    pub scatter_errors_as_warnings: bool,
+    /// `IGNORE_MAX_MEMORY_ROWS`
+    pub ignore_max_memory_rows: bool,
+    /// `QUERY_TIMEOUT_MS`, in milliseconds; 0: no limit.
+    pub query_timeout_ms: Option<u64>,
 }
 
 /// For metrics, and for what the executor may assume (only `Select` and `Show` may be sent to a replica or tried again).

@@ -48,6 +48,7 @@ pub(crate) fn explain(snapshot: &Snapshot, found: &Plan) -> Plan {
         effects: Effects::empty(),
         cacheable: false,
         tables: Vec::new(),
+        directives: Default::default(),
     }
 }
 

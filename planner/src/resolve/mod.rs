@@ -156,8 +156,10 @@ impl Found {
         match vindex.map(values) {
             Ok(Mapping::Id(id)) => Self::Id(id),
             Ok(Mapping::Range(range)) => Self::Range(range),
+            // Not every vindex can tell something from its first columns alone.
+            Ok(Mapping::None) if values.len() < families.len() => Self::Anywhere,
             // The server may read a number in what the vindex does not.
-            Ok(Mapping::None) | Err(_) if families.contains(&Family::Unknown) => Self::Anywhere,
+            Ok(Mapping::None) if families.contains(&Family::Unknown) => Self::Anywhere,
             Ok(Mapping::None) => Self::Nothing,
             Err(_) => Self::Anywhere,
         }

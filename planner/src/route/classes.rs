@@ -5,6 +5,7 @@
 //! join their classes, but they learn nothing.
 use crate::column::Family;
 use crate::plan::{InRows, Operand};
+use smallvec::SmallVec;
 
 pub(super) type Node = usize;
 pub(super) type Instance = usize;
@@ -27,10 +28,21 @@ struct Class {
     many: Option<InRows>,
 }
 
+/// `(a, b) IN ((1, 2), (3, 4))`: columns whose values go together.
+#[derive(Debug)]
+struct Tuples {
+    nodes: Vec<Option<Node>>,
+    rows: Vec<Vec<Option<Operand>>>,
+}
+
+/// How many combinations of values a vindex of several columns is asked for.
+const COMBINATIONS_MAX: usize = 256;
+
 #[derive(Debug, Default)]
 pub(super) struct Classes {
     nodes: Vec<Class>,
     frozen: Vec<bool>,
+    tuples: Vec<Tuples>,
 }
 
 impl Classes {
@@ -141,6 +153,71 @@ impl Classes {
             Const::One(operand) => drop(class.one.get_or_insert(operand)),
             Const::Many(rows) => drop(class.many.get_or_insert(rows)),
         }
+    }
+
+    /// The columns have one of these rows of values; `None` where a place is no column or no value.
+    pub(super) fn restrict_together(&mut self, nodes: Vec<Option<Node>>, rows: Vec<Vec<Option<Operand>>>) {
+        self.tuples.push(Tuples { nodes, rows });
+    }
+
+    /// Every combination of values that the first of these classes can have, as many of them as are restricted.
+    pub(super) fn combinations(&self, classes: &[Option<Node>]) -> Option<Vec<SmallVec<[Operand; 1]>>> {
+        let whole = self.tuples.iter().find_map(|t| self.of_tuples(t, classes));
+        whole.or_else(|| {
+            let mut rows: Vec<SmallVec<[Operand; 1]>> = vec![SmallVec::new()];
+            for class in classes {
+                let Some(class) = *class else { break };
+                let one;
+                let values = match (self.one(class), self.many(class)) {
+                    (Some(value), _) => {
+                        one = [SmallVec::from_elem(value.clone(), 1)];
+                        &one[..]
+                    }
+                    (None, Some(InRows::Operands(values))) => values.as_slice(),
+                    _ => break,
+                };
+                if rows.len() * values.len() > COMBINATIONS_MAX {
+                    break;
+                }
+                let longer = rows.iter().flat_map(|row| {
+                    values.iter().map(|value| row.iter().chain(value).cloned().collect())
+                });
+                rows = longer.collect();
+            }
+            rows.first().is_none_or(|r| !r.is_empty()).then_some(rows)
+        })
+    }
+
+    /// The rows of a list of tuples, in the order of the classes. Those that a table outside gave say nothing about it.
+    fn of_tuples(&self, tuples: &Tuples, classes: &[Option<Node>]) -> Option<Vec<SmallVec<[Operand; 1]>>> {
+        let frozen = |class: Node| self.nodes.get(class).is_none_or(|c| c.frozen);
+        let place = |class: Node| {
+            tuples
+                .nodes
+                .iter()
+                .position(|n| n.is_some_and(|n| self.root(n) == class))
+        };
+        tuples
+            .rows
+            .iter()
+            .map(|row| {
+                let values = classes.iter().map(|class| {
+                    let class = (*class)?;
+                    match place(class) {
+                        Some(n) if !frozen(class) => row.get(n)?.clone(),
+                        _ => self.one(class).cloned(),
+                    }
+                });
+                values.collect()
+            })
+            .collect()
+    }
+
+    /// Does the column of a node compare as one of this type does?
+    pub(super) fn is_alike(&self, node: Node, family: Family) -> bool {
+        self.nodes
+            .get(node)
+            .is_some_and(|c| c.family.alike(family))
     }
 
     pub(super) fn one(&self, class: Node) -> Option<&Operand> {

@@ -126,6 +126,23 @@ impl<'a> Blocks<'_, '_, 'a> {
     /// `(a, b) IN ((1, 2), (3, 4))`: each column has a list of its own.
     pub(super) fn tuples(&mut self, left: &'a Expr<'a>, list: &'a [Expr<'a>], scopes: &Scopes<'_, 'a>) {
         let ExprKind::Row(columns) = &left.kind else { return };
+        let nodes = columns.iter().map(|column| match &column.kind {
+            ExprKind::Column(name) => self.column(name, scopes),
+            _ => None,
+        });
+        let nodes: Vec<_> = nodes.collect();
+        let rows: Option<Vec<Vec<_>>> = list
+            .iter()
+            .map(|row| match &row.kind {
+                ExprKind::Row(values) if values.len() == columns.len() => {
+                    Some(values.iter().map(|v| self.operand(v)).collect())
+                }
+                _ => None,
+            })
+            .collect();
+        if let Some(rows) = rows {
+            self.classes.restrict_together(nodes, rows);
+        }
         for (n, column) in columns.iter().enumerate() {
             let ExprKind::Column(name) = &column.kind else { continue };
             let operands: Option<Vec<SmallVec<[Operand; 1]>>> = list

@@ -6,6 +6,7 @@ mod block;
 mod classes;
 mod conditions;
 mod ddl;
+mod directives;
 mod dml;
 mod effects;
 mod insert;
@@ -19,7 +20,7 @@ mod text;
 use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, SqlMode};
 use crate::plan::{
-    Action, Combine, Destination, Effects, Plan, Route, SessionAction, StatementClass, Target,
+    Action, Combine, Destination, Directives, Effects, Plan, Route, SessionAction, StatementClass, Target,
 };
 use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, TabletKind};
 use crate::sql::ast::{Explain, Statement};
@@ -170,6 +171,7 @@ fn session_plan(action: SessionAction, class: StatementClass) -> Plan {
         class,
         effects: Effects::empty(),
         cacheable: matches!(class, StatementClass::Begin | StatementClass::Commit | StatementClass::Rollback),
+        directives: Directives::default(),
         tables: Vec::new(),
     }
 }
@@ -196,6 +198,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 class: StatementClass::Ddl,
                 effects: Effects::SCHEMA_CHANGE | Effects::IMPLICIT_COMMIT,
                 cacheable: false,
+                directives: Directives::default(),
                 tables: Vec::new(),
             }),
             _ => match self.session_statement(statement)? {
@@ -361,6 +364,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             class,
             effects: self.effects,
             cacheable: self.cacheable,
+            directives: directives::read(self.input.sql, self.tokens.directives),
             tables: std::mem::take(&mut self.tables),
         }
     }

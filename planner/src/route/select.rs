@@ -150,17 +150,28 @@ impl Blocks<'_, '_, '_> {
                 }
                 continue;
             }
-            let place = if !ones.is_empty() && vindex.max_columns() > 1 {
-                let to = EqualTo { vindex: vindex.clone(), values: ones, families: families() };
-                Destination::Equal { to, alone: None }
-            } else if let [Some(class)] = classes.as_slice()
-                && let Some(rows) = self.classes.many(*class)
-            {
-                Destination::In { vindex: vindex.clone(), families: families(), rows: rows.clone() }
-            } else if let Some(rows) = self.tuples_of(&classes) {
-                Destination::In { vindex: vindex.clone(), families: families(), rows }
-            } else {
-                continue;
+            let place = match (classes.as_slice(), vindex.max_columns()) {
+                // A list of the first column, as it was collapsed.
+                ([Some(class), ..], _) if ones.is_empty() && self.is_list(*class) => {
+                    let Some(rows) = self.classes.many(*class) else { continue };
+                    Destination::In { vindex: vindex.clone(), families: families(), rows: rows.clone() }
+                }
+                (_, 1) => match classes.as_slice() {
+                    [Some(class)] => match self.classes.many(*class) {
+                        Some(rows) => {
+                            Destination::In { vindex: vindex.clone(), families: families(), rows: rows.clone() }
+                        }
+                        None => continue,
+                    },
+                    _ => continue,
+                },
+                _ => match self.classes.combinations(&classes) {
+                    Some(rows) => {
+                        let rows = InRows::Operands(rows);
+                        Destination::In { vindex: vindex.clone(), families: families(), rows }
+                    }
+                    None => continue,
+                },
             };
             if many.as_ref().is_none_or(|(c, _)| cost < *c) {
                 many = Some((cost, place));
@@ -173,25 +184,8 @@ impl Blocks<'_, '_, '_> {
         }
     }
 
-    /// `(a, b) IN ((1, 2), ...)` for a vindex of several columns: every pair of the columns' lists would do, but only lists of
-    /// one row name one pair for certain.
-    fn tuples_of(&self, classes: &[Option<usize>]) -> Option<InRows> {
-        let mut row: SmallVec<[Operand; 1]> = SmallVec::new();
-        if classes.len() < 2 {
-            return None;
-        }
-        for class in classes {
-            let class = (*class)?;
-            match (self.classes.one(class), self.classes.many(class)) {
-                (Some(one), _) => row.push(one.clone()),
-                (None, Some(InRows::Operands(rows))) => match rows.as_slice() {
-                    [only] => row.extend(only.iter().cloned()),
-                    _ => return None,
-                },
-                _ => return None,
-            }
-        }
-        Some(InRows::Operands(vec![row]))
+    fn is_list(&self, class: usize) -> bool {
+        matches!(self.classes.many(class), Some(InRows::List(_)))
     }
 
     /// The shards that hold every row the statement can touch.

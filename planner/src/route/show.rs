@@ -17,6 +17,7 @@ fn rows(columns: &[&str], rows: Vec<Vec<Option<String>>>) -> Plan {
         effects: Effects::empty(),
         cacheable: false,
         tables: Vec::new(),
+        directives: Default::default(),
     }
 }
 
