@@ -203,6 +203,7 @@ mod tests {
             effects: Effects::empty(),
             cacheable: true,
             tables: Vec::new(),
+            directives: Default::default(),
         }
     }
 

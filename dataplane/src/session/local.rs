@@ -121,6 +121,7 @@ impl Session {
             effects: Effects::PIN,
             cacheable: false,
             tables: Vec::new(),
+            directives: Default::default(),
         };
         let wire = super::query::Wire::Payload(super::query::query_payload(sql));
         self.one(&plan, place, wire, ResponseKind::Query, answer)
