@@ -96,7 +96,8 @@ fn show_logs() {
     for (name, path) in logs.iter() {
         let text = std::fs::read(path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
+        // Database servers say much that tells nothing.
+        let lines: Vec<&str> = text.lines().filter(|l| !l.contains("[Note]")).collect();
         let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
         if !tail.is_empty() {
             eprintln!("--- the end of {name}'s log ({}):\n{}", path.display(), tail.join("\n"));

@@ -101,13 +101,6 @@ fn go(target: Target) {
     check(Command::new(installed("go-client")), "go", target);
 }
 
-fn java(scheme: &str, client: &str, target: Target) {
-    let jars = format!("{}:{}/*", installed("java").display(), installed("jars").display());
-    let mut command = Command::new("java");
-    command.args(["-Xmx1g", "-cp", &jars, "Checks", scheme]);
-    check(command, client, target);
-}
-
 fn cli(target: Target) {
     let mut command = Command::new("bash");
     command.arg("cli/checks.sh");

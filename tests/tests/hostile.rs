@@ -19,12 +19,16 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
 });
 
 fn client() -> Connection {
-    WORLD.proxy.connect_as(world::USER, world::PASSWORD, Some("test"))
+    WORLD
+        .proxy
+        .connect_as(world::USER, world::PASSWORD, Some("test"))
 }
 
 fn socket() -> TcpStream {
     let socket = TcpStream::connect(WORLD.proxy.mysql).expect("a connection");
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
     socket
 }
 
@@ -324,7 +328,8 @@ fn clients_that_vanish_mid_query() {
     let mut bystander = Bystander::new();
     for reset in [false, true] {
         let mut conn = client();
-        conn.send_command(3, b"select sleep(1000), 'vanished'").unwrap();
+        conn.send_command(3, b"select sleep(1000), 'vanished'")
+            .unwrap();
         wait_until("the statement runs", || running("vanished") == 1);
         if reset {
             rustix::net::sockopt::set_socket_linger(&conn.stream, Some(Duration::ZERO)).unwrap();
@@ -346,7 +351,10 @@ fn a_client_that_vanishes_rolls_back() {
     drop(conn);
     // The row's lock is given up: else this waits, and fails with 1205.
     wait_until("the row is gone", || {
-        direct.value("select count(*) from information_schema.innodb_trx").as_deref() == Some("0")
+        direct
+            .value("select count(*) from information_schema.innodb_trx")
+            .as_deref()
+            == Some("0")
     });
     assert_eq!(direct.value("select count(*) from vanish"), Some("0".into()));
     bystander.is_served();
@@ -384,7 +392,8 @@ fn many_connections_leave_nothing() {
 fn pipelined_commands_are_answered_in_order() {
     let mut conn = client();
     for i in 0..50 {
-        conn.send_command(3, format!("select {i}, repeat('p', {})", i * 300).as_bytes()).unwrap();
+        conn.send_command(3, format!("select {i}, repeat('p', {})", i * 300).as_bytes())
+            .unwrap();
     }
     for i in 0..50 {
         // Each command begins with sequence id 0, its answer with 1.
