@@ -20,6 +20,9 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
 const STACK: usize = 128 << 10;
 
+/// Is this first cell the one that belongs to the id?
+type RowCheck = fn(Option<&[u8]>, u32) -> bool;
+
 /// One round against one target.
 pub(crate) struct Measured {
     pub(crate) queries: u64,
@@ -158,7 +161,7 @@ impl Worker {
     fn one(&mut self) -> Result<(), Error> {
         let id = self.random_id();
         self.wire.clear();
-        let (kind, is_right): (_, fn(Option<&[u8]>, u32) -> bool) = match self.kind {
+        let (kind, is_right): (_, RowCheck) = match self.kind {
             Kind::Text => {
                 let sql = format!("{SELECT}{id}");
                 self.wire = packet(|w| encode::query(w, Capabilities::empty(), sql.as_bytes()));

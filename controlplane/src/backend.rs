@@ -74,12 +74,8 @@ fn parse_greeting(packet: &[u8]) -> Result<String, String> {
     match packet.split_first() {
         Some((10, rest)) => {
             let version = rest.split(|b| *b == 0).next().unwrap_or_default();
-            let version = String::from_utf8_lossy(version);
-            // MariaDB puts this before versions from 10 on, for the sake of old replicas.
-            Ok(version
-                .strip_prefix("5.5.5-")
-                .unwrap_or(&version)
-                .to_owned())
+            // With the `5.5.5-` that MariaDB puts before versions 10: clients choose collations by it that MariaDB has.
+            Ok(String::from_utf8_lossy(version).into_owned())
         }
         Some((0xff, rest)) => Err(String::from_utf8_lossy(rest.get(2..).unwrap_or_default()).into_owned()),
         _ => Err("it does not speak the MySQL protocol".to_owned()),
@@ -96,7 +92,7 @@ pub(crate) async fn columns(conn: &mut Conn, database: &str) -> Result<Vec<Serve
     let mut tables: Vec<ServerTable> = Vec::new();
     for (table, name, data_type, collation, extra) in rows {
         if tables.last().is_none_or(|t| t.name != table) {
-            tables.push(ServerTable { name: table, columns: Vec::new() });
+            tables.push(ServerTable { name: table, ..ServerTable::default() });
         }
         let column = Column {
             name,
@@ -110,6 +106,13 @@ pub(crate) async fn columns(conn: &mut Conn, database: &str) -> Result<Vec<Serve
             last.columns.push(column);
         }
     }
+    let query = "SELECT table_name, view_definition FROM information_schema.views WHERE table_schema = ?";
+    let views: Vec<(String, Option<String>)> = conn.exec(query, (database,)).await?;
+    for (name, definition) in views {
+        if let Some(table) = tables.iter_mut().find(|t| t.name == name) {
+            table.view = Some(definition.unwrap_or_default());
+        }
+    }
     Ok(tables)
 }
 
@@ -119,7 +122,7 @@ mod tests {
 
     #[test]
     fn greetings_give_the_version() {
-        assert_eq!(parse_greeting(b"\x0a5.5.5-10.11.19-MariaDB\0rest").unwrap(), "10.11.19-MariaDB");
+        assert_eq!(parse_greeting(b"\x0a5.5.5-10.11.19-MariaDB\0rest").unwrap(), "5.5.5-10.11.19-MariaDB");
         assert_eq!(parse_greeting(b"\x0a8.0.36\0").unwrap(), "8.0.36");
         assert_eq!(parse_greeting(b"\xff\x10\x04Too many connections").unwrap_err(), "Too many connections");
         assert!(parse_greeting(b"HTTP").is_err() && parse_greeting(b"").is_err());

@@ -97,7 +97,10 @@ impl Link {
 
     /// A client's next compressed packet begins a command, whose sequence ids start anew. Answers go on from it.
     pub(crate) fn expect_compressed_command(&mut self) {
-        if let Some((_, decompressor)) = self.layers.as_mut().and_then(|layers| layers.compression.as_mut())
+        if let Some((_, decompressor)) = self
+            .layers
+            .as_mut()
+            .and_then(|layers| layers.compression.as_mut())
             && !decompressor.is_partial()
         {
             decompressor.expect(None);
@@ -311,7 +314,9 @@ impl PacketStream {
 
     /// The sequence id to answer with when the packet that was being read is refused.
     pub(crate) fn refusal_seq(&self) -> u8 {
-        self.assembler.as_ref().map_or(1, |partial| partial.next_seq())
+        self.assembler
+            .as_ref()
+            .map_or(1, |partial| partial.next_seq())
     }
 
     /// Puts bytes back in front of the stream.

@@ -30,7 +30,7 @@ pub enum PlanError {
     AmbiguousTable(String),
     /// Known from the servers, but nothing says how its rows are spread.
     #[error(
-        "VT05004: table '{keyspace}.{table}' has no vindex, so its rows cannot be placed; add one with ALTER VSCHEMA ON {keyspace}.{table} ADD VINDEX <name>(<column>) USING <type>"
+        "VT09001: table '{table}' does not have a primary vindex, so its rows cannot be placed; add one with ALTER VSCHEMA ON {keyspace}.{table} ADD VINDEX <name>(<column>) USING <type>"
     )]
     NoVindex { keyspace: String, table: String },
     #[error("VT03010: cannot map the value of column '{column}' to a keyspace id: {reason}")]
@@ -79,7 +79,7 @@ impl PlanError {
             Self::UnknownTable(_) => (1146, b"42S02"),
             Self::UnknownShard { .. } | Self::UnknownTabletType(_) => (1049, b"42000"),
             Self::AmbiguousTable(_) => (1105, b"HY000"),
-            Self::NoVindex { .. } => (1235, b"42000"),
+            Self::NoVindex { .. } => (1173, b"42000"),
             Self::CannotMap { .. } | Self::NotALiteral(_) => (1105, b"HY000"),
             Self::ColumnCount(_) => (1136, b"21S01"),
             Self::UnknownColumn { .. } => (1054, b"42S22"),

@@ -109,13 +109,15 @@ impl KeyRange {
 }
 
 impl Keyspace {
-    /// The shard that a keyspace id lies in; `None` only if there are no shards.
+    /// The shard that a keyspace id lies in; `None` if the shards do not cover it.
     pub fn shard_for(&self, id: &[u8]) -> Option<ShardIdx> {
-        // Shards are sorted and cover everything: the last one that begins at or before the id.
+        // Shards are sorted: it can only be the last one that begins at or before the id.
         let after = self
             .shards
             .partition_point(|s| compare_ids(&s.range.start, id) != Ordering::Greater);
-        ShardIdx::try_from(after.checked_sub(1)?).ok()
+        let index = after.checked_sub(1)?;
+        let held = self.shards.get(index)?.range.contains(id);
+        held.then(|| ShardIdx::try_from(index).ok())?
     }
 
     /// The shards that have ids in common with a range, in order.

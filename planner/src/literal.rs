@@ -93,11 +93,8 @@ fn text_value<'a>(text: &'a [u8], kind: LiteralKind, scratch: &'a mut Vec<u8>, m
     match kind {
         LiteralKind::Null => Value::Null,
         LiteralKind::Int => integer(text),
-        LiteralKind::Decimal => Value::Decimal(text),
-        LiteralKind::Float => std::str::from_utf8(text)
-            .ok()
-            .and_then(|t| t.parse().ok())
-            .map_or(Value::Null, Value::Float),
+        // As written: a text vindex maps the digits of the statement, as Vitess's does.
+        LiteralKind::Decimal | LiteralKind::Float => Value::Decimal(text),
         LiteralKind::String | LiteralKind::NationalString | LiteralKind::IntroducedString => {
             let open = memchr::memchr2(b'\'', b'"', text).unwrap_or(0);
             let quote = text.get(open).copied().unwrap_or(b'\'');

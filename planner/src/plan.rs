@@ -1,5 +1,6 @@
 //! What the planner hands to the executor. A plan holds no literal of the statement it was made from: it is shared by all
 //! statements with the same normalised text, and is bound to one of them by [`resolve`](crate::resolve).
+use crate::column::Family;
 use crate::snapshot::{KeyspaceIdx, TabletKind};
 use crate::vindex::Vindex;
 use smallvec::SmallVec;
@@ -12,8 +13,22 @@ pub struct Plan {
     pub effects: Effects,
     /// May the plan be kept under the normalised text? False where the plan holds values (SET, USE, SHOW ... LIKE).
     pub cacheable: bool,
+    pub directives: Directives,
     /// `keyspace.table` names touched, for metrics and `/queryz`.
     pub tables: Vec<String>,
+}
+
+/// What `/*vt+ ... */` comments ask for, of those that Vitess knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Directives {
+    /// `ALLOW_SCATTER`
+    pub allow_scatter: bool,
+    /// `SCATTER_ERRORS_AS_WARNINGS`
+    pub scatter_errors_as_warnings: bool,
+    /// `IGNORE_MAX_MEMORY_ROWS`
+    pub ignore_max_memory_rows: bool,
+    /// `QUERY_TIMEOUT_MS`, in milliseconds; 0: no limit.
+    pub query_timeout_ms: Option<u64>,
 }
 
 /// For metrics, and for what the executor may assume (only `Select` and `Show` may be sent to a replica or tried again).
@@ -116,12 +131,13 @@ pub enum Destination {
     Any,
     /// The session has chosen this shard (`USE ks:-80`).
     Shard(u16),
-    /// One value (or one tuple for multi-column vindexes): at most one shard when the vindex is unique.
-    Equal { vindex: Arc<dyn Vindex>, values: SmallVec<[Operand; 1]> },
+    /// One value (or one tuple for multi-column vindexes): at most one shard when the vindex is unique. Values that do not
+    /// tell which shard go to all of them, unless `alone` says why the statement needs to be on one.
+    Equal { to: EqualTo, alone: Option<String> },
     /// Several tables, each restricted to one value: right only where all of them mean one and the same shard.
     Together(Vec<EqualTo>),
     /// `col IN (...)`, or a row of tuples; each shard gets the part of the list that lies there when the text can be split.
-    In { vindex: Arc<dyn Vindex>, rows: InRows },
+    In { vindex: Arc<dyn Vindex>, families: SmallVec<[Family; 1]>, rows: InRows },
     /// A pinned table.
     KeyspaceId(Vec<u8>),
     /// INSERT / REPLACE: rows go where their primary vindex says.
@@ -137,12 +153,16 @@ pub enum Destination {
 pub struct EqualTo {
     pub vindex: Arc<dyn Vindex>,
     pub values: SmallVec<[Operand; 1]>,
+    /// The types of the columns.
+    pub families: SmallVec<[Family; 1]>,
 }
 
 impl EqualTo {
     /// The same vindex and the same values, for certain.
     pub fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.vindex, &other.vindex) && self.values == other.values
+        Arc::ptr_eq(&self.vindex, &other.vindex)
+            && self.values == other.values
+            && self.families == other.families
     }
 }
 
@@ -171,6 +191,10 @@ pub struct InsertRows {
     pub vindex: Arc<dyn Vindex>,
     /// Column names for messages.
     pub columns: SmallVec<[String; 1]>,
+    /// The types of these columns.
+    pub families: SmallVec<[Family; 1]>,
+    /// The place of the column for which the server puts in a number of its own when it is given 0.
+    pub numbered: Option<usize>,
     pub source: RowSource,
     /// A column that would be numbered by a sequence, and so must be given.
     pub sequence: Option<SequenceColumn>,

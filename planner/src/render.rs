@@ -1,7 +1,7 @@
 //! A plan as JSON: what `VEXPLAIN PLAN`, `coregate explain` and the golden files show.
 use crate::plan::{
-    Action, Combine, Destination, Effects, InRows, LocalRows, Operand, Piece, Plan, Route, RowSource,
-    StatementClass, Target, Text,
+    Action, Combine, Destination, Effects, EqualTo, InRows, LocalRows, Operand, Piece, Plan, Route,
+    RowSource, StatementClass, Target, Text,
 };
 use crate::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
@@ -48,6 +48,7 @@ pub(crate) fn explain(snapshot: &Snapshot, found: &Plan) -> Plan {
         effects: Effects::empty(),
         cacheable: false,
         tables: Vec::new(),
+        directives: Default::default(),
     }
 }
 
@@ -95,7 +96,7 @@ pub fn variant(target: &Target) -> &'static str {
 fn values(shards: &Destination, out: &mut Map<String, Value>) {
     let row = |r: &[Operand]| r.iter().map(operand).collect::<Vec<_>>().join(", ");
     match shards {
-        Destination::Equal { vindex, values } => {
+        Destination::Equal { to: EqualTo { vindex, values, .. }, .. } => {
             out.insert("Vindex".into(), json!(vindex.kind()));
             out.insert("Values".into(), json!(row(values)));
         }
@@ -106,7 +107,7 @@ fn values(shards: &Destination, out: &mut Map<String, Value>) {
                 .collect();
             out.insert("Values".into(), json!(all));
         }
-        Destination::In { vindex, rows } => {
+        Destination::In { vindex, rows, .. } => {
             out.insert("Vindex".into(), json!(vindex.kind()));
             let text = match rows {
                 InRows::List(n) => json!(format!("::L{n}")),

@@ -133,6 +133,8 @@ pub struct Table {
     pub in_vschema: bool,
     /// Reference tables: the table they are a copy of, `keyspace.table`.
     pub source: Option<String>,
+    /// Views: the query, as the server gives it.
+    pub view: Option<String>,
 }
 
 #[derive(Debug, Clone)]

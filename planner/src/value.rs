@@ -7,7 +7,7 @@ pub enum Value<'a> {
     Int(i64),
     UInt(u64),
     Float(f64),
-    /// The digits as written: `-12.50`.
+    /// The digits as written: `-12.50`, `1e3`.
     Decimal(&'a [u8]),
     /// A character or binary string, unescaped.
     Bytes(&'a [u8]),

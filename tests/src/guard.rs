@@ -44,6 +44,8 @@ static GUARD: LazyLock<Guard> = LazyLock::new(|| {
         .expect("a directory")
         .keep();
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    // It outlives us, so it is never waited for.
+    #[allow(clippy::zombie_processes)]
     let mut child = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "guard"])
         .arg(&dir)

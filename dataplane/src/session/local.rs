@@ -7,6 +7,7 @@ use coregate_planner::PlanError;
 use coregate_planner::plan::{
     Action, Effects, LocalRows, Plan, PrepareSource, SessionAction, StatementClass,
 };
+use coregate_planner::route::is_system;
 use coregate_planner::snapshot::Snapshot;
 use coregate_planner::target::parse_target;
 use coregate_protocol::walker::ResponseKind;
@@ -209,7 +210,8 @@ impl Session {
             _ => name.to_owned(),
         };
         let target = Self::find_target(&snapshot, &whole)?;
-        let database = target.keyspace.is_none().then(|| whole.clone());
+        // A drop-in server's databases are selected there; a system schema of a cluster only in the planner's names.
+        let database = (target.keyspace.is_none() && snapshot.drop_in.is_some()).then(|| whole.clone());
         if self.settings.database != database {
             let mut settings = (*self.settings).clone();
             settings.database = database;
@@ -235,7 +237,7 @@ impl Session {
     pub(super) fn find_target(snapshot: &Arc<Snapshot>, name: &str) -> Result<Target, PlanError> {
         let named = match parse_target(name, snapshot) {
             Ok(target) => target,
-            Err(PlanError::UnknownDatabase(_)) if snapshot.drop_in.is_some() => {
+            Err(PlanError::UnknownDatabase(_)) if snapshot.drop_in.is_some() || is_system(name) => {
                 return Ok(Target { database: Some(Rc::from(name)), ..Target::default() });
             }
             Err(e) => return Err(e),

@@ -270,8 +270,10 @@ impl Session {
             let long = statement.long_data.borrow();
             let is_long = |n: usize| long.iter().any(|(param, _)| usize::from(*param) == n);
             let mut bound: SmallVec<[Bound<'_>; 8]> = SmallVec::new();
+            let mut decimals: SmallVec<[bool; 8]> = SmallVec::new();
             for (n, value) in parsed.values(&types, is_long).enumerate() {
-                let (_, value) = value?;
+                let (ty, value) = value?;
+                decimals.push(matches!(ty.column_type, ColumnType::DECIMAL | ColumnType::NEWDECIMAL));
                 let from_long = long.iter().find(|(param, _)| usize::from(*param) == n);
                 bound.push(from_long.map_or(value, |(_, data)| Bound::Bytes(data)));
             }
@@ -286,9 +288,11 @@ impl Session {
             let mut texts = texts.iter();
             let values: SmallVec<[Value<'_>; 8]> = bound
                 .iter()
-                .map(|v| {
-                    planner_value(v)
-                        .unwrap_or_else(|| Value::Bytes(texts.next().map_or(&[], |t| t.as_slice())))
+                .zip(decimals)
+                .map(|(v, decimal)| match v {
+                    Bound::Bytes(digits) if decimal => Value::Decimal(digits),
+                    _ => planner_value(v)
+                        .unwrap_or_else(|| Value::Bytes(texts.next().map_or(&[], |t| t.as_slice()))),
                 })
                 .collect();
             let session_values = Values { session: self, params: &bound };

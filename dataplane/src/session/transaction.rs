@@ -107,7 +107,10 @@ impl Session {
         let mut warnings = 0;
         match action {
             SessionAction::Begin { access, consistent_snapshot } => {
+                // What SET TRANSACTION said is for the one that begins now.
+                let next = self.transaction.next.take();
                 self.commit_held().await?;
+                self.transaction.next = next;
                 self.transaction.begin = Some(begin_text(*access, *consistent_snapshot));
                 if *consistent_snapshot {
                     self.open_snapshot().await?;

@@ -4,9 +4,9 @@ use super::answer::{Answer, text_column};
 use super::{Outcome, Session};
 use crate::pool::Backend;
 use coregate_planner::control::SqlError;
-use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_planner::plan::WarningsKind;
 use coregate_protocol::Capabilities;
+use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_protocol::frame;
 use coregate_protocol::response::ErrPacket;
 use coregate_protocol::row::TextRow;
@@ -117,7 +117,9 @@ impl Session {
                 .collect();
             let code = match answer.binary {
                 true => text_column("Code"), // rows are of strings in the binary protocol
-                false => ColumnDefinition { length: 4, ..ColumnDefinition::expression(b"Code", ColumnType::LONG) },
+                false => {
+                    ColumnDefinition { length: 4, ..ColumnDefinition::expression(b"Code", ColumnType::LONG) }
+                }
             };
             self.send_result(answer, &[text_column("Level"), code, text_column("Message")], &cells);
         }

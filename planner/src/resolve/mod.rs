@@ -1,16 +1,16 @@
 //! Binds a plan to one statement: which shards, and with what text.
-pub mod place;
 mod text;
 
+use crate::column::{Family, Sought, sought, stored};
 use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, LiteralKind, SqlMode, literal_value};
 use crate::literal::const_value;
 use crate::plan::{
     Destination, EqualTo, InRows, InsertRows, Operand, Route, RowSource, SessionValue, Target, Text,
 };
-use crate::snapshot::{Keyspace, ShardIdx, Snapshot};
+use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
-use crate::vindex::{Mapping, Vindex};
+use crate::vindex::{KeyspaceId, Mapping, Vindex};
 use smallvec::SmallVec;
 
 /// The statement at hand.
@@ -53,7 +53,7 @@ pub struct ShardText {
 /// Buffers that live from statement to statement.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    values: [Vec<u8>; 4],
+    values: [Vec<u8>; COLUMNS_MAX],
     /// The shard of every row or list item; `NOWHERE` for values that no row can have.
     places: Vec<ShardIdx>,
     set: Vec<ShardIdx>,
@@ -61,6 +61,9 @@ pub struct Scratch {
 
 /// No shard.
 const NOWHERE: ShardIdx = ShardIdx::MAX;
+
+/// Every shard.
+const EVERYWHERE: ShardIdx = ShardIdx::MAX - 1;
 
 /// Most columns of a vindex.
 const COLUMNS_MAX: usize = 8;
@@ -140,37 +143,77 @@ pub fn has_session_values(route: &Route) -> bool {
     }
 }
 
+/// Where the rows lie that a comparison can find.
+enum Found {
+    Nothing,
+    Id(KeyspaceId),
+    Range(KeyRange),
+    Anywhere,
+}
+
+impl Found {
+    fn of(vindex: &dyn Vindex, values: &[Value<'_>], families: &[Family]) -> Self {
+        match vindex.map(values) {
+            Ok(Mapping::Id(id)) => Self::Id(id),
+            Ok(Mapping::Range(range)) => Self::Range(range),
+            // Not every vindex can tell something from its first columns alone.
+            Ok(Mapping::None) if values.len() < families.len() => Self::Anywhere,
+            // The server may read a number in what the vindex does not.
+            Ok(Mapping::None) if families.contains(&Family::Unknown) => Self::Anywhere,
+            Ok(Mapping::None) => Self::Nothing,
+            Err(_) => Self::Anywhere,
+        }
+    }
+}
+
+fn as_integer(value: &Value<'_>) -> Option<i128> {
+    match *value {
+        Value::Int(n) => Some(n.into()),
+        Value::UInt(n) => Some(n.into()),
+        _ => None,
+    }
+}
+
+fn changed(rows: &InsertRows) -> PlanError {
+    PlanError::CannotMap {
+        column: rows.columns.first().cloned().unwrap_or_default(),
+        reason: "the server would store another form of it; write it in the column's own form".into(),
+    }
+}
+
 impl Binder<'_> {
     fn place(&self, destination: &Destination, scratch: &mut Scratch) -> Result<(), PlanError> {
         match destination {
             Destination::Unsharded | Destination::Any | Destination::Nowhere => scratch.set.push(0),
             Destination::Shard(n) => scratch.set.push(*n),
-            Destination::Scatter => {
-                scratch
-                    .set
-                    .extend((0u16..).take(self.keyspace.shards.len()));
-            }
+            Destination::Scatter => self.everywhere(&mut scratch.set),
             Destination::KeyspaceId(id) => scratch.set.push(self.shard(id)?),
-            Destination::Equal { vindex, values } => {
+            Destination::Equal { to: EqualTo { vindex, values, families }, alone } => {
                 let Scratch { values: buffers, set, .. } = scratch;
-                match self.map(vindex.as_ref(), values, buffers, "the vindex's column")? {
-                    None | Some(Mapping::None) => {}
-                    Some(Mapping::Id(id)) => set.push(self.shard(&id)?),
-                    Some(Mapping::Range(range)) => set.extend(place::shards_of(self.keyspace, &range)),
+                let mapping = self.map(vindex.as_ref(), values, families, buffers)?;
+                self.place_mapping(mapping, set)?;
+                if let Some(why) = alone
+                    && set.len() > 1
+                {
+                    return Err(PlanError::Unsupported(why.clone()));
                 }
             }
             Destination::Together(all) => self.place_together(all, scratch)?,
-            Destination::In { vindex, rows } => self.place_in(vindex.as_ref(), rows, scratch)?,
+            Destination::In { vindex, families, rows } => {
+                self.place_in(vindex.as_ref(), families, rows, scratch)?;
+            }
             Destination::Rows(rows) => self.place_rows(rows, scratch)?,
         }
         Ok(())
     }
 
+    fn everywhere(&self, set: &mut Vec<ShardIdx>) {
+        set.extend((0u16..).take(self.keyspace.shards.len()));
+    }
+
     fn shard(&self, id: &[u8]) -> Result<ShardIdx, PlanError> {
-        place::shard_of(self.keyspace, id).ok_or_else(|| {
-            let hex = id.iter().map(|b| format!("{b:02x}")).collect();
-            PlanError::NoShard(hex, self.keyspace.name.clone())
-        })
+        let none = || PlanError::NoShard(crate::keyrange::to_hex(id), self.keyspace.name.clone());
+        self.keyspace.shard_for(id).ok_or_else(none)
     }
 
     fn value<'v>(&'v self, operand: &'v Operand, buffer: &'v mut Vec<u8>) -> Result<Value<'v>, PlanError> {
@@ -188,38 +231,50 @@ impl Binder<'_> {
         })
     }
 
-    /// What a comparison with these values can match; `None` if one of them is NULL.
+    /// Was the value written as `0x05`?
+    fn is_hex(&self, operand: &Operand) -> bool {
+        match operand {
+            Operand::Literal(n) => self
+                .binding
+                .fingerprint
+                .literals
+                .get(usize::from(*n))
+                .is_some_and(|l| l.kind == LiteralKind::HexNumber),
+            Operand::Const(text) => text.starts_with(b"0x"),
+            _ => false,
+        }
+    }
+
+    /// What a comparison with these values can match.
     fn map(
         &self,
         vindex: &dyn Vindex,
         operands: &[Operand],
-        buffers: &mut [Vec<u8>; 4],
-        column: &str,
-    ) -> Result<Option<Mapping>, PlanError> {
+        families: &[Family],
+        buffers: &mut [Vec<u8>; COLUMNS_MAX],
+    ) -> Result<Found, PlanError> {
         let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
         if operands.len() > buffers.len() {
-            return Err(PlanError::unsupported("vindexes of more than four columns"));
+            return Err(PlanError::unsupported("vindexes of more than eight columns"));
         }
         for (operand, buffer) in operands.iter().zip(buffers.iter_mut()) {
+            let family = families.get(values.len()).copied().unwrap_or_default();
             let value = self.value(operand, buffer)?;
-            if value == Value::Null {
-                return Ok(None);
+            match sought(family, value, self.is_hex(operand)) {
+                Sought::Value(value) => values.push(value),
+                Sought::Nothing => return Ok(Found::Nothing),
+                Sought::Anywhere => return Ok(Found::Anywhere),
             }
-            values.push(value);
         }
-        vindex
-            .map(&values)
-            .map(Some)
-            .map_err(|e| PlanError::cannot_map(column, e))
+        Ok(Found::of(vindex, &values, families))
     }
 
     /// Every part must lie on one shard; a part that can match nothing may be anywhere.
     fn place_together(&self, all: &[EqualTo], scratch: &mut Scratch) -> Result<(), PlanError> {
-        for EqualTo { vindex, values } in all {
+        for EqualTo { vindex, values, families } in all {
             let Scratch { values: buffers, set, .. } = &mut *scratch;
-            if let Some(mapping) = self.map(vindex.as_ref(), values, buffers, "the vindex's column")? {
-                self.place_mapping(mapping, set)?;
-            }
+            let found = self.map(vindex.as_ref(), values, families, buffers)?;
+            self.place_mapping(found, set)?;
         }
         scratch.set.sort_unstable();
         scratch.set.dedup();
@@ -231,7 +286,13 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn place_in(&self, vindex: &dyn Vindex, rows: &InRows, scratch: &mut Scratch) -> Result<(), PlanError> {
+    fn place_in(
+        &self,
+        vindex: &dyn Vindex,
+        families: &[Family],
+        rows: &InRows,
+        scratch: &mut Scratch,
+    ) -> Result<(), PlanError> {
         let Scratch { values: buffers, places, set } = scratch;
         match rows {
             InRows::List(n) => {
@@ -244,18 +305,19 @@ impl Binder<'_> {
                 let [buffer, ..] = buffers;
                 for item in items {
                     let value = literal_value(sql, item, buffer, sql_mode);
-                    let mapping = vindex
-                        .map(&[value])
-                        .map_err(|e| PlanError::cannot_map("the vindex's column", e))?;
-                    places.push(self.place_mapping(mapping, set)?);
+                    let family = families.first().copied().unwrap_or_default();
+                    let found = match sought(family, value, item.kind == LiteralKind::HexNumber) {
+                        Sought::Value(value) => Found::of(vindex, &[value], families),
+                        Sought::Nothing => Found::Nothing,
+                        Sought::Anywhere => Found::Anywhere,
+                    };
+                    places.push(self.place_mapping(found, set)?);
                 }
             }
             InRows::Operands(rows) => {
                 for row in rows {
-                    match self.map(vindex, row, buffers, "the vindex's column")? {
-                        None => places.push(NOWHERE),
-                        Some(mapping) => places.push(self.place_mapping(mapping, set)?),
-                    }
+                    let found = self.map(vindex, row, families, buffers)?;
+                    places.push(self.place_mapping(found, set)?);
                 }
             }
         }
@@ -264,17 +326,21 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn place_mapping(&self, mapping: Mapping, set: &mut Vec<ShardIdx>) -> Result<ShardIdx, PlanError> {
-        Ok(match mapping {
-            Mapping::None => NOWHERE,
-            Mapping::Id(id) => {
+    fn place_mapping(&self, found: Found, set: &mut Vec<ShardIdx>) -> Result<ShardIdx, PlanError> {
+        Ok(match found {
+            Found::Nothing => NOWHERE,
+            Found::Anywhere => {
+                self.everywhere(set);
+                EVERYWHERE
+            }
+            Found::Id(id) => {
                 let shard = self.shard(&id)?;
                 set.push(shard);
                 shard
             }
-            Mapping::Range(range) => {
-                set.extend(place::shards_of(self.keyspace, &range));
-                NOWHERE
+            Found::Range(range) => {
+                set.extend(self.keyspace.shards_in(&range));
+                EVERYWHERE
             }
         })
     }
@@ -305,10 +371,15 @@ impl Binder<'_> {
                 for row in fingerprint.row_literals.chunks(width) {
                     let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
                     for (&position, buffer) in positions.iter().zip(buffers.iter_mut()) {
-                        values.push(match row.get(usize::from(position)) {
-                            Some(literal) => literal_value(sql, literal, buffer, sql_mode),
-                            None => Value::Null,
-                        });
+                        let family = rows.families.get(values.len()).copied().unwrap_or_default();
+                        let value = match row.get(usize::from(position)) {
+                            Some(literal) => {
+                                let value = literal_value(sql, literal, buffer, sql_mode);
+                                stored(family, value, literal.kind == LiteralKind::HexNumber)
+                            }
+                            None => Some(Value::Null),
+                        };
+                        values.push(value.ok_or_else(|| changed(rows))?);
                     }
                     places.push(self.place_row(rows, &values)?);
                 }
@@ -317,7 +388,10 @@ impl Binder<'_> {
                 for row in all {
                     let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
                     for (operand, buffer) in row.iter().zip(buffers.iter_mut()) {
-                        values.push(self.value(operand, buffer)?);
+                        let family = rows.families.get(values.len()).copied().unwrap_or_default();
+                        let value = self.value(operand, buffer)?;
+                        let value = stored(family, value, self.is_hex(operand));
+                        values.push(value.ok_or_else(|| changed(rows))?);
                     }
                     places.push(self.place_row(rows, &values)?);
                 }
@@ -333,6 +407,13 @@ impl Binder<'_> {
         let column = || rows.columns.first().map_or("?", String::as_str);
         let cannot =
             |reason: &str| PlanError::CannotMap { column: column().to_owned(), reason: reason.to_owned() };
+        if let Some(0) = rows
+            .numbered
+            .and_then(|n| values.get(n))
+            .and_then(as_integer)
+        {
+            return Err(cannot("0 asks the server for a number of its own; give the number"));
+        }
         match rows
             .vindex
             .map(values)

@@ -1,5 +1,5 @@
 //! Puts a shard's text together from a plan's pieces.
-use super::{Binding, Resolved, Scratch, ShardText};
+use super::{Binding, EVERYWHERE, Resolved, Scratch, ShardText};
 use crate::plan::Piece;
 use crate::snapshot::ShardIdx;
 
@@ -53,8 +53,11 @@ struct Writer<'w> {
 
 impl Writer<'_> {
     fn here(&self, item: usize) -> bool {
-        self.only
-            .is_none_or(|shard| self.places.get(item).is_none_or(|&place| place == shard))
+        self.only.is_none_or(|shard| {
+            self.places
+                .get(item)
+                .is_none_or(|&place| place == shard || place == EVERYWHERE)
+        })
     }
 
     fn span(&mut self, span: &std::ops::Range<u32>) {

@@ -8,6 +8,7 @@ use super::Planner;
 use super::classes::{Classes, Instance, Node};
 use super::conditions::conjuncts;
 use super::names::Place;
+use crate::column::Family;
 use crate::error::PlanError;
 use crate::snapshot::{ColumnVindex, KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::*;
@@ -17,6 +18,9 @@ use std::sync::Arc;
 
 /// How many tables one statement may read, copies through WITH included.
 const INSTANCES_MAX: usize = 200;
+
+/// How deep views may stand on views.
+const VIEWS_MAX: usize = 16;
 
 /// One use of a sharded table.
 pub(super) struct Use {
@@ -72,6 +76,8 @@ pub(super) struct Blocks<'b, 'p, 'a> {
     /// Why it cannot run on several shards.
     pub(super) broken: Option<String>,
     ctes: Vec<CteRef<'a>>,
+    /// How many views deep: what is written there is not the statement's text.
+    pub(super) views: usize,
 }
 
 /// What the analysis of a query gives.
@@ -158,6 +164,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             pinned: Vec::new(),
             broken: None,
             ctes: Vec::new(),
+            views: 0,
         }
     }
 
@@ -355,7 +362,8 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
                         .flat_map(|c| c.columns.iter().cloned())
                         .collect();
                     for name in names {
-                        let node = self.classes.node(source.instance, &name);
+                        let family = Family::of_column(table, &name);
+                        let node = self.classes.node(source.instance, &name, family);
                         // The same name twice is ambiguous.
                         let twice = out.iter().any(|(n, _)| *n == name);
                         out.push((name, (transparent && !twice).then_some(node)));
@@ -395,9 +403,11 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             .any(|u| {
                 usable(&u.table).any(|v| {
                     v.columns.iter().all(|c| {
-                        self.classes
-                            .class(u.instance, c)
-                            .is_some_and(|class| held.contains(&class))
+                        Family::of_column(&u.table, c).has_one_form()
+                            && self
+                                .classes
+                                .class(u.instance, c)
+                                .is_some_and(|class| held.contains(&class))
                     })
                 })
             })
@@ -437,14 +447,20 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         if let Some((at, found)) = cte.and_then(|at| self.ctes.get(at).map(|c| (at, *c))) {
             return self.cte(at, found, name, instances);
         }
+        let place = if self.views > 0 { self.place_in_view(name)? } else { self.planner.locate(name)? };
+        if let Place::Table { table: Some(table), .. } = place
+            && let Some(text) = &table.view
+        {
+            return self.view(name, text, instances);
+        }
         let instance = self.classes.add_instance();
         let source = |columns| Source { name: Some(name.exposed()), instance, columns };
-        let Place::Table { table, .. } = self.planner.locate(name)? else {
+        let Place::Table { table, .. } = place else {
             return Ok(source(Columns::Unknown));
         };
         let table = self
             .planner
-            .sharded_table(self.keyspace, name.name, table)?;
+            .readable_table(self.keyspace, name.name, table)?;
         if let Some(id) = &table.pinned {
             self.pinned.push(id.clone());
             instances.push(instance);
@@ -454,6 +470,45 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             self.uses.push(Use { instance, table: table.clone() });
         }
         Ok(source(Columns::Table(table)))
+    }
+
+    /// A name in a view's text means what it means to the server.
+    fn place_in_view(&self, name: &TableName<'_>) -> Result<Place<'a>, PlanError> {
+        let keyspace = self.planner.keyspace(self.keyspace);
+        match name.database {
+            Some(database) if super::names::is_system(database) => Ok(Place::System),
+            Some(database) if keyspace.is_none_or(|k| k.database != database) => {
+                Err(PlanError::unsupported("a view on another database"))
+            }
+            _ => {
+                let table = keyspace.and_then(|k| k.tables.get(name.name));
+                Ok(Place::Table { keyspace: self.keyspace, table })
+            }
+        }
+    }
+
+    /// A view is read as the query that it stands for; the text that goes to the servers still has its name.
+    fn view(
+        &mut self,
+        name: &'a TableName<'a>,
+        text: &'a str,
+        instances: &mut Vec<Instance>,
+    ) -> Result<Source<'a>, PlanError> {
+        let unknown =
+            || PlanError::unsupported(format!("the view '{}', whose query is not understood", name.name));
+        if self.views >= VIEWS_MAX {
+            return Err(unknown());
+        }
+        let statement = crate::sql::parse_alone(text, self.planner.input.arena).map_err(|_| unknown())?;
+        let Statement::Query(query) = statement else { return Err(unknown()) };
+        let hidden = std::mem::take(&mut self.ctes);
+        self.views += 1;
+        let block = self.query(query, &Vec::new(), Position::Rows);
+        self.views -= 1;
+        self.ctes = hidden;
+        let block = block?;
+        instances.extend(block.instances);
+        Ok(self.derived(Some(name.exposed()), &[], block.columns))
     }
 
     fn cte(

@@ -1,6 +1,7 @@
 //! What conditions say: equalities between columns, and with values.
 use super::block::{Blocks, Columns, Scopes, Source};
 use super::classes::{Const, Node};
+use crate::column::Family;
 use crate::plan::{InRows, Operand};
 use crate::sql::ast::*;
 use smallvec::SmallVec;
@@ -48,7 +49,10 @@ pub(super) fn conjuncts<'a>(expr: &'a Expr<'a>, out: &mut SmallVec<[&'a Expr<'a>
 impl<'a> Blocks<'_, '_, 'a> {
     pub(super) fn node_in(&mut self, source: &Source<'a>, column: &str) -> Option<Node> {
         match &source.columns {
-            Columns::Table(_) => Some(self.classes.node(source.instance, column)),
+            Columns::Table(table) => {
+                let family = Family::of_column(table, column);
+                Some(self.classes.node(source.instance, column, family))
+            }
             Columns::Derived(columns) => {
                 let mut named = columns.iter().filter(|(n, _)| n == column);
                 match (named.next(), named.next()) {
@@ -122,6 +126,23 @@ impl<'a> Blocks<'_, '_, 'a> {
     /// `(a, b) IN ((1, 2), (3, 4))`: each column has a list of its own.
     pub(super) fn tuples(&mut self, left: &'a Expr<'a>, list: &'a [Expr<'a>], scopes: &Scopes<'_, 'a>) {
         let ExprKind::Row(columns) = &left.kind else { return };
+        let nodes = columns.iter().map(|column| match &column.kind {
+            ExprKind::Column(name) => self.column(name, scopes),
+            _ => None,
+        });
+        let nodes: Vec<_> = nodes.collect();
+        let rows: Option<Vec<Vec<_>>> = list
+            .iter()
+            .map(|row| match &row.kind {
+                ExprKind::Row(values) if values.len() == columns.len() => {
+                    Some(values.iter().map(|v| self.operand(v)).collect())
+                }
+                _ => None,
+            })
+            .collect();
+        if let Some(rows) = rows {
+            self.classes.restrict_together(nodes, rows);
+        }
         for (n, column) in columns.iter().enumerate() {
             let ExprKind::Column(name) = &column.kind else { continue };
             let operands: Option<Vec<SmallVec<[Operand; 1]>>> = list
@@ -173,6 +194,9 @@ impl<'a> Blocks<'_, '_, 'a> {
 
     /// A value that is known when the statement runs.
     pub(super) fn operand(&self, expr: &Expr<'_>) -> Option<Operand> {
+        if self.views > 0 {
+            return None;
+        }
         self.planner.operand(expr)
     }
 

@@ -18,6 +18,7 @@ impl<'a> Planner<'_, 'a> {
         base_tables(update.tables, &mut names);
         for name in &names {
             let Place::Table { table: Some(table), .. } = self.locate(name)? else { continue };
+            self.sharded_table(keyspace, name.name, Some(table))?;
             self.check_assigned(name, table, update.set)?;
         }
         let mut blocks = Blocks::new(self, keyspace);
@@ -36,7 +37,14 @@ impl<'a> Planner<'_, 'a> {
         if update.limit || !update.order.is_empty() {
             blocks.breaks("UPDATE with LIMIT or ORDER BY over several shards");
         }
-        self.changed(keyspace, blocks_destination(&mut blocks, &names, self)?, StatementClass::Update)
+        let changed = |name: &TableName<'_>, table: &Table| {
+            update.set.iter().any(|assign| match assign.column.table {
+                Some(qualifier) => qualifier == name.exposed() || qualifier == name.name,
+                None => may_have(table, assign.column.name),
+            })
+        };
+        let change = blocks_destination(&mut blocks, &names, self, &changed)?;
+        self.changed(keyspace, change, StatementClass::Update)
     }
 
     pub(super) fn delete(
@@ -48,6 +56,7 @@ impl<'a> Planner<'_, 'a> {
         base_tables(delete.tables, &mut names);
         for name in &names {
             let Place::Table { table: Some(table), .. } = self.locate(name)? else { continue };
+            self.sharded_table(keyspace, name.name, Some(table))?;
             let target = delete.targets.is_empty()
                 || delete
                     .targets
@@ -74,7 +83,15 @@ impl<'a> Planner<'_, 'a> {
         if !delete.returning.is_empty() {
             blocks.breaks("DELETE ... RETURNING over several shards");
         }
-        self.changed(keyspace, blocks_destination(&mut blocks, &names, self)?, StatementClass::Delete)
+        let changed = |name: &TableName<'_>, _: &Table| {
+            delete.targets.is_empty()
+                || delete
+                    .targets
+                    .iter()
+                    .any(|t| t.name == name.exposed() || t.name == name.name)
+        };
+        let change = blocks_destination(&mut blocks, &names, self, &changed)?;
+        self.changed(keyspace, change, StatementClass::Delete)
     }
 
     fn changed(
@@ -139,21 +156,27 @@ fn blocks_destination<'a>(
     blocks: &mut Blocks<'_, '_, 'a>,
     names: &[&'a TableName<'a>],
     planner: &Planner<'_, 'a>,
+    changed: &dyn Fn(&TableName<'_>, &Table) -> bool,
 ) -> Result<Change, PlanError> {
     if !blocks.uses.is_empty() {
-        let mixed = names.iter().any(|n| {
-            matches!(planner.locate(n), Ok(Place::Table { table: Some(t), .. }) if t.kind == TableKind::Reference)
+        // Each shard reads its copy; to change one, all of them would have to see all rows.
+        let copy = names.iter().any(|n| {
+            matches!(planner.locate(n), Ok(Place::Table { table: Some(t), .. })
+                if t.kind == TableKind::Reference && changed(n, t))
         });
-        if mixed {
-            // Which of the tables change is known, but copies must not differ: only a single shard could be wrong alone.
+        if copy {
             return Err(PlanError::unsupported(
-                "UPDATE or DELETE of a sharded table joined with a reference table",
+                "changing a reference table in an UPDATE or DELETE that reads sharded tables",
             ));
         }
         return blocks.destination().map(Change::Shards);
     }
     check_copies(names, planner)?;
     Ok(Change::Copies)
+}
+
+fn may_have(table: &Table, column: &str) -> bool {
+    !table.columns_complete || crate::column::find(table, column).is_some()
 }
 
 fn check_copies<'a>(names: &[&'a TableName<'a>], planner: &Planner<'_, 'a>) -> Result<(), PlanError> {

@@ -3,12 +3,13 @@ use super::Planner;
 use super::block::{Blocks, Position};
 use super::dml::owns_lookup;
 use super::names::Place;
+use crate::column::Family;
 use crate::error::PlanError;
 use crate::plan::{
     Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, SequenceColumn, StatementClass,
 };
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
-use crate::sql::ast::{ExprKind, Insert, InsertRow, InsertSource, Span};
+use crate::sql::ast::{Body, ExprKind, Insert, InsertRow, InsertSource, Query, Span};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -38,7 +39,6 @@ impl<'a> Planner<'_, 'a> {
             )));
         }
         self.check_assigned(insert.table, table, insert.on_duplicate)?;
-        self.no_subqueries(keyspace, insert)?;
         let columns: Vec<String> = match insert.columns {
             Some(columns) if !columns.is_empty() => columns.iter().map(|c| c.to_ascii_lowercase()).collect(),
             _ if table.columns_complete => table
@@ -54,12 +54,87 @@ impl<'a> Planner<'_, 'a> {
                 )));
             }
         };
+        if let InsertSource::Query(query) = insert.source {
+            return self.insert_query(keyspace, table, insert, query, &columns, class);
+        }
+        self.no_subqueries(keyspace, insert)?;
         let mut rows = self.rows(table, insert, &columns)?;
         rows.sequence = self.check_sequence(table, insert, &columns)?;
         if !insert.returning.is_empty() && self.row_count(insert) > 1 {
             return Err(PlanError::unsupported("INSERT ... RETURNING of several rows in a sharded keyspace"));
         }
         Ok(self.route(keyspace, Destination::Rows(rows), Combine::Sum, class))
+    }
+
+    /// INSERT ... SELECT, where each row that is read gives a row on the same shard: the column that places the new row is
+    /// the column that placed the old one, by the same vindex.
+    fn insert_query(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        table: &'a Arc<Table>,
+        insert: &'a Insert<'a>,
+        query: &'a Query<'a>,
+        columns: &[String],
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
+        if let Some(auto) = &table.auto_increment {
+            return Err(PlanError::no_sequence(&auto.column));
+        }
+        let refused = || PlanError::unsupported("INSERT ... SELECT whose rows may move to other shards");
+        let primary = table.column_vindexes.first().ok_or_else(refused)?;
+        let others = table.column_vindexes.iter().skip(1);
+        if others
+            .clone()
+            .any(|v| v.columns.iter().any(|c| columns.contains(c)))
+        {
+            return Err(refused());
+        }
+        let mut blocks = Blocks::new(self, keyspace);
+        let block = blocks.query(query, &Vec::new(), Position::Rows)?;
+        // `*` may stand for columns that are not known here.
+        let stars = match &query.first {
+            Body::Select(s) => s.items.iter().any(|i| match i.expr.kind {
+                ExprKind::Star => true,
+                ExprKind::Column(c) => c.name == "*",
+                _ => false,
+            }),
+            _ => true,
+        };
+        if stars || block.columns.len() != columns.len() {
+            return Err(refused());
+        }
+        let nodes: Option<Vec<_>> = primary
+            .columns
+            .iter()
+            .map(|c| {
+                let at = columns.iter().position(|name| name == c)?;
+                let node = block.columns.get(at)?.1?;
+                let family = Family::of_column(table, c);
+                blocks
+                    .classes
+                    .is_alike(node, family)
+                    .then(|| blocks.classes.class_of(node))
+            })
+            .collect();
+        let nodes = nodes.ok_or_else(refused)?;
+        let from = block.instances.iter().any(|&instance| {
+            blocks
+                .keys(instance)
+                .iter()
+                .any(|(name, key)| *name == primary.vindex.name && *key == nodes)
+        });
+        if !from {
+            return Err(refused());
+        }
+        let mut all = Vec::new();
+        for assign in insert.on_duplicate {
+            blocks.subqueries(&assign.value, &Vec::new(), &[], &mut all)?;
+        }
+        if !all.is_empty() || !insert.returning.is_empty() {
+            return Err(refused());
+        }
+        let destination = blocks.destination()?;
+        Ok(self.placed(keyspace, destination, Combine::Sum, class))
     }
 
     fn row_count(&self, insert: &Insert<'_>) -> usize {
@@ -160,7 +235,16 @@ impl<'a> Planner<'_, 'a> {
                 return Err(PlanError::unsupported("INSERT ... SELECT into a sharded table"));
             }
         };
-        Ok(InsertRows { vindex, columns: names, source, sequence: None })
+        let families = primary
+            .columns
+            .iter()
+            .map(|c| Family::of_column(table, c))
+            .collect();
+        let numbered = primary
+            .columns
+            .iter()
+            .position(|c| is_auto_increment(table, c));
+        Ok(InsertRows { vindex, columns: names, families, numbered, source, sequence: None })
     }
 
     /// A second functional vindex must agree with the first, which is certain only if it is over the same columns.

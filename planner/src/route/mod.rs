@@ -6,6 +6,7 @@ mod block;
 mod classes;
 mod conditions;
 mod ddl;
+mod directives;
 mod dml;
 mod effects;
 mod insert;
@@ -19,13 +20,14 @@ mod text;
 use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, SqlMode};
 use crate::plan::{
-    Action, Combine, Destination, Effects, Plan, Route, SessionAction, StatementClass, Target,
+    Action, Combine, Destination, Directives, Effects, Plan, Route, SessionAction, StatementClass, Target,
 };
 use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, TabletKind};
 use crate::sql::ast::{Explain, Statement};
 use crate::sql::input::{Shared, Tokens, tokens};
 use crate::sql::keyword::Kw;
 use bumpalo::Bump;
+pub use names::is_system;
 use text::Edits;
 
 /// The session's part in what a statement means.
@@ -44,12 +46,71 @@ pub struct SessionContext<'a> {
 
 /// What statements of MySQL and MariaDB begin with.
 const STATEMENTS: &[&str] = &[
-    "alter", "analyze", "backup", "begin", "binlog", "cache", "call", "change", "check", "checksum", "clone", "commit",
-    "create", "deallocate", "declare", "delete", "desc", "describe", "do", "drop", "execute", "explain", "flush", "get",
-    "grant", "handler", "help", "import", "insert", "install", "kill", "load", "lock", "optimize", "prepare", "purge",
-    "release", "rename", "repair", "replace", "reset", "resignal", "restart", "revert", "revoke", "rollback", "savepoint",
-    "select", "set", "show", "shutdown", "signal", "start", "stop", "stream", "table", "truncate", "uninstall", "unlock",
-    "update", "use", "values", "vexplain", "with", "xa",
+    "alter",
+    "analyze",
+    "backup",
+    "begin",
+    "binlog",
+    "cache",
+    "call",
+    "change",
+    "check",
+    "checksum",
+    "clone",
+    "commit",
+    "create",
+    "deallocate",
+    "declare",
+    "delete",
+    "desc",
+    "describe",
+    "do",
+    "drop",
+    "execute",
+    "explain",
+    "flush",
+    "get",
+    "grant",
+    "handler",
+    "help",
+    "import",
+    "insert",
+    "install",
+    "kill",
+    "load",
+    "lock",
+    "optimize",
+    "prepare",
+    "purge",
+    "release",
+    "rename",
+    "repair",
+    "replace",
+    "reset",
+    "resignal",
+    "restart",
+    "revert",
+    "revoke",
+    "rollback",
+    "savepoint",
+    "select",
+    "set",
+    "show",
+    "shutdown",
+    "signal",
+    "start",
+    "stop",
+    "stream",
+    "table",
+    "truncate",
+    "uninstall",
+    "unlock",
+    "update",
+    "use",
+    "values",
+    "vexplain",
+    "with",
+    "xa",
 ];
 
 /// Everything that decides a plan.
@@ -110,6 +171,7 @@ fn session_plan(action: SessionAction, class: StatementClass) -> Plan {
         class,
         effects: Effects::empty(),
         cacheable: matches!(class, StatementClass::Begin | StatementClass::Commit | StatementClass::Rollback),
+        directives: Directives::default(),
         tables: Vec::new(),
     }
 }
@@ -136,6 +198,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 class: StatementClass::Ddl,
                 effects: Effects::SCHEMA_CHANGE | Effects::IMPLICIT_COMMIT,
                 cacheable: false,
+                directives: Directives::default(),
                 tables: Vec::new(),
             }),
             _ => match self.session_statement(statement)? {
@@ -197,10 +260,17 @@ impl<'p, 'a> Planner<'p, 'a> {
     /// No server is asked about it, so what cannot be a statement is told from what is not supported here.
     fn refuse_unknown(&self) -> PlanError {
         let sql = self.input.sql.trim_ascii_start();
-        let end = sql.iter().position(|b| !b.is_ascii_alphabetic()).unwrap_or(sql.len());
+        let end = sql
+            .iter()
+            .position(|b| !b.is_ascii_alphabetic())
+            .unwrap_or(sql.len());
         let word = sql.get(..end).unwrap_or_default();
         // After a comment or a parenthesis anything may follow.
-        if word.is_empty() || STATEMENTS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(word)) {
+        if word.is_empty()
+            || STATEMENTS
+                .iter()
+                .any(|known| known.as_bytes().eq_ignore_ascii_case(word))
+        {
             return PlanError::unsupported(
                 "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
             );
@@ -283,6 +353,9 @@ impl<'p, 'a> Planner<'p, 'a> {
     }
 
     fn routed_to(&mut self, to: Target, combine: Combine, class: StatementClass) -> Plan {
+        // What changes the schema is answered once every core knows it.
+        let changes = self.effects.contains(Effects::SCHEMA_CHANGE) && matches!(to, Target::Keyspace { .. });
+        let combine = if changes { Combine::First } else { combine };
         let text = self
             .edits
             .text(self.input.sql, self.input.fingerprint, self.tokens);
@@ -291,6 +364,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             class,
             effects: self.effects,
             cacheable: self.cacheable,
+            directives: directives::read(self.input.sql, self.tokens.directives),
             tables: std::mem::take(&mut self.tables),
         }
     }

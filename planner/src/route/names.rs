@@ -18,7 +18,8 @@ pub(super) enum Place<'s> {
     },
 }
 
-pub(super) fn is_system(database: &str) -> bool {
+/// Is it a schema that every server has for itself?
+pub fn is_system(database: &str) -> bool {
     ["information_schema", "mysql", "performance_schema", "sys"]
         .iter()
         .any(|s| database.eq_ignore_ascii_case(s))
@@ -69,10 +70,45 @@ impl<'a> Planner<'_, 'a> {
                 (None, _) => self.global(name.name)?,
             },
         };
-        let table = self
-            .keyspace(keyspace)
-            .and_then(|k| k.tables.get(name.name));
+        let owner = self.keyspace(keyspace);
+        let table = owner.and_then(|k| k.tables.get(name.name));
+        // What a sharded keyspace does not have may be the only table of its name elsewhere.
+        if table.is_none()
+            && name.database.is_none()
+            && owner.is_some_and(|k| k.sharded)
+            && session.shard.is_none()
+            && let Some([other]) = self
+                .input
+                .snapshot
+                .global_tables
+                .get(name.name)
+                .map(Vec::as_slice)
+        {
+            let table = self.keyspace(*other).and_then(|k| k.tables.get(name.name));
+            return Ok(Place::Table { keyspace: *other, table });
+        }
         Ok(Place::Table { keyspace, table })
+    }
+
+    /// The session may have selected a system schema; connections always have their keyspace's database selected.
+    pub(super) fn qualify(&mut self, name: &TableName<'_>) {
+        if let Some(quoted) = self.system_database()
+            && name.database.is_none()
+            && !name.name.eq_ignore_ascii_case("dual")
+        {
+            let text = vec![Piece::Verbatim(format!("{quoted}.").into_bytes())];
+            self.edits.insert(name.span.start, text);
+        }
+    }
+
+    /// The system schema that the session has selected, in quotes.
+    pub(super) fn system_database(&self) -> Option<String> {
+        let session = self.input.session;
+        let name = session.database.filter(|d| is_system(d))?;
+        session
+            .keyspace
+            .is_none()
+            .then(|| format!("`{}`", name.replace('`', "``")))
     }
 
     fn global(&self, name: &str) -> Result<KeyspaceIdx, PlanError> {
@@ -91,7 +127,10 @@ impl<'a> Planner<'_, 'a> {
         Walk::new(&mut collect).statement(statement);
         let mut found: Option<KeyspaceIdx> = None;
         for name in &collect.tables {
-            let Place::Table { keyspace, .. } = self.locate(name)? else { continue };
+            let Place::Table { keyspace, .. } = self.locate(name)? else {
+                self.qualify(name);
+                continue;
+            };
             match found {
                 Some(other) if other != keyspace => {
                     return Err(PlanError::unsupported("tables of different keyspaces in one statement"));

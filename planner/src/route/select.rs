@@ -1,6 +1,7 @@
 //! Queries, and how an analysed statement becomes a destination.
 use super::Planner;
 use super::block::{Blocks, Position, usable};
+use crate::column::Family;
 use crate::error::PlanError;
 use crate::plan::{Combine, Destination, Effects, EqualTo, InRows, Operand, Piece, Plan, StatementClass};
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
@@ -73,8 +74,23 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    /// A table of a sharded keyspace that statements can use.
+    /// A table of a sharded keyspace that statements can change.
     pub(super) fn sharded_table(
+        &self,
+        keyspace: KeyspaceIdx,
+        name: &str,
+        table: Option<&'a Arc<Table>>,
+    ) -> Result<&'a Arc<Table>, PlanError> {
+        let found = self.readable_table(keyspace, name, table)?;
+        if found.kind == TableKind::Normal && found.column_vindexes.is_empty() && found.pinned.is_none() {
+            let owner = self.keyspace(keyspace).map_or("", |k| k.name.as_str());
+            return Err(PlanError::NoVindex { keyspace: owner.to_owned(), table: name.to_owned() });
+        }
+        Ok(found)
+    }
+
+    /// A table of a sharded keyspace that can be read: without a vindex its rows are anywhere.
+    pub(super) fn readable_table(
         &self,
         keyspace: KeyspaceIdx,
         name: &str,
@@ -84,9 +100,6 @@ impl<'a> Planner<'_, 'a> {
         let table = table.ok_or_else(|| PlanError::UnknownTable(format!("{owner}.{name}")))?;
         match table.kind {
             TableKind::Sequence => Err(PlanError::unsupported("sequences")),
-            TableKind::Normal if table.column_vindexes.is_empty() && table.pinned.is_none() => {
-                Err(PlanError::NoVindex { keyspace: owner.to_owned(), table: name.to_owned() })
-            }
             _ => Ok(table),
         }
     }
@@ -124,22 +137,43 @@ impl Blocks<'_, '_, '_> {
                 .cloned()
                 .collect();
             let cost = vindex.cost();
+            let families = || {
+                cv.columns
+                    .iter()
+                    .map(|c| Family::of_column(table, c))
+                    .collect()
+            };
             if ones.len() == cv.columns.len() {
                 if best.as_ref().is_none_or(|(c, _)| cost < *c) {
-                    best = Some((cost, EqualTo { vindex: vindex.clone(), values: ones }));
+                    best =
+                        Some((cost, EqualTo { vindex: vindex.clone(), values: ones, families: families() }));
                 }
                 continue;
             }
-            let place = if !ones.is_empty() && vindex.max_columns() > 1 {
-                Destination::Equal { vindex: vindex.clone(), values: ones }
-            } else if let [Some(class)] = classes.as_slice()
-                && let Some(rows) = self.classes.many(*class)
-            {
-                Destination::In { vindex: vindex.clone(), rows: rows.clone() }
-            } else if let Some(rows) = self.tuples_of(&classes) {
-                Destination::In { vindex: vindex.clone(), rows }
-            } else {
-                continue;
+            let place = match (classes.as_slice(), vindex.max_columns()) {
+                // A list of the first column, as it was collapsed.
+                ([Some(class), ..], _) if ones.is_empty() && self.is_list(*class) => {
+                    let Some(rows) = self.classes.many(*class) else { continue };
+                    Destination::In { vindex: vindex.clone(), families: families(), rows: rows.clone() }
+                }
+                (_, 1) => match classes.as_slice() {
+                    [Some(class)] => match self.classes.many(*class) {
+                        Some(rows) => Destination::In {
+                            vindex: vindex.clone(),
+                            families: families(),
+                            rows: rows.clone(),
+                        },
+                        None => continue,
+                    },
+                    _ => continue,
+                },
+                _ => match self.classes.combinations(&classes) {
+                    Some(rows) => {
+                        let rows = InRows::Operands(rows);
+                        Destination::In { vindex: vindex.clone(), families: families(), rows }
+                    }
+                    None => continue,
+                },
             };
             if many.as_ref().is_none_or(|(c, _)| cost < *c) {
                 many = Some((cost, place));
@@ -152,25 +186,8 @@ impl Blocks<'_, '_, '_> {
         }
     }
 
-    /// `(a, b) IN ((1, 2), ...)` for a vindex of several columns: every pair of the columns' lists would do, but only lists of
-    /// one row name one pair for certain.
-    fn tuples_of(&self, classes: &[Option<usize>]) -> Option<InRows> {
-        let mut row: SmallVec<[Operand; 1]> = SmallVec::new();
-        if classes.len() < 2 {
-            return None;
-        }
-        for class in classes {
-            let class = (*class)?;
-            match (self.classes.one(class), self.classes.many(class)) {
-                (Some(one), _) => row.push(one.clone()),
-                (None, Some(InRows::Operands(rows))) => match rows.as_slice() {
-                    [only] => row.extend(only.iter().cloned()),
-                    _ => return None,
-                },
-                _ => return None,
-            }
-        }
-        Some(InRows::Operands(vec![row]))
+    fn is_list(&self, class: usize) -> bool {
+        matches!(self.classes.many(class), Some(InRows::List(_)))
     }
 
     /// The shards that hold every row the statement can touch.
@@ -213,7 +230,7 @@ impl Blocks<'_, '_, '_> {
                 }
             }
             return match <[EqualTo; 1]>::try_from(distinct) {
-                Ok([EqualTo { vindex, values }]) => placed(Destination::Equal { vindex, values }),
+                Ok([to]) => placed(Destination::Equal { to, alone: self.broken.take() }),
                 Err(several) => placed(Destination::Together(several)),
             };
         }

@@ -17,6 +17,7 @@ fn rows(columns: &[&str], rows: Vec<Vec<Option<String>>>) -> Plan {
         effects: Effects::empty(),
         cacheable: false,
         tables: Vec::new(),
+        directives: Default::default(),
     }
 }
 
@@ -260,6 +261,25 @@ impl<'a> Planner<'_, 'a> {
         Ok(self.route(keyspace, shards, Combine::Concat, class))
     }
 
+    /// Names the database of a SHOW that has none.
+    fn show_from(&mut self, quoted: &str) {
+        let words: [&[u8]; 4] = [b"tables", b"status", b"triggers", b"events"];
+        let text = |i: &crate::sql::input::Item| {
+            let span = i.span.start as usize..i.span.end as usize;
+            self.input.sql.get(span).unwrap_or_default()
+        };
+        let last = self
+            .tokens
+            .items
+            .iter()
+            .find(|i| words.iter().any(|w| text(i).eq_ignore_ascii_case(w)));
+        if let Some(item) = last {
+            let text = format!(" FROM {quoted}").into_bytes();
+            self.edits
+                .insert(item.span.end, vec![Piece::Verbatim(text)]);
+        }
+    }
+
     fn show_keyspace(&mut self, show: &'a Show<'a>) -> Result<KeyspaceIdx, PlanError> {
         let session = self.input.session.keyspace;
         let fallback = || {
@@ -269,6 +289,15 @@ impl<'a> Planner<'_, 'a> {
         };
         if show.kind == ShowKind::Server {
             return fallback();
+        }
+        if let Some(quoted) = self.system_database()
+            && show.kind == ShowKind::Schema
+            && show.database.is_none()
+        {
+            match show.table {
+                Some(table) => self.qualify(table),
+                None => self.show_from(&quoted),
+            }
         }
         if let Some((name, span)) = show.database {
             if super::names::is_system(name) {
@@ -300,6 +329,7 @@ impl<'a> Planner<'_, 'a> {
                 }
                 Place::System => fallback(),
             },
+            None if session.is_none() && self.system_database().is_some() => fallback(),
             None if session.is_none() && self.input.snapshot.keyspaces.len() != 1 => {
                 Err(PlanError::NoDatabase)
             }

@@ -15,4 +15,4 @@ mod show;
 mod statement;
 pub mod walk;
 
-pub use statement::parse;
+pub use statement::{parse, parse_alone};

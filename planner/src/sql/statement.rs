@@ -4,10 +4,12 @@ use super::dml;
 use super::expr::expr;
 use super::input::*;
 use super::keyword::Kw;
-use super::lex::Tok;
+use super::lex::{SqlMode, Tok};
 use super::query::{query, starts_query, table_name, with};
 use crate::error::PlanError;
+use crate::fingerprint::Fingerprint;
 use crate::plan::AccessMode;
+use bumpalo::Bump;
 use nom::Parser;
 use nom::combinator::opt;
 
@@ -28,6 +30,19 @@ pub fn parse<'a>(shared: &'a Shared<'a>, tokens: &Tokens<'a>) -> Result<Statemen
         }
         Err(nom::Err::Incomplete(_)) => Err(PlanError::syntax(shared.sql, shared.end as usize)),
     }
+}
+
+/// Parses a text of its own, whose literals no fingerprint has lifted: a view's query.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_alone<'a>(text: &'a str, arena: &'a Bump) -> Result<Statement<'a>, PlanError> {
+    let sql = text.as_bytes();
+    let mode = SqlMode::default();
+    let fingerprint = Fingerprint { end: sql.len(), ..Fingerprint::default() };
+    let tokens = arena.alloc(tokens(sql, &fingerprint, mode, arena)?);
+    let shared = arena.alloc(Shared { sql, arena, mode, end: tokens.end });
+    parse(shared, tokens)
 }
 
 fn end<'a>(i: In<'a>) -> In<'a> {

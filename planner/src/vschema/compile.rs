@@ -12,6 +12,8 @@ pub struct ServerTable {
     pub name: String,
     /// In table order.
     pub columns: Vec<Column>,
+    /// The query of a view.
+    pub view: Option<String>,
 }
 
 /// A keyspace's part of a snapshot.
@@ -49,6 +51,7 @@ pub fn compile(
                 name: name.to_owned(),
                 columns: table.columns.clone(),
                 columns_complete: true,
+                view: table.view.clone(),
                 ..CompiledTable::default()
             })
         });
@@ -119,6 +122,7 @@ fn compile_table(
         pinned,
         in_vschema: true,
         source: Some(table.source.clone()).filter(|source| !source.is_empty()),
+        view: server.and_then(|s| s.view.clone()),
     })
 }
 
@@ -238,8 +242,8 @@ mod tests {
     fn tables_get_vindexes_and_columns() {
         let id = Column { name: "Id".into(), data_type: "bigint".into(), ..Column::default() };
         let server = [
-            ServerTable { name: "t".into(), columns: vec![id] },
-            ServerTable { name: "other".into(), columns: vec![] },
+            ServerTable { name: "t".into(), columns: vec![id], view: None },
+            ServerTable { name: "other".into(), ..ServerTable::default() },
         ];
         let json = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}, "l": {"type": "lookup"}},
             "tables": {"t": {"column_vindexes": [{"column": "Id", "name": "hash"}, {"columns": ["a", "b"], "name": "l"}]},

@@ -1,189 +1,93 @@
-//! A snapshot made by hand, with a vindex whose ids are easy to read: the value's last byte, twice.
+//! A snapshot for tests, with a vindex whose ids are easy to read: n lies at n * 2^56, so that its id begins with the byte n.
 #![allow(dead_code, unreachable_pub)]
 use coregate_planner::plan::{Plan, SessionValue};
 use coregate_planner::resolve::{Binding, Resolved, Scratch, SessionValues, resolve};
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::*;
 use coregate_planner::value::Value;
-use coregate_planner::vindex::{KeyspaceId, Mapping, Vindex, VindexError};
+use coregate_planner::vschema::{Keyspace, KeyspaceSpec, ServerTable, SnapshotBuilder};
 use coregate_planner::{error::PlanError, fingerprint::Fingerprint};
 use std::sync::Arc;
 
-/// Maps n to the one-byte id n % 256; strings by their first byte.
-#[derive(Debug)]
-pub(crate) struct Byte;
+const CUSTOMER: &str = r#"{
+    "sharded": true,
+    "vindexes": {
+        "byte": {"type": "numeric_static_map", "params": {"json_path": "bytes"}},
+        "region": {"type": "region_experimental", "params": {"region_bytes": "1"}},
+        "text": {"type": "xxhash"},
+        "lookup": {"type": "consistent_lookup", "params": {"table": "l", "from": "email", "to": "id"}, "owner": "owned"}
+    },
+    "tables": {
+        "customer": {"column_vindexes": [{"column": "id", "name": "byte"}]},
+        "corder": {"column_vindexes": [{"column": "customer_id", "name": "byte"}]},
+        "open": {"column_vindexes": [{"column": "id", "name": "byte"}]},
+        "place": {"column_vindexes": [{"columns": ["region", "id"], "name": "region"}]},
+        "named": {"column_vindexes": [{"column": "name", "name": "text"}]},
+        "owned": {"column_vindexes": [{"column": "id", "name": "byte"}, {"column": "email", "name": "lookup"}]},
+        "country": {"type": "reference"},
+        "numbered": {
+            "column_vindexes": [{"column": "id", "name": "byte"}],
+            "auto_increment": {"column": "id", "sequence": "customer_seq"}
+        },
+        "pinned": {"pinned": "50"}
+    }
+}"#;
 
-impl Vindex for Byte {
-    fn kind(&self) -> &'static str {
-        "byte"
-    }
-    fn cost(&self) -> u8 {
-        1
-    }
-    fn is_unique(&self) -> bool {
-        true
-    }
-    fn map(&self, values: &[Value<'_>]) -> Result<Mapping, VindexError> {
-        Ok(match values {
-            [Value::Int(n)] => Mapping::Id(KeyspaceId::from_slice(&[*n as u8])),
-            [Value::UInt(n)] => Mapping::Id(KeyspaceId::from_slice(&[*n as u8])),
-            [Value::Bytes(b)] => Mapping::Id(KeyspaceId::from_slice(b.get(..1).unwrap_or(b"\0"))),
-            [Value::Null] => Mapping::None,
-            _ => return Err(VindexError("not a number".into())),
-        })
-    }
+fn read(name: &str) -> Result<String, String> {
+    assert_eq!(name, "bytes");
+    let map: std::collections::BTreeMap<String, u64> =
+        (0..=255u64).map(|n| (n.to_string(), n << 56)).collect();
+    serde_json::to_string(&map).map_err(|e| e.to_string())
 }
 
-/// Two columns: region byte, then id byte; the region alone is a range.
-#[derive(Debug)]
-pub(crate) struct Region;
-
-impl Vindex for Region {
-    fn kind(&self) -> &'static str {
-        "region"
-    }
-    fn cost(&self) -> u8 {
-        1
-    }
-    fn is_unique(&self) -> bool {
-        true
-    }
-    fn max_columns(&self) -> usize {
-        2
-    }
-    fn map(&self, values: &[Value<'_>]) -> Result<Mapping, VindexError> {
-        let byte = |v: &Value<'_>| match v {
-            Value::Int(n) => Ok(*n as u8),
-            _ => Err(VindexError("not a number".into())),
+/// A table as a server has it; a column is an integer unless its name ends in `'`: then it is text.
+fn table(name: &str, columns: &[&str]) -> ServerTable {
+    let column = |text: &&str| {
+        let (name, data_type) = match text.strip_suffix('\'') {
+            Some(name) => (name, "varchar"),
+            None => (*text, "bigint"),
         };
-        Ok(match values {
-            [region] => {
-                let start = byte(region)?;
-                let end = start.checked_add(1).map(|b| vec![b]).unwrap_or_default();
-                Mapping::Range(KeyRange { start: vec![start], end })
-            }
-            [region, id] => Mapping::Id(KeyspaceId::from_slice(&[byte(region)?, byte(id)?])),
-            _ => return Err(VindexError("one or two columns".into())),
-        })
-    }
-}
-
-fn def(name: &str, vindex: Option<Arc<dyn Vindex>>, owner: Option<&str>) -> VindexDef {
-    let kind = vindex.as_ref().map_or("consistent_lookup", |v| v.kind());
-    VindexDef { name: name.into(), kind: kind.into(), vindex, owner: owner.map(Into::into) }
-}
-
-fn columns(names: &[&str]) -> Vec<Column> {
-    names
-        .iter()
-        .map(|n| Column { name: (*n).into(), data_type: "bigint".into(), ..Column::default() })
-        .collect()
-}
-
-fn table(name: &str, vindexes: &[(&[&str], &VindexDef)], names: &[&str]) -> (String, Arc<Table>) {
-    let column_vindexes = vindexes
-        .iter()
-        .map(|(c, v)| ColumnVindex { columns: c.iter().map(|c| (*c).into()).collect(), vindex: (*v).clone() })
-        .collect();
-    let table = Table {
-        name: name.into(),
-        column_vindexes,
-        columns: columns(names),
-        columns_complete: !names.is_empty(),
-        in_vschema: true,
-        ..Table::default()
+        Column { name: name.into(), data_type: data_type.into(), ..Column::default() }
     };
-    (name.into(), Arc::new(table))
+    ServerTable { name: name.into(), columns: columns.iter().map(column).collect(), view: None }
 }
 
-fn shards(names: &[&str]) -> Vec<Shard> {
-    let byte = |text: &str| {
-        u8::from_str_radix(text, 16)
-            .map(|b| vec![b])
-            .unwrap_or_default()
-    };
-    names
-        .iter()
-        .map(|name| {
-            let (start, end) = name.split_once('-').unwrap_or(("", ""));
-            Shard {
-                name: (*name).into(),
-                range: KeyRange { start: byte(start), end: byte(end) },
-                tablets: vec![],
-            }
-        })
-        .collect()
+fn view(name: &str, columns: &[&str], query: &str) -> ServerTable {
+    ServerTable { view: Some(query.into()), ..table(name, columns) }
 }
 
 /// `commerce` on one shard; `customer` on -40, 40-80, 80-; `legacy`, whose database is called otherwise.
 pub(crate) fn snapshot() -> Snapshot {
-    let byte = def("byte", Some(Arc::new(Byte)), None);
-    let region = def("region", Some(Arc::new(Region)), None);
-    let lookup = def("lookup", None, Some("owned"));
-    let mut reference = Table {
-        name: "country".into(),
-        kind: TableKind::Reference,
-        columns: columns(&["code", "name"]),
-        columns_complete: true,
-        in_vschema: true,
-        ..Table::default()
-    };
-    let country = ("country".to_owned(), Arc::new(reference.clone()));
-    reference.name = "counter_seq".into();
-    let numbered = Table {
-        auto_increment: Some(AutoIncrement { column: "id".into(), sequence: "customer_seq".into() }),
-        ..(*table("numbered", &[(&["id"], &byte)], &["id", "name"]).1).clone()
-    };
-    let pinned =
-        Table { name: "pinned".into(), pinned: Some(vec![0x50]), in_vschema: true, ..Table::default() };
-    let bare = Table { name: "bare".into(), columns: columns(&["id"]), ..Table::default() };
-    let customer = Keyspace {
-        name: "customer".into(),
-        database: "customer".into(),
-        sharded: true,
-        shards: shards(&["-40", "40-80", "80-"]),
-        tables: [
-            table("customer", &[(&["id"], &byte)], &["id", "name", "email", "country"]),
-            table("corder", &[(&["customer_id"], &byte)], &["id", "customer_id", "total", "sku"]),
-            table("open", &[(&["id"], &byte)], &[]),
-            table("place", &[(&["region", "id"], &region)], &["region", "id", "name"]),
-            table("owned", &[(&["id"], &byte), (&["email"], &lookup)], &["id", "email"]),
-            country,
-            ("numbered".into(), Arc::new(numbered)),
-            ("pinned".into(), Arc::new(pinned)),
-            ("bare".into(), Arc::new(bare)),
-        ]
-        .into_iter()
-        .collect(),
-        vindexes: [("byte".to_owned(), byte), ("region".to_owned(), region), ("lookup".to_owned(), lookup)]
-            .into_iter()
-            .collect(),
-        require_explicit_routing: false,
-    };
-    let unsharded = |name: &str, database: &str, tables: &[&str]| Keyspace {
-        name: name.into(),
-        database: database.into(),
-        sharded: false,
-        shards: shards(&["0"]),
-        tables: tables.iter().map(|t| table(t, &[], &[])).collect(),
-        vindexes: Default::default(),
-        require_explicit_routing: false,
-    };
-    let mut global = ahash::AHashMap::new();
-    global.insert("customer".to_owned(), vec![1]);
-    global.insert("corder".to_owned(), vec![1]);
-    global.insert("product".to_owned(), vec![0]);
-    global.insert("twice".to_owned(), vec![0, 2]);
-    Snapshot {
-        version: 1,
-        keyspaces: vec![
-            unsharded("commerce", "commerce", &["product", "twice"]),
-            customer,
-            unsharded("legacy", "old-db", &["twice"]),
+    let vschema = |json: &str| Keyspace::from_json(json).unwrap();
+    let customer = KeyspaceSpec {
+        tables: vec![
+            table("customer", &["id", "name'", "email'", "country'"]),
+            table("corder", &["id", "customer_id", "total", "sku'"]),
+            table("place", &["region", "id", "name'"]),
+            table("named", &["name'", "x"]),
+            table("owned", &["id", "email'"]),
+            table("country", &["code'", "name'"]),
+            table("numbered", &["id", "name'"]),
+            table("bare", &["id"]),
+            view(
+                "seen",
+                &["id", "n"],
+                "select `customer`.`customer`.`id` AS `id`,`customer`.`customer`.`name` AS `n` from `customer`.`customer` where `customer`.`customer`.`name` > 'a'",
+            ),
+            view("counted", &["c"], "select count(0) AS `c` from `customer`.`customer`"),
         ],
-        drop_in: None,
-        global_tables: global,
-    }
+        ..KeyspaceSpec::new("customer", &["-40", "40-80", "80-"], vschema(CUSTOMER))
+    };
+    let commerce = vschema(r#"{"tables": {"product": {}, "twice": {}}}"#);
+    let legacy = KeyspaceSpec {
+        database: "old-db".into(),
+        ..KeyspaceSpec::new("legacy", &["0"], vschema(r#"{"tables": {"twice": {}}}"#))
+    };
+    let builder = SnapshotBuilder::new(1)
+        .keyspace(KeyspaceSpec::new("commerce", &["0"], commerce), &read)
+        .and_then(|b| b.keyspace(customer, &read))
+        .and_then(|b| b.keyspace(legacy, &read));
+    builder.unwrap().build()
 }
 
 pub(crate) fn drop_in() -> Snapshot {

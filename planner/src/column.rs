@@ -1,0 +1,221 @@
+//! What a column's type says about the values that lie in it: a vindex maps the bytes of a value, MySQL compares by the
+//! column's type. `id = '5'`, `id = 5.0` and `id = 0x05` all find the row whose integer `id` is 5, so that all of them must
+//! go where 5 lies; and where a value says nothing for certain about the rows that it equals, every shard may have them.
+use crate::snapshot::{Column, Table};
+use crate::value::Value;
+
+/// Types whose values compare alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// The type is not known: values are taken as they come, as Vitess does.
+    #[default]
+    Unknown,
+    Integer,
+    /// Compared by a collation. Which strings are equal beyond their bytes is the vindex's business, as in Vitess.
+    Text,
+    Binary,
+    Date,
+    /// Types of which one value has many forms: decimals, doubles, times.
+    Other,
+}
+
+impl Family {
+    pub(crate) fn of(data_type: &str) -> Self {
+        match data_type {
+            "" => Self::Unknown,
+            "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" => Self::Integer,
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" => {
+                Self::Text
+            }
+            "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Binary,
+            "date" => Self::Date,
+            _ => Self::Other,
+        }
+    }
+
+    pub(crate) fn of_column(table: &Table, column: &str) -> Self {
+        find(table, column).map_or(Self::Unknown, |c| Self::of(&c.data_type))
+    }
+
+    /// Do equal columns of these types have equal bytes?
+    pub(crate) fn alike(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Other, _) | (_, Self::Other) => false,
+            (Self::Unknown, _) | (_, Self::Unknown) => true,
+            (a, b) => a == b,
+        }
+    }
+
+    /// Does one value lie in one place, in whatever form it was written?
+    pub(crate) fn has_one_form(self) -> bool {
+        self != Self::Other
+    }
+}
+
+pub(crate) fn find<'t>(table: &'t Table, column: &str) -> Option<&'t Column> {
+    table
+        .columns
+        .iter()
+        .find(|c| c.name.eq_ignore_ascii_case(column))
+}
+
+/// What a comparison `column = value` can find.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Sought<'a> {
+    /// Rows that were placed by this value.
+    Value(Value<'a>),
+    Nothing,
+    /// Rows that may have been placed by other values.
+    Anywhere,
+}
+
+/// `hex`: the value was written as `0x05`, which is a number where numbers are compared.
+pub(crate) fn sought<'a>(family: Family, value: Value<'a>, hex: bool) -> Sought<'a> {
+    match (family, value) {
+        (_, Value::Null) => Sought::Nothing,
+        (Family::Unknown, value) => Sought::Value(value),
+        (Family::Integer, Value::Int(_) | Value::UInt(_)) => Sought::Value(value),
+        (Family::Integer, Value::Float(n)) => whole(n),
+        (Family::Integer, Value::Decimal(text)) => decimal(text),
+        (Family::Integer, Value::Bytes(bytes)) if hex => match bytes {
+            [] => Sought::Anywhere,
+            _ if bytes.len() <= 8 => {
+                Sought::Value(Value::UInt(bytes.iter().fold(0, |n, &b| n << 8 | u64::from(b))))
+            }
+            _ => Sought::Anywhere,
+        },
+        (Family::Integer, Value::Bytes(bytes)) => integer(bytes).map_or(Sought::Anywhere, Sought::Value),
+        (Family::Text | Family::Binary, Value::Bytes(_)) => Sought::Value(value),
+        (Family::Date, Value::Bytes(bytes)) if is_date(bytes) => Sought::Value(value),
+        // Numbers equal every text that begins with them.
+        (Family::Text | Family::Binary | Family::Date | Family::Other, _) => Sought::Anywhere,
+    }
+}
+
+/// The value that a column holds after it was given this one; `None` where the server may change it.
+pub(crate) fn stored<'a>(family: Family, value: Value<'a>, hex: bool) -> Option<Value<'a>> {
+    match (family, value) {
+        (_, Value::Null) | (Family::Unknown | Family::Other, _) => Some(value),
+        (Family::Integer | Family::Date, _) => match sought(family, value, hex) {
+            Sought::Value(value) => Some(value),
+            _ => None,
+        },
+        (Family::Text | Family::Binary, Value::Decimal(text)) => is_plain(text).then_some(value),
+        (Family::Text | Family::Binary, Value::Float(_)) => None,
+        (Family::Text | Family::Binary, _) => Some(value),
+    }
+}
+
+fn whole<'a>(n: f64) -> Sought<'a> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if !n.is_finite() || n.abs() >= EXACT {
+        Sought::Anywhere
+    } else if n.fract() != 0.0 {
+        Sought::Nothing
+    } else {
+        Sought::Value(Value::Int(n as i64))
+    }
+}
+
+/// `5.0` is 5, and no integer is 5.5.
+fn decimal<'a>(text: &[u8]) -> Sought<'a> {
+    let as_text = std::str::from_utf8(text).unwrap_or_default();
+    if text.iter().any(|b| matches!(b, b'e' | b'E')) {
+        return as_text.parse().map_or(Sought::Anywhere, whole);
+    }
+    let (before, after) = as_text.split_once('.').unwrap_or((as_text, ""));
+    if !after.bytes().all(|b| b == b'0') {
+        return Sought::Nothing;
+    }
+    let before = if matches!(before, "" | "-" | "+") { "0" } else { before };
+    integer(before.as_bytes()).map_or(Sought::Nothing, Sought::Value)
+}
+
+/// Digits with nothing but a sign before them.
+fn integer<'a>(text: &[u8]) -> Option<Value<'a>> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let text = std::str::from_utf8(text).ok()?;
+    text.parse()
+        .map(Value::Int)
+        .or_else(|_| text.parse().map(Value::UInt))
+        .ok()
+}
+
+fn is_date(text: &[u8]) -> bool {
+    text.len() == 10
+        && text.iter().enumerate().all(|(n, b)| match n {
+            4 | 7 => *b == b'-',
+            _ => b.is_ascii_digit(),
+        })
+}
+
+/// Is this how MySQL writes the number?
+fn is_plain(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let begins = match digits {
+        [b'0', b'.', _, ..] => true,
+        [b'1'..=b'9', ..] => digits.last().is_some_and(u8::is_ascii_digit),
+        _ => false,
+    };
+    begins && !digits.iter().any(|b| matches!(b, b'e' | b'E'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_one_integer_are_one_value() {
+        let five = Sought::Value(Value::Int(5));
+        for value in [
+            Value::Int(5),
+            Value::Bytes(b"5"),
+            Value::Bytes(b"005"),
+            Value::Decimal(b"5.0"),
+            Value::Decimal(b"5."),
+            Value::Decimal(b"0.5e1"),
+            Value::Float(5.0),
+        ] {
+            assert_eq!(sought(Family::Integer, value, false), five, "{value:?}");
+        }
+        assert_eq!(sought(Family::Integer, Value::Bytes(b"\x05"), true), Sought::Value(Value::UInt(5)));
+        assert_eq!(sought(Family::Integer, Value::Decimal(b"-.0"), false), Sought::Value(Value::Int(0)));
+        for value in [Value::Decimal(b"5.5"), Value::Float(0.1), Value::Decimal(b"99999999999999999999")] {
+            assert_eq!(sought(Family::Integer, value, false), Sought::Nothing, "{value:?}");
+        }
+        for value in [Value::Bytes(b"5x"), Value::Bytes(b" 5"), Value::Bytes(b"5.0"), Value::Float(1e19)] {
+            assert_eq!(sought(Family::Integer, value, false), Sought::Anywhere, "{value:?}");
+        }
+        assert_eq!(sought(Family::Integer, Value::Bytes(b"\x05"), false), Sought::Anywhere);
+    }
+
+    #[test]
+    fn numbers_equal_many_texts() {
+        assert_eq!(sought(Family::Text, Value::Int(5), false), Sought::Anywhere);
+        assert_eq!(sought(Family::Text, Value::Bytes(b"5"), false), Sought::Value(Value::Bytes(b"5")));
+        assert_eq!(sought(Family::Date, Value::Bytes(b"2020-1-1"), false), Sought::Anywhere);
+        assert_eq!(sought(Family::Other, Value::Bytes(b"5"), false), Sought::Anywhere);
+    }
+
+    #[test]
+    fn what_the_server_would_change_has_no_place() {
+        assert_eq!(stored(Family::Integer, Value::Bytes(b"05"), false), Some(Value::Int(5)));
+        assert_eq!(stored(Family::Integer, Value::Decimal(b"5.5"), false), None);
+        assert_eq!(stored(Family::Integer, Value::Bytes(b"5x"), false), None);
+        assert_eq!(stored(Family::Text, Value::Int(5), false), Some(Value::Int(5)));
+        for (text, plain) in [
+            (&b"1.50"[..], true),
+            (b"-0.5", true),
+            (b".5", false),
+            (b"5.", false),
+            (b"01.5", false),
+            (b"1e3", false),
+            (b"1.5e3", false),
+        ] {
+            assert_eq!(stored(Family::Text, Value::Decimal(text), false).is_some(), plain, "{text:?}");
+        }
+    }
+}
