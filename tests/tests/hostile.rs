@@ -365,6 +365,10 @@ fn many_connections_leave_nothing() {
     let mut bystander = Bystander::new();
     let round = |n: usize| {
         for chunk in 0..n / 100 {
+            // All at once, not one after the other.
+            #[allow(clippy::needless_collect)]
+            // All open at once, before the first is used.
+            #[allow(clippy::needless_collect)]
             let all: Vec<Connection> = (0..100).map(|_| client()).collect();
             for (i, mut conn) in all.into_iter().enumerate() {
                 if i % 2 == 0 {
