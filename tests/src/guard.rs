@@ -44,11 +44,7 @@ static GUARD: LazyLock<Guard> = LazyLock::new(|| {
         .expect("a directory")
         .keep();
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("its mode");
-<<<<<<< HEAD
     // It outlives us on purpose: it cleans up when our end of the pipe closes.
-=======
-    // It outlives us, so it is never waited for.
->>>>>>> e2e
     #[allow(clippy::zombie_processes)]
     let mut child = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "guard"])
