@@ -20,9 +20,6 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
 const STACK: usize = 128 << 10;
 
-/// Is this first cell the one that belongs to the id?
-type RowCheck = fn(Option<&[u8]>, u32) -> bool;
-
 /// One round against one target.
 pub(crate) struct Measured {
     pub(crate) queries: u64,
@@ -159,12 +156,7 @@ impl Worker {
     #[inline]
     fn one(&mut self) -> Result<(), Error> {
         let id = self.random_id();
-<<<<<<< HEAD
-        self.wire.clear();
-        let (kind, is_right): (_, RowCheck) = match self.kind {
-=======
         let (wire, kind) = match self.kind {
->>>>>>> bench
             Kind::Text => {
                 let sql = format!("{SELECT}{id}");
                 (packet(|w| encode::query(w, Capabilities::empty(), sql.as_bytes())), ResponseKind::Query)

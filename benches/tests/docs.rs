@@ -1,9 +1,5 @@
 //! The pages do not point to what is not there: links to files and headings, and Rust files named in the text.
-<<<<<<< HEAD
-#![allow(clippy::unwrap_used)] // a test
-=======
 #![allow(clippy::unwrap_used)]
->>>>>>> bench
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
