@@ -3,6 +3,7 @@ use crate::Failure;
 use crate::cli::LogFormat;
 
 use coregate_dataplane::Config as Defaults;
+use coregate_dataplane::ring::{Kernel, LEAST_KERNEL};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -135,13 +136,35 @@ pub(crate) struct Cores {
     pub(crate) cpus: Option<Vec<usize>>,
     /// Multishot receives; off only where a kernel has trouble with them.
     pub(crate) multishot: bool,
+    /// `"5.15"`: use nothing of io_uring that came after this version of Linux.
+    #[serde(deserialize_with = "kernel_of")]
+    pub(crate) kernel: Option<Kernel>,
 }
 
 impl Default for Cores {
     fn default() -> Self {
         let data = Defaults::default();
-        Self { coalesce_us: data.coalesce_us, cpus: None, multishot: data.multishot }
+        Self { coalesce_us: data.coalesce_us, cpus: None, multishot: data.multishot, kernel: None }
     }
+}
+
+/// `MAJOR.MINOR`, not older than what the data plane can do with.
+pub(crate) fn kernel(text: &str) -> Result<Kernel, String> {
+    let parsed = text
+        .split_once('.')
+        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let (major, minor) = LEAST_KERNEL;
+    parsed
+        .filter(|kernel| *kernel >= LEAST_KERNEL)
+        .ok_or_else(|| {
+            format!("{text:?} is not a version of Linux from {major}.{minor} on; write e.g. \"6.1\"")
+        })
+}
+
+fn kernel_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Kernel>, D::Error> {
+    kernel(&String::deserialize(d)?)
+        .map(Some)
+        .map_err(serde::de::Error::custom)
 }
 
 /// `[topology]`
@@ -259,6 +282,7 @@ mod tests {
             ("[server]\nmax_connections = 0", "server.max_connections = 0: it must be 1 to 1000000"),
             ("[server]\nmax_connections = -1", "server.max_connections"),
             ("[cores]\ncpus = [1, 1]", "cores.cpus"),
+            ("[cores]\nkernel = \"4.19\"", "cores.kernel: \"4.19\" is not a version of Linux from 5.15 on"),
             ("[tls]\ncert = \"a\"", "key"),
             ("x", "="),
         ] {

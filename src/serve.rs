@@ -55,6 +55,11 @@ pub(crate) fn overrule(file: &mut File, args: CommonArgs) -> Result<(), Failure>
             .ok()
             .filter(|t| !t.is_empty());
     }
+    // So that any test can be run on the fallbacks.
+    if let Ok(version) = std::env::var("COREGATE_KERNEL") {
+        let kernel = crate::config::kernel(&version);
+        file.cores.kernel = Some(kernel.map_err(|why| Failure::Usage(format!("COREGATE_KERNEL: {why}")))?);
+    }
     if let (Some(cert), Some(key)) = (args.tls_cert, args.tls_key) {
         file.tls = Some(crate::config::Tls { cert, key });
     }
@@ -106,6 +111,7 @@ fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
         pool_idle_s: file.pool.idle_s,
         pool_lifetime_s: file.pool.lifetime_s,
         multishot: file.cores.multishot,
+        kernel: file.cores.kernel,
         max_allowed_packet: file.server.max_allowed_packet,
         cpus: file.cores.cpus.clone(),
         ..dataplane::Config::default()

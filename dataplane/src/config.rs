@@ -1,4 +1,5 @@
 //! What the data plane can be told. Units are in the names; 0 means "no limit" only where it says so.
+use crate::ring::Kernel;
 use crate::tls::TlsSource;
 use std::net::SocketAddr;
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub coalesce_us: u32,
     /// Multishot receives.
     pub multishot: bool,
+    /// Use nothing of io_uring that came after this kernel: for tests of the fallbacks.
+    pub kernel: Option<Kernel>,
     /// An idle client is closed after so long (MySQL's wait_timeout).
     pub idle_timeout_s: u64,
     /// A client must have logged in after so long.
@@ -60,6 +63,7 @@ impl Default for Config {
             proxy_protocol: false,
             coalesce_us: 100,
             multishot: true,
+            kernel: None,
             idle_timeout_s: 28_800,
             handshake_timeout_ms: 10_000,
             query_timeout_ms: 0,

@@ -6,7 +6,7 @@ use crate::error::StartError;
 use crate::inbox::Inbox;
 use crate::metrics::CoreMetrics;
 use crate::pool::{PoolLimits, Pools};
-use crate::ring::{Ring, RingConfig};
+use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
 use crate::session::{Runners, Scratch, SessionHandle};
 use crate::settings::SettingsTable;
@@ -50,6 +50,7 @@ pub(crate) const FLAVOURS: Capabilities = Capabilities::DEPRECATE_EOF
 /// What the threads have in common.
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    pub(crate) features: Features,
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) metrics: Vec<CoreMetrics>,
     pub(crate) control: Arc<dyn ControlPort>,
@@ -95,7 +96,7 @@ impl Core {
         users: Arc<Users>,
     ) -> Result<Rc<Self>, StartError> {
         let config = &shared.config;
-        let ring = Ring::new(RingConfig { coalesce_us: config.coalesce_us, multishot: config.multishot })?;
+        let ring = Ring::new(RingConfig { coalesce_us: config.coalesce_us, features: shared.features })?;
         let cache = PlanCache::new(config.plan_cache_entries, config.plan_cache_bytes);
         let core = Rc::new(Self {
             id,

@@ -5,6 +5,7 @@ use crate::error::StartError;
 use crate::executor::{self, CoreThread};
 use crate::inbox::{self, Inbox};
 use crate::listener;
+use crate::ring::Features;
 use crate::rsa::ServerKey;
 use crate::session::Interrupt;
 use crate::tls;
@@ -35,6 +36,8 @@ pub fn start(
     control: Arc<dyn ControlPort>,
 ) -> Result<DataPlane, StartError> {
     let cores = config.cores.max(1);
+    let features = features(&config)?;
+    tracing::info!("{features}");
     let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
     let inboxes = (0..cores)
         .map(|_| Inbox::new())
@@ -68,6 +71,7 @@ pub fn start(
         draining: AtomicBool::new(false),
         tls,
         rsa: ServerKey::generate()?,
+        features,
         config,
     });
     let (ready, started) = mpsc::channel();
@@ -87,6 +91,14 @@ pub fn start(
             .map_err(|_| StartError::Core("it ended before it was ready".into()))??;
     }
     Ok(DataPlane { shared, threads: Arc::new(Mutex::new(threads)), address })
+}
+
+/// What the kernel offers, less what the configuration forbids.
+fn features(config: &Config) -> Result<Features, StartError> {
+    let found = Features::probe()?;
+    let mut features = config.kernel.map_or(found, |kernel| found.as_of(kernel));
+    features.multishot_recv &= config.multishot;
+    Ok(features)
 }
 
 /// The life of a core.
