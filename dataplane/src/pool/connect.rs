@@ -20,9 +20,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Reaching a server and logging in must not take longer.
 /// Largest packet that we take from a server; rows pass through, so this is the protocol's own limit.
 const MAX_PACKET: u32 = 1 << 30;
+/// Reaching a server and logging in must not take longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bit of a flavour: the connection has a database selected.
 pub(crate) const HAS_DATABASE: u64 = 1 << 63;
@@ -96,7 +96,7 @@ async fn login(
         password: tablet.password.clone().into_bytes().into(),
         database: database.map(|name| name.as_bytes().to_vec()),
         wanted: DIALECT | shape,
-        required: Capabilities::PROTOCOL_41 | shape,
+        required: Capabilities::PROTOCOL_41,
         collation: u8::try_from(settings.collation).unwrap_or(45),
         attributes,
         tls: match tablet.tls {
