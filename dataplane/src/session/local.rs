@@ -64,7 +64,8 @@ impl Session {
             SessionAction::Kill { query_only, id } => {
                 let id =
                     u32::try_from(*id).map_err(|_| sql_error(1094, format!("Unknown thread id: {id}")))?;
-                self.kill(id, if *query_only { Interrupt::KillQuery } else { Interrupt::KillConnection })?;
+                self.kill(id, if *query_only { Interrupt::KillQuery } else { Interrupt::KillConnection })
+                    .await?;
                 self.send_ok(answer, Done::default());
                 Ok(())
             }
