@@ -39,9 +39,7 @@ impl Session {
     }
 
     async fn session_action(&mut self, action: &SessionAction, sql: &[u8], answer: &mut Answer) -> Outcome {
-        if !matches!(action, SessionAction::ShowWarnings { .. }) {
-            self.clear_warnings();
-        }
+        // Statements without tables leave the last one's warnings where they are.
         match action {
             SessionAction::Begin { .. }
             | SessionAction::Commit { .. }

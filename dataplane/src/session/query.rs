@@ -177,7 +177,7 @@ impl Session {
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        if !self.warnings_are_empty() {
+        if !self.warnings_are_empty() && !plan.effects.contains(Effects::NO_TABLES) {
             self.clear_warnings();
         }
         if plan.effects.contains(Effects::IMPLICIT_COMMIT) {

@@ -43,6 +43,12 @@ impl SessionValues for Values<'_> {
                 write_string(user.as_bytes(), session.status(), out);
                 out.extend_from_slice(b",'')");
             }
+            SessionValue::WarningCount | SessionValue::ErrorCount => {
+                let count = session.count_of_warnings(which == SessionValue::ErrorCount);
+                out.extend_from_slice(b"NULLIF(");
+                out.extend_from_slice(number.format(count).as_bytes());
+                out.extend_from_slice(b"|0,-1)");
+            }
             SessionValue::CurrentUser => {
                 let user = format!("{}@%", session.handle.user.borrow());
                 out.extend_from_slice(b"NULLIF(");

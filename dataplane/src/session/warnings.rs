@@ -40,6 +40,11 @@ impl Session {
         self.warnings = None;
     }
 
+    pub(super) fn count_of_warnings(&self, errors_only: bool) -> u64 {
+        let warnings = self.warnings.as_deref();
+        warnings.map_or(0, |w| if errors_only { w.errors } else { w.count })
+    }
+
     pub(super) fn note_error(&mut self, error: &SqlError) {
         let warnings = self.warnings.get_or_insert_default();
         warnings.rows = vec![("Error".into(), error.code, error.message.clone())];
@@ -97,10 +102,8 @@ impl Session {
         let warnings = self.warnings.take();
         let known = warnings.as_deref();
         if count_only {
-            let (name, count) = match errors_only {
-                true => ("@@session.error_count", known.map_or(0, |w| w.errors)),
-                false => ("@@session.warning_count", known.map_or(0, |w| w.count)),
-            };
+            let name = if errors_only { "@@session.error_count" } else { "@@session.warning_count" };
+            let count = known.map_or(0, |w| if errors_only { w.errors } else { w.count });
             let flags = ColumnFlags::UNSIGNED | ColumnFlags::BINARY;
             let number = ColumnDefinition::expression(name.as_bytes(), ColumnType::LONGLONG);
             let column = ColumnDefinition { length: 21, flags, ..number };
