@@ -18,7 +18,12 @@ fn sessions_work(kernel: &str, says: &str) {
     let wide = "select repeat('x', 20000000)";
     assert_eq!(connect().value(wide).map(|v| v.len()), Some(20_000_000));
     let sent = "y".repeat(3_000_000);
-    assert_eq!(connect().value(&format!("select length('{sent}')")).as_deref(), Some("3000000"));
+    assert_eq!(
+        connect()
+            .value(&format!("select length('{sent}')"))
+            .as_deref(),
+        Some("3000000")
+    );
 
     thread::scope(|scope| {
         for n in 0..40 {
@@ -60,7 +65,10 @@ fn linux_5_19() {
 
 #[test]
 fn linux_5_17() {
-    sessions_work("5.17", "io_uring with sends without completions; without deferred task work, buffer rings");
+    sessions_work(
+        "5.17",
+        "io_uring with sends without completions; without deferred task work, buffer rings",
+    );
 }
 
 #[test]

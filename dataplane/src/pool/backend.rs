@@ -15,8 +15,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-/// Prepared statements kept on one connection; the least used is closed for a new one.
-const STATEMENTS_MAX: usize = 256;
 /// Bytes of an answer to a question of our own.
 const VALUE_MAX: usize = 64 << 20;
 
@@ -358,7 +356,7 @@ impl Backend {
         self.uses += 1;
         let known = self.statements.get_or_insert_default();
         let mut evicted = None;
-        if known.len() >= STATEMENTS_MAX
+        if known.len() >= self.pool.limits.statements_max
             && let Some((&oldest, _)) = known.iter().min_by_key(|(_, s)| s.last_use)
         {
             evicted = known.remove(&oldest).map(|s| s.id);

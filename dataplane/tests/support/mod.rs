@@ -181,6 +181,7 @@ pub fn sharded(server: SocketAddr) -> Snapshot {
             alias: format!("zone1-{n}00"),
             kind: TabletKind::Primary,
             address: Address::Tcp(server),
+            server_name: server.ip().to_string(),
             user: "u".into(),
             password: "pw".into(),
             tls: BackendTls::Disabled,
