@@ -84,6 +84,14 @@ impl Session {
     /// Begins the transaction on a connection, with the savepoints that it has so far.
     async fn open_on(&mut self, backend: &mut Backend) -> Result<(), BackendError> {
         let core = self.core.clone();
+        if self.transaction.begin == Some("BEGIN")
+            && self.transaction.next.is_none()
+            && self.transaction.savepoints.is_empty()
+        {
+            backend.begin_ahead();
+            core.metrics().transactions.add(1);
+            return Ok(());
+        }
         if let Some(sql) = self.transaction.next.clone() {
             backend.execute(&core, &sql).await?;
         }
