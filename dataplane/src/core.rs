@@ -9,7 +9,7 @@ use crate::metrics::CoreMetrics;
 use crate::pool::{PoolLimits, Pools};
 use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
-use crate::session::{Scratch, SessionHandle};
+use crate::session::{Runners, Scratch, SessionHandle};
 use crate::settings::SettingsTable;
 use crate::timer::Timers;
 use ahash::AHashMap;
@@ -80,6 +80,7 @@ pub(crate) struct Core {
     pub(crate) pools: Pools,
     pub(crate) cache: RefCell<PlanCache>,
     pub(crate) scratch: RefCell<Scratch>,
+    pub(crate) runners: Runners,
     pub(crate) settings: SettingsTable,
     pub(crate) sessions: RefCell<AHashMap<u32, Rc<SessionHandle>>>,
     next_session: Cell<u32>,
@@ -112,6 +113,7 @@ impl Core {
             pools: Pools::default(),
             cache: RefCell::new(cache),
             scratch: RefCell::default(),
+            runners: Runners::default(),
             settings: SettingsTable::default(),
             sessions: RefCell::default(),
             next_session: Cell::new(0),

@@ -19,6 +19,9 @@ impl Session {
             Some(&com::STMT_EXECUTE) => self.execute(packet).await,
             _ => Box::pin(self.rare_command(packet)).await,
         };
+        if self.transaction.in_doubt {
+            Box::pin(self.resolve_doubt()).await;
+        }
         result.is_ok()
     }
 

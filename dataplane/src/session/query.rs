@@ -315,10 +315,11 @@ impl Session {
     #[inline]
     pub(super) fn remember(&mut self, class: StatementClass, summary: &Summary) {
         self.core.metrics().rows.add(summary.rows);
-        if summary.error.is_some() {
+        if let Some((code, _)) = summary.error {
             self.core.metrics().errors.add(1);
             self.row_count = -1;
             self.transaction.last_failed = true;
+            self.transaction.in_doubt = super::transaction::may_end_transaction(code);
             return;
         }
         if summary.columns > 0 {

@@ -1,6 +1,7 @@
 //! One statement on several shards: rows one shard after another, counts added up.
 use super::answer::{Answer, Done};
 use super::relay::step;
+use super::transaction::may_end_transaction;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
 use crate::link::UNSENT_MAX;
@@ -34,6 +35,11 @@ impl Session {
             // A write whose every row is nowhere.
             self.send_ok(answer, Done::default());
             return Ok(Summary::default());
+        }
+        if kind == ResponseKind::Execute {
+            wires
+                .iter_mut()
+                .for_each(|(_, payload)| without_cursor(payload));
         }
         // Always in the same order, so that two statements never wait for each other's connections.
         wires.sort_by_key(|(place, _)| *place);
@@ -87,6 +93,9 @@ impl Session {
             Err(failure) => {
                 if own_transaction || (writes && broken.is_some()) {
                     self.abandon_transaction().await;
+                }
+                if let Failure::Sql(error) = &failure {
+                    self.transaction.in_doubt = may_end_transaction(error.code);
                 }
                 return Err(failure);
             }
@@ -321,6 +330,15 @@ impl Session {
             backend.answered(walker.summary());
         }
         Ok(())
+    }
+}
+
+/// Takes the wish for a cursor out of a COM_STMT_EXECUTE: rows of several servers are sent at once, as a server may.
+fn without_cursor(payload: &mut [u8]) {
+    const FLAGS_AT: usize = 5;
+    const CURSORS: u8 = 1 | 2 | 4;
+    if let Some(flags) = payload.get_mut(FLAGS_AT) {
+        *flags &= !CURSORS;
     }
 }
 
