@@ -1,4 +1,5 @@
 //! Starting the cores, and talking to them from other threads.
+use crate::backend_tls::{BackendTlsConfig, BackendTlsFiles};
 use crate::config::Config;
 use crate::core::{Core, Shared};
 use crate::error::StartError;
@@ -39,6 +40,10 @@ pub fn start(
     let features = features(&config)?;
     tracing::info!("{features}");
     let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
+    let backend_tls = match &config.backend_tls {
+        Some(tls) => Arc::clone(tls),
+        None => Arc::new(BackendTlsConfig::load(&BackendTlsFiles::default())?),
+    };
     let inboxes = (0..cores)
         .map(|_| Inbox::new())
         .collect::<Result<Vec<_>, _>>()
@@ -50,7 +55,7 @@ pub fn start(
         listener::check_free(*wanted)?;
         let mut bound = *wanted;
         for listeners in &mut listeners {
-            let listener = listener::bind(bound)?;
+            let listener = listener::bind(bound, config.backlog)?;
             if let Some(real) = listener.local_addr().ok().and_then(|a| a.as_socket()) {
                 bound = real;
             }
@@ -70,6 +75,7 @@ pub fn start(
         clients: AtomicUsize::new(0),
         draining: AtomicBool::new(false),
         tls,
+        backend_tls,
         rsa: ServerKey::generate()?,
         features,
         config,

@@ -34,7 +34,7 @@ fn echo(features: Features) -> Echo {
     let (stop, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&open));
     let thread = thread::spawn(move || {
-        let ring = Ring::new(RingConfig { coalesce_us: 50, features }).expect("a ring");
+        let ring = Ring::new(RingConfig::new(50, features)).expect("a ring");
         let accept = Accept::new(&ring, listener);
         let mut sockets: Vec<Socket> = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
@@ -186,7 +186,7 @@ fn odd_combinations_lose_nothing() {
 #[test]
 fn resting_sockets_own_no_buffer() {
     for kernel in [(u32::MAX, 0), LEAST_KERNEL] {
-        let ring = Ring::new(RingConfig { coalesce_us: 0, features: as_of(kernel) }).expect("a ring");
+        let ring = Ring::new(RingConfig::new(0, as_of(kernel))).expect("a ring");
         let mut cx = Context::from_waker(Waker::noop());
         let (ours, mut theirs): (Vec<_>, Vec<_>) = (0..500)
             .map(|_| std::os::unix::net::UnixStream::pair().expect("a pair"))
@@ -226,7 +226,7 @@ fn drop_with_bytes_to_send(features: Features) {
         all.len()
     });
     let stream = TcpStream::connect(address).expect("connected");
-    let ring = Ring::new(RingConfig { coalesce_us: 0, features }).expect("a ring");
+    let ring = Ring::new(RingConfig::new(0, features)).expect("a ring");
     let socket = Socket::new(&ring, stream.into());
     socket.send(Buf::from(vec![7; 3_000_000]));
     socket.send(Buf::from(vec![8; 5]));

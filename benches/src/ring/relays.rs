@@ -18,16 +18,14 @@ pub(super) fn run(relay: Relay, backend: SocketAddr) -> Result<(), Error> {
     let listener = listen()?;
     say_listening(&listener)?;
     let found = Features::probe().map_err(|e| Error::failed("io_uring", e))?;
-    let ring = |coalesce_us, multishot| RingConfig {
-        coalesce_us,
-        features: Features { multishot_recv: multishot && found.multishot_recv, ..found },
+    let ring = |coalesce_us, multishot| {
+        let features = Features { multishot_recv: multishot && found.multishot_recv, ..found };
+        RingConfig::new(coalesce_us, features)
     };
     match relay {
         Relay::RingSingle => on_ring(listener, backend, ring(0, false)),
         Relay::RingMulti => on_ring(listener, backend, ring(0, true)),
-        Relay::RingOldest => {
-            on_ring(listener, backend, RingConfig { features: Features::NONE, ..ring(0, false) })
-        }
+        Relay::RingOldest => on_ring(listener, backend, RingConfig::new(0, Features::NONE)),
         Relay::RingCoalesce => on_ring(listener, backend, ring(100, true)),
         Relay::Glommio => on_glommio(listener, backend),
         Relay::Epoll => on_epoll(&listener, backend).map_err(|e| Error::failed("epoll", e)),

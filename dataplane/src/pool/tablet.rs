@@ -22,6 +22,8 @@ pub(crate) struct PoolLimits {
     pub(crate) wait_timeout: Duration,
     pub(crate) idle_max: Duration,
     pub(crate) lifetime_max: Duration,
+    /// Statements kept prepared on one connection; the least used is closed for a new one.
+    pub(crate) statements_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +115,7 @@ impl TabletPool {
             && mine.user == tablet.user
             && mine.password == tablet.password
             && mine.tls == tablet.tls
+            && mine.server_name == tablet.server_name
             && self.database.as_deref() == database
     }
 

@@ -39,18 +39,29 @@ const SQ_ENTRIES: u32 = 1024;
 const CQ_ENTRIES: u32 = 16384;
 /// Never wait for more answers than this at once.
 const COALESCE_ANSWERS_MAX: usize = 16;
-/// Buffers for requests and short answers: size in bytes, how many at first, how many at most.
-const SMALL: (usize, u16, u16) = (8 << 10, 64, 4096);
+/// Buffers for requests and short answers: size in bytes, how many at first.
+const SMALL: (usize, u16) = (8 << 10, 64);
 /// Buffers for large answers.
-const LARGE: (usize, u16, u16) = (64 << 10, 4, 512);
+const LARGE: (usize, u16) = (64 << 10, 4);
 
 /// How a core waits.
 #[derive(Debug, Clone, Copy)]
 pub struct RingConfig {
     /// While several answers are on their way, sleep for half of them, at most so much longer (µs). 0 switches it off.
     pub coalesce_us: u32,
+    /// Buffers for requests and short answers, 8 KiB each, at most; a power of two.
+    pub buffers_small_max: u16,
+    /// Buffers for large answers, 64 KiB each, at most; a power of two.
+    pub buffers_large_max: u16,
     /// What the kernel can do and may be asked for.
     pub features: Features,
+}
+
+impl RingConfig {
+    /// The ordinary number of buffers.
+    pub fn new(coalesce_us: u32, features: Features) -> Self {
+        Self { coalesce_us, buffers_small_max: 4096, buffers_large_max: 512, features }
+    }
 }
 
 /// What the ring counts. Plain cells: one core writes, the core's publisher copies them out.
@@ -126,11 +137,17 @@ impl Ring {
         let features = config.features;
         let (uring, _) = features::build(SQ_ENTRIES, CQ_ENTRIES, features.task_run)
             .map_err(|e| StartError::IoUring(crate::error::explain_io_uring(&e)))?;
-        let group = |id, sizes| match features.buffer_rings {
-            true => BufferGroup::register(&uring, id, sizes),
-            false => Ok(BufferGroup::own(id, sizes)),
+        let group = |id, (size, first): (usize, u16), most: u16| {
+            // The kernel takes rings of a power of two entries, up to 2^15.
+            let most = most.clamp(1, 1 << 15).next_power_of_two();
+            let sizes = (size, first.min(most), most);
+            match features.buffer_rings {
+                true => BufferGroup::register(&uring, id, sizes),
+                false => Ok(BufferGroup::own(id, sizes)),
+            }
         };
-        let (small, large) = (group(0, SMALL)?, group(1, LARGE)?);
+        let small = group(0, SMALL, config.buffers_small_max)?;
+        let large = group(1, LARGE, config.buffers_large_max)?;
         let inner = RingInner {
             uring: RefCell::new(uring),
             config,

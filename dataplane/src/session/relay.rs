@@ -301,14 +301,22 @@ impl Session {
     }
 }
 
-/// Steps a walker over one whole packet.
+/// Steps a walker over one whole packet. One of several chunks comes joined, with the sequence id of its last.
 pub(super) fn step(walker: &mut ResponseWalker, payload: &[u8], seq: u8) -> Outcome<PacketRole> {
-    let len = u32::try_from(payload.len().min(frame::MAX_CHUNK - 1)).unwrap_or(0);
-    let header = Header { len, seq };
+    let more = payload.len() / frame::MAX_CHUNK;
+    let mut left = payload.len();
+    let mut seq = seq.wrapping_sub(more as u8);
+    let header = |left: usize, seq| Header { len: left.min(frame::MAX_CHUNK) as u32, seq };
     let head = payload
         .get(..coregate_protocol::walker::HEAD_MAX.min(payload.len()))
         .unwrap_or_default();
-    Ok(walker.step(header, head)?)
+    let role = walker.step(header(left, seq), head)?;
+    for _ in 0..more {
+        left -= frame::MAX_CHUNK;
+        seq = seq.wrapping_add(1);
+        walker.step(header(left, seq), &[])?;
+    }
+    Ok(role)
 }
 
 /// Sets SERVER_MORE_RESULTS_EXISTS in an OK or EOF packet.
