@@ -47,7 +47,7 @@ impl Statement<'_> {
             .into_iter()
             .filter_map(|items| self.column(items))
             .collect();
-        Some(ServerTable { name: self.name(name), columns })
+        Some(ServerTable { name: self.name(name), columns, view: None })
     }
 
     fn column(&self, items: &[Item]) -> Option<Column> {

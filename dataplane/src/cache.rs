@@ -202,6 +202,7 @@ mod tests {
             class: StatementClass::Other,
             effects: Effects::empty(),
             cacheable: true,
+            directives: Default::default(),
             tables: Vec::new(),
         }
     }

@@ -120,6 +120,7 @@ impl Session {
             class: StatementClass::Prepare,
             effects: Effects::PIN,
             cacheable: false,
+            directives: Default::default(),
             tables: Vec::new(),
         };
         let wire = super::query::Wire::Payload(super::query::query_payload(sql));
