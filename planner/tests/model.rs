@@ -200,8 +200,12 @@ struct Select {
 
 impl Select {
     fn sql(&self) -> String {
-        let names: Vec<(usize, String)> =
-            self.tables.iter().enumerate().map(|(n, &t)| (t, format!("{}{n}", TABLES[t].1))).collect();
+        let names: Vec<(usize, String)> = self
+            .tables
+            .iter()
+            .enumerate()
+            .map(|(n, &t)| (t, format!("{}{n}", TABLES[t].1)))
+            .collect();
         let mut out = format!("SELECT * FROM {} {}", TABLES[names[0].0].0, names[0].1);
         if let Some((table, alias)) = names.get(1) {
             let kind = if self.left { "LEFT JOIN" } else { "JOIN" };
@@ -301,7 +305,7 @@ fn shard_of(snapshot: &coregate_planner::snapshot::Snapshot, table: usize, key: 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 20))]
     #[test]
     fn sharded_results_are_unsharded_results(
         select in select(),

@@ -180,7 +180,9 @@ impl Classes {
                     break;
                 }
                 let longer = rows.iter().flat_map(|row| {
-                    values.iter().map(|value| row.iter().chain(value).cloned().collect())
+                    values
+                        .iter()
+                        .map(|value| row.iter().chain(value).cloned().collect())
                 });
                 rows = longer.collect();
             }
@@ -215,9 +217,7 @@ impl Classes {
 
     /// Does the column of a node compare as one of this type does?
     pub(super) fn is_alike(&self, node: Node, family: Family) -> bool {
-        self.nodes
-            .get(node)
-            .is_some_and(|c| c.family.alike(family))
+        self.nodes.get(node).is_some_and(|c| c.family.alike(family))
     }
 
     pub(super) fn one(&self, class: Node) -> Option<&Operand> {

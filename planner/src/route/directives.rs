@@ -6,8 +6,12 @@ use crate::sql::ast::Span;
 pub(super) fn read(sql: &[u8], comments: &[Span]) -> Directives {
     let mut found = Directives::default();
     for span in comments {
-        let text = sql.get(span.start as usize..span.end as usize).unwrap_or_default();
-        let inner = text.get(5..text.len().saturating_sub(2)).unwrap_or_default();
+        let text = sql
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or_default();
+        let inner = text
+            .get(5..text.len().saturating_sub(2))
+            .unwrap_or_default();
         for word in String::from_utf8_lossy(inner).split_ascii_whitespace() {
             let (key, value) = word.split_once('=').unwrap_or((word, "1"));
             let value = value.trim_matches('"');

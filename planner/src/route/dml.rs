@@ -37,7 +37,7 @@ impl<'a> Planner<'_, 'a> {
         if update.limit || !update.order.is_empty() {
             blocks.breaks("UPDATE with LIMIT or ORDER BY over several shards");
         }
-                let changed = |name: &TableName<'_>, table: &Table| {
+        let changed = |name: &TableName<'_>, table: &Table| {
             update.set.iter().any(|assign| match assign.column.table {
                 Some(qualifier) => qualifier == name.exposed() || qualifier == name.name,
                 None => may_have(table, assign.column.name),
@@ -83,7 +83,7 @@ impl<'a> Planner<'_, 'a> {
         if !delete.returning.is_empty() {
             blocks.breaks("DELETE ... RETURNING over several shards");
         }
-                let changed = |name: &TableName<'_>, _: &Table| {
+        let changed = |name: &TableName<'_>, _: &Table| {
             delete.targets.is_empty()
                 || delete
                     .targets

@@ -83,7 +83,10 @@ impl<'a> Planner<'_, 'a> {
         let refused = || PlanError::unsupported("INSERT ... SELECT whose rows may move to other shards");
         let primary = table.column_vindexes.first().ok_or_else(refused)?;
         let others = table.column_vindexes.iter().skip(1);
-        if others.clone().any(|v| v.columns.iter().any(|c| columns.contains(c))) {
+        if others
+            .clone()
+            .any(|v| v.columns.iter().any(|c| columns.contains(c)))
+        {
             return Err(refused());
         }
         let mut blocks = Blocks::new(self, keyspace);
@@ -107,7 +110,10 @@ impl<'a> Planner<'_, 'a> {
                 let at = columns.iter().position(|name| name == c)?;
                 let node = block.columns.get(at)?.1?;
                 let family = Family::of_column(table, c);
-                blocks.classes.is_alike(node, family).then(|| blocks.classes.class_of(node))
+                blocks
+                    .classes
+                    .is_alike(node, family)
+                    .then(|| blocks.classes.class_of(node))
             })
             .collect();
         let nodes = nodes.ok_or_else(refused)?;

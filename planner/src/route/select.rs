@@ -158,9 +158,11 @@ impl Blocks<'_, '_, '_> {
                 }
                 (_, 1) => match classes.as_slice() {
                     [Some(class)] => match self.classes.many(*class) {
-                        Some(rows) => {
-                            Destination::In { vindex: vindex.clone(), families: families(), rows: rows.clone() }
-                        }
+                        Some(rows) => Destination::In {
+                            vindex: vindex.clone(),
+                            families: families(),
+                            rows: rows.clone(),
+                        },
                         None => continue,
                     },
                     _ => continue,

@@ -69,7 +69,11 @@ pub(crate) fn snapshot() -> Snapshot {
             table("country", &["code'", "name'"]),
             table("numbered", &["id", "name'"]),
             table("bare", &["id"]),
-            view("seen", &["id", "n"], "select `customer`.`customer`.`id` AS `id`,`customer`.`customer`.`name` AS `n` from `customer`.`customer` where `customer`.`customer`.`name` > 'a'"),
+            view(
+                "seen",
+                &["id", "n"],
+                "select `customer`.`customer`.`id` AS `id`,`customer`.`customer`.`name` AS `n` from `customer`.`customer` where `customer`.`customer`.`name` > 'a'",
+            ),
             view("counted", &["c"], "select count(0) AS `c` from `customer`.`customer`"),
         ],
         ..KeyspaceSpec::new("customer", &["-40", "40-80", "80-"], vschema(CUSTOMER))
