@@ -87,7 +87,7 @@ fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
         listen: vec![file.server.listen],
         cores: cores(file),
         max_connections: file.server.max_connections,
-        server_version: version.unwrap_or_else(|| control.server_version().to_owned()),
+        server_version: version.unwrap_or_else(|| greeting_version(control.server_version())),
         tls: match (&file.tls, file.self_signed) {
             (Some(tls), _) => {
                 Some(dataplane::TlsSource::Files { cert: tls.cert.clone(), key: tls.key.clone() })
@@ -120,6 +120,13 @@ fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
         tracing::warn!("READY cannot be printed: {e}");
     }
     Ok(())
+}
+
+/// MariaDB 10 puts a prefix before its version in the greeting. Drivers that know nothing of MariaDB go by it: without, they take
+/// 10.11 for later than MySQL 8 and use what MariaDB does not have (the collation utf8mb4_0900_ai_ci).
+fn greeting_version(version: &str) -> String {
+    let prefix = if version.starts_with("10.") && version.contains("MariaDB") { "5.5.5-" } else { "" };
+    format!("{prefix}{version}")
 }
 
 /// As many as are asked for, or one for each CPU that we may use.

@@ -53,8 +53,6 @@ packages() {
   python3 -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || more+=(python3-dev)
   command -v node >/dev/null && command -v npm >/dev/null || more+=(nodejs npm)
   command -v go >/dev/null || more+=(golang-go)
-  command -v javac >/dev/null || more+=(default-jdk-headless)
-  command -v mvn >/dev/null || more+=(maven)
   apt "${more[@]}"
 }
 
@@ -90,17 +88,11 @@ go_client() {
   (cd tests/clients/go && GOPATH=$CACHE/go GOFLAGS=-modcacherw go build -o "$CACHE/go-client" .)
 }
 
-java_libraries() {
-  mvn -q -B -f tests/clients/java/pom.xml dependency:copy-dependencies -DoutputDirectory="$CACHE/jars" &&
-    javac -d "$CACHE/java" -cp "$CACHE/jars/*" tests/clients/java/Checks.java
-}
-
 clients() {
   CACHE=${CARGO_TARGET_DIR:-target}/e2e; mkdir -p "$CACHE"; CACHE=$(cd "$CACHE" && pwd)
   once python tests/clients/python/requirements.txt -- python_libraries
   once node tests/clients/node/package-lock.json -- node_libraries
   once go tests/clients/go/go.mod tests/clients/go/go.sum tests/clients/go/main.go -- go_client
-  once java tests/clients/java/pom.xml tests/clients/java/Checks.java -- java_libraries
 }
 
 case ${1:-} in

@@ -54,7 +54,6 @@ struct Worker {
     statement: u32,
     /// The parameter's type was sent with the first execution.
     bound: bool,
-    wire: Vec<u8>,
 }
 
 /// When a worker sends.
@@ -130,7 +129,7 @@ impl Worker {
             Kind::Prepared => conn.prepare(&format!("{SELECT}?"))?,
         };
         let random = 0x9e37_79b9_7f4a_7c15 ^ (u64::from(n) + 1) << 17;
-        Ok(Self { conn, kind, rows, random, statement, bound: false, wire: Vec::new() })
+        Ok(Self { conn, kind, rows, random, statement, bound: false })
     }
 
     fn run(&mut self, pace: Pace) -> Result<Histogram<u64>, Error> {
@@ -157,34 +156,37 @@ impl Worker {
     #[inline]
     fn one(&mut self) -> Result<(), Error> {
         let id = self.random_id();
-        self.wire.clear();
-        let (kind, is_right): (_, fn(Option<&[u8]>, u32) -> bool) = match self.kind {
+        let (wire, kind) = match self.kind {
             Kind::Text => {
                 let sql = format!("{SELECT}{id}");
-                self.wire = packet(|w| encode::query(w, Capabilities::empty(), sql.as_bytes()));
-                (ResponseKind::Query, is_text_row)
+                (packet(|w| encode::query(w, Capabilities::empty(), sql.as_bytes())), ResponseKind::Query)
             }
-            Kind::Prepared => {
-                let mut body = Vec::with_capacity(16);
-                execute::put_body(&mut body, Capabilities::empty(), &[Value::Int(i64::from(id))]);
-                if std::mem::replace(&mut self.bound, true) {
-                    // As the C clients do it: the types go with the first execution only. NULLs, flag, [type], value.
-                    body.drain(2..4);
-                    body[1] = 0;
-                }
-                let statement = self.statement;
-                self.wire = packet(|w| encode::stmt_execute(w, statement, 0, &body));
-                (ResponseKind::Execute, is_binary_row)
-            }
+            Kind::Prepared => (self.execution(id), ResponseKind::Execute),
         };
-        let summary = self.conn.exchange(&self.wire, kind)?;
+        let summary = self.conn.exchange(&wire, kind)?;
         if let Some((code, _)) = summary.error {
             return Err(Error::Failed(format!("error {code}: {}", self.conn.message())));
         }
-        if summary.rows != 1 || !is_right(self.conn.row(1), id) {
+        let row = self.conn.row(1);
+        let right = match self.kind {
+            Kind::Text => is_text_row(row, id),
+            Kind::Prepared => is_binary_row(row, id),
+        };
+        if summary.rows != 1 || !right {
             return Err(Error::Failed(format!("the answer to {SELECT}{id} is wrong")));
         }
         Ok(())
+    }
+
+    /// As the C clients do it, the parameter's type goes with the first execution only.
+    fn execution(&mut self, id: u32) -> Vec<u8> {
+        let mut body = Vec::with_capacity(16);
+        execute::put_body(&mut body, Capabilities::empty(), &[Value::Int(i64::from(id))]);
+        if std::mem::replace(&mut self.bound, true) {
+            // NULLs, "types follow", two bytes of type, the value.
+            body.splice(1..4, [0]);
+        }
+        packet(|w| encode::stmt_execute(w, self.statement, 0, &body))
     }
 
     fn random_id(&mut self) -> u32 {

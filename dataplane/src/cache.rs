@@ -204,6 +204,7 @@ mod tests {
             cacheable: true,
             directives: Default::default(),
             tables: Vec::new(),
+            directives: Default::default(),
         }
     }
 

@@ -162,7 +162,13 @@ impl Core {
         }
     }
 
-    pub(crate) fn backend_tls(&self, _mode: BackendTls) -> Result<Arc<rustls::ClientConfig>, StartError> {
+    /// # Errors
+    /// A mode that verifies certificates: there are no roots to verify them by yet, and a promise not kept is worse than none.
+    pub(crate) fn backend_tls(&self, mode: BackendTls) -> Result<Arc<rustls::ClientConfig>, StartError> {
+        if matches!(mode, BackendTls::VerifyCa | BackendTls::VerifyIdentity) {
+            let why = "ssl-mode verify_ca and verify_identity cannot be used yet; use required, or a tunnel";
+            return Err(StartError::Tls(why.into()));
+        }
         if let Some(config) = &*self.backend_tls.borrow() {
             return Ok(Arc::clone(config));
         }

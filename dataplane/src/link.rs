@@ -95,6 +95,18 @@ impl Link {
         }
     }
 
+    /// A client's next compressed packet begins a command, whose sequence ids start anew. Answers go on from it.
+    pub(crate) fn expect_compressed_command(&mut self) {
+        if let Some((_, decompressor)) = self
+            .layers
+            .as_mut()
+            .and_then(|layers| layers.compression.as_mut())
+            && !decompressor.is_partial()
+        {
+            decompressor.expect(None);
+        }
+    }
+
     /// The next compressed packet begins a command or an answer: its sequence id starts anew.
     pub(crate) fn reset_compressed_sequence(&mut self) {
         if let Some(layers) = &mut self.layers
@@ -298,6 +310,13 @@ impl PacketStream {
     /// Bytes that follow the last packet, e.g. a TLS hello behind an SSLRequest.
     pub(crate) fn take_rest(&mut self) -> Option<Buf> {
         self.rest.take()
+    }
+
+    /// The sequence id to answer with when the packet that was being read is refused.
+    pub(crate) fn refusal_seq(&self) -> u8 {
+        self.assembler
+            .as_ref()
+            .map_or(1, |partial| partial.next_seq())
     }
 
     /// Puts bytes back in front of the stream.

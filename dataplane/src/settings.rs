@@ -71,6 +71,29 @@ impl Settings {
             .cloned();
         Difference { reset, set, database }
     }
+
+    /// The same for a connection that a session holds: a reset would roll its transaction back and drop its temporary tables,
+    /// so each setting that is not wanted any more is undone by itself. `names` are those of the wanted collation.
+    pub(crate) fn difference_in_place(&self, wanted: &Self, names: Option<&str>) -> Difference {
+        let mut kept = self.clone();
+        let mut undo = Vec::new();
+        for (name, _) in self
+            .vars
+            .iter()
+            .filter(|(name, _)| wanted.get(name).is_none())
+        {
+            kept.unset(name);
+            undo.push(match (name.strip_prefix('@'), name.as_str()) {
+                (Some(variable), _) => format!("SET @`{}` = NULL", variable.replace('`', "``")),
+                (None, "names" | "character set") => format!("SET {}", names.unwrap_or("NAMES DEFAULT")),
+                (None, _) => format!("SET SESSION {name} = DEFAULT"),
+            });
+        }
+        kept.collation = wanted.collation;
+        let Difference { set, database, .. } = kept.difference(wanted);
+        undo.extend(set);
+        Difference { reset: false, set: undo, database }
+    }
 }
 
 /// Commands that turn one connection's settings into another's.
@@ -160,6 +183,18 @@ mod tests {
             with(&[("transaction access", "SESSION TRANSACTION READ ONLY"), ("x", "x=1"), ("z", "z=2")]);
         let set = Settings::default().difference(&wanted).set;
         assert_eq!(set, ["SET x=1, z=2", "SET SESSION TRANSACTION READ ONLY"]);
+    }
+
+    #[test]
+    fn a_held_connection_is_never_reset() {
+        let (a, b) = (
+            with(&[("@`x", "@`x=1"), ("names", "NAMES latin1"), ("time_zone", "time_zone='+1:00'")]),
+            with(&[("y", "y=2")]),
+        );
+        let difference = a.difference_in_place(&b, Some("NAMES utf8mb4"));
+        assert!(!difference.reset);
+        let wanted = ["SET @```x` = NULL", "SET NAMES utf8mb4", "SET SESSION time_zone = DEFAULT", "SET y=2"];
+        assert_eq!(difference.set, wanted);
     }
 
     #[test]

@@ -44,6 +44,8 @@ static GUARD: LazyLock<Guard> = LazyLock::new(|| {
         .expect("a directory")
         .keep();
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    // It outlives us on purpose: it cleans up when our end of the pipe closes.
+    #[allow(clippy::zombie_processes)]
     let mut child = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "guard"])
         .arg(&dir)
@@ -96,7 +98,8 @@ fn show_logs() {
     for (name, path) in logs.iter() {
         let text = std::fs::read(path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
+        // Database servers say much that tells nothing.
+        let lines: Vec<&str> = text.lines().filter(|l| !l.contains("[Note]")).collect();
         let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
         if !tail.is_empty() {
             eprintln!("--- the end of {name}'s log ({}):\n{}", path.display(), tail.join("\n"));

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Counted up when what [`INIT`] says changes.
-const TEMPLATE: u32 = 1;
+const TEMPLATE: u32 = 2;
 
 /// User and password with all rights.
 pub const USER: &str = "sb";
@@ -49,8 +49,8 @@ DELETE FROM mysql.global_priv WHERE User='';
 FLUSH PRIVILEGES;
 CREATE OR REPLACE USER 'sb'@'%' IDENTIFIED BY 'sb';
 GRANT ALL PRIVILEGES ON *.* TO 'sb'@'%' WITH GRANT OPTION;
-CREATE DATABASE IF NOT EXISTS test;
-CREATE DATABASE IF NOT EXISTS test2;
+CREATE DATABASE IF NOT EXISTS test CHARACTER SET utf8mb4;
+CREATE DATABASE IF NOT EXISTS test2 CHARACTER SET utf8mb4;
 SHUTDOWN;
 ";
 

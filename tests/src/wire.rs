@@ -310,6 +310,11 @@ impl Connection {
         self.stream.write_all(&wire)
     }
 
+    /// The sequence id of the next packet, where the caller knows better: commands were sent ahead.
+    pub fn expect_sequence(&mut self, seq: u8) {
+        self.seq = seq;
+    }
+
     /// Sends a command.
     ///
     /// # Errors

@@ -103,6 +103,17 @@ pub fn users_file() -> PathBuf {
     path
 }
 
+/// A certificate and its key, signed by itself, for 127.0.0.1 and localhost.
+pub fn certificate() -> (String, String) {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let (cert, key) = (guard::dir().join("cert.pem"), guard::dir().join("key.pem"));
+    fs::write(&cert, made.cert.pem()).expect("the certificate's file");
+    fs::write(&key, made.signing_key.serialize_pem()).expect("the key's file");
+    let text = |path: PathBuf| path.to_str().expect("UTF-8").to_owned();
+    (text(cert), text(key))
+}
+
 /// A plain server with the tables in the database `test`, and a drop-in before it.
 pub fn drop_in(more: &[&str]) -> (MariaDb, Coregate) {
     let server = MariaDb::start("upstream", &[]);
@@ -111,8 +122,8 @@ pub fn drop_in(more: &[&str]) -> (MariaDb, Coregate) {
         direct.run(statement);
     }
     direct.run(&fill());
-    let users = users_file();
-    let mut args = vec!["--users", users.to_str().expect("UTF-8")];
+    let (users, tls) = (users_file(), certificate());
+    let mut args = vec!["--users", users.to_str().expect("UTF-8"), "--tls-cert", &tls.0, "--tls-key", &tls.1];
     args.extend_from_slice(more);
     let coregate = Coregate::drop_in("dropin", &server, &args);
     (server, coregate)

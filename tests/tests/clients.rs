@@ -62,6 +62,8 @@ fn check(mut command: Command, client: &str, target: Target) {
         .env("E2E_DATABASE", database)
         .env("E2E_OTHER_DATABASE", other)
         .env("E2E_PREFIX", client)
+        // Sequences are refused yet: a check expects that, and fails when it changes.
+        .env("E2E_NO_SEQUENCES", if matches!(target, Target::Sharded) { "1" } else { "" })
         .env("E2E_SHA2_USER", world::SHA2_USER)
         .env("E2E_SHA2_PASSWORD", world::SHA2_PASSWORD);
     let output = command
@@ -97,13 +99,6 @@ fn node(target: Target) {
 
 fn go(target: Target) {
     check(Command::new(installed("go-client")), "go", target);
-}
-
-fn java(scheme: &str, client: &str, target: Target) {
-    let jars = format!("{}:{}/*", installed("java").display(), installed("jars").display());
-    let mut command = Command::new("java");
-    command.args(["-Xmx1g", "-cp", &jars, "Checks", scheme]);
-    check(command, client, target);
 }
 
 fn cli(target: Target) {

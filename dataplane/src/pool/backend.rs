@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::error::BackendError;
 use crate::link::PacketStream;
 use crate::ring::Buf;
-use crate::settings::Settings;
+use crate::settings::{Difference, Settings};
 use ahash::AHashMap;
 use coregate_protocol::Capabilities;
 use coregate_protocol::command::encode as commands;
@@ -229,6 +229,29 @@ impl Backend {
         if difference.reset {
             self.reset(core, wanted).await?;
         }
+        self.set_all(core, wanted, difference).await
+    }
+
+    /// The same for a connection that a session holds and whose state must stay.
+    pub(crate) async fn apply_in_place(
+        &mut self,
+        core: &Core,
+        wanted: &Rc<Settings>,
+    ) -> Result<(), BackendError> {
+        if Rc::ptr_eq(&self.settings, wanted) {
+            return Ok(());
+        }
+        let names = crate::core::names_of(wanted.collation);
+        let difference = self.settings.difference_in_place(wanted, names.as_deref());
+        self.set_all(core, wanted, difference).await
+    }
+
+    async fn set_all(
+        &mut self,
+        core: &Core,
+        wanted: &Rc<Settings>,
+        difference: Difference,
+    ) -> Result<(), BackendError> {
         if let Some(database) = &difference.database {
             let mut payload = Vec::new();
             commands::init_db(&mut payload, database.as_bytes());
@@ -241,11 +264,11 @@ impl Backend {
             }
         }
         if !difference.set.is_empty() {
-            self.tainted = true; // until all of it is known to be applied
+            let tainted = std::mem::replace(&mut self.tainted, true); // until all of it is known to be applied
             for sql in &difference.set {
                 self.execute(core, sql).await?;
             }
-            self.tainted = false;
+            self.tainted = tainted;
         }
         if wanted.database.is_some() {
             self.flavour |= super::HAS_DATABASE;

@@ -81,10 +81,7 @@ impl Session {
         columns: &[&str],
         rows: &[Vec<Option<S>>],
     ) {
-        let columns: Vec<_> = columns
-            .iter()
-            .map(|name| ColumnDefinition::expression(name.as_bytes(), ColumnType::VAR_STRING))
-            .collect();
+        let columns: Vec<_> = columns.iter().map(|name| text_column(name)).collect();
         self.send_result(answer, &columns, rows);
     }
 
@@ -112,6 +109,13 @@ impl Session {
         writer.packet(|w| encode_rows_end(&end, capabilities, w));
         self.client.link.send(Buf::from(out));
     }
+}
+
+/// A column of text; were its collation the binary one, drivers would give bytes.
+pub(super) fn text_column(name: &str) -> ColumnDefinition<'_> {
+    const UTF8MB4_GENERAL_CI: u16 = 45;
+    let column = ColumnDefinition::expression(name.as_bytes(), ColumnType::VAR_STRING);
+    ColumnDefinition { collation: UTF8MB4_GENERAL_CI, length: 1024, ..column }
 }
 
 fn put_strings<S: AsRef<[u8]>>(out: &mut Vec<u8>, cells: &[Option<S>]) {

@@ -122,6 +122,7 @@ impl Session {
             cacheable: false,
             directives: Default::default(),
             tables: Vec::new(),
+            directives: Default::default(),
         };
         let wire = super::query::Wire::Payload(super::query::query_payload(sql));
         self.one(&plan, place, wire, ResponseKind::Query, answer)

@@ -149,6 +149,7 @@ impl Session {
     /// Waits for a command; a resting session owns no buffer.
     async fn next_command(&mut self) -> Result<Option<crate::link::Packet>, ReadError> {
         self.handle.rests(&self.core);
+        self.client.link.expect_compressed_command();
         let (client, handle) = (&mut self.client, &self.handle);
         let next = std::future::poll_fn(|cx| {
             if let std::task::Poll::Ready(packet) = client.poll_packet(cx, 0) {
@@ -176,7 +177,8 @@ impl Session {
             ReadError::Io(e) => tracing::debug!(session = self.handle.id, "client connection: {e}"),
             ReadError::Protocol(e) => {
                 let error = SqlError { code: e.code(), sqlstate: e.sqlstate(), message: e.to_string() };
-                self.send_error(&mut Answer::first(), &error);
+                let mut answer = Answer { seq: self.client.refusal_seq(), ..Answer::first() };
+                self.send_error(&mut answer, &error);
             }
         }
     }

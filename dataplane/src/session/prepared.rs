@@ -12,7 +12,7 @@ use crate::pool::{Backend, Place};
 use crate::ring::Buf;
 use ahash::AHashMap;
 use coregate_planner::fingerprint::Fingerprint;
-use coregate_planner::plan::{Action, Route, Target};
+use coregate_planner::plan::{Action, Route, SessionAction, Target};
 use coregate_planner::value::Value;
 use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_protocol::command::encode as commands;
@@ -256,6 +256,9 @@ impl Session {
         }
         let plan = &entry.plan;
         let Action::Route(route) = &plan.action else {
+            if params > 0 && matches!(plan.action, Action::Session(SessionAction::Set(_))) {
+                return Box::pin(self.execute_set(&statement, &parsed, answer)).await;
+            }
             return Box::pin(self.execute_local(&statement, &entry, answer)).await;
         };
         let resolved = {
@@ -490,6 +493,37 @@ impl Session {
     }
 
     /// A statement of the session's own, prepared: BEGIN, SET, SHOW SHARDS.
+    /// SET with parameters: runs as text, with the values in it.
+    async fn execute_set(
+        &mut self,
+        statement: &Statement,
+        parsed: &ExecuteBody<'_>,
+        answer: &mut Answer,
+    ) -> Outcome {
+        let mut sql = Vec::new();
+        {
+            let types = statement.types.borrow();
+            let types: SmallVec<[ParamType; 8]> = types
+                .chunks_exact(2)
+                .map(|t| ParamType::from_bytes([t[0], t[1]]))
+                .collect();
+            let long = statement.long_data.borrow();
+            let is_long = |n: usize| long.iter().any(|(param, _)| usize::from(*param) == n);
+            let places = coregate_planner::fingerprint::param_places(&statement.sql, self.sql_mode)?;
+            let mut at = 0;
+            for ((n, value), place) in parsed.values(&types, is_long).enumerate().zip(places) {
+                sql.extend_from_slice(statement.sql.get(at..place).unwrap_or_default());
+                let from_long = long.iter().find(|(param, _)| usize::from(*param) == n);
+                let value = from_long.map_or(value?.1, |(_, data)| Bound::Bytes(data));
+                value.write_literal(self.status(), &mut sql);
+                at = place + 1;
+            }
+            sql.extend_from_slice(statement.sql.get(at..).unwrap_or_default());
+        }
+        statement.long_data.borrow_mut().clear();
+        self.run_text(&sql, answer).await
+    }
+
     async fn execute_local(
         &mut self,
         statement: &Statement,

@@ -51,7 +51,12 @@ impl Session {
         let core = self.core.clone();
         if let Some(at) = self.held.iter().position(|(held, _)| *held == place) {
             let (_, mut backend) = self.held.swap_remove(at);
-            if let Err(e) = backend.apply(&core, &self.settings).await {
+            if let Err(e) = backend.apply_in_place(&core, &self.settings).await {
+                if matches!(e, BackendError::Refused { .. }) && !backend.busy {
+                    // A database that there is not: nothing has changed, the transaction goes on.
+                    self.held.push((place, backend));
+                    return Err(e.into());
+                }
                 return Err(self.broken(backend, e.into()));
             }
             if self.transaction.is_open()

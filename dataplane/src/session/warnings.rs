@@ -1,11 +1,12 @@
 //! SHOW WARNINGS behind a pool: the next statement may run on another connection, so warnings are fetched while the
 //! connection that has them is still at hand, and kept by the session until its next statement.
-use super::answer::Answer;
+use super::answer::{Answer, text_column};
 use super::{Outcome, Session};
 use crate::pool::Backend;
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::WarningsKind;
 use coregate_protocol::Capabilities;
+use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_protocol::frame;
 use coregate_protocol::response::ErrPacket;
 use coregate_protocol::row::TextRow;
@@ -114,7 +115,13 @@ impl Session {
                     vec![Some(level.clone()), Some(code.to_string()), Some(message.clone())]
                 })
                 .collect();
-            self.send_rows(answer, &["Level", "Code", "Message"], &cells);
+            let code = match answer.binary {
+                true => text_column("Code"), // rows are of strings in the binary protocol
+                false => {
+                    ColumnDefinition { length: 4, ..ColumnDefinition::expression(b"Code", ColumnType::LONG) }
+                }
+            };
+            self.send_result(answer, &[text_column("Level"), code, text_column("Message")], &cells);
         }
         self.warnings = warnings;
         Ok(())

@@ -44,6 +44,75 @@ pub struct SessionContext<'a> {
     pub autocommit: bool,
 }
 
+/// What statements of MySQL and MariaDB begin with.
+const STATEMENTS: &[&str] = &[
+    "alter",
+    "analyze",
+    "backup",
+    "begin",
+    "binlog",
+    "cache",
+    "call",
+    "change",
+    "check",
+    "checksum",
+    "clone",
+    "commit",
+    "create",
+    "deallocate",
+    "declare",
+    "delete",
+    "desc",
+    "describe",
+    "do",
+    "drop",
+    "execute",
+    "explain",
+    "flush",
+    "get",
+    "grant",
+    "handler",
+    "help",
+    "import",
+    "insert",
+    "install",
+    "kill",
+    "load",
+    "lock",
+    "optimize",
+    "prepare",
+    "purge",
+    "release",
+    "rename",
+    "repair",
+    "replace",
+    "reset",
+    "resignal",
+    "restart",
+    "revert",
+    "revoke",
+    "rollback",
+    "savepoint",
+    "select",
+    "set",
+    "show",
+    "shutdown",
+    "signal",
+    "start",
+    "stop",
+    "stream",
+    "table",
+    "truncate",
+    "uninstall",
+    "unlock",
+    "update",
+    "use",
+    "values",
+    "vexplain",
+    "with",
+    "xa",
+];
+
 /// Everything that decides a plan.
 #[derive(Clone, Copy)]
 pub struct PlanInput<'a> {
@@ -184,10 +253,30 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::LoadData(_) => Err(PlanError::unsupported(
                 "LOAD DATA into a sharded keyspace; select one shard with USE keyspace:shard",
             )),
-            _ => Err(PlanError::unsupported(
-                "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
-            )),
+            _ => Err(self.refuse_unknown()),
         }
+    }
+
+    /// No server is asked about it, so what cannot be a statement is told from what is not supported here.
+    fn refuse_unknown(&self) -> PlanError {
+        let sql = self.input.sql.trim_ascii_start();
+        let end = sql
+            .iter()
+            .position(|b| !b.is_ascii_alphabetic())
+            .unwrap_or(sql.len());
+        let word = sql.get(..end).unwrap_or_default();
+        // After a comment or a parenthesis anything may follow.
+        if word.is_empty()
+            || STATEMENTS
+                .iter()
+                .any(|known| known.as_bytes().eq_ignore_ascii_case(word))
+        {
+            return PlanError::unsupported(
+                "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
+            );
+        }
+        let near = String::from_utf8_lossy(sql.get(..80).unwrap_or(sql)).into_owned();
+        PlanError::Syntax { near, line: 1 }
     }
 
     /// Does the statement go to a drop-in server?
@@ -301,9 +390,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::Flush if !whole => {
                 Ok(self.route(keyspace, Destination::Scatter, Combine::First, class))
             }
-            Statement::Unknown | Statement::Call(_) if !whole => Err(PlanError::unsupported(
-                "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
-            )),
+            Statement::Unknown | Statement::Call(_) if !whole => Err(self.refuse_unknown()),
             _ => {
                 let shards = if whole { Destination::Unsharded } else { Destination::Any };
                 Ok(self.route(keyspace, shards, Combine::Concat, class))
