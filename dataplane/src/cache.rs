@@ -202,7 +202,6 @@ mod tests {
             class: StatementClass::Other,
             effects: Effects::empty(),
             cacheable: true,
-            directives: Default::default(),
             tables: Vec::new(),
             directives: Default::default(),
         }

@@ -120,7 +120,6 @@ impl Session {
             class: StatementClass::Prepare,
             effects: Effects::PIN,
             cacheable: false,
-            directives: Default::default(),
             tables: Vec::new(),
             directives: Default::default(),
         };
