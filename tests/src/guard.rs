@@ -17,10 +17,10 @@ while read -r what group; do
     -) groups=$(echo "$groups" | sed "s/ $group / /");;
   esac
 done
-alive() { for g in $groups; do kill -0 -- -$g 2>/dev/null && return 0; done; return 1; }
-for g in $groups; do kill -CONT -- -$g; kill -TERM -- -$g; done 2>/dev/null
+alive() { for g in $groups; do kill -0 -$g 2>/dev/null && return 0; done; return 1; }
+for g in $groups; do kill -CONT -$g; kill -TERM -$g; done 2>/dev/null
 n=0; while alive && [ $n -lt 150 ]; do sleep 0.1; n=$((n+1)); done
-for g in $groups; do kill -KILL -- -$g; done 2>/dev/null
+for g in $groups; do kill -KILL -$g; done 2>/dev/null
 for p in /proc/[0-9]*; do
   tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -qF -e "--datadir=$dir/" && kill -KILL ${p#/proc/} 2>/dev/null
 done
@@ -104,5 +104,45 @@ fn show_logs() {
         if !tail.is_empty() {
             eprintln!("--- the end of {name}'s log ({}):\n{}", path.display(), tail.join("\n"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Process, wait_until};
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    /// Run by the test below, in a process of its own.
+    #[test]
+    #[ignore = "ends its process; the_guard_ends_what_a_crash_leaves runs it"]
+    fn leaves_a_process_behind() {
+        if std::env::var_os("COREGATE_E2E_CRASH").is_some() {
+            let process = Process::start("left", Command::new("sleep").arg("600"));
+            println!("left={} dir={}", process.id(), super::dir().display());
+            std::process::abort();
+        }
+    }
+
+    #[test]
+    fn the_guard_ends_what_a_crash_leaves() {
+        let mut crash = Command::new(std::env::current_exe().expect("this test"));
+        crash.args(["--exact", "guard::tests::leaves_a_process_behind", "--ignored", "--nocapture"]);
+        let output = crash
+            .env("COREGATE_E2E_CRASH", "1")
+            .stderr(Stdio::null())
+            .output()
+            .expect("its end");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let word = |key: &str| {
+            said.split_whitespace()
+                .find_map(|w| w.strip_prefix(key))
+                .expect("what it left")
+        };
+        let (process, dir) = (format!("/proc/{}", word("left=")), word("dir="));
+        wait_until("the process is ended", || {
+            std::fs::read_to_string(format!("{process}/stat")).map_or(true, |s| s.contains(") Z "))
+        });
+        wait_until("its directory is removed", || !Path::new(dir).exists());
     }
 }

@@ -68,6 +68,9 @@ fn a_shard_that_dies_takes_no_other_with_it() {
     waiting
         .send_command(3, format!("select sleep(1000) from t where id = {RIGHT}").as_bytes())
         .unwrap();
+    let mut shard = proxy.connect_as(world::USER, world::PASSWORD, Some("ks:80-"));
+    let running = "select count(*) from information_schema.processlist where info like 'select sleep(1000)%'";
+    wait_until("it runs", || shard.value(running).as_deref() == Some("1"));
     let mut old = connect(&proxy);
     assert_eq!(old.value(&by_id(RIGHT)), Some("d".into()));
     kill_process(right, Signal::KILL).unwrap();
