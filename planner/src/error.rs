@@ -49,6 +49,17 @@ pub enum PlanError {
     DatabaseExists(String),
     #[error("keyspace id {0} belongs to no shard of keyspace '{1}'; the shards do not cover the whole range")]
     NoShard(String, String),
+    /// A routing rule stands in the way.
+    #[error("{0}")]
+    Rule(String),
+    #[error(
+        "plan includes scatter, which server.no_scatter disallows; restrict the statement to a shard by its conditions, or allow it with the comment /*vt+ ALLOW_SCATTER */"
+    )]
+    NoScatter,
+    #[error(
+        "the statement has a \\ or a ` right after a byte above 0x7f, which is half of a character in the session's character set and none in others; pass such text as a parameter, or use SET NAMES utf8mb4"
+    )]
+    AmbiguousText,
     #[error("a parameter of the prepared statement is missing")]
     MissingParameter,
 }
@@ -86,6 +97,9 @@ impl PlanError {
             Self::TooDeep(_) | Self::TooLong(_) => (1436, b"HY000"),
             Self::DatabaseExists(_) => (1007, b"HY000"),
             Self::NoShard(..) => (1105, b"HY000"),
+            Self::Rule(_) => (1105, b"HY000"),
+            Self::NoScatter => (1235, b"42000"),
+            Self::AmbiguousText => (1235, b"42000"),
             Self::MissingParameter => (1210, b"HY000"),
         }
     }

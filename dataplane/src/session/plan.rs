@@ -77,6 +77,9 @@ impl Session {
         let core = Rc::clone(&self.core);
         let mut scratch = core.scratch.borrow_mut();
         let scratch = &mut *scratch;
+        if self.charsets.is_ambiguous(sql) {
+            return Err(PlanError::AmbiguousText.into());
+        }
         scratch.fingerprint.read(sql, self.sql_mode)?;
         let (end, more) = (scratch.fingerprint.end, scratch.fingerprint.more);
         let sql = sql.get(..end).unwrap_or(sql);
@@ -89,6 +92,7 @@ impl Session {
                 fingerprint: &scratch.fingerprint,
                 params: &[],
                 sql_mode: self.sql_mode,
+                charsets: self.charsets,
                 session: &values,
                 prepared: false,
             };
@@ -97,6 +101,8 @@ impl Session {
         } else {
             Resolved::default()
         };
+        self.handle
+            .limit(&core, entry.plan.directives.query_timeout_ms);
         Ok(Planned { entry, resolved, end, more })
     }
 
@@ -140,6 +146,7 @@ impl Session {
             sql_mode: self.sql_mode,
             in_transaction: self.in_transaction(),
             autocommit: self.autocommit,
+            no_scatter: self.core.config().no_scatter,
         };
         plan(&PlanInput { sql, fingerprint, snapshot, session: &session, arena, prepared })
     }
@@ -158,8 +165,15 @@ impl Session {
         let mut scratch = self.core.scratch.borrow_mut();
         let scratch = &mut *scratch;
         let snapshot = self.core.snapshot.borrow();
-        let binding =
-            Binding { sql, fingerprint, params, sql_mode: self.sql_mode, session: values, prepared };
+        let binding = Binding {
+            sql,
+            fingerprint,
+            params,
+            sql_mode: self.sql_mode,
+            charsets: self.charsets,
+            session: values,
+            prepared,
+        };
         resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved)?;
         Ok(std::mem::take(&mut scratch.resolved))
     }
@@ -170,6 +184,9 @@ impl Session {
         let core = Rc::clone(&self.core);
         let mut scratch = core.scratch.borrow_mut();
         let scratch = &mut *scratch;
+        if self.charsets.is_ambiguous(sql) {
+            return Err(PlanError::AmbiguousText.into());
+        }
         scratch.fingerprint.read(sql, self.sql_mode)?;
         let snapshot = core.snapshot.borrow();
         let entry = self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, true)?;

@@ -255,6 +255,8 @@ impl Session {
             statement.bind_types(parsed.types);
         }
         let plan = &entry.plan;
+        self.handle
+            .limit(&self.core, plan.directives.query_timeout_ms);
         let Action::Route(route) = &plan.action else {
             if params > 0 && matches!(plan.action, Action::Session(SessionAction::Set(_))) {
                 return Box::pin(self.execute_set(&statement, &parsed, answer)).await;
@@ -270,10 +272,10 @@ impl Session {
             let long = statement.long_data.borrow();
             let is_long = |n: usize| long.iter().any(|(param, _)| usize::from(*param) == n);
             let mut bound: SmallVec<[Bound<'_>; 8]> = SmallVec::new();
-            let mut decimals: SmallVec<[bool; 8]> = SmallVec::new();
+            let mut kinds: SmallVec<[ColumnType; 8]> = SmallVec::new();
             for (n, value) in parsed.values(&types, is_long).enumerate() {
                 let (ty, value) = value?;
-                decimals.push(matches!(ty.column_type, ColumnType::DECIMAL | ColumnType::NEWDECIMAL));
+                kinds.push(ty.column_type);
                 let from_long = long.iter().find(|(param, _)| usize::from(*param) == n);
                 bound.push(from_long.map_or(value, |(_, data)| Bound::Bytes(data)));
             }
@@ -288,9 +290,12 @@ impl Session {
             let mut texts = texts.iter();
             let values: SmallVec<[Value<'_>; 8]> = bound
                 .iter()
-                .zip(decimals)
-                .map(|(v, decimal)| match v {
-                    Bound::Bytes(digits) if decimal => Value::Decimal(digits),
+                .zip(kinds)
+                .map(|(v, kind)| match (v, kind) {
+                    (Bound::Bytes(digits), ColumnType::DECIMAL | ColumnType::NEWDECIMAL) => {
+                        Value::Decimal(digits)
+                    }
+                    (Bound::Bytes(bytes), kind) if is_blob(kind) => Value::Binary(bytes),
                     _ => planner_value(v)
                         .unwrap_or_else(|| Value::Bytes(texts.next().map_or(&[], |t| t.as_slice()))),
                 })
@@ -692,6 +697,11 @@ fn send_long_data(statement: &Statement, backend: &mut Backend, id: u32) {
         commands::stmt_send_long_data(&mut payload, id, *param, data);
         backend.send_unanswered(&payload);
     }
+}
+
+/// Types whose values the server takes as bytes without a character set.
+fn is_blob(kind: ColumnType) -> bool {
+    matches!(kind, ColumnType::TINY_BLOB | ColumnType::MEDIUM_BLOB | ColumnType::LONG_BLOB | ColumnType::BLOB)
 }
 
 fn planner_value<'a>(value: &Bound<'a>) -> Option<Value<'a>> {
