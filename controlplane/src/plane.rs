@@ -8,6 +8,7 @@ use crate::world::{World, general};
 use crate::{Error, Health, Store, TlsClient, admin, health, users};
 use coregate_planner::control::{ControlPort, ControlRequest, DataPort, Reply, SqlError, Users};
 use coregate_planner::snapshot::{Snapshot, Tablet};
+use coregate_planner::vschema::RoutingRules;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -85,6 +86,7 @@ struct SharedState {
     tablets: Vec<Arc<Tablet>>,
     health: BTreeMap<String, Health>,
     records: Arc<Vec<KeyspaceRecord>>,
+    rules: RoutingRules,
     snapshot: Arc<Snapshot>,
     data: Option<Arc<dyn DataPort>>,
     mysql: Option<SocketAddr>,
@@ -111,6 +113,9 @@ impl Shared {
     pub(crate) fn records(&self) -> Arc<Vec<KeyspaceRecord>> {
         Arc::clone(&self.lock().records)
     }
+    pub(crate) fn rules(&self) -> RoutingRules {
+        self.lock().rules.clone()
+    }
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.lock().snapshot)
     }
@@ -132,6 +137,7 @@ impl Shared {
             state.health.entry(alias).or_default();
         }
         state.records = Arc::new(world.keyspaces.values().map(|k| k.record.clone()).collect());
+        state.rules = world.rules.clone();
         state.snapshot = Arc::clone(snapshot);
     }
 }
@@ -473,6 +479,7 @@ impl Loop {
         match request {
             admin::Request::Reload => self.world.reload().await,
             admin::Request::ApplyVschema { keyspace, vschema } => self.world.set_vschema(&keyspace, vschema),
+            admin::Request::ApplyRules(rules) => self.world.set_rules(rules),
             admin::Request::ApplySchema { keyspace, sql } => {
                 let Some(known) = self.world.keyspaces.get(&keyspace) else {
                     return Err(Error::Config(format!("there is no keyspace {keyspace}")));
