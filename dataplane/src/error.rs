@@ -53,6 +53,9 @@ pub(crate) enum BackendError {
     Protocol(#[from] ProtocolError),
     #[error("{0}")]
     Local(String),
+    /// Servers before MySQL 5.7 and MariaDB 10.2 have no COM_RESET_CONNECTION: a new connection must do.
+    #[error("the server cannot reset a connection")]
+    CannotReset,
 }
 
 impl From<StartError> for BackendError {
@@ -71,7 +74,7 @@ impl BackendError {
             }
             Self::Unreachable { .. } => (2003, *b"HY000"),
             Self::Lost { .. } => (2013, *b"HY000"),
-            Self::Protocol(_) | Self::Local(_) => (codes::ER_UNKNOWN_ERROR, *b"HY000"),
+            Self::Protocol(_) | Self::Local(_) | Self::CannotReset => (codes::ER_UNKNOWN_ERROR, *b"HY000"),
         };
         SqlError { code, sqlstate, message: self.to_string() }
     }

@@ -18,7 +18,10 @@ static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
     );
     std::fs::write(schema.join("ks.json"), vschema).unwrap();
     let schema = schema.to_str().unwrap();
-    Coregate::local("cluster", &["--keyspace", "ks:2", "--schema", schema, "--vschema", schema])
+    Coregate::local(
+        "cluster",
+        &["--keyspace", "ks:2", "--schema", schema, "--vschema", schema, "--cores", "2"],
+    )
 });
 
 fn connect() -> Connection {
@@ -95,5 +98,55 @@ fn a_deadlock_ends_the_transaction_on_every_shard() {
         one.run("commit");
         let wanted = ["1two", "2two", "3two", "4-", "5two"];
         assert_eq!(rows(&mut setup, "locked"), wanted, "{open}");
+    }
+}
+
+/// What a server says of many rows is added up over shards, also where a shard had one row and said nothing.
+#[test]
+fn the_text_of_an_ok_is_of_the_whole_statement() {
+    let mut conn = connect();
+    conn.run("delete from sums");
+    for (sql, wanted) in [
+        (
+            "insert into sums values (1, 'a'), (2, 'b'), (4, 'd'), (6, 'f')",
+            "Records: 4  Duplicates: 0  Warnings: 0",
+        ),
+        ("insert into sums values (3, 'c'), (5, 'e'), (100, 'x')", "Records: 3  Duplicates: 0  Warnings: 0"),
+        (
+            "insert ignore into sums values (1, 'a'), (2, 'b'), (4, 'd')",
+            "Records: 3  Duplicates: 3  Warnings: 3",
+        ),
+        ("insert ignore into sums values (1, 'a'), (4, 'd')", "Records: 2  Duplicates: 2  Warnings: 2"),
+        ("replace into sums values (1, 'A'), (2, 'B'), (4, 'D')", "Records: 3  Duplicates: 3  Warnings: 0"),
+        (
+            "insert into sums values (1, 'a'), (4, 'D') on duplicate key update v = values(v)",
+            "Records: 2  Duplicates: 1  Warnings: 0",
+        ),
+        ("insert into sums values (7, 'g')", ""),
+        ("update sums set v = 'a' where id in (1, 2, 4, 6)", "Rows matched: 4  Changed: 3  Warnings: 0"),
+        ("delete from sums where id in (1, 4)", ""),
+    ] {
+        let Answer::Ok { info, .. } = conn.query(sql) else { panic!("{sql} has no rows") };
+        assert_eq!(info, wanted, "{sql}");
+    }
+}
+
+/// Its core is found by its number, whether there is such a session or not.
+#[test]
+fn sessions_that_are_not_there_cannot_be_killed() {
+    let mut conn = connect();
+    for id in 90_000_001..90_000_005 {
+        for how in ["query", "connection"] {
+            let Answer::Error(error) = conn.query(&format!("kill {how} {id}")) else { panic!("killed {id}") };
+            assert_eq!((error.code, error.message), (1094, format!("Unknown thread id: {id}")));
+        }
+    }
+    // There are two cores, and somewhere a session that is there.
+    let mut others: Vec<Connection> = (0..8).map(|_| connect()).collect();
+    for other in &mut others {
+        let id = other.value("select connection_id()").unwrap();
+        conn.run(&format!("kill {id}"));
+        let said = other.try_query("select 1");
+        assert!(matches!(said.as_deref(), Err(_) | Ok([Answer::Error(_)])), "{said:?}");
     }
 }

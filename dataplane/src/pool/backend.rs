@@ -6,10 +6,10 @@ use crate::link::PacketStream;
 use crate::ring::Buf;
 use crate::settings::{Difference, Settings};
 use ahash::AHashMap;
-use coregate_protocol::Capabilities;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::frame;
 use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
+use coregate_protocol::{Capabilities, codes};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -28,6 +28,8 @@ pub(crate) struct Backend {
     pub(crate) flavour: u64,
     pub(crate) settings: Rc<Settings>,
     pub(crate) capabilities: Capabilities,
+    /// The server cannot do all that the flavour says: its answers are translated for clients that can.
+    pub(crate) is_older: bool,
     pub(crate) thread_id: u32,
     pub(crate) born: Instant,
     pub(crate) used: Instant,
@@ -89,6 +91,8 @@ impl Backend {
             flavour,
             settings,
             capabilities,
+            is_older: !capabilities
+                .contains(Capabilities::from_bits_truncate(flavour) & Capabilities::SHAPES_ANSWERS),
             thread_id,
             born: now,
             used: now,
@@ -257,6 +261,9 @@ impl Backend {
             return Ok(());
         }
         let difference = self.settings.difference(wanted);
+        if difference.reset && self.pool.cannot_reset.get() {
+            return Err(BackendError::CannotReset);
+        }
         if difference.reset {
             self.reset(core, wanted).await?;
         }
@@ -363,6 +370,10 @@ impl Backend {
         let summary = self
             .run(core, &payload, ResponseKind::Simple, |_| {})
             .await?;
+        if matches!(summary.error, Some((codes::ER_UNKNOWN_COM_ERROR, _))) {
+            self.pool.cannot_reset.set(true);
+            return Err(BackendError::CannotReset);
+        }
         if summary.error.is_some() {
             return Err(self.lost("the server cannot reset a connection"));
         }

@@ -94,7 +94,7 @@ async fn login(
         password: tablet.password.clone().into_bytes().into(),
         database: database.map(|name| name.as_bytes().to_vec()),
         wanted: DIALECT | shape,
-        required: Capabilities::PROTOCOL_41 | shape,
+        required: Capabilities::PROTOCOL_41,
         collation: u8::try_from(settings.collation).unwrap_or(45),
         attributes,
         tls: match tablet.tls {

@@ -5,6 +5,7 @@ mod command;
 mod control;
 mod handle;
 mod infile;
+mod info;
 mod local;
 mod login;
 mod plan;

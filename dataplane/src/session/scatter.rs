@@ -1,5 +1,6 @@
 //! One statement on several shards: rows one shard after another, counts added up.
 use super::answer::{Answer, Done};
+use super::info::Info;
 use super::relay::step;
 use super::transaction::may_end_transaction;
 use super::{Failure, Outcome, Session};
@@ -9,6 +10,7 @@ use crate::pool::{Backend, Exchange, Place};
 use crate::ring::Buf;
 use coregate_planner::plan::{Combine, Effects, Plan, Route, StatementClass};
 use coregate_protocol::frame;
+use coregate_protocol::response::OkPacket;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
 use std::future::poll_fn;
@@ -72,9 +74,13 @@ impl Session {
         for ((_, backend), (_, payload)) in taken.iter_mut().zip(&wires) {
             backend.send_payload(payload);
         }
+        let mut info = Info::default();
         let result = match route.combine {
             Combine::Concat => self.concatenate(&mut taken, kind, answer).await,
-            Combine::Sum | Combine::First => self.add_up(&mut taken, kind, route.combine).await,
+            Combine::Sum | Combine::First => {
+                self.add_up(&mut taken, kind, route.combine, plan.class, &mut info)
+                    .await
+            }
         };
         let mut broken = None;
         for (place, backend) in taken {
@@ -104,10 +110,11 @@ impl Session {
             self.remember(plan.class, &summary);
             return Ok(summary);
         }
-        self.end_write(plan, route, summary, error, own_transaction, answer)
+        self.end_write(plan, route, summary, error, own_transaction, &info.text(), answer)
             .await
     }
 
+    #[allow(clippy::too_many_arguments)]
     async fn end_write(
         &mut self,
         plan: &Plan,
@@ -115,6 +122,7 @@ impl Session {
         summary: Summary,
         error: Option<coregate_planner::control::SqlError>,
         own_transaction: bool,
+        info: &str,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         if let Some(mut error) = error {
@@ -136,13 +144,6 @@ impl Session {
         if plan.effects.contains(Effects::SCHEMA_CHANGE) {
             self.schema_changed(route).await?;
         }
-        let info = match plan.class {
-            StatementClass::Update => format!(
-                "Rows matched: {0}  Changed: {0}  Warnings: {1}",
-                summary.affected_rows, summary.warnings
-            ),
-            _ => String::new(),
-        };
         let done = Done {
             affected_rows: summary.affected_rows,
             last_insert_id: summary.last_insert_id,
@@ -159,6 +160,8 @@ impl Session {
         taken: &mut Taken,
         kind: ResponseKind,
         combine: Combine,
+        class: StatementClass,
+        info: &mut Info,
     ) -> Outcome<(Summary, Option<coregate_planner::control::SqlError>)> {
         let core = Rc::clone(&self.core);
         let mut sum = Summary::default();
@@ -169,6 +172,11 @@ impl Session {
             while walker.state() != FeedState::Done {
                 let packet = self.next_packet(backend, walker.next_seq()).await?;
                 let role = step(&mut walker, packet.payload(), packet.seq)?;
+                if role == PacketRole::Ok
+                    && let Ok(ok) = OkPacket::parse(packet.payload(), backend.capabilities)
+                {
+                    info.add(class, ok.info, ok.affected_rows, ok.warnings);
+                }
                 if role == PacketRole::Err && first_error.is_none() {
                     first_error = Some(error_of(packet.payload()));
                 }
@@ -200,7 +208,7 @@ impl Session {
     ) -> Outcome<(Summary, Option<coregate_planner::control::SqlError>)> {
         let core = Rc::clone(&self.core);
         let mut sum = Summary::default();
-        let mut out = Vec::new();
+        let (mut out, mut changed) = (Vec::new(), Vec::new());
         let last = taken.len() - 1;
         for (at, (_, backend)) in taken.iter_mut().enumerate() {
             let _awaited = Exchange::begin(&core);
@@ -235,11 +243,14 @@ impl Session {
                         return Err(sql_error(1105, "shards answered with different kinds of results").into());
                     }
                 };
-                if pass {
+                if pass
+                    && let Some(payload) =
+                        self.in_clients_form(backend, kind, role, &mut packet, &mut changed)?
+                {
                     if answer.more && matches!(role, PacketRole::RowsEnd | PacketRole::ColumnsEof) {
-                        super::relay::set_more_results(packet.payload_mut(), backend.capabilities);
+                        super::relay::set_more_results(payload, self.capabilities);
                     }
-                    frame::write_packet(&mut out, &mut answer.seq, packet.payload());
+                    frame::write_packet(&mut out, &mut answer.seq, payload);
                 }
                 if out.len() >= CHUNK {
                     self.client.link.send(Buf::from(std::mem::take(&mut out)));

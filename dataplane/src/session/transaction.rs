@@ -14,7 +14,7 @@ pub(super) struct Transaction {
     /// `SET TRANSACTION ...` for the next one.
     next: Option<String>,
     savepoints: Vec<String>,
-    /// The connection that knows FOUND_ROWS().
+    /// The connection that knows what SQL_CALC_FOUND_ROWS has counted.
     pub(super) found_rows_at: Option<Place>,
     /// The last statement was answered with an error.
     pub(super) last_failed: bool,
@@ -283,7 +283,9 @@ impl Session {
     /// session, as it has for a client of that server alone. Else COMMIT would keep the other shards' part of it.
     #[cold]
     pub(super) async fn resolve_doubt(&mut self) {
-        self.transaction.in_doubt = false;
+        if !std::mem::take(&mut self.transaction.in_doubt) {
+            return;
+        }
         let core = self.core.clone();
         let mut ended = false;
         for (_, backend) in &mut self.held {

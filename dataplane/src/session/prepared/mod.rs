@@ -229,7 +229,7 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         let mut walker = ResponseWalker::new(ResponseKind::Prepare, backend.capabilities);
-        let mut out = Vec::new();
+        let (mut out, mut changed) = (Vec::new(), Vec::new());
         while walker.state() != FeedState::Done {
             let mut packet = self.next_packet(backend, walker.next_seq()).await?;
             let role = super::relay::step(&mut walker, packet.payload(), packet.seq)?;
@@ -238,7 +238,11 @@ impl Session {
             {
                 place.copy_from_slice(&id.to_le_bytes());
             }
-            frame::write_packet(&mut out, &mut answer.seq, packet.payload());
+            let payload =
+                self.in_clients_form(backend, ResponseKind::Prepare, role, &mut packet, &mut changed)?;
+            if let Some(payload) = payload {
+                frame::write_packet(&mut out, &mut answer.seq, payload);
+            }
         }
         backend.busy = false;
         self.client.link.send(Buf::from(out));
