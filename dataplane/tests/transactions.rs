@@ -81,7 +81,12 @@ fn a_statement_that_fails_leaves_the_transaction_open() {
     assert_eq!(run(&mut client, FIRST).first(), Some(&0xFE));
     run(&mut client, "COMMIT");
     let sent = by_connection(&log);
-    let texts: Vec<&str> = sent[0].iter().map(String::as_str).collect();
+    // Behind an error that may have ended the transaction the server is asked for its status.
+    let texts: Vec<&str> = sent[0]
+        .iter()
+        .map(String::as_str)
+        .filter(|text| *text != "DO 0")
+        .collect();
     assert_eq!(texts, ["BEGIN", "SELECT v FROM t WHERE id=1 AND v='fail'", FIRST, "COMMIT"]);
     plane.stop();
 }
