@@ -103,3 +103,28 @@ fn a_begin_that_fails_is_not_passed_over() {
     assert!(client.read().is_none(), "the connection is closed");
     plane.stop();
 }
+
+/// A connection with another session's settings gets its reset and its own in one round trip.
+#[test]
+fn settings_are_changed_in_one_round_trip() {
+    let (server, log) = support::server(OnBegin::AnswerHoldReset);
+    let config = Config { pool_size_per_core: 1, ..Config::default() };
+    let plane = support::plane(support::sharded(server), config);
+    let mut other = support::log_in(plane.local_addr(), Some("ks"));
+    run(&mut other, "SET sort_buffer_size = 100000");
+    assert_eq!(run(&mut other, FIRST).first(), Some(&0xFE));
+    let mut client = support::log_in(plane.local_addr(), Some("ks"));
+    assert_eq!(run(&mut client, FIRST).first(), Some(&0xFE));
+    let sent = by_connection(&log);
+    let last: Vec<&str> = sent
+        .iter()
+        .find(|texts| texts.contains(&"reset".to_owned()))
+        .expect("a connection that was reset")
+        .iter()
+        .rev()
+        .take(3)
+        .map(String::as_str)
+        .collect();
+    assert!(last[0] == FIRST && last[1].starts_with("SET NAMES") && last[2] == "reset", "{sent:?}");
+    plane.stop();
+}
