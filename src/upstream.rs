@@ -1,10 +1,10 @@
 //! `--upstream mysql://user:password@host:port[/?ssl-mode=...&ssl-ca=...&ssl-cert=...&ssl-key=...]`
 use crate::Failure;
+use coregate_benches::MysqlUrl;
 use coregate_controlplane::Upstream;
 use coregate_dataplane::BackendTlsFiles;
 use coregate_planner::snapshot::BackendTls;
 use std::path::PathBuf;
-use url::Url;
 
 /// Never shows the address itself: it holds a password.
 fn bad(why: &str) -> Failure {
@@ -14,28 +14,19 @@ fn bad(why: &str) -> Failure {
 }
 
 pub(crate) fn parse(text: &str) -> Result<(Upstream, BackendTlsFiles), Failure> {
-    let url = Url::parse(text).map_err(|e| bad(&e.to_string()))?;
-    if url.scheme() != "mysql" {
-        return Err(bad(&format!("the scheme is {:?}, it must be mysql", url.scheme())));
-    }
-    let host = url
-        .host_str()
-        .filter(|h| !h.is_empty())
-        .ok_or_else(|| bad("the host is missing"))?;
-    if url.username().is_empty() {
+    let url = MysqlUrl::parse(text).map_err(|e| bad(&e))?;
+    if url.user.is_empty() {
         return Err(bad("the user is missing"));
     }
-    if !matches!(url.path(), "" | "/") {
+    if !url.path.is_empty() {
         return Err(bad("a database cannot be given: all of the server's are there"));
     }
-    let decode =
-        |text: &str| percent_decode(text).ok_or_else(|| bad("a %XX is not two hexadecimal digits of UTF-8"));
     let mut tls = BackendTls::default();
     let mut files = BackendTlsFiles::default();
-    for (key, value) in url.query_pairs() {
-        let path = || Some(PathBuf::from(value.as_ref()));
+    for (key, value) in &url.parameters {
+        let path = || Some(PathBuf::from(value));
         match key.replace('_', "-").as_str() {
-            "ssl-mode" | "sslmode" => tls = mode(&value)?,
+            "ssl-mode" | "sslmode" => tls = mode(value)?,
             "ssl-ca" => files.ca = path(),
             "ssl-cert" => files.cert = path(),
             "ssl-key" => files.key = path(),
@@ -45,14 +36,8 @@ pub(crate) fn parse(text: &str) -> Result<(Upstream, BackendTlsFiles), Failure> 
             }
         }
     }
-    let upstream = Upstream {
-        host: decode(host)?,
-        port: url.port().unwrap_or(3306),
-        user: decode(url.username())?,
-        password: decode(url.password().unwrap_or_default())?,
-        tls,
-    };
-    Ok((upstream, files))
+    let MysqlUrl { host, port, user, password, .. } = url;
+    Ok((Upstream { host, port, user, password, tls }, files))
 }
 
 fn mode(value: &str) -> Result<BackendTls, Failure> {
@@ -67,20 +52,6 @@ fn mode(value: &str) -> Result<BackendTls, Failure> {
             Err(bad(&format!("ssl-mode is {value:?}, it must be {allowed}")))
         }
     }
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(bytes.next()?).to_digit(16);
-        out.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
-    }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]

@@ -12,16 +12,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// What common drivers ask for.
-const CAPABILITIES: Capabilities = Capabilities::PROTOCOL_41
-    .union(Capabilities::LONG_PASSWORD)
-    .union(Capabilities::LONG_FLAG)
-    .union(Capabilities::TRANSACTIONS)
-    .union(Capabilities::SECURE_CONNECTION)
-    .union(Capabilities::MULTI_RESULTS)
-    .union(Capabilities::PS_MULTI_RESULTS)
-    .union(Capabilities::PLUGIN_AUTH)
-    .union(Capabilities::PLUGIN_AUTH_LENENC_DATA)
-    .union(Capabilities::DEPRECATE_EOF);
+const CAPABILITIES: Capabilities = Capabilities::DRIVER.union(Capabilities::DEPRECATE_EOF);
 
 /// A target that is silent for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);

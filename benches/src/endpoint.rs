@@ -1,7 +1,7 @@
 //! `mysql://user:password@host:port[/database][?pid=PID]`: where load goes.
+use crate::mysql_url::MysqlUrl;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
-use url::Url;
 
 /// The database that is used when none is named.
 const DATABASE: &str = "coregate_bench";
@@ -27,39 +27,25 @@ impl FromStr for Endpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|e| format!("{e}; write mysql://user:password@host:port"))?;
-        if url.scheme() != "mysql" {
-            return Err(format!("the scheme is {:?}, it must be mysql", url.scheme()));
-        }
-        let host = url
-            .host_str()
-            .filter(|h| !h.is_empty())
-            .ok_or("the host is missing")?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let address = (host, url.port().unwrap_or(3306))
+        let url = MysqlUrl::parse(text)?;
+        let host = url.host.trim_start_matches('[').trim_end_matches(']');
+        let address = (host, url.port)
             .to_socket_addrs()
             .map_err(|e| format!("{host}: {e}"))?
             .next()
             .ok_or("the host has no address")?;
         let mut pid = None;
-        for (key, value) in url.query_pairs() {
+        for (key, value) in url.parameters {
             let parsed = value
                 .parse()
                 .map_err(|_| format!("pid is {value:?}, it must be a number"));
-            match key.as_ref() {
+            match key.as_str() {
                 "pid" => pid = Some(parsed?),
                 other => return Err(format!("the parameter {other:?} is not known; there is pid")),
             }
         }
-        let decode = |text: &str| percent_decode(text).ok_or("a %XX is not two hexadecimal digits of UTF-8");
-        let database = decode(url.path().trim_start_matches('/'))?;
-        Ok(Self {
-            address,
-            user: decode(url.username())?,
-            password: decode(url.password().unwrap_or_default())?,
-            database: if database.is_empty() { DATABASE.to_owned() } else { database },
-            pid,
-        })
+        let database = if url.path.is_empty() { DATABASE.to_owned() } else { url.path };
+        Ok(Self { address, user: url.user, password: url.password, database, pid })
     }
 }
 
@@ -95,20 +81,6 @@ fn percent_encode(text: &str) -> String {
     text.bytes()
         .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
         .collect()
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(bytes.next()?).to_digit(16);
-        out.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
-    }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]

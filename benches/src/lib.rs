@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod idle;
 mod load;
+mod mysql_url;
 mod process;
 mod report;
 #[doc(hidden)]
@@ -23,6 +24,7 @@ mod table;
 
 pub use args::Command;
 pub use error::Error;
+pub use mysql_url::MysqlUrl;
 
 /// Runs one of the harness's commands, and prints what it finds to stdout.
 ///

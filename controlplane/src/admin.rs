@@ -1,6 +1,7 @@
 //! The admin HTTP API: health, metrics, the plans of all cores, the topology; JSON or a page.
 use crate::Error;
-use crate::plane::{Command, Shared};
+use crate::plane::Command;
+use crate::shared::Shared;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};

@@ -49,8 +49,10 @@ impl Connector {
 
     /// Connects, without a default database.
     pub(crate) async fn connect(&self, tablet: &Tablet) -> Result<Conn, Error> {
+        let local = matches!(tablet.address, Address::Unix(_));
         let tls = match (&self.tls, tablet.tls) {
             (None, _) | (_, BackendTls::Disabled) => return connect(tablet).await,
+            (_, BackendTls::Preferred) if local => return connect(tablet).await,
             (Some(tls), _) => tls,
         };
         let encrypted = async {

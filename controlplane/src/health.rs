@@ -1,6 +1,6 @@
 //! Is each server there, may it be written to, how far behind is it?
 use crate::backend::{Connector, PATIENCE};
-use crate::plane::Shared;
+use crate::shared::Shared;
 use coregate_planner::snapshot::{Tablet, TabletKind};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};

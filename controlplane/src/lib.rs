@@ -12,6 +12,7 @@ mod files;
 mod health;
 pub mod local;
 mod plane;
+mod shared;
 mod signals;
 mod store;
 pub mod topology;

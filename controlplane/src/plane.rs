@@ -2,19 +2,18 @@
 //! comes of them.
 use crate::backend::Connector;
 use crate::local::{Cluster, LocalConfig};
+use crate::shared::Shared;
 use crate::signals::{Event, Signals};
-use crate::topology::{KeyspaceRecord, Upstream};
+use crate::topology::Upstream;
 use crate::world::{World, general};
-use crate::{Error, Health, Store, TlsClient, admin, health, users};
+use crate::{Error, Store, TlsClient, admin, health, users};
 use coregate_planner::control::{ControlPort, ControlRequest, DataPort, Reply, SqlError, Users};
-use coregate_planner::snapshot::{Snapshot, Tablet};
-use coregate_planner::vschema::RoutingRules;
-use std::collections::BTreeMap;
+use coregate_planner::snapshot::Snapshot;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc};
+use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 /// How often the users file is looked at.
@@ -71,75 +70,6 @@ pub(crate) enum Command {
     Control(ControlRequest, Reply),
     Attach(Arc<dyn DataPort>, SocketAddr, std_mpsc::SyncSender<Result<SocketAddr, Error>>),
     Admin(admin::Request, oneshot::Sender<Result<(), String>>),
-}
-
-/// What admin pages and the health check read; the control plane's loop writes it.
-pub(crate) struct Shared {
-    state: Mutex<SharedState>,
-    pub(crate) started: Instant,
-    pub(crate) token: Option<String>,
-    pub(crate) connector: Connector,
-}
-
-#[derive(Default)]
-struct SharedState {
-    tablets: Vec<Arc<Tablet>>,
-    health: BTreeMap<String, Health>,
-    records: Arc<Vec<KeyspaceRecord>>,
-    rules: RoutingRules,
-    snapshot: Arc<Snapshot>,
-    data: Option<Arc<dyn DataPort>>,
-    mysql: Option<SocketAddr>,
-    draining: bool,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, SharedState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-    pub(crate) fn tablets(&self) -> Vec<Arc<Tablet>> {
-        self.lock().tablets.clone()
-    }
-    pub(crate) fn health(&self) -> BTreeMap<String, Health> {
-        self.lock().health.clone()
-    }
-    pub(crate) fn set_health(&self, alias: &str, health: Health) {
-        let old = self.lock().health.insert(alias.to_owned(), health.clone());
-        if old.as_ref().is_none_or(|old| old.state != health.state) {
-            let why = health.message.unwrap_or_default();
-            tracing::info!(tablet = alias, state = ?health.state, "{why}");
-        }
-    }
-    pub(crate) fn records(&self) -> Arc<Vec<KeyspaceRecord>> {
-        Arc::clone(&self.lock().records)
-    }
-    pub(crate) fn rules(&self) -> RoutingRules {
-        self.lock().rules.clone()
-    }
-    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.lock().snapshot)
-    }
-    pub(crate) fn data(&self) -> Option<Arc<dyn DataPort>> {
-        self.lock().data.clone()
-    }
-    pub(crate) fn mysql(&self) -> Option<SocketAddr> {
-        self.lock().mysql
-    }
-    pub(crate) fn draining(&self) -> bool {
-        self.lock().draining
-    }
-    fn take_over(&self, world: &World, snapshot: &Arc<Snapshot>) {
-        let mut state = self.lock();
-        state.tablets = world.tablets();
-        let known: Vec<String> = state.tablets.iter().map(|t| t.alias.clone()).collect();
-        state.health.retain(|alias, _| known.contains(alias));
-        for alias in known {
-            state.health.entry(alias).or_default();
-        }
-        state.records = Arc::new(world.keyspaces.values().map(|k| k.record.clone()).collect());
-        state.rules = world.rules.clone();
-        state.snapshot = Arc::clone(snapshot);
-    }
 }
 
 /// The cores' way to the control plane.
@@ -265,12 +195,8 @@ async fn main(
         }
     };
     let snapshot = world.snapshot()?;
-    let shared = Arc::new(Shared {
-        state: Mutex::default(),
-        started: Instant::now(),
-        token: config.admin_token.clone().filter(|t| !t.is_empty()),
-        connector: Connector { tls: config.tls.clone() },
-    });
+    let token = config.admin_token.clone().filter(|t| !t.is_empty());
+    let shared = Arc::new(Shared::new(token, Connector { tls: config.tls.clone() }));
     shared.take_over(&world, &snapshot);
     if tell.send((snapshot, users, version)).is_err() {
         return Err(Error::Gone);
@@ -343,7 +269,7 @@ impl Loop {
                 _ = users_tick.tick() => self.reload_users(),
             }
         }
-        self.shared.lock().draining = true;
+        self.shared.start_draining();
         tracing::info!("stopping: no new connections, transactions may end");
         if let Some(data) = self.shared.data() {
             self.drain(data, signals).await;
@@ -467,11 +393,7 @@ impl Loop {
     }
 
     async fn attach(&self, data: Arc<dyn DataPort>, mysql: SocketAddr) -> Result<SocketAddr, Error> {
-        {
-            let mut state = self.shared.lock();
-            state.data = Some(data);
-            state.mysql = Some(mysql);
-        }
+        self.shared.attach(data, mysql);
         admin::listen(self.config.admin, Arc::clone(&self.shared), self.sender.clone()).await
     }
 

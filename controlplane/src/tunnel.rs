@@ -59,17 +59,9 @@ impl Tunnel {
     /// The server cannot be reached, or the mode cannot be satisfied: a sentence.
     pub(crate) async fn open(tls: &Arc<dyn TlsClient>, tablet: &Tablet) -> Result<Option<Self>, String> {
         let optional = tablet.tls == BackendTls::Preferred;
-        let Address::Tcp(address) = &tablet.address else {
-            return match optional {
-                true => Ok(None),
-                false => Err("TLS over a local socket is not supported: use ssl-mode disabled".to_owned()),
-            };
-        };
         let config = tls.config(tablet.tls)?;
         let name = tls.server_name(tablet).map_err(|e| e.to_string())?;
-        let mut server = TcpStream::connect(address)
-            .await
-            .map_err(|e| e.to_string())?;
+        let mut server = connect(&tablet.address).await.map_err(|e| e.to_string())?;
         let greeting = read_packet(&mut server).await.map_err(|e| e.to_string())?;
         if !offers_tls(&greeting) {
             // An error packet, e.g. "too many connections", is shown by the ordinary way.
@@ -95,6 +87,16 @@ impl Tunnel {
         });
         Ok(Some(Self { socket, failure }))
     }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+async fn connect(address: &Address) -> io::Result<Box<dyn Stream>> {
+    Ok(match address {
+        Address::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+        Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+    })
 }
 
 fn listen() -> io::Result<(String, UnixListener)> {
@@ -148,7 +150,7 @@ fn shift(packet: &mut [u8], by: u8) {
 
 async fn relay(
     mut client: UnixStream,
-    mut server: TcpStream,
+    mut server: Box<dyn Stream>,
     greeting: Vec<u8>,
     connector: TlsConnector,
     name: ServerName<'static>,

@@ -29,16 +29,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
 /// Capabilities that every backend connection asks for.
-pub(crate) const DIALECT: Capabilities = Capabilities::PROTOCOL_41
-    .union(Capabilities::LONG_PASSWORD)
-    .union(Capabilities::LONG_FLAG)
-    .union(Capabilities::TRANSACTIONS)
-    .union(Capabilities::SECURE_CONNECTION)
-    .union(Capabilities::MULTI_RESULTS)
-    .union(Capabilities::PS_MULTI_RESULTS)
-    .union(Capabilities::PLUGIN_AUTH)
-    .union(Capabilities::PLUGIN_AUTH_LENENC_DATA)
-    .union(Capabilities::CONNECT_ATTRS);
+pub(crate) const DIALECT: Capabilities = Capabilities::DRIVER.union(Capabilities::CONNECT_ATTRS);
 
 /// Capabilities in which a client and the backend connection that serves it must agree: they shape answers or meanings.
 pub(crate) const FLAVOURS: Capabilities = Capabilities::DEPRECATE_EOF

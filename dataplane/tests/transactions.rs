@@ -81,7 +81,12 @@ fn a_statement_that_fails_leaves_the_transaction_open() {
     assert_eq!(run(&mut client, FIRST).first(), Some(&0xFE));
     run(&mut client, "COMMIT");
     let sent = by_connection(&log);
-    let texts: Vec<&str> = sent[0].iter().map(String::as_str).collect();
+    // Behind an error that may have ended the transaction the server is asked for its status.
+    let texts: Vec<&str> = sent[0]
+        .iter()
+        .map(String::as_str)
+        .filter(|text| *text != "DO 0")
+        .collect();
     assert_eq!(texts, ["BEGIN", "SELECT v FROM t WHERE id=1 AND v='fail'", FIRST, "COMMIT"]);
     plane.stop();
 }
@@ -96,5 +101,30 @@ fn a_begin_that_fails_is_not_passed_over() {
     let text = String::from_utf8_lossy(&answer).into_owned();
     assert!(text.contains("could not be begun there (error 1317)"), "{text}");
     assert!(client.read().is_none(), "the connection is closed");
+    plane.stop();
+}
+
+/// A connection with another session's settings gets its reset and its own in one round trip.
+#[test]
+fn settings_are_changed_in_one_round_trip() {
+    let (server, log) = support::server(OnBegin::AnswerHoldReset);
+    let config = Config { pool_size_per_core: 1, ..Config::default() };
+    let plane = support::plane(support::sharded(server), config);
+    let mut other = support::log_in(plane.local_addr(), Some("ks"));
+    run(&mut other, "SET sort_buffer_size = 100000");
+    assert_eq!(run(&mut other, FIRST).first(), Some(&0xFE));
+    let mut client = support::log_in(plane.local_addr(), Some("ks"));
+    assert_eq!(run(&mut client, FIRST).first(), Some(&0xFE));
+    let sent = by_connection(&log);
+    let last: Vec<&str> = sent
+        .iter()
+        .find(|texts| texts.contains(&"reset".to_owned()))
+        .expect("a connection that was reset")
+        .iter()
+        .rev()
+        .take(3)
+        .map(String::as_str)
+        .collect();
+    assert!(last[0] == FIRST && last[1].starts_with("SET NAMES") && last[2] == "reset", "{sent:?}");
     plane.stop();
 }

@@ -94,6 +94,17 @@ bitflags! {
 }
 
 impl Capabilities {
+    /// What every driver of today asks for, whatever else it does.
+    pub const DRIVER: Self = Self::PROTOCOL_41
+        .union(Self::LONG_PASSWORD)
+        .union(Self::LONG_FLAG)
+        .union(Self::TRANSACTIONS)
+        .union(Self::SECURE_CONNECTION)
+        .union(Self::MULTI_RESULTS)
+        .union(Self::PS_MULTI_RESULTS)
+        .union(Self::PLUGIN_AUTH)
+        .union(Self::PLUGIN_AUTH_LENENC_DATA);
+
     /// The flags that change the bytes of an answer to a command. Two sides whose values agree in these can have
     /// each other's answers relayed untouched.
     pub const SHAPES_ANSWERS: Self = Self::DEPRECATE_EOF

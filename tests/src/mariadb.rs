@@ -226,6 +226,10 @@ impl MariaDb {
         format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{}", self.port)
     }
 
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("s")
+    }
+
     /// A direct connection, past the proxy.
     pub fn connect(&self) -> Connection {
         Connection::login(("127.0.0.1", self.port), USER, PASSWORD, Some(DATABASE))

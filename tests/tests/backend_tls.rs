@@ -168,10 +168,10 @@ fn tablets_of_a_topology_are_verified() {
     let dir = WORLD.dir.join("topo");
     std::fs::create_dir_all(dir.join("topology")).unwrap();
     std::fs::write(dir.join("users.json"), r#"{"u": {"Password": "p"}}"#).unwrap();
-    let keyspace = |tls: &str, host: &str| {
+    let keyspace = |tls: &str, place: &str| {
         let text = format!(
             r#"{{"name": "test", "shards": [{{"name": "0", "tablets": [{{"alias": "zone1-100", "type": "primary",
-               "host": "{host}", "port": {}, "user": "sb", "password": "sb", "tls": "{tls}"}}]}}]}}"#,
+               {place}, "port": {}, "user": "sb", "password": "sb", "tls": "{tls}"}}]}}]}}"#,
             WORLD.server.port
         );
         std::fs::write(dir.join("topology/test.json"), text).unwrap();
@@ -184,9 +184,11 @@ fn tablets_of_a_topology_are_verified() {
         Coregate::configured(name, &text)
     };
     let ca = WORLD.dir.join("ca.pem");
-    keyspace("verify_identity", "localhost");
+    keyspace("verify_identity", r#""host": "localhost""#);
     accepted(&config("identity", &ca), "u", "p");
-    keyspace("verify_identity", "127.0.0.1");
+    keyspace("verify_identity", &format!(r#""socket": {:?}"#, WORLD.server.socket()));
+    accepted(&config("socket", &ca), "u", "p");
+    keyspace("verify_identity", r#""host": "127.0.0.1""#);
     let coregate = config("other-name", &ca);
     let answer = coregate
         .connect_as("u", "p", Some("test"))

@@ -1,7 +1,7 @@
 //! `/metrics` in Prometheus's text format, and the same numbers as JSON under `/debug/vars`.
 use super::{Admin, status_json};
 use crate::health::State as HealthState;
-use crate::plane::Shared;
+use crate::shared::Shared;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;

@@ -1,6 +1,6 @@
 //! Simple pages, each of them JSON for those who ask for it.
 use super::{Admin, error, status_json, wants_json};
-use crate::plane::Shared;
+use crate::shared::Shared;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};

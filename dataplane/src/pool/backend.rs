@@ -7,9 +7,9 @@ use crate::ring::Buf;
 use crate::settings::{Difference, Settings};
 use ahash::AHashMap;
 use coregate_protocol::command::encode as commands;
-use coregate_protocol::frame;
+use coregate_protocol::response::{ErrPacket, OkPacket};
 use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
-use coregate_protocol::{Capabilities, codes};
+use coregate_protocol::{Capabilities, ProtocolError, codes, frame};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -247,12 +247,11 @@ impl Backend {
             .ok()
             .flatten()
             .map(|(packet, _)| packet.payload);
-        let parsed = payload.and_then(|p| coregate_protocol::response::ErrPacket::parse(p).ok());
-        BackendError::Refused {
+        refusal(payload.unwrap_or_default()).unwrap_or(BackendError::Refused {
             code,
-            sqlstate: parsed.as_ref().map_or(*b"HY000", |e| e.sqlstate),
-            message: parsed.map_or_else(String::new, |e| String::from_utf8_lossy(e.message).into_owned()),
-        }
+            sqlstate: *b"HY000",
+            message: String::new(),
+        })
     }
 
     /// Gives the connection a session's settings.
@@ -260,14 +259,67 @@ impl Backend {
         if Rc::ptr_eq(&self.settings, wanted) {
             return Ok(());
         }
-        let difference = self.settings.difference(wanted);
-        if difference.reset && self.pool.cannot_reset.get() {
+        let Difference { reset, set, database } = self.settings.difference(wanted);
+        if reset && self.pool.cannot_reset.get() {
             return Err(BackendError::CannotReset);
         }
-        if difference.reset {
-            self.reset(core, wanted).await?;
+        let mut wire = Wire::default();
+        if reset {
+            self.pool.stats.resets.set(self.pool.stats.resets.get() + 1);
+            wire.command(commands::reset_connection);
+            self.statements = None;
+            if wanted.get("names").is_none()
+                && let Some(names) = crate::core::names_of(wanted.collation)
+            {
+                wire.query(&format!("SET {names}"));
+            }
         }
-        self.set_all(core, wanted, difference).await
+        if let Some(database) = &database {
+            wire.command(|payload| commands::init_db(payload, database.as_bytes()));
+        }
+        for sql in &set {
+            wire.query(sql);
+        }
+        match self.run_all(core, wire).await {
+            Err(BackendError::Refused { code: codes::ER_UNKNOWN_COM_ERROR, .. }) if reset => {
+                self.pool.cannot_reset.set(true);
+                return Err(BackendError::CannotReset);
+            }
+            other => other?,
+        }
+        self.has_settings(wanted);
+        Ok(())
+    }
+
+    /// Runs commands that are answered with OK, in one round trip. After an error the connection is not to be used.
+    async fn run_all(&mut self, core: &Core, wire: Wire) -> Result<(), BackendError> {
+        if wire.commands == 0 {
+            return Ok(());
+        }
+        self.tainted = true; // until all of it is known to be applied
+        self.send(Buf::from(wire.bytes));
+        let mut refused = None;
+        for _ in 0..wire.commands {
+            let _awaited = Exchange::begin(core);
+            self.stream.link.reset_compressed_sequence();
+            let packet = match self.stream.packet(1).await {
+                Ok(Some(packet)) => packet,
+                Ok(None) => return Err(self.lost("the server closed the connection")),
+                Err(e) => return Err(self.lost(&e.to_string())),
+            };
+            if packet.payload().first() != Some(&OkPacket::HEADER) && refused.is_none() {
+                refused = Some(refusal(packet.payload())?);
+            }
+        }
+        self.busy = false;
+        match refused {
+            Some(error) => Err(error),
+            None => {
+                self.tainted = false;
+                self.in_transaction = false;
+                Ok(())
+            }
+        }
     }
 
     /// The same for a connection that a session holds and whose state must stay.
@@ -308,11 +360,15 @@ impl Backend {
             }
             self.tainted = tainted;
         }
+        self.has_settings(wanted);
+        Ok(())
+    }
+
+    fn has_settings(&mut self, wanted: &Rc<Settings>) {
         if wanted.database.is_some() {
             self.flavour |= super::HAS_DATABASE;
         }
         self.settings = Rc::clone(wanted);
-        Ok(())
     }
 
     /// The one value that a statement of our own gives, as text.
@@ -362,31 +418,6 @@ impl Backend {
         self.stream.link.socket.is_open()
     }
 
-    /// COM_RESET_CONNECTION, and the character set of the handshake again.
-    async fn reset(&mut self, core: &Core, wanted: &Settings) -> Result<(), BackendError> {
-        self.pool.stats.resets.set(self.pool.stats.resets.get() + 1);
-        let mut payload = Vec::new();
-        commands::reset_connection(&mut payload);
-        let summary = self
-            .run(core, &payload, ResponseKind::Simple, |_| {})
-            .await?;
-        if matches!(summary.error, Some((codes::ER_UNKNOWN_COM_ERROR, _))) {
-            self.pool.cannot_reset.set(true);
-            return Err(BackendError::CannotReset);
-        }
-        if summary.error.is_some() {
-            return Err(self.lost("the server cannot reset a connection"));
-        }
-        self.statements = None;
-        self.in_transaction = false;
-        if wanted.get("names").is_none()
-            && let Some(sql) = crate::core::names_of(wanted.collation)
-        {
-            self.execute(core, &format!("SET {sql}")).await?;
-        }
-        Ok(())
-    }
-
     pub(crate) fn statement(&mut self, key: u64) -> Option<&mut BackendStatement> {
         self.uses += 1;
         let uses = self.uses;
@@ -407,5 +438,36 @@ impl Backend {
         }
         known.insert(key, BackendStatement { id, types: 0, last_use: self.uses });
         evicted
+    }
+}
+
+/// An error packet as an error.
+fn refusal(payload: &[u8]) -> Result<BackendError, ProtocolError> {
+    let error = ErrPacket::parse(payload)?;
+    Ok(BackendError::Refused {
+        code: error.code,
+        sqlstate: error.sqlstate,
+        message: String::from_utf8_lossy(error.message).into_owned(),
+    })
+}
+
+/// Commands that go out together.
+#[derive(Default)]
+struct Wire {
+    bytes: Vec<u8>,
+    commands: usize,
+}
+
+impl Wire {
+    fn command(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let mut payload = Vec::new();
+        encode(&mut payload);
+        let mut seq = 0;
+        frame::write_packet(&mut self.bytes, &mut seq, &payload);
+        self.commands += 1;
+    }
+
+    fn query(&mut self, sql: &str) {
+        self.command(|payload| commands::query(payload, Capabilities::empty(), sql.as_bytes()));
     }
 }

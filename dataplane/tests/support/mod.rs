@@ -85,6 +85,8 @@ pub enum OnBegin {
     /// Answers only when the next command is there too.
     Hold,
     Refuse,
+    /// Answers it; COM_RESET_CONNECTION it answers only when the next command is there too.
+    AnswerHoldReset,
 }
 
 /// The texts that a server was sent, with the number of the connection.
@@ -160,6 +162,13 @@ fn serve(mut wire: Wire, on_begin: OnBegin, n: usize, log: &Log) {
                 held = Some(next);
             }
             log.lock().expect("the log").push((n, text));
+        }
+        if command == Command::ResetConnection && on_begin == OnBegin::AnswerHoldReset {
+            wire.stream.set_read_timeout(patience).expect("a timeout");
+            let Some(next) = wire.read() else { return };
+            wire.stream.set_read_timeout(None).expect("a timeout");
+            held = Some(next);
+            log.lock().expect("the log").push((n, "reset".to_owned()));
         }
         match command {
             Command::Query { sql, .. } if sql == b"BEGIN" && on_begin == OnBegin::Refuse => {
