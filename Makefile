@@ -45,5 +45,5 @@ bench: release
 	$(TARGET)/release/coregate bench compare $(BENCH_ARGS)
 
 fuzz:
-	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --profile $(PROFILE) -p coregate-protocol --test fuzz -- --nocapture
-	FUZZ_SECONDS=$(FUZZ_SECONDS) PROPTEST_CASES=20000 cargo test --profile $(PROFILE) -p coregate-planner --test robust --test grammar -- --nocapture
+	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --profile $(PROFILE) -p coregate-protocol -p coregate-planner --test fuzz
+	PROPTEST_CASES=20000 cargo test --profile $(PROFILE) -p coregate-planner --test robust --test model

@@ -16,7 +16,7 @@ const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}
     "customer": {"column_vindexes": [{"column": "id", "name": "hash"}]},
     "corder": {"column_vindexes": [{"column": "customer_id", "name": "hash"}]}}}"#;
 
-const STATEMENTS: [(&str, &str); 5] = [
+const STATEMENTS: [(&str, &str); 6] = [
     ("point", "SELECT c FROM sbtest1 WHERE id=12345"),
     ("in_10", "SELECT c FROM sbtest1 WHERE id IN (1,2,3,4,5,6,7,8,9,10)"),
     (
@@ -26,6 +26,11 @@ const STATEMENTS: [(&str, &str); 5] = [
     (
         "insert",
         "INSERT INTO sbtest1 (id, k, c, pad) VALUES (5012, 4993, '83868641912-28773972837', '67847967377')",
+    ),
+    (
+        "long_join",
+        "SELECT c.id, c.name, SUM(o.total) AS total FROM customer c JOIN corder o ON o.customer_id = c.id \
+         WHERE c.id = 12345 AND o.placed > '2024-01-01' GROUP BY c.id, c.name ORDER BY total DESC LIMIT 10",
     ),
     ("update", "UPDATE sbtest1 SET k=k+1 WHERE id=5046"),
 ];
@@ -111,5 +116,27 @@ fn resolves(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, fingerprints, plans, resolves);
+/// A parser that makes a tree of owned strings, for comparison: tokens alone, and the tree. Where a plan is made, our figure
+/// holds the tree and the routing.
+#[cfg(feature = "sqlparser")]
+fn others(c: &mut Criterion) {
+    use sqlparser::dialect::MySqlDialect;
+    use sqlparser::parser::Parser;
+    use sqlparser::tokenizer::Tokenizer;
+    let mut group = c.benchmark_group("sqlparser");
+    for (name, sql) in STATEMENTS {
+        group.throughput(Throughput::Bytes(sql.len() as u64));
+        group.bench_function(BenchmarkId::new("tokens", name), |b| {
+            b.iter(|| Tokenizer::new(&MySqlDialect {}, black_box(sql)).tokenize());
+        });
+        group.bench_function(BenchmarkId::new("tree", name), |b| {
+            b.iter(|| Parser::parse_sql(&MySqlDialect {}, black_box(sql)));
+        });
+    }
+}
+
+#[cfg(not(feature = "sqlparser"))]
+fn others(_: &mut Criterion) {}
+
+criterion_group!(benches, fingerprints, plans, resolves, others);
 criterion_main!(benches);

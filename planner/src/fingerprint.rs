@@ -166,6 +166,10 @@ impl Fingerprint {
                     self.emit(&mut pass, token, b";");
                     continue;
                 }
+                // Signs now, they would begin a comment once the text is cut off here. No statement ends with one.
+                if pass.previous == Tok::Minus && sql.get(..self.end).is_some_and(|s| s.ends_with(b"--")) {
+                    return Err(PlanError::syntax(sql, self.end));
+                }
                 self.more = has_more(sql, self.end, mode);
                 break;
             }

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use std::fmt::Debug;
 
 mod cfc;
+mod des;
 mod hash;
 mod identity;
 mod loose;

@@ -6,21 +6,19 @@
 //! the statement turns out not to be restricted to one shard.
 use super::Planner;
 use super::classes::{Classes, Instance, Node};
-use super::conditions::conjuncts;
-use super::names::Place;
+use super::subquery::has_subquery;
 use crate::column::Family;
 use crate::error::PlanError;
-use crate::snapshot::{ColumnVindex, KeyspaceIdx, Table, TableKind};
+use crate::snapshot::{ColumnVindex, KeyspaceIdx, Table};
 use crate::sql::ast::*;
 use crate::sql::walk::{Visitor, Walk};
-use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// How many tables one statement may read, copies through WITH included.
-const INSTANCES_MAX: usize = 200;
+pub(super) const INSTANCES_MAX: usize = 200;
 
 /// How deep views may stand on views.
-const VIEWS_MAX: usize = 16;
+pub(super) const VIEWS_MAX: usize = 16;
 
 /// One use of a sharded table.
 pub(super) struct Use {
@@ -50,11 +48,11 @@ pub(super) enum Columns<'a> {
 pub(super) type Scopes<'s, 'a> = Vec<&'s [Source<'a>]>;
 
 #[derive(Clone, Copy)]
-struct CteRef<'a> {
-    cte: Cte<'a>,
+pub(super) struct CteRef<'a> {
+    pub(super) cte: Cte<'a>,
     /// How many of the names before it it can see.
-    sees: usize,
-    recursive: bool,
+    pub(super) sees: usize,
+    pub(super) recursive: bool,
 }
 
 /// Where a query stands.
@@ -69,13 +67,13 @@ pub(super) enum Position {
 /// The state of one statement's analysis.
 pub(super) struct Blocks<'b, 'p, 'a> {
     pub(super) planner: &'b Planner<'p, 'a>,
-    keyspace: KeyspaceIdx,
+    pub(super) keyspace: KeyspaceIdx,
     pub(super) classes: Classes,
     pub(super) uses: Vec<Use>,
     pub(super) pinned: Vec<Vec<u8>>,
     /// Why it cannot run on several shards.
     pub(super) broken: Option<String>,
-    ctes: Vec<CteRef<'a>>,
+    pub(super) ctes: Vec<CteRef<'a>>,
     /// How many views deep: what is written there is not the statement's text.
     pub(super) views: usize,
 }
@@ -411,237 +409,5 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
                     })
                 })
             })
-    }
-
-    pub(super) fn derived(
-        &mut self,
-        name: Option<&'a str>,
-        renamed: &[&str],
-        columns: Vec<(String, Option<Node>)>,
-    ) -> Source<'a> {
-        let instance = self.classes.add_instance();
-        let columns = if renamed.is_empty() {
-            columns
-        } else {
-            // Which columns `*` stands for is not known exactly, so that renaming by position proves nothing.
-            renamed
-                .iter()
-                .map(|r| (r.to_ascii_lowercase(), None))
-                .collect()
-        };
-        Source { name, instance, columns: Columns::Derived(columns) }
-    }
-
-    pub(super) fn table(
-        &mut self,
-        name: &'a TableName<'a>,
-        instances: &mut Vec<Instance>,
-    ) -> Result<Source<'a>, PlanError> {
-        if self.uses.len() > INSTANCES_MAX {
-            return Err(PlanError::TooLong(INSTANCES_MAX));
-        }
-        let cte = match name.database {
-            None => self.ctes.iter().rposition(|c| c.cte.name == name.name),
-            Some(_) => None,
-        };
-        if let Some((at, found)) = cte.and_then(|at| self.ctes.get(at).map(|c| (at, *c))) {
-            return self.cte(at, found, name, instances);
-        }
-        let place = if self.views > 0 { self.place_in_view(name)? } else { self.planner.locate(name)? };
-        if let Place::Table { table: Some(table), .. } = place
-            && let Some(text) = &table.view
-        {
-            return self.view(name, text, instances);
-        }
-        let instance = self.classes.add_instance();
-        let source = |columns| Source { name: Some(name.exposed()), instance, columns };
-        let Place::Table { table, .. } = place else {
-            return Ok(source(Columns::Unknown));
-        };
-        let table = self
-            .planner
-            .readable_table(self.keyspace, name.name, table)?;
-        if let Some(id) = &table.pinned {
-            self.pinned.push(id.clone());
-            instances.push(instance);
-            self.uses.push(Use { instance, table: table.clone() });
-        } else if table.kind != TableKind::Reference {
-            instances.push(instance);
-            self.uses.push(Use { instance, table: table.clone() });
-        }
-        Ok(source(Columns::Table(table)))
-    }
-
-    /// A name in a view's text means what it means to the server.
-    fn place_in_view(&self, name: &TableName<'_>) -> Result<Place<'a>, PlanError> {
-        let keyspace = self.planner.keyspace(self.keyspace);
-        match name.database {
-            Some(database) if super::names::is_system(database) => Ok(Place::System),
-            Some(database) if keyspace.is_none_or(|k| k.database != database) => {
-                Err(PlanError::unsupported("a view on another database"))
-            }
-            _ => {
-                let table = keyspace.and_then(|k| k.tables.get(name.name));
-                Ok(Place::Table { keyspace: self.keyspace, table })
-            }
-        }
-    }
-
-    /// A view is read as the query that it stands for; the text that goes to the servers still has its name.
-    fn view(
-        &mut self,
-        name: &'a TableName<'a>,
-        text: &'a str,
-        instances: &mut Vec<Instance>,
-    ) -> Result<Source<'a>, PlanError> {
-        let unknown =
-            || PlanError::unsupported(format!("the view '{}', whose query is not understood", name.name));
-        if self.views >= VIEWS_MAX {
-            return Err(unknown());
-        }
-        let statement = crate::sql::parse_alone(text, self.planner.input.arena).map_err(|_| unknown())?;
-        let Statement::Query(query) = statement else { return Err(unknown()) };
-        let hidden = std::mem::take(&mut self.ctes);
-        self.views += 1;
-        let block = self.query(query, &Vec::new(), Position::Rows);
-        self.views -= 1;
-        self.ctes = hidden;
-        let block = block?;
-        instances.extend(block.instances);
-        Ok(self.derived(Some(name.exposed()), &[], block.columns))
-    }
-
-    fn cte(
-        &mut self,
-        at: usize,
-        found: CteRef<'a>,
-        name: &'a TableName<'a>,
-        instances: &mut Vec<Instance>,
-    ) -> Result<Source<'a>, PlanError> {
-        // Inside, only the names before it are visible; and itself, if recursive.
-        let hidden = self.ctes.split_off(at);
-        debug_assert!(found.sees <= self.ctes.len());
-        let block = if found.recursive {
-            self.breaks("recursive WITH over several shards");
-            let nothing = Cte { name: found.cte.name, columns: &[], query: &EMPTY };
-            self.ctes
-                .push(CteRef { cte: nothing, sees: at, recursive: false });
-            let block = self.query(found.cte.query, &Vec::new(), Position::Rows);
-            self.ctes.truncate(at);
-            block.map(|b| Block { columns: Vec::new(), ..b })
-        } else {
-            self.query(found.cte.query, &Vec::new(), Position::Rows)
-        };
-        self.ctes.extend(hidden);
-        let block = block?;
-        instances.extend(block.instances);
-        Ok(self.derived(Some(name.exposed()), found.cte.columns, block.columns))
-    }
-
-    /// The subqueries of an expression; `outside` are the sharded tables whose rows it is evaluated for.
-    pub(super) fn subqueries(
-        &mut self,
-        expr: &'a Expr<'a>,
-        scopes: &Scopes<'_, 'a>,
-        outside: &[Instance],
-        all: &mut Vec<Instance>,
-    ) -> Result<(), PlanError> {
-        let mut conditions: SmallVec<[&'a Expr<'a>; 8]> = SmallVec::new();
-        conjuncts(expr, &mut conditions);
-        for condition in conditions {
-            if let ExprKind::InQuery { left, not: false, query } = &condition.kind
-                && let ExprKind::Column(column) = &left.kind
-            {
-                let block = self.query(query, scopes, Position::Value)?;
-                self.tie(column, query, &block, scopes);
-                self.evaluated(block, outside, all);
-                continue;
-            }
-            let mut found = Vec::new();
-            top_subqueries(condition, &mut found);
-            for query in found {
-                let block = self.query(query, scopes, Position::Value)?;
-                self.evaluated(block, outside, all);
-            }
-        }
-        Ok(())
-    }
-
-    fn evaluated(&mut self, block: Block, outside: &[Instance], all: &mut Vec<Instance>) {
-        if block.instances.is_empty() {
-            return;
-        }
-        let together = [outside, &block.instances].concat();
-        if outside.is_empty() || !self.lie_together(&together) {
-            self.breaks("a subquery whose rows may lie on other shards than the row outside");
-        }
-        all.extend(block.instances);
-    }
-
-    /// `a IN (SELECT b FROM ...)` as a condition: only rows with `b = a` matter, so that they lie with `a`.
-    fn tie(
-        &mut self,
-        column: &'a ColumnName<'a>,
-        query: &'a Query<'a>,
-        block: &Block,
-        scopes: &Scopes<'_, 'a>,
-    ) {
-        let Body::Select(select) = &query.first else { return };
-        let plain = query.rest.is_empty()
-            && !query.limit
-            && select.group.is_empty()
-            && select.having.is_none()
-            && select.items.len() == 1;
-        let [(_, Some(inner))] = block.columns.as_slice() else { return };
-        if plain && let Some(outer) = self.column(column, scopes) {
-            self.classes.unite(*inner, outer);
-        }
-    }
-
-    pub(super) fn freeze(&mut self, sources: &[Source<'a>], instances: &[Instance]) {
-        let mut all = instances.to_vec();
-        all.extend(sources.iter().map(|s| s.instance));
-        self.classes.freeze(&all);
-    }
-}
-
-static EMPTY: Query<'static> = Query {
-    span: Span { start: 0, end: 0 },
-    ctes: &[],
-    recursive: false,
-    first: Body::Values(&[]),
-    rest: &[],
-    order: &[],
-    limit: false,
-    locking: false,
-    into: false,
-};
-
-pub(super) fn has_subquery(expr: &Expr<'_>) -> bool {
-    let mut found = Vec::new();
-    top_subqueries(expr, &mut found);
-    !found.is_empty()
-}
-
-/// The outermost subqueries of an expression.
-fn top_subqueries<'a>(expr: &Expr<'a>, out: &mut Vec<&'a Query<'a>>) {
-    match &expr.kind {
-        ExprKind::And(l) | ExprKind::Or(l) | ExprKind::Row(l) | ExprKind::Other(l) => {
-            l.iter().for_each(|e| top_subqueries(e, out));
-        }
-        ExprKind::Not(e) => top_subqueries(e, out),
-        ExprKind::Compare { sides, .. } => sides.iter().for_each(|e| top_subqueries(e, out)),
-        ExprKind::InList { left, list, .. } => {
-            top_subqueries(left, out);
-            list.iter().for_each(|e| top_subqueries(e, out));
-        }
-        ExprKind::InCollapsed { left, .. } => top_subqueries(left, out),
-        ExprKind::InQuery { left, query, .. } => {
-            top_subqueries(left, out);
-            out.push(query);
-        }
-        ExprKind::Call(c) => c.args.iter().for_each(|e| top_subqueries(e, out)),
-        ExprKind::Exists(q) | ExprKind::Subquery(q) => out.push(q),
-        _ => {}
     }
 }

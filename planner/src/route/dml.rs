@@ -222,7 +222,7 @@ impl<'a> Blocks<'_, '_, 'a> {
         let mut frozen = false;
         let mut all = instances.to_vec();
         for expr in exprs {
-            if !super::block::has_subquery(expr) {
+            if !super::subquery::has_subquery(expr) {
                 continue;
             }
             if !std::mem::replace(&mut frozen, true) {

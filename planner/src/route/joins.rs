@@ -1,7 +1,8 @@
 //! FROM: which tables, joined how, and whether the rows that meet lie on one shard.
-use super::block::{Blocks, Columns, Position, Scopes, Source, has_subquery, usable};
+use super::block::{Blocks, Columns, Position, Scopes, Source, usable};
 use super::classes::{Instance, Node};
 use super::conditions::{Has, conjuncts};
+use super::subquery::has_subquery;
 use crate::error::PlanError;
 use crate::sql::ast::*;
 use smallvec::SmallVec;

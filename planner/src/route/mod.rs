@@ -9,13 +9,17 @@ mod ddl;
 mod directives;
 mod dml;
 mod effects;
+mod explain;
 mod insert;
 mod joins;
 mod names;
 mod select;
 mod session;
 mod show;
+mod source;
+mod subquery;
 mod text;
+mod unknown;
 
 use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, SqlMode};
@@ -23,9 +27,8 @@ use crate::plan::{
     Action, Combine, Destination, Directives, Effects, Plan, Route, SessionAction, StatementClass, Target,
 };
 use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, TabletKind};
-use crate::sql::ast::{Explain, Statement};
+use crate::sql::ast::Statement;
 use crate::sql::input::{Shared, Tokens, tokens};
-use crate::sql::keyword::Kw;
 use bumpalo::Bump;
 pub use names::is_system;
 use text::Edits;
@@ -45,75 +48,6 @@ pub struct SessionContext<'a> {
     /// Plans that go to all shards are refused, unless the statement allows them.
     pub no_scatter: bool,
 }
-
-/// What statements of MySQL and MariaDB begin with.
-const STATEMENTS: &[&str] = &[
-    "alter",
-    "analyze",
-    "backup",
-    "begin",
-    "binlog",
-    "cache",
-    "call",
-    "change",
-    "check",
-    "checksum",
-    "clone",
-    "commit",
-    "create",
-    "deallocate",
-    "declare",
-    "delete",
-    "desc",
-    "describe",
-    "do",
-    "drop",
-    "execute",
-    "explain",
-    "flush",
-    "get",
-    "grant",
-    "handler",
-    "help",
-    "import",
-    "insert",
-    "install",
-    "kill",
-    "load",
-    "lock",
-    "optimize",
-    "prepare",
-    "purge",
-    "release",
-    "rename",
-    "repair",
-    "replace",
-    "reset",
-    "resignal",
-    "restart",
-    "revert",
-    "revoke",
-    "rollback",
-    "savepoint",
-    "select",
-    "set",
-    "show",
-    "shutdown",
-    "signal",
-    "start",
-    "stop",
-    "stream",
-    "table",
-    "truncate",
-    "uninstall",
-    "unlock",
-    "update",
-    "use",
-    "values",
-    "vexplain",
-    "with",
-    "xa",
-];
 
 /// Everything that decides a plan.
 #[derive(Clone, Copy)]
@@ -154,7 +88,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         edits: Edits::default(),
         tables: Vec::new(),
         cacheable: fingerprint.cacheable,
-        follows_rules: !matches!(parsed, Ok(Statement::Ddl(_))),
+        about_rows: !matches!(parsed, Ok(Statement::Ddl(_))),
         session_calls: effects.calls,
     };
     match parsed {
@@ -203,8 +137,8 @@ struct Planner<'p, 'a> {
     edits: Edits,
     tables: Vec<String>,
     cacheable: bool,
-    /// Routing rules are for rows; DDL means the table that it names.
-    follows_rules: bool,
+    /// DDL means the table that it names: neither routing rules nor other keyspaces have a say in it.
+    about_rows: bool,
     session_calls: Vec<effects::SessionCall>,
 }
 
@@ -278,28 +212,6 @@ impl<'p, 'a> Planner<'p, 'a> {
         }
     }
 
-    /// No server is asked about it, so what cannot be a statement is told from what is not supported here.
-    fn refuse_unknown(&self) -> PlanError {
-        let sql = self.input.sql.trim_ascii_start();
-        let end = sql
-            .iter()
-            .position(|b| !b.is_ascii_alphabetic())
-            .unwrap_or(sql.len());
-        let word = sql.get(..end).unwrap_or_default();
-        // After a comment or a parenthesis anything may follow.
-        if word.is_empty()
-            || STATEMENTS
-                .iter()
-                .any(|known| known.as_bytes().eq_ignore_ascii_case(word))
-        {
-            return PlanError::unsupported(
-                "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
-            );
-        }
-        let near = String::from_utf8_lossy(sql.get(..80).unwrap_or(sql)).into_owned();
-        PlanError::Syntax { near, line: 1 }
-    }
-
     /// Does the statement go to a drop-in server?
     fn is_drop_in(&self) -> bool {
         self.input.snapshot.drop_in.is_some() && self.input.session.keyspace.is_none()
@@ -315,42 +227,6 @@ impl<'p, 'a> Planner<'p, 'a> {
     fn is_whole(&self, keyspace: KeyspaceIdx) -> bool {
         self.keyspace(keyspace)
             .is_some_and(|k| !k.sharded || k.shards.len() == 1)
-    }
-
-    fn not_understood(&mut self, error: PlanError) -> Result<Plan, PlanError> {
-        if !self.can_pass() {
-            return Err(error);
-        }
-        let class = self.class_of_words();
-        self.effects |= Effects::PIN;
-        self.rewrite_session_calls(&Statement::Unknown, class);
-        if self.is_drop_in() {
-            return self.drop_in(&Statement::Unknown, class);
-        }
-        let keyspace = self.input.session.keyspace.ok_or(PlanError::NoDatabase)?;
-        let shards = self
-            .input
-            .session
-            .shard
-            .map_or(Destination::Unsharded, Destination::Shard);
-        if class == StatementClass::Ddl {
-            self.effects |= Effects::SCHEMA_CHANGE | Effects::IMPLICIT_COMMIT;
-        }
-        Ok(self.route(keyspace, shards, Combine::Concat, class))
-    }
-
-    /// The class, from the first word alone.
-    fn class_of_words(&self) -> StatementClass {
-        match self.tokens.items.first().map_or(Kw::None, |t| t.kw) {
-            Kw::Select | Kw::With | Kw::Values | Kw::Table => StatementClass::SelectLocking,
-            Kw::Insert => StatementClass::Insert,
-            Kw::Replace => StatementClass::Replace,
-            Kw::Update => StatementClass::Update,
-            Kw::Delete => StatementClass::Delete,
-            Kw::Create | Kw::Alter | Kw::Drop | Kw::Truncate | Kw::Rename => StatementClass::Ddl,
-            Kw::Call => StatementClass::Call,
-            _ => StatementClass::Other,
-        }
     }
 
     fn drop_in(&mut self, statement: &Statement<'a>, class: StatementClass) -> Result<Plan, PlanError> {
@@ -417,59 +293,6 @@ impl<'p, 'a> Planner<'p, 'a> {
                 Ok(self.route(keyspace, shards, Combine::Concat, class))
             }
         }
-    }
-
-    fn explain(&mut self, explain: &'a Explain<'a>) -> Result<Plan, PlanError> {
-        if explain.trace && !self.is_drop_in() {
-            return Err(PlanError::unsupported("VEXPLAIN other than VEXPLAIN PLAN"));
-        }
-        let Some(inner) = explain.inner else { return self.describe(explain) };
-        let inner = self.statement(inner);
-        if explain.plan {
-            return Ok(crate::render::explain(self.input.snapshot, &inner?));
-        }
-        let mut inner = inner?;
-        if let Action::Route(Route { to: Target::Keyspace { shards, .. }, combine, text, .. }) =
-            &mut inner.action
-        {
-            *combine = Combine::Concat;
-            match shards {
-                // Its rows would have to be divided; one server's plan says as much.
-                Destination::Scatter | Destination::In { .. } => {
-                    *shards = Destination::Any;
-                    if let crate::plan::Text::Split(_) = text {
-                        *text = crate::plan::Text::AsIs;
-                    }
-                }
-                Destination::Rows(_) => {
-                    *shards = Destination::Any;
-                    *text = crate::plan::Text::AsIs;
-                }
-                _ => {}
-            }
-        }
-        Ok(Plan { class: StatementClass::Explain, effects: Effects::empty(), cacheable: false, ..inner })
-    }
-
-    /// `DESCRIBE t`: any shard of its keyspace knows.
-    fn describe(&mut self, explain: &'a Explain<'a>) -> Result<Plan, PlanError> {
-        let class = StatementClass::Explain;
-        if self.is_drop_in() {
-            return Ok(self.routed_to(Target::DropIn, Combine::Concat, class));
-        }
-        let session = self.input.session;
-        let named = self.names(&Statement::Explain(explain))?;
-        let fallback = (!self.input.snapshot.keyspaces.is_empty()).then_some(0);
-        let keyspace = named
-            .or(session.keyspace)
-            .or(fallback)
-            .ok_or(PlanError::NoDatabase)?;
-        let shards = match session.shard {
-            Some(shard) if session.keyspace == Some(keyspace) => Destination::Shard(shard),
-            _ if self.is_whole(keyspace) => Destination::Unsharded,
-            _ => Destination::Any,
-        };
-        Ok(self.route(keyspace, shards, Combine::Concat, class))
     }
 }
 

@@ -81,6 +81,22 @@ impl<'a> Planner<'_, 'a> {
         };
         let owner = self.keyspace(keyspace);
         let table = owner.and_then(|k| k.tables.get(name.name));
+        // What a sharded keyspace does not have may be the only table of its name elsewhere.
+        if table.is_none()
+            && self.about_rows
+            && name.database.is_none()
+            && owner.is_some_and(|k| k.sharded)
+            && session.shard.is_none()
+            && let Some([other]) = self
+                .input
+                .snapshot
+                .global_tables
+                .get(name.name)
+                .map(Vec::as_slice)
+        {
+            let table = self.keyspace(*other).and_then(|k| k.tables.get(name.name));
+            return Ok(Place::Table { keyspace: *other, table });
+        }
         Ok(Place::Table { keyspace, table })
     }
 
@@ -108,7 +124,7 @@ impl<'a> Planner<'_, 'a> {
     /// The keyspace that a routing rule gives for a table. A rule for the tablet type goes before one for all.
     fn routed_elsewhere(&self, database: Option<&str>, name: &str) -> Result<Option<KeyspaceIdx>, PlanError> {
         let (routes, session) = (&self.input.snapshot.routes, self.input.session);
-        if routes.is_empty() || !self.follows_rules || session.shard.is_some() {
+        if routes.is_empty() || !self.about_rows || session.shard.is_some() {
             return Ok(None);
         }
         let selected = session

@@ -1,9 +1,9 @@
 //! Data definition: only the names of what it touches are read, the rest is the server's business.
 use super::ast::*;
+use super::from::table_name;
 use super::input::*;
 use super::keyword::Kw;
 use super::lex::Tok;
-use super::query::table_name;
 
 fn empty<'a>() -> Ddl<'a> {
     Ddl {

@@ -1,6 +1,7 @@
 //! INSERT, REPLACE, UPDATE, DELETE and LOAD DATA.
 use super::ast::*;
 use super::expr::expr;
+use super::from::*;
 use super::input::*;
 use super::keyword::Kw;
 use super::lex::Tok;

@@ -3,9 +3,11 @@
 //! The grammar is that of MySQL 8 and MariaDB 11 as far as a router must see it. A statement that it does not know is
 //! [`ast::Statement::Unknown`], which can still be sent on whole.
 pub mod ast;
+mod call;
 mod ddl;
 mod dml;
 mod expr;
+mod from;
 pub mod input;
 pub mod keyword;
 pub mod lex;
@@ -13,6 +15,7 @@ mod query;
 mod set;
 mod show;
 mod statement;
+mod token;
 pub mod walk;
 
 pub use statement::{parse, parse_alone};

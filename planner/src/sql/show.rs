@@ -1,9 +1,9 @@
 //! SHOW: which part of the system it asks.
 use super::ast::*;
+use super::from::table_name;
 use super::input::*;
 use super::keyword::Kw;
 use super::lex::Tok;
-use super::query::table_name;
 
 fn plain<'a>(kind: ShowKind) -> Show<'a> {
     Show { kind, table: None, database: None, like: None, offset: 0, limit: None }

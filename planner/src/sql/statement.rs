@@ -2,10 +2,11 @@
 use super::ast::*;
 use super::dml;
 use super::expr::expr;
+use super::from::table_name;
 use super::input::*;
 use super::keyword::Kw;
 use super::lex::{SqlMode, Tok};
-use super::query::{query, starts_query, table_name, with};
+use super::query::{query, starts_query, with};
 use crate::error::PlanError;
 use crate::fingerprint::Fingerprint;
 use crate::plan::AccessMode;

@@ -3,20 +3,12 @@
 use super::text::{text, unsigned};
 use super::{KeyspaceId, Mapping, Vindex, VindexError};
 use crate::value::Value;
-use des::Des;
-use des::cipher::{BlockCipherEncrypt, KeyInit};
 use md5::{Digest, Md5};
-use std::sync::LazyLock;
 use xxhash_rust::xxh64::xxh64;
-
-/// The key schedule, made once.
-static ZERO_KEY: LazyLock<Des> = LazyLock::new(|| Des::new(&[0u8; 8].into()));
 
 /// The 8 bytes that `hash` gives to an integer.
 pub(super) fn des(n: u64) -> [u8; 8] {
-    let mut block = n.to_be_bytes().into();
-    ZERO_KEY.encrypt_block(&mut block);
-    block.into()
+    super::des::encrypt(n).to_be_bytes()
 }
 
 /// As Vitess: the 64-bit hash with seed 0, little-endian.

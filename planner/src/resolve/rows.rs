@@ -1,0 +1,109 @@
+//! Where the rows of an INSERT go.
+use super::{Binder, Binding, COLUMNS_MAX, Scratch};
+use crate::column::{NotStored, stored};
+use crate::error::PlanError;
+use crate::fingerprint::{LiteralKind, literal_value};
+use crate::plan::{InsertRows, RowSource};
+use crate::snapshot::ShardIdx;
+use crate::value::Value;
+use crate::vindex::Mapping;
+use smallvec::SmallVec;
+
+fn as_integer(value: &Value<'_>) -> Option<i128> {
+    match *value {
+        Value::Int(n) => Some(n.into()),
+        Value::UInt(n) => Some(n.into()),
+        _ => None,
+    }
+}
+
+fn not_stored(rows: &InsertRows, nth: usize, why: NotStored) -> PlanError {
+    let reason = match why {
+        NotStored::Changed => "the server would store another form of it; write it in the column's own form",
+        NotStored::Charset => "its characters cannot be told; send it as utf8mb4, after SET NAMES utf8mb4",
+    };
+    let column = rows.columns.get(nth).cloned().unwrap_or_default();
+    PlanError::CannotMap { column, reason: reason.into() }
+}
+
+impl Binder<'_> {
+    pub(super) fn place_rows(&self, rows: &InsertRows, scratch: &mut Scratch) -> Result<(), PlanError> {
+        let Scratch { values: buffers, places, set } = scratch;
+        let Binding { sql, fingerprint, params, sql_mode, charsets, .. } = *self.binding;
+        if let Some(sequence) = &rows.sequence {
+            let width = if let RowSource::Collapsed { width, .. } = rows.source {
+                usize::from(width).max(1)
+            } else {
+                0
+            };
+            let mut numbers = fingerprint
+                .row_literals
+                .iter()
+                .skip(usize::from(sequence.position))
+                .step_by(width.max(1));
+            let null = width > 0 && numbers.any(|l| l.kind == LiteralKind::Null);
+            let null_param = |n: &u16| params.get(usize::from(*n)) == Some(&Value::Null);
+            if null || sequence.params.iter().any(null_param) {
+                return Err(PlanError::no_sequence(&sequence.column));
+            }
+        }
+        match &rows.source {
+            RowSource::Collapsed { positions, width } => {
+                let width = usize::from(*width).max(1);
+                for row in fingerprint.row_literals.chunks(width) {
+                    let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
+                    for (&position, buffer) in positions.iter().zip(buffers.iter_mut()) {
+                        let family = rows.families.get(values.len()).copied().unwrap_or_default();
+                        let value = row
+                            .get(usize::from(position))
+                            .map_or(Value::Null, |l| literal_value(sql, l, &mut buffer.text, sql_mode));
+                        let value = stored(family, value, charsets, &mut buffer.utf8);
+                        values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
+                    }
+                    places.push(self.place_row(rows, &values)?);
+                }
+            }
+            RowSource::Operands(all) => {
+                for row in all {
+                    let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
+                    for (operand, buffer) in row.iter().zip(buffers.iter_mut()) {
+                        let family = rows.families.get(values.len()).copied().unwrap_or_default();
+                        let value = self.value(operand, &mut buffer.text)?;
+                        let value = stored(family, value, charsets, &mut buffer.utf8);
+                        values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
+                    }
+                    places.push(self.place_row(rows, &values)?);
+                }
+            }
+        }
+        set.extend_from_slice(places);
+        set.sort_unstable();
+        set.dedup();
+        Ok(())
+    }
+
+    fn place_row(&self, rows: &InsertRows, values: &[Value<'_>]) -> Result<ShardIdx, PlanError> {
+        let column = || rows.columns.first().map_or("?", String::as_str);
+        let cannot =
+            |reason: &str| PlanError::CannotMap { column: column().to_owned(), reason: reason.to_owned() };
+        if let Some(0) = rows
+            .numbered
+            .and_then(|n| values.get(n))
+            .and_then(as_integer)
+        {
+            return Err(cannot("0 asks the server for a number of its own; give the number"));
+        }
+        match rows
+            .vindex
+            .map(values)
+            .map_err(|e| PlanError::cannot_map(column(), e))?
+        {
+            Mapping::Id(id) => self.shard(&id),
+            Mapping::None if values.contains(&Value::Null) => {
+                Err(cannot("it is NULL, or the statement gives no value for it"))
+            }
+            Mapping::None => Err(cannot("the vindex maps this value to nothing")),
+            Mapping::Range(_) => Err(cannot("the vindex needs a value for each of its columns")),
+        }
+    }
+}
