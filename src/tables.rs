@@ -57,12 +57,17 @@ impl Statement<'_> {
         }
         let has = |word: &str| rest.iter().any(|item| self.is(item, word));
         let collate = rest.iter().position(|item| self.is(item, "collate"));
+        let data_type = rest
+            .first()
+            .map(|item| self.name(item).to_lowercase())
+            .unwrap_or_default();
+        // BINARY alone is BINARY(1).
+        let length = || rest.get(2).and_then(|item| self.name(item).parse().ok());
+        let fixed_length = (data_type == "binary").then(|| length().unwrap_or(1));
         Some(Column {
             name: self.name(first),
-            data_type: rest
-                .first()
-                .map(|item| self.name(item).to_lowercase())
-                .unwrap_or_default(),
+            data_type,
+            fixed_length,
             collation: collate
                 .and_then(|at| rest.get(at + 1))
                 .map(|item| self.name(item)),

@@ -82,21 +82,23 @@ fn parse_greeting(packet: &[u8]) -> Result<String, String> {
     }
 }
 
-type ColumnRow = (String, String, String, Option<String>, String);
+type ColumnRow = (String, String, String, Option<String>, String, Option<u32>);
 
 /// The columns of all tables and views of a database.
 pub(crate) async fn columns(conn: &mut Conn, database: &str) -> Result<Vec<ServerTable>, mysql_async::Error> {
-    let query = "SELECT table_name, column_name, LOWER(data_type), collation_name, UPPER(extra) \
+    let query = "SELECT table_name, column_name, LOWER(data_type), collation_name, UPPER(extra), \
+                 IF(data_type = 'binary', character_octet_length, NULL) \
                  FROM information_schema.columns WHERE table_schema = ? ORDER BY table_name, ordinal_position";
     let rows: Vec<ColumnRow> = conn.exec(query, (database,)).await?;
     let mut tables: Vec<ServerTable> = Vec::new();
-    for (table, name, data_type, collation, extra) in rows {
+    for (table, name, data_type, collation, extra, fixed_length) in rows {
         if tables.last().is_none_or(|t| t.name != table) {
             tables.push(ServerTable { name: table, ..ServerTable::default() });
         }
         let column = Column {
             name,
             data_type,
+            fixed_length,
             collation,
             auto_increment: extra.contains("AUTO_INCREMENT"),
             generated: extra.contains("GENERATED") && !extra.contains("DEFAULT_GENERATED"),

@@ -14,6 +14,8 @@ pub enum Family {
     /// Compared by a collation. Which strings are equal beyond their bytes is the vindex's business, as in Vitess.
     Text,
     Binary,
+    /// BINARY(n): shorter values are filled up with NUL bytes.
+    Fixed(u32),
     Date,
     /// Types of which one value has many forms: decimals, doubles, times.
     Other,
@@ -34,7 +36,10 @@ impl Family {
     }
 
     pub(crate) fn of_column(table: &Table, column: &str) -> Self {
-        find(table, column).map_or(Self::Unknown, |c| Self::of(&c.data_type))
+        find(table, column).map_or(Self::Unknown, |c| match c.fixed_length {
+            Some(length) => Self::Fixed(length),
+            None => Self::of(&c.data_type),
+        })
     }
 
     /// Do equal columns of these types have equal bytes?
@@ -86,9 +91,14 @@ pub(crate) fn sought<'a>(family: Family, value: Value<'a>, hex: bool) -> Sought<
         },
         (Family::Integer, Value::Bytes(bytes)) => integer(bytes).map_or(Sought::Anywhere, Sought::Value),
         (Family::Text | Family::Binary, Value::Bytes(_)) => Sought::Value(value),
+        (Family::Fixed(length), Value::Bytes(bytes)) if bytes.len() == length as usize => {
+            Sought::Value(value)
+        }
         (Family::Date, Value::Bytes(bytes)) if is_date(bytes) => Sought::Value(value),
         // Numbers equal every text that begins with them.
-        (Family::Text | Family::Binary | Family::Date | Family::Other, _) => Sought::Anywhere,
+        (Family::Text | Family::Binary | Family::Fixed(_) | Family::Date | Family::Other, _) => {
+            Sought::Anywhere
+        }
     }
 }
 
@@ -96,7 +106,7 @@ pub(crate) fn sought<'a>(family: Family, value: Value<'a>, hex: bool) -> Sought<
 pub(crate) fn stored<'a>(family: Family, value: Value<'a>, hex: bool) -> Option<Value<'a>> {
     match (family, value) {
         (_, Value::Null) | (Family::Unknown | Family::Other, _) => Some(value),
-        (Family::Integer | Family::Date, _) => match sought(family, value, hex) {
+        (Family::Integer | Family::Fixed(_) | Family::Date, _) => match sought(family, value, hex) {
             Sought::Value(value) => Some(value),
             _ => None,
         },
@@ -108,16 +118,15 @@ pub(crate) fn stored<'a>(family: Family, value: Value<'a>, hex: bool) -> Option<
 
 fn whole<'a>(n: f64) -> Sought<'a> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    if !n.is_finite() || n.abs() >= EXACT {
+    // No integer is 5.5, but MariaDB rounds it where it looks into an index: what it finds is the servers' business.
+    if !n.is_finite() || n.abs() >= EXACT || n.fract() != 0.0 {
         Sought::Anywhere
-    } else if n.fract() != 0.0 {
-        Sought::Nothing
     } else {
         Sought::Value(Value::Int(n as i64))
     }
 }
 
-/// `5.0` is 5, and no integer is 5.5.
+/// `5.0` is 5.
 fn decimal<'a>(text: &[u8]) -> Sought<'a> {
     let as_text = std::str::from_utf8(text).unwrap_or_default();
     if text.iter().any(|b| matches!(b, b'e' | b'E')) {
@@ -125,7 +134,7 @@ fn decimal<'a>(text: &[u8]) -> Sought<'a> {
     }
     let (before, after) = as_text.split_once('.').unwrap_or((as_text, ""));
     if !after.bytes().all(|b| b == b'0') {
-        return Sought::Nothing;
+        return Sought::Anywhere;
     }
     let before = if matches!(before, "" | "-" | "+") { "0" } else { before };
     integer(before.as_bytes()).map_or(Sought::Nothing, Sought::Value)
@@ -183,13 +192,26 @@ mod tests {
         }
         assert_eq!(sought(Family::Integer, Value::Bytes(b"\x05"), true), Sought::Value(Value::UInt(5)));
         assert_eq!(sought(Family::Integer, Value::Decimal(b"-.0"), false), Sought::Value(Value::Int(0)));
-        for value in [Value::Decimal(b"5.5"), Value::Float(0.1), Value::Decimal(b"99999999999999999999")] {
-            assert_eq!(sought(Family::Integer, value, false), Sought::Nothing, "{value:?}");
+        let huge = Value::Decimal(b"99999999999999999999");
+        assert_eq!(sought(Family::Integer, huge, false), Sought::Nothing);
+        for value in [Value::Decimal(b"5.5"), Value::Float(0.1)] {
+            assert_eq!(sought(Family::Integer, value, false), Sought::Anywhere, "{value:?}");
         }
         for value in [Value::Bytes(b"5x"), Value::Bytes(b" 5"), Value::Bytes(b"5.0"), Value::Float(1e19)] {
             assert_eq!(sought(Family::Integer, value, false), Sought::Anywhere, "{value:?}");
         }
         assert_eq!(sought(Family::Integer, Value::Bytes(b"\x05"), false), Sought::Anywhere);
+    }
+
+    #[test]
+    fn short_values_of_a_binary_column_are_not_its_own() {
+        let (short, whole) = (Value::Bytes(b"abc"), Value::Bytes(b"abc\0"));
+        assert_eq!(stored(Family::Fixed(4), short, false), None);
+        assert_eq!(stored(Family::Fixed(4), Value::Int(5), false), None);
+        assert_eq!(stored(Family::Fixed(4), whole, false), Some(whole));
+        assert_eq!(stored(Family::Fixed(4), Value::Null, false), Some(Value::Null));
+        assert_eq!(sought(Family::Fixed(4), whole, false), Sought::Value(whole));
+        assert_eq!(sought(Family::Fixed(4), short, false), Sought::Anywhere);
     }
 
     #[test]
