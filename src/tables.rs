@@ -61,13 +61,18 @@ impl Statement<'_> {
             .first()
             .map(|item| self.name(item).to_lowercase())
             .unwrap_or_default();
-        // BINARY alone is BINARY(1).
         let length = || rest.get(2).and_then(|item| self.name(item).parse().ok());
-        let fixed_length = (data_type == "binary").then(|| length().unwrap_or(1));
+        // CHAR alone is CHAR(1).
+        let length = match data_type.as_str() {
+            "char" | "binary" => length().or(Some(1)),
+            "varchar" | "varbinary" => length(),
+            _ => None,
+        };
         Some(Column {
             name: self.name(first),
             data_type,
-            fixed_length,
+            length,
+            unsigned: has("unsigned"),
             collation: collate
                 .and_then(|at| rest.get(at + 1))
                 .map(|item| self.name(item)),

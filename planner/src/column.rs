@@ -10,10 +10,16 @@ pub enum Family {
     /// The type is not known: values are taken as they come, as Vitess does.
     #[default]
     Unknown,
-    Integer,
-    /// Compared by a collation. Which strings are equal beyond their bytes is the vindex's business, as in Vitess.
-    Text,
-    Binary,
+    /// Between two values, both of which fit.
+    Integer {
+        min: i64,
+        max: u64,
+    },
+    /// Compared by a collation, so many characters at most. Which strings are equal beyond their bytes is the vindex's
+    /// business, as in Vitess.
+    Text(u32),
+    /// So many bytes at most.
+    Binary(u32),
     /// BINARY(n): shorter values are filled up with NUL bytes.
     Fixed(u32),
     Date,
@@ -22,24 +28,33 @@ pub enum Family {
 }
 
 impl Family {
-    pub(crate) fn of(data_type: &str) -> Self {
-        match data_type {
+    fn of(column: &Column) -> Self {
+        let length = column.length.unwrap_or(u32::MAX);
+        match column.data_type.as_str() {
             "" => Self::Unknown,
-            "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" => Self::Integer,
-            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" => {
-                Self::Text
-            }
-            "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Binary,
+            "tinyint" => Self::integer(8, column.unsigned),
+            "smallint" => Self::integer(16, column.unsigned),
+            "mediumint" => Self::integer(24, column.unsigned),
+            "int" | "integer" => Self::integer(32, column.unsigned),
+            "bigint" => Self::integer(64, column.unsigned),
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => Self::Text(length),
+            "binary" if column.length.is_some() => Self::Fixed(length),
+            "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Binary(length),
             "date" => Self::Date,
             _ => Self::Other,
         }
     }
 
+    fn integer(bits: u32, unsigned: bool) -> Self {
+        if unsigned {
+            Self::Integer { min: 0, max: u64::MAX >> (64 - bits) }
+        } else {
+            Self::Integer { min: i64::MIN >> (64 - bits), max: u64::MAX >> (65 - bits) }
+        }
+    }
+
     pub(crate) fn of_column(table: &Table, column: &str) -> Self {
-        find(table, column).map_or(Self::Unknown, |c| match c.fixed_length {
-            Some(length) => Self::Fixed(length),
-            None => Self::of(&c.data_type),
-        })
+        find(table, column).map_or(Self::Unknown, Self::of)
     }
 
     /// Do equal columns of these types have equal bytes?
@@ -47,7 +62,8 @@ impl Family {
         match (self, other) {
             (Self::Other, _) | (_, Self::Other) => false,
             (Self::Unknown, _) | (_, Self::Unknown) => true,
-            (a, b) => a == b,
+            (Self::Fixed(a), Self::Fixed(b)) => a == b,
+            (a, b) => std::mem::discriminant(&a) == std::mem::discriminant(&b),
         }
     }
 
@@ -79,41 +95,69 @@ pub(crate) fn sought<'a>(family: Family, value: Value<'a>, hex: bool) -> Sought<
     match (family, value) {
         (_, Value::Null) => Sought::Nothing,
         (Family::Unknown, value) => Sought::Value(value),
-        (Family::Integer, Value::Int(_) | Value::UInt(_)) => Sought::Value(value),
-        (Family::Integer, Value::Float(n)) => whole(n),
-        (Family::Integer, Value::Decimal(text)) => decimal(text),
-        (Family::Integer, Value::Bytes(bytes)) if hex => match bytes {
+        (Family::Integer { .. }, Value::Int(_) | Value::UInt(_)) => Sought::Value(value),
+        (Family::Integer { .. }, Value::Float(n)) => whole(n),
+        (Family::Integer { .. }, Value::Decimal(text)) => decimal(text),
+        (Family::Integer { .. }, Value::Bytes(bytes)) if hex => match bytes {
             [] => Sought::Anywhere,
             _ if bytes.len() <= 8 => {
                 Sought::Value(Value::UInt(bytes.iter().fold(0, |n, &b| n << 8 | u64::from(b))))
             }
             _ => Sought::Anywhere,
         },
-        (Family::Integer, Value::Bytes(bytes)) => integer(bytes).map_or(Sought::Anywhere, Sought::Value),
-        (Family::Text | Family::Binary, Value::Bytes(_)) => Sought::Value(value),
+        (Family::Integer { .. }, Value::Bytes(bytes)) => {
+            integer(bytes).map_or(Sought::Anywhere, Sought::Value)
+        }
+        (Family::Text(_) | Family::Binary(_), Value::Bytes(_)) => Sought::Value(value),
         (Family::Fixed(length), Value::Bytes(bytes)) if bytes.len() == length as usize => {
             Sought::Value(value)
         }
         (Family::Date, Value::Bytes(bytes)) if is_date(bytes) => Sought::Value(value),
         // Numbers equal every text that begins with them.
-        (Family::Text | Family::Binary | Family::Fixed(_) | Family::Date | Family::Other, _) => {
+        (Family::Text(_) | Family::Binary(_) | Family::Fixed(_) | Family::Date | Family::Other, _) => {
             Sought::Anywhere
         }
     }
 }
 
-/// The value that a column holds after it was given this one; `None` where the server may change it.
+/// The value that a column holds after it was given this one; `None` where the server may change it: it refuses what does not
+/// fit in a strict mode only, else (and for INSERT IGNORE) it cuts.
 pub(crate) fn stored<'a>(family: Family, value: Value<'a>, hex: bool) -> Option<Value<'a>> {
     match (family, value) {
         (_, Value::Null) | (Family::Unknown | Family::Other, _) => Some(value),
-        (Family::Integer | Family::Fixed(_) | Family::Date, _) => match sought(family, value, hex) {
+        (Family::Integer { min, max }, _) => match sought(family, value, hex) {
+            Sought::Value(Value::Int(n)) => (n >= min && (n < 0 || n as u64 <= max)).then_some(Value::Int(n)),
+            Sought::Value(Value::UInt(n)) => (n <= max).then_some(Value::UInt(n)),
+            _ => None,
+        },
+        (Family::Date, Value::Bytes(bytes)) => is_day(bytes).then_some(value),
+        (Family::Fixed(_) | Family::Date, _) => match sought(family, value, hex) {
             Sought::Value(value) => Some(value),
             _ => None,
         },
-        (Family::Text | Family::Binary, Value::Decimal(text)) => is_plain(text).then_some(value),
-        (Family::Text | Family::Binary, Value::Float(_)) => None,
-        (Family::Text | Family::Binary, _) => Some(value),
+        (Family::Text(length) | Family::Binary(length), Value::Decimal(text)) => {
+            (is_plain(text) && text.len() <= length as usize).then_some(value)
+        }
+        (Family::Text(_) | Family::Binary(_), Value::Float(_)) => None,
+        (Family::Text(length), Value::Bytes(bytes)) => fits(bytes, length).then_some(value),
+        (Family::Binary(length), Value::Bytes(bytes)) => (bytes.len() <= length as usize).then_some(value),
+        (Family::Text(length) | Family::Binary(length), Value::Int(n)) => {
+            (digits(n.unsigned_abs()) + u32::from(n < 0) <= length).then_some(value)
+        }
+        (Family::Text(length) | Family::Binary(length), Value::UInt(n)) => {
+            (digits(n) <= length).then_some(value)
+        }
     }
+}
+
+fn digits(n: u64) -> u32 {
+    n.checked_ilog10().unwrap_or(0) + 1
+}
+
+/// At most so many characters.
+fn fits(text: &[u8], length: u32) -> bool {
+    text.len() <= length as usize
+        || std::str::from_utf8(text).is_ok_and(|text| text.chars().count() <= length as usize)
 }
 
 fn whole<'a>(n: f64) -> Sought<'a> {
@@ -161,6 +205,23 @@ fn is_date(text: &[u8]) -> bool {
         })
 }
 
+/// A day that there is, or no day at all.
+fn is_day(text: &[u8]) -> bool {
+    let number = |from: usize, to: usize| {
+        let digits = text.get(from..to).and_then(|d| std::str::from_utf8(d).ok());
+        digits.and_then(|d| d.parse::<u32>().ok()).unwrap_or(0)
+    };
+    let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u32::from(leap),
+        1..=12 => 31,
+        _ => 0,
+    };
+    is_date(text) && ((1..=days).contains(&day) && year > 0 || text == b"0000-00-00")
+}
+
 /// Is this how MySQL writes the number?
 fn is_plain(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
@@ -176,6 +237,39 @@ fn is_plain(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    const BIG: Family = Family::Integer { min: i64::MIN, max: i64::MAX as u64 };
+    const TEXT: Family = Family::Text(5);
+
+    #[test]
+    fn what_does_not_fit_is_not_stored_as_it_is() {
+        let tiny = Family::integer(8, false);
+        assert_eq!(tiny, Family::Integer { min: -128, max: 127 });
+        assert_eq!(Family::integer(64, false), BIG);
+        assert_eq!(Family::integer(24, true), Family::Integer { min: 0, max: 16_777_215 });
+        for (family, value, fits) in [
+            (tiny, Value::Int(127), true),
+            (tiny, Value::Int(-128), true),
+            (tiny, Value::Int(128), false),
+            (tiny, Value::Int(-129), false),
+            (tiny, Value::Bytes(b"300"), false),
+            (BIG, Value::UInt(u64::MAX), false),
+            (Family::integer(64, true), Value::UInt(u64::MAX), true),
+            (Family::integer(64, true), Value::Int(-1), false),
+            (TEXT, Value::Bytes("äöüäö".as_bytes()), true),
+            (TEXT, Value::Bytes(b"abcdef"), false),
+            (TEXT, Value::Int(-1234), true),
+            (TEXT, Value::Int(-12345), false),
+            (Family::Binary(2), Value::Bytes("ä".as_bytes()), true),
+            (Family::Binary(2), Value::Bytes("äa".as_bytes()), false),
+            (Family::Date, Value::Bytes(b"2024-02-29"), true),
+            (Family::Date, Value::Bytes(b"2023-02-29"), false),
+            (Family::Date, Value::Bytes(b"2024-00-01"), false),
+            (Family::Date, Value::Bytes(b"0000-00-00"), true),
+        ] {
+            assert_eq!(stored(family, value, false).is_some(), fits, "{value:?} in {family:?}");
+        }
+    }
+
     #[test]
     fn forms_of_one_integer_are_one_value() {
         let five = Sought::Value(Value::Int(5));
@@ -188,19 +282,19 @@ mod tests {
             Value::Decimal(b"0.5e1"),
             Value::Float(5.0),
         ] {
-            assert_eq!(sought(Family::Integer, value, false), five, "{value:?}");
+            assert_eq!(sought(BIG, value, false), five, "{value:?}");
         }
-        assert_eq!(sought(Family::Integer, Value::Bytes(b"\x05"), true), Sought::Value(Value::UInt(5)));
-        assert_eq!(sought(Family::Integer, Value::Decimal(b"-.0"), false), Sought::Value(Value::Int(0)));
+        assert_eq!(sought(BIG, Value::Bytes(b"\x05"), true), Sought::Value(Value::UInt(5)));
+        assert_eq!(sought(BIG, Value::Decimal(b"-.0"), false), Sought::Value(Value::Int(0)));
         let huge = Value::Decimal(b"99999999999999999999");
-        assert_eq!(sought(Family::Integer, huge, false), Sought::Nothing);
+        assert_eq!(sought(BIG, huge, false), Sought::Nothing);
         for value in [Value::Decimal(b"5.5"), Value::Float(0.1)] {
-            assert_eq!(sought(Family::Integer, value, false), Sought::Anywhere, "{value:?}");
+            assert_eq!(sought(BIG, value, false), Sought::Anywhere, "{value:?}");
         }
         for value in [Value::Bytes(b"5x"), Value::Bytes(b" 5"), Value::Bytes(b"5.0"), Value::Float(1e19)] {
-            assert_eq!(sought(Family::Integer, value, false), Sought::Anywhere, "{value:?}");
+            assert_eq!(sought(BIG, value, false), Sought::Anywhere, "{value:?}");
         }
-        assert_eq!(sought(Family::Integer, Value::Bytes(b"\x05"), false), Sought::Anywhere);
+        assert_eq!(sought(BIG, Value::Bytes(b"\x05"), false), Sought::Anywhere);
     }
 
     #[test]
@@ -216,18 +310,18 @@ mod tests {
 
     #[test]
     fn numbers_equal_many_texts() {
-        assert_eq!(sought(Family::Text, Value::Int(5), false), Sought::Anywhere);
-        assert_eq!(sought(Family::Text, Value::Bytes(b"5"), false), Sought::Value(Value::Bytes(b"5")));
+        assert_eq!(sought(TEXT, Value::Int(5), false), Sought::Anywhere);
+        assert_eq!(sought(TEXT, Value::Bytes(b"5"), false), Sought::Value(Value::Bytes(b"5")));
         assert_eq!(sought(Family::Date, Value::Bytes(b"2020-1-1"), false), Sought::Anywhere);
         assert_eq!(sought(Family::Other, Value::Bytes(b"5"), false), Sought::Anywhere);
     }
 
     #[test]
     fn what_the_server_would_change_has_no_place() {
-        assert_eq!(stored(Family::Integer, Value::Bytes(b"05"), false), Some(Value::Int(5)));
-        assert_eq!(stored(Family::Integer, Value::Decimal(b"5.5"), false), None);
-        assert_eq!(stored(Family::Integer, Value::Bytes(b"5x"), false), None);
-        assert_eq!(stored(Family::Text, Value::Int(5), false), Some(Value::Int(5)));
+        assert_eq!(stored(BIG, Value::Bytes(b"05"), false), Some(Value::Int(5)));
+        assert_eq!(stored(BIG, Value::Decimal(b"5.5"), false), None);
+        assert_eq!(stored(BIG, Value::Bytes(b"5x"), false), None);
+        assert_eq!(stored(TEXT, Value::Int(5), false), Some(Value::Int(5)));
         for (text, plain) in [
             (&b"1.50"[..], true),
             (b"-0.5", true),
@@ -237,7 +331,7 @@ mod tests {
             (b"1e3", false),
             (b"1.5e3", false),
         ] {
-            assert_eq!(stored(Family::Text, Value::Decimal(text), false).is_some(), plain, "{text:?}");
+            assert_eq!(stored(TEXT, Value::Decimal(text), false).is_some(), plain, "{text:?}");
         }
     }
 }

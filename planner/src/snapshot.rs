@@ -150,8 +150,9 @@ pub struct Column {
     pub name: String,
     /// The server's type name, lower case (`bigint`, `varchar`), empty when unknown.
     pub data_type: String,
-    /// Of a BINARY: to so many bytes the server fills up what is shorter.
-    pub fixed_length: Option<u32>,
+    /// Characters that fit, or bytes of a binary type; `None` when unknown or of another type.
+    pub length: Option<u32>,
+    pub unsigned: bool,
     pub collation: Option<String>,
     pub auto_increment: bool,
     pub generated: bool,

@@ -126,7 +126,7 @@ impl Statements<'_> {
         self.next_id += 1;
         let (id, k, v, w) = (
             self.next_id,
-            if self.random.chance(5) { "5.4".to_owned() } else { self.value() },
+            if self.random.chance(5) { "1.005".to_owned() } else { self.value() },
             self.random.below(5),
             self.random.one_of(&["'x'", "'abc'", "null", "'5'"]),
         );
