@@ -35,6 +35,7 @@ test:
 test-all: test fuzz
 	tests/install.sh suite
 	cargo test --profile $(PROFILE) --workspace --no-fail-fast -- --ignored
+	COREGATE_KERNEL=5.15 cargo test --profile $(PROFILE) -p coregate-tests --no-fail-fast
 
 # The profile of the tests, so that build scripts (C libraries) run once for both.
 lint:

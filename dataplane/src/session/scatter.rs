@@ -5,6 +5,7 @@ use super::relay::step;
 use super::transaction::may_end_transaction;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
+use crate::link::UNSENT_MAX;
 use crate::pool::{Backend, Exchange, Place};
 use crate::ring::Buf;
 use coregate_planner::plan::{Combine, Effects, Plan, Route, StatementClass};
@@ -12,7 +13,9 @@ use coregate_protocol::frame;
 use coregate_protocol::response::OkPacket;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
 /// Rewritten packets are sent when so many bytes have gathered.
 const CHUNK: usize = 64 << 10;
@@ -205,16 +208,23 @@ impl Session {
     ) -> Outcome<(Summary, Option<coregate_planner::control::SqlError>)> {
         let core = Rc::clone(&self.core);
         let mut sum = Summary::default();
-        let mut out = Vec::new();
+        let (mut out, mut changed) = (Vec::new(), Vec::new());
         let last = taken.len() - 1;
         for (at, (_, backend)) in taken.iter_mut().enumerate() {
             let _awaited = Exchange::begin(&core);
             let mut walker = ResponseWalker::new(kind, backend.capabilities);
             loop {
+                if walker.in_rows() {
+                    if !out.is_empty() {
+                        self.client.link.send(Buf::from(std::mem::take(&mut out)));
+                    }
+                    self.pass_rows(backend, &mut walker, answer).await?;
+                }
                 let mut packet = self.next_packet(backend, walker.next_seq()).await?;
                 let role = step(&mut walker, packet.payload(), packet.seq)?;
                 let done = walker.state() == FeedState::Done;
                 let pass = match role {
+                    // One that is cut within its header, or longer than a packet can be.
                     PacketRole::Row => true,
                     PacketRole::ColumnCount { .. } | PacketRole::ColumnDef | PacketRole::ColumnsEof => {
                         at == 0
@@ -233,14 +243,16 @@ impl Session {
                         return Err(sql_error(1105, "shards answered with different kinds of results").into());
                     }
                 };
-                if pass {
+                if pass
+                    && let Some(payload) =
+                        self.in_clients_form(backend, kind, role, &mut packet, &mut changed)?
+                {
                     if answer.more && matches!(role, PacketRole::RowsEnd | PacketRole::ColumnsEof) {
-                        super::relay::set_more_results(packet.payload_mut(), backend.capabilities);
+                        super::relay::set_more_results(payload, self.capabilities);
                     }
-                    frame::write_packet(&mut out, &mut answer.seq, packet.payload());
+                    frame::write_packet(&mut out, &mut answer.seq, payload);
                 }
                 if out.len() >= CHUNK {
-                    backend.stream.link.socket.set_bulk(true);
                     self.client.link.send(Buf::from(std::mem::take(&mut out)));
                     self.wait_for_client().await?;
                 }
@@ -257,6 +269,65 @@ impl Session {
         }
         self.client.link.send(Buf::from(out));
         Ok((sum, None))
+    }
+
+    /// Relays rows in the buffers that they came in, with new sequence ids, up to a packet that must be looked at. A slow client
+    /// stops the reading, so that no more than a few buffers wait for it.
+    async fn pass_rows(
+        &mut self,
+        backend: &mut Backend,
+        walker: &mut ResponseWalker,
+        answer: &mut Answer,
+    ) -> Outcome {
+        loop {
+            let mut buf = self.next_answer_bytes(backend).await?;
+            let passed = walker.renumber_rows(buf.bytes_mut(), &mut answer.seq)?;
+            let rest = buf.get(passed..).unwrap_or_default();
+            if rest.is_empty() {
+                backend.stream.link.socket.expect_more(&buf);
+            } else {
+                backend.stream.put_back(Buf::from(rest.to_vec()));
+                buf.truncate(passed);
+            }
+            let ends = passed == 0 || backend.stream.has_rest();
+            if !buf.is_empty() {
+                self.core.metrics().bytes_relayed.add(buf.len() as u64);
+                self.client.link.send(buf);
+                if self.client.link.socket.unsent() >= UNSENT_MAX {
+                    self.wait_for_client().await?;
+                }
+            }
+            if ends {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next bytes of a shard's answer, unless the client goes or the statement is ended.
+    async fn next_answer_bytes(&mut self, backend: &mut Backend) -> Outcome<Buf> {
+        let (client, handle) = (&self.client, &self.handle);
+        loop {
+            let next = poll_fn(|cx| {
+                if let Poll::Ready(bytes) = backend.poll_answer(cx) {
+                    return Poll::Ready(Some(bytes));
+                }
+                if client.poll_gone(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                handle.poll_interrupt(cx).map(|_| None)
+            })
+            .await;
+            match next {
+                Some(bytes) => return Ok(bytes?),
+                None if handle.kill_query_requested() => {
+                    handle.acknowledge();
+                    let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));
+                    crate::executor::spawn(crate::pool::kill_query(core, pool, backend.thread_id, false));
+                    self.core.ring.mark_runnable();
+                }
+                None => return Err(Failure::Close),
+            }
+        }
     }
 
     /// Reads and drops the answers of the remaining shards, so that their connections stay usable.

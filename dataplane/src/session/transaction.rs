@@ -87,10 +87,15 @@ impl Session {
     async fn join(&mut self, backend: &mut Backend) -> Result<(), BackendError> {
         let core = self.core.clone();
         if let Some(begin) = self.transaction.begin {
-            if let Some(sql) = self.transaction.next.clone() {
-                backend.execute(&core, &sql).await?;
+            match self.transaction.next.clone() {
+                None if begin == "BEGIN" => backend.begin_ahead(),
+                next => {
+                    if let Some(sql) = next {
+                        backend.execute(&core, &sql).await?;
+                    }
+                    backend.execute(&core, begin).await?;
+                }
             }
-            backend.execute(&core, begin).await?;
             core.metrics().transactions.add(1);
         }
         for name in &self.transaction.savepoints {

@@ -72,21 +72,6 @@ impl<'a> Planner<'_, 'a> {
         };
         let owner = self.keyspace(keyspace);
         let table = owner.and_then(|k| k.tables.get(name.name));
-        // What a sharded keyspace does not have may be the only table of its name elsewhere.
-        if table.is_none()
-            && name.database.is_none()
-            && owner.is_some_and(|k| k.sharded)
-            && session.shard.is_none()
-            && let Some([other]) = self
-                .input
-                .snapshot
-                .global_tables
-                .get(name.name)
-                .map(Vec::as_slice)
-        {
-            let table = self.keyspace(*other).and_then(|k| k.tables.get(name.name));
-            return Ok(Place::Table { keyspace: *other, table });
-        }
         Ok(Place::Table { keyspace, table })
     }
 
