@@ -33,6 +33,7 @@ test:
 
 # What is too slow for every change: the tests marked so, and fuzzing for a minute each.
 test-all: test fuzz
+	tests/install.sh suite
 	cargo test --profile $(PROFILE) --workspace --no-fail-fast -- --ignored
 	COREGATE_KERNEL=5.15 cargo test --profile $(PROFILE) -p coregate-tests --no-fail-fast
 

@@ -57,16 +57,27 @@ impl Statement<'_> {
         }
         let has = |word: &str| rest.iter().any(|item| self.is(item, word));
         let collate = rest.iter().position(|item| self.is(item, "collate"));
+        let data_type = rest
+            .first()
+            .map(|item| self.name(item).to_lowercase())
+            .unwrap_or_default();
+        let length = || {
+            let open = rest.get(1).is_some_and(|open| open.tok == Tok::Open);
+            rest.get(2)
+                .filter(|_| open)
+                .and_then(|item| self.name(item).parse().ok())
+        };
+        // CHAR alone is CHAR(1).
+        let length = match data_type.as_str() {
+            "char" | "binary" => length().or(Some(1)),
+            "varchar" | "varbinary" => length(),
+            _ => None,
+        };
         Some(Column {
             name: self.name(first),
-            data_type: rest
-                .first()
-                .map(|item| self.name(item).to_lowercase())
-                .unwrap_or_default(),
-            bytes: rest
-                .get(2)
-                .filter(|_| rest.get(1).is_some_and(|open| open.tok == Tok::Open))
-                .and_then(|length| self.name(length).parse().ok()),
+            data_type,
+            length,
+            unsigned: has("unsigned"),
             collation: collate
                 .and_then(|at| rest.get(at + 1))
                 .map(|item| self.name(item)),

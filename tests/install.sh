@@ -3,6 +3,7 @@
 #   install.sh server    MariaDB's server: `make demo` and all tests on real servers
 #   install.sh packages  the server, and what the clients' checks need from Debian
 #   install.sh clients   the clients' libraries, under target/e2e
+#   install.sh suite     MariaDB's own tests
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -121,6 +122,7 @@ clients() {
 case ${1:-} in
   server) server;;
   packages) packages;;
+  suite) server; apt mariadb-test;;
   clients) clients;;
-  *) sed -n '2,5p' "$0" >&2; exit 2;;
+  *) sed -n '2,6p' "$0" >&2; exit 2;;
 esac

@@ -136,24 +136,25 @@ fn parse_greeting(packet: &[u8]) -> Result<String, String> {
     }
 }
 
-type ColumnRow = (String, String, String, Option<String>, Option<u64>, String);
+type ColumnRow = (String, String, String, Option<String>, String, Option<u64>, bool);
 
 /// The columns of all tables and views of a database.
 pub(crate) async fn columns(conn: &mut Conn, database: &str) -> Result<Vec<ServerTable>, mysql_async::Error> {
-    let query = "SELECT table_name, column_name, LOWER(data_type), collation_name, \
-                 character_octet_length, UPPER(extra) \
+    let query = "SELECT table_name, column_name, LOWER(data_type), collation_name, UPPER(extra), \
+                 character_maximum_length, column_type LIKE '%unsigned%' \
                  FROM information_schema.columns WHERE table_schema = ? ORDER BY table_name, ordinal_position";
     let rows: Vec<ColumnRow> = conn.exec(query, (database,)).await?;
     let mut tables: Vec<ServerTable> = Vec::new();
-    for (table, name, data_type, collation, bytes, extra) in rows {
+    for (table, name, data_type, collation, extra, length, unsigned) in rows {
         if tables.last().is_none_or(|t| t.name != table) {
             tables.push(ServerTable { name: table, ..ServerTable::default() });
         }
         let column = Column {
             name,
             data_type,
+            length: length.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
+            unsigned,
             collation,
-            bytes: bytes.and_then(|n| n.try_into().ok()),
             auto_increment: extra.contains("AUTO_INCREMENT"),
             generated: extra.contains("GENERATED") && !extra.contains("DEFAULT_GENERATED"),
             invisible: extra.contains("INVISIBLE"),

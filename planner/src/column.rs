@@ -11,18 +11,24 @@ pub enum Family {
     /// The type is not known: values are taken as they come, as Vitess does.
     #[default]
     Unknown,
-    Integer,
+    /// Between two values, both of which fit.
+    Integer {
+        min: i64,
+        max: u64,
+    },
     /// Compared by a collation. Which strings are equal beyond their bytes is the vindex's business, as in Vitess.
     Text {
         /// Its character set, in which strings that are given as bytes are understood.
         utf8: bool,
         /// CHAR, which keeps no spaces at the end.
         fixed: bool,
+        /// In characters.
+        length: u32,
     },
-    /// Bytes; with BINARY, how many: shorter values are filled up with zeros. 0 if that is not known.
-    Binary {
-        fixed: Option<u32>,
-    },
+    /// So many bytes at most.
+    Binary(u32),
+    /// BINARY(n): shorter values are filled up with zeros. `None` if the length is not known.
+    Fixed(Option<u32>),
     Date,
     /// Types of which one value has many forms: decimals, doubles, times, ENUM and SET.
     Other,
@@ -30,19 +36,32 @@ pub enum Family {
 
 impl Family {
     pub(crate) fn of(column: &Column) -> Self {
+        let length = column.length.unwrap_or(u32::MAX);
         let text = |fixed| {
             let charset = column.collation.as_deref().map(Charset::of_collation);
-            Self::Text { utf8: charset.is_none_or(|c| c == Charset::Utf8), fixed }
+            Self::Text { utf8: charset.is_none_or(|c| c == Charset::Utf8), fixed, length }
         };
         match column.data_type.as_str() {
             "" => Self::Unknown,
-            "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" => Self::Integer,
+            "tinyint" => Self::integer(8, column.unsigned),
+            "smallint" => Self::integer(16, column.unsigned),
+            "mediumint" => Self::integer(24, column.unsigned),
+            "int" | "integer" => Self::integer(32, column.unsigned),
+            "bigint" => Self::integer(64, column.unsigned),
             "char" => text(true),
             "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => text(false),
-            "binary" => Self::Binary { fixed: Some(column.bytes.unwrap_or(0)) },
-            "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Binary { fixed: None },
+            "binary" => Self::Fixed(column.length),
+            "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Binary(length),
             "date" => Self::Date,
             _ => Self::Other,
+        }
+    }
+
+    fn integer(bits: u32, unsigned: bool) -> Self {
+        if unsigned {
+            Self::Integer { min: 0, max: u64::MAX >> (64 - bits) }
+        } else {
+            Self::Integer { min: i64::MIN >> (64 - bits), max: u64::MAX >> (65 - bits) }
         }
     }
 
@@ -55,14 +74,14 @@ impl Family {
         match (self, other) {
             (a, b) if !a.has_one_form() || !b.has_one_form() => false,
             (Self::Unknown, _) | (_, Self::Unknown) => true,
-            (Self::Text { .. }, Self::Text { .. }) | (Self::Binary { .. }, Self::Binary { .. }) => true,
-            (a, b) => a == b,
+            (Self::Fixed(_) | Self::Binary(_), Self::Fixed(_) | Self::Binary(_)) => true,
+            (a, b) => std::mem::discriminant(&a) == std::mem::discriminant(&b),
         }
     }
 
     /// Does one value lie in one place, in whatever form it was written?
     pub(crate) fn has_one_form(self) -> bool {
-        !matches!(self, Self::Other | Self::Binary { fixed: Some(0) })
+        !matches!(self, Self::Other | Self::Fixed(None))
     }
 }
 
@@ -97,10 +116,13 @@ fn converted<'a>(
         (Family::Text { utf8, .. }, Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes)) => {
             Some(bytes).filter(|b| utf8 || b.is_ascii())?
         }
-        (Family::Binary { .. }, Value::Bytes(text)) => charsets.as_bytes(text, buffer)?,
-        (Family::Binary { .. }, Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes)) => bytes,
+        (Family::Binary(_) | Family::Fixed(_), Value::Bytes(text)) => charsets.as_bytes(text, buffer)?,
+        (
+            Family::Binary(_) | Family::Fixed(_),
+            Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes),
+        ) => bytes,
         (Family::Unknown, Value::Bytes(text)) if !charsets.are_utf8() && !text.is_ascii() => return None,
-        (Family::Integer | Family::Date, Value::Binary(bytes)) => bytes,
+        (Family::Integer { .. } | Family::Date, Value::Binary(bytes)) => bytes,
         (_, value) => return Some(value),
     };
     Some(match family {
@@ -127,21 +149,23 @@ fn compared(family: Family, value: Value<'_>) -> Sought<'_> {
     match (family, value) {
         (_, Value::Null) => Sought::Nothing,
         (Family::Unknown, value) => Sought::Value(value),
-        (Family::Integer, Value::Int(_) | Value::UInt(_)) => Sought::Value(value),
-        (Family::Integer, Value::Float(n)) => whole(n),
-        (Family::Integer, Value::Decimal(text)) => decimal(text),
-        (Family::Integer, Value::Hex(bytes)) => match bytes {
+        (Family::Integer { .. }, Value::Int(_) | Value::UInt(_)) => Sought::Value(value),
+        (Family::Integer { .. }, Value::Float(n)) => whole(n),
+        (Family::Integer { .. }, Value::Decimal(text)) => decimal(text),
+        (Family::Integer { .. }, Value::Hex(bytes)) => match bytes {
             [] => Sought::Anywhere,
             _ if bytes.len() <= 8 => {
                 Sought::Value(Value::UInt(bytes.iter().fold(0, |n, &b| n << 8 | u64::from(b))))
             }
             _ => Sought::Anywhere,
         },
-        (Family::Integer, Value::Bytes(bytes)) => integer(bytes).map_or(Sought::Anywhere, Sought::Value),
-        (Family::Text { .. }, Value::Bytes(_)) => Sought::Value(value),
-        // Rows that have it may have been placed by it without the zeros.
-        (Family::Binary { fixed: Some(0) }, Value::Bytes([.., 0])) => Sought::Anywhere,
-        (Family::Binary { .. }, Value::Bytes(_)) => Sought::Value(value),
+        (Family::Integer { .. }, Value::Bytes(bytes)) => {
+            integer(bytes).map_or(Sought::Anywhere, Sought::Value)
+        }
+        (Family::Text { .. } | Family::Binary(_), Value::Bytes(_)) => Sought::Value(value),
+        (Family::Fixed(Some(length)), Value::Bytes(bytes)) if bytes.len() == length as usize => {
+            Sought::Value(value)
+        }
         (Family::Date, Value::Bytes(bytes)) if is_date(bytes) => Sought::Value(value),
         // Numbers equal every text that begins with them.
         _ => Sought::Anywhere,
@@ -157,7 +181,8 @@ pub(crate) enum NotStored {
     Charset,
 }
 
-/// The value that a column holds after it was given this one.
+/// The value that a column holds after it was given this one. What does not fit the server refuses in a strict mode only; else, and
+/// for INSERT IGNORE, it cuts.
 pub(crate) fn stored<'a>(
     family: Family,
     value: Value<'a>,
@@ -167,33 +192,54 @@ pub(crate) fn stored<'a>(
     let value = converted(family, value, charsets, buffer).ok_or(NotStored::Charset)?;
     let kept = match (family, value) {
         (_, Value::Null) | (Family::Unknown | Family::Other, _) => true,
-        (Family::Integer | Family::Date, _) => {
-            return match compared(family, value) {
-                Sought::Value(value) => Ok(value),
-                _ => Err(NotStored::Changed),
+        (Family::Integer { min, max }, _) => {
+            let (number, fits) = match compared(family, value) {
+                Sought::Value(Value::Int(n)) => (Value::Int(n), n >= min && (n < 0 || n as u64 <= max)),
+                Sought::Value(Value::UInt(n)) => (Value::UInt(n), n <= max),
+                _ => (value, false),
             };
+            return fits.then_some(number).ok_or(NotStored::Changed);
         }
-        (Family::Text { .. } | Family::Binary { .. }, Value::Float(_)) => false,
-        (Family::Binary { fixed: Some(length @ 1..) }, Value::Bytes(bytes)) => bytes.len() == length as usize,
-        (Family::Binary { fixed: Some(1..) }, _) => false,
-        (Family::Text { .. } | Family::Binary { .. }, Value::Decimal(text)) => is_plain(text),
-        (Family::Text { .. } | Family::Binary { .. }, _) => true,
+        (Family::Date, Value::Bytes(bytes)) => is_day(bytes),
+        (Family::Fixed(Some(length)), Value::Bytes(bytes)) => bytes.len() == length as usize,
+        // Such a column has no place for a row by itself; see `has_one_form`.
+        (Family::Fixed(None), _) => true,
+        (Family::Date | Family::Fixed(_), _) => false,
+        (Family::Text { length, .. } | Family::Binary(length), Value::Decimal(text)) => {
+            is_plain(text) && text.len() <= length as usize
+        }
+        (Family::Text { length, .. }, Value::Bytes(text)) => fits(text, length),
+        (Family::Binary(length), Value::Bytes(bytes)) => bytes.len() <= length as usize,
+        (Family::Text { length, .. } | Family::Binary(length), Value::Int(n)) => {
+            digits(n.unsigned_abs()) + u32::from(n < 0) <= length
+        }
+        (Family::Text { length, .. } | Family::Binary(length), Value::UInt(n)) => digits(n) <= length,
+        (Family::Text { .. } | Family::Binary(_), _) => false,
     };
     kept.then_some(value).ok_or(NotStored::Changed)
 }
 
+fn digits(n: u64) -> u32 {
+    n.checked_ilog10().unwrap_or(0) + 1
+}
+
+/// At most so many characters.
+fn fits(text: &[u8], length: u32) -> bool {
+    text.len() <= length as usize
+        || std::str::from_utf8(text).is_ok_and(|text| text.chars().count() <= length as usize)
+}
+
 fn whole<'a>(n: f64) -> Sought<'a> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    if !n.is_finite() || n.abs() >= EXACT {
+    // No integer is 5.5, but MariaDB rounds it where it looks into an index: what it finds is the servers' business.
+    if !n.is_finite() || n.abs() >= EXACT || n.fract() != 0.0 {
         Sought::Anywhere
-    } else if n.fract() != 0.0 {
-        Sought::Nothing
     } else {
         Sought::Value(Value::Int(n as i64))
     }
 }
 
-/// `5.0` is 5, and no integer is 5.5.
+/// `5.0` is 5.
 fn decimal<'a>(text: &[u8]) -> Sought<'a> {
     let as_text = std::str::from_utf8(text).unwrap_or_default();
     if text.iter().any(|b| matches!(b, b'e' | b'E')) {
@@ -201,7 +247,7 @@ fn decimal<'a>(text: &[u8]) -> Sought<'a> {
     }
     let (before, after) = as_text.split_once('.').unwrap_or((as_text, ""));
     if !after.bytes().all(|b| b == b'0') {
-        return Sought::Nothing;
+        return Sought::Anywhere;
     }
     let before = if matches!(before, "" | "-" | "+") { "0" } else { before };
     integer(before.as_bytes()).map_or(Sought::Nothing, Sought::Value)
@@ -228,6 +274,23 @@ fn is_date(text: &[u8]) -> bool {
         })
 }
 
+/// A day that there is, or no day at all.
+fn is_day(text: &[u8]) -> bool {
+    let number = |from: usize, to: usize| {
+        let digits = text.get(from..to).and_then(|d| std::str::from_utf8(d).ok());
+        digits.and_then(|d| d.parse::<u32>().ok()).unwrap_or(0)
+    };
+    let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u32::from(leap),
+        1..=12 => 31,
+        _ => 0,
+    };
+    is_date(text) && ((1..=days).contains(&day) && year > 0 || text == b"0000-00-00")
+}
+
 /// Is this how MySQL writes the number?
 fn is_plain(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
@@ -243,7 +306,8 @@ fn is_plain(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const TEXT: Family = Family::Text { utf8: true, fixed: false };
+    const BIG: Family = Family::Integer { min: i64::MIN, max: i64::MAX as u64 };
+    const TEXT: Family = Family::Text { utf8: true, fixed: false, length: 10 };
 
     fn sought(family: Family, value: Value<'static>) -> Sought<'static> {
         super::sought(family, value, Charsets::default(), Box::leak(Box::default()))
@@ -251,6 +315,36 @@ mod tests {
 
     fn stored(family: Family, value: Value<'static>) -> Option<Value<'static>> {
         super::stored(family, value, Charsets::default(), Box::leak(Box::default())).ok()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_stored_as_it_is() {
+        let tiny = Family::integer(8, false);
+        assert_eq!(tiny, Family::Integer { min: -128, max: 127 });
+        assert_eq!(Family::integer(64, false), BIG);
+        assert_eq!(Family::integer(24, true), Family::Integer { min: 0, max: 16_777_215 });
+        for (family, value, fits) in [
+            (tiny, Value::Int(127), true),
+            (tiny, Value::Int(-128), true),
+            (tiny, Value::Int(128), false),
+            (tiny, Value::Int(-129), false),
+            (tiny, Value::Bytes(b"300"), false),
+            (BIG, Value::UInt(u64::MAX), false),
+            (Family::integer(64, true), Value::UInt(u64::MAX), true),
+            (Family::integer(64, true), Value::Int(-1), false),
+            (TEXT, Value::Bytes("äöüäöüäöüä".as_bytes()), true),
+            (TEXT, Value::Bytes(b"abcdefghijk"), false),
+            (TEXT, Value::Int(-123_456_789), true),
+            (TEXT, Value::Int(-1_234_567_890), false),
+            (Family::Binary(2), Value::Bytes("ä".as_bytes()), true),
+            (Family::Binary(2), Value::Bytes("äa".as_bytes()), false),
+            (Family::Date, Value::Bytes(b"2024-02-29"), true),
+            (Family::Date, Value::Bytes(b"2023-02-29"), false),
+            (Family::Date, Value::Bytes(b"2024-00-01"), false),
+            (Family::Date, Value::Bytes(b"0000-00-00"), true),
+        ] {
+            assert_eq!(stored(family, value).is_some(), fits, "{value:?} in {family:?}");
+        }
     }
 
     #[test]
@@ -265,20 +359,21 @@ mod tests {
             Value::Decimal(b"0.5e1"),
             Value::Float(5.0),
         ] {
-            assert_eq!(sought(Family::Integer, value), five, "{value:?}");
+            assert_eq!(sought(BIG, value), five, "{value:?}");
         }
-        assert_eq!(sought(Family::Integer, Value::Hex(b"\x05")), Sought::Value(Value::UInt(5)));
-        assert_eq!(sought(Family::Integer, Value::Decimal(b"-.0")), Sought::Value(Value::Int(0)));
-        for value in [Value::Decimal(b"5.5"), Value::Float(0.1), Value::Decimal(b"99999999999999999999")] {
-            assert_eq!(sought(Family::Integer, value), Sought::Nothing, "{value:?}");
+        assert_eq!(sought(BIG, Value::Hex(b"\x05")), Sought::Value(Value::UInt(5)));
+        assert_eq!(sought(BIG, Value::Decimal(b"-.0")), Sought::Value(Value::Int(0)));
+        assert_eq!(sought(BIG, Value::Decimal(b"99999999999999999999")), Sought::Nothing);
+        for value in [Value::Decimal(b"5.5"), Value::Float(0.1)] {
+            assert_eq!(sought(BIG, value), Sought::Anywhere, "{value:?}");
         }
         for value in [Value::Bytes(b"5x"), Value::Bytes(b" 5"), Value::Bytes(b"5.0"), Value::Float(1e19)] {
-            assert_eq!(sought(Family::Integer, value), Sought::Anywhere, "{value:?}");
+            assert_eq!(sought(BIG, value), Sought::Anywhere, "{value:?}");
         }
         for value in [Value::Bytes(b"\x05"), Value::Bits(b"5"), Value::Bits(b"\x05")] {
-            assert_eq!(sought(Family::Integer, value), Sought::Anywhere, "{value:?}");
+            assert_eq!(sought(BIG, value), Sought::Anywhere, "{value:?}");
         }
-        assert_eq!(sought(Family::Integer, Value::Binary(b"5")), five);
+        assert_eq!(sought(BIG, Value::Binary(b"5")), five);
     }
 
     #[test]
@@ -291,9 +386,9 @@ mod tests {
 
     #[test]
     fn what_the_server_would_change_has_no_place() {
-        assert_eq!(stored(Family::Integer, Value::Bytes(b"05")), Some(Value::Int(5)));
-        assert_eq!(stored(Family::Integer, Value::Decimal(b"5.5")), None);
-        assert_eq!(stored(Family::Integer, Value::Bytes(b"5x")), None);
+        assert_eq!(stored(BIG, Value::Bytes(b"05")), Some(Value::Int(5)));
+        assert_eq!(stored(BIG, Value::Decimal(b"5.5")), None);
+        assert_eq!(stored(BIG, Value::Bytes(b"5x")), None);
         assert_eq!(stored(TEXT, Value::Int(5)), Some(Value::Int(5)));
         for (text, plain) in [
             (&b"1.50"[..], true),
@@ -310,17 +405,19 @@ mod tests {
 
     #[test]
     fn fixed_lengths_fill_up() {
-        let char = Family::Text { utf8: true, fixed: true };
+        let char = Family::Text { utf8: true, fixed: true, length: 10 };
         assert_eq!(sought(char, Value::Bytes(b"a  ")), Sought::Value(Value::Bytes(b"a")));
         assert_eq!(stored(char, Value::Bytes(b" a ")), Some(Value::Bytes(b" a")));
         assert_eq!(stored(TEXT, Value::Bytes(b"a ")), Some(Value::Bytes(b"a ")));
-        let binary = |n| Family::Binary { fixed: Some(n) };
+        let binary = |n| Family::Fixed(Some(n));
         assert_eq!(stored(binary(2), Value::Bytes(b"a")), None);
         assert_eq!(stored(binary(2), Value::Int(5)), None);
         assert_eq!(stored(binary(2), Value::Bits(b"a\0")), Some(Value::Bytes(b"a\0")));
         assert_eq!(sought(binary(2), Value::Bytes(b"a\0")), Sought::Value(Value::Bytes(b"a\0")));
-        assert_eq!(sought(binary(0), Value::Bytes(b"a\0")), Sought::Anywhere);
-        assert!(binary(16).alike(Family::Binary { fixed: None }) && !binary(0).alike(binary(0)));
+        assert_eq!(sought(binary(2), Value::Bytes(b"a")), Sought::Anywhere);
+        let unknown = Family::Fixed(None);
+        assert_eq!(sought(unknown, Value::Bytes(b"a\0")), Sought::Anywhere);
+        assert!(binary(16).alike(Family::Binary(16)) && !unknown.alike(unknown));
     }
 
     #[test]
@@ -334,7 +431,7 @@ mod tests {
                 _ => None,
             };
         let (e, utf8) = (Value::Bytes(b"\xe9"), "é".as_bytes().to_vec());
-        let bytes = Family::Binary { fixed: None };
+        let bytes = Family::Binary(10);
         assert_eq!(find(TEXT, e, latin1), Some(utf8.clone()));
         assert_eq!(find(bytes, e, latin1), Some(b"\xe9".to_vec()));
         assert_eq!(find(TEXT, Value::Binary("é".as_bytes()), latin1), Some(utf8));
@@ -342,7 +439,7 @@ mod tests {
         assert_eq!(find(bytes, e, gbk), Some(b"\xe9".to_vec()));
         assert_eq!(find(Family::Unknown, e, latin1), None);
         assert_eq!(find(Family::Unknown, Value::Bytes(b"a"), latin1), Some(b"a".to_vec()));
-        let other = Family::Text { utf8: false, fixed: false };
+        let other = Family::Text { utf8: false, fixed: false, length: 10 };
         assert_eq!(find(other, Value::Bits(b"\xe9"), latin1), None);
         assert_eq!(find(other, Value::Bits(b"a"), latin1), Some(b"a".to_vec()));
         let refused = super::stored(TEXT, e, session(gbk), &mut buffer);

@@ -167,9 +167,10 @@ pub struct Column {
     pub name: String,
     /// The server's type name, lower case (`bigint`, `varchar`), empty when unknown.
     pub data_type: String,
+    /// Characters that fit, or bytes of a binary type; `None` when unknown or of another type.
+    pub length: Option<u32>,
+    pub unsigned: bool,
     pub collation: Option<String>,
-    /// How many bytes a value of it has at most; strings only.
-    pub bytes: Option<u32>,
     pub auto_increment: bool,
     pub generated: bool,
     pub invisible: bool,
