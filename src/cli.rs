@@ -180,6 +180,19 @@ pub(crate) enum Ctl {
         #[arg(long, value_name = "FILE")]
         vschema_file: Option<PathBuf>,
     },
+    /// The routing rules
+    #[command(alias = "GetRoutingRules")]
+    GetRoutingRules,
+    /// Replaces the routing rules
+    #[command(alias = "ApplyRoutingRules")]
+    #[command(group(clap::ArgGroup::new("what").required(true).args(["rules", "rules_file"])))]
+    ApplyRoutingRules {
+        /// The rules themselves
+        #[arg(long, value_name = "JSON")]
+        rules: Option<String>,
+        #[arg(long, value_name = "FILE")]
+        rules_file: Option<PathBuf>,
+    },
     /// The tables of a keyspace
     #[command(alias = "GetSchema")]
     GetSchema { keyspace: String },

@@ -47,6 +47,8 @@ pub(crate) struct Server {
     pub(crate) handshake_timeout_ms: u64,
     /// 0: none.
     pub(crate) query_timeout_ms: u64,
+    /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER */`.
+    pub(crate) no_scatter: bool,
     /// How long transactions may go on after SIGTERM.
     pub(crate) drain_timeout_ms: u64,
     /// Clients come through a proxy that speaks the PROXY protocol.
@@ -87,6 +89,7 @@ impl Default for Server {
             idle_timeout_s: data.idle_timeout_s,
             handshake_timeout_ms: data.handshake_timeout_ms,
             query_timeout_ms: data.query_timeout_ms,
+            no_scatter: data.no_scatter,
             drain_timeout_ms: 30_000,
             proxy_protocol: false,
             max_allowed_packet: data.max_allowed_packet,

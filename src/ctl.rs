@@ -35,6 +35,12 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
             client.send(|agent| agent.put(client.url(&path)), &body)?;
             client.get(&path, &[])?
         }
+        Ctl::GetRoutingRules => client.get("routing-rules", &[])?,
+        Ctl::ApplyRoutingRules { rules, rules_file } => {
+            let body = text(rules.as_deref(), rules_file.as_deref())?;
+            client.send(|agent| agent.put(client.url("routing-rules")), &body)?;
+            client.get("routing-rules", &[])?
+        }
         Ctl::ApplySchema { keyspace, sql, sql_file } => {
             let joined = sql.join(";\n");
             let body = text((!sql.is_empty()).then_some(joined.as_str()), sql_file.as_deref())?;
@@ -46,7 +52,14 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
         Ctl::Reload => client.send(|agent| agent.post(client.url("reload")), "")?,
     };
     // A vschema is JSON either way.
-    let json = args.json || matches!(args.command, Ctl::GetVschema { .. } | Ctl::ApplyVschema { .. });
+    let is_json = matches!(
+        args.command,
+        Ctl::GetVschema { .. }
+            | Ctl::ApplyVschema { .. }
+            | Ctl::GetRoutingRules
+            | Ctl::ApplyRoutingRules { .. }
+    );
+    let json = args.json || is_json;
     let printed = if json {
         serde_json::to_string_pretty(&answer).unwrap_or_default()
     } else {

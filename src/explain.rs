@@ -8,7 +8,7 @@ use coregate_planner::keyrange::{partition, range_names};
 use coregate_planner::render;
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::Snapshot;
-use coregate_planner::vschema::{Keyspace, KeyspaceSpec, SnapshotBuilder};
+use coregate_planner::vschema::{Keyspace, KeyspaceSpec, SnapshotBuilder, advice};
 
 pub(crate) fn run(args: &ExplainArgs) -> Result<(), Failure> {
     println!("{:#}", explain(args)?);
@@ -40,7 +40,9 @@ fn explain(args: &ExplainArgs) -> Result<serde_json::Value, Failure> {
         prepared,
     };
     let found = plan(&input).map_err(refused)?;
+    let advice: Vec<String> = snapshot.keyspaces.iter().flat_map(advice).collect();
     Ok(serde_json::json!({
+        "Advice": advice,
         "QueryType": format!("{:?}", found.class).to_uppercase(),
         "Original": args.sql,
         "Normalized": String::from_utf8_lossy(&fingerprint.norm),

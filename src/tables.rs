@@ -63,6 +63,10 @@ impl Statement<'_> {
                 .first()
                 .map(|item| self.name(item).to_lowercase())
                 .unwrap_or_default(),
+            bytes: rest
+                .get(2)
+                .filter(|_| rest.get(1).is_some_and(|open| open.tok == Tok::Open))
+                .and_then(|length| self.name(length).parse().ok()),
             collation: collate
                 .and_then(|at| rest.get(at + 1))
                 .map(|item| self.name(item)),

@@ -101,6 +101,7 @@ fn resolves(c: &mut Criterion) {
             fingerprint: &fingerprint,
             params: &[],
             sql_mode: SqlMode::default(),
+            charsets: Default::default(),
             session: &NoValues,
             prepared: false,
         };

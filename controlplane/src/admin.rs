@@ -23,6 +23,7 @@ mod pages;
 pub(crate) enum Request {
     Reload,
     ApplyVschema { keyspace: String, vschema: vschema::Keyspace },
+    ApplyRules(vschema::RoutingRules),
     ApplySchema { keyspace: String, sql: String },
 }
 
@@ -71,6 +72,7 @@ fn router(admin: Admin) -> Router {
         .route("/api/keyspaces/{keyspace}/shards/{shard}", get(api::shard))
         .route("/api/keyspaces/{keyspace}/schema", get(api::schema).post(api::apply_schema))
         .route("/api/keyspaces/{keyspace}/vschema", get(api::vschema).put(api::apply_vschema))
+        .route("/api/routing-rules", get(api::rules).put(api::apply_rules))
         .route("/api/tablets", get(api::tablets))
         .route("/api/reload", post(api::reload))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no such page; / lists them") })

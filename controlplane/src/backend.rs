@@ -136,15 +136,16 @@ fn parse_greeting(packet: &[u8]) -> Result<String, String> {
     }
 }
 
-type ColumnRow = (String, String, String, Option<String>, String);
+type ColumnRow = (String, String, String, Option<String>, Option<u64>, String);
 
 /// The columns of all tables and views of a database.
 pub(crate) async fn columns(conn: &mut Conn, database: &str) -> Result<Vec<ServerTable>, mysql_async::Error> {
-    let query = "SELECT table_name, column_name, LOWER(data_type), collation_name, UPPER(extra) \
+    let query = "SELECT table_name, column_name, LOWER(data_type), collation_name, \
+                 character_octet_length, UPPER(extra) \
                  FROM information_schema.columns WHERE table_schema = ? ORDER BY table_name, ordinal_position";
     let rows: Vec<ColumnRow> = conn.exec(query, (database,)).await?;
     let mut tables: Vec<ServerTable> = Vec::new();
-    for (table, name, data_type, collation, extra) in rows {
+    for (table, name, data_type, collation, bytes, extra) in rows {
         if tables.last().is_none_or(|t| t.name != table) {
             tables.push(ServerTable { name: table, ..ServerTable::default() });
         }
@@ -152,6 +153,7 @@ pub(crate) async fn columns(conn: &mut Conn, database: &str) -> Result<Vec<Serve
             name,
             data_type,
             collation,
+            bytes: bytes.and_then(|n| n.try_into().ok()),
             auto_increment: extra.contains("AUTO_INCREMENT"),
             generated: extra.contains("GENERATED") && !extra.contains("DEFAULT_GENERATED"),
             invisible: extra.contains("INVISIBLE"),

@@ -401,6 +401,7 @@ impl Loop {
         match request {
             admin::Request::Reload => self.world.reload().await,
             admin::Request::ApplyVschema { keyspace, vschema } => self.world.set_vschema(&keyspace, vschema),
+            admin::Request::ApplyRules(rules) => self.world.set_rules(rules),
             admin::Request::ApplySchema { keyspace, sql } => {
                 let Some(known) = self.world.keyspaces.get(&keyspace) else {
                     return Err(Error::Config(format!("there is no keyspace {keyspace}")));

@@ -5,6 +5,7 @@ use crate::topology::KeyspaceRecord;
 use crate::world::World;
 use coregate_planner::control::DataPort;
 use coregate_planner::snapshot::{Snapshot, Tablet};
+use coregate_planner::vschema::RoutingRules;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ struct SharedState {
     tablets: Vec<Arc<Tablet>>,
     health: BTreeMap<String, Health>,
     records: Arc<Vec<KeyspaceRecord>>,
+    rules: RoutingRules,
     snapshot: Arc<Snapshot>,
     data: Option<Arc<dyn DataPort>>,
     mysql: Option<SocketAddr>,
@@ -60,6 +62,9 @@ impl Shared {
     pub(crate) fn records(&self) -> Arc<Vec<KeyspaceRecord>> {
         Arc::clone(&self.lock().records)
     }
+    pub(crate) fn rules(&self) -> RoutingRules {
+        self.lock().rules.clone()
+    }
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.lock().snapshot)
     }
@@ -81,6 +86,7 @@ impl Shared {
             state.health.entry(alias).or_default();
         }
         state.records = Arc::new(world.keyspaces.values().map(|k| k.record.clone()).collect());
+        state.rules = world.rules.clone();
         state.snapshot = Arc::clone(snapshot);
     }
 }

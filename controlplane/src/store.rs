@@ -1,7 +1,8 @@
-//! The topology's directory: `DIR/topology/KEYSPACE.json`, guarded by `DIR/lock`.
+//! The topology's directory: `DIR/topology/KEYSPACE.json` and `DIR/routing_rules.json`, guarded by `DIR/lock`.
 use crate::Error;
 use crate::files::{Lock, write_atomically};
 use crate::topology::{self, KeyspaceRecord};
+use coregate_planner::vschema::RoutingRules;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
@@ -44,6 +45,27 @@ impl Store {
         Ok(found)
     }
 
+    /// The routing rules; none if there is no file.
+    pub fn load_rules(&self) -> Result<RoutingRules, Error> {
+        let path = self.rules();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                RoutingRules::from_json(&text).map_err(|e| Error::Config(format!("{}: {e}", path.display())))
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(RoutingRules::default()),
+            Err(e) => Err(Error::file(&path)(e)),
+        }
+    }
+
+    /// Writes the routing rules durably.
+    pub fn save_rules(&self, rules: &RoutingRules) -> Result<(), Error> {
+        write_atomically(&self.rules(), (rules.to_json() + "\n").as_bytes())
+    }
+
+    fn rules(&self) -> PathBuf {
+        self.dir.with_file_name("routing_rules.json")
+    }
+
     /// Writes a keyspace durably and counts its version up.
     pub fn save(&self, record: &mut KeyspaceRecord) -> Result<(), Error> {
         record.validate()?;
@@ -78,6 +100,11 @@ mod tests {
         let mut record = parse(Path::new("ks.json"), GOOD).unwrap();
         store.save(&mut record).unwrap();
         assert_eq!((store.load().unwrap(), record.version), (vec![record.clone()], 1));
+        let rules =
+            RoutingRules::from_json(r#"{"rules": [{"from_table": "t", "to_tables": ["ks.t"]}]}"#).unwrap();
+        assert_eq!(store.load_rules().unwrap(), RoutingRules::default());
+        store.save_rules(&rules).unwrap();
+        assert_eq!(store.load_rules().unwrap(), rules);
         let file = dir.path().join("topology/ks.json");
         for (from, to, part) in [
             ("\"user\": \"u\"", "\"usr\": \"u\"", "shards[0].tablets[0].usr"),

@@ -13,7 +13,10 @@ use std::sync::Arc;
 pub(crate) struct World {
     store: Option<Store>,
     pub(crate) keyspaces: BTreeMap<String, Known>,
+    pub(crate) rules: vschema::RoutingRules,
     drop_in: Option<Arc<Tablet>>,
+    /// What its owner was told about a vschema.
+    told: Vec<String>,
     /// Of the last snapshot.
     version: u64,
     /// One connection a keyspace, for reading its columns.
@@ -56,7 +59,8 @@ fn read_file(path: &str) -> Result<String, String> {
 impl World {
     pub(crate) async fn from_store(store: Store, connector: Connector) -> Result<Self, Error> {
         let records = store.load()?;
-        let mut world = Self::empty(connector);
+        let rules = store.load_rules()?;
+        let mut world = Self { rules, ..Self::empty(connector) };
         for record in records {
             world.insert(record).await?;
         }
@@ -74,7 +78,9 @@ impl World {
         Self {
             store: None,
             keyspaces: BTreeMap::new(),
+            rules: vschema::RoutingRules::default(),
             drop_in: None,
+            told: Vec::new(),
             version: 0,
             conns: AHashMap::new(),
             connector,
@@ -105,6 +111,7 @@ impl World {
         for record in &records {
             vschema::compile(&record.name, &record.vschema, &[], &read_file)?;
         }
+        self.rules = store.load_rules()?;
         self.conns.clear();
         self.keyspaces
             .retain(|name, _| records.iter().any(|r| r.name == *name));
@@ -181,8 +188,32 @@ impl World {
             };
             builder = builder.keyspace(spec, &read_file)?;
         }
+        let snapshot = builder.rules(&self.rules)?.build();
         self.version += 1;
-        Ok(Arc::new(builder.build()))
+        self.advise(&snapshot);
+        Ok(Arc::new(snapshot))
+    }
+
+    /// Tells the owner of a vschema once what is no mistake and yet may surprise.
+    fn advise(&mut self, snapshot: &Snapshot) {
+        let advice: Vec<String> = snapshot
+            .keyspaces
+            .iter()
+            .flat_map(vschema::advice)
+            .collect();
+        for line in advice.iter().filter(|line| !self.told.contains(line)) {
+            tracing::warn!("{line}");
+        }
+        self.told = advice;
+    }
+
+    /// Replaces the routing rules, durably.
+    pub(crate) fn set_rules(&mut self, rules: vschema::RoutingRules) -> Result<(), Error> {
+        if let Some(store) = &self.store {
+            store.save_rules(&rules)?;
+        }
+        self.rules = rules;
+        Ok(())
     }
 
     /// `ALTER VSCHEMA`: durable when it returns.

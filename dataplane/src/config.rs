@@ -40,6 +40,8 @@ pub struct Config {
     pub handshake_timeout_ms: u64,
     /// A statement that runs longer is killed, error 3024; 0: no limit.
     pub query_timeout_ms: u64,
+    /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER */`.
+    pub no_scatter: bool,
     /// Connections of one core to one server.
     pub pool_size_per_core: usize,
     /// Statements of one core that may wait for a connection to one server.
@@ -84,6 +86,7 @@ impl Default for Config {
             idle_timeout_s: 28_800,
             handshake_timeout_ms: 10_000,
             query_timeout_ms: 0,
+            no_scatter: false,
             pool_size_per_core: 64,
             pool_waiters_max: 10_000,
             pool_wait_timeout_ms: 10_000,

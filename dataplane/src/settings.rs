@@ -3,6 +3,8 @@
 //! Settings are interned per core, so that a session holds one pointer and "does this connection have my settings?" is a
 //! comparison of pointers.
 use ahash::AHashSet;
+use coregate_planner::charset::{Charset, Charsets};
+use coregate_protocol::charset::Collation;
 use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
@@ -79,6 +81,27 @@ impl Settings {
         Self { collation: other.collation, database: other.database.clone(), vars }
     }
 
+    /// In which character sets the client's text is.
+    pub(crate) fn charsets(&self) -> Charsets {
+        let handshake = Collation::by_id(self.collation).map_or("utf8mb4", |c| c.charset().name());
+        let word = |name: &str| self.get(name).map(last_word);
+        // `NAMES x COLLATE y`, `CHARACTER SET x`: the database's set is the connection's then, which is not known here.
+        let names = self
+            .get("names")
+            .and_then(|sql| sql.split_ascii_whitespace().nth(1))
+            .map(last_word);
+        let by_set = word("character set");
+        let base = names.as_deref().unwrap_or(handshake);
+        let client = word("character_set_client").or_else(|| by_set.clone());
+        let connection = word("collation_connection")
+            .or_else(|| word("character_set_connection"))
+            .or_else(|| by_set.as_ref().map(|_| "utf8mb4".to_owned()));
+        Charsets {
+            client: Charset::by_name(client.as_deref().unwrap_or(base)),
+            connection: Charset::of_collation(connection.as_deref().unwrap_or(base)),
+        }
+    }
+
     /// What must be sent to a connection that has `self` to give it `wanted`.
     pub(crate) fn difference(&self, wanted: &Self) -> Difference {
         let removed = self.vars.iter().any(|(name, _)| wanted.get(name).is_none());
@@ -133,6 +156,12 @@ impl Settings {
         undo.extend(set);
         Difference { reset: false, set: undo, database }
     }
+}
+
+/// The value of an assignment: `@@session.x = 'latin1'`, without quotes.
+fn last_word(sql: &str) -> String {
+    let word = sql.rsplit([' ', '=']).next().unwrap_or_default();
+    word.trim_matches(['\'', '"', '`']).to_ascii_lowercase()
 }
 
 /// Commands that turn one connection's settings into another's.
@@ -241,6 +270,25 @@ mod tests {
         let difference = with(&[("@secret", "@secret=1"), ("x", "x=1")]).difference(&with(&[("x", "x=1")]));
         assert_eq!((difference.reset, difference.set), (true, vec!["SET x=1".to_owned()]));
         assert!(!Settings::default().difference(&Settings::default()).reset);
+    }
+
+    #[test]
+    fn settings_tell_the_character_sets() {
+        let (utf8, latin1) = (Charset::Utf8, Charset::by_name("latin1"));
+        for (collation, vars, client, connection) in [
+            (45, &[][..], utf8, utf8),
+            (8, &[][..], latin1, latin1),
+            (45, &[("names", "NAMES latin1")][..], latin1, latin1),
+            (45, &[("names", "NAMES 'latin1' COLLATE latin1_bin")][..], latin1, latin1),
+            (8, &[("names", "NAMES utf8mb4 COLLATE utf8mb4_bin")][..], utf8, utf8),
+            (45, &[("character_set_client", "@@session.character_set_client = 'latin1'")][..], latin1, utf8),
+            (45, &[("collation_connection", "collation_connection=latin1_bin")][..], utf8, latin1),
+            (45, &[("collation_connection", "collation_connection = utf8mb4_bin")][..], utf8, utf8),
+            (45, &[("character set", "CHARACTER SET latin1")][..], latin1, utf8),
+        ] {
+            let settings = Settings { collation, ..with(vars) };
+            assert_eq!(settings.charsets(), Charsets { client, connection }, "{vars:?}");
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn a_scatter_opens_its_transaction_on_all_shards_at_once() {
 fn a_statement_that_fails_leaves_the_transaction_open() {
     let (plane, mut client, log) = start(OnBegin::Answer);
     run(&mut client, "BEGIN");
-    assert!(is_error(&run(&mut client, "SELECT v FROM t WHERE id=1 AND v='fail'"), 1213));
+    assert!(is_error(&run(&mut client, "SELECT v FROM t WHERE id=1 AND v='fail'"), 1146));
     assert_eq!(run(&mut client, FIRST).first(), Some(&0xFE));
     run(&mut client, "COMMIT");
     let sent = by_connection(&log);

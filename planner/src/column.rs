@@ -1,6 +1,7 @@
 //! What a column's type says about the values that lie in it: a vindex maps the bytes of a value, MySQL compares by the
 //! column's type. `id = '5'`, `id = 5.0` and `id = 0x05` all find the row whose integer `id` is 5, so that all of them must
 //! go where 5 lies; and where a value says nothing for certain about the rows that it equals, every shard may have them.
+use crate::charset::{Charset, Charsets};
 use crate::snapshot::{Column, Table};
 use crate::value::Value;
 
@@ -12,43 +13,56 @@ pub enum Family {
     Unknown,
     Integer,
     /// Compared by a collation. Which strings are equal beyond their bytes is the vindex's business, as in Vitess.
-    Text,
-    Binary,
+    Text {
+        /// Its character set, in which strings that are given as bytes are understood.
+        utf8: bool,
+        /// CHAR, which keeps no spaces at the end.
+        fixed: bool,
+    },
+    /// Bytes; with BINARY, how many: shorter values are filled up with zeros. 0 if that is not known.
+    Binary {
+        fixed: Option<u32>,
+    },
     Date,
-    /// Types of which one value has many forms: decimals, doubles, times.
+    /// Types of which one value has many forms: decimals, doubles, times, ENUM and SET.
     Other,
 }
 
 impl Family {
-    pub(crate) fn of(data_type: &str) -> Self {
-        match data_type {
+    pub(crate) fn of(column: &Column) -> Self {
+        let text = |fixed| {
+            let charset = column.collation.as_deref().map(Charset::of_collation);
+            Self::Text { utf8: charset.is_none_or(|c| c == Charset::Utf8), fixed }
+        };
+        match column.data_type.as_str() {
             "" => Self::Unknown,
             "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" => Self::Integer,
-            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" => {
-                Self::Text
-            }
-            "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Binary,
+            "char" => text(true),
+            "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => text(false),
+            "binary" => Self::Binary { fixed: Some(column.bytes.unwrap_or(0)) },
+            "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Binary { fixed: None },
             "date" => Self::Date,
             _ => Self::Other,
         }
     }
 
     pub(crate) fn of_column(table: &Table, column: &str) -> Self {
-        find(table, column).map_or(Self::Unknown, |c| Self::of(&c.data_type))
+        find(table, column).map_or(Self::Unknown, Self::of)
     }
 
     /// Do equal columns of these types have equal bytes?
     pub(crate) fn alike(self, other: Self) -> bool {
         match (self, other) {
-            (Self::Other, _) | (_, Self::Other) => false,
+            (a, b) if !a.has_one_form() || !b.has_one_form() => false,
             (Self::Unknown, _) | (_, Self::Unknown) => true,
+            (Self::Text { .. }, Self::Text { .. }) | (Self::Binary { .. }, Self::Binary { .. }) => true,
             (a, b) => a == b,
         }
     }
 
     /// Does one value lie in one place, in whatever form it was written?
     pub(crate) fn has_one_form(self) -> bool {
-        self != Self::Other
+        !matches!(self, Self::Other | Self::Binary { fixed: Some(0) })
     }
 }
 
@@ -69,15 +83,54 @@ pub(crate) enum Sought<'a> {
     Anywhere,
 }
 
-/// `hex`: the value was written as `0x05`, which is a number where numbers are compared.
-pub(crate) fn sought<'a>(family: Family, value: Value<'a>, hex: bool) -> Sought<'a> {
+/// A string as the column has it, in the form by which rows are placed; other values as they are. `None` where its
+/// characters cannot be told.
+fn converted<'a>(
+    family: Family,
+    value: Value<'a>,
+    charsets: Charsets,
+    buffer: &'a mut Vec<u8>,
+) -> Option<Value<'a>> {
+    let bytes = match (family, value) {
+        (Family::Text { .. }, Value::Bytes(text)) if charsets.are_utf8() => text,
+        (Family::Text { .. }, Value::Bytes(text)) => charsets.as_text(text, buffer)?,
+        (Family::Text { utf8, .. }, Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes)) => {
+            Some(bytes).filter(|b| utf8 || b.is_ascii())?
+        }
+        (Family::Binary { .. }, Value::Bytes(text)) => charsets.as_bytes(text, buffer)?,
+        (Family::Binary { .. }, Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes)) => bytes,
+        (Family::Unknown, Value::Bytes(text)) if !charsets.are_utf8() && !text.is_ascii() => return None,
+        (Family::Integer | Family::Date, Value::Binary(bytes)) => bytes,
+        (_, value) => return Some(value),
+    };
+    Some(match family {
+        // The server cuts them off, and compares CHAR as if both had as many.
+        Family::Text { fixed: true, .. } => {
+            let spaces = bytes.iter().rev().take_while(|b| **b == b' ').count();
+            Value::Bytes(bytes.get(..bytes.len() - spaces).unwrap_or_default())
+        }
+        _ => Value::Bytes(bytes),
+    })
+}
+
+/// What a comparison with this value can find. `buffer` is for the text where it is converted.
+pub(crate) fn sought<'a>(
+    family: Family,
+    value: Value<'a>,
+    charsets: Charsets,
+    buffer: &'a mut Vec<u8>,
+) -> Sought<'a> {
+    converted(family, value, charsets, buffer).map_or(Sought::Anywhere, |value| compared(family, value))
+}
+
+fn compared(family: Family, value: Value<'_>) -> Sought<'_> {
     match (family, value) {
         (_, Value::Null) => Sought::Nothing,
         (Family::Unknown, value) => Sought::Value(value),
         (Family::Integer, Value::Int(_) | Value::UInt(_)) => Sought::Value(value),
         (Family::Integer, Value::Float(n)) => whole(n),
         (Family::Integer, Value::Decimal(text)) => decimal(text),
-        (Family::Integer, Value::Bytes(bytes)) if hex => match bytes {
+        (Family::Integer, Value::Hex(bytes)) => match bytes {
             [] => Sought::Anywhere,
             _ if bytes.len() <= 8 => {
                 Sought::Value(Value::UInt(bytes.iter().fold(0, |n, &b| n << 8 | u64::from(b))))
@@ -85,25 +138,48 @@ pub(crate) fn sought<'a>(family: Family, value: Value<'a>, hex: bool) -> Sought<
             _ => Sought::Anywhere,
         },
         (Family::Integer, Value::Bytes(bytes)) => integer(bytes).map_or(Sought::Anywhere, Sought::Value),
-        (Family::Text | Family::Binary, Value::Bytes(_)) => Sought::Value(value),
+        (Family::Text { .. }, Value::Bytes(_)) => Sought::Value(value),
+        // Rows that have it may have been placed by it without the zeros.
+        (Family::Binary { fixed: Some(0) }, Value::Bytes([.., 0])) => Sought::Anywhere,
+        (Family::Binary { .. }, Value::Bytes(_)) => Sought::Value(value),
         (Family::Date, Value::Bytes(bytes)) if is_date(bytes) => Sought::Value(value),
         // Numbers equal every text that begins with them.
-        (Family::Text | Family::Binary | Family::Date | Family::Other, _) => Sought::Anywhere,
+        _ => Sought::Anywhere,
     }
 }
 
-/// The value that a column holds after it was given this one; `None` where the server may change it.
-pub(crate) fn stored<'a>(family: Family, value: Value<'a>, hex: bool) -> Option<Value<'a>> {
-    match (family, value) {
-        (_, Value::Null) | (Family::Unknown | Family::Other, _) => Some(value),
-        (Family::Integer | Family::Date, _) => match sought(family, value, hex) {
-            Sought::Value(value) => Some(value),
-            _ => None,
-        },
-        (Family::Text | Family::Binary, Value::Decimal(text)) => is_plain(text).then_some(value),
-        (Family::Text | Family::Binary, Value::Float(_)) => None,
-        (Family::Text | Family::Binary, _) => Some(value),
-    }
+/// Why a row cannot be placed by a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotStored {
+    /// The server may make another value of it.
+    Changed,
+    /// Text whose characters cannot be told.
+    Charset,
+}
+
+/// The value that a column holds after it was given this one.
+pub(crate) fn stored<'a>(
+    family: Family,
+    value: Value<'a>,
+    charsets: Charsets,
+    buffer: &'a mut Vec<u8>,
+) -> Result<Value<'a>, NotStored> {
+    let value = converted(family, value, charsets, buffer).ok_or(NotStored::Charset)?;
+    let kept = match (family, value) {
+        (_, Value::Null) | (Family::Unknown | Family::Other, _) => true,
+        (Family::Integer | Family::Date, _) => {
+            return match compared(family, value) {
+                Sought::Value(value) => Ok(value),
+                _ => Err(NotStored::Changed),
+            };
+        }
+        (Family::Text { .. } | Family::Binary { .. }, Value::Float(_)) => false,
+        (Family::Binary { fixed: Some(length @ 1..) }, Value::Bytes(bytes)) => bytes.len() == length as usize,
+        (Family::Binary { fixed: Some(1..) }, _) => false,
+        (Family::Text { .. } | Family::Binary { .. }, Value::Decimal(text)) => is_plain(text),
+        (Family::Text { .. } | Family::Binary { .. }, _) => true,
+    };
+    kept.then_some(value).ok_or(NotStored::Changed)
 }
 
 fn whole<'a>(n: f64) -> Sought<'a> {
@@ -167,6 +243,16 @@ fn is_plain(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    const TEXT: Family = Family::Text { utf8: true, fixed: false };
+
+    fn sought(family: Family, value: Value<'static>) -> Sought<'static> {
+        super::sought(family, value, Charsets::default(), Box::leak(Box::default()))
+    }
+
+    fn stored(family: Family, value: Value<'static>) -> Option<Value<'static>> {
+        super::stored(family, value, Charsets::default(), Box::leak(Box::default())).ok()
+    }
+
     #[test]
     fn forms_of_one_integer_are_one_value() {
         let five = Sought::Value(Value::Int(5));
@@ -179,33 +265,36 @@ mod tests {
             Value::Decimal(b"0.5e1"),
             Value::Float(5.0),
         ] {
-            assert_eq!(sought(Family::Integer, value, false), five, "{value:?}");
+            assert_eq!(sought(Family::Integer, value), five, "{value:?}");
         }
-        assert_eq!(sought(Family::Integer, Value::Bytes(b"\x05"), true), Sought::Value(Value::UInt(5)));
-        assert_eq!(sought(Family::Integer, Value::Decimal(b"-.0"), false), Sought::Value(Value::Int(0)));
+        assert_eq!(sought(Family::Integer, Value::Hex(b"\x05")), Sought::Value(Value::UInt(5)));
+        assert_eq!(sought(Family::Integer, Value::Decimal(b"-.0")), Sought::Value(Value::Int(0)));
         for value in [Value::Decimal(b"5.5"), Value::Float(0.1), Value::Decimal(b"99999999999999999999")] {
-            assert_eq!(sought(Family::Integer, value, false), Sought::Nothing, "{value:?}");
+            assert_eq!(sought(Family::Integer, value), Sought::Nothing, "{value:?}");
         }
         for value in [Value::Bytes(b"5x"), Value::Bytes(b" 5"), Value::Bytes(b"5.0"), Value::Float(1e19)] {
-            assert_eq!(sought(Family::Integer, value, false), Sought::Anywhere, "{value:?}");
+            assert_eq!(sought(Family::Integer, value), Sought::Anywhere, "{value:?}");
         }
-        assert_eq!(sought(Family::Integer, Value::Bytes(b"\x05"), false), Sought::Anywhere);
+        for value in [Value::Bytes(b"\x05"), Value::Bits(b"5"), Value::Bits(b"\x05")] {
+            assert_eq!(sought(Family::Integer, value), Sought::Anywhere, "{value:?}");
+        }
+        assert_eq!(sought(Family::Integer, Value::Binary(b"5")), five);
     }
 
     #[test]
     fn numbers_equal_many_texts() {
-        assert_eq!(sought(Family::Text, Value::Int(5), false), Sought::Anywhere);
-        assert_eq!(sought(Family::Text, Value::Bytes(b"5"), false), Sought::Value(Value::Bytes(b"5")));
-        assert_eq!(sought(Family::Date, Value::Bytes(b"2020-1-1"), false), Sought::Anywhere);
-        assert_eq!(sought(Family::Other, Value::Bytes(b"5"), false), Sought::Anywhere);
+        assert_eq!(sought(TEXT, Value::Int(5)), Sought::Anywhere);
+        assert_eq!(sought(TEXT, Value::Bytes(b"5")), Sought::Value(Value::Bytes(b"5")));
+        assert_eq!(sought(Family::Date, Value::Bytes(b"2020-1-1")), Sought::Anywhere);
+        assert_eq!(sought(Family::Other, Value::Bytes(b"5")), Sought::Anywhere);
     }
 
     #[test]
     fn what_the_server_would_change_has_no_place() {
-        assert_eq!(stored(Family::Integer, Value::Bytes(b"05"), false), Some(Value::Int(5)));
-        assert_eq!(stored(Family::Integer, Value::Decimal(b"5.5"), false), None);
-        assert_eq!(stored(Family::Integer, Value::Bytes(b"5x"), false), None);
-        assert_eq!(stored(Family::Text, Value::Int(5), false), Some(Value::Int(5)));
+        assert_eq!(stored(Family::Integer, Value::Bytes(b"05")), Some(Value::Int(5)));
+        assert_eq!(stored(Family::Integer, Value::Decimal(b"5.5")), None);
+        assert_eq!(stored(Family::Integer, Value::Bytes(b"5x")), None);
+        assert_eq!(stored(TEXT, Value::Int(5)), Some(Value::Int(5)));
         for (text, plain) in [
             (&b"1.50"[..], true),
             (b"-0.5", true),
@@ -215,7 +304,48 @@ mod tests {
             (b"1e3", false),
             (b"1.5e3", false),
         ] {
-            assert_eq!(stored(Family::Text, Value::Decimal(text), false).is_some(), plain, "{text:?}");
+            assert_eq!(stored(TEXT, Value::Decimal(text)).is_some(), plain, "{text:?}");
         }
+    }
+
+    #[test]
+    fn fixed_lengths_fill_up() {
+        let char = Family::Text { utf8: true, fixed: true };
+        assert_eq!(sought(char, Value::Bytes(b"a  ")), Sought::Value(Value::Bytes(b"a")));
+        assert_eq!(stored(char, Value::Bytes(b" a ")), Some(Value::Bytes(b" a")));
+        assert_eq!(stored(TEXT, Value::Bytes(b"a ")), Some(Value::Bytes(b"a ")));
+        let binary = |n| Family::Binary { fixed: Some(n) };
+        assert_eq!(stored(binary(2), Value::Bytes(b"a")), None);
+        assert_eq!(stored(binary(2), Value::Int(5)), None);
+        assert_eq!(stored(binary(2), Value::Bits(b"a\0")), Some(Value::Bytes(b"a\0")));
+        assert_eq!(sought(binary(2), Value::Bytes(b"a\0")), Sought::Value(Value::Bytes(b"a\0")));
+        assert_eq!(sought(binary(0), Value::Bytes(b"a\0")), Sought::Anywhere);
+        assert!(binary(16).alike(Family::Binary { fixed: None }) && !binary(0).alike(binary(0)));
+    }
+
+    #[test]
+    fn text_is_placed_by_its_utf8() {
+        let (latin1, gbk) = (Charset::by_name("latin1"), Charset::by_name("gbk"));
+        let session = |charset| Charsets { client: charset, connection: charset };
+        let mut buffer = Vec::new();
+        let mut find =
+            |family, value, charset| match super::sought(family, value, session(charset), &mut buffer) {
+                Sought::Value(Value::Bytes(bytes)) => Some(bytes.to_vec()),
+                _ => None,
+            };
+        let (e, utf8) = (Value::Bytes(b"\xe9"), "é".as_bytes().to_vec());
+        let bytes = Family::Binary { fixed: None };
+        assert_eq!(find(TEXT, e, latin1), Some(utf8.clone()));
+        assert_eq!(find(bytes, e, latin1), Some(b"\xe9".to_vec()));
+        assert_eq!(find(TEXT, Value::Binary("é".as_bytes()), latin1), Some(utf8));
+        assert_eq!(find(TEXT, e, gbk), None);
+        assert_eq!(find(bytes, e, gbk), Some(b"\xe9".to_vec()));
+        assert_eq!(find(Family::Unknown, e, latin1), None);
+        assert_eq!(find(Family::Unknown, Value::Bytes(b"a"), latin1), Some(b"a".to_vec()));
+        let other = Family::Text { utf8: false, fixed: false };
+        assert_eq!(find(other, Value::Bits(b"\xe9"), latin1), None);
+        assert_eq!(find(other, Value::Bits(b"a"), latin1), Some(b"a".to_vec()));
+        let refused = super::stored(TEXT, e, session(gbk), &mut buffer);
+        assert_eq!(refused, Err(NotStored::Charset));
     }
 }

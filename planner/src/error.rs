@@ -20,12 +20,12 @@ pub enum PlanError {
     UnknownDatabase(String),
     #[error("VT05004: table '{0}' does not exist")]
     UnknownTable(String),
-    #[error("VT05007: no shard '{shard}' in keyspace '{keyspace}'; SHOW SHARDS lists them")]
+    #[error("no shard '{shard}' in keyspace '{keyspace}'; SHOW SHARDS lists them")]
     UnknownShard { keyspace: String, shard: String },
-    #[error("VT05006: '{0}' is not a tablet type; allowed are primary, replica and rdonly")]
+    #[error("'{0}' is not a tablet type; allowed are primary, replica and rdonly")]
     UnknownTabletType(String),
     #[error(
-        "VT03001: table '{0}' exists in more than one keyspace; write it as keyspace.table or select a keyspace with USE"
+        "ambiguous table reference: {0} is in more than one keyspace; write it as keyspace.table or select a keyspace with USE"
     )]
     AmbiguousTable(String),
     /// Known from the servers, but nothing says how its rows are spread.
@@ -33,9 +33,9 @@ pub enum PlanError {
         "VT09001: table '{table}' does not have a primary vindex, so its rows cannot be placed; add one with ALTER VSCHEMA ON {keyspace}.{table} ADD VINDEX <name>(<column>) USING <type>"
     )]
     NoVindex { keyspace: String, table: String },
-    #[error("VT03010: cannot map the value of column '{column}' to a keyspace id: {reason}")]
+    #[error("cannot map the value of column '{column}' to a keyspace id: {reason}")]
     CannotMap { column: String, reason: String },
-    #[error("VT03023: INSERT not supported when vindex column '{0}' is not a literal or a parameter")]
+    #[error("INSERT into a sharded table needs a literal or a parameter for vindex column '{0}'")]
     NotALiteral(String),
     #[error("Column count doesn't match value count at row {0}")]
     ColumnCount(u64),
@@ -45,10 +45,21 @@ pub enum PlanError {
     TooDeep(usize),
     #[error("the statement has more than {0} parts of one kind; split it into smaller statements")]
     TooLong(usize),
-    #[error("Can't create database '{0}'; database exists")]
+    #[error("VT06001: cannot create database '{0}'; database exists")]
     DatabaseExists(String),
     #[error("keyspace id {0} belongs to no shard of keyspace '{1}'; the shards do not cover the whole range")]
     NoShard(String, String),
+    /// A routing rule stands in the way.
+    #[error("{0}")]
+    Rule(String),
+    #[error(
+        "plan includes scatter, which server.no_scatter disallows; restrict the statement to a shard by its conditions, or allow it with the comment /*vt+ ALLOW_SCATTER */"
+    )]
+    NoScatter,
+    #[error(
+        "the statement has a \\ or a ` right after a byte above 0x7f, which is half of a character in the session's character set and none in others; pass such text as a parameter, or use SET NAMES utf8mb4"
+    )]
+    AmbiguousText,
     #[error("a parameter of the prepared statement is missing")]
     MissingParameter,
 }
@@ -86,6 +97,9 @@ impl PlanError {
             Self::TooDeep(_) | Self::TooLong(_) => (1436, b"HY000"),
             Self::DatabaseExists(_) => (1007, b"HY000"),
             Self::NoShard(..) => (1105, b"HY000"),
+            Self::Rule(_) => (1105, b"HY000"),
+            Self::NoScatter => (1235, b"42000"),
+            Self::AmbiguousText => (1235, b"42000"),
             Self::MissingParameter => (1210, b"HY000"),
         }
     }

@@ -95,26 +95,34 @@ fn text_value<'a>(text: &'a [u8], kind: LiteralKind, scratch: &'a mut Vec<u8>, m
         LiteralKind::Int => integer(text),
         // As written: a text vindex maps the digits of the statement, as Vitess's does.
         LiteralKind::Decimal | LiteralKind::Float => Value::Decimal(text),
-        LiteralKind::String | LiteralKind::NationalString | LiteralKind::IntroducedString => {
-            let open = memchr::memchr2(b'\'', b'"', text).unwrap_or(0);
-            let quote = text.get(open).copied().unwrap_or(b'\'');
-            let inner = text
-                .get(open + 1..text.len().saturating_sub(1))
-                .unwrap_or_default();
-            unescape(inner, quote, scratch, mode)
-        }
+        LiteralKind::String | LiteralKind::NationalString => quoted(text, scratch, mode),
+        // UTF-8 or bytes.
+        LiteralKind::IntroducedString => match quoted(text, scratch, mode) {
+            Value::Bytes(bytes) => Value::Binary(bytes),
+            value => value,
+        },
         LiteralKind::HexString => {
             let digits = text
                 .get(2..text.len().saturating_sub(1))
                 .unwrap_or_default();
-            bits(digits, 4, scratch)
+            Value::Bits(bits(digits, 4, scratch))
         }
-        LiteralKind::HexNumber => bits(text.get(2..).unwrap_or_default(), 4, scratch),
+        LiteralKind::HexNumber => Value::Hex(bits(text.get(2..).unwrap_or_default(), 4, scratch)),
         LiteralKind::Bit => {
             let digits = text.get(2..).unwrap_or_default();
-            bits(digits.strip_suffix(b"'").unwrap_or(digits), 1, scratch)
+            Value::Bits(bits(digits.strip_suffix(b"'").unwrap_or(digits), 1, scratch))
         }
     }
+}
+
+/// What stands between the quotes.
+fn quoted<'a>(text: &'a [u8], scratch: &'a mut Vec<u8>, mode: SqlMode) -> Value<'a> {
+    let open = memchr::memchr2(b'\'', b'"', text).unwrap_or(0);
+    let quote = text.get(open).copied().unwrap_or(b'\'');
+    let inner = text
+        .get(open + 1..text.len().saturating_sub(1))
+        .unwrap_or_default();
+    unescape(inner, quote, scratch, mode)
 }
 
 fn integer(text: &[u8]) -> Value<'_> {
@@ -140,7 +148,7 @@ fn integer(text: &[u8]) -> Value<'_> {
 }
 
 /// Hexadecimal and bit literals are byte strings; an odd number of digits is padded on the left.
-fn bits<'a>(digits: &[u8], per_digit: u32, scratch: &'a mut Vec<u8>) -> Value<'a> {
+fn bits<'a>(digits: &[u8], per_digit: u32, scratch: &'a mut Vec<u8>) -> &'a [u8] {
     scratch.clear();
     let per_byte = (8 / per_digit) as usize;
     let first = digits.len() % per_byte;
@@ -155,7 +163,7 @@ fn bits<'a>(digits: &[u8], per_digit: u32, scratch: &'a mut Vec<u8>) -> Value<'a
         });
         scratch.push(byte);
     }
-    Value::Bytes(scratch)
+    scratch
 }
 
 fn unescape<'a>(inner: &'a [u8], quote: u8, scratch: &'a mut Vec<u8>, mode: SqlMode) -> Value<'a> {

@@ -20,6 +20,21 @@ pub struct Snapshot {
     pub drop_in: Option<Arc<Tablet>>,
     /// Tables that may be named without a keyspace when no database is selected (Vitess's global routing): name -> keyspaces.
     pub global_tables: AHashMap<String, Vec<KeyspaceIdx>>,
+    /// Routing rules: `table` or `keyspace.table`, each perhaps with `@replica` and the like -> where that is.
+    pub routes: AHashMap<String, Routed>,
+}
+
+/// What a routing rule says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Routed {
+    To {
+        keyspace: KeyspaceIdx,
+        table: String,
+    },
+    /// A rule without a target.
+    Disabled,
+    /// A rule that cannot be followed, and why.
+    Wrong(String),
 }
 
 #[derive(Debug)]
@@ -153,6 +168,8 @@ pub struct Column {
     /// The server's type name, lower case (`bigint`, `varchar`), empty when unknown.
     pub data_type: String,
     pub collation: Option<String>,
+    /// How many bytes a value of it has at most; strings only.
+    pub bytes: Option<u32>,
     pub auto_increment: bool,
     pub generated: bool,
     pub invisible: bool,

@@ -4,10 +4,13 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
+mod advice;
 mod build;
 mod compile;
 mod ddl;
+mod rules;
 
+pub use advice::advice;
 pub use build::{KeyspaceSpec, ShardSpec, SnapshotBuilder};
 pub use compile::{Compiled, ServerTable, compile};
 pub use ddl::{AlterVschema, DdlError, apply, parse_alter};
@@ -23,6 +26,8 @@ pub enum VSchemaError {
     Shards { keyspace: String, source: crate::keyrange::KeyRangeError },
     #[error("keyspace {keyspace}: {message}")]
     Table { keyspace: String, message: String },
+    #[error("routing rules: {0}")]
+    Rules(String),
 }
 
 /// Fields that are not ours, in their order.
@@ -152,6 +157,7 @@ impl Default for TypeName {
 
 /// Vitess's routing rules: `{"rules": [{"from_table": "t", "to_tables": ["ks.t"]}]}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RoutingRules {
     #[serde(default, deserialize_with = "nullable")]
     pub rules: Vec<RoutingRule>,
@@ -191,8 +197,14 @@ impl Keyspace {
 }
 
 impl RoutingRules {
+    /// Reads rules. Text of blanks only is none.
     pub fn from_json(json: &str) -> Result<Self, VSchemaError> {
-        read(json)
+        if json.trim().is_empty() { Ok(Self::default()) } else { read(json) }
+    }
+
+    /// Vitess's form, indented by two.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
     }
 }
 

@@ -46,6 +46,7 @@ fn a_warm_point_select_does_not_allocate() {
             fingerprint: &fingerprint,
             params: &[],
             sql_mode: session.sql_mode,
+            charsets: Default::default(),
             session: &Session,
             prepared: false,
         };

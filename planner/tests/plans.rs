@@ -23,6 +23,7 @@ fn run(sql: &str) -> String {
         let found = parse_target(target, &snapshot).unwrap();
         session.keyspace = found.keyspace;
         session.shard = found.shard;
+        session.tablet_kind = found.tablet_kind.unwrap_or_default();
     }
     let mut out = String::new();
     match plan_sql(&snapshot, &session, sql) {

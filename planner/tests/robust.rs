@@ -77,8 +77,8 @@ fn what_the_fingerprint_makes_of_texts() {
         ),
         ("INSERT INTO t VALUES (1,NOW()),(2,'b')", "INSERT INTO t VALUES (?,NOW()),(?,?)"),
         (
-            "SELECT 1e5, .5, 1., 0x4F, x'4f', b'01', N'a', _utf8'a', _latin1'a'",
-            "SELECT ?, ?, ?, ?, ?, ?, ?, ?, _latin1'a'",
+            "SELECT 1e5, .5, 1., 0x4F, x'4f', b'01', N'a', _utf8'a', _latin1'a', _latin2  0x4f, _binary x'4f', _gbk b'1', _a 'b'",
+            "SELECT ?, ?, ?, ?, ?, ?, ?, ?, _latin1'a', _latin2  0x4f, _binary x'4f', _gbk b'1', _a ?",
         ),
         (
             "SELECT a.1b, 1b, `a``b`, @a, @'x y', @@session.sql_mode FROM t1",

@@ -201,6 +201,17 @@ pub(super) async fn apply_vschema(
     }
 }
 
+pub(super) async fn rules(State(admin): State<Admin>) -> Reply {
+    Json(admin.shared.rules()).into_response()
+}
+
+pub(super) async fn apply_rules(State(admin): State<Admin>, body: String) -> Reply {
+    match vschema::RoutingRules::from_json(&body) {
+        Ok(rules) => ask(&admin, Request::ApplyRules(rules)).await,
+        Err(e) => error(StatusCode::BAD_REQUEST, e),
+    }
+}
+
 /// The body is SQL, run on every shard's primary.
 pub(super) async fn apply_schema(
     State(admin): State<Admin>,

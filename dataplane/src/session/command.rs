@@ -159,6 +159,7 @@ impl Session {
         (self.last_insert_id, self.row_count, self.found_rows) = (0, 0, 0);
         let database = self.settings.database.clone();
         self.settings = self.fresh_settings(self.settings.collation, database);
+        self.charsets = self.settings.charsets();
         Ok(())
     }
 }

@@ -64,6 +64,15 @@ impl SessionHandle {
         }
     }
 
+    /// The statement has a limit of its own (`/*vt+ QUERY_TIMEOUT_MS=... */`), in milliseconds; 0: none.
+    #[inline]
+    pub(crate) fn limit(&self, core: &Core, limit: Option<u64>) {
+        if let Some(limit) = limit {
+            self.deadline
+                .set((limit > 0).then(|| core.ring.now() + Duration::from_millis(limit)));
+        }
+    }
+
     /// The session waits for its client.
     #[inline]
     pub(crate) fn rests(&self, core: &Core) {

@@ -234,6 +234,7 @@ impl Session {
             settings,
             target: Target::default(),
             sql_mode: SqlMode::empty(),
+            charsets: coregate_planner::charset::Charsets::default(),
             autocommit: true,
             multi_statements: login.capabilities.contains(Capabilities::MULTI_STATEMENTS),
             transaction: super::Transaction::default(),
@@ -265,6 +266,7 @@ impl Session {
         };
         *self.handle.user.borrow_mut() = self.login_user();
         self.settings = self.fresh_settings(collation, None);
+        self.charsets = self.settings.charsets();
         self.target = Target { version: self.core.snapshot.borrow().version, ..Target::default() };
         self.set_flavour();
     }

@@ -30,6 +30,7 @@ use crate::link::{PacketStream, ReadError};
 use crate::pool::{Backend, Place};
 use crate::settings::Settings;
 use answer::Answer;
+use coregate_planner::charset::Charsets;
 use coregate_planner::control::SqlError;
 use coregate_planner::fingerprint::SqlMode;
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, TabletKind};
@@ -51,6 +52,8 @@ pub(crate) struct Session {
     settings: Rc<Settings>,
     target: Target,
     sql_mode: SqlMode,
+    /// In which character sets the client writes.
+    charsets: Charsets,
     autocommit: bool,
     multi_statements: bool,
     transaction: Transaction,

@@ -76,6 +76,9 @@ impl Session {
         let core = Rc::clone(&self.core);
         let mut scratch = core.scratch.borrow_mut();
         let scratch = &mut *scratch;
+        if self.charsets.is_ambiguous(sql) {
+            return Err(PlanError::AmbiguousText.into());
+        }
         scratch.fingerprint.read(sql, self.sql_mode)?;
         let (end, more) = (scratch.fingerprint.end, scratch.fingerprint.more);
         let sql = sql.get(..end).unwrap_or(sql);
@@ -88,6 +91,7 @@ impl Session {
                 fingerprint: &scratch.fingerprint,
                 params: &[],
                 sql_mode: self.sql_mode,
+                charsets: self.charsets,
                 session: &values,
                 prepared: false,
             };
@@ -96,6 +100,8 @@ impl Session {
         } else {
             Resolved::default()
         };
+        self.handle
+            .limit(&core, entry.plan.directives.query_timeout_ms);
         Ok(Planned { entry, resolved, end, more })
     }
 
@@ -139,6 +145,7 @@ impl Session {
             sql_mode: self.sql_mode,
             in_transaction: self.in_transaction(),
             autocommit: self.autocommit,
+            no_scatter: self.core.config().no_scatter,
         };
         plan(&PlanInput { sql, fingerprint, snapshot, session: &session, arena, prepared })
     }
@@ -149,6 +156,9 @@ impl Session {
         let core = Rc::clone(&self.core);
         let mut scratch = core.scratch.borrow_mut();
         let scratch = &mut *scratch;
+        if self.charsets.is_ambiguous(sql) {
+            return Err(PlanError::AmbiguousText.into());
+        }
         scratch.fingerprint.read(sql, self.sql_mode)?;
         let snapshot = core.snapshot.borrow();
         let entry = self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, true)?;

@@ -210,11 +210,11 @@ impl Session {
                 Some(value) => format!("{} = {value}", variable(assignment)),
                 None => assignment.sql.clone(),
             };
-            self.note_session_variable(&name, assignment);
+            self.note_session_variable(&name, assignment, value.as_deref());
             let is_default = assignment.value == SetValue::Default && name != "names";
             let plain_autocommit = name == "autocommit" && self.autocommit;
-            if name == "character set" {
-                settings.unset("names");
+            for undone in replaced_by(&name) {
+                settings.unset(undone);
             }
             if is_default || plain_autocommit {
                 settings.unset(&name);
@@ -225,13 +225,15 @@ impl Session {
             }
         }
         self.settings = self.core.settings.intern(settings);
+        self.charsets = self.settings.charsets();
     }
 
     /// What the session itself must know of its variables.
-    fn note_session_variable(&mut self, name: &str, assignment: &Assignment) {
+    fn note_session_variable(&mut self, name: &str, assignment: &Assignment, read_back: Option<&str>) {
         let value = match &assignment.value {
             SetValue::Literal(value) => Some(value.to_ascii_lowercase()),
-            _ => None,
+            // It is a literal, in quotes.
+            _ => read_back.map(|v| v.trim_matches('\'').to_ascii_lowercase()),
         };
         match name {
             "autocommit" => {
@@ -263,6 +265,29 @@ impl Session {
             settings.collation = 45;
         }
         self.core.settings.intern(settings)
+    }
+}
+
+/// What an assignment sets besides, so that an earlier assignment of it must not be repeated.
+fn replaced_by(name: &str) -> &'static [&'static str] {
+    match name {
+        "names" => &[
+            "character set",
+            "character_set_client",
+            "character_set_connection",
+            "character_set_results",
+            "collation_connection",
+        ],
+        "character set" => &[
+            "names",
+            "character_set_client",
+            "character_set_connection",
+            "character_set_results",
+            "collation_connection",
+        ],
+        "character_set_connection" => &["collation_connection"],
+        "collation_connection" => &["character_set_connection"],
+        _ => &[],
     }
 }
 

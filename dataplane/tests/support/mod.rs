@@ -175,7 +175,7 @@ fn serve(mut wire: Wire, on_begin: OnBegin, n: usize, log: &Log) {
                 put_error(&mut out, &mut seq, capabilities, 1317);
             }
             Command::Query { sql, .. } if sql.ends_with(b"'fail'") => {
-                put_error(&mut out, &mut seq, capabilities, 1213);
+                put_error(&mut out, &mut seq, capabilities, 1146);
             }
             Command::Query { sql, .. } if sql.starts_with(b"SELECT") || sql.starts_with(b"select") => {
                 put_row(&mut out, &mut seq, capabilities, status, |w| row::put_text(w, Some(b"one")));

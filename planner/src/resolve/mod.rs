@@ -1,7 +1,8 @@
 //! Binds a plan to one statement: which shards, and with what text.
 mod text;
 
-use crate::column::{Family, Sought, sought, stored};
+use crate::charset::Charsets;
+use crate::column::{Family, NotStored, Sought, sought, stored};
 use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, LiteralKind, SqlMode, literal_value};
 use crate::literal::const_value;
@@ -21,6 +22,7 @@ pub struct Binding<'a> {
     /// Bound parameters of a prepared statement.
     pub params: &'a [Value<'a>],
     pub sql_mode: SqlMode,
+    pub charsets: Charsets,
     pub session: &'a dyn SessionValues,
     /// Runs as a prepared statement: `?` stays where it can.
     pub prepared: bool,
@@ -53,10 +55,17 @@ pub struct ShardText {
 /// Buffers that live from statement to statement.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    values: [Vec<u8>; COLUMNS_MAX],
+    values: [Buffers; COLUMNS_MAX],
     /// The shard of every row or list item; `NOWHERE` for values that no row can have.
     places: Vec<ShardIdx>,
     set: Vec<ShardIdx>,
+}
+
+/// Of one value: its text without escapes, and that in UTF-8.
+#[derive(Debug, Default)]
+struct Buffers {
+    text: Vec<u8>,
+    utf8: Vec<u8>,
 }
 
 /// No shard.
@@ -174,11 +183,13 @@ fn as_integer(value: &Value<'_>) -> Option<i128> {
     }
 }
 
-fn changed(rows: &InsertRows) -> PlanError {
-    PlanError::CannotMap {
-        column: rows.columns.first().cloned().unwrap_or_default(),
-        reason: "the server would store another form of it; write it in the column's own form".into(),
-    }
+fn not_stored(rows: &InsertRows, nth: usize, why: NotStored) -> PlanError {
+    let reason = match why {
+        NotStored::Changed => "the server would store another form of it; write it in the column's own form",
+        NotStored::Charset => "its characters cannot be told; send it as utf8mb4, after SET NAMES utf8mb4",
+    };
+    let column = rows.columns.get(nth).cloned().unwrap_or_default();
+    PlanError::CannotMap { column, reason: reason.into() }
 }
 
 impl Binder<'_> {
@@ -231,27 +242,13 @@ impl Binder<'_> {
         })
     }
 
-    /// Was the value written as `0x05`?
-    fn is_hex(&self, operand: &Operand) -> bool {
-        match operand {
-            Operand::Literal(n) => self
-                .binding
-                .fingerprint
-                .literals
-                .get(usize::from(*n))
-                .is_some_and(|l| l.kind == LiteralKind::HexNumber),
-            Operand::Const(text) => text.starts_with(b"0x"),
-            _ => false,
-        }
-    }
-
     /// What a comparison with these values can match.
     fn map(
         &self,
         vindex: &dyn Vindex,
         operands: &[Operand],
         families: &[Family],
-        buffers: &mut [Vec<u8>; COLUMNS_MAX],
+        buffers: &mut [Buffers; COLUMNS_MAX],
     ) -> Result<Found, PlanError> {
         let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
         if operands.len() > buffers.len() {
@@ -259,8 +256,8 @@ impl Binder<'_> {
         }
         for (operand, buffer) in operands.iter().zip(buffers.iter_mut()) {
             let family = families.get(values.len()).copied().unwrap_or_default();
-            let value = self.value(operand, buffer)?;
-            match sought(family, value, self.is_hex(operand)) {
+            let value = self.value(operand, &mut buffer.text)?;
+            match sought(family, value, self.binding.charsets, &mut buffer.utf8) {
                 Sought::Value(value) => values.push(value),
                 Sought::Nothing => return Ok(Found::Nothing),
                 Sought::Anywhere => return Ok(Found::Anywhere),
@@ -296,7 +293,7 @@ impl Binder<'_> {
         let Scratch { values: buffers, places, set } = scratch;
         match rows {
             InRows::List(n) => {
-                let Binding { sql, fingerprint, sql_mode, .. } = *self.binding;
+                let Binding { sql, fingerprint, sql_mode, charsets, .. } = *self.binding;
                 let items = fingerprint
                     .lists
                     .get(usize::from(*n))
@@ -304,9 +301,9 @@ impl Binder<'_> {
                     .ok_or(PlanError::MissingParameter)?;
                 let [buffer, ..] = buffers;
                 for item in items {
-                    let value = literal_value(sql, item, buffer, sql_mode);
+                    let value = literal_value(sql, item, &mut buffer.text, sql_mode);
                     let family = families.first().copied().unwrap_or_default();
-                    let found = match sought(family, value, item.kind == LiteralKind::HexNumber) {
+                    let found = match sought(family, value, charsets, &mut buffer.utf8) {
                         Sought::Value(value) => Found::of(vindex, &[value], families),
                         Sought::Nothing => Found::Nothing,
                         Sought::Anywhere => Found::Anywhere,
@@ -347,7 +344,7 @@ impl Binder<'_> {
 
     fn place_rows(&self, rows: &InsertRows, scratch: &mut Scratch) -> Result<(), PlanError> {
         let Scratch { values: buffers, places, set } = scratch;
-        let Binding { sql, fingerprint, params, sql_mode, .. } = *self.binding;
+        let Binding { sql, fingerprint, params, sql_mode, charsets, .. } = *self.binding;
         if let Some(sequence) = &rows.sequence {
             let width = if let RowSource::Collapsed { width, .. } = rows.source {
                 usize::from(width).max(1)
@@ -372,14 +369,11 @@ impl Binder<'_> {
                     let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
                     for (&position, buffer) in positions.iter().zip(buffers.iter_mut()) {
                         let family = rows.families.get(values.len()).copied().unwrap_or_default();
-                        let value = match row.get(usize::from(position)) {
-                            Some(literal) => {
-                                let value = literal_value(sql, literal, buffer, sql_mode);
-                                stored(family, value, literal.kind == LiteralKind::HexNumber)
-                            }
-                            None => Some(Value::Null),
-                        };
-                        values.push(value.ok_or_else(|| changed(rows))?);
+                        let value = row
+                            .get(usize::from(position))
+                            .map_or(Value::Null, |l| literal_value(sql, l, &mut buffer.text, sql_mode));
+                        let value = stored(family, value, charsets, &mut buffer.utf8);
+                        values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
                     }
                     places.push(self.place_row(rows, &values)?);
                 }
@@ -389,9 +383,9 @@ impl Binder<'_> {
                     let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
                     for (operand, buffer) in row.iter().zip(buffers.iter_mut()) {
                         let family = rows.families.get(values.len()).copied().unwrap_or_default();
-                        let value = self.value(operand, buffer)?;
-                        let value = stored(family, value, self.is_hex(operand));
-                        values.push(value.ok_or_else(|| changed(rows))?);
+                        let value = self.value(operand, &mut buffer.text)?;
+                        let value = stored(family, value, charsets, &mut buffer.utf8);
+                        values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
                     }
                     places.push(self.place_row(rows, &values)?);
                 }

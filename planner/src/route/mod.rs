@@ -42,6 +42,8 @@ pub struct SessionContext<'a> {
     pub sql_mode: SqlMode,
     pub in_transaction: bool,
     pub autocommit: bool,
+    /// Plans that go to all shards are refused, unless the statement allows them.
+    pub no_scatter: bool,
 }
 
 /// What statements of MySQL and MariaDB begin with.
@@ -152,13 +154,30 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         edits: Edits::default(),
         tables: Vec::new(),
         cacheable: fingerprint.cacheable,
+        follows_rules: !matches!(parsed, Ok(Statement::Ddl(_))),
         session_calls: effects.calls,
     };
     match parsed {
-        Ok(statement) => planner.statement(&statement),
+        Ok(statement) => planner
+            .statement(&statement)
+            .and_then(|plan| allowed(plan, session)),
         Err(error @ PlanError::TooDeep(_)) if !planner.can_pass() => Err(error),
         Err(error) => planner.not_understood(error),
     }
+}
+
+/// Does the cluster's owner allow this plan?
+fn allowed(plan: Plan, session: &SessionContext<'_>) -> Result<Plan, PlanError> {
+    use StatementClass::{Delete, Select, SelectLocking, Update};
+    let scatters = matches!(
+        &plan.action,
+        Action::Route(Route { to: Target::Keyspace { shards: Destination::Scatter, .. }, .. })
+    );
+    let counts = matches!(plan.class, Select | SelectLocking | Update | Delete);
+    if session.no_scatter && scatters && counts && !plan.directives.allow_scatter {
+        return Err(PlanError::NoScatter);
+    }
+    Ok(plan)
 }
 
 fn blank(text: &[u8]) -> bool {
@@ -184,6 +203,8 @@ struct Planner<'p, 'a> {
     edits: Edits,
     tables: Vec<String>,
     cacheable: bool,
+    /// Routing rules are for rows; DDL means the table that it names.
+    follows_rules: bool,
     session_calls: Vec<effects::SessionCall>,
 }
 

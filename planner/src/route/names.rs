@@ -2,7 +2,7 @@
 use super::Planner;
 use crate::error::PlanError;
 use crate::plan::Piece;
-use crate::snapshot::{Keyspace, KeyspaceIdx, Table};
+use crate::snapshot::{Keyspace, KeyspaceIdx, Routed, Table, TabletKind};
 use crate::sql::ast::{ColumnName, Span, Statement, TableName};
 use crate::sql::walk::{Visitor, Walk};
 use std::sync::Arc;
@@ -28,19 +28,22 @@ pub fn is_system(database: &str) -> bool {
 /// Collects every name of a statement.
 struct Collect<'a> {
     tables: Vec<&'a TableName<'a>>,
-    qualifiers: Vec<(&'a str, Span)>,
+    /// Database, table and where the database stands.
+    qualifiers: Vec<(&'a str, Option<&'a str>, Span)>,
 }
 
 impl<'a> Visitor<'a> for Collect<'a> {
     fn table(&mut self, table: &'a TableName<'a>) {
         self.tables.push(table);
+        let qualifier = table.database.zip(table.database_span);
         self.qualifiers
-            .extend(table.database.zip(table.database_span));
+            .extend(qualifier.map(|(database, span)| (database, Some(table.name), span)));
     }
 
     fn column(&mut self, column: &'a ColumnName<'a>) {
+        let qualifier = column.database.zip(column.database_span);
         self.qualifiers
-            .extend(column.database.zip(column.database_span));
+            .extend(qualifier.map(|(database, span)| (database, column.table, span)));
     }
 }
 
@@ -60,6 +63,12 @@ impl<'a> Planner<'_, 'a> {
     /// The keyspace of a name, and the table if it is known there.
     pub(super) fn locate(&self, name: &TableName<'_>) -> Result<Place<'a>, PlanError> {
         let session = self.input.session;
+        if let Some(keyspace) = self.routed_elsewhere(name.database, name.name)? {
+            let table = self
+                .keyspace(keyspace)
+                .and_then(|k| k.tables.get(name.name));
+            return Ok(Place::Table { keyspace, table });
+        }
         let keyspace = match name.database {
             Some(database) if is_system(database) => return Ok(Place::System),
             Some(database) => self.keyspace_named(database)?,
@@ -96,6 +105,39 @@ impl<'a> Planner<'_, 'a> {
             .then(|| format!("`{}`", name.replace('`', "``")))
     }
 
+    /// The keyspace that a routing rule gives for a table. A rule for the tablet type goes before one for all.
+    fn routed_elsewhere(&self, database: Option<&str>, name: &str) -> Result<Option<KeyspaceIdx>, PlanError> {
+        let (routes, session) = (&self.input.snapshot.routes, self.input.session);
+        if routes.is_empty() || !self.follows_rules || session.shard.is_some() {
+            return Ok(None);
+        }
+        let selected = session
+            .keyspace
+            .and_then(|k| self.keyspace(k))
+            .map(|k| k.name.as_str());
+        let qualified = match database.or(selected) {
+            Some(keyspace) => format!("{keyspace}.{name}"),
+            None => name.to_owned(),
+        };
+        let kind = match session.tablet_kind {
+            TabletKind::Primary => "primary",
+            TabletKind::Replica => "replica",
+            TabletKind::Rdonly => "rdonly",
+        };
+        let of_kind = routes.get(&format!("{qualified}@{kind}"));
+        match of_kind.or_else(|| routes.get(&qualified)) {
+            None => Ok(None),
+            Some(Routed::To { keyspace, table }) if table == name => Ok(Some(*keyspace)),
+            Some(Routed::To { .. }) => {
+                Err(PlanError::unsupported("routing rules that give a table another name"))
+            }
+            Some(Routed::Disabled) => {
+                Err(PlanError::Rule(format!("table {qualified} has been disabled by a routing rule")))
+            }
+            Some(Routed::Wrong(why)) => Err(PlanError::Rule(format!("routing rule for {qualified}: {why}"))),
+        }
+    }
+
     fn global(&self, name: &str) -> Result<KeyspaceIdx, PlanError> {
         let snapshot = self.input.snapshot;
         match snapshot.global_tables.get(name).map(Vec::as_slice) {
@@ -128,10 +170,14 @@ impl<'a> Planner<'_, 'a> {
                 self.tables.push(full);
             }
         }
-        for (name, span) in collect.qualifiers {
-            let Ok(index) = self.keyspace_named(name) else { continue };
+        for (name, table, span) in collect.qualifiers {
+            let elsewhere = match table {
+                Some(table) => self.routed_elsewhere(Some(name), table)?,
+                None => None,
+            };
+            let Ok(index) = elsewhere.map_or_else(|| self.keyspace_named(name), Ok) else { continue };
             if let Some(keyspace) = self.keyspace(index)
-                && keyspace.database != keyspace.name
+                && keyspace.database != name
             {
                 let quoted = format!("`{}`.", keyspace.database.replace('`', "``"));
                 self.edits

@@ -64,7 +64,9 @@ impl<'a> Planner<'_, 'a> {
         let mut scratch = Vec::new();
         let literal = Literal { span: span.start..span.end, kind: LiteralKind::String };
         match literal_value(self.input.sql, &literal, &mut scratch, self.input.session.sql_mode) {
-            Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Value::Bytes(bytes) | Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes) => {
+                String::from_utf8_lossy(bytes).into_owned()
+            }
             _ => String::new(),
         }
     }

@@ -264,19 +264,39 @@ impl<'a> Lexer<'a> {
             }
         }
         self.at = end;
-        // `_utf8mb4 'a'`, as some tools write it.
-        if first == b'_' && self.peek(0) == b' ' && self.peek(1) == b'\'' {
-            let text = self.sql.get(start..end).unwrap_or_default();
-            if KNOWN_CHARSETS
-                .iter()
-                .any(|c| text.get(1..).is_some_and(|t| t.eq_ignore_ascii_case(c)))
-            {
-                self.at += 1;
-                self.quoted(b'\'', true)?;
-                return Ok(introducer(text));
-            }
+        if first == b'_'
+            && let Some(tok) = self.introduced(start, end)?
+        {
+            return Ok(tok);
         }
         Ok(Tok::Word)
+    }
+
+    /// What follows the name of a character set: `_utf8mb4 'a'`, `_latin1 0x4D`, `_binary"a"`.
+    #[cold]
+    fn introduced(&mut self, start: usize, end: usize) -> Result<Option<Tok>, PlanError> {
+        let text = self.sql.get(start..end).unwrap_or_default();
+        if !text.get(1..).is_some_and(crate::charset::is_known) {
+            return Ok(None);
+        }
+        self.at = self.run(end, |b| CLASS[b as usize] == SPACE);
+        match (self.peek(0), self.peek(1)) {
+            (quote @ (b'\'' | b'"'), _) if quote == b'\'' || !self.mode.contains(SqlMode::ANSI_QUOTES) => {
+                self.quoted(quote, true)?;
+                return Ok(Some(introducer(text)));
+            }
+            (b'x' | b'X' | b'b' | b'B', b'\'') => {
+                self.at += 1;
+                self.digits_in_quotes()?;
+                return Ok(Some(Tok::Foreign));
+            }
+            (b'0', b'x' | b'b') if matches!(self.number(), Tok::HexNumber | Tok::Bit) => {
+                return Ok(Some(Tok::Foreign));
+            }
+            _ => {}
+        }
+        self.at = end;
+        Ok(None)
     }
 
     fn digits_in_quotes(&mut self) -> Result<(), PlanError> {
@@ -500,11 +520,6 @@ impl<'a> Lexer<'a> {
         })
     }
 }
-
-const KNOWN_CHARSETS: [&[u8]; 12] = [
-    b"utf8", b"utf8mb3", b"utf8mb4", b"binary", b"latin1", b"ascii", b"ucs2", b"utf16", b"utf32", b"cp1251",
-    b"gbk", b"sjis",
-];
 
 fn introducer(text: &[u8]) -> Tok {
     let same: [&[u8]; 5] = [b"_binary", b"_utf8mb4", b"_utf8", b"_utf8mb3", b"_ascii"];

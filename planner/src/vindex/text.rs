@@ -10,7 +10,9 @@ pub(super) fn text<'a>(value: &Value<'a>) -> Cow<'a, [u8]> {
         Value::UInt(n) => Cow::Owned(n.to_string().into_bytes()),
         Value::Float(n) => Cow::Owned(float(n).into_bytes()),
         Value::Decimal(digits) => Cow::Borrowed(digits),
-        Value::Bytes(bytes) => Cow::Borrowed(bytes),
+        Value::Bytes(bytes) | Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes) => {
+            Cow::Borrowed(bytes)
+        }
     }
 }
 
@@ -26,7 +28,7 @@ pub(super) fn unsigned(value: &Value<'_>) -> Option<u64> {
         Value::Null => None,
         Value::Int(n) => u64::try_from(n).ok(),
         Value::UInt(n) => Some(n),
-        Value::Float(_) | Value::Decimal(_) | Value::Bytes(_) => digits(&text(value)),
+        _ => digits(&text(value)),
     }
 }
 

@@ -88,6 +88,16 @@ impl SnapshotBuilder {
         Ok(self)
     }
 
+    /// Sets the routing rules; after the keyspaces that they name.
+    ///
+    /// # Errors
+    /// Too many rules.
+    pub fn rules(mut self, rules: &super::RoutingRules) -> Result<Self, VSchemaError> {
+        self.snapshot.routes =
+            super::rules::compile(rules, &self.snapshot.keyspaces).map_err(VSchemaError::Rules)?;
+        Ok(self)
+    }
+
     pub fn build(self) -> Snapshot {
         self.snapshot
     }

@@ -5,7 +5,7 @@ use coregate_planner::resolve::{Binding, Resolved, Scratch, SessionValues, resol
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::*;
 use coregate_planner::value::Value;
-use coregate_planner::vschema::{Keyspace, KeyspaceSpec, ServerTable, SnapshotBuilder};
+use coregate_planner::vschema::{Keyspace, KeyspaceSpec, RoutingRules, ServerTable, SnapshotBuilder};
 use coregate_planner::{error::PlanError, fingerprint::Fingerprint};
 use std::sync::Arc;
 
@@ -32,6 +32,20 @@ const CUSTOMER: &str = r#"{
         "pinned": {"pinned": "50"}
     }
 }"#;
+
+const RULES: &str = r#"{"rules": [
+    {"from_table": "moved", "to_tables": ["legacy.moved"]},
+    {"from_table": "customer.moved", "to_tables": ["legacy.moved"]},
+    {"from_table": "commerce.back", "to_tables": ["customer.customer"]},
+    {"from_table": "commerce.customer", "to_tables": ["customer.customer"]},
+    {"from_table": "customer.product@replica", "to_tables": ["commerce.product"]},
+    {"from_table": "customer.off", "to_tables": []},
+    {"from_table": "customer.many", "to_tables": ["customer.corder", "commerce.corder"]},
+    {"from_table": "customer.twofold", "to_tables": ["customer.corder"]},
+    {"from_table": "customer.twofold", "to_tables": ["commerce.corder"]},
+    {"from_table": "customer.nowhere", "to_tables": ["gone.t"]},
+    {"from_table": "customer.bad", "to_tables": ["t"]}
+]}"#;
 
 fn read(name: &str) -> Result<String, String> {
     assert_eq!(name, "bytes");
@@ -87,7 +101,8 @@ pub(crate) fn snapshot() -> Snapshot {
         .keyspace(KeyspaceSpec::new("commerce", &["0"], commerce), &read)
         .and_then(|b| b.keyspace(customer, &read))
         .and_then(|b| b.keyspace(legacy, &read));
-    builder.unwrap().build()
+    let rules = RoutingRules::from_json(RULES).unwrap();
+    builder.unwrap().rules(&rules).unwrap().build()
 }
 
 pub(crate) fn drop_in() -> Snapshot {
@@ -148,6 +163,7 @@ pub(crate) fn places(
         fingerprint,
         params,
         sql_mode: Default::default(),
+        charsets: Default::default(),
         session: &Session,
         prepared: !params.is_empty(),
     };

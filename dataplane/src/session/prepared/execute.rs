@@ -48,6 +48,8 @@ impl Session {
             statement.bind_types(parsed.types);
         }
         let plan = &entry.plan;
+        self.handle
+            .limit(&self.core, plan.directives.query_timeout_ms);
         let Action::Route(route) = &plan.action else {
             if params > 0 && matches!(plan.action, Action::Session(SessionAction::Set(_))) {
                 return Box::pin(self.execute_set(&statement, &parsed, answer)).await;
@@ -56,7 +58,7 @@ impl Session {
         };
         let resolved = {
             let long = statement.long_data.borrow();
-            let (bound, decimals) = statement.bound(&parsed, &long)?;
+            let (bound, kinds) = statement.bound(&parsed, &long)?;
             let mut texts: Vec<Vec<u8>> = Vec::new();
             for value in &bound {
                 if planner_value(value).is_none() {
@@ -68,9 +70,12 @@ impl Session {
             let mut texts = texts.iter();
             let values: SmallVec<[Value<'_>; 8]> = bound
                 .iter()
-                .zip(decimals)
-                .map(|(v, decimal)| match v {
-                    Bound::Bytes(digits) if decimal => Value::Decimal(digits),
+                .zip(kinds)
+                .map(|(v, kind)| match (v, kind) {
+                    (Bound::Bytes(digits), ColumnType::DECIMAL | ColumnType::NEWDECIMAL) => {
+                        Value::Decimal(digits)
+                    }
+                    (Bound::Bytes(bytes), kind) if is_blob(kind) => Value::Binary(bytes),
                     _ => planner_value(v)
                         .unwrap_or_else(|| Value::Bytes(texts.next().map_or(&[], |t| t.as_slice()))),
                 })
@@ -336,8 +341,8 @@ impl Session {
     }
 }
 
-/// Values as bound, and which of them were called DECIMAL.
-type BoundParams<'a> = (SmallVec<[Bound<'a>; 8]>, SmallVec<[bool; 8]>);
+/// Values as bound, and their types.
+type BoundParams<'a> = (SmallVec<[Bound<'a>; 8]>, SmallVec<[ColumnType; 8]>);
 
 impl Statement {
     /// The values of an execution, those that came as long data among them.
@@ -348,14 +353,14 @@ impl Statement {
             .map(|t| ParamType::from_bytes([t[0], t[1]]))
             .collect();
         let is_long = |n: usize| long.iter().any(|(param, _)| usize::from(*param) == n);
-        let (mut bound, mut decimals) = BoundParams::default();
+        let (mut bound, mut kinds) = BoundParams::default();
         for (n, value) in parsed.values(&types, is_long).enumerate() {
             let (ty, value) = value?;
-            decimals.push(matches!(ty.column_type, ColumnType::DECIMAL | ColumnType::NEWDECIMAL));
+            kinds.push(ty.column_type);
             let from_long = long.iter().find(|(param, _)| usize::from(*param) == n);
             bound.push(from_long.map_or(value, |(_, data)| Bound::Bytes(data)));
         }
-        Ok((bound, decimals))
+        Ok((bound, kinds))
     }
 
     fn bind_types(&self, types: &[u8]) {
@@ -425,6 +430,11 @@ fn hash_of_types(types: &[u8]) -> u64 {
         static SEED: ahash::RandomState = ahash::RandomState::new();
     }
     SEED.with(|seed| seed.hash_one(types))
+}
+
+/// Types whose values the server takes as bytes without a character set.
+fn is_blob(kind: ColumnType) -> bool {
+    matches!(kind, ColumnType::TINY_BLOB | ColumnType::MEDIUM_BLOB | ColumnType::LONG_BLOB | ColumnType::BLOB)
 }
 
 fn planner_value<'a>(value: &Bound<'a>) -> Option<Value<'a>> {

@@ -12,6 +12,7 @@ use crate::pool::{Backend, Place};
 use crate::ring::Buf;
 use crate::settings::Settings;
 use ahash::AHashMap;
+use coregate_planner::charset::Charsets;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
 use coregate_planner::plan::{Action, Destination, Route, Target};
 use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
@@ -61,6 +62,8 @@ struct MadeUnder {
     target: RefCell<super::Target>,
     sql_mode: SqlMode,
     settings: Rc<Settings>,
+    /// Those of literals that are not ASCII; parameters are in the sets of their execution.
+    charsets: Option<Charsets>,
 }
 
 impl MadeUnder {
@@ -111,6 +114,7 @@ impl Session {
             target: RefCell::new(self.target.clone()),
             sql_mode: self.sql_mode,
             settings: Rc::clone(&self.settings),
+            charsets: (!sql.is_ascii()).then_some(self.charsets),
         };
         let statement = Rc::new(Statement {
             key: made_under.key_of(&sql),
@@ -209,6 +213,7 @@ impl Session {
             fingerprint: &statement.fingerprint,
             params,
             sql_mode: statement.made_under.sql_mode,
+            charsets: statement.made_under.charsets.unwrap_or(self.charsets),
             session: values,
             prepared: true,
         };
