@@ -264,7 +264,7 @@ fn answers_are_the_same(seed: u64, each: u64) {
             let sql = if writes { statements.write() } else { statements.select() };
             let said = if n % 2 == 0 { pair.text(&sql) } else { pair.prepared(&sql) };
             let after = if writes { pair.text(&all) } else { Ok(()) };
-            if let Err(text) = said.and(after.map_err(|e| format!("after {sql}: {e}"))) {
+            if let Err(text) = said.and_then(|()| after.map_err(|e| format!("after {sql}: {e}"))) {
                 wrong.push(format!("{}, {}: {text}", kind.column, kind.vindex));
                 // From here on the tables may differ.
                 if writes {
