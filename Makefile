@@ -34,6 +34,7 @@ test:
 # What is too slow for every change: the tests marked so, and fuzzing for a minute each.
 test-all: test fuzz
 	cargo test --profile $(PROFILE) --workspace --no-fail-fast -- --ignored
+	COREGATE_KERNEL=5.15 cargo test --profile $(PROFILE) -p coregate-tests --no-fail-fast
 
 # The profile of the tests, so that build scripts (C libraries) run once for both.
 lint:

@@ -2,7 +2,8 @@
 use crate::Failure;
 use crate::cli::LogFormat;
 
-use coregate_dataplane::Config as Defaults;
+use coregate_dataplane::ring::{Kernel, LEAST_KERNEL};
+use coregate_dataplane::{BackendTlsFiles, Config as Defaults};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,9 @@ pub(crate) const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 3380);
 pub(crate) struct File {
     pub(crate) server: Server,
     pub(crate) tls: Option<Tls>,
+    pub(crate) backend_tls: BackendTls,
     pub(crate) pool: Pool,
+    pub(crate) plans: Plans,
     pub(crate) cores: Cores,
     pub(crate) topology: Topology,
     pub(crate) users: Users,
@@ -51,6 +54,10 @@ pub(crate) struct Server {
     /// Clients come through a proxy that speaks the PROXY protocol.
     pub(crate) proxy_protocol: bool,
     pub(crate) max_allowed_packet: usize,
+    /// Statements that a client may have prepared at once.
+    pub(crate) statements_max: usize,
+    /// Connections of a core that wait to be accepted.
+    pub(crate) backlog: u32,
     /// What clients are told; left out, what the server behind says.
     pub(crate) server_version: Option<String>,
 }
@@ -86,6 +93,8 @@ impl Default for Server {
             drain_timeout_ms: 30_000,
             proxy_protocol: false,
             max_allowed_packet: data.max_allowed_packet,
+            statements_max: data.statements_max,
+            backlog: data.backlog,
             server_version: None,
         }
     }
@@ -97,6 +106,44 @@ impl Default for Server {
 pub(crate) struct Tls {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
+}
+
+/// `[backend_tls]`, towards servers: PEM files. Whether TLS is used and what is verified is each tablet's `tls`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BackendTls {
+    /// The authorities that sign the servers' certificates.
+    pub(crate) ca: Option<PathBuf>,
+    /// Our own, for servers that demand one, with its key.
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl From<BackendTlsFiles> for BackendTls {
+    fn from(files: BackendTlsFiles) -> Self {
+        Self { ca: files.ca, cert: files.cert, key: files.key }
+    }
+}
+
+impl From<BackendTls> for BackendTlsFiles {
+    fn from(tls: BackendTls) -> Self {
+        Self { ca: tls.ca, cert: tls.cert, key: tls.key }
+    }
+}
+
+/// `[plans]`: what a core keeps of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Plans {
+    pub(crate) entries_per_core: usize,
+    pub(crate) bytes_per_core: usize,
+}
+
+impl Default for Plans {
+    fn default() -> Self {
+        let data = Defaults::default();
+        Self { entries_per_core: data.plan_cache_entries, bytes_per_core: data.plan_cache_bytes }
+    }
 }
 
 /// `[pool]`, of backend connections.
@@ -113,6 +160,10 @@ pub(crate) struct Pool {
     pub(crate) idle_s: u64,
     /// A connection that is older is closed when it comes back.
     pub(crate) lifetime_s: u64,
+    /// Reaching a server and logging in must not take longer.
+    pub(crate) connect_timeout_ms: u64,
+    /// Statements kept prepared on one connection; the least used is closed for a new one.
+    pub(crate) statements_max: usize,
 }
 
 impl Default for Pool {
@@ -124,6 +175,8 @@ impl Default for Pool {
             wait_timeout_ms: data.pool_wait_timeout_ms,
             idle_s: data.pool_idle_s,
             lifetime_s: data.pool_lifetime_s,
+            connect_timeout_ms: data.connect_timeout_ms,
+            statements_max: data.backend_statements_max,
         }
     }
 }
@@ -138,13 +191,45 @@ pub(crate) struct Cores {
     pub(crate) cpus: Option<Vec<usize>>,
     /// Multishot receives; off only where a kernel has trouble with them.
     pub(crate) multishot: bool,
+    /// `"5.15"`: use nothing of io_uring that came after this version of Linux.
+    #[serde(deserialize_with = "kernel_of")]
+    pub(crate) kernel: Option<Kernel>,
+    /// Receive buffers of 8 KiB and of 64 KiB, at most; powers of two.
+    pub(crate) buffers_8k_max: u16,
+    pub(crate) buffers_64k_max: u16,
 }
 
 impl Default for Cores {
     fn default() -> Self {
         let data = Defaults::default();
-        Self { coalesce_us: data.coalesce_us, cpus: None, multishot: data.multishot }
+        Self {
+            coalesce_us: data.coalesce_us,
+            cpus: None,
+            multishot: data.multishot,
+            kernel: None,
+            buffers_8k_max: data.buffers_small_max,
+            buffers_64k_max: data.buffers_large_max,
+        }
     }
+}
+
+/// `MAJOR.MINOR`, not older than what the data plane can do with.
+pub(crate) fn kernel(text: &str) -> Result<Kernel, String> {
+    let parsed = text
+        .split_once('.')
+        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let (major, minor) = LEAST_KERNEL;
+    parsed
+        .filter(|kernel| *kernel >= LEAST_KERNEL)
+        .ok_or_else(|| {
+            format!("{text:?} is not a version of Linux from {major}.{minor} on; write e.g. \"6.1\"")
+        })
+}
+
+fn kernel_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Kernel>, D::Error> {
+    kernel(&String::deserialize(d)?)
+        .map(Some)
+        .map_err(serde::de::Error::custom)
 }
 
 /// `[topology]`
@@ -176,8 +261,11 @@ impl File {
         let mut file = Self::parse(&text).map_err(fail)?;
         // Paths are relative to the file.
         let base = path.parent().unwrap_or_else(|| Path::new("."));
+        let servers = &mut file.backend_tls;
+        let files = [&mut servers.ca, &mut servers.cert, &mut servers.key];
         let paths = [&mut file.topology.dir, &mut file.users.file]
             .into_iter()
+            .chain(files)
             .flatten();
         let tls = file
             .tls
@@ -213,6 +301,19 @@ impl File {
         between("server.query_timeout_ms", self.server.query_timeout_ms, 0, 86_400_000)?;
         between("server.drain_timeout_ms", self.server.drain_timeout_ms, 0, 3_600_000)?;
         between("server.max_allowed_packet", size(self.server.max_allowed_packet), 1024, 1 << 30)?;
+        between("server.statements_max", size(self.server.statements_max), 1, 1 << 20)?;
+        between("server.backlog", u64::from(self.server.backlog), 1, 1 << 20)?;
+        between("plans.entries_per_core", size(self.plans.entries_per_core), 1, 10_000_000)?;
+        between("plans.bytes_per_core", size(self.plans.bytes_per_core), 1 << 16, 1 << 36)?;
+        between("pool.connect_timeout_ms", self.pool.connect_timeout_ms, 1, 3_600_000)?;
+        between("pool.statements_max", size(self.pool.statements_max), 1, 1 << 16)?;
+        for (key, value) in
+            [("buffers_8k_max", self.cores.buffers_8k_max), ("buffers_64k_max", self.cores.buffers_64k_max)]
+        {
+            if !value.is_power_of_two() || !(16..=1 << 15).contains(&value) {
+                return Err(format!("cores.{key} = {value}: it must be a power of two, 16 to 32768"));
+            }
+        }
         between("pool.size_per_core", size(self.pool.size_per_core), 1, 100_000)?;
         between("pool.waiters_max", size(self.pool.waiters_max), 0, 1_000_000)?;
         between("pool.wait_timeout_ms", self.pool.wait_timeout_ms, 1, 3_600_000)?;
@@ -262,7 +363,11 @@ mod tests {
             ("[server]\nmax_connections = 0", "server.max_connections = 0: it must be 1 to 1000000"),
             ("[server]\nmax_connections = -1", "server.max_connections"),
             ("[cores]\ncpus = [1, 1]", "cores.cpus"),
+            ("[cores]\nkernel = \"4.19\"", "cores.kernel: \"4.19\" is not a version of Linux from 5.15 on"),
             ("[tls]\ncert = \"a\"", "key"),
+            ("[backend_tls]\ncaa = \"a\"", "caa"),
+            ("[plans]\nentries_per_core = 0", "plans.entries_per_core = 0: it must be 1 to 10000000"),
+            ("[cores]\nbuffers_8k_max = 100", "cores.buffers_8k_max = 100: it must be a power of two"),
             ("x", "="),
         ] {
             let error = File::parse(text).unwrap_err();

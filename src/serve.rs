@@ -3,9 +3,11 @@ use crate::Failure;
 use crate::cli::{CommonArgs, ServeArgs};
 use crate::config::File;
 use crate::{logging, upstream};
-use coregate_controlplane::{Config, ControlPlane, Source, users};
-use coregate_dataplane as dataplane;
+use coregate_controlplane::{Config, ControlPlane, Source, TlsClient, users};
+use coregate_dataplane::{self as dataplane, BackendTlsConfig};
 use coregate_planner::control::Users;
+use coregate_planner::snapshot::{BackendTls, Tablet};
+use rustls::pki_types::ServerName;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -17,7 +19,8 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     overrule(&mut file, args.common)?;
     let (source, users) = match &args.upstream {
         Some(url) => {
-            let upstream = upstream::parse(url)?;
+            let (upstream, files) = upstream::parse(url)?;
+            file.backend_tls = files.into();
             // With a file, only those that it names.
             let own = || users::single(&upstream.user, &upstream.password);
             let users = if file.users.file.is_some() { Users::default() } else { own() };
@@ -55,6 +58,11 @@ pub(crate) fn overrule(file: &mut File, args: CommonArgs) -> Result<(), Failure>
             .ok()
             .filter(|t| !t.is_empty());
     }
+    // So that any test can be run on the fallbacks.
+    if let Ok(version) = std::env::var("COREGATE_KERNEL") {
+        let kernel = crate::config::kernel(&version);
+        file.cores.kernel = Some(kernel.map_err(|why| Failure::Usage(format!("COREGATE_KERNEL: {why}")))?);
+    }
     if let (Some(cert), Some(key)) = (args.tls_cert, args.tls_key) {
         file.tls = Some(crate::config::Tls { cert, key });
     }
@@ -66,12 +74,16 @@ pub(crate) fn overrule(file: &mut File, args: CommonArgs) -> Result<(), Failure>
 /// Runs until a signal ends it.
 pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Failure> {
     raise_file_limit(file.server.max_connections);
+    let backend_tls = BackendTlsConfig::load(&file.backend_tls.clone().into())
+        .map_err(|e| Failure::Usage(format!("{e} (towards the servers)")))?;
+    let backend_tls = Arc::new(backend_tls);
     let mut config = Config::new(source, users, file.server.admin);
+    config.tls = Some(Arc::new(ServerTls(Arc::clone(&backend_tls))));
     config.users_file = file.users.file.clone();
     config.admin_token = file.server.admin_token.clone();
     config.drain_timeout_ms = file.server.drain_timeout_ms;
     let control = ControlPlane::start(config)?;
-    let served = serve(&file, &control);
+    let served = serve(&file, &control, backend_tls);
     if served.is_err() {
         // Servers of `local` must not outlive us: end as by a signal.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
@@ -81,7 +93,25 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     Ok(joined?)
 }
 
-fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
+/// The data plane's TLS towards servers, for the control plane.
+#[derive(Debug)]
+struct ServerTls(Arc<BackendTlsConfig>);
+
+impl TlsClient for ServerTls {
+    fn config(&self, mode: BackendTls) -> Result<Arc<rustls::ClientConfig>, String> {
+        self.0.of_mode(mode).map_err(|e| e.to_string())
+    }
+
+    fn server_name(&self, tablet: &Tablet) -> std::io::Result<ServerName<'static>> {
+        dataplane::server_name(tablet)
+    }
+
+    fn explain(&self, tablet: &Tablet, error: &std::io::Error) -> String {
+        self.0.explain(tablet, error)
+    }
+}
+
+fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>) -> Result<(), Failure> {
     let version = file.server.server_version.clone();
     let config = dataplane::Config {
         listen: vec![file.server.listen],
@@ -95,6 +125,8 @@ fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
             (None, true) => Some(dataplane::TlsSource::SelfSigned),
             (None, false) => None,
         },
+        backend_tls: Some(backend_tls),
+        backlog: file.server.backlog,
         proxy_protocol: file.server.proxy_protocol,
         coalesce_us: file.cores.coalesce_us,
         idle_timeout_s: file.server.idle_timeout_s,
@@ -106,10 +138,17 @@ fn serve(file: &File, control: &ControlPlane) -> Result<(), Failure> {
         pool_wait_timeout_ms: file.pool.wait_timeout_ms,
         pool_idle_s: file.pool.idle_s,
         pool_lifetime_s: file.pool.lifetime_s,
+        connect_timeout_ms: file.pool.connect_timeout_ms,
+        backend_statements_max: file.pool.statements_max,
         multishot: file.cores.multishot,
+        kernel: file.cores.kernel,
         max_allowed_packet: file.server.max_allowed_packet,
         cpus: file.cores.cpus.clone(),
-        ..dataplane::Config::default()
+        buffers_small_max: file.cores.buffers_8k_max,
+        buffers_large_max: file.cores.buffers_64k_max,
+        plan_cache_entries: file.plans.entries_per_core,
+        plan_cache_bytes: file.plans.bytes_per_core,
+        statements_max: file.server.statements_max,
     };
     let data = dataplane::start(config, control.snapshot(), control.users(), control.port())
         .map_err(|e| Failure::Failed(e.to_string()))?;

@@ -1,6 +1,7 @@
 //! `coregate tune ...`: prints what `coregate-tuning` finds.
 use crate::Failure;
 use crate::cli::Tune;
+use coregate_dataplane::ring::Features;
 
 pub(crate) fn run(what: &Tune) -> Result<(), Failure> {
     match what {
@@ -8,6 +9,10 @@ pub(crate) fn run(what: &Tune) -> Result<(), Failure> {
             let findings = coregate_tuning::check::run();
             for finding in &findings {
                 println!("{finding}");
+            }
+            // What stands in the way is among the findings already.
+            if let Ok(features) = Features::probe() {
+                println!("ok   {features}");
             }
             if findings.iter().any(|f| f.fatal) {
                 return Err(Failure::Failed(

@@ -53,6 +53,8 @@ packages() {
   python3 -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || more+=(python3-dev)
   command -v node >/dev/null && command -v npm >/dev/null || more+=(nodejs npm)
   command -v go >/dev/null || more+=(golang-go)
+  # The checks are of Java 17's language.
+  javac -version 2>&1 | grep -qE '^javac (1[7-9]|[2-9][0-9])' || more+=(default-jdk-headless)
   apt "${more[@]}"
 }
 
@@ -88,11 +90,32 @@ go_client() {
   (cd tests/clients/go && GOPATH=$CACHE/go GOFLAGS=-modcacherw go build -o "$CACHE/go-client" .)
 }
 
+# jar SHA256 GROUP ARTIFACT VERSION: from Maven's repository; through Maven where only that has a way to it (a mirror, a proxy).
+jar() {
+  local sum=$1 group=$2 artifact=$3 version=$4 name=$3-$4.jar
+  local file=$CACHE/java/$name path=${group//.//}/$artifact/$version/$name
+  same() { echo "$sum  $file" | sha256sum --check --status 2>/dev/null; }
+  same && return 0
+  curl -sSfL --retry 2 --max-time 300 -o "$file" "https://repo1.maven.org/maven2/$path" && same && return 0
+  mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:get \
+    -Dartifact="$group:$artifact:$version" -Dtransitive=false &&
+    mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy \
+      -Dartifact="$group:$artifact:$version" -DoutputDirectory="$CACHE/java" && same
+}
+
+java_client() {
+  mkdir -p "$CACHE/java" &&
+    jar 0353648eaa1c91e0f4020c959abf756bc866ffd583df22ae6b6f6e0cbd43eb44 com.mysql mysql-connector-j 9.7.0 &&
+    jar 42604178b9e57ec08ee0035079961516f086e455d0141f0b22c6eff29fb2fff4 org.mariadb.jdbc mariadb-java-client 3.5.11 &&
+    javac -encoding UTF-8 -d "$CACHE/java" tests/clients/java/Checks.java
+}
+
 clients() {
   CACHE=${CARGO_TARGET_DIR:-target}/e2e; mkdir -p "$CACHE"; CACHE=$(cd "$CACHE" && pwd)
   once python tests/clients/python/requirements.txt -- python_libraries
   once node tests/clients/node/package-lock.json -- node_libraries
   once go tests/clients/go/go.mod tests/clients/go/go.sum tests/clients/go/main.go -- go_client
+  once java tests/clients/java/Checks.java -- java_client
 }
 
 case ${1:-} in

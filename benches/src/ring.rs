@@ -55,6 +55,8 @@ pub(crate) enum Relay {
     RingMulti,
     /// Our ring, multishot receives, coalescing up to 100 µs
     RingCoalesce,
+    /// Our ring with nothing that came after Linux 5.15
+    RingOldest,
     /// glommio's TcpStream
     Glommio,
     /// One thread, epoll

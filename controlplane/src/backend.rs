@@ -1,9 +1,11 @@
 //! The control plane's own connections to database servers: what version they are, what columns their tables have.
 use crate::Error;
-use coregate_planner::snapshot::{Address, Column, Tablet};
+use crate::tunnel::{TlsClient, Tunnel};
+use coregate_planner::snapshot::{Address, BackendTls, Column, Tablet};
 use coregate_planner::vschema::ServerTable;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
@@ -26,23 +28,73 @@ pub(crate) fn failed(tablet: &Tablet, message: impl ToString) -> Error {
     Error::Backend { address: name(tablet), message: message.to_string() }
 }
 
-/// Connects, without a default database.
-pub(crate) async fn connect(tablet: &Tablet) -> Result<Conn, Error> {
-    let opts = OptsBuilder::default()
+/// How servers are reached: as the tablet's `tls` says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connector {
+    /// `None`: never encrypted, for the servers of `local`.
+    pub(crate) tls: Option<Arc<dyn TlsClient>>,
+}
+
+impl Connector {
+    /// Fails at start rather than at the first connection, where what is configured cannot work.
+    pub(crate) fn check(&self, tablet: &Tablet) -> Result<(), Error> {
+        match &self.tls {
+            Some(tls) if tablet.tls != BackendTls::Disabled => tls
+                .config(tablet.tls)
+                .map(drop)
+                .map_err(|why| Error::Config(format!("tablet {}: {why}", tablet.alias))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Connects, without a default database.
+    pub(crate) async fn connect(&self, tablet: &Tablet) -> Result<Conn, Error> {
+        let tls = match (&self.tls, tablet.tls) {
+            (None, _) | (_, BackendTls::Disabled) => return connect(tablet).await,
+            (Some(tls), _) => tls,
+        };
+        let encrypted = async {
+            let Some(tunnel) = Tunnel::open(tls, tablet)
+                .await
+                .map_err(|e| failed(tablet, e))?
+            else {
+                return connect(tablet).await;
+            };
+            let conn = Conn::new(opts(tablet).socket(Some(&tunnel.socket))).await;
+            conn.map_err(|e| failed(tablet, tunnel.failure().unwrap_or_else(|| e.to_string())))
+        };
+        within_patience(tablet, encrypted).await
+    }
+}
+
+async fn within_patience<T>(
+    tablet: &Tablet,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match timeout(PATIENCE, work).await {
+        Ok(result) => result,
+        Err(_) => Err(failed(tablet, format!("no answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+fn opts(tablet: &Tablet) -> OptsBuilder {
+    OptsBuilder::default()
         .user(Some(&tablet.user))
         .pass(Some(&tablet.password))
         .prefer_socket(false)
-        .wait_timeout(Some(28_800));
+        .wait_timeout(Some(28_800))
+}
+
+/// Connects without TLS, and without a default database.
+pub(crate) async fn connect(tablet: &Tablet) -> Result<Conn, Error> {
     let opts = match &tablet.address {
-        Address::Tcp(address) => opts
+        Address::Tcp(address) => opts(tablet)
             .ip_or_hostname(address.ip().to_string())
             .tcp_port(address.port()),
-        Address::Unix(path) => opts.socket(Some(path.display().to_string())),
+        Address::Unix(path) => opts(tablet).socket(Some(path.display().to_string())),
     };
-    match timeout(PATIENCE, Conn::new(opts)).await {
-        Ok(conn) => conn.map_err(|e| failed(tablet, e)),
-        Err(_) => Err(failed(tablet, format!("no answer within {} s", PATIENCE.as_secs()))),
-    }
+    let conn = async { Conn::new(opts).await.map_err(|e| failed(tablet, e)) };
+    within_patience(tablet, conn).await
 }
 
 /// Reads the version off the server's greeting: needs no login.

@@ -1,5 +1,5 @@
 //! Is each server there, may it be written to, how far behind is it?
-use crate::backend::{self, PATIENCE};
+use crate::backend::{Connector, PATIENCE};
 use crate::plane::Shared;
 use coregate_planner::snapshot::{Tablet, TabletKind};
 use mysql_async::prelude::Queryable;
@@ -47,11 +47,12 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
         conns.retain(|alias, _| tablets.iter().any(|t| t.alias == *alias));
         for tablet in tablets {
             let conn = conns.remove(&tablet.alias);
-            let (health, conn) = match tokio::time::timeout(PATIENCE, check(&tablet, conn)).await {
-                Ok(Ok((health, conn))) => (health, Some(conn)),
-                Ok(Err(message)) => (down(message), None),
-                Err(_) => (down(format!("no answer within {} s", PATIENCE.as_secs())), None),
-            };
+            let (health, conn) =
+                match tokio::time::timeout(PATIENCE, check(&shared.connector, &tablet, conn)).await {
+                    Ok(Ok((health, conn))) => (health, Some(conn)),
+                    Ok(Err(message)) => (down(message), None),
+                    Err(_) => (down(format!("no answer within {} s", PATIENCE.as_secs())), None),
+                };
             if let Some(conn) = conn {
                 conns.insert(tablet.alias.clone(), conn);
             }
@@ -65,10 +66,10 @@ fn down(message: String) -> Health {
     Health { state: State::Unreachable, message: Some(message), ..Health::default() }
 }
 
-async fn check(tablet: &Tablet, conn: Option<Conn>) -> Result<(Health, Conn), String> {
+async fn check(connector: &Connector, tablet: &Tablet, conn: Option<Conn>) -> Result<(Health, Conn), String> {
     let mut conn = match conn {
         Some(conn) => conn,
-        None => backend::connect(tablet).await.map_err(|e| e.to_string())?,
+        None => connector.connect(tablet).await.map_err(|e| e.to_string())?,
     };
     let read_only: Option<bool> = conn
         .query_first("SELECT @@global.read_only")

@@ -15,6 +15,7 @@ mod plane;
 mod signals;
 mod store;
 pub mod topology;
+mod tunnel;
 pub mod users;
 mod world;
 
@@ -23,3 +24,4 @@ pub use health::{Health, State};
 pub use plane::{Config, ControlPlane, Source};
 pub use store::Store;
 pub use topology::Upstream;
+pub use tunnel::TlsClient;

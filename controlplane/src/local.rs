@@ -2,8 +2,9 @@
 //! directory, and leaves nothing running when it ends.
 //!
 //! `DIR/topology/KEYSPACE.json` says what there is; `DIR/tablets/ALIAS` holds a server's `data`, `sock`, `pid` and `err.log`.
+use crate::backend::{self, Connector};
 use crate::topology::{KeyspaceRecord, Kind};
-use crate::{Error, Store, backend};
+use crate::{Error, Store};
 use coregate_planner::snapshot::Tablet;
 use mysql_async::prelude::Queryable;
 use std::path::{Path, PathBuf};
@@ -167,7 +168,7 @@ async fn set_up(
             .map_err(|e| backend::failed(&primary, e))?;
     }
     match sql {
-        Some(sql) => apply_sql(&primary, database, &shard.name, &sql).await,
+        Some(sql) => apply_sql(&Connector::default(), &primary, database, &shard.name, &sql).await,
         None => Ok(()),
     }
 }
@@ -202,8 +203,14 @@ fn read(dir: Option<&Path>, name: &str, extension: &str) -> Result<Option<String
 }
 
 /// Runs a file of statements in a database of one server; stops at the first that fails.
-pub(crate) async fn apply_sql(primary: &Tablet, database: &str, shard: &str, sql: &str) -> Result<(), Error> {
-    let mut conn = backend::connect(primary).await?;
+pub(crate) async fn apply_sql(
+    connector: &Connector,
+    primary: &Tablet,
+    database: &str,
+    shard: &str,
+    sql: &str,
+) -> Result<(), Error> {
+    let mut conn = connector.connect(primary).await?;
     let name = backend::name(primary);
     let mut run = vec![format!("USE `{database}`")];
     run.extend(split::statements(sql));

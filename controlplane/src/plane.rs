@@ -1,10 +1,11 @@
 //! The control plane's thread: takes requests of cores, of the admin API and of signals one after another, and publishes what
 //! comes of them.
+use crate::backend::Connector;
 use crate::local::{Cluster, LocalConfig};
 use crate::signals::{Event, Signals};
 use crate::topology::{KeyspaceRecord, Upstream};
 use crate::world::{World, general};
-use crate::{Error, Health, Store, admin, health, users};
+use crate::{Error, Health, Store, TlsClient, admin, health, users};
 use coregate_planner::control::{ControlPort, ControlRequest, DataPort, Reply, SqlError, Users};
 use coregate_planner::snapshot::{Snapshot, Tablet};
 use coregate_planner::vschema::RoutingRules;
@@ -48,11 +49,21 @@ pub struct Config {
     pub admin_token: Option<String>,
     /// How long transactions may go on after SIGTERM.
     pub drain_timeout_ms: u64,
+    /// TLS to servers; `None`: never encrypted.
+    pub tls: Option<Arc<dyn TlsClient>>,
 }
 
 impl Config {
     pub fn new(source: Source, users: Users, admin: SocketAddr) -> Self {
-        Self { source, users_file: None, users, admin, admin_token: None, drain_timeout_ms: 30_000 }
+        Self {
+            source,
+            users_file: None,
+            users,
+            admin,
+            admin_token: None,
+            drain_timeout_ms: 30_000,
+            tls: None,
+        }
     }
 }
 
@@ -67,6 +78,7 @@ pub(crate) struct Shared {
     state: Mutex<SharedState>,
     pub(crate) started: Instant,
     pub(crate) token: Option<String>,
+    pub(crate) connector: Connector,
 }
 
 #[derive(Default)]
@@ -257,6 +269,7 @@ async fn main(
         state: Mutex::default(),
         started: Instant::now(),
         token: config.admin_token.clone().filter(|t| !t.is_empty()),
+        connector: Connector { tls: config.tls.clone() },
     });
     shared.take_over(&world, &snapshot);
     if tell.send((snapshot, users, version)).is_err() {
@@ -270,10 +283,11 @@ async fn main(
 }
 
 async fn prepare(config: &Config, cluster: &mut Cluster) -> Result<(World, String), Error> {
+    let connector = Connector { tls: config.tls.clone() };
     let mut world = match &config.source {
-        Source::Topology(dir) => World::from_store(Store::open(dir)?).await?,
-        Source::Local(local) => World::from_store(cluster.start(local).await?).await?,
-        Source::DropIn(upstream) => World::from_upstream(upstream).await?,
+        Source::Topology(dir) => World::from_store(Store::open(dir)?, connector).await?,
+        Source::Local(local) => World::from_store(cluster.start(local).await?, connector).await?,
+        Source::DropIn(upstream) => World::from_upstream(upstream, connector).await?,
     };
     let version = world.server_version().await?;
     world.read_all_columns().await;
@@ -473,7 +487,8 @@ impl Loop {
                 let database = known.record.database();
                 for shard in &known.record.shards {
                     if let Some(tablet) = known.primary(&shard.name) {
-                        crate::local::apply_sql(&tablet, database, &shard.name, &sql).await?;
+                        crate::local::apply_sql(&self.shared.connector, &tablet, database, &shard.name, &sql)
+                            .await?;
                     }
                 }
                 stale.push(keyspace);

@@ -1,5 +1,5 @@
 //! What the control plane knows: the topology, the vschemas and the servers' tables. Makes snapshots of it.
-use crate::backend;
+use crate::backend::{self, Connector};
 use crate::topology::{KeyspaceRecord, Upstream};
 use crate::{Error, Store};
 use ahash::AHashMap;
@@ -21,6 +21,7 @@ pub(crate) struct World {
     version: u64,
     /// One connection a keyspace, for reading its columns.
     conns: AHashMap<String, Conn>,
+    connector: Connector,
 }
 
 /// A keyspace, and what its servers say.
@@ -56,10 +57,10 @@ fn read_file(path: &str) -> Result<String, String> {
 }
 
 impl World {
-    pub(crate) async fn from_store(store: Store) -> Result<Self, Error> {
+    pub(crate) async fn from_store(store: Store, connector: Connector) -> Result<Self, Error> {
         let records = store.load()?;
         let rules = store.load_rules()?;
-        let mut world = Self { rules, ..Self::empty() };
+        let mut world = Self { rules, ..Self::empty(connector) };
         for record in records {
             world.insert(record).await?;
         }
@@ -67,11 +68,13 @@ impl World {
         Ok(world)
     }
 
-    pub(crate) async fn from_upstream(upstream: &Upstream) -> Result<Self, Error> {
-        Ok(Self { drop_in: Some(upstream.tablet().await?), ..Self::empty() })
+    pub(crate) async fn from_upstream(upstream: &Upstream, connector: Connector) -> Result<Self, Error> {
+        let tablet = upstream.tablet().await?;
+        connector.check(&tablet)?;
+        Ok(Self { drop_in: Some(tablet), ..Self::empty(connector) })
     }
 
-    fn empty() -> Self {
+    fn empty(connector: Connector) -> Self {
         Self {
             store: None,
             keyspaces: BTreeMap::new(),
@@ -80,6 +83,7 @@ impl World {
             told: Vec::new(),
             version: 0,
             conns: AHashMap::new(),
+            connector,
         }
     }
 
@@ -87,7 +91,9 @@ impl World {
     async fn insert(&mut self, record: KeyspaceRecord) -> Result<(), Error> {
         let mut tablets = BTreeMap::new();
         for tablet in record.shards.iter().flat_map(|s| &s.tablets) {
-            tablets.insert(tablet.alias.clone(), tablet.tablet().await?);
+            let made = tablet.tablet().await?;
+            self.connector.check(&made)?;
+            tablets.insert(tablet.alias.clone(), made);
         }
         let tables = self
             .keyspaces
@@ -154,7 +160,7 @@ impl World {
             self.conns.insert(keyspace.to_owned(), conn);
             return Ok(());
         }
-        let mut conn = backend::connect(&tablet).await?;
+        let mut conn = self.connector.connect(&tablet).await?;
         let read = backend::columns(&mut conn, known.record.database()).await;
         known.tables = read.map_err(|e| backend::failed(&tablet, e))?;
         self.conns.insert(keyspace.to_owned(), conn);

@@ -1,6 +1,9 @@
 //! What the data plane can be told. Units are in the names; 0 means "no limit" only where it says so.
+use crate::backend_tls::BackendTlsConfig;
+use crate::ring::Kernel;
 use crate::tls::TlsSource;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -16,12 +19,21 @@ pub struct Config {
     pub server_version: String,
     /// TLS for clients; `None`: not offered.
     pub tls: Option<TlsSource>,
+    /// TLS to servers; `None`: no certificates of ours or of authorities.
+    pub backend_tls: Option<Arc<BackendTlsConfig>>,
+    /// Connections of a core that the kernel keeps until they are accepted.
+    pub backlog: u32,
     /// Clients come through a balancer that speaks the PROXY protocol (v1 or v2); others are refused.
     pub proxy_protocol: bool,
     /// Longest sleep for several answers at once, in µs; 0: never.
     pub coalesce_us: u32,
     /// Multishot receives.
     pub multishot: bool,
+    /// Use nothing of io_uring that came after this kernel: for tests of the fallbacks.
+    pub kernel: Option<Kernel>,
+    /// Receive buffers of a core: 8 KiB each, and 64 KiB each. Powers of two.
+    pub buffers_small_max: u16,
+    pub buffers_large_max: u16,
     /// An idle client is closed after so long (MySQL's wait_timeout).
     pub idle_timeout_s: u64,
     /// A client must have logged in after so long.
@@ -40,6 +52,10 @@ pub struct Config {
     pub pool_idle_s: u64,
     /// A pooled connection older than this is closed when it comes back.
     pub pool_lifetime_s: u64,
+    /// Reaching a server and logging in must not take longer.
+    pub connect_timeout_ms: u64,
+    /// Statements kept prepared on one connection to a server.
+    pub backend_statements_max: usize,
     /// Largest packet from a client.
     pub max_allowed_packet: usize,
     /// Plans kept by a core.
@@ -59,9 +75,14 @@ impl Default for Config {
             max_connections: 10_000,
             server_version: "8.0.40-coregate".into(),
             tls: Some(TlsSource::SelfSigned),
+            backend_tls: None,
+            backlog: 4096,
             proxy_protocol: false,
             coalesce_us: 100,
             multishot: true,
+            kernel: None,
+            buffers_small_max: 4096,
+            buffers_large_max: 512,
             idle_timeout_s: 28_800,
             handshake_timeout_ms: 10_000,
             query_timeout_ms: 0,
@@ -71,6 +92,8 @@ impl Default for Config {
             pool_wait_timeout_ms: 10_000,
             pool_idle_s: 600,
             pool_lifetime_s: 3_600,
+            connect_timeout_ms: 10_000,
+            backend_statements_max: 256,
             max_allowed_packet: 64 << 20,
             plan_cache_entries: 10_000,
             plan_cache_bytes: 32 << 20,

@@ -1,20 +1,20 @@
 //! A core and everything that belongs to it alone. Nothing here is shared with another core except through [`Shared`], which
 //! no query touches.
+use crate::backend_tls::BackendTlsConfig;
 use crate::cache::PlanCache;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::inbox::Inbox;
 use crate::metrics::CoreMetrics;
 use crate::pool::{PoolLimits, Pools};
-use crate::ring::{Ring, RingConfig};
+use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
-use crate::session::{Scratch, SessionHandle};
+use crate::session::{Runners, Scratch, SessionHandle};
 use crate::settings::SettingsTable;
 use crate::timer::Timers;
-use crate::tls;
 use ahash::AHashMap;
 use coregate_planner::control::{ControlPort, Users};
-use coregate_planner::snapshot::{BackendTls, Snapshot};
+use coregate_planner::snapshot::Snapshot;
 use coregate_protocol::Capabilities;
 use coregate_protocol::charset::{Collation, Flavor};
 use std::cell::{Cell, RefCell};
@@ -50,6 +50,7 @@ pub(crate) const FLAVOURS: Capabilities = Capabilities::DEPRECATE_EOF
 /// What the threads have in common.
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    pub(crate) features: Features,
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) metrics: Vec<CoreMetrics>,
     pub(crate) control: Arc<dyn ControlPort>,
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) clients: AtomicUsize,
     pub(crate) draining: AtomicBool,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) backend_tls: Arc<BackendTlsConfig>,
     pub(crate) rsa: ServerKey,
 }
 
@@ -78,10 +80,10 @@ pub(crate) struct Core {
     pub(crate) pools: Pools,
     pub(crate) cache: RefCell<PlanCache>,
     pub(crate) scratch: RefCell<Scratch>,
+    pub(crate) runners: Runners,
     pub(crate) settings: SettingsTable,
     pub(crate) sessions: RefCell<AHashMap<u32, Rc<SessionHandle>>>,
     next_session: Cell<u32>,
-    backend_tls: RefCell<Option<Arc<rustls::ClientConfig>>>,
     pub(crate) stopped: Cell<bool>,
     pub(crate) started: Instant,
 }
@@ -94,7 +96,12 @@ impl Core {
         users: Arc<Users>,
     ) -> Result<Rc<Self>, StartError> {
         let config = &shared.config;
-        let ring = Ring::new(RingConfig { coalesce_us: config.coalesce_us, multishot: config.multishot })?;
+        let ring = Ring::new(RingConfig {
+            coalesce_us: config.coalesce_us,
+            buffers_small_max: config.buffers_small_max,
+            buffers_large_max: config.buffers_large_max,
+            features: shared.features,
+        })?;
         let cache = PlanCache::new(config.plan_cache_entries, config.plan_cache_bytes);
         let core = Rc::new(Self {
             id,
@@ -106,10 +113,10 @@ impl Core {
             pools: Pools::default(),
             cache: RefCell::new(cache),
             scratch: RefCell::default(),
+            runners: Runners::default(),
             settings: SettingsTable::default(),
             sessions: RefCell::default(),
             next_session: Cell::new(0),
-            backend_tls: RefCell::default(),
             stopped: Cell::new(false),
             started: Instant::now(),
             shared,
@@ -135,6 +142,7 @@ impl Core {
             wait_timeout: Duration::from_millis(config.pool_wait_timeout_ms),
             idle_max: Duration::from_secs(config.pool_idle_s),
             lifetime_max: Duration::from_secs(config.pool_lifetime_s),
+            statements_max: config.backend_statements_max.max(1),
         };
         self.pools.follow(&snapshot, &limits);
         self.cache.borrow_mut().use_version(snapshot.version);
@@ -160,21 +168,6 @@ impl Core {
                 return id;
             }
         }
-    }
-
-    /// # Errors
-    /// A mode that verifies certificates: there are no roots to verify them by yet, and a promise not kept is worse than none.
-    pub(crate) fn backend_tls(&self, mode: BackendTls) -> Result<Arc<rustls::ClientConfig>, StartError> {
-        if matches!(mode, BackendTls::VerifyCa | BackendTls::VerifyIdentity) {
-            let why = "ssl-mode verify_ca and verify_identity cannot be used yet; use required, or a tunnel";
-            return Err(StartError::Tls(why.into()));
-        }
-        if let Some(config) = &*self.backend_tls.borrow() {
-            return Ok(Arc::clone(config));
-        }
-        let config = tls::client_config(None)?;
-        *self.backend_tls.borrow_mut() = Some(Arc::clone(&config));
-        Ok(config)
     }
 
     /// The core's loop: one turn of the ring, then every task that it woke.
@@ -221,6 +214,14 @@ impl Core {
         metrics.plan_evictions.set(cache.evictions);
         metrics.plans.set(cache.len() as u64);
         metrics.plan_bytes.set(cache.bytes() as u64);
+        metrics.buffers_free.set(self.ring.buffers_free() as u64);
+        let config = self.config();
+        metrics.plans_max.set(config.plan_cache_entries as u64);
+        metrics.plan_bytes_max.set(config.plan_cache_bytes as u64);
+        metrics.statements_max.set(config.statements_max as u64);
+        metrics
+            .backend_statements_max
+            .set(config.backend_statements_max as u64);
         let mut sums = [0u64; 9];
         self.pools.for_each(|pool| {
             let stats = &pool.stats;

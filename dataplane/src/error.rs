@@ -21,8 +21,8 @@ pub enum StartError {
 pub(crate) fn explain_io_uring(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EPERM) => "io_uring is not allowed here: set the sysctl kernel.io_uring_disabled to 0, and in a container allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile".into(),
-        Some(libc::ENOSYS) => "this kernel has no io_uring: Linux 6.1 or later, built with CONFIG_IO_URING, is needed".into(),
-        Some(libc::EINVAL) => "this kernel's io_uring is too old (no SINGLE_ISSUER and DEFER_TASKRUN): Linux 6.1 or later is needed".into(),
+        Some(libc::ENOSYS) => "this kernel has no io_uring: Linux 5.15 or later, built with CONFIG_IO_URING, is needed".into(),
+        Some(libc::EINVAL) => "this kernel's io_uring is too old: Linux 5.15 or later is needed".into(),
         Some(libc::ENOMEM) => "not enough lockable memory for io_uring: raise the limit with `ulimit -l 65536` or LimitMEMLOCK= of the systemd unit".into(),
         _ => format!("io_uring cannot be set up: {error}"),
     }
@@ -53,6 +53,9 @@ pub(crate) enum BackendError {
     Protocol(#[from] ProtocolError),
     #[error("{0}")]
     Local(String),
+    /// Servers before MySQL 5.7 and MariaDB 10.2 have no COM_RESET_CONNECTION: a new connection must do.
+    #[error("the server cannot reset a connection")]
+    CannotReset,
 }
 
 impl From<StartError> for BackendError {
@@ -71,7 +74,7 @@ impl BackendError {
             }
             Self::Unreachable { .. } => (2003, *b"HY000"),
             Self::Lost { .. } => (2013, *b"HY000"),
-            Self::Protocol(_) | Self::Local(_) => (codes::ER_UNKNOWN_ERROR, *b"HY000"),
+            Self::Protocol(_) | Self::Local(_) | Self::CannotReset => (codes::ER_UNKNOWN_ERROR, *b"HY000"),
         };
         SqlError { code, sqlstate, message: self.to_string() }
     }

@@ -2,9 +2,10 @@
 //! agreed on, and packets cut out of the stream.
 use crate::ring::{Buf, Socket};
 use crate::tls::{Tls, wire_buf};
-use coregate_protocol::ProtocolError;
 use coregate_protocol::compress::{Compressor, Decompressor};
 use coregate_protocol::frame::{self, Assembler, HEADER_LEN};
+use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker};
+use coregate_protocol::{Capabilities, ProtocolError};
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -229,13 +230,68 @@ pub(crate) struct PacketStream {
     pub(crate) link: Link,
     rest: Option<Buf>,
     assembler: Option<Box<Assembler>>,
+    /// The answer to a statement of our own that was sent ahead of the session's, in the same send.
+    ahead: Option<Box<ResponseWalker>>,
     /// Largest packet in bytes.
     limit: usize,
 }
 
 impl PacketStream {
     pub(crate) fn new(link: Link, limit: usize) -> Self {
-        Self { link, rest: None, assembler: None, limit }
+        Self { link, rest: None, assembler: None, ahead: None, limit }
+    }
+
+    /// What comes next is the answer to a statement sent ahead; readers get what is behind it, or an error if it failed.
+    pub(crate) fn expect_ahead(&mut self, capabilities: Capabilities) {
+        self.ahead = Some(Box::new(ResponseWalker::new(ResponseKind::Query, capabilities)));
+    }
+
+    /// The next bytes as they come, packets or not.
+    #[inline]
+    pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Buf>>> {
+        if self.ahead.is_some() {
+            ready!(self.poll_ahead(cx))?;
+        }
+        match self.rest.take() {
+            Some(rest) => Poll::Ready(Ok(Some(rest))),
+            None => self.link.poll_read(cx),
+        }
+    }
+
+    /// Takes the answer to what was sent ahead out of the stream.
+    #[cold]
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(walker) = &mut self.ahead {
+            let next = match self.rest.take() {
+                Some(rest) => Some(rest),
+                None => ready!(self.link.poll_read(cx))?,
+            };
+            let Some(mut buf) = next else { return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())) };
+            let feed = walker
+                .feed(&buf)
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            buf.consume(feed.consumed);
+            if feed.state == FeedState::Done {
+                let error = walker.summary().error;
+                self.ahead = None;
+                if let Some((code, _)) = error {
+                    // The statement behind it has run, or runs, outside of the transaction: only closing is safe.
+                    return Poll::Ready(Err(io::Error::other(format!(
+                        "the transaction could not be begun there (error {code}), and whether the statement took effect is \
+                         unknown"
+                    ))));
+                }
+            }
+            if !buf.is_empty() {
+                self.rest = Some(buf);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Bytes that nobody has read?
+    pub(crate) fn has_rest(&self) -> bool {
+        self.rest.is_some() || self.ahead.is_some()
     }
 
     pub(crate) fn set_limit(&mut self, limit: usize) {
@@ -249,13 +305,7 @@ impl PacketStream {
         seq: u8,
     ) -> Poll<Result<Option<Packet>, ReadError>> {
         loop {
-            let buf = match self.rest.take() {
-                Some(buf) => buf,
-                None => match ready!(self.link.poll_read(cx))? {
-                    Some(buf) => buf,
-                    None => return Poll::Ready(self.end()),
-                },
-            };
+            let Some(buf) = ready!(self.poll_bytes(cx))? else { return Poll::Ready(self.end()) };
             if let Some(packet) = self.cut(buf, seq)? {
                 return Poll::Ready(Ok(Some(packet)));
             }
@@ -280,7 +330,15 @@ impl PacketStream {
                 if got != seq {
                     return Err(ProtocolError::OutOfOrder { expected: seq, got }.into());
                 }
-                if consumed < buf.len() {
+                let rest = buf.len() - consumed;
+                if rest > consumed {
+                    // A small packet in front of many: the buffer stays with those.
+                    let bytes = Buf::from(buf.get(..consumed).unwrap_or_default().to_vec());
+                    buf.consume(consumed);
+                    self.rest = Some(buf);
+                    return Ok(Some(Packet { bytes, joined: false, seq: got }));
+                }
+                if rest > 0 {
                     // Pipelined commands are rare; the copy keeps the buffer with its first packet.
                     self.rest = buf.get(consumed..).map(|rest| Buf::from(rest.to_vec()));
                     buf.truncate(consumed);

@@ -13,18 +13,17 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-const BACKLOG: i32 = 4096;
 /// After an error that concerns the machine (no descriptors left) accepting pauses.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Opens a listening socket. All cores bind the same address.
-pub(crate) fn bind(address: SocketAddr) -> Result<socket2::Socket, StartError> {
+pub(crate) fn bind(address: SocketAddr, backlog: u32) -> Result<socket2::Socket, StartError> {
     let open = || {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         Ok(socket)
     };
     open().map_err(|error| StartError::Listen { address: address.to_string(), error })

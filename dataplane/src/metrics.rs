@@ -77,6 +77,14 @@ counters! {
     Gauge plans "coregate_plan_cache_entries";
     /// Bytes of plans kept now.
     Gauge plan_bytes "coregate_plan_cache_bytes";
+    /// Plans kept at most (plans.entries_per_core).
+    Gauge plans_max "coregate_plan_cache_entries_max";
+    /// Bytes of plans kept at most (plans.bytes_per_core).
+    Gauge plan_bytes_max "coregate_plan_cache_bytes_max";
+    /// Statements that a client may have prepared (server.statements_max).
+    Gauge statements_max "coregate_client_statements_max";
+    /// Statements kept prepared on one backend connection (pool.statements_max).
+    Gauge backend_statements_max "coregate_backend_statements_max";
     /// Queries killed because their client was gone.
     Counter orphans_killed "coregate_orphaned_queries_killed_total";
     /// Sessions ended by the idle timeout.
@@ -93,6 +101,8 @@ counters! {
     Counter completions "coregate_core_completions_total";
     /// Receives that found no buffer.
     Counter buffers_exhausted "coregate_core_buffers_exhausted_total";
+    /// Receive buffers that were made and nobody holds; more are made up to cores.buffers_8k_max and cores.buffers_64k_max.
+    Gauge buffers_free "coregate_core_buffers_free";
     /// Sends that had to wait for a slow peer.
     Counter blocked_sends "coregate_core_blocked_sends_total";
     /// Backend connections open now.

@@ -1,10 +1,12 @@
 //! Starting the cores, and talking to them from other threads.
+use crate::backend_tls::{BackendTlsConfig, BackendTlsFiles};
 use crate::config::Config;
 use crate::core::{Core, Shared};
 use crate::error::StartError;
 use crate::executor::{self, CoreThread};
 use crate::inbox::{self, Inbox};
 use crate::listener;
+use crate::ring::Features;
 use crate::rsa::ServerKey;
 use crate::session::Interrupt;
 use crate::tls;
@@ -35,7 +37,13 @@ pub fn start(
     control: Arc<dyn ControlPort>,
 ) -> Result<DataPlane, StartError> {
     let cores = config.cores.max(1);
+    let features = features(&config)?;
+    tracing::info!("{features}");
     let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
+    let backend_tls = match &config.backend_tls {
+        Some(tls) => Arc::clone(tls),
+        None => Arc::new(BackendTlsConfig::load(&BackendTlsFiles::default())?),
+    };
     let inboxes = (0..cores)
         .map(|_| Inbox::new())
         .collect::<Result<Vec<_>, _>>()
@@ -47,7 +55,7 @@ pub fn start(
         listener::check_free(*wanted)?;
         let mut bound = *wanted;
         for listeners in &mut listeners {
-            let listener = listener::bind(bound)?;
+            let listener = listener::bind(bound, config.backlog)?;
             if let Some(real) = listener.local_addr().ok().and_then(|a| a.as_socket()) {
                 bound = real;
             }
@@ -67,7 +75,9 @@ pub fn start(
         clients: AtomicUsize::new(0),
         draining: AtomicBool::new(false),
         tls,
+        backend_tls,
         rsa: ServerKey::generate()?,
+        features,
         config,
     });
     let (ready, started) = mpsc::channel();
@@ -87,6 +97,14 @@ pub fn start(
             .map_err(|_| StartError::Core("it ended before it was ready".into()))??;
     }
     Ok(DataPlane { shared, threads: Arc::new(Mutex::new(threads)), address })
+}
+
+/// What the kernel offers, less what the configuration forbids.
+fn features(config: &Config) -> Result<Features, StartError> {
+    let found = Features::probe()?;
+    let mut features = config.kernel.map_or(found, |kernel| found.as_of(kernel));
+    features.multishot_recv &= config.multishot;
+    Ok(features)
 }
 
 /// The life of a core.

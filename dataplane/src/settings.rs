@@ -23,6 +23,24 @@ pub(crate) struct Settings {
     pub(crate) vars: Vec<(String, String)>,
 }
 
+/// The settings by which a text is read.
+const OF_THE_TEXT: &[&str] = &[
+    "names",
+    "character set",
+    "character_set_client",
+    "character_set_connection",
+    "collation_connection",
+    "sql_mode",
+];
+
+/// See [`Settings::of_the_text`].
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) struct TextSettings<'a> {
+    collation: u16,
+    database: Option<&'a str>,
+    vars: smallvec::SmallVec<[&'a (String, String); 4]>,
+}
+
 impl Settings {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.vars
@@ -40,6 +58,27 @@ impl Settings {
 
     pub(crate) fn unset(&mut self, name: &str) {
         self.vars.retain(|(n, _)| n != name);
+    }
+
+    /// Those that decide on how a statement's text is read: its literals, its quotes, its unqualified names.
+    pub(crate) fn of_the_text(&self) -> TextSettings<'_> {
+        let vars = self
+            .vars
+            .iter()
+            .filter(|(name, _)| OF_THE_TEXT.contains(&name.as_str()));
+        TextSettings { collation: self.collation, database: self.database.as_deref(), vars: vars.collect() }
+    }
+
+    /// The same, with those of the text taken from `other`.
+    pub(crate) fn with_text_of(&self, other: &Self) -> Self {
+        let of_the_text = |(name, _): &&(String, String)| OF_THE_TEXT.contains(&name.as_str());
+        let kept = self.vars.iter().filter(|var| !of_the_text(var));
+        let mut vars: Vec<_> = kept
+            .chain(other.vars.iter().filter(of_the_text))
+            .cloned()
+            .collect();
+        vars.sort();
+        Self { collation: other.collation, database: other.database.clone(), vars }
     }
 
     /// In which character sets the client's text is.

@@ -1,14 +1,10 @@
 //! TLS as a transformer of bytes: rustls never touches a socket.
 use crate::error::StartError;
 use crate::ring::Buf;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::{
-    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, RootCertStore, ServerConfig,
-    ServerConnection, SignatureScheme,
-};
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +21,7 @@ pub enum TlsSource {
     SelfSigned,
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
@@ -35,7 +31,7 @@ fn provider() -> Arc<CryptoProvider> {
 /// A file cannot be read, or certificate and key do not belong together.
 pub(crate) fn server_config(source: &TlsSource) -> Result<Arc<ServerConfig>, StartError> {
     let (chain, key) = match source {
-        TlsSource::Files { cert, key } => read_pair(cert, key)?,
+        TlsSource::Files { cert, key } => (read_chain(cert)?, read_key(key)?),
         TlsSource::SelfSigned => self_signed()?,
     };
     let config = ServerConfig::builder_with_provider(provider())
@@ -45,18 +41,21 @@ pub(crate) fn server_config(source: &TlsSource) -> Result<Arc<ServerConfig>, Sta
     Ok(Arc::new(config))
 }
 
-fn read_pair(
-    cert: &Path,
-    key: &Path,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), StartError> {
-    let bad = |path: &Path, e: &dyn std::fmt::Display| {
-        StartError::Tls(format!("cannot read {}: {e}", path.display()))
-    };
-    let chain = CertificateDer::pem_file_iter(cert)
+/// All certificates of a PEM file; at least one.
+pub(crate) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let chain = CertificateDer::pem_file_iter(path)
         .and_then(|certs| certs.collect::<Result<Vec<_>, _>>())
-        .map_err(|e| bad(cert, &e))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|e| bad(key, &e))?;
-    Ok((chain, key))
+        .map_err(|e| StartError::Tls(format!("cannot read {}: {e}", path.display())))?;
+    if chain.is_empty() {
+        let why = "there is no certificate in it; PEM is wanted, -----BEGIN CERTIFICATE-----";
+        return Err(StartError::Tls(format!("{}: {why}", path.display())));
+    }
+    Ok(chain)
+}
+
+pub(crate) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, StartError> {
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|e| StartError::Tls(format!("cannot read {}: {e}", path.display())))
 }
 
 fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), StartError> {
@@ -65,70 +64,6 @@ fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
         .map_err(|e| StartError::Tls(e.to_owned()))?;
     Ok((vec![made.cert.der().clone()], key))
-}
-
-/// The configuration towards backends. Without roots the certificate is not verified, as with MySQL's PREFERRED and REQUIRED.
-pub(crate) fn client_config(roots: Option<RootCertStore>) -> Result<Arc<ClientConfig>, StartError> {
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|e| StartError::Tls(e.to_string()))?;
-    let config = match roots {
-        Some(roots) => builder.with_root_certificates(roots).with_no_client_auth(),
-        None => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(NoVerification(provider())))
-            .with_no_client_auth(),
-    };
-    Ok(Arc::new(config))
-}
-
-/// `ssl-mode=REQUIRED` encrypts and does not look at the certificate's names (MySQL manual, "Command Options for Encrypted Connections").
-#[derive(Debug)]
-struct NoVerification(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for NoVerification {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            cert,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// One connection's TLS.

@@ -65,8 +65,15 @@ fn measure(mut run: impl FnMut(u64)) -> u64 {
 
 #[test]
 fn warm_point_selects_allocate_nothing() {
+    // On this kernel, and on the fallbacks for the oldest one.
+    for kernel in [None, Some(coregate_dataplane::ring::LEAST_KERNEL)] {
+        point_selects(Config { kernel, ..Config::default() });
+    }
+}
+
+fn point_selects(config: Config) {
     let server = support::fake_server();
-    let plane = support::plane(support::sharded(server), Config::default());
+    let plane = support::plane(support::sharded(server), config);
     let mut client = support::log_in(plane.local_addr(), Some("ks"));
 
     let text = measure(|i| {

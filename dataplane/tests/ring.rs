@@ -1,5 +1,5 @@
-//! The data ring echoes what it is sent, whatever the sizes and however slow the reader.
-use coregate_dataplane::ring::{Accept, Buf, Ring, RingConfig, Socket};
+//! The data ring echoes what it is sent, whatever the sizes, however slow the reader and however old the kernel.
+use coregate_dataplane::ring::{Accept, Buf, Features, Kernel, LEAST_KERNEL, Ring, RingConfig, Socket};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ struct Echo {
 }
 
 /// A thread with a ring that sends back what it receives, polled without an executor.
-fn echo(multishot: bool) -> Echo {
+fn echo(features: Features) -> Echo {
     let listener =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     listener
@@ -34,7 +34,7 @@ fn echo(multishot: bool) -> Echo {
     let (stop, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&open));
     let thread = thread::spawn(move || {
-        let ring = Ring::new(RingConfig { coalesce_us: 50, multishot }).expect("a ring");
+        let ring = Ring::new(RingConfig::new(50, features)).expect("a ring");
         let accept = Accept::new(&ring, listener);
         let mut sockets: Vec<Socket> = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
@@ -115,8 +115,13 @@ fn converse(address: SocketAddr, seed: usize, total: usize, slow: bool) {
     sender.join().expect("the sender ended well");
 }
 
-fn many_at_once(multishot: bool) {
-    let echo = echo(multishot);
+/// This kernel's features, less those that came after another one.
+fn as_of(kernel: Kernel) -> Features {
+    Features::probe().expect("io_uring").as_of(kernel)
+}
+
+fn many_at_once(features: Features) {
+    let echo = echo(features);
     let clients: Vec<_> = (0..24)
         .map(|seed| {
             let address = echo.address;
@@ -137,17 +142,80 @@ fn many_at_once(multishot: bool) {
 }
 
 #[test]
-fn multishot_receives_lose_nothing() {
-    many_at_once(true);
+fn newest_kernel_loses_nothing() {
+    many_at_once(as_of((u32::MAX, 0)));
 }
 
 #[test]
-fn single_receives_lose_nothing() {
-    many_at_once(false);
+fn linux_6_1_loses_nothing() {
+    many_at_once(as_of((6, 1)));
+}
+
+#[test]
+fn linux_6_0_loses_nothing() {
+    many_at_once(as_of((6, 0)));
+}
+
+#[test]
+fn linux_5_19_loses_nothing() {
+    many_at_once(as_of((5, 19)));
+}
+
+#[test]
+fn linux_5_17_loses_nothing() {
+    many_at_once(as_of((5, 17)));
+}
+
+#[test]
+fn oldest_kernel_loses_nothing() {
+    assert_eq!(as_of(LEAST_KERNEL), Features::NONE);
+    many_at_once(as_of(LEAST_KERNEL));
+}
+
+/// What a distribution may carry back, and what `cores.multishot = false` makes of a new kernel.
+#[test]
+fn odd_combinations_lose_nothing() {
+    let all = as_of((u32::MAX, 0));
+    many_at_once(Features { multishot_recv: false, ..all });
+    many_at_once(Features { buffer_rings: false, multishot_recv: false, ..all });
+    many_at_once(Features { silent_sends: false, ..all });
+    many_at_once(Features { multishot_accept: false, ..all });
+}
+
+/// Buffers are taken when there are bytes: many resting sockets own none, also where the kernel does not pick them.
+#[test]
+fn resting_sockets_own_no_buffer() {
+    for kernel in [(u32::MAX, 0), LEAST_KERNEL] {
+        let ring = Ring::new(RingConfig::new(0, as_of(kernel))).expect("a ring");
+        let mut cx = Context::from_waker(Waker::noop());
+        let (ours, mut theirs): (Vec<_>, Vec<_>) = (0..500)
+            .map(|_| std::os::unix::net::UnixStream::pair().expect("a pair"))
+            .map(|(ours, theirs)| (Socket::new(&ring, ours.into()), theirs))
+            .unzip();
+        let before = ring.buffers_free();
+        ring.turn(Duration::from_millis(1));
+        assert_eq!(ring.buffers_free(), before, "armed receives hold buffers on {kernel:?}");
+        theirs[7].write_all(b"x").expect("written");
+        let got = loop {
+            ring.turn(Duration::from_millis(1));
+            if let Poll::Ready(got) = ours[7].poll_recv(&mut cx) {
+                break got.expect("received").expect("a byte");
+            }
+        };
+        assert_eq!((&*got, ring.buffers_free()), (&b"x"[..], before - 1));
+        drop(got);
+        assert_eq!(ring.buffers_free(), before);
+    }
 }
 
 #[test]
 fn a_socket_that_is_dropped_sends_its_last_bytes() {
+    for kernel in [(u32::MAX, 0), (5, 19), LEAST_KERNEL] {
+        drop_with_bytes_to_send(as_of(kernel));
+    }
+}
+
+fn drop_with_bytes_to_send(features: Features) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = listener.local_addr().expect("an address");
     let reader = thread::spawn(move || {
@@ -158,7 +226,7 @@ fn a_socket_that_is_dropped_sends_its_last_bytes() {
         all.len()
     });
     let stream = TcpStream::connect(address).expect("connected");
-    let ring = Ring::new(RingConfig { coalesce_us: 0, multishot: true }).expect("a ring");
+    let ring = Ring::new(RingConfig::new(0, features)).expect("a ring");
     let socket = Socket::new(&ring, stream.into());
     socket.send(Buf::from(vec![7; 3_000_000]));
     socket.send(Buf::from(vec![8; 5]));

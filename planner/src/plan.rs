@@ -80,6 +80,8 @@ bitflags::bitflags! {
         const DATABASE_CHANGE = 1 << 6;
         /// Releases what PIN held (UNLOCK TABLES, RELEASE_ALL_LOCKS): informational.
         const UNPIN = 1 << 7;
+        /// SELECT or DO without tables: leaves the last statement's warnings where they are.
+        const NO_TABLES = 1 << 8;
     }
 }
 
@@ -282,6 +284,10 @@ pub enum SessionValue {
     User,
     /// `CURRENT_USER()`, `CURRENT_USER`
     CurrentUser,
+    /// `@@warning_count`
+    WarningCount,
+    /// `@@error_count`
+    ErrorCount,
 }
 
 #[derive(Debug, Clone, PartialEq)]

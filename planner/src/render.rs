@@ -29,8 +29,10 @@ pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
             out.insert("Keyspace".into(), json!(name));
         }
     }
-    if !plan.effects.is_empty() {
-        let names: Vec<_> = plan.effects.iter_names().map(|(name, _)| name).collect();
+    // What a statement leaves behind; this one leaves nothing.
+    let shown = plan.effects - Effects::NO_TABLES;
+    if !shown.is_empty() {
+        let names: Vec<_> = shown.iter_names().map(|(name, _)| name).collect();
         out.insert("Effects".into(), json!(names));
     }
     if !plan.tables.is_empty() {

@@ -89,6 +89,8 @@ pub struct Tablet {
     pub alias: String,
     pub kind: TabletKind,
     pub address: Address,
+    /// The host as it was configured: under `VerifyIdentity` the server's certificate must bear it.
+    pub server_name: String,
     pub user: String,
     pub password: String,
     pub tls: BackendTls,

@@ -6,8 +6,10 @@ mod err;
 mod ok;
 mod prepare;
 mod session;
+mod translate;
 
 pub use err::{ErrPacket, OwnedError, Progress};
 pub use ok::{EofPacket, OkPacket, encode_rows_end};
 pub use prepare::PrepareOk;
 pub use session::{SessionChange, SessionChanges, put_session_change};
+pub use translate::{Translated, translate};

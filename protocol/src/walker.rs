@@ -101,6 +101,35 @@ impl ResponseWalker {
         Ok(Feed { consumed: bytes.len() - rest.len(), state: self.state() })
     }
 
+    /// Hops over rows in a slice that is to be relayed, and gives them sequence ids from `seq` on. Returns how many bytes may go. What
+    /// is left begins with a packet to be given to [`step`](Self::step) whole: it may be the end, or is cut within its header.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn renumber_rows(&mut self, bytes: &mut [u8], seq: &mut u8) -> Result<usize, ProtocolError> {
+        let mut at = bytes.len().min(self.skip);
+        self.skip -= at;
+        while self.skip == 0 && self.held_len == 0 && self.in_rows() {
+            let Some(&mut [a, b, c, ref mut id, first]) =
+                bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<5>)
+            else {
+                break;
+            };
+            let len = u32::from_le_bytes([a, b, c, 0]) as usize;
+            if first >= 0xFE || len == 0 || len == MAX_CHUNK {
+                break;
+            }
+            self.check_seq(*id)?;
+            self.summary.rows += 1;
+            *id = *seq;
+            *seq = seq.wrapping_add(1);
+            let end = at + HEADER_LEN + len;
+            self.skip = end.saturating_sub(bytes.len());
+            at = end.min(bytes.len());
+        }
+        Ok(at)
+    }
+
     /// Hops over rows as long as they are plainly rows. A row that goes on beyond the slice leaves `skip` set.
     fn hop_rows<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], ProtocolError> {
         let mut rest = bytes;

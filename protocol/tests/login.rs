@@ -317,6 +317,44 @@ fn an_old_client_is_told_so() {
     assert_eq!(out.get(5..7), Some(&3159u16.to_le_bytes()[..]));
 }
 
+/// MySQL's own clients since 9.0 have no `mysql_native_password`: to a greeting that names it they answer nothing, under the name
+/// of the method that they would like.
+#[test]
+fn a_client_without_the_greetings_method_is_asked_by_its_own() {
+    let known = accounts();
+    let env = Env { accounts: &known, rsa: None, secure: true, require_secure: false, host: "h" };
+    for (user, method) in [(&b"plain"[..], plugin::CACHING_SHA2), (b"native", plugin::NATIVE)] {
+        let mut server = ServerHandshake::new(server_config(plugin::NATIVE, false));
+        let (mut out, mut packet) = (Vec::new(), Vec::new());
+        server.greeting(&mut out);
+        out.clear();
+        HandshakeResponse41 {
+            capabilities: Capabilities::PROTOCOL_41
+                | Capabilities::SECURE_CONNECTION
+                | Capabilities::PLUGIN_AUTH
+                | Capabilities::PLUGIN_AUTH_LENENC_DATA,
+            max_packet: 0,
+            collation: 0,
+            user,
+            auth: b"",
+            database: None,
+            plugin: plugin::CACHING_SHA2,
+            attributes: Attributes::default(),
+            zstd_level: 0,
+        }
+        .encode(&mut packet);
+        assert_eq!(server.on_packet(&packet, 1, &mut out, &env), Ok(ServerStep::Continue));
+        let (switch, _) = split(&out, 1000).unwrap().unwrap();
+        assert_eq!(switch.payload.first(), Some(&0xFE));
+        assert!(switch.payload.get(1..).unwrap().starts_with(method), "{user:?}");
+        // Nothing again: that is an empty password.
+        out.clear();
+        assert_eq!(server.on_packet(b"\0", 3, &mut out, &env), Ok(ServerStep::Rejected));
+        let (error, _) = split(&out, 1000).unwrap().unwrap();
+        assert_eq!(error.payload.get(1..3), Some(&1045u16.to_le_bytes()[..]));
+    }
+}
+
 #[test]
 fn a_real_greeting_and_a_real_response_are_read() {
     for answer in common::answers().into_iter().filter(|a| a.name == "hello") {

@@ -291,3 +291,82 @@ proptest! {
         prop_assert_eq!(summary.status, Status::AUTOCOMMIT);
     }
 }
+
+/// Relays as a scatter does: plain rows in place, everything else packet by packet.
+fn renumber(walker: &mut ResponseWalker, pieces: &[&[u8]], seq: &mut u8) -> (Vec<u8>, Vec<u8>) {
+    let (mut relayed, mut rest) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        let mut bytes = std::mem::take(&mut rest);
+        bytes.extend_from_slice(piece);
+        let passed = walker.renumber_rows(&mut bytes, seq).unwrap();
+        rest = bytes.split_off(passed);
+        relayed.extend_from_slice(&bytes);
+    }
+    (relayed, rest)
+}
+
+proptest! {
+    #[test]
+    fn rows_are_renumbered_whatever_the_cuts(
+        lengths in proptest::collection::vec(1usize..40, 0..12),
+        cuts in proptest::collection::vec(1usize..50, 0..20),
+        start in any::<u8>(),
+    ) {
+        let mut server = Server::new(NEW);
+        server.columns(1);
+        let rows_at = server.out.len();
+        for len in &lengths {
+            let row = vec![b'r'; *len];
+            server.packet(|w| w.extend_from_slice(&row));
+        }
+        let end_at = server.out.len();
+        server.rows_end(Status::AUTOCOMMIT);
+        let mut walker = ResponseWalker::new(ResponseKind::Query, NEW);
+        walker.feed(&server.out[..rows_at]).unwrap();
+        let mut pieces = Vec::new();
+        let mut left = &server.out[rows_at..];
+        for cut in cuts {
+            let (piece, after) = left.split_at(cut.min(left.len()));
+            pieces.push(piece);
+            left = after;
+        }
+        pieces.push(left);
+        let mut seq = start;
+        let (relayed, rest) = renumber(&mut walker, &pieces, &mut seq);
+        let (mut want, mut want_seq) = (Vec::new(), start);
+        for len in &lengths {
+            write_packet(&mut want, &mut want_seq, &vec![b'r'; *len]);
+        }
+        prop_assert_eq!(relayed, want);
+        prop_assert_eq!(seq, want_seq);
+        prop_assert_eq!(&rest, &server.out[end_at..]);
+        prop_assert_eq!(walker.feed(&rest).unwrap().state, FeedState::Done);
+        prop_assert_eq!(walker.summary().rows, lengths.len() as u64);
+    }
+}
+
+/// What only looks like a row, or is more than one chunk, is left to `step`.
+#[test]
+fn what_may_be_no_row_is_not_renumbered() {
+    for head in [vec![0xFE, 1, 2, 3], vec![0xFF, 1, 2, b'#', b'4', b'2', b'0', b'0', b'0', b'x']] {
+        let mut server = Server::new(NEW);
+        server.columns(1);
+        let rows_at = server.out.len();
+        server.packet(|w| w.extend_from_slice(b"row"));
+        let end_at = server.out.len();
+        server.packet(|w| w.extend_from_slice(&head));
+        let mut walker = ResponseWalker::new(ResponseKind::Query, NEW);
+        walker.feed(&server.out[..rows_at]).unwrap();
+        let mut seq = 9;
+        let (relayed, rest) = renumber(&mut walker, &[&server.out[rows_at..]], &mut seq);
+        assert_eq!((relayed.as_slice(), seq), (&b"\x03\0\0\x09row"[..], 10));
+        assert_eq!(rest, server.out[end_at..]);
+    }
+    let mut huge = vec![0xFF, 0xFF, 0xFF, 3];
+    huge.resize(100, b'x');
+    let mut server = Server::new(NEW);
+    server.columns(1);
+    let mut walker = ResponseWalker::new(ResponseKind::Query, NEW);
+    walker.feed(&server.out).unwrap();
+    assert_eq!(walker.renumber_rows(&mut huge, &mut 0).unwrap(), 0);
+}

@@ -41,11 +41,13 @@ impl Coregate {
     /// # Errors
     /// It has ended instead; what it said on stderr.
     pub fn try_start<S: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = S>) -> Result<Self, String> {
+        Self::run(name, Command::new(binary()).args(args))
+    }
+
+    fn run(name: &str, command: &mut Command) -> Result<Self, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let mut command = Command::new(binary());
-        command.args(args).current_dir(guard::dir());
-        let mut process = Process::start(&name, &mut command);
+        let mut process = Process::start(&name, command.current_dir(guard::dir()));
         let start = Instant::now();
         loop {
             let out = std::fs::read_to_string(&process.out).unwrap_or_default();
@@ -70,6 +72,16 @@ impl Coregate {
         let url = server.url();
         let args = ["serve", "--upstream", &url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
         Self::start(name, args.iter().chain(more))
+    }
+
+    /// Before one server, with nothing of io_uring that came after a version of Linux.
+    pub fn drop_in_as_of(kernel: &str, server: &MariaDb) -> Self {
+        let mut command = Command::new(binary());
+        command
+            .env("COREGATE_KERNEL", kernel)
+            .args(["serve", "--upstream", &server.url()])
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        Self::run(&format!("linux-{kernel}"), &mut command).unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// With a configuration file, of which `config` is the text.

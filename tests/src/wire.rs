@@ -362,7 +362,8 @@ impl Connection {
     fn parse_ok(packet: &[u8]) -> Answer {
         let mut f = Fields(&packet[1..]);
         let (affected, insert_id, status, warnings) = (f.lenenc(), f.lenenc(), f.u16(), f.u16());
-        let info = String::from_utf8_lossy(f.0).into_owned();
+        // With its length, whatever the manual says.
+        let info = if f.0.is_empty() { String::new() } else { f.text() };
         Answer::Ok { affected, insert_id, status, warnings, info }
     }
 

@@ -65,7 +65,9 @@ fn check(mut command: Command, client: &str, target: Target) {
         // Sequences are refused yet: a check expects that, and fails when it changes.
         .env("E2E_NO_SEQUENCES", if matches!(target, Target::Sharded) { "1" } else { "" })
         .env("E2E_SHA2_USER", world::SHA2_USER)
-        .env("E2E_SHA2_PASSWORD", world::SHA2_PASSWORD);
+        .env("E2E_SHA2_PASSWORD", world::SHA2_PASSWORD)
+        .env("E2E_NATIVE_USER", world::NATIVE_USER)
+        .env("E2E_NATIVE_PASSWORD", world::NATIVE_PASSWORD);
     let output = command
         .output()
         .unwrap_or_else(|e| panic!("{command:?}: {e}"));
@@ -99,6 +101,16 @@ fn node(target: Target) {
 
 fn go(target: Target) {
     check(Command::new(installed("go-client")), "go", target);
+}
+
+fn java(driver: &str, client: &str, target: Target) {
+    let classes = installed("java/Checks.class");
+    let classes = classes.parent().unwrap().display();
+    // A small heap: a large result must not have to be held.
+    let mut command = Command::new("java");
+    command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8"]);
+    command.args(["-cp", &format!("{classes}:{classes}/*"), "Checks", driver]);
+    check(command, client, target);
 }
 
 fn cli(target: Target) {
@@ -136,3 +148,5 @@ against_all!(sqlalchemy_pymysql, |target| python("alchemy", "pymysql", "sapymysq
 against_all!(sqlalchemy_mysqlclient, |target| python("alchemy", "mysqldb", "samysqldb", target));
 against_all!(node_mysql2, node);
 against_all!(go_sql_driver, go);
+against_all!(mysql_connector_j, |target| java("mysql", "jmysql", target));
+against_all!(mariadb_connector_j, |target| java("mariadb", "jmariadb", target));

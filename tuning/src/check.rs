@@ -2,8 +2,11 @@
 use std::fmt;
 use std::fs;
 
-/// Coregate's rings need it (`IORING_SETUP_DEFER_TASKRUN`).
-const LEAST_KERNEL: (u32, u32) = (6, 1);
+/// What the fallbacks of Coregate's rings need.
+const LEAST_KERNEL: (u32, u32) = (5, 15);
+
+/// From here on there are no fallbacks: deferred task work, multishot accepts and receives, buffer rings.
+const FULL_KERNEL: (u32, u32) = (6, 1);
 
 /// From here on a core can wait for several answers at once (`min_wait_usec`).
 const GOOD_KERNEL: (u32, u32) = (6, 12);
@@ -79,6 +82,10 @@ fn kernel() -> Finding {
         Some(v) if v < LEAST_KERNEL => {
             fatal(format!("kernel {release} is too old: {} or newer is needed", named(LEAST_KERNEL)))
         }
+        Some(v) if v < FULL_KERNEL => warn(format!(
+            "kernel {release}: Coregate falls back to more system calls and wake-ups than from {} on",
+            named(FULL_KERNEL)
+        )),
         Some(v) if v < GOOD_KERNEL => warn(format!(
             "kernel {release}: from {} on a core can take several answers at one wake-up, which costs less CPU",
             named(GOOD_KERNEL)
@@ -87,12 +94,9 @@ fn kernel() -> Finding {
     }
 }
 
-/// Makes a ring, as the data plane will.
+/// Makes a ring, as the data plane will; which features it has is for that to find out.
 fn io_uring() -> Finding {
-    let made: std::io::Result<io_uring::IoUring> = io_uring::IoUring::builder()
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .build(8);
+    let made: std::io::Result<io_uring::IoUring> = io_uring::IoUring::builder().build(8);
     let Err(error) = made else { return good("io_uring can be used") };
     let sysctl = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
     let sysctl = sysctl.trim();

@@ -1,7 +1,7 @@
 //! The relays. Each does the same: a connection to the backend for every client, requests to the one, answers to the other.
 use super::{ANSWER, REQUEST, Relay, listen, say_listening};
 use crate::Error;
-use coregate_dataplane::ring::{Accept, Connect, Ring, RingConfig, Socket};
+use coregate_dataplane::ring::{Accept, Connect, Features, Ring, RingConfig, Socket};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::{LocalExecutorBuilder, Placement};
 use rustix::buffer::spare_capacity;
@@ -17,10 +17,15 @@ use std::time::Duration;
 pub(super) fn run(relay: Relay, backend: SocketAddr) -> Result<(), Error> {
     let listener = listen()?;
     say_listening(&listener)?;
-    let ring = |coalesce_us, multishot| RingConfig { coalesce_us, multishot };
+    let found = Features::probe().map_err(|e| Error::failed("io_uring", e))?;
+    let ring = |coalesce_us, multishot| {
+        let features = Features { multishot_recv: multishot && found.multishot_recv, ..found };
+        RingConfig::new(coalesce_us, features)
+    };
     match relay {
         Relay::RingSingle => on_ring(listener, backend, ring(0, false)),
         Relay::RingMulti => on_ring(listener, backend, ring(0, true)),
+        Relay::RingOldest => on_ring(listener, backend, RingConfig::new(0, Features::NONE)),
         Relay::RingCoalesce => on_ring(listener, backend, ring(100, true)),
         Relay::Glommio => on_glommio(listener, backend),
         Relay::Epoll => on_epoll(&listener, backend).map_err(|e| Error::failed("epoll", e)),

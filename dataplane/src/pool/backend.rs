@@ -6,17 +6,17 @@ use crate::link::PacketStream;
 use crate::ring::Buf;
 use crate::settings::{Difference, Settings};
 use ahash::AHashMap;
-use coregate_protocol::Capabilities;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::frame;
 use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
+use coregate_protocol::{Capabilities, codes};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-/// Prepared statements kept on one connection; the least used is closed for a new one.
-const STATEMENTS_MAX: usize = 256;
+/// A statement of at most so many bytes is sent in one piece with what goes ahead of it.
+const TOGETHER_MAX: usize = 16 << 10;
 /// Bytes of an answer to a question of our own.
 const VALUE_MAX: usize = 64 << 20;
 
@@ -28,6 +28,8 @@ pub(crate) struct Backend {
     pub(crate) flavour: u64,
     pub(crate) settings: Rc<Settings>,
     pub(crate) capabilities: Capabilities,
+    /// The server cannot do all that the flavour says: its answers are translated for clients that can.
+    pub(crate) is_older: bool,
     pub(crate) thread_id: u32,
     pub(crate) born: Instant,
     pub(crate) used: Instant,
@@ -37,6 +39,8 @@ pub(crate) struct Backend {
     pub(crate) tainted: bool,
     /// The server's last word on whether a transaction is open.
     pub(crate) in_transaction: bool,
+    /// A statement of our own, without which the next must not run: it is sent together with it.
+    ahead: Option<&'static str>,
     statements: Option<AHashMap<u64, BackendStatement>>,
     uses: u64,
 }
@@ -87,12 +91,15 @@ impl Backend {
             flavour,
             settings,
             capabilities,
+            is_older: !capabilities
+                .contains(Capabilities::from_bits_truncate(flavour) & Capabilities::SHAPES_ANSWERS),
             thread_id,
             born: now,
             used: now,
             busy: false,
             tainted: false,
             in_transaction: false,
+            ahead: None,
             statements: None,
             uses: 0,
         }
@@ -100,7 +107,7 @@ impl Backend {
 
     /// Open, and nothing unexpected has come.
     pub(super) fn is_usable(&self) -> bool {
-        self.stream.link.socket.is_quiet()
+        self.stream.link.socket.is_quiet() && !self.stream.has_rest()
     }
 
     /// Fit for the next session. What was sent may still be on its way out: the answer came, so the server has read it.
@@ -121,6 +128,34 @@ impl Backend {
     pub(crate) fn send(&mut self, wire: Buf) {
         self.busy = true;
         self.stream.link.reset_compressed_sequence();
+        match self.ahead.take() {
+            None => self.stream.link.send(wire),
+            Some(sql) => self.send_behind(sql, wire),
+        }
+    }
+
+    /// BEGIN goes out with the next statement and costs no round trip. Only that form: others can be refused by a server in good
+    /// order, and the statement behind would then run outside of the transaction.
+    pub(crate) fn begin_ahead(&mut self) {
+        self.ahead = Some("BEGIN");
+        // From here on the connection must be kept, and be ended by COMMIT or ROLLBACK.
+        self.in_transaction = true;
+    }
+
+    #[cold]
+    fn send_behind(&mut self, sql: &str, wire: Buf) {
+        let mut payload = Vec::with_capacity(sql.len() + 1);
+        commands::query(&mut payload, Capabilities::empty(), sql.as_bytes());
+        let small = wire.len() <= TOGETHER_MAX;
+        let mut both = Vec::with_capacity(payload.len() + 4 + if small { wire.len() } else { 0 });
+        let mut seq = 0;
+        frame::write_packet(&mut both, &mut seq, &payload);
+        self.stream.expect_ahead(self.capabilities);
+        if small {
+            both.extend_from_slice(&wire);
+            return self.stream.link.send(Buf::from(both));
+        }
+        self.stream.link.send(Buf::from(both));
         self.stream.link.send(wire);
     }
 
@@ -134,7 +169,7 @@ impl Backend {
 
     /// The next bytes of an answer.
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buf, BackendError>> {
-        match self.stream.link.poll_read(cx) {
+        match self.stream.poll_bytes(cx) {
             Poll::Ready(Ok(Some(buf))) => Poll::Ready(Ok(buf)),
             Poll::Ready(Ok(None)) => Poll::Ready(Err(self.lost("the server closed the connection"))),
             Poll::Ready(Err(e)) => Poll::Ready(Err(self.lost(&e.to_string()))),
@@ -226,6 +261,9 @@ impl Backend {
             return Ok(());
         }
         let difference = self.settings.difference(wanted);
+        if difference.reset && self.pool.cannot_reset.get() {
+            return Err(BackendError::CannotReset);
+        }
         if difference.reset {
             self.reset(core, wanted).await?;
         }
@@ -332,6 +370,10 @@ impl Backend {
         let summary = self
             .run(core, &payload, ResponseKind::Simple, |_| {})
             .await?;
+        if matches!(summary.error, Some((codes::ER_UNKNOWN_COM_ERROR, _))) {
+            self.pool.cannot_reset.set(true);
+            return Err(BackendError::CannotReset);
+        }
         if summary.error.is_some() {
             return Err(self.lost("the server cannot reset a connection"));
         }
@@ -358,7 +400,7 @@ impl Backend {
         self.uses += 1;
         let known = self.statements.get_or_insert_default();
         let mut evicted = None;
-        if known.len() >= STATEMENTS_MAX
+        if known.len() >= self.pool.limits.statements_max
             && let Some((&oldest, _)) = known.iter().min_by_key(|(_, s)| s.last_use)
         {
             evicted = known.remove(&oldest).map(|s| s.id);

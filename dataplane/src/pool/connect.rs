@@ -1,6 +1,7 @@
 //! Opening connections to database servers.
 use super::backend::Backend;
 use super::tablet::{Permit, TabletPool};
+use crate::backend_tls::server_name;
 use crate::core::{Core, DIALECT};
 use crate::error::BackendError;
 use crate::link::{Link, PacketStream, ReadError};
@@ -12,7 +13,6 @@ use coregate_planner::snapshot::{Address, BackendTls, Tablet};
 use coregate_protocol::Capabilities;
 use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, ServerInfo, TlsPolicy};
 use coregate_protocol::handshake::Attributes;
-use rustls_pki_types::ServerName;
 use socket2::{Domain, Protocol, SockAddr, Type};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -20,10 +20,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Reaching a server and logging in must not take longer.
 /// Largest packet that we take from a server; rows pass through, so this is the protocol's own limit.
 const MAX_PACKET: u32 = 1 << 30;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bit of a flavour: the connection has a database selected.
 pub(crate) const HAS_DATABASE: u64 = 1 << 63;
 
@@ -55,7 +53,7 @@ async fn within<T>(
     work: impl Future<Output = Result<T, BackendError>>,
 ) -> Result<T, BackendError> {
     let mut work = pin!(work);
-    let deadline = core.ring.now() + CONNECT_TIMEOUT;
+    let deadline = core.ring.now() + Duration::from_millis(core.config().connect_timeout_ms);
     let mut armed = false;
     poll_fn(|cx| {
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
@@ -96,7 +94,7 @@ async fn login(
         password: tablet.password.clone().into_bytes().into(),
         database: database.map(|name| name.as_bytes().to_vec()),
         wanted: DIALECT | shape,
-        required: Capabilities::PROTOCOL_41 | shape,
+        required: Capabilities::PROTOCOL_41,
         collation: u8::try_from(settings.collation).unwrap_or(45),
         attributes,
         tls: match tablet.tls {
@@ -115,7 +113,7 @@ async fn login(
         let packet = match stream.packet(seq).await {
             Ok(Some(packet)) => packet,
             Ok(None) => return Err(unreachable(&"the server closed the connection during the handshake")),
-            Err(ReadError::Io(e)) => return Err(unreachable(&e)),
+            Err(ReadError::Io(e)) => return Err(unreachable(&core.shared.backend_tls.explain(tablet, &e))),
             Err(ReadError::Protocol(e)) => return Err(e.into()),
         };
         let step = handshake.on_packet(
@@ -132,11 +130,8 @@ async fn login(
         match step? {
             ClientStep::Continue => {}
             ClientStep::StartTls => {
-                let config = core.backend_tls(tablet.tls)?;
-                let name = match &tablet.address {
-                    Address::Tcp(address) => ServerName::from(address.ip()),
-                    Address::Unix(_) => ServerName::from(std::net::Ipv4Addr::LOCALHOST),
-                };
+                let config = core.shared.backend_tls.of_mode(tablet.tls)?;
+                let name = server_name(tablet).map_err(|e| unreachable(&e))?;
                 let tls = Tls::client(&config, name).map_err(|e| unreachable(&e))?;
                 stream
                     .link

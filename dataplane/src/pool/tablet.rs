@@ -22,6 +22,8 @@ pub(crate) struct PoolLimits {
     pub(crate) wait_timeout: Duration,
     pub(crate) idle_max: Duration,
     pub(crate) lifetime_max: Duration,
+    /// Statements kept prepared on one connection; the least used is closed for a new one.
+    pub(crate) statements_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +50,8 @@ pub(crate) struct TabletPool {
     open: Cell<usize>,
     waiters: RefCell<VecDeque<Rc<Waiter>>>,
     retired: Cell<bool>,
+    /// The server does not know COM_RESET_CONNECTION.
+    pub(super) cannot_reset: Cell<bool>,
     pub(crate) stats: PoolStats,
 }
 
@@ -100,6 +104,7 @@ impl TabletPool {
             open: Cell::new(0),
             waiters: RefCell::default(),
             retired: Cell::new(false),
+            cannot_reset: Cell::new(false),
             stats: PoolStats::default(),
         }
     }
@@ -110,6 +115,7 @@ impl TabletPool {
             && mine.user == tablet.user
             && mine.password == tablet.password
             && mine.tls == tablet.tls
+            && mine.server_name == tablet.server_name
             && self.database.as_deref() == database
     }
 
@@ -143,7 +149,14 @@ impl TabletPool {
         settings: &Rc<Settings>,
     ) -> Result<Box<Backend>, BackendError> {
         let mut backend = self.take_any(core, flavour, settings).await?;
-        backend.apply(core, settings).await?;
+        match backend.apply(core, settings).await {
+            Err(BackendError::CannotReset) => {
+                let permit = (*backend).into_permit();
+                backend = Backend::connect(core, permit, flavour, settings).await?;
+                backend.apply(core, settings).await?;
+            }
+            applied => applied?,
+        }
         self.stats.taken.set(self.stats.taken.get() + 1);
         Ok(backend)
     }

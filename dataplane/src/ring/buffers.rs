@@ -88,14 +88,14 @@ impl fmt::Debug for Buf {
     }
 }
 
-/// A ring of buffers of one size, registered with the kernel.
+/// Buffers of one size. The kernel takes them from a ring that is registered with it; where it knows no such rings, a receive
+/// names the buffer itself.
 pub(super) struct BufferGroup {
     pub(super) id: u16,
     pub(super) size: usize,
-    entries: NonNull<BufRingEntry>,
-    mask: u16,
-    tail: Cell<u16>,
-    /// Buffers that the kernel may take now.
+    most: u16,
+    lending: Lending,
+    /// Buffers that may be taken now.
     free: Cell<u16>,
     /// Grown batch by batch up to the ring's size; freed with the core.
     chunks: RefCell<Vec<(NonNull<u8>, Layout)>>,
@@ -103,8 +103,14 @@ pub(super) struct BufferGroup {
     addresses: RefCell<Vec<NonNull<u8>>>,
 }
 
+/// Where free buffers lie.
+enum Lending {
+    Ring { entries: NonNull<BufRingEntry>, tail: Cell<u16> },
+    Own(RefCell<Vec<u16>>),
+}
+
 impl BufferGroup {
-    /// `(size, at first, at most)`; the last is a power of two.
+    /// Buffers that the kernel picks: `(size, at first, at most)`; the last is a power of two.
     pub(super) fn register(
         uring: &IoUring,
         id: u16,
@@ -121,29 +127,37 @@ impl BufferGroup {
                 .register_buf_ring_with_flags(entries.as_ptr() as u64, most, id, 0)
         }
         .map_err(|e| {
-            StartError::IoUring(format!(
-                "the kernel refuses a ring of receive buffers ({e}): Linux 5.19 or later is needed"
-            ))
+            // SAFETY: allocated above with this layout; the kernel has not taken it.
+            unsafe { dealloc(memory, layout) };
+            StartError::IoUring(format!("the kernel refuses a ring of receive buffers: {e}"))
         })?;
+        Ok(Self::new(id, (size, batch, most), Lending::Ring { entries, tail: Cell::new(0) }))
+    }
+
+    /// Buffers that receives name themselves, for kernels without rings of them.
+    pub(super) fn own(id: u16, sizes: (usize, u16, u16)) -> Self {
+        Self::new(id, sizes, Lending::Own(RefCell::default()))
+    }
+
+    fn new(id: u16, (size, batch, most): (usize, u16, u16), lending: Lending) -> Self {
         let group = Self {
             id,
             size,
-            entries,
-            mask: most - 1,
-            tail: Cell::new(0),
+            most,
+            lending,
             free: Cell::new(0),
             chunks: RefCell::default(),
             batch,
             addresses: RefCell::default(),
         };
         group.grow();
-        Ok(group)
+        group
     }
 
     /// Adds a batch of buffers; `false` when the bound is reached.
     pub(super) fn grow(&self) -> bool {
         let have = self.addresses.borrow().len();
-        let room = usize::from(self.mask) + 1 - have;
+        let room = usize::from(self.most) - have;
         let count = usize::from(self.batch).min(room);
         if count == 0 {
             return false;
@@ -161,8 +175,8 @@ impl BufferGroup {
         true
     }
 
-    pub(super) fn has_free(&self) -> bool {
-        self.free.get() > 0
+    pub(super) fn free(&self) -> usize {
+        usize::from(self.free.get())
     }
 
     fn address(&self, id: u16) -> NonNull<u8> {
@@ -176,21 +190,30 @@ impl BufferGroup {
         Buf { data: Data::Pooled { group: Rc::clone(self), id }, start: 0, end: len as u32 }
     }
 
+    /// A whole buffer to receive into; `None` when there is none at the moment or the kernel does the picking.
+    pub(super) fn lend(self: &Rc<Self>) -> Option<Buf> {
+        let Lending::Own(ids) = &self.lending else { return None };
+        let id = ids.borrow_mut().pop()?;
+        Some(self.take(id, self.size))
+    }
+
     fn give_back(&self, id: u16) {
-        let tail = self.tail.get();
+        self.free.set(self.free.get() + 1);
+        let (entries, tail_cell) = match &self.lending {
+            Lending::Own(ids) => return ids.borrow_mut().push(id),
+            Lending::Ring { entries, tail } => (*entries, tail),
+        };
+        let tail = tail_cell.get();
         let address = self.address(id).as_ptr() as u64;
         // SAFETY: the index is masked to the ring's entries; the kernel reads an entry only after the tail has passed it.
-        let entry = unsafe { &mut *self.entries.as_ptr().add(usize::from(tail & self.mask)) };
+        let entry = unsafe { &mut *entries.as_ptr().add(usize::from(tail & (self.most - 1))) };
         entry.set_addr(address);
         entry.set_len(self.size as u32);
         entry.set_bid(id);
         let tail = tail.wrapping_add(1);
-        self.tail.set(tail);
-        self.free.set(self.free.get() + 1);
+        tail_cell.set(tail);
         // SAFETY: the tail lies in the first entry of the ring; the release store makes the entry visible before it.
-        unsafe {
-            (*BufRingEntry::tail(self.entries.as_ptr()).cast::<AtomicU16>()).store(tail, Ordering::Release)
-        };
+        unsafe { (*BufRingEntry::tail(entries.as_ptr()).cast::<AtomicU16>()).store(tail, Ordering::Release) };
     }
 }
 
@@ -205,7 +228,9 @@ impl Drop for BufferGroup {
             // SAFETY: allocated with this layout; every `Buf` holds a reference to the group, so none is left.
             unsafe { dealloc(chunk.as_ptr(), layout) };
         }
-        // SAFETY: allocated with this layout. The ring is closed before its groups are dropped (field order in `RingInner`).
-        unsafe { dealloc(self.entries.as_ptr().cast(), ring_layout(self.mask + 1)) };
+        if let Lending::Ring { entries, .. } = &self.lending {
+            // SAFETY: allocated with this layout. The ring is closed before its groups are dropped (field order in `RingInner`).
+            unsafe { dealloc(entries.as_ptr().cast(), ring_layout(self.most)) };
+        }
     }
 }

@@ -7,19 +7,24 @@
 //! Sends are executed inline by that call (`MSG_DONTWAIT`) and post no completion when they succeed
 //! (`IOSQE_CQE_SKIP_SUCCESS`), so an answer on its way to a client never wakes the core. A send that would block, or is
 //! short (`MSG_WAITALL` makes it a failure), does post one; the rest then goes out as an ordinary asynchronous send.
+//!
+//! Kernels that lack a feature get an older way of doing the same ([`Features`]): no buffer rings means that a socket waits until
+//! it is readable and only then takes a buffer; no silent completions means ordinary asynchronous sends.
 mod buffers;
 mod event;
+mod features;
 mod ops;
 mod socket;
 
 pub use buffers::Buf;
 pub use event::Event;
+pub use features::{Features, Kernel, LEAST_KERNEL, TaskRun};
 pub use ops::{Accept, Connect, Watch};
 pub use socket::Socket;
 
 use crate::error::StartError;
 use buffers::BufferGroup;
-use io_uring::{IoUring, cqueue, squeue, types};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use slab::Slab;
 use socket::SocketInner;
 use std::cell::{Cell, RefCell};
@@ -34,18 +39,29 @@ const SQ_ENTRIES: u32 = 1024;
 const CQ_ENTRIES: u32 = 16384;
 /// Never wait for more answers than this at once.
 const COALESCE_ANSWERS_MAX: usize = 16;
-/// Buffers for requests and short answers: size in bytes, how many at first, how many at most.
-const SMALL: (usize, u16, u16) = (8 << 10, 64, 4096);
+/// Buffers for requests and short answers: size in bytes, how many at first.
+const SMALL: (usize, u16) = (8 << 10, 64);
 /// Buffers for large answers.
-const LARGE: (usize, u16, u16) = (64 << 10, 4, 512);
+const LARGE: (usize, u16) = (64 << 10, 4);
 
 /// How a core waits.
 #[derive(Debug, Clone, Copy)]
 pub struct RingConfig {
     /// While several answers are on their way, sleep for half of them, at most so much longer (µs). 0 switches it off.
     pub coalesce_us: u32,
-    /// One armed receive serves many messages (`IORING_RECV_MULTISHOT`).
-    pub multishot: bool,
+    /// Buffers for requests and short answers, 8 KiB each, at most; a power of two.
+    pub buffers_small_max: u16,
+    /// Buffers for large answers, 64 KiB each, at most; a power of two.
+    pub buffers_large_max: u16,
+    /// What the kernel can do and may be asked for.
+    pub features: Features,
+}
+
+impl RingConfig {
+    /// The ordinary number of buffers.
+    pub fn new(coalesce_us: u32, features: Features) -> Self {
+        Self { coalesce_us, buffers_small_max: 4096, buffers_large_max: 512, features }
+    }
 }
 
 /// What the ring counts. Plain cells: one core writes, the core's publisher copies them out.
@@ -73,6 +89,8 @@ enum Kind {
     Send = 3,
     Op = 4,
     Ignore = 5,
+    /// Bytes wait for a receive into a buffer of our own.
+    Readable = 6,
 }
 
 fn user_data(kind: Kind, key: usize) -> u64 {
@@ -88,7 +106,6 @@ pub struct Ring {
 struct RingInner {
     uring: RefCell<IoUring>,
     config: RingConfig,
-    min_wait: bool,
     sockets: RefCell<Slab<Rc<SocketInner>>>,
     ops: RefCell<Slab<ops::Op>>,
     small: Rc<BufferGroup>,
@@ -117,26 +134,23 @@ impl Ring {
     /// # Errors
     /// [`StartError::IoUring`] with what is missing on this machine.
     pub fn new(config: RingConfig) -> Result<Self, StartError> {
-        let mut builder = IoUring::builder();
-        builder
-            .setup_cqsize(CQ_ENTRIES)
-            .setup_clamp()
-            .setup_submit_all();
-        let uring = builder
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .build(SQ_ENTRIES)
+        let features = config.features;
+        let (uring, _) = features::build(SQ_ENTRIES, CQ_ENTRIES, features.task_run)
             .map_err(|e| StartError::IoUring(crate::error::explain_io_uring(&e)))?;
-        if !uring.params().is_feature_skip_cqe_on_success() || !uring.params().is_feature_ext_arg() {
-            return Err(StartError::IoUring("the kernel is too old: Linux 6.1 or later is needed".into()));
-        }
-        let min_wait = uring.params().is_feature_min_timeout();
-        let small = BufferGroup::register(&uring, 0, SMALL)?;
-        let large = BufferGroup::register(&uring, 1, LARGE)?;
+        let group = |id, (size, first): (usize, u16), most: u16| {
+            // The kernel takes rings of a power of two entries, up to 2^15.
+            let most = most.clamp(1, 1 << 15).next_power_of_two();
+            let sizes = (size, first.min(most), most);
+            match features.buffer_rings {
+                true => BufferGroup::register(&uring, id, sizes),
+                false => Ok(BufferGroup::own(id, sizes)),
+            }
+        };
+        let small = group(0, SMALL, config.buffers_small_max)?;
+        let large = group(1, LARGE, config.buffers_large_max)?;
         let inner = RingInner {
             uring: RefCell::new(uring),
             config,
-            min_wait,
             sockets: RefCell::default(),
             ops: RefCell::default(),
             small: Rc::new(small),
@@ -152,6 +166,11 @@ impl Ring {
             stats: RingStats::default(),
         };
         Ok(Self { inner: Rc::new(inner) })
+    }
+
+    /// Receive buffers that nobody holds.
+    pub fn buffers_free(&self) -> usize {
+        self.inner.small.free() + self.inner.large.free()
     }
 
     /// The time at the last turn. Good enough for timeouts, and free.
@@ -211,7 +230,7 @@ impl RingInner {
         bump(&self.stats.sleeps, 1);
         let time = types::Timespec::from(limit);
         let half = (self.in_flight.get() / 2).clamp(1, COALESCE_ANSWERS_MAX);
-        let coalesce = self.min_wait && self.config.coalesce_us > 0 && half > 1;
+        let coalesce = self.config.features.min_wait && self.config.coalesce_us > 0 && half > 1;
         let (want, min_wait) = if coalesce { (half, self.config.coalesce_us) } else { (1, 0) };
         if coalesce {
             bump(&self.stats.coalesced_sleeps, 1);
@@ -299,6 +318,7 @@ impl RingInner {
         let Some(socket) = self.sockets.borrow().get(key).cloned() else { return };
         match kind {
             k if k == Kind::Recv as u64 => socket.on_recv(self, done.result(), done.flags()),
+            k if k == Kind::Readable as u64 => socket.on_readable(self, done.result()),
             k if k == Kind::SendInline as u64 => socket.on_inline_send_failed(self, done.result()),
             k if k == Kind::Send as u64 => socket.on_send(self, done.result()),
             _ => {}
@@ -306,7 +326,7 @@ impl RingInner {
     }
 
     fn rearm_starved(self: &Rc<Self>) {
-        if self.starved.borrow().is_empty() || !self.small.has_free() || !self.large.has_free() {
+        if self.starved.borrow().is_empty() || self.small.free() == 0 || self.large.free() == 0 {
             return;
         }
         for socket in std::mem::take(&mut *self.starved.borrow_mut()) {
@@ -325,6 +345,18 @@ impl RingInner {
             }
             now < *deadline
         });
+    }
+
+    /// Cancels the operation with this `user_data`; its own completion tells what came of it.
+    fn cancel(&self, user_data_of: u64) {
+        let mut entry = opcode::AsyncCancel::new(user_data_of)
+            .build()
+            .user_data(user_data(Kind::Ignore, 0));
+        if self.config.features.silent_sends {
+            entry = entry.flags(squeue::Flags::SKIP_SUCCESS);
+        }
+        // SAFETY: the entry points to no memory.
+        unsafe { self.push(&entry) };
     }
 
     fn buffers(&self, bulk: bool) -> &Rc<BufferGroup> {

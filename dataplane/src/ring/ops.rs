@@ -1,6 +1,6 @@
 //! Operations that are not a socket's receive or send: accepting and connecting.
 use super::{Kind, Ring, RingInner, os_error, user_data};
-use io_uring::{opcode, squeue, types};
+use io_uring::{opcode, types};
 use socket2::SockAddr;
 use std::collections::VecDeque;
 use std::io;
@@ -64,17 +64,12 @@ impl RingInner {
             armed
         };
         if armed {
-            let entry = opcode::AsyncCancel::new(user_data(Kind::Op, key))
-                .build()
-                .flags(squeue::Flags::SKIP_SUCCESS)
-                .user_data(user_data(Kind::Ignore, 0));
-            // SAFETY: the entry points to no memory.
-            unsafe { self.push(&entry) };
+            self.cancel(user_data(Kind::Op, key));
         }
     }
 }
 
-/// Connections of a listening socket, accepted by one operation that stays armed.
+/// Connections of a listening socket, accepted by one operation that stays armed, or is armed again for each.
 pub struct Accept {
     ring: Ring,
     listener: socket2::Socket,
@@ -90,10 +85,17 @@ impl Accept {
     }
 
     fn arm(&self) {
-        let entry = opcode::AcceptMulti::new(types::Fd(self.listener.as_raw_fd()))
-            .flags(libc::SOCK_CLOEXEC)
-            .build()
-            .user_data(user_data(Kind::Op, self.key));
+        let fd = types::Fd(self.listener.as_raw_fd());
+        let entry = if self.ring.inner.config.features.multishot_accept {
+            opcode::AcceptMulti::new(fd)
+                .flags(libc::SOCK_CLOEXEC)
+                .build()
+        } else {
+            opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut())
+                .flags(libc::SOCK_CLOEXEC)
+                .build()
+        };
+        let entry = entry.user_data(user_data(Kind::Op, self.key));
         // SAFETY: the entry points to no memory.
         unsafe { self.ring.inner.push(&entry) };
     }

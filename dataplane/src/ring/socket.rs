@@ -31,6 +31,8 @@ pub(super) struct SocketInner {
     bulk: Cell<bool>,
     /// The armed receive uses large buffers.
     armed_bulk: Cell<bool>,
+    /// The buffer that a receive without a buffer ring fills.
+    receiving: RefCell<Option<Buf>>,
     /// Received and not yet read.
     parked: RefCell<VecDeque<Buf>>,
     /// End of stream (0) or an error number.
@@ -76,6 +78,7 @@ impl Socket {
             recv: Cell::new(Recv::Idle),
             bulk: Cell::new(false),
             armed_bulk: Cell::new(false),
+            receiving: RefCell::default(),
             parked: RefCell::default(),
             end: Cell::new(None),
             send: Cell::new(Send::Idle),
@@ -178,7 +181,7 @@ impl Socket {
         let inner = &self.inner;
         if inner.bulk.replace(bulk) != bulk
             && inner.recv.get() == Recv::Armed
-            && self.ring.inner.config.multishot
+            && self.ring.inner.config.features.multishot_recv
         {
             inner.cancel(&self.ring.inner);
         }
@@ -252,7 +255,10 @@ impl SocketInner {
         self.armed_bulk.set(self.bulk.get());
         let group = ring.buffers(self.bulk.get());
         let fd = types::Fd(self.fd);
-        let entry = if ring.config.multishot && !self.bulk.get() {
+        if !ring.config.features.buffer_rings {
+            return self.watch(ring);
+        }
+        let entry = if ring.config.features.multishot_recv && !self.bulk.get() {
             opcode::RecvMulti::new(fd, group.id).build()
         } else {
             let first = if self.bulk.get() { 0 } else { POLL_FIRST };
@@ -266,14 +272,35 @@ impl SocketInner {
         unsafe { ring.push(&entry.user_data(user_data(Kind::Recv, self.key.get()))) };
     }
 
-    fn cancel(&self, ring: &Rc<RingInner>) {
-        self.recv.set(Recv::Cancelling);
-        let entry = opcode::AsyncCancel::new(user_data(Kind::Recv, self.key.get()))
+    /// Without a buffer ring: no buffer is taken before the socket is readable, so that a resting connection owns none.
+    fn watch(&self, ring: &Rc<RingInner>) {
+        let entry = opcode::PollAdd::new(types::Fd(self.fd), libc::POLLIN as u32)
             .build()
-            .flags(squeue::Flags::SKIP_SUCCESS)
-            .user_data(user_data(Kind::Ignore, 0));
+            .user_data(user_data(Kind::Readable, self.key.get()));
         // SAFETY: the entry points to no memory.
         unsafe { ring.push(&entry) };
+    }
+
+    /// There are bytes, or an end or an error, which the receive will find.
+    pub(super) fn on_readable(self: &Rc<Self>, ring: &Rc<RingInner>, result: i32) {
+        if result < 0 {
+            return self.on_recv(ring, result, 0);
+        }
+        let group = ring.buffers(self.armed_bulk.get());
+        let Some(mut buf) = group.lend() else { return self.starve(ring) };
+        let bytes = buf.bytes_mut();
+        let entry = opcode::Recv::new(types::Fd(self.fd), bytes.as_mut_ptr(), bytes.len() as u32)
+            .flags(libc::MSG_DONTWAIT)
+            .build()
+            .user_data(user_data(Kind::Recv, self.key.get()));
+        *self.receiving.borrow_mut() = Some(buf);
+        // SAFETY: the buffer lies in `receiving` until the completion.
+        unsafe { ring.push(&entry) };
+    }
+
+    fn cancel(&self, ring: &Rc<RingInner>) {
+        self.recv.set(Recv::Cancelling);
+        ring.cancel(user_data(Kind::Recv, self.key.get()));
     }
 
     pub(super) fn on_recv(self: &Rc<Self>, ring: &Rc<RingInner>, result: i32, flags: u32) {
@@ -282,12 +309,15 @@ impl SocketInner {
         if !more {
             self.recv.set(Recv::Idle);
         }
-        if let Some(id) = cqueue::buffer_select(flags) {
-            let group = ring.buffers(self.armed_bulk.get());
-            let buf = group.take(id, usize::try_from(result).unwrap_or(0));
-            if result > 0 && !self.dropped.get() {
-                self.parked.borrow_mut().push_back(buf);
-            }
+        let len = usize::try_from(result).unwrap_or(0);
+        let picked = cqueue::buffer_select(flags).map(|id| ring.buffers(self.armed_bulk.get()).take(id, len));
+        let filled = picked.or_else(|| self.receiving.borrow_mut().take());
+        if let Some(mut buf) = filled
+            && result > 0
+            && !self.dropped.get()
+        {
+            buf.truncate(len);
+            self.parked.borrow_mut().push_back(buf);
         }
         match result {
             1.. => self.keep_receiving(ring, more),
@@ -339,6 +369,10 @@ impl SocketInner {
     fn start_send(self: &Rc<Self>, ring: &Rc<RingInner>, buf: Buf) {
         let (at, len) = (buf.as_ptr(), buf.len() as u32);
         *self.sending.borrow_mut() = Some(buf);
+        if !ring.config.features.silent_sends {
+            // Every send posts a completion: one way of sending is enough.
+            return self.resume_send(ring, 0);
+        }
         self.send.set(Send::Inline);
         let entry = opcode::Send::new(types::Fd(self.fd), at, len)
             .flags(SEND_FLAGS | libc::MSG_DONTWAIT)

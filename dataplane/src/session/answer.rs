@@ -104,7 +104,7 @@ impl Session {
             writer.packet(|w| encode_rows_end(&end, capabilities, w));
         }
         for cells in rows {
-            writer.packet(|w| if binary { put_binary_strings(w, cells) } else { put_strings(w, cells) });
+            writer.packet(|w| if binary { put_binary(w, columns, cells) } else { put_strings(w, cells) });
         }
         writer.packet(|w| encode_rows_end(&end, capabilities, w));
         self.client.link.send(Buf::from(out));
@@ -124,19 +124,27 @@ fn put_strings<S: AsRef<[u8]>>(out: &mut Vec<u8>, cells: &[Option<S>]) {
     }
 }
 
-/// A binary row of strings: a zero, the NULL bitmap (shifted by two bits), the values.
-fn put_binary_strings<S: AsRef<[u8]>>(out: &mut Vec<u8>, cells: &[Option<S>]) {
+/// A binary row: a zero, the NULL bitmap (shifted by two bits), the values. Numbers are given as text.
+fn put_binary<S: AsRef<[u8]>>(out: &mut Vec<u8>, columns: &[ColumnDefinition<'_>], cells: &[Option<S>]) {
     out.push(0);
     let bitmap_at = out.len();
     out.resize(bitmap_at + (cells.len() + 9) / 8, 0);
-    for (i, cell) in cells.iter().enumerate() {
-        match cell {
-            Some(bytes) => codec::put_lenenc_bytes(out, bytes.as_ref()),
-            None => {
-                if let Some(byte) = out.get_mut(bitmap_at + (i + 2) / 8) {
-                    *byte |= 1 << ((i + 2) % 8);
-                }
+    for (i, (cell, column)) in cells.iter().zip(columns).enumerate() {
+        let Some(bytes) = cell.as_ref().map(AsRef::as_ref) else {
+            if let Some(byte) = out.get_mut(bitmap_at + (i + 2) / 8) {
+                *byte |= 1 << ((i + 2) % 8);
             }
+            continue;
+        };
+        let number = || {
+            std::str::from_utf8(bytes)
+                .ok()
+                .and_then(|text| text.parse::<i64>().ok())
+        };
+        match column.column_type {
+            ColumnType::LONG => out.extend_from_slice(&(number().unwrap_or(0) as i32).to_le_bytes()),
+            ColumnType::LONGLONG => out.extend_from_slice(&number().unwrap_or(0).to_le_bytes()),
+            _ => codec::put_lenenc_bytes(out, bytes),
         }
     }
 }

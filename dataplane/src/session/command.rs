@@ -19,6 +19,7 @@ impl Session {
             Some(&com::STMT_EXECUTE) => self.execute(packet).await,
             _ => Box::pin(self.rare_command(packet)).await,
         };
+        self.look_behind().await;
         result.is_ok()
     }
 
@@ -64,7 +65,7 @@ impl Session {
             }
             Command::ChangeUser(_) => self.change_user(packet).await,
             Command::ProcessKill(id) => {
-                self.kill(id, Interrupt::KillConnection)?;
+                self.kill(id, Interrupt::KillConnection).await?;
                 self.send_ok(answer, Done::default());
                 Ok(())
             }

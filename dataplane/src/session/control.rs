@@ -54,6 +54,19 @@ impl Session {
     }
 
     async fn ask(&mut self, request: ControlRequest) -> Outcome {
+        let (shared, core) = (self.core.shared.clone(), self.core.id);
+        let back = shared.clone();
+        self.wait_for(|ticket| {
+            shared.control.request(
+                request,
+                Box::new(move |result| back.inbox(core).post(move |_| deliver(ticket, result))),
+            );
+        })
+        .await
+    }
+
+    /// Waits until somebody has delivered an answer under the ticket that `send` is given.
+    async fn wait_for(&self, send: impl FnOnce(u64)) -> Outcome {
         let mailbox = Rc::new(Mailbox::default());
         let ticket = MAILBOXES.with_borrow_mut(|(last, all)| {
             *last += 1;
@@ -61,12 +74,7 @@ impl Session {
             *last
         });
         let _close = Close(ticket);
-        let (shared, core) = (self.core.shared.clone(), self.core.id);
-        let back = shared.clone();
-        shared.control.request(
-            request,
-            Box::new(move |result| back.inbox(core).post(move |_| deliver(ticket, result))),
-        );
+        send(ticket);
         let result = poll_fn(|cx| {
             if let Some(result) = mailbox.reply.borrow_mut().take() {
                 return Poll::Ready(result);
@@ -78,8 +86,8 @@ impl Session {
         Ok(result?)
     }
 
-    /// KILL: the session may be another core's. Users may kill what is theirs.
-    pub(super) fn kill(&mut self, id: u32, how: Interrupt) -> Outcome {
+    /// KILL: the session may be another core's, which answers then. Users may kill what is theirs.
+    pub(super) async fn kill(&mut self, id: u32, how: Interrupt) -> Outcome {
         if id == self.handle.id {
             return match how {
                 Interrupt::KillQuery => Err(sql_error(1317, "Query execution was interrupted").into()),
@@ -88,32 +96,31 @@ impl Session {
         }
         let cores = self.core.shared.inboxes.len() as u32;
         let owner = u16::try_from(id.wrapping_sub(1) % cores).unwrap_or(0);
-        if owner == self.core.id && !self.core.sessions.borrow().contains_key(&id) {
-            return Err(sql_error(1094, format!("Unknown thread id: {id}")).into());
-        }
-        let (user, admin) = (self.handle.user.borrow().clone(), self.admin);
-        let kill = move |core: &Rc<Core>| {
-            let handle = core.sessions.borrow().get(&id).cloned();
-            if let Some(handle) = handle.filter(|h| admin || *h.user.borrow() == user) {
-                handle.interrupt(core, how);
-            }
-        };
+        let killer = (!self.admin).then(|| self.handle.user.borrow().clone());
         if owner == self.core.id {
-            let theirs = self
-                .core
-                .sessions
-                .borrow()
-                .get(&id)
-                .is_some_and(|h| *h.user.borrow() != *self.handle.user.borrow());
-            if theirs && !self.admin {
-                return Err(sql_error(1095, format!("You are not owner of thread {id}")).into());
-            }
-            kill(&self.core);
-        } else {
-            self.core.shared.inbox(owner).post(kill);
+            return Ok(kill_here(&self.core, id, how, killer.as_deref())?);
         }
-        Ok(())
+        let (shared, core) = (self.core.shared.clone(), self.core.id);
+        let back = shared.clone();
+        self.wait_for(|ticket| {
+            shared.inbox(owner).post(move |theirs| {
+                let result = kill_here(theirs, id, how, killer.as_deref());
+                back.inbox(core).post(move |_| deliver(ticket, result));
+            });
+        })
+        .await
     }
+}
+
+/// Stops a session of this core. `killer`: whose sessions may be stopped, if not everybody's.
+fn kill_here(core: &Rc<Core>, id: u32, how: Interrupt, killer: Option<&str>) -> Result<(), SqlError> {
+    let handle = core.sessions.borrow().get(&id).cloned();
+    let handle = handle.ok_or_else(|| sql_error(1094, format!("Unknown thread id: {id}")))?;
+    if killer.is_some_and(|user| *handle.user.borrow() != user) {
+        return Err(sql_error(1095, format!("You are not owner of thread {id}")));
+    }
+    handle.interrupt(core, how);
+    Ok(())
 }
 
 fn deliver(ticket: u64, result: Result<(), SqlError>) {

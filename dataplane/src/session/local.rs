@@ -39,9 +39,7 @@ impl Session {
     }
 
     async fn session_action(&mut self, action: &SessionAction, sql: &[u8], answer: &mut Answer) -> Outcome {
-        if !matches!(action, SessionAction::ShowWarnings { .. }) {
-            self.clear_warnings();
-        }
+        // Statements without tables leave the last one's warnings where they are.
         match action {
             SessionAction::Begin { .. }
             | SessionAction::Commit { .. }
@@ -64,7 +62,8 @@ impl Session {
             SessionAction::Kill { query_only, id } => {
                 let id =
                     u32::try_from(*id).map_err(|_| sql_error(1094, format!("Unknown thread id: {id}")))?;
-                self.kill(id, if *query_only { Interrupt::KillQuery } else { Interrupt::KillConnection })?;
+                self.kill(id, if *query_only { Interrupt::KillQuery } else { Interrupt::KillConnection })
+                    .await?;
                 self.send_ok(answer, Done::default());
                 Ok(())
             }

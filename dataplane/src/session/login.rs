@@ -88,7 +88,7 @@ async fn admit(
     mut stream: PacketStream,
     id: u32,
     peer: Option<IpAddr>,
-) -> Result<Session, &'static str> {
+) -> Result<Box<Session>, &'static str> {
     let mut peer = peer;
     if core.config().proxy_protocol {
         peer = Box::pin(proxy_protocol::read(&mut stream))
@@ -108,7 +108,7 @@ async fn admit(
     stream.link.send(Buf::from(std::mem::take(&mut out)));
     converse(&core, &mut stream, &mut handshake, &handle, &accounts, None).await?;
     let login = handshake.login().clone();
-    let mut session = Session::new(core, stream, handle, login, scramble);
+    let mut session = Box::new(Session::new(core, stream, handle, login, scramble));
     session.admin = accounts.is_admin(&session.login_user());
     session.start(&mut handshake).await?;
     Ok(session)

@@ -1,16 +1,18 @@
-//! One client's session: reads commands, finds plans, runs them, answers. One task per client; everything rare is boxed, so
-//! that a resting session is small.
+//! One client's session: reads commands, finds plans, runs them, answers. One task per client, which
+//! is small while it rests: what runs a command is lent by the core (`runner`).
 mod answer;
 mod command;
 mod control;
 mod handle;
 mod infile;
+mod info;
 mod local;
 mod login;
 mod plan;
 mod prepared;
 mod query;
 mod relay;
+mod runner;
 mod scatter;
 mod set;
 mod transaction;
@@ -20,6 +22,7 @@ mod warnings;
 pub(crate) use handle::{Interrupt, SessionHandle};
 pub(crate) use login::serve;
 pub(crate) use plan::{Scratch, destination_name};
+pub(crate) use runner::Runners;
 
 use crate::core::Core;
 use crate::error::BackendError;
@@ -128,7 +131,8 @@ type Outcome<T = ()> = Result<T, Failure>;
 
 impl Session {
     /// The session's life after login.
-    async fn run(mut self) {
+    async fn run(mut self: Box<Self>) {
+        let core = Rc::clone(&self.core);
         loop {
             let packet = match self.next_command().await {
                 Ok(Some(packet)) => packet,
@@ -138,15 +142,17 @@ impl Session {
                     break;
                 }
             };
-            if !self.command(packet).await {
+            let goes_on;
+            (self, goes_on) = core.runners.run(self, packet).await;
+            if !goes_on {
                 break;
             }
-            if self.handle.must_end(&self.core, self.in_transaction()) {
+            if self.handle.must_end(&core, self.in_transaction()) {
                 self.send_error(&mut Answer::unasked(), &self.handle.farewell());
                 break;
             }
         }
-        self.end();
+        // What it holds is closed: the servers roll back and clean up.
     }
 
     /// Waits for a command; a resting session owns no buffer.
@@ -192,10 +198,5 @@ impl Session {
         status.set(Status::IN_TRANS, self.in_transaction());
         status.set(Status::NO_BACKSLASH_ESCAPES, self.sql_mode.contains(SqlMode::NO_BACKSLASH_ESCAPES));
         status
-    }
-
-    /// The session is over: what it holds is closed; the servers roll back and clean up.
-    fn end(self) {
-        drop(self);
     }
 }

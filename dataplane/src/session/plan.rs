@@ -6,10 +6,9 @@ use bumpalo::Bump;
 use coregate_planner::PlanError;
 use coregate_planner::fingerprint::Fingerprint;
 use coregate_planner::plan::Action;
-use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
+use coregate_planner::resolve::{self, Binding, Resolved};
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::Snapshot;
-use coregate_planner::value::Value;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -18,8 +17,8 @@ use std::sync::Arc;
 pub(crate) struct Scratch {
     pub(super) fingerprint: Fingerprint,
     arena: Bump,
-    resolve: resolve::Scratch,
-    resolved: Resolved,
+    pub(super) resolve: resolve::Scratch,
+    pub(super) resolved: Resolved,
 }
 
 /// The arena is given back when one statement made it larger than this, in bytes.
@@ -149,33 +148,6 @@ impl Session {
             no_scatter: self.core.config().no_scatter,
         };
         plan(&PlanInput { sql, fingerprint, snapshot, session: &session, arena, prepared })
-    }
-
-    /// Binds a prepared statement's plan to the values of one execution.
-    pub(super) fn bind(
-        &self,
-        sql: &[u8],
-        fingerprint: &Fingerprint,
-        entry: &CachedPlan,
-        params: &[Value<'_>],
-        values: &dyn SessionValues,
-        prepared: bool,
-    ) -> Result<Resolved, Failure> {
-        let Action::Route(route) = &entry.plan.action else { return Ok(Resolved::default()) };
-        let mut scratch = self.core.scratch.borrow_mut();
-        let scratch = &mut *scratch;
-        let snapshot = self.core.snapshot.borrow();
-        let binding = Binding {
-            sql,
-            fingerprint,
-            params,
-            sql_mode: self.sql_mode,
-            charsets: self.charsets,
-            session: values,
-            prepared,
-        };
-        resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved)?;
-        Ok(std::mem::take(&mut scratch.resolved))
     }
 
     /// Plans a statement that is being prepared.

@@ -79,6 +79,7 @@ impl Session {
             let result = self.statement(planned, None, &sql, &mut answer).await;
             let failed = result.is_err();
             self.finish(&mut answer, result)?;
+            self.look_behind().await;
             if failed || !more || self.transaction.last_failed {
                 return Ok(());
             }
@@ -176,7 +177,7 @@ impl Session {
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        if !self.warnings_are_empty() {
+        if !self.warnings_are_empty() && !plan.effects.contains(Effects::NO_TABLES) {
             self.clear_warnings();
         }
         if plan.effects.contains(Effects::IMPLICIT_COMMIT) {
@@ -267,14 +268,39 @@ impl Session {
             self.pinned = true;
             backend.tainted = true;
         }
-        if plan.effects.contains(Effects::CALC_FOUND_ROWS) {
+        if plan.effects.contains(Effects::CALC_FOUND_ROWS) && summary.error.is_none() {
             self.transaction.found_rows_at = Some(place);
-        } else if self.transaction.found_rows_at == Some(place) && !matches!(plan.class, StatementClass::Show)
-        {
-            self.transaction.found_rows_at = None;
         }
         self.keep_or_return(place, backend);
         Ok(summary)
+    }
+
+    /// What only the connection of the last statement knows is read from it before another statement runs there; the
+    /// client has its answer already.
+    #[inline]
+    pub(super) async fn look_behind(&mut self) {
+        if self.transaction.in_doubt || self.transaction.found_rows_at.is_some() {
+            Box::pin(async {
+                self.read_found_rows().await;
+                self.resolve_doubt().await;
+            })
+            .await;
+        }
+    }
+
+    #[cold]
+    async fn read_found_rows(&mut self) {
+        let Some(place) = self.transaction.found_rows_at.take() else { return };
+        let Some(at) = self.held.iter().position(|(held, _)| *held == place) else { return };
+        let (_, mut backend) = self.held.swap_remove(at);
+        // A connection that fails here is found out when it is used next.
+        if let Ok(Some(found)) = backend
+            .value(&Rc::clone(&self.core), "SELECT FOUND_ROWS()")
+            .await
+        {
+            self.found_rows = found.parse().unwrap_or(self.found_rows);
+        }
+        self.keep_or_return(place, backend);
     }
 
     #[inline]
@@ -315,10 +341,11 @@ impl Session {
     #[inline]
     pub(super) fn remember(&mut self, class: StatementClass, summary: &Summary) {
         self.core.metrics().rows.add(summary.rows);
-        if summary.error.is_some() {
+        if let Some((code, _)) = summary.error {
             self.core.metrics().errors.add(1);
             self.row_count = -1;
             self.transaction.last_failed = true;
+            self.transaction.in_doubt = super::transaction::may_end_transaction(code);
             return;
         }
         if summary.columns > 0 {

@@ -7,6 +7,7 @@ use crate::pool::{Backend, Exchange};
 use crate::ring::Buf;
 use coregate_protocol::codec::Reader;
 use coregate_protocol::frame::{self, Header};
+use coregate_protocol::response::{Translated, translate};
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use coregate_protocol::{Capabilities, Status};
 use std::future::poll_fn;
@@ -31,7 +32,7 @@ impl Session {
         kind: ResponseKind,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        if !answer.is_plain() {
+        if !answer.is_plain() || backend.is_older {
             return Box::pin(self.relay_rewritten(backend, kind, answer)).await;
         }
         let core = Rc::clone(&self.core);
@@ -185,7 +186,8 @@ impl Session {
         .await
     }
 
-    /// The same, packet by packet, with new sequence ids and the flag that more results follow.
+    /// The same, packet by packet, with new sequence ids, the flag that more results follow, and in the client's form if the server
+    /// is older than that.
     async fn relay_rewritten(
         &mut self,
         backend: &mut Backend,
@@ -195,29 +197,67 @@ impl Session {
         let core = Rc::clone(&self.core);
         let _awaited = Exchange::begin(&core);
         let mut walker = ResponseWalker::new(kind, backend.capabilities);
-        let mut out = Vec::new();
+        let (mut out, mut changed) = (Vec::new(), Vec::new());
+        let alone = answer.is_plain();
         loop {
             let mut packet = self.next_packet(backend, walker.next_seq()).await?;
             let role = step(&mut walker, packet.payload(), packet.seq)?;
-            if answer.more && matches!(role, PacketRole::Ok | PacketRole::RowsEnd | PacketRole::ColumnsEof) {
-                set_more_results(packet.payload_mut(), backend.capabilities);
+            let state = walker.state();
+            if let Some(payload) = self.in_clients_form(backend, kind, role, &mut packet, &mut changed)? {
+                if answer.more
+                    && matches!(role, PacketRole::Ok | PacketRole::RowsEnd | PacketRole::ColumnsEof)
+                {
+                    set_more_results(payload, self.capabilities);
+                }
+                frame::write_packet(&mut out, &mut answer.seq, payload);
             }
-            frame::write_packet(&mut out, &mut answer.seq, packet.payload());
-            let done = walker.state() == FeedState::Done;
-            if done || out.len() >= CHUNK {
+            if role == PacketRole::Err {
+                self.note_error(&super::scatter::error_of(packet.payload()));
+            }
+            if state != FeedState::More || out.len() >= CHUNK {
                 self.client.link.send(Buf::from(std::mem::take(&mut out)));
                 self.wait_for_client().await?;
             }
-            if done {
-                backend.answered(walker.summary());
-                return Ok(*walker.summary());
-            }
-            if walker.state() == FeedState::LocalInfile {
-                return Err(
-                    sql_error(1235, "LOAD DATA LOCAL must be the only statement of its packet").into()
-                );
+            match state {
+                FeedState::More => {}
+                FeedState::Done => {
+                    backend.answered(walker.summary());
+                    return Ok(*walker.summary());
+                }
+                // The file's packets go on with the numbers of the request for it.
+                FeedState::LocalInfile if alone => {
+                    let last = Box::pin(self.relay_file(backend, walker.next_seq())).await?;
+                    walker.infile_sent(last);
+                    answer.seq = walker.next_seq();
+                }
+                FeedState::LocalInfile => {
+                    let message = "LOAD DATA LOCAL must be the only statement of its packet";
+                    return Err(sql_error(1235, message).into());
+                }
             }
         }
+    }
+
+    /// A packet of an answer as this client takes it: `None` if its form of the answer has no such packet.
+    #[inline]
+    pub(super) fn in_clients_form<'p>(
+        &self,
+        backend: &Backend,
+        kind: ResponseKind,
+        role: PacketRole,
+        packet: &'p mut crate::link::Packet,
+        changed: &'p mut Vec<u8>,
+    ) -> Outcome<Option<&'p mut [u8]>> {
+        if !backend.is_older {
+            return Ok(Some(packet.payload_mut()));
+        }
+        changed.clear();
+        let (from, to) = (backend.capabilities, self.capabilities);
+        Ok(match translate(kind, role, packet.payload(), from, to, changed)? {
+            Translated::Same => Some(packet.payload_mut()),
+            Translated::Left => None,
+            Translated::Rewritten => Some(changed),
+        })
     }
 
     /// One packet of a backend's answer.
@@ -261,14 +301,22 @@ impl Session {
     }
 }
 
-/// Steps a walker over one whole packet.
+/// Steps a walker over one whole packet. One of several chunks comes joined, with the sequence id of its last.
 pub(super) fn step(walker: &mut ResponseWalker, payload: &[u8], seq: u8) -> Outcome<PacketRole> {
-    let len = u32::try_from(payload.len().min(frame::MAX_CHUNK - 1)).unwrap_or(0);
-    let header = Header { len, seq };
+    let more = payload.len() / frame::MAX_CHUNK;
+    let mut left = payload.len();
+    let mut seq = seq.wrapping_sub(more as u8);
+    let header = |left: usize, seq| Header { len: left.min(frame::MAX_CHUNK) as u32, seq };
     let head = payload
         .get(..coregate_protocol::walker::HEAD_MAX.min(payload.len()))
         .unwrap_or_default();
-    Ok(walker.step(header, head)?)
+    let role = walker.step(header(left, seq), head)?;
+    for _ in 0..more {
+        left -= frame::MAX_CHUNK;
+        seq = seq.wrapping_add(1);
+        walker.step(header(left, seq), &[])?;
+    }
+    Ok(role)
 }
 
 /// Sets SERVER_MORE_RESULTS_EXISTS in an OK or EOF packet.

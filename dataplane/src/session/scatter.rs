@@ -1,15 +1,21 @@
 //! One statement on several shards: rows one shard after another, counts added up.
 use super::answer::{Answer, Done};
+use super::info::Info;
 use super::relay::step;
+use super::transaction::may_end_transaction;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
+use crate::link::UNSENT_MAX;
 use crate::pool::{Backend, Exchange, Place};
 use crate::ring::Buf;
 use coregate_planner::plan::{Combine, Effects, Plan, Route, StatementClass};
 use coregate_protocol::frame;
+use coregate_protocol::response::OkPacket;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
 /// Rewritten packets are sent when so many bytes have gathered.
 const CHUNK: usize = 64 << 10;
@@ -31,6 +37,11 @@ impl Session {
             // A write whose every row is nowhere.
             self.send_ok(answer, Done::default());
             return Ok(Summary::default());
+        }
+        if kind == ResponseKind::Execute {
+            wires
+                .iter_mut()
+                .for_each(|(_, payload)| without_cursor(payload));
         }
         // Always in the same order, so that two statements never wait for each other's connections.
         wires.sort_by_key(|(place, _)| *place);
@@ -63,9 +74,13 @@ impl Session {
         for ((_, backend), (_, payload)) in taken.iter_mut().zip(&wires) {
             backend.send_payload(payload);
         }
+        let mut info = Info::default();
         let result = match route.combine {
             Combine::Concat => self.concatenate(&mut taken, kind, answer).await,
-            Combine::Sum | Combine::First => self.add_up(&mut taken, kind, route.combine).await,
+            Combine::Sum | Combine::First => {
+                self.add_up(&mut taken, kind, route.combine, plan.class, &mut info)
+                    .await
+            }
         };
         let mut broken = None;
         for (place, backend) in taken {
@@ -85,6 +100,9 @@ impl Session {
                 if own_transaction || (writes && broken.is_some()) {
                     self.abandon_transaction().await;
                 }
+                if let Failure::Sql(error) = &failure {
+                    self.transaction.in_doubt = may_end_transaction(error.code);
+                }
                 return Err(failure);
             }
         };
@@ -92,10 +110,11 @@ impl Session {
             self.remember(plan.class, &summary);
             return Ok(summary);
         }
-        self.end_write(plan, route, summary, error, own_transaction, answer)
+        self.end_write(plan, route, summary, error, own_transaction, &info.text(), answer)
             .await
     }
 
+    #[allow(clippy::too_many_arguments)]
     async fn end_write(
         &mut self,
         plan: &Plan,
@@ -103,6 +122,7 @@ impl Session {
         summary: Summary,
         error: Option<coregate_planner::control::SqlError>,
         own_transaction: bool,
+        info: &str,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         if let Some(mut error) = error {
@@ -124,13 +144,6 @@ impl Session {
         if plan.effects.contains(Effects::SCHEMA_CHANGE) {
             self.schema_changed(route).await?;
         }
-        let info = match plan.class {
-            StatementClass::Update => format!(
-                "Rows matched: {0}  Changed: {0}  Warnings: {1}",
-                summary.affected_rows, summary.warnings
-            ),
-            _ => String::new(),
-        };
         let done = Done {
             affected_rows: summary.affected_rows,
             last_insert_id: summary.last_insert_id,
@@ -147,6 +160,8 @@ impl Session {
         taken: &mut Taken,
         kind: ResponseKind,
         combine: Combine,
+        class: StatementClass,
+        info: &mut Info,
     ) -> Outcome<(Summary, Option<coregate_planner::control::SqlError>)> {
         let core = Rc::clone(&self.core);
         let mut sum = Summary::default();
@@ -157,6 +172,11 @@ impl Session {
             while walker.state() != FeedState::Done {
                 let packet = self.next_packet(backend, walker.next_seq()).await?;
                 let role = step(&mut walker, packet.payload(), packet.seq)?;
+                if role == PacketRole::Ok
+                    && let Ok(ok) = OkPacket::parse(packet.payload(), backend.capabilities)
+                {
+                    info.add(class, ok.info, ok.affected_rows, ok.warnings);
+                }
                 if role == PacketRole::Err && first_error.is_none() {
                     first_error = Some(error_of(packet.payload()));
                 }
@@ -188,16 +208,23 @@ impl Session {
     ) -> Outcome<(Summary, Option<coregate_planner::control::SqlError>)> {
         let core = Rc::clone(&self.core);
         let mut sum = Summary::default();
-        let mut out = Vec::new();
+        let (mut out, mut changed) = (Vec::new(), Vec::new());
         let last = taken.len() - 1;
         for (at, (_, backend)) in taken.iter_mut().enumerate() {
             let _awaited = Exchange::begin(&core);
             let mut walker = ResponseWalker::new(kind, backend.capabilities);
             loop {
+                if walker.in_rows() {
+                    if !out.is_empty() {
+                        self.client.link.send(Buf::from(std::mem::take(&mut out)));
+                    }
+                    self.pass_rows(backend, &mut walker, answer).await?;
+                }
                 let mut packet = self.next_packet(backend, walker.next_seq()).await?;
                 let role = step(&mut walker, packet.payload(), packet.seq)?;
                 let done = walker.state() == FeedState::Done;
                 let pass = match role {
+                    // One that is cut within its header, or longer than a packet can be.
                     PacketRole::Row => true,
                     PacketRole::ColumnCount { .. } | PacketRole::ColumnDef | PacketRole::ColumnsEof => {
                         at == 0
@@ -216,14 +243,16 @@ impl Session {
                         return Err(sql_error(1105, "shards answered with different kinds of results").into());
                     }
                 };
-                if pass {
+                if pass
+                    && let Some(payload) =
+                        self.in_clients_form(backend, kind, role, &mut packet, &mut changed)?
+                {
                     if answer.more && matches!(role, PacketRole::RowsEnd | PacketRole::ColumnsEof) {
-                        super::relay::set_more_results(packet.payload_mut(), backend.capabilities);
+                        super::relay::set_more_results(payload, self.capabilities);
                     }
-                    frame::write_packet(&mut out, &mut answer.seq, packet.payload());
+                    frame::write_packet(&mut out, &mut answer.seq, payload);
                 }
                 if out.len() >= CHUNK {
-                    backend.stream.link.socket.set_bulk(true);
                     self.client.link.send(Buf::from(std::mem::take(&mut out)));
                     self.wait_for_client().await?;
                 }
@@ -242,6 +271,65 @@ impl Session {
         Ok((sum, None))
     }
 
+    /// Relays rows in the buffers that they came in, with new sequence ids, up to a packet that must be looked at. A slow client
+    /// stops the reading, so that no more than a few buffers wait for it.
+    async fn pass_rows(
+        &mut self,
+        backend: &mut Backend,
+        walker: &mut ResponseWalker,
+        answer: &mut Answer,
+    ) -> Outcome {
+        loop {
+            let mut buf = self.next_answer_bytes(backend).await?;
+            let passed = walker.renumber_rows(buf.bytes_mut(), &mut answer.seq)?;
+            let rest = buf.get(passed..).unwrap_or_default();
+            if rest.is_empty() {
+                backend.stream.link.socket.expect_more(&buf);
+            } else {
+                backend.stream.put_back(Buf::from(rest.to_vec()));
+                buf.truncate(passed);
+            }
+            let ends = passed == 0 || backend.stream.has_rest();
+            if !buf.is_empty() {
+                self.core.metrics().bytes_relayed.add(buf.len() as u64);
+                self.client.link.send(buf);
+                if self.client.link.socket.unsent() >= UNSENT_MAX {
+                    self.wait_for_client().await?;
+                }
+            }
+            if ends {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next bytes of a shard's answer, unless the client goes or the statement is ended.
+    async fn next_answer_bytes(&mut self, backend: &mut Backend) -> Outcome<Buf> {
+        let (client, handle) = (&self.client, &self.handle);
+        loop {
+            let next = poll_fn(|cx| {
+                if let Poll::Ready(bytes) = backend.poll_answer(cx) {
+                    return Poll::Ready(Some(bytes));
+                }
+                if client.poll_gone(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                handle.poll_interrupt(cx).map(|_| None)
+            })
+            .await;
+            match next {
+                Some(bytes) => return Ok(bytes?),
+                None if handle.kill_query_requested() => {
+                    handle.acknowledge();
+                    let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));
+                    crate::executor::spawn(crate::pool::kill_query(core, pool, backend.thread_id, false));
+                    self.core.ring.mark_runnable();
+                }
+                None => return Err(Failure::Close),
+            }
+        }
+    }
+
     /// Reads and drops the answers of the remaining shards, so that their connections stay usable.
     async fn drain_rest(&mut self, taken: &mut Taken, from: usize, kind: ResponseKind) -> Outcome {
         for (_, backend) in taken.iter_mut().skip(from) {
@@ -253,6 +341,15 @@ impl Session {
             backend.answered(walker.summary());
         }
         Ok(())
+    }
+}
+
+/// Takes the wish for a cursor out of a COM_STMT_EXECUTE: rows of several servers are sent at once, as a server may.
+fn without_cursor(payload: &mut [u8]) {
+    const FLAGS_AT: usize = 5;
+    const CURSORS: u8 = 1 | 2 | 4;
+    if let Some(flags) = payload.get_mut(FLAGS_AT) {
+        *flags &= !CURSORS;
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Failure, Outcome, Session};
 use crate::error::{BackendError, sql_error};
 use crate::pool::{Backend, Place};
 use coregate_planner::plan::{AccessMode, SessionAction, StatementClass};
+use coregate_protocol::codes;
 
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
@@ -13,16 +14,19 @@ pub(super) struct Transaction {
     /// `SET TRANSACTION ...` for the next one.
     next: Option<String>,
     savepoints: Vec<String>,
-    /// The connection that knows FOUND_ROWS().
+    /// The connection that knows what SQL_CALC_FOUND_ROWS has counted.
     pub(super) found_rows_at: Option<Place>,
     /// The last statement was answered with an error.
     pub(super) last_failed: bool,
+    /// With one after which the server may have rolled back the whole transaction, not only the statement.
+    pub(super) in_doubt: bool,
 }
 
 impl Transaction {
     #[inline]
     pub(super) fn is_open(&self) -> bool {
-        self.begin.is_some()
+        // With autocommit=0, SAVEPOINT may come before the first statement.
+        self.begin.is_some() || !self.savepoints.is_empty()
     }
 
     /// Opens one for a single statement on several shards.
@@ -59,9 +63,8 @@ impl Session {
                 }
                 return Err(self.broken(backend, e.into()));
             }
-            if self.transaction.is_open()
-                && !backend.in_transaction
-                && let Err(e) = self.open_on(&mut backend).await
+            if !backend.in_transaction
+                && let Err(e) = self.join(&mut backend).await
             {
                 return Err(self.broken(backend, e.into()));
             }
@@ -70,9 +73,7 @@ impl Session {
         let _ = class;
         let pool = core.pools.get(place).ok_or(BackendError::NoTablet)?;
         let mut backend = pool.take(&core, self.flavour, &self.settings).await?;
-        if self.transaction.is_open()
-            && let Err(e) = self.open_on(&mut backend).await
-        {
+        if let Err(e) = self.join(&mut backend).await {
             return Err(self.broken(backend, e.into()));
         }
         if self.pinned {
@@ -81,16 +82,22 @@ impl Session {
         Ok(backend)
     }
 
-    /// Begins the transaction on a connection, with the savepoints that it has so far.
-    async fn open_on(&mut self, backend: &mut Backend) -> Result<(), BackendError> {
+    /// Lets a connection take part in the session's transaction, with the savepoints that it has so far. With `autocommit=0`
+    /// the server opens it by itself, at the first statement.
+    async fn join(&mut self, backend: &mut Backend) -> Result<(), BackendError> {
         let core = self.core.clone();
-        if let Some(sql) = self.transaction.next.clone() {
-            backend.execute(&core, &sql).await?;
+        if let Some(begin) = self.transaction.begin {
+            match self.transaction.next.clone() {
+                None if begin == "BEGIN" => backend.begin_ahead(),
+                next => {
+                    if let Some(sql) = next {
+                        backend.execute(&core, &sql).await?;
+                    }
+                    backend.execute(&core, begin).await?;
+                }
+            }
+            core.metrics().transactions.add(1);
         }
-        backend
-            .execute(&core, self.transaction.begin.unwrap_or("BEGIN"))
-            .await?;
-        core.metrics().transactions.add(1);
         for name in &self.transaction.savepoints {
             backend
                 .execute(&core, &format!("SAVEPOINT {}", quoted(name)))
@@ -127,7 +134,7 @@ impl Session {
             SessionAction::Savepoint(name) => {
                 self.on_all_held(&format!("SAVEPOINT {}", quoted(name)))
                     .await?;
-                if self.in_transaction() {
+                if self.in_transaction() || !self.autocommit {
                     self.transaction
                         .savepoints
                         .retain(|known| !known.eq_ignore_ascii_case(name));
@@ -272,6 +279,27 @@ impl Session {
         let _ = self.rollback_held().await;
     }
 
+    /// After an error that may have ended the transaction on its server: if it has, it ends on all others too, and in the
+    /// session, as it has for a client of that server alone. Else COMMIT would keep the other shards' part of it.
+    #[cold]
+    pub(super) async fn resolve_doubt(&mut self) {
+        if !std::mem::take(&mut self.transaction.in_doubt) {
+            return;
+        }
+        let core = self.core.clone();
+        let mut ended = false;
+        for (_, backend) in &mut self.held {
+            if backend.in_transaction {
+                // Any answer tells the transaction's state; a connection that fails is found out by the rollback.
+                let asked = backend.execute(&core, "DO 0").await;
+                ended |= asked.is_err() || !backend.in_transaction;
+            }
+        }
+        if ended {
+            self.abandon_transaction().await;
+        }
+    }
+
     /// Gives back what nothing keeps any more.
     pub(super) fn release_held(&mut self) {
         for (place, backend) in std::mem::take(&mut self.held) {
@@ -279,6 +307,13 @@ impl Session {
         }
         self.handle.in_transaction.set(self.in_transaction());
     }
+}
+
+/// Errors after which InnoDB, by itself or by its settings, rolls back the whole transaction.
+pub(super) fn may_end_transaction(code: u16) -> bool {
+    const LOCK_TABLE_FULL: u16 = 1206;
+    const RECORD_CHANGED: u16 = 1020;
+    matches!(code, codes::ER_LOCK_DEADLOCK | codes::ER_LOCK_WAIT_TIMEOUT | LOCK_TABLE_FULL | RECORD_CHANGED)
 }
 
 fn begin_text(access: Option<AccessMode>, consistent_snapshot: bool) -> &'static str {

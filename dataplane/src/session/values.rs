@@ -16,11 +16,22 @@ impl SessionValues for Values<'_> {
         let session = self.session;
         let mut number = itoa_buffer();
         match which {
+            // In forms that have the functions' own types: BIGINT UNSIGNED, BIGINT, BIGINT, a text that can be NULL.
             SessionValue::LastInsertId => {
-                out.extend_from_slice(number.format(session.last_insert_id).as_bytes())
+                out.push(b'(');
+                out.extend_from_slice(number.format(session.last_insert_id).as_bytes());
+                out.extend_from_slice(b"|0)");
             }
-            SessionValue::RowCount => out.extend_from_slice(number.format(session.row_count).as_bytes()),
-            SessionValue::FoundRows => out.extend_from_slice(number.format(session.found_rows).as_bytes()),
+            SessionValue::RowCount => {
+                out.extend_from_slice(b"IFNULL(");
+                out.extend_from_slice(number.format(session.row_count).as_bytes());
+                out.extend_from_slice(b",ROW_COUNT())");
+            }
+            SessionValue::FoundRows => {
+                out.extend_from_slice(b"IFNULL(");
+                out.extend_from_slice(number.format(session.found_rows).as_bytes());
+                out.extend_from_slice(b",FOUND_ROWS())");
+            }
             SessionValue::ConnectionId => out.extend_from_slice(number.format(session.handle.id).as_bytes()),
             SessionValue::Database => match &session.target.database {
                 Some(name) => write_string(name.as_bytes(), session.status(), out),
@@ -28,11 +39,21 @@ impl SessionValues for Values<'_> {
             },
             SessionValue::User => {
                 let user = format!("{}@{}", session.handle.user.borrow(), session.handle.host);
+                out.extend_from_slice(b"NULLIF(");
                 write_string(user.as_bytes(), session.status(), out);
+                out.extend_from_slice(b",'')");
+            }
+            SessionValue::WarningCount | SessionValue::ErrorCount => {
+                let count = session.count_of_warnings(which == SessionValue::ErrorCount);
+                out.extend_from_slice(b"NULLIF(");
+                out.extend_from_slice(number.format(count).as_bytes());
+                out.extend_from_slice(b"|0,-1)");
             }
             SessionValue::CurrentUser => {
                 let user = format!("{}@%", session.handle.user.borrow());
+                out.extend_from_slice(b"NULLIF(");
                 write_string(user.as_bytes(), session.status(), out);
+                out.extend_from_slice(b",'')");
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::pool::Backend;
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::WarningsKind;
 use coregate_protocol::Capabilities;
-use coregate_protocol::column::{ColumnDefinition, ColumnType};
+use coregate_protocol::column::{ColumnDefinition, ColumnFlags, ColumnType};
 use coregate_protocol::frame;
 use coregate_protocol::response::ErrPacket;
 use coregate_protocol::row::TextRow;
@@ -16,6 +16,9 @@ use coregate_protocol::walker::{PacketRole, ResponseKind, ResponseWalker};
 const WARNINGS_MAX: usize = 64;
 /// Bytes of a SHOW WARNINGS that are looked at.
 const BYTES_MAX: usize = 256 << 10;
+
+/// Decimals of a text's column, in MariaDB.
+const NOT_FIXED: u8 = 39;
 
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
@@ -35,6 +38,11 @@ impl Session {
     #[cold]
     pub(super) fn clear_warnings(&mut self) {
         self.warnings = None;
+    }
+
+    pub(super) fn count_of_warnings(&self, errors_only: bool) -> u64 {
+        let warnings = self.warnings.as_deref();
+        warnings.map_or(0, |w| if errors_only { w.errors } else { w.count })
     }
 
     pub(super) fn note_error(&mut self, error: &SqlError) {
@@ -94,11 +102,12 @@ impl Session {
         let warnings = self.warnings.take();
         let known = warnings.as_deref();
         if count_only {
-            let (name, count) = match errors_only {
-                true => ("@@session.error_count", known.map_or(0, |w| w.errors)),
-                false => ("@@session.warning_count", known.map_or(0, |w| w.count)),
-            };
-            self.send_rows(answer, &[name], &[vec![Some(count.to_string())]]);
+            let name = if errors_only { "@@session.error_count" } else { "@@session.warning_count" };
+            let count = known.map_or(0, |w| if errors_only { w.errors } else { w.count });
+            let flags = ColumnFlags::UNSIGNED | ColumnFlags::BINARY;
+            let number = ColumnDefinition::expression(name.as_bytes(), ColumnType::LONGLONG);
+            let column = ColumnDefinition { length: 21, flags, ..number };
+            self.send_result(answer, &[column], &[vec![Some(count.to_string())]]);
         } else {
             let rows = known.map_or(&[][..], |w| w.rows.as_slice());
             let picked = rows
@@ -115,13 +124,18 @@ impl Session {
                     vec![Some(level.clone()), Some(code.to_string()), Some(message.clone())]
                 })
                 .collect();
-            let code = match answer.binary {
-                true => text_column("Code"), // rows are of strings in the binary protocol
-                false => {
-                    ColumnDefinition { length: 4, ..ColumnDefinition::expression(b"Code", ColumnType::LONG) }
-                }
+            let text = |name, length| ColumnDefinition {
+                length,
+                flags: ColumnFlags::NOT_NULL,
+                decimals: NOT_FIXED,
+                ..text_column(name)
             };
-            self.send_result(answer, &[text_column("Level"), code, text_column("Message")], &cells);
+            let code = ColumnDefinition {
+                length: 4,
+                flags: ColumnFlags::NOT_NULL | ColumnFlags::UNSIGNED | ColumnFlags::BINARY,
+                ..ColumnDefinition::expression(b"Code", ColumnType::LONG)
+            };
+            self.send_result(answer, &[text("Level", 7 * 4), code, text("Message", 512 * 4)], &cells);
         }
         self.warnings = warnings;
         Ok(())

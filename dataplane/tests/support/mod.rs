@@ -10,12 +10,12 @@ use coregate_protocol::auth::server::{Accounts, Credential, Env, ServerConfig, S
 use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_protocol::command::Command;
 use coregate_protocol::frame::{self, PacketWriter};
-use coregate_protocol::response::{OkPacket, PrepareOk, encode_rows_end};
+use coregate_protocol::response::{ErrPacket, OkPacket, PrepareOk, encode_rows_end};
 use coregate_protocol::{Capabilities, Status, codec, row};
 use smallvec::{SmallVec, smallvec};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub const CAPABILITIES: Capabilities = Capabilities::PROTOCOL_41
     .union(Capabilities::SECURE_CONNECTION)
@@ -78,19 +78,44 @@ impl Accounts for Anyone {
     fn remember_sha2(&self, _: &[u8], _: [u8; 32]) {}
 }
 
-/// A server that answers every query with one row: the text of the query's end.
-pub fn fake_server() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || serve(Wire::new(stream)));
-        }
-    });
-    address
+/// What a server does with BEGIN.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum OnBegin {
+    Answer,
+    /// Answers only when the next command is there too.
+    Hold,
+    Refuse,
 }
 
-fn serve(mut wire: Wire) {
+/// The texts that a server was sent, with the number of the connection.
+pub type Log = Arc<Mutex<Vec<(usize, String)>>>;
+
+/// A server that answers every query with one row: the text of the query's end.
+pub fn fake_server() -> SocketAddr {
+    server(OnBegin::Answer).0
+}
+
+/// The same with transactions; a text with `fail` in it is answered with an error.
+pub fn server(on_begin: OnBegin) -> (SocketAddr, Log) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let log = Log::default();
+    let told = Arc::clone(&log);
+    std::thread::spawn(move || {
+        for (n, stream) in listener.incoming().flatten().enumerate() {
+            let log = Arc::clone(&told);
+            std::thread::spawn(move || serve(Wire::new(stream), on_begin, n, &log));
+        }
+    });
+    (address, log)
+}
+
+fn put_error(out: &mut Vec<u8>, seq: &mut u8, capabilities: Capabilities, code: u16) {
+    let error = ErrPacket { code, sqlstate: *b"HY000", message: b"as the test wants it" };
+    PacketWriter::new(out, seq).packet(|w| error.encode(capabilities, w));
+}
+
+fn serve(mut wire: Wire, on_begin: OnBegin, n: usize, log: &Log) {
     let mut handshake = ServerHandshake::new(ServerConfig {
         thread_id: 7,
         scramble: [b'a'; 20],
@@ -118,12 +143,33 @@ fn serve(mut wire: Wire) {
     handshake.accept(Status::AUTOCOMMIT, &mut out);
     wire.write(&out);
     let capabilities = handshake.login().capabilities;
-    while let Some((_, payload)) = wire.read() {
+    let mut status = Status::AUTOCOMMIT;
+    let mut held = None;
+    // A command that never comes must fail the test, not hang it.
+    let patience = Some(std::time::Duration::from_secs(20));
+    while let Some((_, payload)) = held.take().or_else(|| wire.read()) {
         let mut out = Vec::new();
         let mut seq = 1;
-        match Command::parse(&payload, capabilities).expect("a command") {
+        let command = Command::parse(&payload, capabilities).expect("a command");
+        if let Command::Query { sql, .. } = &command {
+            let text = String::from_utf8_lossy(sql).into_owned();
+            if text == "BEGIN" && on_begin == OnBegin::Hold {
+                wire.stream.set_read_timeout(patience).expect("a timeout");
+                let Some(next) = wire.read() else { return };
+                wire.stream.set_read_timeout(None).expect("a timeout");
+                held = Some(next);
+            }
+            log.lock().expect("the log").push((n, text));
+        }
+        match command {
+            Command::Query { sql, .. } if sql == b"BEGIN" && on_begin == OnBegin::Refuse => {
+                put_error(&mut out, &mut seq, capabilities, 1317);
+            }
+            Command::Query { sql, .. } if sql.ends_with(b"'fail'") => {
+                put_error(&mut out, &mut seq, capabilities, 1146);
+            }
             Command::Query { sql, .. } if sql.starts_with(b"SELECT") || sql.starts_with(b"select") => {
-                put_row(&mut out, &mut seq, capabilities, |w| row::put_text(w, Some(b"one")));
+                put_row(&mut out, &mut seq, capabilities, status, |w| row::put_text(w, Some(b"one")));
             }
             Command::StmtPrepare(_) => {
                 let ok = PrepareOk { stmt_id: 9, columns: 1, params: 1, warnings: 0, metadata_follows: true };
@@ -134,14 +180,19 @@ fn serve(mut wire: Wire) {
                 writer.packet(|w| column.encode(capabilities, w));
             }
             Command::StmtExecute { .. } => {
-                put_row(&mut out, &mut seq, capabilities, |w| {
+                put_row(&mut out, &mut seq, capabilities, status, |w| {
                     w.extend_from_slice(&[0, 0]);
                     codec::put_lenenc_bytes(w, b"one");
                 });
             }
             Command::Quit => return,
-            _ => {
-                let ok = OkPacket { status: Status::AUTOCOMMIT, ..OkPacket::default() };
+            other => {
+                match other {
+                    Command::Query { sql: b"BEGIN", .. } => status |= Status::IN_TRANS,
+                    Command::Query { sql: b"COMMIT" | b"ROLLBACK", .. } => status -= Status::IN_TRANS,
+                    _ => {}
+                }
+                let ok = OkPacket { status, ..OkPacket::default() };
                 PacketWriter::new(&mut out, &mut seq).packet(|w| ok.encode(capabilities, w));
             }
         }
@@ -149,9 +200,15 @@ fn serve(mut wire: Wire) {
     }
 }
 
-fn put_row(out: &mut Vec<u8>, seq: &mut u8, capabilities: Capabilities, row: impl FnOnce(&mut Vec<u8>)) {
+fn put_row(
+    out: &mut Vec<u8>,
+    seq: &mut u8,
+    capabilities: Capabilities,
+    status: Status,
+    row: impl FnOnce(&mut Vec<u8>),
+) {
     assert!(capabilities.contains(Capabilities::DEPRECATE_EOF), "these tests' clients all have it");
-    let end = OkPacket { status: Status::AUTOCOMMIT, ..OkPacket::default() };
+    let end = OkPacket { status, ..OkPacket::default() };
     let column = ColumnDefinition::expression(b"c", ColumnType::VAR_STRING);
     let mut writer = PacketWriter::new(out, seq);
     writer.packet(|w| codec::put_lenenc_int(w, 1));
@@ -181,6 +238,7 @@ pub fn sharded(server: SocketAddr) -> Snapshot {
             alias: format!("zone1-{n}00"),
             kind: TabletKind::Primary,
             address: Address::Tcp(server),
+            server_name: server.ip().to_string(),
             user: "u".into(),
             password: "pw".into(),
             tls: BackendTls::Disabled,

@@ -46,23 +46,34 @@ pub(super) fn scan(sql: &[u8], tokens: &Tokens<'_>) -> Found {
                 let session = name_at == n + 1
                     || first.eq_ignore_ascii_case(b"session")
                     || first.eq_ignore_ascii_case(b"local");
-                let same =
-                    name.eq_ignore_ascii_case(b"last_insert_id") || name.eq_ignore_ascii_case(b"identity");
-                if same
-                    && session
+                if session
+                    && let Some(value) = session_variable(name)
                     && let Some(last) = items.get(name_at)
                 {
                     let span = Span { start: item.span.start, end: last.span.end };
-                    found
-                        .calls
-                        .push(SessionCall { span, value: SessionValue::LastInsertId });
+                    found.calls.push(SessionCall { span, value });
                 }
             }
             Tok::Word if before != Tok::Dot => word(sql, items, n, &mut found),
             _ => {}
         }
     }
+    if matches!(items.first().map(|i| i.kw), Some(Kw::Select | Kw::Do))
+        && !items.iter().any(|i| i.kw == Kw::From)
+    {
+        found.effects |= Effects::NO_TABLES;
+    }
     found
+}
+
+fn session_variable(name: &[u8]) -> Option<SessionValue> {
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    match () {
+        () if is("last_insert_id") || is("identity") => Some(SessionValue::LastInsertId),
+        () if is("warning_count") => Some(SessionValue::WarningCount),
+        () if is("error_count") => Some(SessionValue::ErrorCount),
+        () => None,
+    }
 }
 
 fn word(sql: &[u8], items: &[Item], n: usize, found: &mut Found) {

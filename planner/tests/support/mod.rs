@@ -110,6 +110,7 @@ pub(crate) fn drop_in() -> Snapshot {
         alias: "upstream-1".into(),
         kind: TabletKind::Primary,
         address: Address::Unix("/run/mysqld.sock".into()),
+        server_name: "localhost".into(),
         user: "app".into(),
         password: String::new(),
         tls: BackendTls::Disabled,

@@ -275,25 +275,33 @@ impl ServerHandshake {
         let tried = if named { Method::by_name(client_plugin) } else { Some(Method::Native) };
         let credentials = Credentials::find(env, &self.login.user);
         let default = Method::by_name(self.config.plugin).unwrap_or(Method::Native);
+        // A client that does not have the greeting's method (MySQL's own since 9.0 know nothing of `mysql_native_password`) names
+        // another one and answers nothing yet: it waits to be asked.
+        let unasked = tried.is_some_and(|method| method != default) && is_empty(auth);
         match tried {
+            Some(method) if unasked && credentials.allow(method, env.secure) => {
+                Ok(self.switch_to(method, out))
+            }
             Some(method) if credentials.allow(method, env.secure) => self.on_answer(method, auth, out, env),
             _ if !named => {
                 let text = "Client does not support authentication protocol requested by server; consider \
                             upgrading client";
                 Ok(self.reject(codes::ER_NOT_SUPPORTED_AUTH_MODE, text, out))
             }
-            _ => {
-                let method = credentials.preferred(default);
-                self.state = State::Switched(method);
-                let mut data = [0; SCRAMBLE_LEN + 1];
-                for (place, byte) in data.iter_mut().zip(self.config.scramble) {
-                    *place = byte;
-                }
-                let switch = AuthSwitchRequest { plugin: method.name(), data: &data };
-                PacketWriter::new(out, &mut self.seq).packet(|w| switch.encode(w));
-                Ok(ServerStep::Continue)
-            }
+            _ => Ok(self.switch_to(credentials.preferred(default), out)),
         }
+    }
+
+    /// Asks by another method.
+    fn switch_to(&mut self, method: Method, out: &mut Vec<u8>) -> ServerStep {
+        self.state = State::Switched(method);
+        let mut data = [0; SCRAMBLE_LEN + 1];
+        for (place, byte) in data.iter_mut().zip(self.config.scramble) {
+            *place = byte;
+        }
+        let switch = AuthSwitchRequest { plugin: method.name(), data: &data };
+        PacketWriter::new(out, &mut self.seq).packet(|w| switch.encode(w));
+        ServerStep::Continue
     }
 
     /// Checks the answer to the challenge.
@@ -307,7 +315,7 @@ impl ServerHandshake {
         let credentials = Credentials::find(env, &self.login.user);
         let scramble = self.config.scramble;
         // An empty password is answered by nothing, or by the NUL that would follow it.
-        if matches!(auth, b"" | b"\0") {
+        if is_empty(auth) {
             let right = credentials.allow_empty();
             return Ok(self.verdict(right, false, out, env));
         }
@@ -380,4 +388,8 @@ impl ServerHandshake {
         );
         self.reject(codes::ER_ACCESS_DENIED_ERROR, &text, out)
     }
+}
+
+fn is_empty(auth: &[u8]) -> bool {
+    matches!(auth, b"" | b"\0")
 }

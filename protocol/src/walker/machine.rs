@@ -176,7 +176,7 @@ impl ResponseWalker {
 
     /// Whether only rows, and what ends them, may come.
     #[inline]
-    pub(super) fn in_rows(&self) -> bool {
+    pub fn in_rows(&self) -> bool {
         self.phase == Phase::Rows && !self.continued
     }
 

@@ -21,6 +21,10 @@ select * from t order by id
 select t.*, t.id + 1 as next from t where v like '%e%' order by 1 desc limit 2
 select sql_calc_found_rows id from t limit 2
 select found_rows()
+select found_rows() + 1, row_count(), user() is null
+select sql_calc_found_rows id from t where id > 2 limit 1; select found_rows()
+select id from t limit 2
+select found_rows()
 select count(*), sum(n), avg(n), max(v), group_concat(v order by v) from t
 select v, count(*) from t group by v having count(*) > 0 order by v limit 3 offset 1
 select a.id, b.v from t a left join t b on a.id = b.id + 1 order by a.id
@@ -49,6 +53,21 @@ show warnings
 show count(*) warnings
 select @@warning_count
 show errors
+select cast('12x' as signed)
+select 1
+set @a = 1
+begin
+commit
+do 1
+select @@warning_count, @@session.warning_count, @@error_count
+show count(*) errors
+show warnings
+select count(*) from t
+show warnings
+insert into t (v) values ('a')
+select 1
+show errors
+select @@error_count
 begin
 insert into t (v) values ('in transaction')
 savepoint s

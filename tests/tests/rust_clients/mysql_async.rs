@@ -1,25 +1,8 @@
-//! `mysql_async` and `sqlx`; sysbench's text and prepared loads. As in `clients.rs`, against all three targets.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-use coregate_tests::{Coregate, MariaDb, world};
+//! `mysql_async`.
+use super::{against_all, world};
+use coregate_tests::Coregate;
 use mysql_async::prelude::*;
 use mysql_async::{Conn, OptsBuilder, Row, TxOpts, Value};
-use std::process::Command;
-use std::sync::LazyLock;
-
-struct World {
-    server: MariaDb,
-    drop_in: Coregate,
-    local: Coregate,
-}
-
-static WORLD: LazyLock<World> = LazyLock::new(|| {
-    let (server, drop_in) = world::drop_in(&[]);
-    World { server, drop_in, local: world::local(&[]) }
-});
-
-fn targets() -> [(&'static Coregate, &'static str); 3] {
-    [(&WORLD.drop_in, "test"), (&WORLD.local, "plain"), (&WORLD.local, "ring")]
-}
 
 fn code(error: &mysql_async::Error) -> u16 {
     match error {
@@ -41,20 +24,8 @@ async fn connect(target: (&Coregate, &str), user: &str, password: &str) -> Resul
     Conn::new(opts).await
 }
 
-/// Runs an async check against each target.
-fn against_all<F: Future<Output = ()>>(check: impl Fn((&'static Coregate, &'static str)) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    for target in targets() {
-        eprintln!("against {}", target.1);
-        runtime.block_on(check(target));
-    }
-}
-
 #[test]
-fn mysql_async_logs_in_by_every_method() {
+fn logs_in_by_every_method() {
     against_all(|target| async move {
         for (user, password) in [
             (world::USER, world::PASSWORD),
@@ -82,7 +53,7 @@ fn mysql_async_logs_in_by_every_method() {
 }
 
 #[test]
-fn mysql_async_binds_and_rebinds() {
+fn binds_and_rebinds() {
     against_all(|target| async move {
         let mut conn = connect(target, world::USER, world::PASSWORD).await.unwrap();
         conn.query_drop("replace into async_kv (id, v) values (1, 'one'), (4, 'four')")
@@ -135,7 +106,7 @@ fn id_first(value: &Value) -> Value {
 }
 
 #[test]
-fn mysql_async_transactions_and_large_values() {
+fn transactions_and_large_values() {
     against_all(|target| async move {
         let mut conn = connect(target, world::USER, world::PASSWORD).await.unwrap();
         let ids = "select id from async_kv where id in (11, 12, 13, 14, 15, 16)";
@@ -206,62 +177,4 @@ fn settings_that_change_in_a_transaction_keep_it() {
         assert_eq!(seen, ["y"; 6]);
         conn.disconnect().await.unwrap();
     });
-}
-
-/// Three seconds of load each; no error is allowed, and the drop-in's rows must be what sysbench checks.
-#[test]
-fn sysbench_runs() {
-    let server = &WORLD.server;
-    let mut direct = server.connect();
-    direct.run("create database if not exists sbtest");
-    let address = WORLD.drop_in.mysql;
-    let sysbench = |load: &str, command: &str, prepared: &str| {
-        let mut sysbench = Command::new("sysbench");
-        sysbench.args([
-            load,
-            "--db-driver=mysql",
-            "--mysql-db=sbtest",
-            "--tables=2",
-            "--table-size=2000",
-            "--threads=8",
-        ]);
-        sysbench
-            .args([&format!("--mysql-host={}", address.ip()), &format!("--mysql-port={}", address.port())]);
-        sysbench.args([
-            "--mysql-user=app",
-            "--mysql-password=app",
-            "--mysql-ssl=off",
-            "--time=3",
-            "--percentile=99",
-        ]);
-        sysbench.args([prepared, command]);
-        let output = sysbench
-            .output()
-            .expect("sysbench: apt-get install sysbench (make test does it)");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "{load} {prepared}: {said}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        said
-    };
-    sysbench("oltp_read_write", "prepare", "--db-ps-mode=disable");
-    for prepared in ["--db-ps-mode=disable", "--db-ps-mode=auto"] {
-        for load in ["oltp_point_select", "oltp_read_write"] {
-            let said = sysbench(load, "run", prepared);
-            let count = |what: &str| {
-                let line = said
-                    .lines()
-                    .find(|l| l.trim_start().starts_with(what))
-                    .unwrap_or_else(|| panic!("{said}"));
-                line.split_whitespace()
-                    .find_map(|w| w.parse::<u64>().ok())
-                    .expect("a number")
-            };
-            assert!(count("transactions:") > 0, "{said}");
-            assert_eq!(count("ignored errors:") * u64::from(load == "oltp_point_select"), 0, "{said}");
-        }
-    }
-    sysbench("oltp_read_write", "cleanup", "--db-ps-mode=disable");
 }

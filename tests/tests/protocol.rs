@@ -1,5 +1,5 @@
-//! Our client against a real MariaDB server: `COREGATE_TEST_MARIADB=host:port:user:password`, an account that may
-//! create others, by `mysql_native_password`. Without it nothing is tested here.
+//! The protocol's client against a real server, without the data plane around it: what a server is asked by every
+//! capability that changes its answers, and by MariaDB's ed25519.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{Read, Write};
@@ -12,6 +12,7 @@ use coregate_protocol::frame::{Assembler, PacketWriter};
 use coregate_protocol::response::OwnedError;
 use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
 use coregate_protocol::{Capabilities, ProtocolError};
+use coregate_tests::{MariaDb, mariadb};
 
 struct Connection {
     socket: TcpStream,
@@ -103,11 +104,10 @@ impl Connection {
 
 #[test]
 fn logs_in_and_asks() {
-    let Ok(target) = std::env::var("COREGATE_TEST_MARIADB") else { return };
-    let mut fields = target.rsplitn(3, ':');
-    let (password, user, address) = (fields.next().unwrap(), fields.next().unwrap(), fields.next().unwrap());
+    let server = MariaDb::start("server", &[]);
+    let address = &format!("127.0.0.1:{}", server.port);
     let wanted = Capabilities::MULTI_STATEMENTS | Capabilities::MULTI_RESULTS | Capabilities::TRANSACTIONS;
-    let mut admin = connect(address, user, password, wanted).unwrap();
+    let mut admin = connect(address, mariadb::USER, mariadb::PASSWORD, wanted).unwrap();
     assert!(admin.info.thread_id > 0 && !admin.info.version.is_empty());
     admin.query("INSTALL SONAME 'auth_ed25519'");
     let setup = "CREATE OR REPLACE USER probe_ed IDENTIFIED VIA ed25519 USING PASSWORD('pass word');
@@ -133,5 +133,4 @@ fn logs_in_and_asks() {
         let Err(Refused::Server(error)) = connect(address, user, password, wanted) else { panic!("{user}") };
         assert_eq!(error.code, 1045, "{user}");
     }
-    admin.query("DROP USER probe_ed, probe_empty");
 }

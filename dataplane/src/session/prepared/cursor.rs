@@ -1,0 +1,103 @@
+//! Cursors: executions whose rows the client fetches in portions. The connection stays with the session while one is open.
+use super::{Statement, Statements};
+use crate::error::sql_error;
+use crate::pool::Place;
+use crate::session::answer::Answer;
+use crate::session::{Failure, Outcome, Session};
+use coregate_protocol::Status;
+use coregate_protocol::command::encode as commands;
+use coregate_protocol::command::execute::STMT_ID_AT;
+use coregate_protocol::walker::{ResponseKind, Summary};
+
+/// An open cursor: where, and by which id its statement is known there.
+#[derive(Clone, Copy)]
+pub(super) struct Cursor {
+    place: Place,
+    id: u32,
+}
+
+impl Statements {
+    fn set_cursor(&mut self, statement: &Statement, cursor: Option<Cursor>) {
+        let before = statement.cursor.replace(cursor);
+        self.cursors += usize::from(cursor.is_some());
+        self.cursors -= usize::from(before.is_some());
+    }
+
+    fn has_cursor_at(&self, place: Place) -> bool {
+        self.cursors > 0
+            && self
+                .by_id
+                .values()
+                .any(|s| s.cursor.get().is_some_and(|c| c.place == place))
+    }
+}
+
+impl Session {
+    pub(in crate::session) fn has_cursor_at(&self, place: Place) -> bool {
+        self.statements
+            .as_ref()
+            .is_some_and(|s| s.has_cursor_at(place))
+    }
+
+    fn set_cursor(&mut self, statement: &Statement, cursor: Option<Cursor>) {
+        if let Some(statements) = &mut self.statements {
+            statements.set_cursor(statement, cursor);
+        }
+    }
+
+    /// Notes whether an execution that asked for a cursor has left one open.
+    pub(super) fn note_cursor(&mut self, statement: &Statement, place: Place, id: u32, summary: &Summary) {
+        let open = summary.status_seen.contains(Status::CURSOR_EXISTS)
+            && !summary.status.contains(Status::LAST_ROW_SENT);
+        self.set_cursor(statement, open.then_some(Cursor { place, id }));
+    }
+
+    /// Closes a statement's cursor on its server, if it has one, and lets go of the connection.
+    pub(super) async fn end_cursor(&mut self, statement: &Statement) {
+        let Some(cursor) = statement.cursor.get() else { return };
+        self.set_cursor(statement, None);
+        let core = self.core.clone();
+        let holder = self.held.iter_mut().find(|(held, _)| *held == cursor.place);
+        if let Some((_, backend)) = holder {
+            let mut payload = Vec::new();
+            commands::stmt_reset(&mut payload, cursor.id);
+            let reset = backend.run(&core, &payload, ResponseKind::Simple, |_| {});
+            if reset.await.is_err() {
+                backend.tainted = true;
+            }
+        }
+        self.release_held();
+    }
+
+    /// COM_STMT_FETCH: rows of an open cursor.
+    pub(in crate::session) async fn fetch(
+        &mut self,
+        id: u32,
+        mut payload: Vec<u8>,
+        answer: &mut Answer,
+    ) -> Outcome {
+        let statement = self.statement_of(id, "mysqld_stmt_fetch")?;
+        let nothing = || Failure::Sql(sql_error(1421, format!("The statement ({id}) has no open cursor.")));
+        let cursor = statement.cursor.get().ok_or_else(nothing)?;
+        let at = self
+            .held
+            .iter()
+            .position(|(held, _)| *held == cursor.place)
+            .ok_or_else(nothing)?;
+        let (_, mut backend) = self.held.swap_remove(at);
+        if let Some(bytes) = payload.get_mut(STMT_ID_AT) {
+            bytes.copy_from_slice(&cursor.id.to_le_bytes());
+        }
+        backend.send_payload(&payload);
+        match self.relay(&mut backend, ResponseKind::Fetch, answer).await {
+            Ok(summary) => {
+                if summary.status.contains(Status::LAST_ROW_SENT) || summary.error.is_some() {
+                    self.set_cursor(&statement, None);
+                }
+                self.keep_or_return(cursor.place, backend);
+                Ok(())
+            }
+            Err(failure) => Err(self.broken(backend, failure)),
+        }
+    }
+}

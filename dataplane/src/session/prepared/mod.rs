@@ -1,0 +1,323 @@
+//! Prepared statements in the binary protocol. They are prepared on the servers that run them, when they first do; the
+//! client's ids are ours, an execution's packet goes on with only its id changed, answers are relayed undecoded.
+mod cursor;
+mod execute;
+
+use super::answer::{Answer, Done};
+use super::values::Values;
+use super::{Failure, Outcome, Session};
+use crate::cache::CachedPlan;
+use crate::error::sql_error;
+use crate::pool::{Backend, Place};
+use crate::ring::Buf;
+use crate::settings::Settings;
+use ahash::AHashMap;
+use coregate_planner::charset::Charsets;
+use coregate_planner::fingerprint::{Fingerprint, SqlMode};
+use coregate_planner::plan::{Action, Destination, Route, Target};
+use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
+use coregate_planner::value::Value;
+use coregate_protocol::Capabilities;
+use coregate_protocol::column::{ColumnDefinition, ColumnType};
+use coregate_protocol::command::encode as commands;
+use coregate_protocol::command::execute::STMT_ID_AT;
+use coregate_protocol::frame::{self, PacketWriter};
+use coregate_protocol::response::{EofPacket, PrepareOk};
+use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
+use cursor::Cursor;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// Bytes of COM_STMT_SEND_LONG_DATA kept for one statement.
+const LONG_DATA_MAX: usize = 1 << 30;
+
+/// A session's prepared statements.
+#[derive(Default)]
+pub(super) struct Statements {
+    by_id: AHashMap<u32, Rc<Statement>>,
+    last_id: u32,
+    /// How many of them have a cursor open.
+    cursors: usize,
+    /// Prepared by `PREPARE name FROM ...`.
+    pub(super) named: AHashMap<String, String>,
+}
+
+pub(super) struct Statement {
+    sql: Vec<u8>,
+    made_under: MadeUnder,
+    /// Names the text, read so, on backend connections.
+    key: u64,
+    fingerprint: Fingerprint,
+    plan: RefCell<(u64, Rc<CachedPlan>)>,
+    /// The parameters' types as the client bound them last, as on the wire, and a hash of them (0: never).
+    types: RefCell<Vec<u8>>,
+    types_hash: Cell<u64>,
+    long_data: RefCell<Vec<(u16, Vec<u8>)>>,
+    cursor: Cell<Option<Cursor>>,
+}
+
+/// What decides on how a text is read, as it was when the statement was prepared: it stays so, whatever the session selects
+/// and sets later.
+struct MadeUnder {
+    target: RefCell<super::Target>,
+    sql_mode: SqlMode,
+    settings: Rc<Settings>,
+    /// Those of literals that are not ASCII; parameters are in the sets of their execution.
+    charsets: Option<Charsets>,
+}
+
+impl MadeUnder {
+    /// Names a text that is read under these: the same for the same bytes under the same settings on this core, and for others
+    /// different but for 2^-64.
+    fn key_of(&self, text: &[u8]) -> u64 {
+        thread_local! {
+            static SEED: ahash::RandomState = ahash::RandomState::new();
+        }
+        SEED.with(|seed| seed.hash_one((self.settings.of_the_text(), text)))
+    }
+}
+
+impl Session {
+    fn statement_of(&self, id: u32, command: &str) -> Outcome<Rc<Statement>> {
+        let found = self
+            .statements
+            .as_ref()
+            .and_then(|s| s.by_id.get(&id).cloned());
+        found.ok_or_else(|| {
+            let message = format!("Unknown prepared statement handler ({id}) given to {command}");
+            Failure::Sql(sql_error(1243, message))
+        })
+    }
+
+    /// COM_STMT_PREPARE.
+    pub(in crate::session) async fn prepare(&mut self, sql: Vec<u8>, answer: &mut Answer) -> Outcome {
+        let (fingerprint, entry) = self.plan_prepared(&sql)?;
+        if fingerprint.more {
+            return Err(sql_error(
+                1295,
+                "This command is not supported in the prepared statement protocol yet",
+            )
+            .into());
+        }
+        let limit = self.core.config().statements_max;
+        let statements = self.statements.get_or_insert_default();
+        if statements.by_id.len() >= limit {
+            let message =
+                format!("Can't create more than max_prepared_stmt_count statements (current value: {limit})");
+            return Err(sql_error(1461, message).into());
+        }
+        statements.last_id = statements.last_id.wrapping_add(1).max(1);
+        let id = statements.last_id;
+        let version = self.core.snapshot.borrow().version;
+        let params = fingerprint.params;
+        let made_under = MadeUnder {
+            target: RefCell::new(self.target.clone()),
+            sql_mode: self.sql_mode,
+            settings: Rc::clone(&self.settings),
+            charsets: (!sql.is_ascii()).then_some(self.charsets),
+        };
+        let statement = Rc::new(Statement {
+            key: made_under.key_of(&sql),
+            sql,
+            made_under,
+            fingerprint,
+            plan: RefCell::new((version, Rc::clone(&entry))),
+            types: RefCell::default(),
+            types_hash: Cell::new(0),
+            long_data: RefCell::default(),
+            cursor: Cell::new(None),
+        });
+        let described = match &entry.plan.action {
+            Action::Route(route) => self.describe(&statement, &entry, route, id, answer).await?,
+            action => {
+                self.describe_local(action, params, id, answer);
+                true
+            }
+        };
+        if described && let Some(statements) = &mut self.statements {
+            statements.by_id.insert(id, statement);
+        }
+        Ok(())
+    }
+
+    /// Prepares on one of the servers, whose answer tells the columns, and relays it with our id. `false`: it was an error.
+    async fn describe(
+        &mut self,
+        statement: &Statement,
+        entry: &CachedPlan,
+        route: &Route,
+        id: u32,
+        answer: &mut Answer,
+    ) -> Outcome<bool> {
+        let place = match &route.to {
+            Target::DropIn => Place::DropIn,
+            Target::Keyspace { keyspace, shards } => {
+                let shard = if let Destination::Shard(shard) = shards { *shard } else { 0 };
+                let held = self
+                    .held
+                    .iter()
+                    .map(|(place, _)| *place)
+                    .find(|place| matches!(place, Place::Shard { keyspace: k, .. } if k == keyspace));
+                held.unwrap_or_else(|| Place::Shard {
+                    keyspace: *keyspace,
+                    shard,
+                    kind: route.tablet_kind.into(),
+                })
+            }
+        };
+        let text = self.text_for(statement, entry, route)?;
+        let (key, text) = text
+            .map_or_else(|| (statement.key, statement.sql.clone()), |t| (statement.made_under.key_of(&t), t));
+        let mut backend = self.acquire(place, entry.plan.class).await?;
+        let mut payload = Vec::with_capacity(text.len() + 1);
+        commands::stmt_prepare(&mut payload, &text);
+        backend.send_payload(&payload);
+        let result = self.relay_prepared(&mut backend, id, answer).await;
+        match result {
+            Ok(summary) => {
+                if let Some(prepared) = summary.prepare {
+                    self.register(&mut backend, key, prepared.stmt_id);
+                }
+                self.keep_or_return(place, backend);
+                Ok(summary.error.is_none())
+            }
+            Err(failure) => Err(self.broken(backend, failure)),
+        }
+    }
+
+    /// The statement's text with the session's values in it, if it has such places.
+    fn text_for(&self, statement: &Statement, entry: &CachedPlan, route: &Route) -> Outcome<Option<Vec<u8>>> {
+        if !resolve::has_session_values(route) {
+            return Ok(None);
+        }
+        let values = Values { session: self, params: &[] };
+        let nulls: Vec<Value<'_>> = vec![Value::Int(1); usize::from(statement.fingerprint.params)];
+        let mut resolved = self.bind(statement, entry, &nulls, &values)?;
+        Ok(resolved.shards.first_mut().and_then(|s| s.text.take()))
+    }
+
+    /// Binds the statement's plan to the values of one execution.
+    fn bind(
+        &self,
+        statement: &Statement,
+        entry: &CachedPlan,
+        params: &[Value<'_>],
+        values: &dyn SessionValues,
+    ) -> Outcome<Resolved> {
+        let Action::Route(route) = &entry.plan.action else { return Ok(Resolved::default()) };
+        let mut scratch = self.core.scratch.borrow_mut();
+        let scratch = &mut *scratch;
+        let snapshot = self.core.snapshot.borrow();
+        let binding = Binding {
+            sql: &statement.sql,
+            fingerprint: &statement.fingerprint,
+            params,
+            sql_mode: statement.made_under.sql_mode,
+            charsets: statement.made_under.charsets.unwrap_or(self.charsets),
+            session: values,
+            prepared: true,
+        };
+        resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved)?;
+        Ok(std::mem::take(&mut scratch.resolved))
+    }
+
+    fn register(&mut self, backend: &mut Backend, key: u64, id: u32) {
+        if let Some(evicted) = backend.remember_statement(key, id) {
+            close_on(backend, evicted);
+        }
+    }
+
+    async fn relay_prepared(
+        &mut self,
+        backend: &mut Backend,
+        id: u32,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        let mut walker = ResponseWalker::new(ResponseKind::Prepare, backend.capabilities);
+        let (mut out, mut changed) = (Vec::new(), Vec::new());
+        while walker.state() != FeedState::Done {
+            let mut packet = self.next_packet(backend, walker.next_seq()).await?;
+            let role = super::relay::step(&mut walker, packet.payload(), packet.seq)?;
+            if role == PacketRole::PrepareOk
+                && let Some(place) = packet.payload_mut().get_mut(STMT_ID_AT)
+            {
+                place.copy_from_slice(&id.to_le_bytes());
+            }
+            let payload =
+                self.in_clients_form(backend, ResponseKind::Prepare, role, &mut packet, &mut changed)?;
+            if let Some(payload) = payload {
+                frame::write_packet(&mut out, &mut answer.seq, payload);
+            }
+        }
+        backend.busy = false;
+        self.client.link.send(Buf::from(out));
+        Ok(*walker.summary())
+    }
+
+    /// A statement that the session runs itself: its columns are known, its parameters are anything.
+    fn describe_local(&mut self, action: &Action, params: u16, id: u32, answer: &mut Answer) {
+        let names: &[String] = if let Action::Rows(rows) = action { &rows.columns } else { &[] };
+        let capabilities = self.capabilities;
+        let status = self.status();
+        let mut out = Vec::new();
+        let mut writer = PacketWriter::new(&mut out, &mut answer.seq);
+        let ok = PrepareOk {
+            stmt_id: id,
+            columns: names.len() as u16,
+            params,
+            warnings: 0,
+            metadata_follows: true,
+        };
+        writer.packet(|w| ok.encode(capabilities, w));
+        let eof = EofPacket { warnings: 0, status };
+        let mut definitions = |names: &[&str]| {
+            for name in names {
+                let column = ColumnDefinition::expression(name.as_bytes(), ColumnType::VAR_STRING);
+                writer.packet(|w| column.encode(capabilities, w));
+            }
+            if !names.is_empty() && !capabilities.contains(Capabilities::DEPRECATE_EOF) {
+                writer.packet(|w| eof.encode(w));
+            }
+        };
+        definitions(&vec!["?"; usize::from(params)]);
+        definitions(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        self.client.link.send(Buf::from(out));
+    }
+
+    pub(in crate::session) async fn close_statement(&mut self, id: u32) -> Outcome {
+        // No answer; on the servers the statement stays for whoever prepares the same text next.
+        let Some(statements) = &mut self.statements else { return Ok(()) };
+        let Some(statement) = statements.by_id.remove(&id) else { return Ok(()) };
+        self.end_cursor(&statement).await;
+        Ok(())
+    }
+
+    pub(in crate::session) async fn reset_statement(&mut self, id: u32, answer: &mut Answer) -> Outcome {
+        let statement = self.statement_of(id, "mysqld_stmt_reset")?;
+        statement.long_data.borrow_mut().clear();
+        self.end_cursor(&statement).await;
+        self.send_ok(answer, Done::default());
+        Ok(())
+    }
+
+    pub(in crate::session) fn long_data(&mut self, id: u32, param: u16, data: &[u8]) -> Outcome {
+        // There is no answer to this command: what is wrong shows at the execution.
+        let Ok(statement) = self.statement_of(id, "mysqld_stmt_send_long_data") else { return Ok(()) };
+        let mut long = statement.long_data.borrow_mut();
+        let held: usize = long.iter().map(|(_, bytes)| bytes.len()).sum();
+        if param >= statement.fingerprint.params || held + data.len() > LONG_DATA_MAX {
+            return Ok(());
+        }
+        match long.iter_mut().find(|(known, _)| *known == param) {
+            Some((_, bytes)) => bytes.extend_from_slice(data),
+            None => long.push((param, data.to_vec())),
+        }
+        Ok(())
+    }
+}
+
+fn close_on(backend: &mut Backend, id: u32) {
+    let mut payload = Vec::new();
+    commands::stmt_close(&mut payload, id);
+    backend.send_unanswered(&payload);
+}

@@ -1,0 +1,162 @@
+//! Prepared statements outlive what they were prepared under: the database, the SQL mode and the character set of that
+//! moment stay theirs, whatever the session selects and sets later, and whoever else prepares the same text.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use coregate_tests::wire::{Login, Prepared, Value};
+use coregate_tests::{Answer, Connection, Coregate, MariaDb, world};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::LazyLock;
+
+struct World {
+    server: MariaDb,
+    drop_in: Coregate,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let server = MariaDb::start("prepared", &[]);
+    let mut root = server.connect();
+    for name in ["first", "second"] {
+        root.run(&format!("create database {name} character set utf8mb4"));
+        root.run(&format!("create table {name}.t (id int primary key, v varchar(50)) character set utf8mb4"));
+        root.run(&format!("insert into {name}.t values (1, 'in {name}'), (2, 'two of {name}')"));
+    }
+    let drop_in = Coregate::drop_in("prepared-proxy", &server, &["--cores", "1"]);
+    World { server, drop_in }
+});
+
+fn targets() -> [(&'static str, SocketAddr); 2] {
+    [("server", ([127, 0, 0, 1], WORLD.server.port).into()), ("drop-in", WORLD.drop_in.mysql)]
+}
+
+fn login(address: SocketAddr, database: Option<&str>) -> Connection {
+    let login = Login { user: "sb", password: "sb", database, capabilities: 0 };
+    Connection::over(TcpStream::connect(address).unwrap(), &login).unwrap()
+}
+
+/// The one text of a binary result of one row.
+fn cell(conn: &mut Connection, statement: &Prepared, values: &[Value]) -> Option<String> {
+    let answer = conn.execute(statement, values);
+    let Answer::Rows { raw, .. } = &answer else { panic!("rows were expected: {answer:?}") };
+    let [row] = raw.as_slice() else { panic!("one row was expected: {answer:?}") };
+    // A zero, the bit of NULL, the length, the text.
+    let [0, nulls, rest @ ..] = row.as_slice() else { panic!("no binary row: {row:?}") };
+    let text = rest
+        .get(1..)
+        .map(|text| String::from_utf8_lossy(text).into_owned());
+    text.filter(|_| *nulls == 0)
+}
+
+#[test]
+fn the_same_text_in_two_databases() {
+    for (name, address) in targets() {
+        // One after the other, so that both use the same connection to the server.
+        for database in ["first", "second", "first"] {
+            let mut conn = login(address, Some(database));
+            let statement = conn.prepare("select v from t where id = ?").unwrap();
+            let got = cell(&mut conn, &statement, &[Value::Int(1)]);
+            assert_eq!(got, Some(format!("in {database}")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_statement_keeps_its_database() {
+    for (name, address) in targets() {
+        let mut conn = login(address, Some("first"));
+        let statement = conn.prepare("select v from t where id = ?").unwrap();
+        conn.run("use second");
+        assert_eq!(cell(&mut conn, &statement, &[Value::Int(1)]), Some("in first".into()), "{name}");
+        assert_eq!(conn.value("select v from t where id = 1"), Some("in second".into()), "{name}");
+        let newer = conn.prepare("select v from t where id = ?").unwrap();
+        assert_eq!(cell(&mut conn, &newer, &[Value::Int(1)]), Some("in second".into()), "{name}");
+        // The whole statement runs in its database.
+        let here = conn
+            .prepare("select concat(database(), ': ', v) from t where id = 1")
+            .unwrap();
+        conn.run("use first");
+        assert_eq!(cell(&mut conn, &here, &[]), Some("second: in second".into()), "{name}");
+        conn.run("begin");
+        assert_eq!(cell(&mut conn, &statement, &[Value::Int(2)]), Some("two of first".into()), "{name}");
+        assert_eq!(cell(&mut conn, &newer, &[Value::Int(2)]), Some("two of second".into()), "{name}");
+        conn.run("rollback");
+    }
+}
+
+#[test]
+fn a_statement_keeps_its_sql_mode() {
+    for (name, address) in targets() {
+        for _ in 0..2 {
+            let mut conn = login(address, Some("first"));
+            let text = conn.prepare("select \"v\" from t where id = 1").unwrap();
+            conn.run("set sql_mode = 'ANSI_QUOTES'");
+            let column = conn.prepare("select \"v\" from t where id = 1").unwrap();
+            assert_eq!(cell(&mut conn, &text, &[]), Some("v".into()), "{name}");
+            assert_eq!(cell(&mut conn, &column, &[]), Some("in first".into()), "{name}");
+            conn.run("set sql_mode = ''");
+            assert_eq!(cell(&mut conn, &column, &[]), Some("in first".into()), "{name}");
+            assert_eq!(cell(&mut conn, &text, &[]), Some("v".into()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_statement_keeps_its_character_set() {
+    for (name, address) in targets() {
+        for names in ["utf8mb4", "latin1", "utf8mb4"] {
+            let mut conn = login(address, Some("first"));
+            conn.run(&format!("set names {names}"));
+            let statement = conn
+                .prepare("select hex(convert('é' using utf8mb4))")
+                .unwrap();
+            let wanted = if names == "utf8mb4" { "C3A9" } else { "C383C2A9" };
+            assert_eq!(cell(&mut conn, &statement, &[]), Some(wanted.into()), "{name} {names}");
+        }
+    }
+}
+
+#[test]
+fn a_statement_follows_changes_of_its_table() {
+    for (name, address) in targets() {
+        let table = format!("changing_{}", name.replace('-', "_"));
+        let (mut conn, mut other) = (login(address, Some("first")), login(address, Some("first")));
+        other.run(&format!("create table {table} (id int primary key)"));
+        other.run(&format!("insert into {table} values (1)"));
+        let statement = conn.prepare(&format!("select * from {table}")).unwrap();
+        let columns = |answer: Answer| match answer {
+            Answer::Rows { columns, raw, .. } if raw.len() == 1 => columns.len(),
+            other => panic!("one row was expected: {other:?}"),
+        };
+        assert_eq!(columns(conn.execute(&statement, &[])), 1, "{name}");
+        other.run(&format!("alter table {table} add v varchar(10) default 'x'"));
+        assert_eq!(columns(conn.execute(&statement, &[])), 2, "{name}");
+        other.run(&format!("drop table {table}"));
+        assert!(matches!(conn.execute(&statement, &[]), Answer::Error(e) if e.code == 1146), "{name}");
+    }
+}
+
+/// In a cluster a database is a keyspace.
+#[test]
+fn a_statement_keeps_its_keyspace() {
+    let local = world::local(&["--keyspace", "one", "--keyspace", "two:2"]);
+    let mut conn = local.connect_as(world::USER, world::USER, Some("one"));
+    conn.run("create table kept (id bigint primary key, v varchar(50))");
+    conn.run("insert into kept values (1, 'in one')");
+    conn.run("use two");
+    conn.run("create table kept (id bigint primary key, v varchar(50))");
+    conn.run("alter vschema on two.kept add vindex hash(id) using hash");
+    conn.run("insert into kept (id, v) values (1, 'in two'), (4, 'four in two')");
+    conn.run("use one");
+    let one = conn.prepare("select v from kept where id = ?").unwrap();
+    conn.run("use two");
+    let two = conn.prepare("select v from kept where id = ?").unwrap();
+    for database in ["one", "two", "one"] {
+        conn.run(&format!("use {database}"));
+        assert_eq!(cell(&mut conn, &one, &[Value::Int(1)]), Some("in one".into()));
+        assert_eq!(cell(&mut conn, &two, &[Value::Int(1)]), Some("in two".into()));
+        assert_eq!(cell(&mut conn, &two, &[Value::Int(4)]), Some("four in two".into()));
+    }
+    // The snapshot changes: plans are made anew, for the keyspace that was chosen then.
+    conn.run("alter vschema on two.kept drop vindex hash");
+    conn.run("alter vschema on two.kept add vindex hash2(id) using hash");
+    assert_eq!(cell(&mut conn, &one, &[Value::Int(1)]), Some("in one".into()));
+    assert_eq!(cell(&mut conn, &two, &[Value::Int(4)]), Some("four in two".into()));
+}
