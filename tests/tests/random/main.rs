@@ -74,7 +74,7 @@ fn outcome(answer: Answer) -> Outcome {
     match answer {
         // Unsupported; not a literal; a value that the server would store in another form.
         Answer::Error(e)
-            if ["VT12001", "VT03023", "VT03010"]
+            if ["VT12001", "INSERT into a sharded table needs a literal", "cannot map the value"]
                 .iter()
                 .any(|code| e.message.starts_with(code)) =>
         {
