@@ -236,3 +236,33 @@ fn drop_with_bytes_to_send(features: Features) {
     }
     assert_eq!(reader.join().expect("a reader"), 3_000_005);
 }
+
+/// A send that succeeds posts no completion: what is queued behind it must not wait until something else wakes the core.
+#[test]
+fn what_is_queued_behind_a_send_does_not_wait_for_an_event() {
+    let features = Features::probe().expect("io_uring");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let mut peer = TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+    let (ours, _) = listener.accept().expect("accepted");
+    let ring = Ring::new(RingConfig::new(50, features)).expect("a ring");
+    let socket = Socket::new(&ring, ours.into());
+    // The first turn may sleep: nothing is to be done yet.
+    ring.turn(Duration::from_millis(1));
+    let slept = ring.stats().sleeps.get();
+    for piece in [b"one", b"two", b"six"] {
+        socket.send(Buf::from(piece.to_vec()));
+    }
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut turns = 0;
+    while socket.poll_sendable(&mut cx, 1).is_pending() {
+        ring.turn(Duration::from_secs(60));
+        turns += 1;
+        assert!(turns < 10, "the sends do not end");
+    }
+    if features.silent_sends {
+        assert_eq!(ring.stats().sleeps.get(), slept, "the core slept between two sends");
+    }
+    let mut got = [0; 9];
+    peer.read_exact(&mut got).expect("received");
+    assert_eq!(&got, b"onetwosix");
+}

@@ -140,6 +140,7 @@ impl Socket {
             inner.start_send(&self.ring.inner, buf);
         } else {
             inner.queue.borrow_mut().push_back(buf);
+            inner.await_inline(&self.ring.inner);
         }
     }
 
@@ -150,6 +151,7 @@ impl Socket {
             0 if inner.unsent.get() < limit => Poll::Ready(Ok(())),
             0 => {
                 inner.wants_room.set(true);
+                inner.await_inline(&self.ring.inner);
                 inner.register(cx.waker());
                 Poll::Pending
             }
@@ -436,8 +438,10 @@ impl SocketInner {
         self.send.set(Send::Idle);
         let next = self.queue.borrow_mut().pop_front();
         if let Some(buf) = next {
-            ring.runnable.set(true);
             self.start_send(ring, buf);
+            if !self.queue.borrow().is_empty() {
+                self.await_inline(ring);
+            }
             return self.wake_sender(ring);
         }
         if self.dropped.get() {
@@ -445,6 +449,14 @@ impl SocketInner {
         }
         self.queue.borrow_mut().shrink_to(4);
         self.wake_sender(ring);
+    }
+
+    /// Something goes on when the inline send has been executed. That posts no completion, so that the core must not sleep in the
+    /// `enter` that executes it.
+    fn await_inline(&self, ring: &RingInner) {
+        if self.send.get() == Send::Inline {
+            ring.runnable.set(true);
+        }
     }
 
     fn wake_sender(&self, ring: &Rc<RingInner>) {
