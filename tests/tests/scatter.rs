@@ -137,3 +137,22 @@ fn memory_stays_flat_for_a_slow_client() {
     let _end = conn.packet().unwrap();
     wait_until("the client's next statement is answered", || conn.ping());
 }
+
+/// Before any row, and between the rows of one shard and those of the next; the connection goes on.
+#[test]
+fn a_statement_that_takes_too_long_is_told_so() {
+    let mut conn = connect(&COREGATE);
+    conn.run("CREATE TABLE slow (id BIGINT PRIMARY KEY)");
+    conn.run("ALTER VSCHEMA ON s.slow ADD VINDEX hash(id) USING hash");
+    conn.run("INSERT INTO slow (id) VALUES (1), (2), (3), (4), (5), (6), (7), (8)");
+    for sql in [
+        "select /*vt+ QUERY_TIMEOUT_MS=200 */ id, sleep(100) from slow",
+        "select /*vt+ QUERY_TIMEOUT_MS=200 */ id, repeat('x', 100000), if(id = 4, sleep(100), 0) from slow",
+    ] {
+        assert_eq!(conn.query(sql).error().code, 3024, "{sql}");
+        assert_eq!(conn.query("select id from slow").rows().len(), 8);
+        let prepared = conn.prepare(sql).unwrap();
+        assert_eq!(conn.execute(&prepared, &[]).error().code, 3024, "prepared: {sql}");
+        assert!(conn.ping());
+    }
+}

@@ -240,7 +240,7 @@ impl Session {
 
     /// A connection that can be used as it is, without waiting for anything.
     #[inline]
-    fn ready(&mut self, place: Place) -> Option<Box<Backend>> {
+    pub(super) fn ready(&mut self, place: Place) -> Option<Box<Backend>> {
         if !self.held.is_empty() || self.transaction.is_open() {
             return None;
         }

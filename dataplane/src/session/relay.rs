@@ -17,8 +17,9 @@ use std::task::Poll;
 /// Rewritten packets are sent when so many bytes have gathered.
 const CHUNK: usize = 32 << 10;
 
-enum Event {
-    Bytes(Result<Buf, BackendError>),
+/// What comes first while a server works.
+enum Event<T> {
+    Answer(T),
     ClientGone,
     Interrupt(Interrupt),
 }
@@ -41,7 +42,7 @@ impl Session {
         let mut relayed = false;
         loop {
             let mut buf = match self.next_bytes(backend).await {
-                Event::Bytes(Ok(buf)) => buf,
+                Event::Answer(Ok(buf)) => buf,
                 other => {
                     if self.stop(other, backend, &walker, relayed, answer)? {
                         continue;
@@ -86,11 +87,16 @@ impl Session {
     }
 
     #[inline]
-    async fn next_bytes(&mut self, backend: &mut Backend) -> Event {
+    async fn next_bytes(&mut self, backend: &mut Backend) -> Event<Result<Buf, BackendError>> {
+        self.first_of(|cx| backend.poll_answer(cx)).await
+    }
+
+    #[inline]
+    async fn first_of<T>(&self, mut answer: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Event<T> {
         let (client, handle) = (&self.client, &self.handle);
         poll_fn(|cx| {
-            if let Poll::Ready(bytes) = backend.poll_answer(cx) {
-                return Poll::Ready(Event::Bytes(bytes));
+            if let Poll::Ready(answer) = answer(cx) {
+                return Poll::Ready(Event::Answer(answer));
             }
             if client.poll_gone(cx).is_ready() {
                 return Poll::Ready(Event::ClientGone);
@@ -100,43 +106,65 @@ impl Session {
         .await
     }
 
+    /// Waits for something of a server's, unless the client goes or the statement is ended.
+    pub(super) async fn from_server<T>(
+        &self,
+        backend: &mut Backend,
+        mut poll: impl FnMut(&mut Backend, &mut Context<'_>) -> Poll<T>,
+    ) -> Outcome<T> {
+        loop {
+            match self.first_of(|cx| poll(backend, cx)).await {
+                Event::Answer(answer) => return Ok(answer),
+                Event::ClientGone => return Err(Failure::Close),
+                Event::Interrupt(why) => self.interrupted(backend, why)?,
+            }
+        }
+    }
+
+    /// Somebody asks the session to stop while a server works. `Ok`: the server's answer will tell.
+    #[cold]
+    fn interrupted(&self, backend: &Backend, why: Interrupt) -> Outcome {
+        match why {
+            Interrupt::KillQuery => {
+                // The server ends the statement with error 1317.
+                self.handle.acknowledge();
+                let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));
+                crate::executor::spawn(crate::pool::kill_query(core, pool, backend.thread_id, false));
+                self.core.ring.mark_runnable();
+                Ok(())
+            }
+            Interrupt::QueryTimeout => {
+                self.handle.acknowledge();
+                let message = "Query execution was interrupted, maximum statement execution time exceeded";
+                Err(sql_error(3024, message).into())
+            }
+            _ => Err(Failure::Fatal(self.handle.farewell())),
+        }
+    }
+
     /// Something else than bytes came. `true`: go on waiting.
     #[cold]
     fn stop(
         &mut self,
-        event: Event,
+        event: Event<Result<Buf, BackendError>>,
         backend: &mut Backend,
         walker: &ResponseWalker,
         relayed: bool,
         answer: &mut Answer,
     ) -> Outcome<bool> {
         match event {
-            Event::Bytes(Ok(_)) => Ok(true),
-            Event::Bytes(Err(error)) => Err(self.mid_answer(error, walker, relayed, answer)),
+            Event::Answer(Ok(_)) => Ok(true),
+            Event::Answer(Err(error)) => Err(self.mid_answer(error, walker, relayed, answer)),
             Event::ClientGone => Err(Failure::Close),
-            Event::Interrupt(Interrupt::KillQuery) => {
-                // The server ends the statement with error 1317, which is relayed as its answer.
-                self.handle.acknowledge();
-                let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));
-                crate::executor::spawn(crate::pool::kill_query(core, pool, backend.thread_id, false));
-                self.core.ring.mark_runnable();
-                Ok(true)
-            }
-            Event::Interrupt(Interrupt::QueryTimeout) => {
-                self.handle.acknowledge();
-                let error = sql_error(
-                    3024,
-                    "Query execution was interrupted, maximum statement execution time exceeded",
-                );
-                Err(self.mid_answer_sql(error, walker, relayed, answer))
-            }
-            Event::Interrupt(_) => {
-                let error = self.handle.farewell();
-                match self.mid_answer_sql(error, walker, relayed, answer) {
+            Event::Interrupt(why) => match self.interrupted(backend, why) {
+                Ok(()) => Ok(true),
+                Err(Failure::Sql(error)) => Err(self.mid_answer_sql(error, walker, relayed, answer)),
+                Err(Failure::Fatal(error)) => match self.mid_answer_sql(error, walker, relayed, answer) {
                     Failure::Sql(error) => Err(Failure::Fatal(error)),
                     other => Err(other),
-                }
-            }
+                },
+                Err(Failure::Close) => Err(Failure::Close),
+            },
         }
     }
 
@@ -200,7 +228,8 @@ impl Session {
         let (mut out, mut changed) = (Vec::new(), Vec::new());
         let alone = answer.is_plain();
         loop {
-            let mut packet = self.next_packet(backend, walker.next_seq()).await?;
+            let next = self.next_packet(backend, walker.next_seq()).await;
+            let mut packet = self.after(&mut out, next)?;
             let role = step(&mut walker, packet.payload(), packet.seq)?;
             let state = walker.state();
             if let Some(payload) = self.in_clients_form(backend, kind, role, &mut packet, &mut changed)? {
@@ -238,6 +267,14 @@ impl Session {
         }
     }
 
+    /// Before an error is told, what was written has to go: its packets are counted.
+    pub(super) fn after<T>(&mut self, out: &mut Vec<u8>, result: Outcome<T>) -> Outcome<T> {
+        if result.is_err() && !out.is_empty() {
+            self.client.link.send(Buf::from(std::mem::take(out)));
+        }
+        result
+    }
+
     /// A packet of an answer as this client takes it: `None` if its form of the answer has no such packet.
     #[inline]
     pub(super) fn in_clients_form<'p>(
@@ -266,37 +303,11 @@ impl Session {
         backend: &mut Backend,
         seq: u8,
     ) -> Outcome<crate::link::Packet> {
-        let (client, handle) = (&self.client, &self.handle);
-        let core = &self.core;
-        loop {
-            let next = poll_fn(|cx| {
-                if let Poll::Ready(packet) = backend.stream.poll_packet(cx, seq) {
-                    return Poll::Ready(Some(packet));
-                }
-                if client.poll_gone(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                handle.poll_interrupt(cx).map(|_| None)
-            })
-            .await;
-            return match next {
-                Some(Ok(Some(packet))) => Ok(packet),
-                Some(Ok(None)) => Err(backend.lost("the server closed the connection").into()),
-                Some(Err(e)) => Err(backend.lost(&e.to_string()).into()),
-                None if handle.kill_query_requested() => {
-                    handle.acknowledge();
-                    let kill = crate::pool::kill_query(
-                        Rc::clone(core),
-                        Rc::clone(&backend.pool),
-                        backend.thread_id,
-                        false,
-                    );
-                    crate::executor::spawn(kill);
-                    core.ring.mark_runnable();
-                    continue;
-                }
-                None => Err(Failure::Close),
-            };
+        let next = self.from_server(backend, |backend, cx| backend.stream.poll_packet(cx, seq));
+        match next.await? {
+            Ok(Some(packet)) => Ok(packet),
+            Ok(None) => Err(backend.lost("the server closed the connection").into()),
+            Err(e) => Err(backend.lost(&e.to_string()).into()),
         }
     }
 }

@@ -220,7 +220,8 @@ impl Session {
                     }
                     self.pass_rows(backend, &mut walker, answer).await?;
                 }
-                let mut packet = self.next_packet(backend, walker.next_seq()).await?;
+                let next = self.next_packet(backend, walker.next_seq()).await;
+                let mut packet = self.after(&mut out, next)?;
                 let role = step(&mut walker, packet.payload(), packet.seq)?;
                 let done = walker.state() == FeedState::Done;
                 let pass = match role {
@@ -280,7 +281,15 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome {
         loop {
-            let mut buf = self.next_answer_bytes(backend).await?;
+            let next = self
+                .from_server(backend, |backend, cx| backend.poll_answer(cx))
+                .await;
+            let mut buf = match next.and_then(|bytes| Ok(bytes?)) {
+                Ok(buf) => buf,
+                // Within a row nothing can be told any more.
+                Err(_) if !walker.at_packet_end() => return Err(Failure::Close),
+                Err(failure) => return Err(failure),
+            };
             let passed = walker.renumber_rows(buf.bytes_mut(), &mut answer.seq)?;
             let rest = buf.get(passed..).unwrap_or_default();
             if rest.is_empty() {
@@ -299,33 +308,6 @@ impl Session {
             }
             if ends {
                 return Ok(());
-            }
-        }
-    }
-
-    /// The next bytes of a shard's answer, unless the client goes or the statement is ended.
-    async fn next_answer_bytes(&mut self, backend: &mut Backend) -> Outcome<Buf> {
-        let (client, handle) = (&self.client, &self.handle);
-        loop {
-            let next = poll_fn(|cx| {
-                if let Poll::Ready(bytes) = backend.poll_answer(cx) {
-                    return Poll::Ready(Some(bytes));
-                }
-                if client.poll_gone(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                handle.poll_interrupt(cx).map(|_| None)
-            })
-            .await;
-            match next {
-                Some(bytes) => return Ok(bytes?),
-                None if handle.kill_query_requested() => {
-                    handle.acknowledge();
-                    let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));
-                    crate::executor::spawn(crate::pool::kill_query(core, pool, backend.thread_id, false));
-                    self.core.ring.mark_runnable();
-                }
-                None => return Err(Failure::Close),
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::session::plan::Planned;
 use crate::session::query::{Wire, place_of, query_payload};
 use crate::session::values::Values;
 use crate::session::{Failure, Outcome, Session};
-use coregate_planner::plan::{Action, Route, SessionAction};
+use coregate_planner::plan::{Action, Effects, Route, SessionAction};
 use coregate_planner::value::Value;
 use coregate_protocol::Capabilities;
 use coregate_protocol::column::ColumnType;
@@ -83,7 +83,7 @@ impl Session {
             let session_values = Values { session: self, params: &bound };
             self.bind(&statement, &entry, &values, &session_values)?
         };
-        if !self.warnings_are_empty() {
+        if !self.warnings_are_empty() && !plan.effects.contains(Effects::NO_TABLES) {
             self.clear_warnings();
         }
         let cursor = flags & CURSOR_FLAGS != 0;
@@ -149,7 +149,7 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome {
         let plan = &entry.plan;
-        let mut backend = match self.ready_for(place) {
+        let mut backend = match self.ready(place) {
             Some(backend) => backend,
             None => Box::pin(self.acquire(place, plan.class)).await?,
         };
@@ -192,17 +192,6 @@ impl Session {
         stats.rows.set(stats.rows.get() + summary.rows);
         self.remember(plan.class, &summary);
         Ok(())
-    }
-
-    #[inline]
-    fn ready_for(&mut self, place: Place) -> Option<Box<Backend>> {
-        if !self.held.is_empty() || self.in_transaction() {
-            return None;
-        }
-        self.core
-            .pools
-            .get(place)?
-            .try_take(self.flavour, &self.settings)
     }
 
     fn give_back_or_break(&mut self, place: Place, backend: Box<Backend>, failure: Failure) -> Failure {

@@ -172,7 +172,12 @@ impl Session {
         let mut payload = Vec::with_capacity(text.len() + 1);
         commands::stmt_prepare(&mut payload, &text);
         backend.send_payload(&payload);
+        let first = answer.seq;
         let result = self.relay_prepared(&mut backend, id, answer).await;
+        if result.is_err() {
+            // Nothing of it has been sent.
+            answer.seq = first;
+        }
         match result {
             Ok(summary) => {
                 if let Some(prepared) = summary.prepare {
