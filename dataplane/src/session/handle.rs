@@ -126,10 +126,6 @@ impl SessionHandle {
         Poll::Pending
     }
 
-    pub(crate) fn kill_query_requested(&self) -> bool {
-        self.interrupt.get() == Some(Interrupt::KillQuery)
-    }
-
     /// KILL QUERY was taken notice of.
     pub(crate) fn acknowledge(&self) {
         self.interrupt.set(None);

@@ -12,7 +12,7 @@ use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWal
 use coregate_protocol::{Capabilities, Status};
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// Rewritten packets are sent when so many bytes have gathered.
 const CHUNK: usize = 32 << 10;

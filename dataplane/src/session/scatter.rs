@@ -13,9 +13,7 @@ use coregate_protocol::frame;
 use coregate_protocol::response::OkPacket;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 
 /// Rewritten packets are sent when so many bytes have gathered.
 const CHUNK: usize = 64 << 10;
