@@ -107,7 +107,7 @@ impl Session {
     }
 
     /// Waits for something of a server's, unless the client goes or the statement is ended.
-    pub(super) async fn from_server<T>(
+    pub(super) async fn wait_for_server<T>(
         &self,
         backend: &mut Backend,
         mut poll: impl FnMut(&mut Backend, &mut Context<'_>) -> Poll<T>,
@@ -303,7 +303,7 @@ impl Session {
         backend: &mut Backend,
         seq: u8,
     ) -> Outcome<crate::link::Packet> {
-        let next = self.from_server(backend, |backend, cx| backend.stream.poll_packet(cx, seq));
+        let next = self.wait_for_server(backend, |backend, cx| backend.stream.poll_packet(cx, seq));
         match next.await? {
             Ok(Some(packet)) => Ok(packet),
             Ok(None) => Err(backend.lost("the server closed the connection").into()),

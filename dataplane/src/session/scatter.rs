@@ -280,7 +280,7 @@ impl Session {
     ) -> Outcome {
         loop {
             let next = self
-                .from_server(backend, |backend, cx| backend.poll_answer(cx))
+                .wait_for_server(backend, |backend, cx| backend.poll_answer(cx))
                 .await;
             let mut buf = match next.and_then(|bytes| Ok(bytes?)) {
                 Ok(buf) => buf,
