@@ -1,5 +1,4 @@
 //! From an accepted socket to a session: PROXY header, greeting, TLS, authentication, database.
-use super::answer::Answer;
 use super::{Failure, Outcome, Session, SessionHandle, Target};
 use crate::core::{Core, FLAVOURS};
 use crate::link::{Link, Packet, PacketStream, ReadError};
@@ -348,7 +347,6 @@ impl Session {
         }
         handshake.accept(Status::AUTOCOMMIT, &mut out);
         self.client.link.send(Buf::from(out));
-        let _ = Answer::first();
         Ok(())
     }
 }
