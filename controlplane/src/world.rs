@@ -4,6 +4,7 @@ use crate::topology::{KeyspaceRecord, Upstream};
 use crate::{Error, Store};
 use ahash::AHashMap;
 use coregate_planner::control::SqlError;
+use coregate_planner::identity::ShardIds;
 use coregate_planner::snapshot::{Snapshot, Tablet, TabletKind};
 use coregate_planner::vschema::{self, KeyspaceSpec, ServerTable, ShardSpec, SnapshotBuilder};
 use mysql_async::Conn;
@@ -19,6 +20,8 @@ pub(crate) struct World {
     told: Vec<String>,
     /// Of the last snapshot.
     version: u64,
+    /// Of all shards that any snapshot had.
+    ids: ShardIds,
     /// One connection a keyspace, for reading its columns.
     conns: AHashMap<String, Conn>,
     connector: Connector,
@@ -82,6 +85,7 @@ impl World {
             drop_in: None,
             told: Vec::new(),
             version: 0,
+            ids: ShardIds::default(),
             conns: AHashMap::new(),
             connector,
         }
@@ -169,7 +173,7 @@ impl World {
 
     /// A new snapshot, one version up.
     pub(crate) fn snapshot(&mut self) -> Result<Arc<Snapshot>, Error> {
-        let mut builder = SnapshotBuilder::new(self.version + 1);
+        let mut builder = SnapshotBuilder::new(self.version + 1).known(self.ids.clone());
         if let Some(tablet) = &self.drop_in {
             builder = builder.drop_in(Arc::clone(tablet));
         }
@@ -190,6 +194,7 @@ impl World {
         }
         let snapshot = builder.rules(&self.rules)?.build();
         self.version += 1;
+        self.ids = snapshot.ids.clone();
         self.advise(&snapshot);
         Ok(Arc::new(snapshot))
     }

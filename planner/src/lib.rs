@@ -10,6 +10,7 @@ pub mod column;
 pub mod control;
 pub mod error;
 pub mod fingerprint;
+pub mod identity;
 pub mod keyrange;
 mod literal;
 pub mod plan;

@@ -1,4 +1,5 @@
 //! The state of the world at one moment, as both planes see it: published by the control plane, read by every core, never changed.
+use crate::identity::{ShardId, ShardIds};
 use crate::vindex::Vindex;
 use ahash::AHashMap;
 use std::net::SocketAddr;
@@ -22,6 +23,8 @@ pub struct Snapshot {
     pub global_tables: AHashMap<String, Vec<KeyspaceIdx>>,
     /// Routing rules: `table` or `keyspace.table`, each perhaps with `@replica` and the like -> where that is.
     pub routes: AHashMap<String, Routed>,
+    /// Of this snapshot's shards, and of those that were there before.
+    pub ids: ShardIds,
 }
 
 /// What a routing rule says.
@@ -55,6 +58,8 @@ pub struct Keyspace {
 
 #[derive(Debug)]
 pub struct Shard {
+    /// What the shard is known by beyond this snapshot.
+    pub id: ShardId,
     /// As Vitess writes it: `-80`, `80-`, `0`.
     pub name: String,
     pub range: KeyRange,

@@ -8,17 +8,19 @@ pub(crate) use backend::{Backend, Exchange};
 pub(crate) use connect::{HAS_DATABASE, kill_query};
 pub(crate) use tablet::{PoolLimits, TabletPool};
 
-use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, Tablet, TabletKind};
+use coregate_planner::identity::ShardId;
+use coregate_planner::snapshot::{Snapshot, Tablet, TabletKind};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The pools behind one snapshot, found by index on a query's path.
+/// The pools behind one snapshot, found by the shard's id on a query's path.
 #[derive(Default)]
 pub(crate) struct Pools {
     /// Every pool in use, whatever the snapshot; a tablet keeps its pool when a new snapshot names it again.
     all: RefCell<Vec<Rc<TabletPool>>>,
-    keyspaces: RefCell<Vec<Vec<ShardPools>>>,
+    /// By [`ShardId`]: ids count up from 0.
+    shards: RefCell<Vec<Option<ShardPools>>>,
     drop_in: RefCell<Option<Rc<TabletPool>>>,
 }
 
@@ -28,11 +30,11 @@ struct ShardPools {
     next: Cell<usize>,
 }
 
-/// Where a query goes: a shard of a keyspace, or the drop-in's server.
+/// Where a query goes: a shard, or the drop-in's server. Means the same whatever snapshots come and go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
     DropIn,
-    Shard { keyspace: KeyspaceIdx, shard: ShardIdx, kind: Kind },
+    Shard { shard: ShardId, kind: Kind },
 }
 
 /// [`TabletKind`] with an order, so that places can be sorted.
@@ -71,9 +73,8 @@ impl Pools {
             kept.push(Rc::clone(&pool));
             pool
         };
-        let mut keyspaces = Vec::new();
+        let mut shards: Vec<Option<ShardPools>> = Vec::new();
         for keyspace in &snapshot.keyspaces {
-            let mut shards = Vec::new();
             for shard in &keyspace.shards {
                 let database = Some(keyspace.database.as_str());
                 let primary = shard.primary().map(|tablet| pool_of(tablet, database));
@@ -82,9 +83,12 @@ impl Pools {
                     .iter()
                     .filter(|t| t.kind != TabletKind::Primary);
                 let replicas = others.map(|t| (t.kind, pool_of(t, database))).collect();
-                shards.push(ShardPools { primary, replicas, next: Cell::new(0) });
+                let at = shard.id.0 as usize;
+                if shards.len() <= at {
+                    shards.resize_with(at + 1, || None);
+                }
+                shards[at] = Some(ShardPools { primary, replicas, next: Cell::new(0) });
             }
-            keyspaces.push(shards);
         }
         let drop_in = snapshot
             .drop_in
@@ -98,7 +102,7 @@ impl Pools {
         {
             gone.retire();
         }
-        *self.keyspaces.borrow_mut() = keyspaces;
+        *self.shards.borrow_mut() = shards;
         *self.drop_in.borrow_mut() = drop_in;
         *self.all.borrow_mut() = kept;
     }
@@ -107,11 +111,9 @@ impl Pools {
     pub(crate) fn get(&self, place: Place) -> Option<Rc<TabletPool>> {
         match place {
             Place::DropIn => self.drop_in.borrow().clone(),
-            Place::Shard { keyspace, shard, kind } => {
-                let keyspaces = self.keyspaces.borrow();
-                let pools = keyspaces
-                    .get(usize::from(keyspace))?
-                    .get(usize::from(shard))?;
+            Place::Shard { shard, kind } => {
+                let shards = self.shards.borrow();
+                let pools = shards.get(shard.0 as usize)?.as_ref()?;
                 match kind {
                     Kind::Primary => pools.primary.clone(),
                     Kind::Replica => pools.next_of(TabletKind::Replica),

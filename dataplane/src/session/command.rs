@@ -105,7 +105,7 @@ impl Session {
             return Err(unknown());
         };
         let Some(shard) = planned.resolved.shards.first() else { return Err(unknown()) };
-        let place = super::query::place_of(route, shard.shard);
+        let place = super::query::place_of(route, shard.id);
         let wire = super::query::Wire::Payload(packet.payload().to_vec());
         self.one(&planned.entry.plan, place, wire, ResponseKind::FieldList, answer)
             .await

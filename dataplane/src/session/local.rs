@@ -270,22 +270,31 @@ impl Session {
     /// Every server that the session's target stands for.
     pub(super) fn places_of_target(&self) -> Vec<Place> {
         let snapshot = self.core.snapshot.borrow();
-        if snapshot.drop_in.is_some() && self.target.index.is_none() {
+        // Indexes are of one snapshot: a target chosen under an earlier one is looked up again.
+        let found;
+        let target = match &self.target.database {
+            Some(database) if self.target.version != snapshot.version => {
+                let Ok(now) = Self::find_target(&snapshot, database) else { return Vec::new() };
+                found = now;
+                &found
+            }
+            _ => &self.target,
+        };
+        if snapshot.drop_in.is_some() && target.index.is_none() {
             return vec![Place::DropIn];
         }
-        let index = self.target.index.unwrap_or(0);
         let shards = snapshot
             .keyspaces
-            .get(usize::from(index))
-            .map_or(0, |k| k.shards.len());
-        let kind = self.target.kind.into();
-        let all = 0..u16::try_from(shards).unwrap_or(u16::MAX);
-        match self.target.shard {
-            Some(shard) => vec![Place::Shard { keyspace: index, shard, kind }],
-            None => all
-                .map(|shard| Place::Shard { keyspace: index, shard, kind })
-                .collect(),
-        }
+            .get(usize::from(target.index.unwrap_or(0)))
+            .map_or(&[][..], |k| k.shards.as_slice());
+        let kind = target.kind.into();
+        let chosen = shards
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| target.shard.is_none_or(|shard| usize::from(shard) == *at));
+        chosen
+            .map(|(_, shard)| Place::Shard { shard: shard.id, kind })
+            .collect()
     }
 
     /// Which pooled connections can serve this session.

@@ -5,6 +5,7 @@ use super::{Failure, Outcome, Session};
 use crate::link::Packet;
 use crate::pool::{Backend, Place, TabletPool};
 use crate::ring::Buf;
+use coregate_planner::identity::ShardId;
 use coregate_planner::plan::{Action, Effects, Plan, Route, StatementClass, Target};
 use coregate_planner::resolve::Resolved;
 use coregate_protocol::command::encode as commands;
@@ -187,7 +188,7 @@ impl Session {
         // A change of tables is answered when every core knows it, so its answer is not relayed but given.
         let relayed = !plan.effects.contains(Effects::SCHEMA_CHANGE) || matches!(route.to, Target::DropIn);
         if relayed && let [only] = shards.as_mut_slice() {
-            let place = place_of(route, only.shard);
+            let place = place_of(route, only.id);
             let wire = match (only.text.take(), packet) {
                 (None, Some(packet)) => Wire::Packet(packet),
                 (Some(text), _) => Wire::Payload(query_payload(&text)),
@@ -207,7 +208,7 @@ impl Session {
                     .text
                     .take()
                     .map_or_else(|| query_payload(text), |text| query_payload(&text));
-                (place_of(route, shard.shard), payload)
+                (place_of(route, shard.id), payload)
             })
             .collect();
         Box::pin(self.several(plan, route, wires, ResponseKind::Query, answer)).await
@@ -363,11 +364,9 @@ impl Session {
 }
 
 #[inline]
-pub(super) fn place_of(route: &Route, shard: u16) -> Place {
+pub(super) fn place_of(route: &Route, shard: ShardId) -> Place {
     match &route.to {
         Target::DropIn => Place::DropIn,
-        Target::Keyspace { keyspace, .. } => {
-            Place::Shard { keyspace: *keyspace, shard, kind: route.tablet_kind.into() }
-        }
+        Target::Keyspace { .. } => Place::Shard { shard, kind: route.tablet_kind.into() },
     }
 }

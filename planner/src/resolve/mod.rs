@@ -8,6 +8,7 @@ use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, SqlMode, literal_value};
 use crate::literal::const_value;
 use crate::plan::{Destination, EqualTo, InRows, Operand, Route, SessionValue, Target, Text};
+use crate::identity::ShardId;
 use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
@@ -47,6 +48,8 @@ pub struct Resolved {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardText {
     pub shard: ShardIdx,
+    /// The same shard beyond this snapshot; nothing in the drop-in mode.
+    pub id: ShardId,
     /// `None`: as the client wrote it, up to the fingerprint's `end`.
     pub text: Option<Vec<u8>>,
 }
@@ -118,7 +121,7 @@ pub fn resolve(
                 scratch
                     .set
                     .iter()
-                    .map(|&shard| ShardText { shard, text: None }),
+                    .map(|&shard| ShardText { shard, id: ShardId::default(), text: None }),
             );
         }
         Text::Split(pieces) => {
@@ -129,7 +132,7 @@ pub fn resolve(
                     scratch
                         .set
                         .iter()
-                        .map(|&shard| ShardText { shard, text: None }),
+                        .map(|&shard| ShardText { shard, id: ShardId::default(), text: None }),
                 );
             } else {
                 text::write(pieces, binding, scratch, true, out);
@@ -140,7 +143,19 @@ pub fn resolve(
             text::write(pieces, binding, scratch, splits, out);
         }
     }
+    name_shards(route, snapshot, out);
     Ok(())
+}
+
+/// Indexes end with the snapshot; what executes the statement may wait for longer.
+fn name_shards(route: &Route, snapshot: &Snapshot, out: &mut Resolved) {
+    let Target::Keyspace { keyspace, .. } = &route.to else { return };
+    let Some(keyspace) = snapshot.keyspaces.get(usize::from(*keyspace)) else { return };
+    for shard in &mut out.shards {
+        if let Some(known) = keyspace.shards.get(usize::from(shard.shard)) {
+            shard.id = known.id;
+        }
+    }
 }
 
 /// Does the route's text hold values that only the session knows? Then it is another text with every execution.

@@ -29,7 +29,7 @@ pub(super) fn write(
             any_row: false,
         };
         writer.pieces(pieces);
-        out.shards.push(ShardText { shard, text: Some(writer.out) });
+        out.shards.push(ShardText { shard, id: Default::default(), text: Some(writer.out) });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Puts a [`Snapshot`] together: the control plane for the cores, tests for themselves.
 use super::{Keyspace as VSchema, ServerTable, VSchemaError, compile};
+use crate::identity::ShardIds;
 use crate::keyrange::partition;
 use crate::snapshot::{Keyspace, KeyspaceIdx, Shard, Snapshot, Tablet};
 use crate::vindex::ReadFile;
@@ -43,6 +44,12 @@ impl SnapshotBuilder {
         Self { snapshot: Snapshot { version, ..Snapshot::default() } }
     }
 
+    /// The shards that earlier snapshots had keep their ids.
+    pub fn known(mut self, ids: ShardIds) -> Self {
+        self.snapshot.ids = ids;
+        self
+    }
+
     /// Drop-in mode: databases that are no keyspaces live on this server.
     pub fn drop_in(mut self, tablet: Arc<Tablet>) -> Self {
         self.snapshot.drop_in = Some(tablet);
@@ -62,9 +69,15 @@ impl SnapshotBuilder {
             partition(&names).map_err(|source| VSchemaError::Shards { keyspace: name.clone(), source })?;
         let mut tablets: AHashMap<String, Vec<Arc<Tablet>>> =
             shards.into_iter().map(|s| (s.name, s.tablets)).collect();
+        let ids = &mut self.snapshot.ids;
         let shards = ranges
             .into_iter()
-            .map(|(name, range)| Shard { tablets: tablets.remove(&name).unwrap_or_default(), name, range })
+            .map(|(shard, range)| Shard {
+                id: ids.of(&name, &shard),
+                tablets: tablets.remove(&shard).unwrap_or_default(),
+                name: shard,
+                range,
+            })
             .collect();
         let compiled = compile(&name, &vschema, &tables, read)?;
         if !vschema.require_explicit_routing {

@@ -89,7 +89,7 @@ impl Session {
         let cursor = flags & CURSOR_FLAGS != 0;
         let mut shards = resolved.shards;
         if let [only] = shards.as_mut_slice() {
-            let place = place_of(route, only.shard);
+            let place = place_of(route, only.id);
             let text = only.text.take();
             if resolved.interpolated {
                 // Its parameters are in the text: it runs as text. Only INSERT is split so, and that has no rows to answer.
@@ -106,13 +106,13 @@ impl Session {
         if resolved.interpolated || shards.is_empty() {
             let wires = shards
                 .iter_mut()
-                .map(|s| (place_of(route, s.shard), query_payload(&s.text.take().unwrap_or_default())))
+                .map(|s| (place_of(route, s.id), query_payload(&s.text.take().unwrap_or_default())))
                 .collect();
             return Box::pin(self.several(plan, route, wires, ResponseKind::Query, answer))
                 .await
                 .map(|_| ());
         }
-        let places: Vec<Place> = shards.iter().map(|s| place_of(route, s.shard)).collect();
+        let places: Vec<Place> = shards.iter().map(|s| place_of(route, s.id)).collect();
         Box::pin(self.execute_on_several(&statement, &entry, route, places, &packet, answer)).await
     }
 

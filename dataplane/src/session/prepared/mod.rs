@@ -16,6 +16,7 @@ use coregate_planner::charset::Charsets;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
 use coregate_planner::plan::{Action, Destination, Route, Target};
 use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
+use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx};
 use coregate_planner::value::Value;
 use coregate_protocol::Capabilities;
 use coregate_protocol::column::{ColumnDefinition, ColumnType};
@@ -152,17 +153,8 @@ impl Session {
         let place = match &route.to {
             Target::DropIn => Place::DropIn,
             Target::Keyspace { keyspace, shards } => {
-                let shard = if let Destination::Shard(shard) = shards { *shard } else { 0 };
-                let held = self
-                    .held
-                    .iter()
-                    .map(|(place, _)| *place)
-                    .find(|place| matches!(place, Place::Shard { keyspace: k, .. } if k == keyspace));
-                held.unwrap_or_else(|| Place::Shard {
-                    keyspace: *keyspace,
-                    shard,
-                    kind: route.tablet_kind.into(),
-                })
+                let wanted = if let Destination::Shard(shard) = shards { *shard } else { 0 };
+                self.place_to_prepare(*keyspace, wanted, route)?
             }
         };
         let text = self.text_for(statement, entry, route)?;
@@ -188,6 +180,26 @@ impl Session {
             }
             Err(failure) => Err(self.broken(backend, failure)),
         }
+    }
+
+    /// Which of a keyspace's servers describes a statement: one that the session holds a connection to, else that of shard `wanted`.
+    fn place_to_prepare(&self, keyspace: KeyspaceIdx, wanted: ShardIdx, route: &Route) -> Outcome<Place> {
+        let snapshot = self.core.snapshot.borrow();
+        let shards = snapshot
+            .keyspaces
+            .get(usize::from(keyspace))
+            .map_or(&[][..], |k| k.shards.as_slice());
+        let of_keyspace = |place: &Place| match place {
+            Place::Shard { shard, .. } => shards.iter().any(|s| s.id == *shard),
+            Place::DropIn => false,
+        };
+        if let Some(held) = self.held.iter().map(|(place, _)| *place).find(of_keyspace) {
+            return Ok(held);
+        }
+        let shard = shards
+            .get(usize::from(wanted))
+            .ok_or_else(|| sql_error(1105, "the keyspace has no such shard any more"))?;
+        Ok(Place::Shard { shard: shard.id, kind: route.tablet_kind.into() })
     }
 
     /// The statement's text with the session's values in it, if it has such places.
