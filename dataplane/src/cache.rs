@@ -4,9 +4,11 @@
 //! moves when room is needed and spares what was used since it last came by.
 use coregate_planner::plan::Plan;
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, TabletKind};
+use coregate_protocol::walker::Summary;
 use hashbrown::HashTable;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What a plan depends on besides its text and the snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,20 @@ pub(crate) struct PlanCounters {
     pub(crate) rows: Cell<u64>,
     pub(crate) time_us: Cell<u64>,
     pub(crate) shard_queries: Cell<u64>,
+}
+
+impl PlanCounters {
+    /// Counts one run of a plan, in any protocol: how long it took, how many servers it went to, what came of it (`None`: an error
+    /// of this side).
+    #[inline]
+    pub(crate) fn record(&self, spent: Duration, shards: usize, summary: Option<&Summary>) {
+        let add = |cell: &Cell<u64>, n: u64| cell.set(cell.get() + n);
+        add(&self.count, 1);
+        add(&self.time_us, spent.as_micros() as u64);
+        add(&self.shard_queries, shards as u64);
+        add(&self.rows, summary.map_or(0, |s| s.rows));
+        add(&self.errors, u64::from(summary.is_none_or(|s| s.error.is_some())));
+    }
 }
 
 impl CachedPlan {

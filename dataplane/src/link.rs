@@ -3,8 +3,8 @@
 use crate::ring::{Buf, Socket};
 use crate::tls::{Tls, wire_buf};
 use coregate_protocol::compress::{Compressor, Decompressor};
-use coregate_protocol::frame::{self, Assembler, HEADER_LEN};
-use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker};
+use coregate_protocol::frame::{self, Assembler, HEADER_LEN, Header};
+use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker};
 use coregate_protocol::{Capabilities, ProtocolError};
 use std::future::poll_fn;
 use std::io;
@@ -230,26 +230,27 @@ pub(crate) struct PacketStream {
     pub(crate) link: Link,
     rest: Option<Buf>,
     assembler: Option<Box<Assembler>>,
-    /// The answer to a statement of our own that was sent ahead of the session's, in the same send.
-    ahead: Option<Box<ResponseWalker>>,
+    /// The answers to statements of our own that were sent ahead of the session's, in the same send.
+    ahead: Vec<ResponseWalker>,
     /// Largest packet in bytes.
     limit: usize,
 }
 
 impl PacketStream {
     pub(crate) fn new(link: Link, limit: usize) -> Self {
-        Self { link, rest: None, assembler: None, ahead: None, limit }
+        Self { link, rest: None, assembler: None, ahead: Vec::new(), limit }
     }
 
     /// What comes next is the answer to a statement sent ahead; readers get what is behind it, or an error if it failed.
     pub(crate) fn expect_ahead(&mut self, capabilities: Capabilities) {
-        self.ahead = Some(Box::new(ResponseWalker::new(ResponseKind::Query, capabilities)));
+        self.ahead
+            .push(ResponseWalker::new(ResponseKind::Query, capabilities));
     }
 
     /// The next bytes as they come, packets or not.
     #[inline]
     pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Buf>>> {
-        if self.ahead.is_some() {
+        if !self.ahead.is_empty() {
             ready!(self.poll_ahead(cx))?;
         }
         match self.rest.take() {
@@ -261,7 +262,7 @@ impl PacketStream {
     /// Takes the answer to what was sent ahead out of the stream.
     #[cold]
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(walker) = &mut self.ahead {
+        while let Some(walker) = self.ahead.first_mut() {
             let next = match self.rest.take() {
                 Some(rest) => Some(rest),
                 None => ready!(self.link.poll_read(cx))?,
@@ -273,7 +274,7 @@ impl PacketStream {
             buf.consume(feed.consumed);
             if feed.state == FeedState::Done {
                 let error = walker.summary().error;
-                self.ahead = None;
+                self.ahead.remove(0);
                 if let Some((code, _)) = error {
                     // The statement behind it has run, or runs, outside of the transaction: only closing is safe.
                     return Poll::Ready(Err(io::Error::other(format!(
@@ -291,7 +292,12 @@ impl PacketStream {
 
     /// Bytes that nobody has read?
     pub(crate) fn has_rest(&self) -> bool {
-        self.rest.is_some() || self.ahead.is_some()
+        self.rest.is_some() || !self.ahead.is_empty()
+    }
+
+    /// Is part of a packet held?
+    pub(crate) fn is_cutting(&self) -> bool {
+        self.assembler.is_some()
     }
 
     pub(crate) fn set_limit(&mut self, limit: usize) {
@@ -386,4 +392,29 @@ impl PacketStream {
     pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.rest.is_some() { Poll::Pending } else { self.link.socket.poll_gone(cx) }
     }
+}
+
+/// Steps a walker over one whole packet. One of several chunks comes joined, with the sequence id of its last.
+///
+/// # Errors
+/// A packet that cannot stand there.
+pub(crate) fn step(
+    walker: &mut ResponseWalker,
+    payload: &[u8],
+    seq: u8,
+) -> Result<PacketRole, ProtocolError> {
+    let more = payload.len() / frame::MAX_CHUNK;
+    let mut left = payload.len();
+    let mut seq = seq.wrapping_sub(more as u8);
+    let header = |left: usize, seq| Header { len: left.min(frame::MAX_CHUNK) as u32, seq };
+    let head = payload
+        .get(..coregate_protocol::walker::HEAD_MAX.min(payload.len()))
+        .unwrap_or_default();
+    let role = walker.step(header(left, seq), head)?;
+    for _ in 0..more {
+        left -= frame::MAX_CHUNK;
+        seq = seq.wrapping_add(1);
+        walker.step(header(left, seq), &[])?;
+    }
+    Ok(role)
 }

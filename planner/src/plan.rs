@@ -297,12 +297,14 @@ pub enum SessionAction {
         consistent_snapshot: bool,
     },
     Commit {
-        chain: bool,
-        release: bool,
+        /// `None` where the statement does not say: `completion_type` decides.
+        chain: Option<bool>,
+        release: Option<bool>,
     },
     Rollback {
-        chain: bool,
-        release: bool,
+        /// `None` where the statement does not say: `completion_type` decides.
+        chain: Option<bool>,
+        release: Option<bool>,
     },
     Savepoint(String),
     RollbackTo(String),

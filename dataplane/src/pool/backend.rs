@@ -10,6 +10,7 @@ use coregate_protocol::command::encode as commands;
 use coregate_protocol::response::{ErrPacket, OkPacket};
 use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
 use coregate_protocol::{Capabilities, ProtocolError, codes, frame};
+use smallvec::SmallVec;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -17,6 +18,10 @@ use std::time::Instant;
 
 /// A statement of at most so many bytes is sent in one piece with what goes ahead of it.
 const TOGETHER_MAX: usize = 16 << 10;
+/// Set ahead of a write to several shards, see [`Backend::savepoint_ahead`].
+const UNDO_SAVEPOINT: &str = "SAVEPOINT `_coregate_undo`";
+/// Undoes what was done since.
+pub(crate) const UNDO: &str = "ROLLBACK TO `_coregate_undo`";
 /// Bytes of an answer to a question of our own.
 const VALUE_MAX: usize = 64 << 20;
 
@@ -39,8 +44,12 @@ pub(crate) struct Backend {
     pub(crate) tainted: bool,
     /// The server's last word on whether a transaction is open.
     pub(crate) in_transaction: bool,
-    /// A statement of our own, without which the next must not run: it is sent together with it.
-    ahead: Option<&'static str>,
+    /// An error packet says nothing about the transaction: `in_transaction` has to be asked for before it is trusted.
+    pub(crate) unsure: bool,
+    /// Where the reading of an answer was given up; it can go on from there.
+    unfinished: Option<Box<ResponseWalker>>,
+    /// Statements of our own, without which the next must not run: they are sent together with it.
+    ahead: SmallVec<[&'static str; 2]>,
     statements: Option<AHashMap<u64, BackendStatement>>,
     uses: u64,
 }
@@ -99,7 +108,9 @@ impl Backend {
             busy: false,
             tainted: false,
             in_transaction: false,
-            ahead: None,
+            unsure: false,
+            unfinished: None,
+            ahead: SmallVec::new(),
             statements: None,
             uses: 0,
         }
@@ -112,7 +123,11 @@ impl Backend {
 
     /// Fit for the next session. What was sent may still be on its way out: the answer came, so the server has read it.
     pub(super) fn is_clean(&self) -> bool {
-        !self.busy && !self.tainted && !self.in_transaction && self.stream.link.socket.is_open()
+        !self.busy
+            && !self.tainted
+            && !self.unsure
+            && !self.in_transaction
+            && self.stream.link.socket.is_open()
     }
 
     pub(super) fn rest(&self) {
@@ -128,29 +143,37 @@ impl Backend {
     pub(crate) fn send(&mut self, wire: Buf) {
         self.busy = true;
         self.stream.link.reset_compressed_sequence();
-        match self.ahead.take() {
-            None => self.stream.link.send(wire),
-            Some(sql) => self.send_behind(sql, wire),
+        if self.ahead.is_empty() {
+            self.stream.link.send(wire);
+        } else {
+            self.send_behind(wire);
         }
     }
 
     /// BEGIN goes out with the next statement and costs no round trip. Only that form: others can be refused by a server in good
     /// order, and the statement behind would then run outside of the transaction.
     pub(crate) fn begin_ahead(&mut self) {
-        self.ahead = Some("BEGIN");
+        self.ahead.push("BEGIN");
         // From here on the connection must be kept, and be ended by COMMIT or ROLLBACK.
         self.in_transaction = true;
     }
 
+    /// A savepoint goes out with the next statement, so that the statement can be undone alone. Costs no round trip either.
+    pub(crate) fn savepoint_ahead(&mut self) {
+        self.ahead.push(UNDO_SAVEPOINT);
+    }
+
     #[cold]
-    fn send_behind(&mut self, sql: &str, wire: Buf) {
-        let mut payload = Vec::with_capacity(sql.len() + 1);
-        commands::query(&mut payload, Capabilities::empty(), sql.as_bytes());
+    fn send_behind(&mut self, wire: Buf) {
         let small = wire.len() <= TOGETHER_MAX;
-        let mut both = Vec::with_capacity(payload.len() + 4 + if small { wire.len() } else { 0 });
-        let mut seq = 0;
-        frame::write_packet(&mut both, &mut seq, &payload);
-        self.stream.expect_ahead(self.capabilities);
+        let mut both = Vec::with_capacity(64 + if small { wire.len() } else { 0 });
+        for sql in std::mem::take(&mut self.ahead) {
+            let mut payload = Vec::with_capacity(sql.len() + 1);
+            commands::query(&mut payload, Capabilities::empty(), sql.as_bytes());
+            let mut seq = 0;
+            frame::write_packet(&mut both, &mut seq, &payload);
+            self.stream.expect_ahead(self.capabilities);
+        }
         if small {
             both.extend_from_slice(&wire);
             return self.stream.link.send(Buf::from(both));
@@ -185,8 +208,60 @@ impl Backend {
     #[inline]
     pub(crate) fn answered(&mut self, summary: &Summary) {
         self.busy = false;
+        self.unsure = summary.error.is_some();
         if summary.error.is_none() {
             self.in_transaction = summary.status.contains(coregate_protocol::Status::IN_TRANS);
+        }
+    }
+
+    /// Notes where the reading of an answer was given up.
+    #[cold]
+    pub(crate) fn leave(&mut self, walker: ResponseWalker) {
+        self.unfinished = Some(Box::new(walker));
+    }
+
+    /// Reads the rest of an answer that was given up, and drops it. `None`: it cannot be read on.
+    #[cold]
+    pub(crate) async fn drain(&mut self) -> Option<Summary> {
+        let mut walker = self.unfinished.take()?;
+        while walker.state() != FeedState::Done {
+            if walker.state() == FeedState::LocalInfile {
+                self.decline_file(&mut walker);
+            } else if self.stream.is_cutting() {
+                let packet = self.stream.packet(walker.next_seq()).await.ok()??;
+                crate::link::step(&mut walker, packet.payload(), packet.seq).ok()?;
+            } else {
+                let mut buf = poll_fn(|cx| self.poll_answer(cx)).await.ok()?;
+                let feed = walker.feed(&buf).ok()?;
+                if feed.consumed < buf.len() {
+                    buf.consume(feed.consumed);
+                    self.stream.put_back(buf);
+                }
+            }
+        }
+        let summary = *walker.summary();
+        self.answered(&summary);
+        Some(summary)
+    }
+
+    /// The server asks for a file that is not ours to give: an empty packet declines.
+    fn decline_file(&mut self, walker: &mut ResponseWalker) {
+        let mut wire = Vec::new();
+        let mut seq = walker.next_seq();
+        frame::write_packet(&mut wire, &mut seq, &[]);
+        self.stream.link.send(Buf::from(wire));
+        walker.infile_sent(seq.wrapping_sub(1));
+    }
+
+    /// Asks whether a transaction is open. Any answer without an error tells. A KILL QUERY that came too late may take the first.
+    #[cold]
+    pub(crate) async fn ask_state(&mut self, core: &Core) -> Result<(), BackendError> {
+        const ER_QUERY_INTERRUPTED: u16 = 1317;
+        match self.execute(core, "DO 0").await {
+            Err(BackendError::Refused { code: ER_QUERY_INTERRUPTED, .. }) => {
+                self.execute(core, "DO 0").await.map(|_| ())
+            }
+            other => other.map(|_| ()),
         }
     }
 
@@ -212,14 +287,7 @@ impl Backend {
                     self.answered(&summary);
                     return Ok(summary);
                 }
-                FeedState::LocalInfile => {
-                    // Not for us: an empty packet declines.
-                    let mut wire = Vec::new();
-                    let mut seq = walker.next_seq();
-                    frame::write_packet(&mut wire, &mut seq, &[]);
-                    self.stream.link.send(Buf::from(wire));
-                    walker.infile_sent(seq.wrapping_sub(1));
-                }
+                FeedState::LocalInfile => self.decline_file(&mut walker),
             }
         }
     }
@@ -317,6 +385,7 @@ impl Backend {
             None => {
                 self.tainted = false;
                 self.in_transaction = false;
+                self.unsure = false;
                 Ok(())
             }
         }

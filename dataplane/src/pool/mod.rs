@@ -4,7 +4,7 @@ mod backend;
 mod connect;
 mod tablet;
 
-pub(crate) use backend::{Backend, Exchange};
+pub(crate) use backend::{Backend, Exchange, UNDO};
 pub(crate) use connect::{HAS_DATABASE, kill_query};
 pub(crate) use tablet::{PoolLimits, TabletPool};
 

@@ -19,8 +19,8 @@ impl Session {
             Some(&com::STMT_EXECUTE) => self.execute(packet).await,
             _ => Box::pin(self.rare_command(packet)).await,
         };
-        self.look_behind().await;
-        result.is_ok()
+        let behind = self.look_behind().await;
+        result.is_ok() && behind.is_ok()
     }
 
     async fn rare_command(&mut self, packet: Packet) -> Outcome {

@@ -5,7 +5,6 @@ use crate::core::Core;
 use crate::error::sql_error;
 use ahash::AHashMap;
 use coregate_planner::control::{ControlRequest, SqlError};
-use coregate_planner::plan::{Route, Target};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -40,16 +39,7 @@ impl Session {
     }
 
     /// Waits until every core knows the keyspace's tables as they are now.
-    pub(super) async fn schema_changed(&mut self, route: &Route) -> Outcome {
-        let Target::Keyspace { keyspace, .. } = &route.to else { return Ok(()) };
-        let name = self
-            .core
-            .snapshot
-            .borrow()
-            .keyspaces
-            .get(usize::from(*keyspace))
-            .map(|k| k.name.clone());
-        let Some(keyspace) = name else { return Ok(()) };
+    pub(super) async fn schema_changed(&mut self, keyspace: String) -> Outcome {
         self.ask(ControlRequest::SchemaChanged { keyspace }).await
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct SessionHandle {
     interrupt: Cell<Option<Interrupt>>,
     deadline: Cell<Option<Instant>>,
     resting: Cell<bool>,
+    /// KILL QUERY has been passed on to a server.
+    killed: Cell<bool>,
     pub(crate) in_transaction: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -45,6 +47,7 @@ impl SessionHandle {
                 core.ring.now() + Duration::from_millis(core.config().handshake_timeout_ms),
             )),
             resting: Cell::new(true),
+            killed: Cell::new(false),
             in_transaction: Cell::new(false),
             waker: RefCell::default(),
         });
@@ -56,6 +59,7 @@ impl SessionHandle {
     #[inline]
     pub(crate) fn works(&self, core: &Core) {
         self.resting.set(false);
+        self.killed.set(false);
         let limit = core.config().query_timeout_ms;
         self.deadline
             .set((limit > 0).then(|| core.ring.now() + Duration::from_millis(limit)));
@@ -84,6 +88,18 @@ impl SessionHandle {
         if matches!(self.interrupt.get(), Some(Interrupt::KillQuery | Interrupt::QueryTimeout)) {
             self.interrupt.set(None);
         }
+    }
+
+    /// The server was told to end the statement; it has so long.
+    pub(crate) fn must_end_soon(&self, core: &Core) {
+        self.killed.set(true);
+        self.deadline
+            .set(Some(core.ring.now() + super::lost::STOP_MAX));
+    }
+
+    /// Is the statement at its end because it was killed, and not because of its time limit?
+    pub(crate) fn was_killed(&self) -> bool {
+        self.killed.get()
     }
 
     pub(crate) fn is_resting(&self) -> bool {

@@ -173,14 +173,14 @@ impl Session {
     async fn fetch_value(&mut self, sql: &str) -> Outcome<Option<String>> {
         let place = self.any_place()?;
         let core = self.core.clone();
-        let mut backend = self.acquire(place, StatementClass::Select).await?;
+        let mut backend = self.acquire(place, Effects::NO_TABLES).await?;
         let value = backend.value(&core, sql).await;
         match value {
             Ok(value) => {
                 self.keep_or_return(place, backend);
                 Ok(value)
             }
-            Err(e) => Err(self.broken(backend, e.into())),
+            Err(e) => Err(self.lose(backend, e.into())),
         }
     }
 
@@ -221,7 +221,7 @@ impl Session {
             self.set_flavour();
             if self.settings.database.is_some() {
                 // Only the server knows whether there is such a database.
-                match self.acquire(Place::DropIn, StatementClass::Use).await {
+                match self.acquire(Place::DropIn, Effects::NO_TABLES).await {
                     Ok(backend) => self.keep_or_return(Place::DropIn, backend),
                     Err(failure) => {
                         (self.settings, self.flavour) = (old, old_flavour);

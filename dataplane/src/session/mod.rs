@@ -2,12 +2,14 @@
 //! is small while it rests: what runs a command is lent by the core (`runner`).
 mod answer;
 mod command;
+mod commit;
 mod control;
 mod handle;
 mod infile;
 mod info;
 mod local;
 mod login;
+mod lost;
 mod plan;
 mod prepared;
 mod query;

@@ -1,6 +1,7 @@
 //! Running text statements: one command may hold several.
 use super::answer::Answer;
 use super::plan::Planned;
+use super::scatter::Work;
 use super::{Failure, Outcome, Session};
 use crate::link::Packet;
 use crate::pool::{Backend, Place, TabletPool};
@@ -80,7 +81,7 @@ impl Session {
             let result = self.statement(planned, None, &sql, &mut answer).await;
             let failed = result.is_err();
             self.finish(&mut answer, result)?;
-            self.look_behind().await;
+            self.look_behind().await?;
             if failed || !more || self.transaction.last_failed {
                 return Ok(());
             }
@@ -132,17 +133,12 @@ impl Session {
         self.transaction.last_failed = false;
         let entry = planned.entry;
         let plan = &entry.plan;
-        let start = self.core.ring.now();
+        let (start, shards) = (self.core.ring.now(), planned.resolved.shards.len());
         let result = match &plan.action {
-            Action::Route(route) => self
-                .route(plan, route, planned.resolved, packet, sql, answer)
-                .await
-                .map(|summary| {
-                    entry.stats.rows.set(entry.stats.rows.get() + summary.rows);
-                    if summary.error.is_some() {
-                        entry.stats.errors.set(entry.stats.errors.get() + 1);
-                    }
-                }),
+            Action::Route(route) => {
+                self.route(plan, route, planned.resolved, packet, sql, answer)
+                    .await
+            }
             _ => {
                 let owned;
                 let sql = match &packet {
@@ -152,19 +148,14 @@ impl Session {
                         &owned
                     }
                 };
-                Box::pin(self.local(plan, sql, answer)).await
+                Box::pin(self.local(plan, sql, answer))
+                    .await
+                    .map(|()| Summary::default())
             }
         };
-        let stats = &entry.stats;
-        stats.count.set(stats.count.get() + 1);
         let spent = self.core.ring.now().saturating_duration_since(start);
-        stats
-            .time_us
-            .set(stats.time_us.get() + spent.as_micros() as u64);
-        if result.is_err() {
-            stats.errors.set(stats.errors.get() + 1);
-        }
-        result
+        entry.stats.record(spent, shards, result.as_ref().ok());
+        result.map(|_| ())
     }
 
     /// Sends a statement where its plan says.
@@ -178,6 +169,8 @@ impl Session {
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome<Summary> {
+        // Names and places are found before anything is waited for: a snapshot may come meanwhile.
+        let keyspace = self.changed_keyspace(plan, route);
         if !self.warnings_are_empty() && !plan.effects.contains(Effects::NO_TABLES) {
             self.clear_warnings();
         }
@@ -211,7 +204,22 @@ impl Session {
                 (place_of(route, shard.id), payload)
             })
             .collect();
-        Box::pin(self.several(plan, route, wires, ResponseKind::Query, answer)).await
+        let work = Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace };
+        Box::pin(self.several(work, answer)).await
+    }
+
+    /// The keyspace whose tables a statement changes.
+    #[inline]
+    pub(super) fn changed_keyspace(&self, plan: &Plan, route: &Route) -> Option<String> {
+        let Target::Keyspace { keyspace, .. } = &route.to else { return None };
+        if !plan.effects.contains(Effects::SCHEMA_CHANGE) {
+            return None;
+        }
+        let snapshot = self.core.snapshot.borrow();
+        snapshot
+            .keyspaces
+            .get(usize::from(*keyspace))
+            .map(|k| k.name.clone())
     }
 
     /// Runs a statement on one server and relays its answer.
@@ -226,7 +234,7 @@ impl Session {
     ) -> Outcome<Summary> {
         let mut backend = match self.ready(place) {
             Some(backend) => backend,
-            None => Box::pin(self.acquire(place, plan.class)).await?,
+            None => Box::pin(self.acquire(place, plan.effects)).await?,
         };
         self.core.metrics().shard_queries.add(1);
         backend.send(wire.into_buf());
@@ -234,7 +242,13 @@ impl Session {
         if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
             Box::pin(self.fetch_warnings(&mut backend)).await;
         }
-        let summary = self.settle(place, backend, plan, summary)?;
+        let summary = match summary {
+            Ok(summary) => {
+                self.settle(place, backend, plan, &summary);
+                summary
+            }
+            Err(failure) => Box::pin(self.give_up(place, backend, failure, answer)).await?,
+        };
         self.remember(plan.class, &summary);
         Ok(summary)
     }
@@ -242,7 +256,7 @@ impl Session {
     /// A connection that can be used as it is, without waiting for anything.
     #[inline]
     pub(super) fn ready(&mut self, place: Place) -> Option<Box<Backend>> {
-        if !self.held.is_empty() || self.transaction.is_open() {
+        if !self.held.is_empty() || self.transaction.concerns_next() {
             return None;
         }
         self.core
@@ -251,21 +265,15 @@ impl Session {
             .try_take(self.flavour, &self.settings)
     }
 
-    /// After an answer: who has the connection next?
+    /// After an answer that was read to its end: who has the connection next?
     #[inline]
-    pub(super) fn settle(
-        &mut self,
-        place: Place,
-        mut backend: Box<Backend>,
-        plan: &Plan,
-        result: Outcome<Summary>,
-    ) -> Outcome<Summary> {
-        let summary = match result {
-            Ok(summary) => summary,
-            Err(failure) => return Err(self.broken(backend, failure)),
-        };
-        let pins = Effects::PIN | Effects::ASSIGNS_VARIABLES;
-        if plan.effects.intersects(pins) && summary.error.is_none() {
+    pub(super) fn settle(&mut self, place: Place, mut backend: Box<Backend>, plan: &Plan, summary: &Summary) {
+        if summary.error.is_some() {
+            self.settle_refused(&mut backend, plan);
+        } else if plan
+            .effects
+            .intersects(Effects::PIN | Effects::ASSIGNS_VARIABLES)
+        {
             self.pinned = true;
             backend.tainted = true;
         }
@@ -273,20 +281,39 @@ impl Session {
             self.transaction.found_rows_at = Some(place);
         }
         self.keep_or_return(place, backend);
-        Ok(summary)
+        self.transaction
+            .statement_ended(self.autocommit, plan.effects);
+    }
+
+    /// What a statement that ended with an error may have left behind.
+    #[cold]
+    pub(super) fn settle_refused(&mut self, backend: &mut Backend, plan: &Plan) {
+        use StatementClass::{Delete, Insert, Replace, Select, SelectLocking, Show, Update};
+        let plain = matches!(plan.class, Select | SelectLocking | Insert | Replace | Update | Delete | Show);
+        if !plain || plan.effects.contains(Effects::ASSIGNS_VARIABLES) {
+            // A routine that fails half-way has done what came before.
+            let pins = Effects::PIN | Effects::ASSIGNS_VARIABLES;
+            self.pinned |= plan.effects.intersects(pins);
+            backend.tainted |= plan.effects.intersects(pins);
+        } else if self.autocommit && !backend.in_transaction && !self.transaction.is_open() {
+            // Such a statement opens no transaction, and there was none to end.
+            backend.unsure = false;
+        }
     }
 
     /// What only the connection of the last statement knows is read from it before another statement runs there; the
     /// client has its answer already.
     #[inline]
-    pub(super) async fn look_behind(&mut self) {
-        if self.transaction.in_doubt || self.transaction.found_rows_at.is_some() {
-            Box::pin(async {
+    pub(super) async fn look_behind(&mut self) -> Outcome {
+        let unsure = self.held.iter().any(|(_, backend)| backend.unsure);
+        if unsure || self.transaction.found_rows_at.is_some() {
+            return Box::pin(async {
                 self.read_found_rows().await;
-                self.resolve_doubt().await;
+                self.resolve_doubt().await
             })
             .await;
         }
+        Ok(())
     }
 
     #[cold]
@@ -309,6 +336,7 @@ impl Session {
         let keep = self.pinned
             || self.transaction.is_open()
             || backend.in_transaction
+            || backend.unsure
             || self.transaction.found_rows_at == Some(place)
             || self.has_cursor_at(place);
         if keep {
@@ -321,32 +349,13 @@ impl Session {
         self.handle.in_transaction.set(open);
     }
 
-    /// A statement's connection cannot be used any more. What hung on it is lost, and the client must know.
-    #[cold]
-    pub(super) fn broken(&mut self, mut backend: Box<Backend>, failure: Failure) -> Failure {
-        let was_held = self.transaction.is_open() || backend.in_transaction || self.pinned;
-        if backend.busy && backend.is_connected() {
-            self.core.metrics().orphans_killed.add(1);
-            let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));
-            crate::executor::spawn(crate::pool::kill_query(core, pool, backend.thread_id, true));
-            self.core.ring.mark_runnable();
-        }
-        backend.tainted = true;
-        drop(backend);
-        match failure {
-            Failure::Sql(error) if was_held => Failure::Fatal(error),
-            other => other,
-        }
-    }
-
     #[inline]
     pub(super) fn remember(&mut self, class: StatementClass, summary: &Summary) {
         self.core.metrics().rows.add(summary.rows);
-        if let Some((code, _)) = summary.error {
+        if summary.error.is_some() {
             self.core.metrics().errors.add(1);
             self.row_count = -1;
             self.transaction.last_failed = true;
-            self.transaction.in_doubt = super::transaction::may_end_transaction(code);
             return;
         }
         if summary.columns > 0 {

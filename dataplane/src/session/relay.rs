@@ -1,12 +1,13 @@
 //! Relaying answers. A backend's bytes go to the client as they came; only headers are looked at, to find the end.
 use super::answer::Answer;
+use super::lost::stopped;
 use super::{Failure, Interrupt, Outcome, Session};
 use crate::error::{BackendError, sql_error};
 use crate::link::UNSENT_MAX;
 use crate::pool::{Backend, Exchange};
 use crate::ring::Buf;
 use coregate_protocol::codec::Reader;
-use coregate_protocol::frame::{self, Header};
+use coregate_protocol::frame;
 use coregate_protocol::response::{Translated, translate};
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use coregate_protocol::{Capabilities, Status};
@@ -112,12 +113,10 @@ impl Session {
         backend: &mut Backend,
         mut poll: impl FnMut(&mut Backend, &mut Context<'_>) -> Poll<T>,
     ) -> Outcome<T> {
-        loop {
-            match self.first_of(|cx| poll(backend, cx)).await {
-                Event::Answer(answer) => return Ok(answer),
-                Event::ClientGone => return Err(Failure::Close),
-                Event::Interrupt(why) => self.interrupted(backend, why)?,
-            }
+        match self.first_of(|cx| poll(backend, cx)).await {
+            Event::Answer(answer) => Ok(answer),
+            Event::ClientGone => Err(Failure::Close),
+            Event::Interrupt(why) => Err(stopped(&self.handle, why)),
         }
     }
 
@@ -126,19 +125,15 @@ impl Session {
     fn interrupted(&self, backend: &Backend, why: Interrupt) -> Outcome {
         match why {
             Interrupt::KillQuery => {
-                // The server ends the statement with error 1317.
+                // The server ends the statement with error 1317. If it does not, the time limit ends it.
                 self.handle.acknowledge();
+                self.handle.must_end_soon(&self.core);
                 let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));
                 crate::executor::spawn(crate::pool::kill_query(core, pool, backend.thread_id, false));
                 self.core.ring.mark_runnable();
                 Ok(())
             }
-            Interrupt::QueryTimeout => {
-                self.handle.acknowledge();
-                let message = "Query execution was interrupted, maximum statement execution time exceeded";
-                Err(sql_error(3024, message).into())
-            }
-            _ => Err(Failure::Fatal(self.handle.farewell())),
+            _ => Err(stopped(&self.handle, why)),
         }
     }
 
@@ -158,7 +153,10 @@ impl Session {
             Event::ClientGone => Err(Failure::Close),
             Event::Interrupt(why) => match self.interrupted(backend, why) {
                 Ok(()) => Ok(true),
-                Err(Failure::Sql(error)) => Err(self.mid_answer_sql(error, walker, relayed, answer)),
+                Err(Failure::Sql(error)) => {
+                    backend.leave(walker.clone());
+                    Err(self.mid_answer_sql(error, walker, relayed, answer))
+                }
                 Err(Failure::Fatal(error)) => match self.mid_answer_sql(error, walker, relayed, answer) {
                     Failure::Sql(error) => Err(Failure::Fatal(error)),
                     other => Err(other),
@@ -229,6 +227,9 @@ impl Session {
         let alone = answer.is_plain();
         loop {
             let next = self.next_packet(backend, walker.next_seq()).await;
+            if matches!(next, Err(Failure::Sql(_))) {
+                backend.leave(walker.clone());
+            }
             let mut packet = self.after(&mut out, next)?;
             let role = step(&mut walker, packet.payload(), packet.seq)?;
             let state = walker.state();
@@ -312,22 +313,9 @@ impl Session {
     }
 }
 
-/// Steps a walker over one whole packet. One of several chunks comes joined, with the sequence id of its last.
+/// As [`crate::link::step`].
 pub(super) fn step(walker: &mut ResponseWalker, payload: &[u8], seq: u8) -> Outcome<PacketRole> {
-    let more = payload.len() / frame::MAX_CHUNK;
-    let mut left = payload.len();
-    let mut seq = seq.wrapping_sub(more as u8);
-    let header = |left: usize, seq| Header { len: left.min(frame::MAX_CHUNK) as u32, seq };
-    let head = payload
-        .get(..coregate_protocol::walker::HEAD_MAX.min(payload.len()))
-        .unwrap_or_default();
-    let role = walker.step(header(left, seq), head)?;
-    for _ in 0..more {
-        left -= frame::MAX_CHUNK;
-        seq = seq.wrapping_add(1);
-        walker.step(header(left, seq), &[])?;
-    }
-    Ok(role)
+    Ok(crate::link::step(walker, payload, seq)?)
 }
 
 /// Sets SERVER_MORE_RESULTS_EXISTS in an OK or EOF packet.

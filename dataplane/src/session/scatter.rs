@@ -1,14 +1,15 @@
 //! One statement on several shards: rows one shard after another, counts added up.
 use super::answer::{Answer, Done};
 use super::info::Info;
+use super::lost::{STOP_MAX, stop, within};
 use super::relay::step;
-use super::transaction::may_end_transaction;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
 use crate::link::UNSENT_MAX;
-use crate::pool::{Backend, Exchange, Place};
+use crate::pool::{Backend, Exchange, Place, UNDO};
 use crate::ring::Buf;
-use coregate_planner::plan::{Combine, Effects, Plan, Route, StatementClass};
+use coregate_planner::control::SqlError;
+use coregate_planner::plan::{Combine, Effects, Plan};
 use coregate_protocol::frame;
 use coregate_protocol::response::OkPacket;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
@@ -18,130 +19,232 @@ use std::rc::Rc;
 /// Rewritten packets are sent when so many bytes have gathered.
 const CHUNK: usize = 64 << 10;
 
-type Taken = SmallVec<[(Place, Box<Backend>); 4]>;
+/// A statement that runs on several servers.
+pub(super) struct Work<'p> {
+    pub(super) plan: &'p Plan,
+    pub(super) combine: Combine,
+    pub(super) kind: ResponseKind,
+    /// What goes to each server.
+    pub(super) wires: Vec<(Place, Vec<u8>)>,
+    /// Whose tables change, where they do.
+    pub(super) keyspace: Option<String>,
+}
+
+/// One server's part of a statement.
+struct Part {
+    place: Place,
+    backend: Box<Backend>,
+    /// As far as its answer was read.
+    walker: ResponseWalker,
+}
+
+type Parts = SmallVec<[Part; 2]>;
+
+/// What came of all parts: counts added up, and the first error of a server.
+type Combined = (Summary, Option<SqlError>);
 
 impl Session {
     /// Runs a statement on several servers and combines their answers.
-    pub(super) async fn several(
-        &mut self,
-        plan: &Plan,
-        route: &Route,
-        mut wires: Vec<(Place, Vec<u8>)>,
-        kind: ResponseKind,
-        answer: &mut Answer,
-    ) -> Outcome<Summary> {
+    pub(super) async fn several(&mut self, mut work: Work<'_>, answer: &mut Answer) -> Outcome<Summary> {
         self.core.metrics().scatters.add(1);
-        if wires.is_empty() {
+        if work.wires.is_empty() {
             // A write whose every row is nowhere.
             self.send_ok(answer, Done::default());
             return Ok(Summary::default());
         }
-        if kind == ResponseKind::Execute {
-            wires
+        if work.kind == ResponseKind::Execute {
+            work.wires
                 .iter_mut()
                 .for_each(|(_, payload)| without_cursor(payload));
         }
         // Always in the same order, so that two statements never wait for each other's connections.
-        wires.sort_by_key(|(place, _)| *place);
-        let writes = route.combine == Combine::Sum;
-        let own_transaction = writes && !self.in_transaction() && self.autocommit;
-        if own_transaction {
-            self.transaction.begin_implicit();
+        work.wires.sort_by_key(|(place, _)| *place);
+        let writes = work.combine == Combine::Sum;
+        let own = writes && !self.in_transaction() && self.autocommit;
+        if own {
+            self.transaction.begin_own();
         }
-        let mut taken: Taken = SmallVec::new();
-        let mut failure = None;
-        for (place, _) in &wires {
-            match self.acquire(*place, plan.class).await {
-                Ok(backend) => taken.push((*place, backend)),
-                Err(e) => {
-                    failure = Some(e);
-                    break;
-                }
-            }
-        }
-        if let Some(failure) = failure {
-            for (place, backend) in taken {
-                self.keep_or_return(place, backend);
-            }
-            if own_transaction {
-                self.abandon_transaction().await;
-            }
-            return Err(failure);
-        }
-        self.core.metrics().shard_queries.add(wires.len() as u64);
-        for ((_, backend), (_, payload)) in taken.iter_mut().zip(&wires) {
-            backend.send_payload(payload);
-        }
-        let mut info = Info::default();
-        let result = match route.combine {
-            Combine::Concat => self.concatenate(&mut taken, kind, answer).await,
-            Combine::Sum | Combine::First => {
-                self.add_up(&mut taken, kind, route.combine, plan.class, &mut info)
-                    .await
-            }
-        };
-        let mut broken = None;
-        for (place, backend) in taken {
-            if backend.busy {
-                let failure = Failure::Close;
-                broken = Some(self.broken(backend, failure));
-            } else {
-                if plan.effects.contains(Effects::PIN) {
-                    self.pinned = true;
-                }
-                self.keep_or_return(place, backend);
-            }
-        }
-        let (summary, error) = match result {
-            Ok(both) => both,
-            Err(failure) => {
-                if own_transaction || (writes && broken.is_some()) {
+        let result = self
+            .run_parts(&work, writes && !own && work.wires.len() > 1, answer)
+            .await;
+        match result {
+            Ok((summary, info, None)) => self.end_write(work, summary, info, own, answer).await,
+            Ok((.., Some(error))) => {
+                if own {
                     self.abandon_transaction().await;
                 }
-                if let Failure::Sql(error) = &failure {
-                    self.transaction.in_doubt = may_end_transaction(error.code);
-                }
-                return Err(failure);
+                Err(error.into())
             }
-        };
-        if route.combine == Combine::Concat {
-            self.remember(plan.class, &summary);
-            return Ok(summary);
+            Err(failure) => {
+                if own {
+                    self.abandon_transaction().await;
+                }
+                Err(failure)
+            }
         }
-        self.end_write(plan, route, summary, error, own_transaction, &info.text(), answer)
-            .await
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Takes the connections, sends, reads all answers, and lets go of the connections again.
+    async fn run_parts(
+        &mut self,
+        work: &Work<'_>,
+        undoable: bool,
+        answer: &mut Answer,
+    ) -> Outcome<(Summary, Info, Option<SqlError>)> {
+        let mut parts = self.take_parts(work).await?;
+        self.core.metrics().shard_queries.add(parts.len() as u64);
+        for (part, (_, payload)) in parts.iter_mut().zip(&work.wires) {
+            if undoable {
+                part.backend.savepoint_ahead();
+            }
+            part.backend.send_payload(payload);
+        }
+        let mut info = Info::default();
+        let result = match work.combine {
+            Combine::Concat => self.concatenate(&mut parts, work.kind, answer).await,
+            Combine::Sum | Combine::First => self.add_up(&mut parts, work, &mut info).await,
+        };
+        let mut result = self.end_parts(parts, work.plan, result).await;
+        if undoable {
+            result = match result {
+                Ok((summary, Some(error))) => Ok((summary, Some(self.undo(work, error).await))),
+                Err(Failure::Sql(error)) => Err(self.undo(work, error).await.into()),
+                other => other,
+            };
+        }
+        self.transaction
+            .statement_ended(self.autocommit, work.plan.effects);
+        result.map(|(summary, error)| (summary, info, error))
+    }
+
+    async fn take_parts(&mut self, work: &Work<'_>) -> Outcome<Parts> {
+        let mut parts = Parts::new();
+        for (place, _) in &work.wires {
+            match self.acquire(*place, work.plan.effects).await {
+                Ok(backend) => {
+                    let walker = ResponseWalker::new(work.kind, backend.capabilities);
+                    parts.push(Part { place: *place, backend, walker });
+                }
+                // The session ends: so does what these connections take part in.
+                Err(failure @ (Failure::Fatal(_) | Failure::Close)) => return Err(failure),
+                Err(failure) => {
+                    for part in parts {
+                        self.keep_or_return(part.place, part.backend);
+                    }
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Lets go of the connections. Where something went wrong, some still owe their answers: outside of a transaction they are closed;
+    /// in one, their servers are made to stop, so that the transaction lives on. If that fails, the transaction is lost.
+    async fn end_parts(
+        &mut self,
+        mut parts: Parts,
+        plan: &Plan,
+        result: Outcome<Combined>,
+    ) -> Outcome<Combined> {
+        if parts.iter().any(|part| part.backend.busy) {
+            for part in &mut parts {
+                part.backend.leave(part.walker.clone());
+            }
+            if matches!(result, Err(Failure::Sql(_))) && self.stake_in(&parts) {
+                let owing = parts
+                    .iter_mut()
+                    .map(|p| &mut *p.backend)
+                    .filter(|b| b.busy && b.is_connected());
+                let core = Rc::clone(&self.core);
+                stop(&core, owing.collect()).await;
+            }
+        }
+        let mut lost = None;
+        for Part { place, mut backend, walker } in parts {
+            if backend.busy {
+                // Whoever is lost first tells the client; for the others it is over, too.
+                let reason = sql_error(2013, format!("Lost connection to {}", backend.pool.tablet.alias));
+                let failure = self.lose(backend, reason.into());
+                if matches!(failure, Failure::Fatal(_)) {
+                    lost.get_or_insert(failure);
+                }
+                continue;
+            }
+            if lost.is_some() {
+                // Its part of the transaction must not outlive the others'.
+                drop(backend);
+                continue;
+            }
+            if walker.summary().error.is_some() {
+                self.settle_refused(&mut backend, plan);
+            } else if plan.effects.contains(Effects::PIN) {
+                self.pinned = true;
+                backend.tainted = true;
+            }
+            self.keep_or_return(place, backend);
+        }
+        let Some(lost) = lost else { return result };
+        // Connections that were given back before the loss was seen.
+        self.drop_held();
+        Err(match (result, lost) {
+            (Err(Failure::Sql(mut first)), Failure::Fatal(words)) => {
+                let end = words.message.split_once("; ").map_or("", |(_, end)| end);
+                first.message = format!("{}; {end}", first.message);
+                Failure::Fatal(first)
+            }
+            (Err(failure @ (Failure::Fatal(_) | Failure::Close)), _) => failure,
+            (_, lost) => lost,
+        })
+    }
+
+    fn stake_in(&self, parts: &Parts) -> bool {
+        parts.iter().any(|part| self.has_stake_in(&part.backend))
+    }
+
+    /// Undoes a write that some shards have done and others not, in a transaction of the client's: the statement alone, as one server
+    /// does, else the whole transaction.
+    #[cold]
+    async fn undo(&mut self, work: &Work<'_>, mut error: SqlError) -> SqlError {
+        let core = Rc::clone(&self.core);
+        let mut undone = true;
+        for (place, backend) in &mut self.held {
+            // Only where this statement has set the savepoint: elsewhere it may be an earlier one's.
+            if work.wires.iter().any(|(part, _)| part == place) {
+                undone &= within(&core, STOP_MAX, backend.execute(&core, UNDO))
+                    .await
+                    .is_some_and(|done| done.is_ok());
+            }
+        }
+        if !undone {
+            self.abandon_transaction().await;
+            error
+                .message
+                .push_str(" (the transaction was rolled back, to undo what other shards had done)");
+        }
+        error
+    }
+
+    /// All parts are done.
     async fn end_write(
         &mut self,
-        plan: &Plan,
-        route: &Route,
+        work: Work<'_>,
         summary: Summary,
-        error: Option<coregate_planner::control::SqlError>,
-        own_transaction: bool,
-        info: &str,
+        info: Info,
+        own: bool,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        if let Some(mut error) = error {
-            if own_transaction {
-                self.abandon_transaction().await;
-            } else if route.combine == Combine::Sum && self.in_transaction() {
-                // Some shards may have done their part; leaving it there would be half a statement.
-                self.abandon_transaction().await;
-                error
-                    .message
-                    .push_str(" (the transaction was rolled back, to undo what other shards had done)");
-            }
-            return Err(error.into());
+        if work.combine == Combine::Concat {
+            self.remember(work.plan.class, &summary);
+            return Ok(summary);
         }
-        if own_transaction {
+        if own {
             self.commit_held().await?;
         }
-        self.remember(plan.class, &summary);
-        if plan.effects.contains(Effects::SCHEMA_CHANGE) {
-            self.schema_changed(route).await?;
+        self.remember(work.plan.class, &summary);
+        if let Some(keyspace) = work.keyspace {
+            self.schema_changed(keyspace).await?;
         }
+        let info = info.text();
         let done = Done {
             affected_rows: summary.affected_rows,
             last_insert_id: summary.last_insert_id,
@@ -153,27 +256,19 @@ impl Session {
     }
 
     /// Reads every shard's OK, all of them even when one fails.
-    async fn add_up(
-        &mut self,
-        taken: &mut Taken,
-        kind: ResponseKind,
-        combine: Combine,
-        class: StatementClass,
-        info: &mut Info,
-    ) -> Outcome<(Summary, Option<coregate_planner::control::SqlError>)> {
+    async fn add_up(&mut self, parts: &mut Parts, work: &Work<'_>, info: &mut Info) -> Outcome<Combined> {
         let core = Rc::clone(&self.core);
         let mut sum = Summary::default();
         let mut first_error = None;
-        for (at, (_, backend)) in taken.iter_mut().enumerate() {
+        for (at, Part { backend, walker, .. }) in parts.iter_mut().enumerate() {
             let _awaited = Exchange::begin(&core);
-            let mut walker = ResponseWalker::new(kind, backend.capabilities);
             while walker.state() != FeedState::Done {
                 let packet = self.next_packet(backend, walker.next_seq()).await?;
-                let role = step(&mut walker, packet.payload(), packet.seq)?;
+                let role = step(walker, packet.payload(), packet.seq)?;
                 if role == PacketRole::Ok
                     && let Ok(ok) = OkPacket::parse(packet.payload(), backend.capabilities)
                 {
-                    info.add(class, ok.info, ok.affected_rows, ok.warnings);
+                    info.add(work.plan.class, ok.info, ok.affected_rows, ok.warnings);
                 }
                 if role == PacketRole::Err && first_error.is_none() {
                     first_error = Some(error_of(packet.payload()));
@@ -186,7 +281,7 @@ impl Session {
             }
             let summary = walker.summary();
             backend.answered(summary);
-            if combine == Combine::Sum || at == 0 {
+            if work.combine == Combine::Sum || at == 0 {
                 sum.affected_rows = sum.affected_rows.saturating_add(summary.affected_rows);
                 sum.warnings = sum.warnings.saturating_add(summary.warnings);
                 if sum.last_insert_id == 0 {
@@ -200,27 +295,27 @@ impl Session {
     /// Rows of all shards: the first shard's columns, every shard's rows, one end.
     async fn concatenate(
         &mut self,
-        taken: &mut Taken,
+        parts: &mut Parts,
         kind: ResponseKind,
         answer: &mut Answer,
-    ) -> Outcome<(Summary, Option<coregate_planner::control::SqlError>)> {
+    ) -> Outcome<Combined> {
         let core = Rc::clone(&self.core);
         let mut sum = Summary::default();
         let (mut out, mut changed) = (Vec::new(), Vec::new());
-        let last = taken.len() - 1;
-        for (at, (_, backend)) in taken.iter_mut().enumerate() {
+        let last = parts.len() - 1;
+        for at in 0..parts.len() {
+            let Some(Part { backend, walker, .. }) = parts.get_mut(at) else { break };
             let _awaited = Exchange::begin(&core);
-            let mut walker = ResponseWalker::new(kind, backend.capabilities);
             loop {
                 if walker.in_rows() {
                     if !out.is_empty() {
                         self.client.link.send(Buf::from(std::mem::take(&mut out)));
                     }
-                    self.pass_rows(backend, &mut walker, answer).await?;
+                    self.pass_rows(backend, walker, answer).await?;
                 }
                 let next = self.next_packet(backend, walker.next_seq()).await;
                 let mut packet = self.after(&mut out, next)?;
-                let role = step(&mut walker, packet.payload(), packet.seq)?;
+                let role = step(walker, packet.payload(), packet.seq)?;
                 let done = walker.state() == FeedState::Done;
                 let pass = match role {
                     // One that is cut within its header, or longer than a packet can be.
@@ -234,7 +329,7 @@ impl Session {
                         if !out.is_empty() {
                             self.client.link.send(Buf::from(std::mem::take(&mut out)));
                         }
-                        self.drain_rest(taken, at + 1, kind).await?;
+                        self.drain_rest(parts, at + 1).await?;
                         return Err(error_of(packet.payload()).into());
                     }
                     PacketRole::Progress => false,
@@ -311,12 +406,11 @@ impl Session {
     }
 
     /// Reads and drops the answers of the remaining shards, so that their connections stay usable.
-    async fn drain_rest(&mut self, taken: &mut Taken, from: usize, kind: ResponseKind) -> Outcome {
-        for (_, backend) in taken.iter_mut().skip(from) {
-            let mut walker = ResponseWalker::new(kind, backend.capabilities);
+    async fn drain_rest(&mut self, parts: &mut Parts, from: usize) -> Outcome {
+        for Part { backend, walker, .. } in parts.iter_mut().skip(from) {
             while walker.state() != FeedState::Done {
                 let packet = self.next_packet(backend, walker.next_seq()).await?;
-                step(&mut walker, packet.payload(), packet.seq)?;
+                step(walker, packet.payload(), packet.seq)?;
             }
             backend.answered(walker.summary());
         }
@@ -333,9 +427,9 @@ fn without_cursor(payload: &mut [u8]) {
     }
 }
 
-pub(super) fn error_of(payload: &[u8]) -> coregate_planner::control::SqlError {
+pub(super) fn error_of(payload: &[u8]) -> SqlError {
     match coregate_protocol::response::ErrPacket::parse(payload) {
-        Ok(e) => coregate_planner::control::SqlError {
+        Ok(e) => SqlError {
             code: e.code,
             sqlstate: e.sqlstate,
             message: String::from_utf8_lossy(e.message).into_owned(),

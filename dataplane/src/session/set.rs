@@ -6,7 +6,7 @@ use crate::error::sql_error;
 use crate::pool::Backend;
 use crate::settings::{Settings, TRANSACTION};
 use coregate_planner::fingerprint::SqlMode;
-use coregate_planner::plan::{Assignment, Scope, SetValue, StatementClass};
+use coregate_planner::plan::{Assignment, Effects, Scope, SetValue};
 use coregate_protocol::column::{ColumnFlags, ColumnType};
 use coregate_protocol::frame;
 use coregate_protocol::row::TextRow;
@@ -109,7 +109,7 @@ impl Session {
             self.commit_held().await?;
         }
         let place = self.any_place()?;
-        let mut backend = self.acquire(place, StatementClass::Set).await?;
+        let mut backend = self.acquire(place, Effects::NO_TABLES).await?;
         let text = String::from_utf8_lossy(sql);
         let result = match backend.execute(&core, &text).await {
             Ok(summary) => {
@@ -132,7 +132,7 @@ impl Session {
             Err(failure) => {
                 // Part of it may have been applied: the connection's settings are not known any more.
                 let failure = if backend.busy {
-                    self.broken(backend, failure)
+                    self.lose(backend, failure)
                 } else {
                     self.forget_settings(place, backend, failure)
                 };

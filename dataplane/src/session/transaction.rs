@@ -2,10 +2,12 @@
 //! shard that takes part, one after another, as Vitess's MULTI mode does.
 use super::answer::{Answer, Done};
 use super::{Failure, Outcome, Session};
+use crate::core::Core;
 use crate::error::{BackendError, sql_error};
 use crate::pool::{Backend, Place};
-use coregate_planner::plan::{AccessMode, SessionAction, StatementClass};
-use coregate_protocol::codes;
+use coregate_planner::plan::{AccessMode, Effects, SessionAction};
+
+type Characteristics = (Option<&'static str>, Option<String>);
 
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
@@ -18,8 +20,8 @@ pub(super) struct Transaction {
     pub(super) found_rows_at: Option<Place>,
     /// The last statement was answered with an error.
     pub(super) last_failed: bool,
-    /// With one after which the server may have rolled back the whole transaction, not only the statement.
-    pub(super) in_doubt: bool,
+    /// Opened by this side, for one statement of a client that is in no transaction.
+    own: bool,
 }
 
 impl Transaction {
@@ -29,19 +31,76 @@ impl Transaction {
         self.begin.is_some() || !self.savepoints.is_empty()
     }
 
+    /// Must the next statement be prepared for, on a connection that was in no transaction yet?
+    #[inline]
+    pub(super) fn concerns_next(&self) -> bool {
+        self.is_open() || self.next.is_some()
+    }
+
     /// Opens one for a single statement on several shards.
-    pub(super) fn begin_implicit(&mut self) {
+    pub(super) fn begin_own(&mut self) {
         self.begin = Some("BEGIN");
+        self.own = true;
+    }
+
+    pub(super) fn is_own(&self) -> bool {
+        self.own
     }
 
     pub(super) fn set_next(&mut self, sql: String) {
         self.next = Some(sql);
     }
 
-    fn clear(&mut self) {
+    /// The form of its BEGIN without a snapshot, and what SET TRANSACTION said.
+    fn characteristics(&self) -> Characteristics {
+        let begin = self.begin.map(|begin| match begin {
+            _ if begin.ends_with("READ ONLY") => "START TRANSACTION READ ONLY",
+            _ if begin.ends_with("READ WRITE") => "START TRANSACTION READ WRITE",
+            _ => "BEGIN",
+        });
+        (begin, self.next.clone())
+    }
+
+    /// What SET TRANSACTION said is for one transaction, which with autocommit is one statement.
+    #[inline]
+    pub(super) fn statement_ended(&mut self, autocommit: bool, effects: Effects) {
+        if self.next.is_some() && autocommit && self.begin.is_none() && !effects.contains(Effects::NO_TABLES)
+        {
+            self.next = None;
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
         self.begin = None;
         self.next = None;
+        self.own = false;
         self.savepoints.clear();
+    }
+
+    /// Lets a connection take part, with the savepoints that there are so far. With `autocommit=0` the server opens the transaction by
+    /// itself, at the first statement.
+    async fn join(&self, core: &Core, backend: &mut Backend, effects: Effects) -> Result<(), BackendError> {
+        if let Some(next) = &self.next
+            && (self.begin.is_some() || !effects.contains(Effects::NO_TABLES))
+        {
+            backend.execute(core, next).await?;
+            // Where the statement fails before its transaction begins, the connection still has it.
+            backend.tainted |= self.begin.is_none();
+        }
+        if let Some(begin) = self.begin {
+            if begin == "BEGIN" && self.next.is_none() {
+                backend.begin_ahead();
+            } else {
+                backend.execute(core, begin).await?;
+            }
+            core.metrics().transactions.add(1);
+        }
+        for name in &self.savepoints {
+            backend
+                .execute(core, &format!("SAVEPOINT {}", quoted(name)))
+                .await?;
+        }
+        Ok(())
     }
 }
 
@@ -50,60 +109,46 @@ impl Session {
         self.transaction.is_open() || self.held.iter().any(|(_, backend)| backend.in_transaction)
     }
 
-    /// A connection to a place, in the session's transaction if there is one.
-    pub(super) async fn acquire(&mut self, place: Place, class: StatementClass) -> Outcome<Box<Backend>> {
-        let core = self.core.clone();
-        if let Some(at) = self.held.iter().position(|(held, _)| *held == place) {
-            let (_, mut backend) = self.held.swap_remove(at);
-            if let Err(e) = backend.apply_in_place(&core, &self.settings).await {
-                if matches!(e, BackendError::Refused { .. }) && !backend.busy {
-                    // A database that there is not: nothing has changed, the transaction goes on.
-                    self.held.push((place, backend));
-                    return Err(e.into());
+    /// A connection to a place, in the session's transaction if there is one, for a statement with these effects.
+    pub(super) async fn acquire(&mut self, place: Place, effects: Effects) -> Outcome<Box<Backend>> {
+        let (core, handle) = (self.core.clone(), self.handle.clone());
+        let held = self.held.iter().position(|(held, _)| *held == place);
+        let mut backend = match held {
+            Some(at) => {
+                let (_, mut backend) = self.held.swap_remove(at);
+                let applied =
+                    Self::unless_interrupted(&handle, backend.apply_in_place(&core, &self.settings)).await;
+                match applied {
+                    Ok(Ok(())) => {}
+                    Ok(Err(e @ BackendError::Refused { .. })) if !backend.busy => {
+                        // A database that there is not: nothing has changed, the transaction goes on.
+                        backend.unsure = false;
+                        self.held.push((place, backend));
+                        return Err(e.into());
+                    }
+                    Ok(Err(e)) => return Err(self.lose(backend, e.into())),
+                    Err(failure) => return Err(self.lose(backend, failure)),
                 }
-                return Err(self.broken(backend, e.into()));
+                backend
             }
-            if !backend.in_transaction
-                && let Err(e) = self.join(&mut backend).await
-            {
-                return Err(self.broken(backend, e.into()));
+            None => {
+                let pool = core.pools.get(place).ok_or(BackendError::NoTablet)?;
+                let taken = pool.take(&core, self.flavour, &self.settings);
+                let mut backend = Self::unless_interrupted(&handle, taken).await??;
+                backend.tainted |= self.pinned;
+                backend
             }
-            return Ok(backend);
-        }
-        let _ = class;
-        let pool = core.pools.get(place).ok_or(BackendError::NoTablet)?;
-        let mut backend = pool.take(&core, self.flavour, &self.settings).await?;
-        if let Err(e) = self.join(&mut backend).await {
-            return Err(self.broken(backend, e.into()));
-        }
-        if self.pinned {
-            backend.tainted = true;
+        };
+        if !backend.in_transaction {
+            let joined =
+                Self::unless_interrupted(&handle, self.transaction.join(&core, &mut backend, effects)).await;
+            match joined {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => return Err(self.lose(backend, e.into())),
+                Err(failure) => return Err(self.lose(backend, failure)),
+            }
         }
         Ok(backend)
-    }
-
-    /// Lets a connection take part in the session's transaction, with the savepoints that it has so far. With `autocommit=0`
-    /// the server opens it by itself, at the first statement.
-    async fn join(&mut self, backend: &mut Backend) -> Result<(), BackendError> {
-        let core = self.core.clone();
-        if let Some(begin) = self.transaction.begin {
-            match self.transaction.next.clone() {
-                None if begin == "BEGIN" => backend.begin_ahead(),
-                next => {
-                    if let Some(sql) = next {
-                        backend.execute(&core, &sql).await?;
-                    }
-                    backend.execute(&core, begin).await?;
-                }
-            }
-            core.metrics().transactions.add(1);
-        }
-        for name in &self.transaction.savepoints {
-            backend
-                .execute(&core, &format!("SAVEPOINT {}", quoted(name)))
-                .await?;
-        }
-        Ok(())
     }
 
     pub(super) async fn transaction_action(
@@ -124,12 +169,14 @@ impl Session {
                 }
             }
             SessionAction::Commit { chain, release } => {
+                let characteristics = self.transaction.characteristics();
                 self.commit_held().await?;
-                self.after_end(*chain, *release, answer)?;
+                self.after_end(characteristics, *chain, *release, answer)?;
             }
             SessionAction::Rollback { chain, release } => {
+                let characteristics = self.transaction.characteristics();
                 warnings = self.rollback_held().await?;
-                self.after_end(*chain, *release, answer)?;
+                self.after_end(characteristics, *chain, *release, answer)?;
             }
             SessionAction::Savepoint(name) => {
                 self.on_all_held(&format!("SAVEPOINT {}", quoted(name)))
@@ -163,17 +210,25 @@ impl Session {
     /// WITH CONSISTENT SNAPSHOT cannot wait for the first statement: the snapshot is now.
     async fn open_snapshot(&mut self) -> Outcome {
         for place in self.places_of_target() {
-            let backend = self.acquire(place, StatementClass::Begin).await?;
+            let backend = self.acquire(place, Effects::empty()).await?;
             self.keep_or_return(place, backend);
         }
         Ok(())
     }
 
-    fn after_end(&mut self, chain: bool, release: bool, answer: &mut Answer) -> Outcome {
-        if chain {
-            self.transaction.begin = Some("BEGIN");
-        }
-        if release {
+    /// AND CHAIN begins the next transaction with the isolation and access mode of the one that ended.
+    fn after_end(
+        &mut self,
+        characteristics: Characteristics,
+        chain: Option<bool>,
+        release: Option<bool>,
+        answer: &mut Answer,
+    ) -> Outcome {
+        let (chains, releases) = self.completion_type();
+        if chain.unwrap_or(chains && release != Some(true)) {
+            (self.transaction.begin, self.transaction.next) = characteristics;
+            self.transaction.begin.get_or_insert("BEGIN");
+        } else if release.unwrap_or(releases && chain != Some(true)) {
             self.send_ok(answer, Done::default());
             return Err(Failure::Close);
         }
@@ -190,114 +245,21 @@ impl Session {
     }
 
     async fn on_all_held(&mut self, sql: &str) -> Outcome {
-        let core = self.core.clone();
+        let (core, handle) = (self.core.clone(), self.handle.clone());
         for at in 0..self.held.len() {
-            let (_, backend) = &mut self.held[at];
-            if backend.in_transaction {
-                match backend.execute(&core, sql).await {
-                    Ok(_) => {}
-                    Err(e @ BackendError::Refused { .. }) => return Err(e.into()),
-                    Err(e) => return Err(self.lost_in_transaction(e)),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// One shard of the transaction is gone: the servers roll back, the client must not go on as if nothing had happened.
-    fn lost_in_transaction(&mut self, error: BackendError) -> Failure {
-        self.held.clear();
-        self.transaction.clear();
-        Failure::Fatal(error.to_sql())
-    }
-
-    /// DDL and the like commit what is open.
-    pub(super) async fn implicit_commit(&mut self) -> Outcome {
-        if self.in_transaction() { self.commit_held().await } else { Ok(()) }
-    }
-
-    /// Commits on every shard that takes part.
-    pub(super) async fn commit_held(&mut self) -> Outcome {
-        let core = self.core.clone();
-        let mut committed = 0;
-        for at in 0..self.held.len() {
-            let (_, backend) = &mut self.held[at];
-            if !backend.in_transaction {
+            let Some((_, backend)) = self.held.get_mut(at).filter(|(_, b)| b.in_transaction) else {
                 continue;
-            }
-            match backend.execute(&core, "COMMIT").await {
-                Ok(_) => committed += 1,
-                Err(e) => {
-                    let mut error = e.to_sql();
-                    if committed > 0 {
-                        error.message = format!(
-                            "the transaction is committed on {committed} shard(s), then one failed, and the others were rolled back: {}",
-                            error.message
-                        );
-                    } else if matches!(e, BackendError::Lost { .. }) {
-                        error.message =
-                            format!("{}; whether the transaction was committed is unknown", error.message);
-                    }
-                    if let BackendError::Refused { .. } = e {
-                        let _ = Box::pin(self.rollback_held()).await;
-                        return Err(Failure::Sql(error));
-                    }
-                    self.held.clear();
-                    self.transaction.clear();
-                    return Err(Failure::Fatal(error));
-                }
-            }
+            };
+            let failure = match Self::unless_interrupted(&handle, backend.execute(&core, sql)).await {
+                Ok(Ok(_)) => continue,
+                Ok(Err(e @ BackendError::Refused { .. })) => return Err(e.into()),
+                Ok(Err(e)) => e.into(),
+                Err(failure) => failure,
+            };
+            let (_, backend) = self.held.swap_remove(at);
+            return Err(self.lose(backend, failure));
         }
-        self.transaction.clear();
-        self.release_held();
         Ok(())
-    }
-
-    /// Rolls back everywhere; a connection that cannot is closed, which rolls back too.
-    /// Returns the number of warnings (tables without transactions keep their rows).
-    pub(super) async fn rollback_held(&mut self) -> Outcome<u16> {
-        let core = self.core.clone();
-        let mut warnings = 0u16;
-        for (place, mut backend) in std::mem::take(&mut self.held) {
-            if backend.in_transaction {
-                let Ok(summary) = backend.execute(&core, "ROLLBACK").await else { continue };
-                if summary.warnings > 0 {
-                    warnings = warnings.saturating_add(summary.warnings);
-                    self.fetch_warnings(&mut backend).await;
-                }
-            }
-            self.held.push((place, backend));
-        }
-        self.transaction.clear();
-        self.release_held();
-        Ok(warnings)
-    }
-
-    /// Undoes a statement that failed half-way, with all that came before it in its transaction.
-    pub(super) async fn abandon_transaction(&mut self) {
-        // Rolling back cannot fail: a connection that does not obey is closed.
-        let _ = self.rollback_held().await;
-    }
-
-    /// After an error that may have ended the transaction on its server: if it has, it ends on all others too, and in the
-    /// session, as it has for a client of that server alone. Else COMMIT would keep the other shards' part of it.
-    #[cold]
-    pub(super) async fn resolve_doubt(&mut self) {
-        if !std::mem::take(&mut self.transaction.in_doubt) {
-            return;
-        }
-        let core = self.core.clone();
-        let mut ended = false;
-        for (_, backend) in &mut self.held {
-            if backend.in_transaction {
-                // Any answer tells the transaction's state; a connection that fails is found out by the rollback.
-                let asked = backend.execute(&core, "DO 0").await;
-                ended |= asked.is_err() || !backend.in_transaction;
-            }
-        }
-        if ended {
-            self.abandon_transaction().await;
-        }
     }
 
     /// Gives back what nothing keeps any more.
@@ -307,13 +269,6 @@ impl Session {
         }
         self.handle.in_transaction.set(self.in_transaction());
     }
-}
-
-/// Errors after which InnoDB, by itself or by its settings, rolls back the whole transaction.
-pub(super) fn may_end_transaction(code: u16) -> bool {
-    const LOCK_TABLE_FULL: u16 = 1206;
-    const RECORD_CHANGED: u16 = 1020;
-    matches!(code, codes::ER_LOCK_DEADLOCK | codes::ER_LOCK_WAIT_TIMEOUT | LOCK_TABLE_FULL | RECORD_CHANGED)
 }
 
 fn begin_text(access: Option<AccessMode>, consistent_snapshot: bool) -> &'static str {

@@ -6,9 +6,9 @@ use crate::charset::Charsets;
 use crate::column::{Family, Sought, sought};
 use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, SqlMode, literal_value};
+use crate::identity::ShardId;
 use crate::literal::const_value;
 use crate::plan::{Destination, EqualTo, InRows, Operand, Route, SessionValue, Target, Text};
-use crate::identity::ShardId;
 use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
@@ -117,23 +117,23 @@ pub fn resolve(
     }
     match &route.text {
         Text::AsIs => {
-            out.shards.extend(
-                scratch
-                    .set
-                    .iter()
-                    .map(|&shard| ShardText { shard, id: ShardId::default(), text: None }),
-            );
+            out.shards
+                .extend(scratch.set.iter().map(|&shard| ShardText {
+                    shard,
+                    id: ShardId::default(),
+                    text: None,
+                }));
         }
         Text::Split(pieces) => {
             let splits_rows = matches!(route.to, Target::Keyspace { shards: Destination::Rows(_), .. });
             let whole = scratch.set.len() == 1 || (binding.prepared && !splits_rows);
             if whole {
-                out.shards.extend(
-                    scratch
-                        .set
-                        .iter()
-                        .map(|&shard| ShardText { shard, id: ShardId::default(), text: None }),
-                );
+                out.shards
+                    .extend(scratch.set.iter().map(|&shard| ShardText {
+                        shard,
+                        id: ShardId::default(),
+                        text: None,
+                    }));
             } else {
                 text::write(pieces, binding, scratch, true, out);
             }

@@ -29,7 +29,8 @@ pub(super) fn write(
             any_row: false,
         };
         writer.pieces(pieces);
-        out.shards.push(ShardText { shard, id: Default::default(), text: Some(writer.out) });
+        out.shards
+            .push(ShardText { shard, id: Default::default(), text: Some(writer.out) });
     }
 }
 

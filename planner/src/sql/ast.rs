@@ -342,12 +342,14 @@ pub enum Statement<'a> {
         consistent: bool,
     },
     Commit {
-        chain: bool,
-        release: bool,
+        /// `None` where the statement does not say.
+        chain: Option<bool>,
+        release: Option<bool>,
     },
     Rollback {
-        chain: bool,
-        release: bool,
+        /// `None` where the statement does not say.
+        chain: Option<bool>,
+        release: Option<bool>,
     },
     Savepoint(&'a str),
     RollbackTo(&'a str),

@@ -144,17 +144,17 @@ fn start<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
 }
 
 /// `[WORK] [AND [NO] CHAIN] [[NO] RELEASE]`
-fn end_of_transaction<'a>(i: In<'a>) -> R<'a, (bool, bool)> {
+fn end_of_transaction<'a>(i: In<'a>) -> R<'a, (Option<bool>, Option<bool>)> {
     let (mut rest, _) = eat(i.skip(1), Kw::Work);
-    let mut chain = false;
+    let mut chain = None;
     if rest.peek_kw() == Kw::And {
         let (next, no) = eat(rest.skip(1), Kw::No);
         rest = kw(Kw::Chain)(next)?.0;
-        chain = !no;
+        chain = Some(!no);
     }
     let (next, no) = eat(rest, Kw::No);
     let (next, release) = eat(next, Kw::Release);
-    Ok((if release { next } else { rest }, (chain, release && !no)))
+    Ok((if release { next } else { rest }, (chain, release.then_some(!no))))
 }
 
 fn rollback<'a>(i: In<'a>) -> R<'a, Statement<'a>> {

@@ -97,7 +97,9 @@ impl Session {
                 self.keep_or_return(cursor.place, backend);
                 Ok(())
             }
-            Err(failure) => Err(self.broken(backend, failure)),
+            Err(failure) => Box::pin(self.give_up(cursor.place, backend, failure, answer))
+                .await
+                .map(|_| ()),
         }
     }
 }

@@ -8,16 +8,18 @@ use crate::ring::Buf;
 use crate::session::answer::Answer;
 use crate::session::plan::Planned;
 use crate::session::query::{Wire, place_of, query_payload};
+use crate::session::scatter::Work;
 use crate::session::values::Values;
 use crate::session::{Failure, Outcome, Session};
 use coregate_planner::plan::{Action, Effects, Route, SessionAction};
+use coregate_planner::resolve::Resolved;
 use coregate_planner::value::Value;
 use coregate_protocol::Capabilities;
 use coregate_protocol::column::ColumnType;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::command::execute::{BODY_AT, ExecuteBody, STMT_ID_AT};
 use coregate_protocol::value::{ParamType, Value as Bound};
-use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker};
+use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
 use std::rc::Rc;
 
@@ -39,7 +41,6 @@ impl Session {
         };
         let id = u32::from_le_bytes(id);
         let statement = self.statement_of(id, "mysqld_stmt_execute")?;
-        self.core.metrics().queries.add(1);
         let entry = self.current_plan(&statement)?;
         let body = payload.get(BODY_AT..).unwrap_or_default();
         let params = usize::from(statement.fingerprint.params);
@@ -83,10 +84,34 @@ impl Session {
             let session_values = Values { session: self, params: &bound };
             self.bind(&statement, &entry, &values, &session_values)?
         };
+        self.core.metrics().queries.add(1);
+        let (start, shards) = (self.core.ring.now(), resolved.shards.len());
+        let cursor = flags & CURSOR_FLAGS != 0;
+        let result = self
+            .execute_route(&statement, &entry, route, resolved, packet, cursor, answer)
+            .await;
+        let spent = self.core.ring.now().saturating_duration_since(start);
+        entry.stats.record(spent, shards, result.as_ref().ok());
+        result.map(|_| ())
+    }
+
+    /// Sends an execution where its plan says.
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    async fn execute_route(
+        &mut self,
+        statement: &Rc<Statement>,
+        entry: &Rc<CachedPlan>,
+        route: &Route,
+        resolved: Resolved,
+        packet: Packet,
+        cursor: bool,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        let plan = &entry.plan;
         if !self.warnings_are_empty() && !plan.effects.contains(Effects::NO_TABLES) {
             self.clear_warnings();
         }
-        let cursor = flags & CURSOR_FLAGS != 0;
         let mut shards = resolved.shards;
         if let [only] = shards.as_mut_slice() {
             let place = place_of(route, only.id);
@@ -96,11 +121,10 @@ impl Session {
                 let wire = Wire::Payload(query_payload(&text.unwrap_or_default()));
                 return self
                     .one(plan, place, wire, ResponseKind::Query, answer)
-                    .await
-                    .map(|_| ());
+                    .await;
             }
             return self
-                .execute_on(&statement, &entry, place, text, packet, cursor, answer)
+                .execute_on(statement, entry, place, text, packet, cursor, answer)
                 .await;
         }
         if resolved.interpolated || shards.is_empty() {
@@ -108,12 +132,12 @@ impl Session {
                 .iter_mut()
                 .map(|s| (place_of(route, s.id), query_payload(&s.text.take().unwrap_or_default())))
                 .collect();
-            return Box::pin(self.several(plan, route, wires, ResponseKind::Query, answer))
-                .await
-                .map(|_| ());
+            let keyspace = self.changed_keyspace(plan, route);
+            let work = Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace };
+            return Box::pin(self.several(work, answer)).await;
         }
         let places: Vec<Place> = shards.iter().map(|s| place_of(route, s.id)).collect();
-        Box::pin(self.execute_on_several(&statement, &entry, route, places, &packet, answer)).await
+        Box::pin(self.execute_on_several(statement, entry, route, places, &packet, answer)).await
     }
 
     /// The statement's plan, made anew when the snapshot has changed: for the keyspace that was selected when it was prepared.
@@ -147,11 +171,11 @@ impl Session {
         packet: Packet,
         cursor: bool,
         answer: &mut Answer,
-    ) -> Outcome {
+    ) -> Outcome<Summary> {
         let plan = &entry.plan;
         let mut backend = match self.ready(place) {
             Some(backend) => backend,
-            None => Box::pin(self.acquire(place, plan.class)).await?,
+            None => Box::pin(self.acquire(place, plan.effects)).await?,
         };
         let key = text
             .as_deref()
@@ -163,7 +187,7 @@ impl Session {
                 let sql = text.as_deref().unwrap_or(&statement.sql);
                 match Box::pin(self.prepare_on(&mut backend, statement, key, sql)).await {
                     Ok(id) => (id, 0),
-                    Err(failure) => return Err(self.give_back_or_break(place, backend, failure)),
+                    Err(failure) => return Err(self.not_prepared(place, backend, failure, answer).await),
                 }
             }
         };
@@ -186,20 +210,29 @@ impl Session {
         if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
             Box::pin(self.fetch_warnings(&mut backend)).await;
         }
-        let summary = self.settle(place, backend, plan, summary)?;
-        let stats = &entry.stats;
-        stats.count.set(stats.count.get() + 1);
-        stats.rows.set(stats.rows.get() + summary.rows);
+        let summary = match summary {
+            Ok(summary) => {
+                self.settle(place, backend, plan, &summary);
+                summary
+            }
+            Err(failure) => Box::pin(self.give_up(place, backend, failure, answer)).await?,
+        };
         self.remember(plan.class, &summary);
-        Ok(())
+        Ok(summary)
     }
 
-    fn give_back_or_break(&mut self, place: Place, backend: Box<Backend>, failure: Failure) -> Failure {
-        if backend.busy {
-            return self.broken(backend, failure);
+    #[cold]
+    async fn not_prepared(
+        &mut self,
+        place: Place,
+        backend: Box<Backend>,
+        failure: Failure,
+        answer: &mut Answer,
+    ) -> Failure {
+        match Box::pin(self.give_up(place, backend, failure, answer)).await {
+            Ok(_) => sql_error(1105, "a server did not prepare the statement").into(),
+            Err(failure) => failure,
         }
-        self.keep_or_return(place, backend);
-        failure
     }
 
     /// Prepares a text on a connection that does not know it yet.
@@ -255,10 +288,36 @@ impl Session {
         places: Vec<Place>,
         packet: &Packet,
         answer: &mut Answer,
-    ) -> Outcome {
+    ) -> Outcome<Summary> {
+        let keyspace = self.changed_keyspace(&entry.plan, route);
+        let prepared = self
+            .prepare_on_all(statement, entry, places, packet, answer)
+            .await;
+        let result = match prepared {
+            Ok(wires) => {
+                let (plan, kind) = (&entry.plan, ResponseKind::Execute);
+                let work = Work { plan, combine: route.combine, kind, wires, keyspace };
+                self.several(work, answer).await
+            }
+            Err(failure) => Err(failure),
+        };
+        statement.long_data.borrow_mut().clear();
+        self.release_held();
+        result
+    }
+
+    /// Prepares a statement where it is not prepared yet. The connections are held, so that `several` finds these very ones.
+    async fn prepare_on_all(
+        &mut self,
+        statement: &Rc<Statement>,
+        entry: &CachedPlan,
+        places: Vec<Place>,
+        packet: &Packet,
+        answer: &mut Answer,
+    ) -> Outcome<Vec<(Place, Vec<u8>)>> {
         let mut wires = Vec::with_capacity(places.len());
         for place in places {
-            let mut backend = Box::pin(self.acquire(place, entry.plan.class)).await?;
+            let mut backend = Box::pin(self.acquire(place, entry.plan.effects)).await?;
             let known = backend.statement(statement.key).map(|s| s.id);
             let id = match known {
                 Some(id) => id,
@@ -267,7 +326,7 @@ impl Session {
                     .await
                 {
                     Ok(id) => id,
-                    Err(failure) => return Err(self.give_back_or_break(place, backend, failure)),
+                    Err(failure) => return Err(self.not_prepared(place, backend, failure, answer).await),
                 },
             };
             send_long_data(statement, &mut backend, id);
@@ -276,15 +335,9 @@ impl Session {
                 known.types = statement.types_hash.get();
             }
             wires.push((place, payload));
-            // Held, so that `several` finds this very connection, on which the statement is prepared.
             self.held.push((place, backend));
         }
-        let result = self
-            .several(&entry.plan, route, wires, ResponseKind::Execute, answer)
-            .await;
-        statement.long_data.borrow_mut().clear();
-        self.release_held();
-        result.map(|_| ())
+        Ok(wires)
     }
 
     /// SET with parameters: runs as text, with the values in it.
@@ -321,7 +374,7 @@ impl Session {
     ) -> Outcome {
         let planned = Planned {
             entry: Rc::clone(entry),
-            resolved: coregate_planner::resolve::Resolved::default(),
+            resolved: Resolved::default(),
             end: statement.sql.len(),
             more: false,
         };

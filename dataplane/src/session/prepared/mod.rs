@@ -14,7 +14,7 @@ use crate::settings::Settings;
 use ahash::AHashMap;
 use coregate_planner::charset::Charsets;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
-use coregate_planner::plan::{Action, Destination, Route, Target};
+use coregate_planner::plan::{Action, Destination, Effects, Route, Target};
 use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx};
 use coregate_planner::value::Value;
@@ -160,7 +160,9 @@ impl Session {
         let text = self.text_for(statement, entry, route)?;
         let (key, text) = text
             .map_or_else(|| (statement.key, statement.sql.clone()), |t| (statement.made_under.key_of(&t), t));
-        let mut backend = self.acquire(place, entry.plan.class).await?;
+        let mut backend = self
+            .acquire(place, entry.plan.effects | Effects::NO_TABLES)
+            .await?;
         let mut payload = Vec::with_capacity(text.len() + 1);
         commands::stmt_prepare(&mut payload, &text);
         backend.send_payload(&payload);
@@ -178,7 +180,7 @@ impl Session {
                 self.keep_or_return(place, backend);
                 Ok(summary.error.is_none())
             }
-            Err(failure) => Err(self.broken(backend, failure)),
+            Err(failure) => Err(self.lose(backend, failure)),
         }
     }
 
