@@ -281,8 +281,10 @@ impl Session {
             self.transaction.found_rows_at = Some(place);
         }
         self.keep_or_return(place, backend);
-        self.transaction
-            .statement_ended(self.autocommit, plan.effects);
+        if summary.error.is_none() {
+            self.transaction
+                .statement_done(self.autocommit, plan.effects);
+        }
     }
 
     /// What a statement that ended with an error may have left behind.

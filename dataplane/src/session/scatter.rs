@@ -112,8 +112,10 @@ impl Session {
                 other => other,
             };
         }
-        self.transaction
-            .statement_ended(self.autocommit, work.plan.effects);
+        if matches!(result, Ok((_, None))) {
+            self.transaction
+                .statement_done(self.autocommit, work.plan.effects);
+        }
         result.map(|(summary, error)| (summary, info, error))
     }
 

@@ -61,9 +61,9 @@ impl Transaction {
         (begin, self.next.clone())
     }
 
-    /// What SET TRANSACTION said is for one transaction, which with autocommit is one statement.
+    /// What SET TRANSACTION said is for one transaction, which with autocommit is one statement that does not fail.
     #[inline]
-    pub(super) fn statement_ended(&mut self, autocommit: bool, effects: Effects) {
+    pub(super) fn statement_done(&mut self, autocommit: bool, effects: Effects) {
         if self.next.is_some() && autocommit && self.begin.is_none() && !effects.contains(Effects::NO_TABLES)
         {
             self.next = None;
