@@ -82,6 +82,7 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     config.users_file = file.users.file.clone();
     config.admin_token = file.server.admin_token.clone();
     config.drain_timeout_ms = file.server.drain_timeout_ms;
+    config.server_version = file.server.server_version.clone();
     let control = ControlPlane::start(config)?;
     let served = serve(&file, &control, backend_tls);
     if served.is_err() {

@@ -136,7 +136,13 @@ async fn readyz(State(admin): State<Admin>) -> Response<Body> {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
     match admin.shared.data() {
-        Some(_) => "ok\n".into_response(),
+        Some(_) => {
+            let mut text = "ok\n".to_owned();
+            for line in admin.shared.missing_lines() {
+                text.push_str(&format!("missing: {line}\n"));
+            }
+            text.into_response()
+        }
         None => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
     }
 }

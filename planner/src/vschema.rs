@@ -13,6 +13,7 @@ mod rules;
 pub use advice::advice;
 pub use build::{KeyspaceSpec, ShardSpec, SnapshotBuilder};
 pub use compile::{Compiled, ServerTable, compile};
+pub use rules::unknown_targets;
 pub use ddl::{AlterVschema, DdlError, apply, parse_alter};
 
 /// A vschema that cannot be used. Every message names the key or the table at fault.

@@ -117,7 +117,7 @@ fn server_config(core: &Core, id: u32, scramble: [u8; 20]) -> ServerConfig {
     ServerConfig {
         thread_id: id,
         scramble,
-        server_version: core.config().server_version.clone().into_bytes(),
+        server_version: core.server_version.borrow().clone().into_bytes(),
         offered: OFFERED,
         collation: 45,
         plugin: plugin::NATIVE,
