@@ -19,7 +19,9 @@ pub enum Error {
     #[error("the server {address} cannot be reached: {message}")]
     Backend { address: String, message: String },
     /// It answers, with error 1040, 1203 or 1226.
-    #[error("the server {address} is out of connections ({message}): raise its max_connections, or lower pool.size_per_core")]
+    #[error(
+        "the server {address} is out of connections ({message}): raise its max_connections, or lower pool.size_per_core"
+    )]
     OutOfConnections { address: String, message: String },
     #[error("{0}")]
     Server(String),

@@ -48,12 +48,11 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
         conns.retain(|alias, _| tablets.iter().any(|t| t.alias == *alias));
         for tablet in tablets {
             let conn = conns.remove(&tablet.alias);
-            let (health, conn) =
-                match tokio::time::timeout(PATIENCE, check(&shared, &tablet, conn)).await {
-                    Ok(Ok((health, conn))) => (health, Some(conn)),
-                    Ok(Err(health)) => (health, None),
-                    Err(_) => (down(format!("no answer within {} s", PATIENCE.as_secs())), None),
-                };
+            let (health, conn) = match tokio::time::timeout(PATIENCE, check(&shared, &tablet, conn)).await {
+                Ok(Ok((health, conn))) => (health, Some(conn)),
+                Ok(Err(health)) => (health, None),
+                Err(_) => (down(format!("no answer within {} s", PATIENCE.as_secs())), None),
+            };
             if let Some(conn) = conn {
                 conns.insert(tablet.alias.clone(), conn);
             }
@@ -89,11 +88,7 @@ async fn check(shared: &Shared, tablet: &Tablet, conn: Option<Conn>) -> Result<(
     }
 }
 
-async fn ask(
-    tablet: &Tablet,
-    conn: &mut Conn,
-    database: Option<&str>,
-) -> Result<Health, mysql_async::Error> {
+async fn ask(tablet: &Tablet, conn: &mut Conn, database: Option<&str>) -> Result<Health, mysql_async::Error> {
     let read_only: Option<bool> = conn.query_first("SELECT @@global.read_only").await?;
     let mut health = Health { state: State::Serving, read_only, ..Health::default() };
     if let Some(database) = database {

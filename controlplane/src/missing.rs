@@ -45,9 +45,15 @@ impl Missing {
 
 /// What has been found.
 pub(crate) enum Found {
-    Address { host: String, port: u16, address: SocketAddr },
+    Address {
+        host: String,
+        port: u16,
+        address: SocketAddr,
+    },
     /// A server of the keyspace answers.
-    Server { keyspace: String },
+    Server {
+        keyspace: String,
+    },
     Version(String),
 }
 

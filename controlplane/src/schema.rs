@@ -64,9 +64,7 @@ async fn ask(
     let mut conn = connector.connect(tablet).await?;
     match tokio::time::timeout(COLUMNS_PATIENCE, backend::columns(&mut conn, database)).await {
         Ok(tables) => Ok((tables.map_err(|e| backend::failed(tablet, e))?, conn)),
-        Err(_) => {
-            Err(backend::failed(tablet, format!("no answer within {} s", COLUMNS_PATIENCE.as_secs())))
-        }
+        Err(_) => Err(backend::failed(tablet, format!("no answer within {} s", COLUMNS_PATIENCE.as_secs()))),
     }
 }
 

@@ -1,9 +1,9 @@
 //! What admin pages and the health check read; the control plane's loop writes it.
-use crate::{Health, State};
 use crate::backend::Connector;
 use crate::missing::{self, Missing};
 use crate::topology::KeyspaceRecord;
 use crate::world::World;
+use crate::{Health, State};
 use coregate_planner::control::DataPort;
 use coregate_planner::snapshot::{Snapshot, Tablet};
 use coregate_planner::vschema::RoutingRules;

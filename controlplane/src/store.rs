@@ -54,8 +54,8 @@ impl Store {
     pub(crate) fn read_rules(&self) -> Result<(RoutingRules, Option<String>), Error> {
         let path = self.rules();
         let Some(text) = text_of(&path)? else { return Ok((RoutingRules::default(), None)) };
-        let rules = RoutingRules::from_json(&text)
-            .map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
+        let rules =
+            RoutingRules::from_json(&text).map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
         Ok((rules, Some(text)))
     }
 

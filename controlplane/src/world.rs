@@ -112,10 +112,11 @@ impl Known {
 
     fn spec(&self) -> KeyspaceSpec {
         let of = |t: &crate::topology::TabletRecord| self.tablets.get(&t.alias).cloned();
-        let shards = self.record.shards.iter().map(|s| ShardSpec {
-            name: s.name.clone(),
-            tablets: s.tablets.iter().filter_map(of).collect(),
-        });
+        let shards = self
+            .record
+            .shards
+            .iter()
+            .map(|s| ShardSpec { name: s.name.clone(), tablets: s.tablets.iter().filter_map(of).collect() });
         KeyspaceSpec {
             name: self.record.name.clone(),
             database: self.record.database().to_owned(),
@@ -223,7 +224,9 @@ impl World {
         let mut servers: Vec<_> = self.drop_in.iter().cloned().collect();
         servers.extend(self.keyspaces.values().flat_map(Known::primaries));
         if servers.is_empty() {
-            return Err(Error::Config("the topology has no keyspace; put a file into DIR/topology".to_owned()));
+            return Err(Error::Config(
+                "the topology has no keyspace; put a file into DIR/topology".to_owned(),
+            ));
         }
         let replicas = self.tablets().into_iter();
         servers.extend(replicas.filter(|t| t.kind != TabletKind::Primary));
@@ -450,7 +453,8 @@ mod tests {
     async fn world(dir: &std::path::Path) -> World {
         std::fs::create_dir_all(dir.join("topology")).unwrap();
         for name in ["a", "b"] {
-            std::fs::write(dir.join(format!("topology/{name}.json")), KEYSPACE.replace("NAME", name)).unwrap();
+            std::fs::write(dir.join(format!("topology/{name}.json")), KEYSPACE.replace("NAME", name))
+                .unwrap();
         }
         let store = Store::open(dir).unwrap();
         World::from_store(store, Connector::default())
@@ -514,7 +518,11 @@ mod tests {
         assert_eq!(world.snapshot().unwrap().keyspaces[0].database, "other");
         world.alter("alter vschema add table a.t", None).unwrap();
         world.alter("alter vschema add table a.u", None).unwrap();
-        assert!(std::fs::read_to_string(file("a")).unwrap().contains("other"));
+        assert!(
+            std::fs::read_to_string(file("a"))
+                .unwrap()
+                .contains("other")
+        );
     }
 
     #[tokio::test]

@@ -68,7 +68,7 @@ pub(crate) struct Core {
     pub(crate) users: RefCell<Arc<Users>>,
     /// What clients are told.
     pub(crate) server_version: RefCell<String>,
-    /// SHA256(SHA256(password)) of users whose password was seen, for the fast path of caching_sha2_password.
+    /// SHA256(SHA256(password)) by the salted hash that the password was seen to fit, for the fast path of caching_sha2_password.
     pub(crate) sha2_cache: RefCell<AHashMap<Vec<u8>, [u8; 32]>>,
     pub(crate) pools: Pools,
     pub(crate) cache: RefCell<PlanCache>,

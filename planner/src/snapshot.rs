@@ -114,7 +114,10 @@ pub enum Address {
     Tcp(SocketAddr),
     Unix(PathBuf),
     /// A name that had no address when it was last asked for; the control plane keeps asking.
-    Unresolved { host: String, port: u16 },
+    Unresolved {
+        host: String,
+        port: u16,
+    },
 }
 
 /// MySQL's `ssl-mode` towards a backend.

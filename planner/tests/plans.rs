@@ -5,9 +5,9 @@
 #![allow(clippy::unwrap_used)]
 mod support;
 
+use coregate_planner::error::PlanError;
 use coregate_planner::render;
 use coregate_planner::route::SessionContext;
-use coregate_planner::error::PlanError;
 use coregate_planner::target::parse_target;
 use coregate_planner::value::Value;
 use coregate_planner::vschema::{KeyspaceSpec, SnapshotBuilder};
@@ -110,12 +110,13 @@ fn unknown_columns_place_nothing() {
         "country": {"type": "reference"}, "pinned": {"pinned": "50"}}}"#;
     let vschema = coregate_planner::vschema::Keyspace::from_json(vschema).unwrap();
     let build = |tables_pending| {
-        let spec = KeyspaceSpec {
-            tables_pending,
-            ..KeyspaceSpec::new("ks", &["-80", "80-"], vschema.clone())
-        };
+        let spec =
+            KeyspaceSpec { tables_pending, ..KeyspaceSpec::new("ks", &["-80", "80-"], vschema.clone()) };
         let no_files = |_: &str| Err(String::new());
-        SnapshotBuilder::new(1).keyspace(spec, &no_files).unwrap().build()
+        SnapshotBuilder::new(1)
+            .keyspace(spec, &no_files)
+            .unwrap()
+            .build()
     };
     let session = SessionContext { keyspace: Some(0), ..SessionContext::default() };
     let pending = build(true);

@@ -121,7 +121,13 @@ fn a_start_needs_no_first_primary_and_no_name() {
     let mut replica = proxy.connect_as(world::USER, world::PASSWORD, Some("ks@replica"));
     let answer = replica.query("select v from t where id = 1");
     assert_eq!(answer.error().code, 2003, "{answer:?}");
-    assert!(answer.error().message.contains("nowhere.invalid cannot be resolved"), "{answer:?}");
+    assert!(
+        answer
+            .error()
+            .message
+            .contains("nowhere.invalid cannot be resolved"),
+        "{answer:?}"
+    );
     first.restart();
     wait_until("the first keyspace is served", || !connect(&proxy, "aa").query("select * from t").is_error());
     conn.run("insert into t (id, v) values ('01', 'a')");
@@ -149,7 +155,13 @@ fn a_refused_reload_changes_nothing_now_or_later() {
     for keyspace in ["good", "bad"] {
         let before = std::fs::read_to_string(topology.file(keyspace)).unwrap();
         let answer = conn.query(&format!("alter vschema add table {keyspace}.fresh"));
-        assert!(answer.error().message.contains("has changed since it was read"), "{answer:?}");
+        assert!(
+            answer
+                .error()
+                .message
+                .contains("has changed since it was read"),
+            "{answer:?}"
+        );
         assert_eq!(std::fs::read_to_string(topology.file(keyspace)).unwrap(), before);
     }
     topology.keyspace("bad", "test", &[server.port], "");
