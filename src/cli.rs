@@ -72,14 +72,18 @@ pub(crate) enum LogFormat {
 }
 
 #[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("source").required(true).args(["config", "upstream"])))]
 pub(crate) struct ServeArgs {
-    /// The configuration file (coregate.toml)
+    /// The configuration file (coregate.toml); with --upstream, for everything but the servers
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// One server to stand in front of: mysql://user:password@host:port; special characters percent-encoded
+    /// One server to stand in front of: mysql://user:password@host:port; special characters percent-encoded [default:
+    /// COREGATE_UPSTREAM of the environment]
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Option<String>,
+    /// A file with the password, where the URL has none, as other users of the machine see command lines [default:
+    /// COREGATE_UPSTREAM_PASSWORD of the environment]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) upstream_password_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }

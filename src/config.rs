@@ -119,12 +119,6 @@ pub(crate) struct BackendTls {
     pub(crate) key: Option<PathBuf>,
 }
 
-impl From<BackendTlsFiles> for BackendTls {
-    fn from(files: BackendTlsFiles) -> Self {
-        Self { ca: files.ca, cert: files.cert, key: files.key }
-    }
-}
-
 impl From<BackendTls> for BackendTlsFiles {
     fn from(tls: BackendTls) -> Self {
         Self { ca: tls.ca, cert: tls.cert, key: tls.key }

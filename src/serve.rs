@@ -9,6 +9,7 @@ use coregate_planner::control::Users;
 use coregate_planner::snapshot::{BackendTls, Tablet};
 use rustls::pki_types::ServerName;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
@@ -17,14 +18,13 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         None => File::default(),
     };
     overrule(&mut file, args.common)?;
-    let (source, users) = match &args.upstream {
-        Some(url) => {
-            let (upstream, files) = upstream::parse(url)?;
-            file.backend_tls = files.into();
-            // With a file, only those that it names.
-            let own = || users::single(&upstream.user, &upstream.password);
-            let users = if file.users.file.is_some() { Users::default() } else { own() };
-            (Source::DropIn(upstream), users)
+    let url = upstream::given(args.upstream, &file)?;
+    let (source, users) = match &url {
+        Some(url) => drop_in(url, args.upstream_password_file.as_deref(), &mut file)?,
+        None if args.config.is_none() => {
+            return Err(Failure::Usage(
+                "serve needs --config FILE, or --upstream URL, or both; --help says more".to_owned(),
+            ));
         }
         None => {
             let dir = file.topology.dir.clone().ok_or_else(|| {
@@ -44,6 +44,25 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     logging::init(file.log.format);
     coregate_tuning::check::warn_at_start();
     start(file, source, users)
+}
+
+/// One server with everything on it; the file says the rest.
+fn drop_in(url: &str, password: Option<&Path>, file: &mut File) -> Result<(Source, Users), Failure> {
+    let (mut upstream, files) = upstream::parse(url)?;
+    if upstream.password.is_empty() {
+        upstream.password = upstream::password(password)?;
+    }
+    let own = &mut file.backend_tls;
+    own.ca = files.ca.or_else(|| own.ca.take());
+    if files.cert.is_some() || files.key.is_some() {
+        (own.cert, own.key) = (files.cert, files.key);
+    }
+    // With a users file, only those that it names.
+    let users = match file.users.file {
+        Some(_) => Users::default(),
+        None => users::single(&upstream.user, &upstream.password),
+    };
+    Ok((Source::DropIn(upstream), users))
 }
 
 /// What the command line says goes before what the file says.
@@ -82,6 +101,7 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     config.users_file = file.users.file.clone();
     config.admin_token = file.server.admin_token.clone();
     config.drain_timeout_ms = file.server.drain_timeout_ms;
+    config.server_version = file.server.server_version.clone();
     let control = ControlPlane::start(config)?;
     let served = serve(&file, &control, backend_tls);
     if served.is_err() {

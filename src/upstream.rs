@@ -1,16 +1,50 @@
 //! `--upstream mysql://user:password@host:port[/?ssl-mode=...&ssl-ca=...&ssl-cert=...&ssl-key=...]`
 use crate::Failure;
+use crate::config::File;
 use coregate_benches::MysqlUrl;
 use coregate_controlplane::Upstream;
 use coregate_dataplane::BackendTlsFiles;
 use coregate_planner::snapshot::BackendTls;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Never shows the address itself: it holds a password.
 fn bad(why: &str) -> Failure {
     Failure::Usage(format!(
         "--upstream: {why}; write mysql://user:password@host:port, special characters as %XX"
     ))
+}
+
+/// The URL of the command line or of the environment. The servers are either one or a topology's, never both.
+pub(crate) fn given(argument: Option<String>, file: &File) -> Result<Option<String>, Failure> {
+    let (name, url) = match argument {
+        Some(url) => ("--upstream", Some(url)),
+        None => ("COREGATE_UPSTREAM", variable("COREGATE_UPSTREAM")?),
+    };
+    if let (Some(_), Some(dir)) = (&url, &file.topology.dir) {
+        return Err(Failure::Usage(format!(
+            "topology.dir = {:?} and {name} both say which servers there are: leave one of them out",
+            dir.display()
+        )));
+    }
+    Ok(url)
+}
+
+/// The password where the URL has none.
+pub(crate) fn password(file: Option<&Path>) -> Result<String, Failure> {
+    let Some(path) = file else {
+        return Ok(variable("COREGATE_UPSTREAM_PASSWORD")?.unwrap_or_default());
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::Usage(format!("--upstream-password-file {}: {e}", path.display())))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+fn variable(name: &str) -> Result<Option<String>, Failure> {
+    match std::env::var(name) {
+        Ok(text) => Ok(Some(text).filter(|t| !t.is_empty())),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(_) => Err(Failure::Usage(format!("{name} must be UTF-8"))),
+    }
 }
 
 pub(crate) fn parse(text: &str) -> Result<(Upstream, BackendTlsFiles), Failure> {
@@ -85,5 +119,25 @@ mod tests {
             let error = parse(wrong).unwrap_err();
             assert!(matches!(&error, Failure::Usage(m) if !m.contains("secret")), "{wrong}");
         }
+    }
+
+    #[test]
+    fn passwords_come_from_files() {
+        let path = std::env::temp_dir().join(format!("coregate-password-{}", std::process::id()));
+        std::fs::write(&path, "a b\n").unwrap();
+        assert_eq!(password(Some(&path)).unwrap(), "a b");
+        std::fs::remove_file(&path).unwrap();
+        assert!(
+            matches!(password(Some(&path)), Err(Failure::Usage(m)) if m.contains("--upstream-password-file"))
+        );
+    }
+
+    #[test]
+    fn servers_are_named_once() {
+        let mut file = File::default();
+        let url = || Some("mysql://u@h".to_owned());
+        assert_eq!(given(url(), &file).unwrap(), url());
+        file.topology.dir = Some("/t".into());
+        assert!(matches!(given(url(), &file), Err(Failure::Usage(m)) if m.contains("topology.dir")));
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 mod api;
+mod listen;
 mod metrics;
 mod pages;
 
@@ -46,11 +47,7 @@ pub(crate) async fn listen(
     let listener = tokio::net::TcpListener::bind(address).await.map_err(fail)?;
     let bound = listener.local_addr().map_err(fail)?;
     let app = router(Admin { shared, commands });
-    tokio::spawn(async move {
-        if let Err(e) = axum::serve(listener, app).await {
-            tracing::error!("the admin API has ended: {e}");
-        }
-    });
+    tokio::spawn(listen::serve(listener, app));
     Ok(bound)
 }
 
@@ -83,6 +80,12 @@ fn router(admin: Admin) -> Router {
 
 /// The token, if there is one; and no changes by a page of another site in the user's browser.
 async fn guard(State(admin): State<Admin>, request: HttpRequest, next: Next) -> Response<Body> {
+    if admin.shared.token.is_none() && !names_us(request.headers()) {
+        return error(
+            StatusCode::FORBIDDEN,
+            "the Host header must be an address or localhost; to use another name, set server.admin_token",
+        );
+    }
     let open = matches!(request.uri().path(), "/healthz" | "/readyz");
     if let (Some(token), false) = (&admin.shared.token, open) {
         let given = request
@@ -99,7 +102,25 @@ async fn guard(State(admin): State<Admin>, request: HttpRequest, next: Next) -> 
     if request.method() != Method::GET && request.headers().contains_key(header::ORIGIN) {
         return error(StatusCode::FORBIDDEN, "changes are not taken from web pages");
     }
-    next.run(request).await
+    match listen::whole(request, MAX_BODY).await {
+        Ok(request) => next.run(request).await,
+        Err((status, why)) => error(status, why),
+    }
+}
+
+/// A page of another site reaches a loopback address under a name of its own (DNS rebinding); under an address it cannot.
+fn names_us(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|n| n.strip_suffix(']'))
+        .unwrap_or(name);
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// Takes the same time wherever the difference is.
@@ -136,7 +157,13 @@ async fn readyz(State(admin): State<Admin>) -> Response<Body> {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
     match admin.shared.data() {
-        Some(_) => "ok\n".into_response(),
+        Some(_) => {
+            let mut text = "ok\n".to_owned();
+            for line in admin.shared.missing_lines() {
+                text.push_str(&format!("missing: {line}\n"));
+            }
+            text.into_response()
+        }
         None => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
     }
 }
@@ -151,4 +178,27 @@ pub(crate) fn status_json(shared: &Shared) -> Value {
         "snapshot_version": shared.snapshot().version,
         "draining": shared.draining(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_addresses_or_localhost() {
+        let of = |host: &'static str| {
+            names_us(&HeaderMap::from_iter([(header::HOST, header::HeaderValue::from_static(host))]))
+        };
+        for good in
+            ["127.0.0.1:3380", "127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:3380", "[::1]", "10.1.2.3"]
+        {
+            assert!(of(good), "{good}");
+        }
+        for bad in
+            ["evil.example", "evil.example:3380", "127.0.0.1.evil.example", "localhost.evil", "", "a:b"]
+        {
+            assert!(!of(bad), "{bad}");
+        }
+        assert!(names_us(&HeaderMap::new()));
+    }
 }

@@ -13,19 +13,34 @@ use tokio::time::timeout;
 /// How long a connection or a small query of the control plane may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED
+const OUT_OF_CONNECTIONS: [u16; 3] = [1040, 1203, 1226];
+
 /// The longest greeting that is read, in bytes.
 const MAX_GREETING: usize = 4096;
 
 /// How a server is named in messages.
 pub(crate) fn name(tablet: &Tablet) -> String {
-    match &tablet.address {
-        Address::Tcp(address) => address.to_string(),
-        Address::Unix(path) => path.display().to_string(),
-    }
+    tablet.address.to_string()
+}
+
+/// Why nothing can be sent to a name.
+pub(crate) fn unresolved(host: &str) -> std::io::Error {
+    std::io::Error::other(format!("the name {host} cannot be resolved at the moment"))
 }
 
 pub(crate) fn failed(tablet: &Tablet, message: impl ToString) -> Error {
     Error::Backend { address: name(tablet), message: message.to_string() }
+}
+
+/// Of a connection that was refused.
+fn refused(tablet: &Tablet, error: mysql_async::Error) -> Error {
+    match error {
+        mysql_async::Error::Server(e) if OUT_OF_CONNECTIONS.contains(&e.code) => {
+            Error::OutOfConnections { address: name(tablet), message: e.message }
+        }
+        other => failed(tablet, other),
+    }
 }
 
 /// How servers are reached: as the tablet's `tls` says.
@@ -63,7 +78,11 @@ impl Connector {
                 return connect(tablet).await;
             };
             let conn = Conn::new(opts(tablet).socket(Some(&tunnel.socket))).await;
-            conn.map_err(|e| failed(tablet, tunnel.failure().unwrap_or_else(|| e.to_string())))
+            conn.map_err(|e| match (e, tunnel.failure()) {
+                // What the server itself says goes before how TLS ended then.
+                (e @ mysql_async::Error::Server(_), _) | (e, None) => refused(tablet, e),
+                (_, Some(why)) => failed(tablet, why),
+            })
         };
         within_patience(tablet, encrypted).await
     }
@@ -94,8 +113,9 @@ pub(crate) async fn connect(tablet: &Tablet) -> Result<Conn, Error> {
             .ip_or_hostname(address.ip().to_string())
             .tcp_port(address.port()),
         Address::Unix(path) => opts(tablet).socket(Some(path.display().to_string())),
+        Address::Unresolved { host, .. } => return Err(failed(tablet, unresolved(host))),
     };
-    let conn = async { Conn::new(opts).await.map_err(|e| failed(tablet, e)) };
+    let conn = async { Conn::new(opts).await.map_err(|e| refused(tablet, e)) };
     within_patience(tablet, conn).await
 }
 
@@ -105,6 +125,7 @@ pub(crate) async fn version(tablet: &Tablet) -> Result<String, Error> {
         match &tablet.address {
             Address::Tcp(address) => read_greeting(tokio::net::TcpStream::connect(address).await?).await,
             Address::Unix(path) => read_greeting(tokio::net::UnixStream::connect(path).await?).await,
+            Address::Unresolved { host, .. } => Err(unresolved(host)),
         }
     };
     match timeout(PATIENCE, greeting).await {

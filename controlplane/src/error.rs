@@ -11,10 +11,18 @@ pub enum Error {
     File { path: PathBuf, source: std::io::Error },
     #[error("{dir} is in use by another coregate (it holds {dir}/lock); stop that one or give another --dir", dir = .0.display())]
     Locked(PathBuf),
+    /// What would be written stands on an older text.
+    #[error("{path} has changed since it was read: have it read first (coregate ctl reload, or SIGHUP), then repeat", path = .0.display())]
+    Edited(PathBuf),
     #[error("{0}")]
     VSchema(#[from] VSchemaError),
     #[error("the server {address} cannot be reached: {message}")]
     Backend { address: String, message: String },
+    /// It answers, with error 1040, 1203 or 1226.
+    #[error(
+        "the server {address} is out of connections ({message}): raise its max_connections, or lower pool.size_per_core"
+    )]
+    OutOfConnections { address: String, message: String },
     #[error("{0}")]
     Server(String),
     #[error("the admin address {address} cannot be listened on: {source}; give a free one with --admin")]

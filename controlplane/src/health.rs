@@ -1,5 +1,6 @@
 //! Is each server there, may it be written to, how far behind is it?
-use crate::backend::{Connector, PATIENCE};
+use crate::Error;
+use crate::backend::PATIENCE;
 use crate::shared::Shared;
 use coregate_planner::snapshot::{Tablet, TabletKind};
 use mysql_async::prelude::Queryable;
@@ -47,12 +48,11 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
         conns.retain(|alias, _| tablets.iter().any(|t| t.alias == *alias));
         for tablet in tablets {
             let conn = conns.remove(&tablet.alias);
-            let (health, conn) =
-                match tokio::time::timeout(PATIENCE, check(&shared.connector, &tablet, conn)).await {
-                    Ok(Ok((health, conn))) => (health, Some(conn)),
-                    Ok(Err(message)) => (down(message), None),
-                    Err(_) => (down(format!("no answer within {} s", PATIENCE.as_secs())), None),
-                };
+            let (health, conn) = match tokio::time::timeout(PATIENCE, check(&shared, &tablet, conn)).await {
+                Ok(Ok((health, conn))) => (health, Some(conn)),
+                Ok(Err(health)) => (health, None),
+                Err(_) => (down(format!("no answer within {} s", PATIENCE.as_secs())), None),
+            };
             if let Some(conn) = conn {
                 conns.insert(tablet.alias.clone(), conn);
             }
@@ -66,31 +66,51 @@ fn down(message: String) -> Health {
     Health { state: State::Unreachable, message: Some(message), ..Health::default() }
 }
 
-async fn check(connector: &Connector, tablet: &Tablet, conn: Option<Conn>) -> Result<(Health, Conn), String> {
+fn not_serving(message: String) -> Health {
+    Health { state: State::NotServing, message: Some(message), ..Health::default() }
+}
+
+/// `Err`: there is no connection to be kept.
+async fn check(shared: &Shared, tablet: &Tablet, conn: Option<Conn>) -> Result<(Health, Conn), Health> {
     let mut conn = match conn {
         Some(conn) => conn,
-        None => connector.connect(tablet).await.map_err(|e| e.to_string())?,
+        None => match shared.connector.connect(tablet).await {
+            Ok(conn) => conn,
+            // It is there, and answers.
+            Err(e @ Error::OutOfConnections { .. }) => return Err(not_serving(e.to_string())),
+            Err(e) => return Err(down(e.to_string())),
+        },
     };
-    let read_only: Option<bool> = conn
-        .query_first("SELECT @@global.read_only")
-        .await
-        .map_err(|e| e.to_string())?;
+    let database = shared.database(&tablet.alias);
+    match ask(tablet, &mut conn, database.as_deref()).await {
+        Ok(health) => Ok((health, conn)),
+        Err(e) => Err(down(e.to_string())),
+    }
+}
+
+async fn ask(tablet: &Tablet, conn: &mut Conn, database: Option<&str>) -> Result<Health, mysql_async::Error> {
+    let read_only: Option<bool> = conn.query_first("SELECT @@global.read_only").await?;
     let mut health = Health { state: State::Serving, read_only, ..Health::default() };
+    if let Some(database) = database {
+        let sql = "SELECT 1 FROM information_schema.schemata WHERE schema_name = ?";
+        let there: Option<u8> = conn.exec_first(sql, (database,)).await?;
+        if there.is_none() {
+            let why = format!("it has no database {database} that the user {} may see", tablet.user);
+            return Ok(Health { read_only, ..not_serving(why) });
+        }
+    }
     if tablet.kind == TabletKind::Primary {
         if read_only == Some(true) && tablet.alias != "upstream" {
             health.state = State::NotServing;
             health.message = Some("the primary is read-only".to_owned());
         }
-        return Ok((health, conn));
+        return Ok(health);
     }
     // MySQL 8.4 knows only the first, MariaDB before 10.5 only the second.
     let row: Option<Row> = match conn.query_first("SHOW REPLICA STATUS").await {
         Ok(row) => row,
-        Err(mysql_async::Error::Server(_)) => conn
-            .query_first("SHOW SLAVE STATUS")
-            .await
-            .map_err(|e| e.to_string())?,
-        Err(e) => return Err(e.to_string()),
+        Err(mysql_async::Error::Server(_)) => conn.query_first("SHOW SLAVE STATUS").await?,
+        Err(e) => return Err(e),
     };
     let field = |names: [&str; 2]| {
         let row = row.as_ref()?;
@@ -107,5 +127,5 @@ async fn check(connector: &Connector, tablet: &Tablet, conn: Option<Conn>) -> Re
             error(["Last_IO_Error", "Last_SQL_Error"]).or_else(|| error(["Last_SQL_Error", "Last_Error"]));
         health.message = Some(why.unwrap_or_else(|| "it does not replicate".to_owned()));
     }
-    Ok((health, conn))
+    Ok(health)
 }

@@ -2,6 +2,7 @@
 //! comes of them.
 use crate::backend::Connector;
 use crate::local::{Cluster, LocalConfig};
+use crate::missing::{self, Found};
 use crate::shared::Shared;
 use crate::signals::{Event, Signals};
 use crate::topology::Upstream;
@@ -21,6 +22,9 @@ const USERS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long the cores may take to take over a snapshot before the wait is given up with a warning.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What clients are told as long as no server could be asked.
+const UNKNOWN_VERSION: &str = "8.0.40-coregate";
 
 /// The most requests that are answered with one snapshot.
 const BATCH: usize = 1024;
@@ -50,6 +54,8 @@ pub struct Config {
     pub drain_timeout_ms: u64,
     /// TLS to servers; `None`: never encrypted.
     pub tls: Option<Arc<dyn TlsClient>>,
+    /// What clients are told whatever the servers say; `None`: what the servers say.
+    pub server_version: Option<String>,
 }
 
 impl Config {
@@ -62,6 +68,7 @@ impl Config {
             admin_token: None,
             drain_timeout_ms: 30_000,
             tls: None,
+            server_version: None,
         }
     }
 }
@@ -70,6 +77,7 @@ pub(crate) enum Command {
     Control(ControlRequest, Reply),
     Attach(Arc<dyn DataPort>, SocketAddr, std_mpsc::SyncSender<Result<SocketAddr, Error>>),
     Admin(admin::Request, oneshot::Sender<Result<(), String>>),
+    Found(Found),
 }
 
 /// The cores' way to the control plane.
@@ -215,7 +223,18 @@ async fn prepare(config: &Config, cluster: &mut Cluster) -> Result<(World, Strin
         Source::Local(local) => World::from_store(cluster.start(local).await?, connector).await?,
         Source::DropIn(upstream) => World::from_upstream(upstream, connector).await?,
     };
-    let version = world.server_version().await?;
+    let version = match &config.server_version {
+        Some(version) => version.clone(),
+        None => match world.server_version().await {
+            Ok(version) => version,
+            Err(e @ Error::Backend { .. }) if !world.is_drop_in() => {
+                tracing::warn!("{e}; until a server can be asked, clients are told {UNKNOWN_VERSION}");
+                world.version_missing = true;
+                UNKNOWN_VERSION.to_owned()
+            }
+            Err(e) => return Err(e),
+        },
+    };
     world.read_all_columns().await;
     Ok((world, version))
 }
@@ -251,6 +270,7 @@ struct Loop {
 impl Loop {
     async fn turn(mut self, signals: &mut Signals) -> Result<(), Error> {
         let health = tokio::spawn(health::watch(Arc::clone(&self.shared)));
+        let seeker = tokio::spawn(missing::seek(Arc::clone(&self.shared), self.sender.clone()));
         let mut users_tick = tokio::time::interval(USERS_INTERVAL);
         let mut batch = Vec::new();
         loop {
@@ -275,6 +295,7 @@ impl Loop {
             self.drain(data, signals).await;
         }
         health.abort();
+        seeker.abort();
         Ok(())
     }
 
@@ -355,6 +376,7 @@ impl Loop {
                 Command::Attach(data, mysql, tell) => {
                     let _ = tell.send(self.attach(data, mysql).await);
                 }
+                Command::Found(found) => publish |= self.found(found).await,
                 Command::Control(ControlRequest::AlterVschema { sql, keyspace }, reply) => {
                     let result = self.world.alter(&sql, keyspace.as_deref());
                     tracing::info!(ok = result.is_ok(), "{sql}");
@@ -395,6 +417,17 @@ impl Loop {
     async fn attach(&self, data: Arc<dyn DataPort>, mysql: SocketAddr) -> Result<SocketAddr, Error> {
         self.shared.attach(data, mysql);
         admin::listen(self.config.admin, Arc::clone(&self.shared), self.sender.clone()).await
+    }
+
+    async fn found(&mut self, found: Found) -> bool {
+        if let (Found::Version(version), Some(data)) = (&found, self.shared.data())
+            && std::mem::take(&mut self.world.version_missing)
+        {
+            tracing::info!("the servers are {version}");
+            data.set_server_version(version.clone());
+            return true;
+        }
+        self.world.found(found).await
     }
 
     async fn admin(&mut self, request: admin::Request, stale: &mut Vec<String>) -> Result<(), Error> {

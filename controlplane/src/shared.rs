@@ -1,8 +1,9 @@
 //! What admin pages and the health check read; the control plane's loop writes it.
-use crate::Health;
 use crate::backend::Connector;
+use crate::missing::{self, Missing};
 use crate::topology::KeyspaceRecord;
 use crate::world::World;
+use crate::{Health, State};
 use coregate_planner::control::DataPort;
 use coregate_planner::snapshot::{Snapshot, Tablet};
 use coregate_planner::vschema::RoutingRules;
@@ -21,7 +22,11 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct SharedState {
     tablets: Vec<Arc<Tablet>>,
+    databases: BTreeMap<String, String>,
     health: BTreeMap<String, Health>,
+    missing: Missing,
+    /// The same in words.
+    missing_lines: Vec<String>,
     records: Arc<Vec<KeyspaceRecord>>,
     rules: RoutingRules,
     snapshot: Arc<Snapshot>,
@@ -49,6 +54,16 @@ impl Shared {
     pub(crate) fn tablets(&self) -> Vec<Arc<Tablet>> {
         self.lock().tablets.clone()
     }
+    /// The database that a tablet must have; none of a drop-in's.
+    pub(crate) fn database(&self, alias: &str) -> Option<String> {
+        self.lock().databases.get(alias).cloned()
+    }
+    pub(crate) fn missing(&self) -> Missing {
+        self.lock().missing.clone()
+    }
+    pub(crate) fn missing_lines(&self) -> Vec<String> {
+        self.lock().missing_lines.clone()
+    }
     pub(crate) fn health(&self) -> BTreeMap<String, Health> {
         self.lock().health.clone()
     }
@@ -56,7 +71,12 @@ impl Shared {
         let old = self.lock().health.insert(alias.to_owned(), health.clone());
         if old.as_ref().is_none_or(|old| old.state != health.state) {
             let why = health.message.unwrap_or_default();
-            tracing::info!(tablet = alias, state = ?health.state, "{why}");
+            match health.state {
+                State::Serving | State::Unknown => {
+                    tracing::info!(tablet = alias, state = ?health.state, "{why}")
+                }
+                _ => tracing::warn!(tablet = alias, state = ?health.state, "{why}"),
+            }
         }
     }
     pub(crate) fn records(&self) -> Arc<Vec<KeyspaceRecord>> {
@@ -80,6 +100,11 @@ impl Shared {
     pub(crate) fn take_over(&self, world: &World, snapshot: &Arc<Snapshot>) {
         let mut state = self.lock();
         state.tablets = world.tablets();
+        state.databases = world.databases();
+        state.missing = world.missing();
+        let lines = state.missing.lines(&state.tablets);
+        missing::tell(&state.missing_lines, &lines);
+        state.missing_lines = lines;
         let known: Vec<String> = state.tablets.iter().map(|t| t.alias.clone()).collect();
         state.health.retain(|alias, _| known.contains(alias));
         for alias in known {

@@ -21,6 +21,11 @@ impl Store {
 
     /// All keyspaces, sorted by name, each and all of them checked.
     pub fn load(&self) -> Result<Vec<KeyspaceRecord>, Error> {
+        Ok(self.read()?.into_iter().map(|(record, _)| record).collect())
+    }
+
+    /// The same, each with the text of its file: who writes it later can tell whether somebody else has.
+    pub(crate) fn read(&self) -> Result<Vec<(KeyspaceRecord, String)>, Error> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.dir).map_err(Error::file(&self.dir))? {
             let path = entry.map_err(Error::file(&self.dir))?.path();
@@ -37,29 +42,29 @@ impl Store {
                         record.name
                     )));
                 }
-                found.push(record);
+                found.push((record, text));
             }
         }
-        found.sort_by(|a, b| a.name.cmp(&b.name));
-        topology::validate(&found)?;
+        found.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        topology::validate(found.iter().map(|(record, _)| record))?;
         Ok(found)
     }
 
-    /// The routing rules; none if there is no file.
-    pub fn load_rules(&self) -> Result<RoutingRules, Error> {
+    /// The routing rules, none if there is no file, and its text.
+    pub(crate) fn read_rules(&self) -> Result<(RoutingRules, Option<String>), Error> {
         let path = self.rules();
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                RoutingRules::from_json(&text).map_err(|e| Error::Config(format!("{}: {e}", path.display())))
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(RoutingRules::default()),
-            Err(e) => Err(Error::file(&path)(e)),
-        }
+        let Some(text) = text_of(&path)? else { return Ok((RoutingRules::default(), None)) };
+        let rules =
+            RoutingRules::from_json(&text).map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
+        Ok((rules, Some(text)))
     }
 
-    /// Writes the routing rules durably.
-    pub fn save_rules(&self, rules: &RoutingRules) -> Result<(), Error> {
-        write_atomically(&self.rules(), (rules.to_json() + "\n").as_bytes())
+    /// Writes the routing rules durably, in the place of `seen`. Gives what it has written.
+    pub(crate) fn save_rules(&self, rules: &RoutingRules, seen: Option<&str>) -> Result<String, Error> {
+        let (path, text) = (self.rules(), rules.to_json() + "\n");
+        still(&path, seen)?;
+        write_atomically(&path, text.as_bytes())?;
+        Ok(text)
     }
 
     fn rules(&self) -> PathBuf {
@@ -68,12 +73,44 @@ impl Store {
 
     /// Writes a keyspace durably and counts its version up.
     pub fn save(&self, record: &mut KeyspaceRecord) -> Result<(), Error> {
+        self.write(record).map(drop)
+    }
+
+    /// Writes a keyspace in the place of `seen`, unless the file has changed since. Gives what it has written.
+    pub(crate) fn replace(&self, record: &mut KeyspaceRecord, seen: &str) -> Result<String, Error> {
+        still(&self.path(record), Some(seen))?;
+        self.write(record)
+    }
+
+    fn write(&self, record: &mut KeyspaceRecord) -> Result<String, Error> {
         record.validate()?;
         record.version += 1;
         let mut text = serde_json::to_string_pretty(record)
             .map_err(|e| Error::Config(format!("keyspace {}: {e}", record.name)))?;
         text.push('\n');
-        write_atomically(&self.dir.join(format!("{}.json", record.name)), text.as_bytes())
+        write_atomically(&self.path(record), text.as_bytes())?;
+        Ok(text)
+    }
+
+    fn path(&self, record: &KeyspaceRecord) -> PathBuf {
+        self.dir.join(format!("{}.json", record.name))
+    }
+}
+
+/// A file's text, `None` if there is no such file.
+fn text_of(path: &Path) -> Result<Option<String>, Error> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::file(path)(e)),
+    }
+}
+
+/// Fails if somebody has edited, made or removed the file since it was read: the edit would be lost.
+fn still(path: &Path, seen: Option<&str>) -> Result<(), Error> {
+    match text_of(path)?.as_deref() == seen {
+        true => Ok(()),
+        false => Err(Error::Edited(path.to_owned())),
     }
 }
 
@@ -102,9 +139,11 @@ mod tests {
         assert_eq!((store.load().unwrap(), record.version), (vec![record.clone()], 1));
         let rules =
             RoutingRules::from_json(r#"{"rules": [{"from_table": "t", "to_tables": ["ks.t"]}]}"#).unwrap();
-        assert_eq!(store.load_rules().unwrap(), RoutingRules::default());
-        store.save_rules(&rules).unwrap();
-        assert_eq!(store.load_rules().unwrap(), rules);
+        assert_eq!(store.read_rules().unwrap(), (RoutingRules::default(), None));
+        let text = store.save_rules(&rules, None).unwrap();
+        assert_eq!(store.read_rules().unwrap(), (rules.clone(), Some(text.clone())));
+        assert!(matches!(store.save_rules(&rules, None), Err(Error::Edited(_))), "there is one by now");
+        store.save_rules(&rules, Some(&text)).unwrap();
         let file = dir.path().join("topology/ks.json");
         for (from, to, part) in [
             ("\"user\": \"u\"", "\"usr\": \"u\"", "shards[0].tablets[0].usr"),

@@ -1,9 +1,11 @@
 //! Which keyspaces, shards and servers there are, as kept in files: one JSON file a keyspace.
 use crate::Error;
+use crate::backend::PATIENCE;
 use coregate_planner::keyrange::partition;
 use coregate_planner::snapshot::{Address, BackendTls, Tablet, TabletKind};
 use coregate_planner::vschema;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -117,37 +119,49 @@ pub struct Upstream {
 
 impl Upstream {
     /// Resolves the host's name and makes a tablet of it.
-    pub(crate) async fn tablet(&self) -> Result<Arc<Tablet>, Error> {
-        Ok(Arc::new(Tablet {
+    pub(crate) async fn tablet(&self) -> Arc<Tablet> {
+        Arc::new(Tablet {
             alias: "upstream".to_owned(),
             kind: TabletKind::Primary,
-            address: resolve(&self.host, self.port).await?,
+            address: address(&self.host, self.port).await,
             server_name: self.host.clone(),
             user: self.user.clone(),
             password: self.password.clone(),
             tls: self.tls,
-        }))
+        })
     }
 }
 
 /// A name's first address; IPv4 is preferred, as servers listen there more often.
-async fn resolve(host: &str, port: u16) -> Result<Address, Error> {
+pub(crate) async fn resolve(host: &str, port: u16) -> Result<SocketAddr, Error> {
     let fail = |message: String| Error::Backend { address: format!("{host}:{port}"), message };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let found = tokio::net::lookup_host((bare, port))
-        .await
-        .map_err(|e| fail(e.to_string()))?;
-    let found: Vec<_> = found.collect();
+    let lookup = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((bare, port)));
+    let found: Vec<_> = match lookup.await {
+        Ok(found) => found.map_err(|e| fail(e.to_string()))?.collect(),
+        Err(_) => return Err(fail(format!("the name was not resolved within {} s", PATIENCE.as_secs()))),
+    };
     let best = found.iter().find(|a| a.is_ipv4()).or_else(|| found.first());
-    best.map(|a| Address::Tcp(*a))
+    best.copied()
         .ok_or_else(|| fail("the name has no address".to_owned()))
+}
+
+/// The address of a name, or the name for as long as it has none.
+async fn address(host: &str, port: u16) -> Address {
+    match resolve(host, port).await {
+        Ok(address) => Address::Tcp(address),
+        Err(e) => {
+            tracing::warn!("{e}; it is asked for again");
+            Address::Unresolved { host: host.to_owned(), port }
+        }
+    }
 }
 
 impl TabletRecord {
     pub(crate) async fn tablet(&self) -> Result<Arc<Tablet>, Error> {
         let address = match (&self.socket, &self.host) {
             (Some(socket), _) => Address::Unix(socket.clone()),
-            (None, Some(host)) => resolve(host, self.port).await?,
+            (None, Some(host)) => address(host, self.port).await,
             (None, None) => {
                 return Err(Error::config(format!("tablet {}: socket or host is missing", self.alias)));
             }
@@ -211,7 +225,7 @@ impl KeyspaceRecord {
 }
 
 /// Checks a topology as a whole.
-pub fn validate(keyspaces: &[KeyspaceRecord]) -> Result<(), Error> {
+pub fn validate<'r>(keyspaces: impl IntoIterator<Item = &'r KeyspaceRecord>) -> Result<(), Error> {
     let mut aliases = std::collections::BTreeSet::new();
     for keyspace in keyspaces {
         keyspace.validate()?;

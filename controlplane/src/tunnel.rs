@@ -96,6 +96,7 @@ async fn connect(address: &Address) -> io::Result<Box<dyn Stream>> {
     Ok(match address {
         Address::Tcp(address) => Box::new(TcpStream::connect(address).await?),
         Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        Address::Unresolved { host, .. } => return Err(crate::backend::unresolved(host)),
     })
 }
 

@@ -1,20 +1,26 @@
 //! What the control plane knows: the topology, the vschemas and the servers' tables. Makes snapshots of it.
-use crate::backend::{self, Connector};
+use crate::backend::Connector;
+use crate::missing::{Found, Missing};
+use crate::schema::{Question, Reading};
 use crate::topology::{KeyspaceRecord, Upstream};
-use crate::{Error, Store};
+use crate::{Error, Store, schema};
 use ahash::AHashMap;
 use coregate_planner::control::SqlError;
 use coregate_planner::identity::ShardIds;
-use coregate_planner::snapshot::{Snapshot, Tablet, TabletKind};
+use coregate_planner::snapshot::{Address, Snapshot, Tablet, TabletKind};
 use coregate_planner::vschema::{self, KeyspaceSpec, ServerTable, ShardSpec, SnapshotBuilder};
 use mysql_async::Conn;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::task::JoinSet;
 
 pub(crate) struct World {
     store: Option<Store>,
     pub(crate) keyspaces: BTreeMap<String, Known>,
     pub(crate) rules: vschema::RoutingRules,
+    /// The text of their file.
+    rules_text: Option<String>,
     drop_in: Option<Arc<Tablet>>,
     /// What its owner was told about a vschema.
     told: Vec<String>,
@@ -22,25 +28,64 @@ pub(crate) struct World {
     version: u64,
     /// Of all shards that any snapshot had.
     ids: ShardIds,
+    /// No server has said yet what it is, and nobody has configured it.
+    pub(crate) version_missing: bool,
     /// One connection a keyspace, for reading its columns.
     conns: AHashMap<String, Conn>,
     connector: Connector,
 }
 
+/// How much is known of a keyspace's tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Seen {
+    /// Nothing: no server could be asked since the start.
+    #[default]
+    Never,
+    /// What was so once; a primary has not been heard since.
+    Stale,
+    Now,
+}
+
 /// A keyspace, and what its servers say.
+#[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) record: KeyspaceRecord,
+    /// The text of its file, as far as we know it.
+    text: String,
     tablets: BTreeMap<String, Arc<Tablet>>,
     tables: Vec<ServerTable>,
+    seen: Seen,
 }
 
 impl Known {
-    /// The primary of the first shard: tables are the same on all.
-    fn schema_source(&self) -> Option<Arc<Tablet>> {
-        self.record
-            .shards
-            .first()
-            .and_then(|shard| self.primary(&shard.name))
+    /// Resolves the tablets' names; those that have no address now get it later.
+    async fn of(record: KeyspaceRecord, text: String, connector: &Connector) -> Result<Self, Error> {
+        let mut made = JoinSet::new();
+        for tablet in record.shards.iter().flat_map(|s| &s.tablets).cloned() {
+            made.spawn(async move { tablet.tablet().await });
+        }
+        let mut tablets = BTreeMap::new();
+        while let Some(tablet) = made.join_next().await {
+            let tablet = tablet.map_err(|e| Error::Server(e.to_string()))??;
+            connector.check(&tablet)?;
+            tablets.insert(tablet.alias.clone(), tablet);
+        }
+        Ok(Self { record, text, tablets, tables: Vec::new(), seen: Seen::Never })
+    }
+
+    /// What the servers have said stays true until they are asked again.
+    fn remember(&mut self, old: &Self) {
+        if old.record.database() == self.record.database() && old.seen != Seen::Never {
+            self.tables = old.tables.clone();
+            self.seen = Seen::Stale;
+        }
+    }
+
+    fn primaries(&self) -> Vec<Arc<Tablet>> {
+        let shards = self.record.shards.iter();
+        shards
+            .filter_map(|shard| self.primary(&shard.name))
+            .collect()
     }
 
     pub(crate) fn primary(&self, shard: &str) -> Option<Arc<Tablet>> {
@@ -52,6 +97,38 @@ impl Known {
         };
         shard.tablets.iter().find_map(|t| of(&t.alias)).cloned()
     }
+
+    /// Who can tell the tables. Replicas are asked only where nothing is known.
+    fn question(&self, conn: Option<Conn>) -> Question {
+        let replicas = self
+            .tablets
+            .values()
+            .filter(|t| self.seen == Seen::Never && t.kind != TabletKind::Primary);
+        Question {
+            keyspace: self.record.name.clone(),
+            database: self.record.database().to_owned(),
+            primaries: self.primaries(),
+            others: replicas.cloned().collect(),
+            conn,
+        }
+    }
+
+    fn spec(&self) -> KeyspaceSpec {
+        let of = |t: &crate::topology::TabletRecord| self.tablets.get(&t.alias).cloned();
+        let shards = self
+            .record
+            .shards
+            .iter()
+            .map(|s| ShardSpec { name: s.name.clone(), tablets: s.tablets.iter().filter_map(of).collect() });
+        KeyspaceSpec {
+            name: self.record.name.clone(),
+            database: self.record.database().to_owned(),
+            shards: shards.collect(),
+            vschema: self.record.vschema.clone(),
+            tables: self.tables.clone(),
+            tables_pending: self.seen == Seen::Never,
+        }
+    }
 }
 
 /// Reads the files that vindexes name.
@@ -61,18 +138,15 @@ fn read_file(path: &str) -> Result<String, String> {
 
 impl World {
     pub(crate) async fn from_store(store: Store, connector: Connector) -> Result<Self, Error> {
-        let records = store.load()?;
-        let rules = store.load_rules()?;
-        let mut world = Self { rules, ..Self::empty(connector) };
-        for record in records {
-            world.insert(record).await?;
-        }
+        let mut world = Self::empty(connector);
+        let loaded = Loaded::read(&store, &world.connector).await?;
+        world.take(loaded);
         world.store = Some(store);
         Ok(world)
     }
 
     pub(crate) async fn from_upstream(upstream: &Upstream, connector: Connector) -> Result<Self, Error> {
-        let tablet = upstream.tablet().await?;
+        let tablet = upstream.tablet().await;
         connector.check(&tablet)?;
         Ok(Self { drop_in: Some(tablet), ..Self::empty(connector) })
     }
@@ -82,46 +156,35 @@ impl World {
             store: None,
             keyspaces: BTreeMap::new(),
             rules: vschema::RoutingRules::default(),
+            rules_text: None,
             drop_in: None,
             told: Vec::new(),
             version: 0,
             ids: ShardIds::default(),
+            version_missing: false,
             conns: AHashMap::new(),
             connector,
         }
     }
 
-    /// Adds or replaces a keyspace; the tables that were read before are kept.
-    async fn insert(&mut self, record: KeyspaceRecord) -> Result<(), Error> {
-        let mut tablets = BTreeMap::new();
-        for tablet in record.shards.iter().flat_map(|s| &s.tablets) {
-            let made = tablet.tablet().await?;
-            self.connector.check(&made)?;
-            tablets.insert(tablet.alias.clone(), made);
-        }
-        let tables = self
-            .keyspaces
-            .remove(&record.name)
-            .map_or_else(Vec::new, |old| old.tables);
-        self.keyspaces
-            .insert(record.name.clone(), Known { record, tablets, tables });
-        Ok(())
+    fn take(&mut self, loaded: Loaded) {
+        self.keyspaces = loaded.keyspaces;
+        self.rules = loaded.rules;
+        self.rules_text = loaded.rules_text;
     }
 
-    /// Reads the topology's files again. On an error nothing has changed.
+    /// Reads the topology's files again, all of them or none: on an error nothing has changed, here or later.
     pub(crate) async fn reload(&mut self) -> Result<(), Error> {
         let Some(store) = &self.store else { return Ok(()) };
-        let records = store.load()?;
-        for record in &records {
-            vschema::compile(&record.name, &record.vschema, &[], &read_file)?;
+        let mut loaded = Loaded::read(store, &self.connector).await?;
+        for (name, known) in &mut loaded.keyspaces {
+            if let Some(old) = self.keyspaces.get(name) {
+                known.remember(old);
+            }
         }
-        self.rules = store.load_rules()?;
+        self.compile(&loaded.keyspaces, &loaded.rules)?;
+        self.take(loaded);
         self.conns.clear();
-        self.keyspaces
-            .retain(|name, _| records.iter().any(|r| r.name == *name));
-        for record in records {
-            self.insert(record).await?;
-        }
         self.read_all_columns().await;
         Ok(())
     }
@@ -131,91 +194,178 @@ impl World {
         of_keyspaces.chain(&self.drop_in).cloned().collect()
     }
 
-    /// The version of the server that clients most likely ask about: the drop-in one, or the first keyspace's primary.
-    pub(crate) async fn server_version(&self) -> Result<String, Error> {
-        let first = || self.keyspaces.values().find_map(Known::schema_source);
-        match self.drop_in.clone().or_else(first) {
-            Some(tablet) => backend::version(&tablet).await,
-            None => {
-                Err(Error::Config("the topology has no keyspace; put a file into DIR/topology".to_owned()))
-            }
+    /// The database that each tablet must have.
+    pub(crate) fn databases(&self) -> BTreeMap<String, String> {
+        let pairs = self.keyspaces.values().flat_map(|k| {
+            let database = k.record.database();
+            k.tablets
+                .keys()
+                .map(move |alias| (alias.clone(), database.to_owned()))
+        });
+        pairs.collect()
+    }
+
+    pub(crate) fn missing(&self) -> Missing {
+        let tables = self
+            .keyspaces
+            .iter()
+            .filter(|(_, known)| known.seen != Seen::Now);
+        let servers = |known: &Known| {
+            let question = known.question(None);
+            [question.primaries, question.others].concat()
+        };
+        Missing {
+            tables: tables
+                .map(|(name, known)| (name.clone(), servers(known)))
+                .collect(),
+            version: self.version_missing,
         }
     }
 
-    /// Reads the columns of all keyspaces; one whose server is down keeps what it had.
+    /// The version of the server that clients most likely ask about: the drop-in one, or the first keyspace's primary;
+    /// where that is down, of any other.
+    pub(crate) async fn server_version(&self) -> Result<String, Error> {
+        let mut servers: Vec<_> = self.drop_in.iter().cloned().collect();
+        servers.extend(self.keyspaces.values().flat_map(Known::primaries));
+        if servers.is_empty() {
+            return Err(Error::Config(
+                "the topology has no keyspace; put a file into DIR/topology".to_owned(),
+            ));
+        }
+        let replicas = self.tablets().into_iter();
+        servers.extend(replicas.filter(|t| t.kind != TabletKind::Primary));
+        schema::version(&servers).await
+    }
+
+    /// Is there a server whose absence leaves nothing to serve?
+    pub(crate) fn is_drop_in(&self) -> bool {
+        self.drop_in.is_some()
+    }
+
+    /// Reads the columns of all keyspaces at once; one whose servers are down keeps what it had.
     pub(crate) async fn read_all_columns(&mut self) {
-        let names: Vec<String> = self.keyspaces.keys().cloned().collect();
-        for name in names {
-            if let Err(e) = self.read_columns(&name).await {
+        let mut reads = JoinSet::new();
+        for (name, known) in &self.keyspaces {
+            let question = known.question(self.conns.remove(name));
+            let (name, connector) = (name.clone(), self.connector.clone());
+            reads.spawn(async move { (name, schema::read(connector, question).await) });
+        }
+        while let Some(read) = reads.join_next().await {
+            let Ok((name, reading)) = read else { continue };
+            if let Err(e) = self.take_columns(&name, reading) {
                 tracing::warn!(keyspace = name, "the tables' columns cannot be read: {e}");
             }
         }
     }
 
-    /// Reads the columns of a keyspace's tables from one primary.
+    /// Reads the columns of a keyspace's tables.
     pub(crate) async fn read_columns(&mut self, keyspace: &str) -> Result<(), Error> {
+        let Some(known) = self.keyspaces.get(keyspace) else { return Ok(()) };
+        let question = known.question(self.conns.remove(keyspace));
+        let reading = schema::read(self.connector.clone(), question).await;
+        self.take_columns(keyspace, reading)
+    }
+
+    fn take_columns(&mut self, keyspace: &str, reading: Result<Reading, Error>) -> Result<(), Error> {
         let Some(known) = self.keyspaces.get_mut(keyspace) else { return Ok(()) };
-        let Some(tablet) = known.schema_source() else { return Ok(()) };
-        // A kept connection may be dead by now: then once more with a new one.
-        if let Some(mut conn) = self.conns.remove(keyspace)
-            && let Ok(tables) = backend::columns(&mut conn, known.record.database()).await
-        {
-            known.tables = tables;
-            self.conns.insert(keyspace.to_owned(), conn);
-            return Ok(());
+        match reading {
+            Ok(Reading { tables, conn, certain }) => {
+                known.tables = tables;
+                known.seen = if certain { Seen::Now } else { Seen::Stale };
+                if let Some(conn) = conn {
+                    self.conns.insert(keyspace.to_owned(), conn);
+                }
+                Ok(())
+            }
+            Err(e) => {
+                if known.seen == Seen::Now {
+                    known.seen = Seen::Stale;
+                }
+                Err(e)
+            }
         }
-        let mut conn = self.connector.connect(&tablet).await?;
-        let read = backend::columns(&mut conn, known.record.database()).await;
-        known.tables = read.map_err(|e| backend::failed(&tablet, e))?;
-        self.conns.insert(keyspace.to_owned(), conn);
-        Ok(())
+    }
+
+    /// Takes over what was sought. Has anything changed for the cores?
+    pub(crate) async fn found(&mut self, found: Found) -> bool {
+        match found {
+            Found::Address { host, port, address } => self.resolved(&host, port, address),
+            Found::Server { keyspace } => {
+                let wanted = self
+                    .keyspaces
+                    .get(&keyspace)
+                    .is_some_and(|known| known.seen != Seen::Now);
+                wanted && self.read_columns(&keyspace).await.is_ok()
+            }
+            Found::Version(_) => false,
+        }
+    }
+
+    fn resolved(&mut self, host: &str, port: u16, address: SocketAddr) -> bool {
+        let name = Address::Unresolved { host: host.to_owned(), port };
+        let of_keyspaces = self
+            .keyspaces
+            .values_mut()
+            .flat_map(|k| k.tablets.values_mut());
+        let mut any = false;
+        for tablet in of_keyspaces
+            .chain(&mut self.drop_in)
+            .filter(|t| t.address == name)
+        {
+            *tablet = Arc::new(Tablet { address: Address::Tcp(address), ..Tablet::clone(tablet) });
+            any = true;
+        }
+        any
     }
 
     /// A new snapshot, one version up.
     pub(crate) fn snapshot(&mut self) -> Result<Arc<Snapshot>, Error> {
-        let mut builder = SnapshotBuilder::new(self.version + 1).known(self.ids.clone());
-        if let Some(tablet) = &self.drop_in {
-            builder = builder.drop_in(Arc::clone(tablet));
-        }
-        for known in self.keyspaces.values() {
-            let of = |t: &crate::topology::TabletRecord| known.tablets.get(&t.alias).cloned();
-            let shards = known.record.shards.iter().map(|s| ShardSpec {
-                name: s.name.clone(),
-                tablets: s.tablets.iter().filter_map(of).collect(),
-            });
-            let spec = KeyspaceSpec {
-                name: known.record.name.clone(),
-                database: known.record.database().to_owned(),
-                shards: shards.collect(),
-                vschema: known.record.vschema.clone(),
-                tables: known.tables.clone(),
-            };
-            builder = builder.keyspace(spec, &read_file)?;
-        }
-        let snapshot = builder.rules(&self.rules)?.build();
+        let snapshot = self.compile(&self.keyspaces, &self.rules)?;
         self.version += 1;
         self.ids = snapshot.ids.clone();
         self.advise(&snapshot);
         Ok(Arc::new(snapshot))
     }
 
+    /// What the next snapshot would be with these keyspaces and rules.
+    fn compile(
+        &self,
+        keyspaces: &BTreeMap<String, Known>,
+        rules: &vschema::RoutingRules,
+    ) -> Result<Snapshot, Error> {
+        let mut builder = SnapshotBuilder::new(self.version + 1).known(self.ids.clone());
+        if let Some(tablet) = &self.drop_in {
+            builder = builder.drop_in(Arc::clone(tablet));
+        }
+        for known in keyspaces.values() {
+            builder = builder.keyspace(known.spec(), &read_file)?;
+        }
+        Ok(builder.rules(rules)?.build())
+    }
+
     /// Tells the owner of a vschema once what is no mistake and yet may surprise.
     fn advise(&mut self, snapshot: &Snapshot) {
-        let advice: Vec<String> = snapshot
+        let mut advice: Vec<String> = snapshot
             .keyspaces
             .iter()
             .flat_map(vschema::advice)
             .collect();
+        let names = snapshot.keyspaces.iter().map(|k| k.name.as_str());
+        advice.extend(vschema::unknown_targets(&self.rules, names));
         for line in advice.iter().filter(|line| !self.told.contains(line)) {
             tracing::warn!("{line}");
         }
         self.told = advice;
     }
 
-    /// Replaces the routing rules, durably.
+    /// Replaces the routing rules, durably. What they name must be there: a mistyped keyspace would show only when used.
     pub(crate) fn set_rules(&mut self, rules: vschema::RoutingRules) -> Result<(), Error> {
+        if let Some(wrong) = vschema::unknown_targets(&rules, self.keyspaces.keys().map(String::as_str)) {
+            return Err(Error::Config(wrong));
+        }
+        self.compile(&self.keyspaces, &rules)?;
         if let Some(store) = &self.store {
-            store.save_rules(&rules)?;
+            self.rules_text = Some(store.save_rules(&rules, self.rules_text.as_deref())?);
         }
         self.rules = rules;
         Ok(())
@@ -239,19 +389,49 @@ impl World {
             .map_err(|e| general(e.to_string()))
     }
 
-    /// Replaces a keyspace's vschema, durably, if it compiles.
+    /// Replaces a keyspace's vschema, durably, if the whole compiles with it.
     pub(crate) fn set_vschema(&mut self, keyspace: &str, new: vschema::Keyspace) -> Result<(), Error> {
         let Some(known) = self.keyspaces.get_mut(keyspace) else {
             return Err(Error::Config(format!("there is no keyspace {keyspace}")));
         };
-        vschema::compile(keyspace, &new, &known.tables, &read_file)?;
-        let mut record = known.record.clone();
-        record.vschema = new;
-        if let Some(store) = &self.store {
-            store.save(&mut record)?;
+        let old = known.record.clone();
+        known.record.vschema = new;
+        let saved = self
+            .compile(&self.keyspaces, &self.rules)
+            .map(drop)
+            .and_then(|()| self.save(keyspace));
+        if saved.is_err()
+            && let Some(known) = self.keyspaces.get_mut(keyspace)
+        {
+            known.record = old;
         }
-        known.record = record;
+        saved
+    }
+
+    fn save(&mut self, keyspace: &str) -> Result<(), Error> {
+        if let (Some(store), Some(known)) = (&self.store, self.keyspaces.get_mut(keyspace)) {
+            known.text = store.replace(&mut known.record, &known.text)?;
+        }
         Ok(())
+    }
+}
+
+/// What the topology's directory says, before it is taken over.
+struct Loaded {
+    keyspaces: BTreeMap<String, Known>,
+    rules: vschema::RoutingRules,
+    rules_text: Option<String>,
+}
+
+impl Loaded {
+    async fn read(store: &Store, connector: &Connector) -> Result<Self, Error> {
+        let (rules, rules_text) = store.read_rules()?;
+        let mut keyspaces = BTreeMap::new();
+        for (record, text) in store.read()? {
+            let name = record.name.clone();
+            keyspaces.insert(name, Known::of(record, text, connector).await?);
+        }
+        Ok(Self { keyspaces, rules, rules_text })
     }
 }
 
@@ -266,4 +446,102 @@ fn sql_error(code: u16, state: &str, message: String) -> SqlError {
 /// MySQL's ER_UNKNOWN_ERROR, which Vitess uses where MySQL has no code.
 pub(crate) fn general(message: String) -> SqlError {
     sql_error(1105, "HY000", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYSPACE: &str = r#"{"name": "NAME", "shards": [{"name": "0", "tablets": [
+        {"alias": "NAME-1", "type": "primary", "host": "nowhere.invalid", "user": "u"}]}]}"#;
+
+    async fn world(dir: &std::path::Path) -> World {
+        std::fs::create_dir_all(dir.join("topology")).unwrap();
+        for name in ["a", "b"] {
+            std::fs::write(dir.join(format!("topology/{name}.json")), KEYSPACE.replace("NAME", name))
+                .unwrap();
+        }
+        let store = Store::open(dir).unwrap();
+        World::from_store(store, Connector::default())
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_name_gets_its_address_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = world(dir.path()).await;
+        assert!(!world.missing().lines(&world.tablets()).is_empty());
+        let found = |host: &str| Found::Address {
+            host: host.to_owned(),
+            port: 3306,
+            address: ([127, 0, 0, 1], 3306).into(),
+        };
+        assert!(!world.found(found("elsewhere.invalid")).await);
+        assert!(world.found(found("nowhere.invalid")).await);
+        let tcp = |t: &Arc<Tablet>| matches!(t.address, Address::Tcp(_));
+        assert!(world.tablets().iter().all(tcp));
+    }
+
+    #[tokio::test]
+    async fn a_reload_is_all_or_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = world(dir.path()).await;
+        let file = |name: &str| dir.path().join(format!("topology/{name}.json"));
+        let edited = KEYSPACE
+            .replace("NAME", "a")
+            .replace("\"shards\"", "\"database\": \"other\", \"shards\"");
+        std::fs::write(file("a"), &edited).unwrap();
+        for wrong in [
+            "{".to_owned(),
+            KEYSPACE.replace("NAME", "c"),
+            KEYSPACE.replace("NAME", "b").replace("b-1", "a-1"),
+            KEYSPACE.replace("NAME", "b").replace(
+                "\"shards\"",
+                "\"vschema\": {\"sharded\": true, \"tables\": {\"t\": {}}}, \"shards\"",
+            ),
+        ] {
+            std::fs::write(file("b"), &wrong).unwrap();
+            assert!(world.reload().await.is_err(), "{wrong}");
+            let snapshot = world.snapshot().unwrap();
+            assert!(snapshot.keyspaces.iter().all(|k| k.database == k.name), "{wrong}");
+            for name in ["a", "b"] {
+                let before = std::fs::read_to_string(file(name)).unwrap();
+                let sql = format!("alter vschema add table {name}.t");
+                let error = world.alter(&sql, None).unwrap_err();
+                assert!(error.message.contains("has changed since it was read"), "{}", error.message);
+                assert_eq!(std::fs::read_to_string(file(name)).unwrap(), before, "an edit is lost");
+            }
+        }
+        let rules = dir.path().join("routing_rules.json");
+        std::fs::write(&rules, "[").unwrap();
+        std::fs::write(file("b"), KEYSPACE.replace("NAME", "b")).unwrap();
+        assert!(world.reload().await.is_err() && world.set_rules(Default::default()).is_err());
+        assert_eq!(world.snapshot().unwrap().keyspaces[0].database, "a");
+        std::fs::remove_file(&rules).unwrap();
+        world.reload().await.unwrap();
+        assert_eq!(world.snapshot().unwrap().keyspaces[0].database, "other");
+        world.alter("alter vschema add table a.t", None).unwrap();
+        world.alter("alter vschema add table a.u", None).unwrap();
+        assert!(
+            std::fs::read_to_string(file("a"))
+                .unwrap()
+                .contains("other")
+        );
+    }
+
+    #[tokio::test]
+    async fn what_does_not_compile_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = world(dir.path()).await;
+        let path = dir.path().join("topology/a.json");
+        let before = std::fs::read_to_string(&path).unwrap();
+        let wrong = vschema::Keyspace::from_json(r#"{"sharded": true, "tables": {"t": {}}}"#).unwrap();
+        assert!(world.set_vschema("a", wrong).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+        let rules = r#"{"rules": [{"from_table": "t", "to_tables": ["nowhere.t"]}]}"#;
+        let rules = vschema::RoutingRules::from_json(rules).unwrap();
+        assert!(world.set_rules(rules).is_err(), "no such keyspace");
+        world.snapshot().unwrap();
+    }
 }

@@ -66,7 +66,9 @@ pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) snapshot: RefCell<Arc<Snapshot>>,
     pub(crate) users: RefCell<Arc<Users>>,
-    /// SHA256(SHA256(password)) of users whose password was seen, for the fast path of caching_sha2_password.
+    /// What clients are told.
+    pub(crate) server_version: RefCell<String>,
+    /// SHA256(SHA256(password)) by the salted hash that the password was seen to fit, for the fast path of caching_sha2_password.
     pub(crate) sha2_cache: RefCell<AHashMap<Vec<u8>, [u8; 32]>>,
     pub(crate) pools: Pools,
     pub(crate) cache: RefCell<PlanCache>,
@@ -100,6 +102,7 @@ impl Core {
             timers: Timers::default(),
             snapshot: RefCell::new(Arc::clone(&snapshot)),
             users: RefCell::new(users),
+            server_version: RefCell::new(config.server_version.clone()),
             sha2_cache: RefCell::default(),
             pools: Pools::default(),
             cache: RefCell::new(cache),

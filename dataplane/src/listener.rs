@@ -6,15 +6,35 @@ use crate::ring::{Accept, Socket};
 use crate::session;
 use socket2::{Domain, Protocol, SockRef, Type};
 use std::future::poll_fn;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// After an error that concerns the machine (no descriptors left) accepting pauses.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// A process that has just ended may hold its address for some milliseconds: its rings are taken down behind it. One that
+/// really listens does so for longer.
+const LISTEN_PATIENCE: Duration = Duration::from_millis(1_000);
+/// Time between two attempts.
+const LISTEN_RETRY: Duration = Duration::from_millis(10);
+
+/// Tries again while the address is in use, for a bounded time.
+fn patiently<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let end = Instant::now() + LISTEN_PATIENCE;
+    loop {
+        match open() {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && Instant::now() < end => {
+                std::thread::sleep(LISTEN_RETRY);
+            }
+            result => return result,
+        }
+    }
+}
 
 /// Opens a listening socket. All cores bind the same address.
 pub(crate) fn bind(address: SocketAddr, backlog: u32) -> Result<socket2::Socket, StartError> {
@@ -26,7 +46,7 @@ pub(crate) fn bind(address: SocketAddr, backlog: u32) -> Result<socket2::Socket,
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         Ok(socket)
     };
-    open().map_err(|error| StartError::Listen { address: address.to_string(), error })
+    patiently(open).map_err(|error| StartError::Listen { address: address.to_string(), error })
 }
 
 /// Is the address free? With SO_REUSEPORT the kernel would let a second process share it without a word.
@@ -39,7 +59,7 @@ pub(crate) fn check_free(address: SocketAddr) -> Result<(), StartError> {
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())
     };
-    open().map_err(|error| StartError::Listen { address: address.to_string(), error })
+    patiently(open).map_err(|error| StartError::Listen { address: address.to_string(), error })
 }
 
 /// The task that accepts on one listener until the process drains.
@@ -87,4 +107,26 @@ fn prepare(fd: &OwnedFd) -> Option<IpAddr> {
         .ok()
         .and_then(|address| address.as_socket())
         .map(|address| address.ip().to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_given_up_is_taken_over() {
+        let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = held.local_addr().expect("its address");
+        let waiting = std::thread::spawn(move || check_free(address).map_err(|e| e.to_string()));
+        std::thread::sleep(Duration::from_millis(50));
+        drop(held);
+        assert_eq!(waiting.join().expect("no panic"), Ok(()));
+    }
+
+    #[test]
+    fn an_address_that_is_in_use_is_refused() {
+        let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let error = check_free(held.local_addr().expect("its address"));
+        assert!(error.is_err_and(|e| e.to_string().contains("in use")));
+    }
 }

@@ -202,6 +202,10 @@ impl DataPort for DataPlane {
         self.on_all(move |core| core.use_users(Arc::clone(&users)), |_| {});
     }
 
+    fn set_server_version(&self, version: String) {
+        self.on_all(move |core| *core.server_version.borrow_mut() = version.clone(), |_| {});
+    }
+
     fn metrics(&self) -> Vec<Metric> {
         let mut all = Vec::new();
         for (id, metrics) in self.shared.metrics.iter().enumerate() {

@@ -14,7 +14,7 @@ const HEADER_MAX: usize = 4096;
 enum Header {
     /// More bytes must come.
     Partial,
-    /// So many bytes, and the client's address if the balancer tells it.
+    /// So many bytes, and the client's address if the balancer tells it; if not (UNKNOWN, LOCAL), the connection's own counts.
     Whole(usize, Option<IpAddr>),
     Malformed,
 }
@@ -68,7 +68,7 @@ fn parse_v1(bytes: &[u8]) -> Header {
     match (words.next(), words.next()) {
         (Some("UNKNOWN"), _) => Header::Whole(end + 2, None),
         (Some("TCP4" | "TCP6"), Some(source)) => match source.parse() {
-            Ok(address) => Header::Whole(end + 2, Some(address)),
+            Ok(address) => Header::Whole(end + 2, Some(IpAddr::to_canonical(&address))),
             Err(_) => Header::Malformed,
         },
         _ => Header::Malformed,
@@ -80,7 +80,8 @@ fn parse_v2(bytes: &[u8]) -> Header {
         return Header::Partial;
     };
     let len = usize::from(u16::from_be_bytes([hi, lo]));
-    if version >> 4 != 2 || len > HEADER_MAX {
+    // The low half is the command: LOCAL or PROXY.
+    if version >> 4 != 2 || version & 0xF > 1 || len > HEADER_MAX {
         return Header::Malformed;
     }
     let Some(body) = bytes.get(16..16 + len) else { return Header::Partial };
@@ -94,7 +95,7 @@ fn parse_v2(bytes: &[u8]) -> Header {
             .map(|a| IpAddr::from(Ipv6Addr::from(*a))),
         _ => return Header::Whole(16 + len, None),
     };
-    address.map_or(Header::Malformed, |address| Header::Whole(16 + len, Some(address)))
+    address.map_or(Header::Malformed, |address| Header::Whole(16 + len, Some(address.to_canonical())))
 }
 
 #[cfg(test)]
@@ -117,5 +118,19 @@ mod tests {
     fn anything_else_is_malformed() {
         assert_eq!(parse(b"GET / HTTP/1.0\r\n"), Header::Malformed);
         assert_eq!(parse(b"PROXY TCP4 nonsense x\r\n"), Header::Malformed);
+        let mut command = SIGNATURE.to_vec();
+        command.extend_from_slice(&[0x22, 0x11, 0, 12, 192, 0, 2, 7, 192, 0, 2, 1, 0, 1, 0, 2]);
+        assert_eq!(parse(&command), Header::Malformed);
+    }
+
+    #[test]
+    fn no_address_is_told() {
+        assert_eq!(parse(b"PROXY UNKNOWN\r\n"), Header::Whole(15, None));
+        assert_eq!(parse(b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n"), Header::Whole(35, None));
+        for (command, family) in [(0x20, 0x11), (0x20, 0), (0x21, 0)] {
+            let mut local = SIGNATURE.to_vec();
+            local.extend_from_slice(&[command, family, 0, 12, 127, 0, 0, 1, 127, 0, 0, 1, 0, 1, 0, 2]);
+            assert_eq!(parse(&local), Header::Whole(28, None));
+        }
     }
 }

@@ -34,6 +34,8 @@ pub trait DataPort: Send + Sync {
     fn publish(&self, snapshot: Arc<Snapshot>, done: Box<dyn FnOnce() + Send>);
     /// Replaces the users. New logins see them.
     fn set_users(&self, users: Arc<Users>);
+    /// What new clients are told that the server is, where no server could say it at the start.
+    fn set_server_version(&self, _version: String) {}
     /// Every counter and gauge, read without stopping a core.
     fn metrics(&self) -> Vec<Metric>;
     /// The plans of all cores; `done` is called with them from a core's thread.

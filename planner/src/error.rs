@@ -49,6 +49,11 @@ pub enum PlanError {
     DatabaseExists(String),
     #[error("keyspace id {0} belongs to no shard of keyspace '{1}'; the shards do not cover the whole range")]
     NoShard(String, String),
+    /// The servers that know the types of a table's columns could not be asked yet.
+    #[error(
+        "the columns of table '{table}' in keyspace '{keyspace}' are not known yet, so its rows cannot be placed: none of the keyspace's servers could be asked since the start; try again when one is up, /readyz says what is missing"
+    )]
+    ColumnsPending { keyspace: String, table: String },
     /// A routing rule stands in the way.
     #[error("{0}")]
     Rule(String),
@@ -97,7 +102,7 @@ impl PlanError {
             Self::TooDeep(_) | Self::TooLong(_) => (1436, b"HY000"),
             Self::DatabaseExists(_) => (1007, b"HY000"),
             Self::NoShard(..) => (1105, b"HY000"),
-            Self::Rule(_) => (1105, b"HY000"),
+            Self::Rule(_) | Self::ColumnsPending { .. } => (1105, b"HY000"),
             Self::NoScatter => (1235, b"42000"),
             Self::AmbiguousText => (1235, b"42000"),
             Self::MissingParameter => (1210, b"HY000"),

@@ -54,6 +54,8 @@ pub struct Keyspace {
     /// All vindexes by their name in the vschema.
     pub vindexes: AHashMap<String, VindexDef>,
     pub require_explicit_routing: bool,
+    /// No server has told its tables yet: where rows lie is not known for columns whose types the vschema does not say.
+    pub columns_pending: bool,
 }
 
 #[derive(Debug)]
@@ -101,11 +103,26 @@ pub struct Tablet {
     pub tls: BackendTls,
 }
 
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Unresolved { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// Names are resolved by the control plane, never on a core.
     Tcp(SocketAddr),
     Unix(PathBuf),
+    /// A name that had no address when it was last asked for; the control plane keeps asking.
+    Unresolved {
+        host: String,
+        port: u16,
+    },
 }
 
 /// MySQL's `ssl-mode` towards a backend.

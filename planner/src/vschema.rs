@@ -14,6 +14,7 @@ pub use advice::advice;
 pub use build::{KeyspaceSpec, ShardSpec, SnapshotBuilder};
 pub use compile::{Compiled, ServerTable, compile};
 pub use ddl::{AlterVschema, DdlError, apply, parse_alter};
+pub use rules::unknown_targets;
 
 /// A vschema that cannot be used. Every message names the key or the table at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,10 +5,12 @@
 #![allow(clippy::unwrap_used)]
 mod support;
 
+use coregate_planner::error::PlanError;
 use coregate_planner::render;
 use coregate_planner::route::SessionContext;
 use coregate_planner::target::parse_target;
 use coregate_planner::value::Value;
+use coregate_planner::vschema::{KeyspaceSpec, SnapshotBuilder};
 use std::fmt::Write;
 use support::*;
 
@@ -97,4 +99,49 @@ fn golden() {
     if std::env::var_os("UPDATE_PLANS").is_none() {
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
+}
+
+/// Before any server has told the types of its columns, rows that lie by one of them have no place: `'05'` may be 5.
+#[test]
+fn unknown_columns_place_nothing() {
+    let vschema = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}}, "tables": {
+        "t": {"column_vindexes": [{"column": "id", "name": "hash"}]},
+        "typed": {"column_vindexes": [{"column": "id", "name": "hash"}], "columns": [{"name": "id", "type": "INT64"}]},
+        "country": {"type": "reference"}, "pinned": {"pinned": "50"}}}"#;
+    let vschema = coregate_planner::vschema::Keyspace::from_json(vschema).unwrap();
+    let build = |tables_pending| {
+        let spec =
+            KeyspaceSpec { tables_pending, ..KeyspaceSpec::new("ks", &["-80", "80-"], vschema.clone()) };
+        let no_files = |_: &str| Err(String::new());
+        SnapshotBuilder::new(1)
+            .keyspace(spec, &no_files)
+            .unwrap()
+            .build()
+    };
+    let session = SessionContext { keyspace: Some(0), ..SessionContext::default() };
+    let pending = build(true);
+    for sql in [
+        "select * from t where id = '05'",
+        "select * from t",
+        "insert into t (id) values ('05')",
+        "update t set v = 1 where id = '05'",
+        "delete from t where id = 5",
+        "select * from typed join t using (id)",
+        "select * from nosuch",
+    ] {
+        let error = support::plan_sql(&pending, &session, sql).unwrap_err();
+        assert!(matches!(error, PlanError::ColumnsPending { .. }), "{sql}: {error}");
+        let known = support::plan_sql(&build(false), &session, sql);
+        assert!(sql.contains("nosuch") || known.is_ok(), "{sql}: {known:?}");
+    }
+    for sql in [
+        "select * from typed where id = '05'",
+        "select * from country",
+        "select * from pinned",
+        "create table t (id int primary key)",
+    ] {
+        support::plan_sql(&pending, &session, sql).unwrap();
+    }
+    let one = SessionContext { shard: Some(0), ..session };
+    support::plan_sql(&pending, &one, "select * from t").unwrap();
 }

@@ -40,12 +40,12 @@ impl Accounts for Known {
             .collect()
     }
 
-    fn sha2_fast(&self, user: &[u8]) -> Option<[u8; 32]> {
-        self.remembered.borrow().get(user).copied()
+    fn sha2_fast(&self, hash: &[u8]) -> Option<[u8; 32]> {
+        self.remembered.borrow().get(hash).copied()
     }
 
-    fn remember_sha2(&self, user: &[u8], digest: [u8; 32]) {
-        self.remembered.borrow_mut().insert(user.to_vec(), digest);
+    fn remember_sha2(&self, hash: &[u8], digest: [u8; 32]) {
+        self.remembered.borrow_mut().insert(hash.to_vec(), digest);
     }
 }
 
@@ -211,6 +211,31 @@ fn right_passwords_get_in_by_every_way() {
         }
     }
     assert_eq!(known.remembered.borrow().len(), 1, "the salted hash was checked once, then remembered");
+}
+
+/// Of two entries of one user, only the one that may log in from where the client is counts, however known the other's password is.
+#[test]
+fn a_remembered_password_is_its_own_entrys() {
+    let mut known = accounts();
+    let enter = |known: &Known| {
+        let server = server_config(plugin::CACHING_SHA2, true);
+        login(server, client_config("sha2", "secret"), known, false, false)
+    };
+    for _ in 0..2 {
+        let run = enter(&known);
+        assert!(matches!(run.end, End::In(_)));
+        assert_eq!(run.server.credential(), Some(0));
+    }
+    let salt = b"ABCDEFGHIJKLMNOPQRST";
+    let mut other = b"$A$005$".to_vec();
+    other.extend_from_slice(salt);
+    other.extend_from_slice(&sha2::crypt(b"other", salt, 5000));
+    known
+        .users
+        .insert(b"sha2".to_vec(), (None, None, Some(other)));
+    let run = enter(&known);
+    assert!(matches!(run.end, End::Refused(_)), "{:?}", run.end);
+    assert_eq!(run.server.credential(), None);
 }
 
 #[test]

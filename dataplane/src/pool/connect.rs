@@ -10,9 +10,9 @@ use crate::rsa::BackendKey;
 use crate::settings::Settings;
 use crate::tls::Tls;
 use coregate_planner::snapshot::{Address, BackendTls, Tablet};
-use coregate_protocol::Capabilities;
 use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, ServerInfo, TlsPolicy};
 use coregate_protocol::handshake::Attributes;
+use coregate_protocol::{Capabilities, ProtocolError};
 use socket2::{Domain, Protocol, SockAddr, Type};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -127,6 +127,12 @@ async fn login(
         if !out.is_empty() {
             stream.link.send(Buf::from(std::mem::take(&mut out)));
         }
+        let step = step.map_err(|e| match e {
+            ProtocolError::Unsupported("TLS") => {
+                unreachable(&"the server offers no TLS: give it a certificate, or use another ssl-mode")
+            }
+            other => other.into(),
+        });
         match step? {
             ClientStep::Continue => {}
             ClientStep::StartTls => {
@@ -143,7 +149,15 @@ async fn login(
             }
             ClientStep::Done(info) => return Ok((stream, info)),
             ClientStep::Failed(e) => {
-                return Err(BackendError::Refused { code: e.code, sqlstate: e.sqlstate, message: e.message });
+                let message = match e.code {
+                    // The client must not take the server's limit for ours.
+                    1040 | 1203 | 1226 => format!(
+                        "the server {} is out of connections ({}): raise its max_connections, or lower pool.size_per_core",
+                        tablet.alias, e.message
+                    ),
+                    _ => e.message,
+                };
+                return Err(BackendError::Refused { code: e.code, sqlstate: e.sqlstate, message });
             }
         }
     }
@@ -159,6 +173,10 @@ async fn dial(core: &Rc<Core>, tablet: &Tablet) -> std::io::Result<Socket> {
         }
         Address::Unix(path) => {
             (socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?, SockAddr::unix(path)?)
+        }
+        Address::Unresolved { host, .. } => {
+            let why = format!("the name {host} cannot be resolved at the moment");
+            return Err(std::io::Error::other(why));
         }
     };
     let mut connect = Connect::new(&core.ring, socket, address);

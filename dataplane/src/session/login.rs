@@ -16,10 +16,12 @@ use coregate_protocol::auth::server::{
 use coregate_protocol::compress::{Compressor, Decompressor, Method};
 use coregate_protocol::{Capabilities, Status};
 use smallvec::SmallVec;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 /// What clients may use.
 const OFFERED: Capabilities = FLAVOURS
@@ -90,11 +92,10 @@ async fn admit(
 ) -> Result<Box<Session>, &'static str> {
     let mut peer = peer;
     if core.config().proxy_protocol {
-        peer = Box::pin(proxy_protocol::read(&mut stream))
-            .await
-            .map_err(|_| "no PROXY header")?;
+        // A header that tells no address leaves the address that the connection comes from.
+        peer = Box::pin(told_peer(&core, &mut stream, id)).await?.or(peer);
     }
-    let host = peer.map_or_else(|| "localhost".to_owned(), |ip| ip.to_string());
+    let host = peer.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
     let handle = SessionHandle::new(&core, id, host.clone());
     core.metrics()
         .sessions
@@ -108,16 +109,38 @@ async fn admit(
     converse(&core, &mut stream, &mut handshake, &handle, &accounts, None).await?;
     let login = handshake.login().clone();
     let mut session = Box::new(Session::new(core, stream, handle, login, scramble));
-    session.admin = accounts.is_admin(&session.login_user());
+    session.admin = accounts.is_admin(&handshake);
     session.start(&mut handshake).await?;
     Ok(session)
+}
+
+/// Waits for the PROXY header, not longer than for a login, and not while the process ends.
+async fn told_peer(
+    core: &Rc<Core>,
+    stream: &mut PacketStream,
+    id: u32,
+) -> Result<Option<IpAddr>, &'static str> {
+    let handle = SessionHandle::new(core, id, String::new());
+    let mut header = pin!(proxy_protocol::read(stream));
+    let told = poll_fn(|cx| {
+        if let Poll::Ready(told) = header.as_mut().poll(cx) {
+            return Poll::Ready(told.map_err(|_| "no PROXY header"));
+        }
+        let late = "no PROXY header in time";
+        handle.poll_interrupt(cx).map(|_| Err(late))
+    })
+    .await;
+    if told.is_err() {
+        core.metrics().logins_failed.add(1);
+    }
+    told
 }
 
 fn server_config(core: &Core, id: u32, scramble: [u8; 20]) -> ServerConfig {
     ServerConfig {
         thread_id: id,
         scramble,
-        server_version: core.config().server_version.clone().into_bytes(),
+        server_version: core.server_version.borrow().clone().into_bytes(),
         offered: OFFERED,
         collation: 45,
         plugin: plugin::NATIVE,
@@ -190,8 +213,8 @@ async fn next_packet(
 ) -> Result<Packet, &'static str> {
     let seq = handshake.seq();
     let next = poll_fn(|cx| {
-        if let std::task::Poll::Ready(packet) = stream.poll_packet(cx, seq) {
-            return std::task::Poll::Ready(Some(packet));
+        if let Poll::Ready(packet) = stream.poll_packet(cx, seq) {
+            return Poll::Ready(Some(packet));
         }
         handle.poll_interrupt(cx).map(|_| None)
     })
@@ -327,7 +350,7 @@ impl Session {
         let mut login = handshake.login().clone();
         login.capabilities = capabilities;
         self.login.0 = login;
-        self.admin = accounts.is_admin(&self.login_user());
+        self.admin = accounts.is_admin(&handshake);
         self.begin_anew();
         let database = self
             .login
@@ -361,7 +384,7 @@ struct CoreAccounts {
 impl CoreAccounts {
     fn new(core: &Rc<Core>, peer: Option<IpAddr>) -> Self {
         let users = core.users.borrow().clone();
-        let local = peer.is_none_or(|ip| ip.is_loopback());
+        let local = peer.is_some_and(|ip| ip.is_loopback());
         Self { users, core: Rc::clone(core), local }
     }
 
@@ -373,8 +396,14 @@ impl CoreAccounts {
         entries.into_iter().flatten().filter(here)
     }
 
-    fn is_admin(&self, user: &str) -> bool {
-        self.entries(user.as_bytes()).any(|entry| entry.admin)
+    /// Has the entry that let the client in the admin right? Others of the same name are other people's, or other places'.
+    fn is_admin(&self, handshake: &ServerHandshake) -> bool {
+        let fitted = handshake.credential();
+        fitted.is_some_and(|n| {
+            self.entries(&handshake.login().user)
+                .nth(n)
+                .is_some_and(|entry| entry.admin)
+        })
     }
 }
 
@@ -388,14 +417,14 @@ impl Accounts for CoreAccounts {
         self.entries(user).map(credential).collect()
     }
 
-    fn sha2_fast(&self, user: &[u8]) -> Option<[u8; 32]> {
-        self.core.sha2_cache.borrow().get(user).copied()
+    fn sha2_fast(&self, hash: &[u8]) -> Option<[u8; 32]> {
+        self.core.sha2_cache.borrow().get(hash).copied()
     }
 
-    fn remember_sha2(&self, user: &[u8], digest: [u8; 32]) {
+    fn remember_sha2(&self, hash: &[u8], digest: [u8; 32]) {
         self.core
             .sha2_cache
             .borrow_mut()
-            .insert(user.to_vec(), digest);
+            .insert(hash.to_vec(), digest);
     }
 }

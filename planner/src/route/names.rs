@@ -1,8 +1,9 @@
 //! Which keyspace a name means.
 use super::Planner;
+use crate::column::Family;
 use crate::error::PlanError;
 use crate::plan::Piece;
-use crate::snapshot::{Keyspace, KeyspaceIdx, Routed, Table, TabletKind};
+use crate::snapshot::{Keyspace, KeyspaceIdx, Routed, Table, TableKind, TabletKind};
 use crate::sql::ast::{ColumnName, Span, Statement, TableName};
 use crate::sql::walk::{Visitor, Walk};
 use std::sync::Arc;
@@ -154,6 +155,29 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
+    /// Refuses a table whose rows lie by columns of which nobody could tell the types yet: `'05'` is 5 to a `bigint` only.
+    fn columns_known(
+        &self,
+        index: KeyspaceIdx,
+        name: &str,
+        table: Option<&'a Arc<Table>>,
+    ) -> Result<(), PlanError> {
+        let Some(keyspace) = self.keyspace(index) else { return Ok(()) };
+        if !keyspace.columns_pending || !keyspace.sharded || self.input.session.shard.is_some() {
+            return Ok(());
+        }
+        let known = |table: &Arc<Table>| {
+            let mut columns = table.column_vindexes.iter().flat_map(|v| &v.columns);
+            table.pinned.is_some()
+                || table.kind == TableKind::Reference
+                || columns.all(|c| Family::of_column(table, c) != Family::Unknown)
+        };
+        if !self.about_rows || table.is_some_and(known) {
+            return Ok(());
+        }
+        Err(PlanError::ColumnsPending { keyspace: keyspace.name.clone(), table: name.to_owned() })
+    }
+
     fn global(&self, name: &str) -> Result<KeyspaceIdx, PlanError> {
         let snapshot = self.input.snapshot;
         match snapshot.global_tables.get(name).map(Vec::as_slice) {
@@ -170,10 +194,11 @@ impl<'a> Planner<'_, 'a> {
         Walk::new(&mut collect).statement(statement);
         let mut found: Option<KeyspaceIdx> = None;
         for name in &collect.tables {
-            let Place::Table { keyspace, .. } = self.locate(name)? else {
+            let Place::Table { keyspace, table } = self.locate(name)? else {
                 self.qualify(name);
                 continue;
             };
+            self.columns_known(keyspace, name.name, table)?;
             match found {
                 Some(other) if other != keyspace => {
                     return Err(PlanError::unsupported("tables of different keyspaces in one statement"));

@@ -6,7 +6,7 @@ use crate::plan::{
     Action, Combine, Destination, Effects, LocalRows, Piece, Plan, SessionAction, StatementClass, Target,
     WarningsKind,
 };
-use crate::snapshot::{Address, Keyspace, KeyspaceIdx, TableKind, TabletKind};
+use crate::snapshot::{Keyspace, KeyspaceIdx, TableKind, TabletKind};
 use crate::sql::ast::{Show, ShowKind, TableName};
 
 fn rows(columns: &[&str], rows: Vec<Vec<Option<String>>>) -> Plan {
@@ -176,10 +176,7 @@ impl<'a> Planner<'_, 'a> {
             for shard in &keyspace.shards {
                 for tablet in &shard.tablets {
                     let cell = tablet.alias.rsplit_once('-').map_or("", |(cell, _)| cell);
-                    let host = match &tablet.address {
-                        Address::Tcp(address) => address.to_string(),
-                        Address::Unix(path) => path.display().to_string(),
-                    };
+                    let host = tablet.address.to_string();
                     if !fits(&keyspace.name) && !fits(&tablet.alias) {
                         continue;
                     }

@@ -17,6 +17,8 @@ pub struct KeyspaceSpec {
     pub vschema: VSchema,
     /// What the servers have, as far as it is known.
     pub tables: Vec<ServerTable>,
+    /// No server could be asked for them yet.
+    pub tables_pending: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -58,7 +60,7 @@ impl SnapshotBuilder {
 
     /// Adds a keyspace. A keyspace counts as sharded when its vschema says so or when it has more than one shard.
     pub fn keyspace(mut self, spec: KeyspaceSpec, read: ReadFile<'_>) -> Result<Self, VSchemaError> {
-        let KeyspaceSpec { name, database, shards, mut vschema, tables } = spec;
+        let KeyspaceSpec { name, database, shards, mut vschema, tables, tables_pending } = spec;
         let idx = KeyspaceIdx::try_from(self.snapshot.keyspaces.len()).map_err(|_| VSchemaError::Table {
             keyspace: name.clone(),
             message: "there are too many keyspaces; 65,536 is the most".to_owned(),
@@ -97,6 +99,7 @@ impl SnapshotBuilder {
             tables: compiled.tables,
             vindexes: compiled.vindexes,
             require_explicit_routing: vschema.require_explicit_routing,
+            columns_pending: tables_pending,
         });
         Ok(self)
     }

@@ -45,3 +45,37 @@ fn target(to: &str, keyspaces: &[Keyspace]) -> Routed {
         None => Routed::Wrong(format!("VT05003: unknown database '{keyspace}' in vschema")),
     }
 }
+
+/// The first rule whose target is in no keyspace, in a sentence.
+pub fn unknown_targets<'k>(
+    rules: &RoutingRules,
+    keyspaces: impl Iterator<Item = &'k str> + Clone,
+) -> Option<String> {
+    rules.rules.iter().find_map(|rule| {
+        let known = |to: &&String| {
+            to.split_once('.')
+                .is_some_and(|(name, _)| keyspaces.clone().any(|k| k == name))
+        };
+        let to = rule.to_tables.iter().find(|to| !known(to))?;
+        Some(format!(
+            "routing rule for {}: there is no keyspace of the target {to}; name one as keyspace.table",
+            rule.from_table
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_must_be_in_keyspaces() {
+        let of = |to: &str| {
+            let text = format!(r#"{{"rules": [{{"from_table": "t", "to_tables": [{to}]}}]}}"#);
+            unknown_targets(&RoutingRules::from_json(&text).unwrap(), ["shop"].into_iter())
+        };
+        assert_eq!((of(r#""shop.t""#), of("")), (None, None));
+        assert!(of(r#""shpo.t""#).is_some_and(|why| why.contains("target shpo.t")));
+        assert!(of(r#""t""#).is_some());
+    }
+}

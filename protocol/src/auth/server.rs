@@ -30,12 +30,12 @@ pub trait Accounts {
     /// such user, which the client cannot tell from a wrong password.
     fn find<'a>(&'a self, user: &[u8]) -> SmallVec<[Credential<'a>; 2]>;
 
-    /// `SHA256(SHA256(password))`, if [`remember_sha2`](Self::remember_sha2) has been told and the account has not
-    /// changed since.
-    fn sha2_fast(&self, user: &[u8]) -> Option<[u8; 32]>;
+    /// `SHA256(SHA256(password))` of a salted hash, if [`remember_sha2`](Self::remember_sha2) has been told. It goes by the
+    /// hash and not by the user: of several accounts of one name, a login must fit one that may log in from where it is.
+    fn sha2_fast(&self, hash: &[u8]) -> Option<[u8; 32]>;
 
     /// A password was checked against a salted hash: the digest lets the next login be quick.
-    fn remember_sha2(&self, user: &[u8], digest: [u8; 32]);
+    fn remember_sha2(&self, hash: &[u8], digest: [u8; 32]);
 }
 
 /// The key under which clients without TLS send their passwords.
@@ -137,6 +137,8 @@ pub struct ServerHandshake {
     config: ServerConfig,
     state: State,
     login: Login,
+    /// Which of the account's credentials fitted.
+    credential: Option<usize>,
     /// Sequence id of the next packet that we send.
     seq: u8,
 }
@@ -144,14 +146,14 @@ pub struct ServerHandshake {
 impl ServerHandshake {
     /// A login on a new connection: send the [`greeting`](Self::greeting) first.
     pub fn new(config: ServerConfig) -> Self {
-        Self { config, state: State::Response, login: Login::default(), seq: 0 }
+        Self { config, state: State::Response, login: Login::default(), credential: None, seq: 0 }
     }
 
     /// A login on an old connection whose client used `capabilities`: give the COM_CHANGE_USER packet to
     /// [`on_packet`](Self::on_packet). `config` must have the scramble of the connection's greeting.
     pub fn change_user(config: ServerConfig, capabilities: Capabilities, max_packet: u32) -> Self {
         let login = Login { capabilities, max_packet, ..Login::default() };
-        Self { config, state: State::ChangeUser, login, seq: 0 }
+        Self { config, state: State::ChangeUser, login, credential: None, seq: 0 }
     }
 
     /// Appends the greeting.
@@ -171,6 +173,11 @@ impl ServerHandshake {
     /// Who logs in, as far as is known.
     pub fn login(&self) -> &Login {
         &self.login
+    }
+
+    /// Which of the credentials that [`Accounts::find`] gave has fitted, once the login is accepted.
+    pub fn credential(&self) -> Option<usize> {
+        self.credential
     }
 
     /// Gives the result away.
@@ -316,7 +323,7 @@ impl ServerHandshake {
         let scramble = self.config.scramble;
         // An empty password is answered by nothing, or by the NUL that would follow it.
         if is_empty(auth) {
-            let right = credentials.allow_empty();
+            let right = credentials.empty();
             return Ok(self.verdict(right, false, out, env));
         }
         match method {
@@ -325,17 +332,19 @@ impl ServerHandshake {
                 Ok(self.verdict(right, true, out, env))
             }
             Method::Clear => self.on_password(auth, out, env),
-            Method::CachingSha2 if credentials.check_fast(env, &self.login.user, &scramble, auth) => {
-                self.more_data(&[sha2::FAST_AUTH_OK], out);
-                Ok(self.verdict(true, true, out, env))
-            }
-            // Wrong, or not known yet: the server cannot tell, and the client must not learn.
-            Method::CachingSha2 if env.secure || env.rsa.is_some() => {
-                self.more_data(&[sha2::FULL_AUTH], out);
-                self.state = State::Full;
-                Ok(ServerStep::Continue)
-            }
-            Method::CachingSha2 => Ok(self.verdict(false, true, out, env)),
+            Method::CachingSha2 => match credentials.check_fast(env, &scramble, auth) {
+                right @ Some(_) => {
+                    self.more_data(&[sha2::FAST_AUTH_OK], out);
+                    Ok(self.verdict(right, true, out, env))
+                }
+                // Wrong, or not known yet: the server cannot tell, and the client must not learn.
+                None if env.secure || env.rsa.is_some() => {
+                    self.more_data(&[sha2::FULL_AUTH], out);
+                    self.state = State::Full;
+                    Ok(ServerStep::Continue)
+                }
+                None => Ok(self.verdict(None, true, out, env)),
+            },
         }
     }
 
@@ -363,10 +372,8 @@ impl ServerHandshake {
             (false, None) => b"",
         };
         let right = match text.split_last() {
-            Some((0, password)) => {
-                Credentials::find(env, &self.login.user).check_password(env, &self.login.user, password)
-            }
-            _ => false,
+            Some((0, password)) => Credentials::find(env, &self.login.user).check_password(env, password),
+            _ => None,
         };
         Ok(self.verdict(right, true, out, env))
     }
@@ -375,8 +382,15 @@ impl ServerHandshake {
         PacketWriter::new(out, &mut self.seq).packet(|w| AuthMoreData { data }.encode(w));
     }
 
-    fn verdict(&mut self, right: bool, with_password: bool, out: &mut Vec<u8>, env: &Env<'_>) -> ServerStep {
-        if right {
+    fn verdict(
+        &mut self,
+        right: Option<usize>,
+        with_password: bool,
+        out: &mut Vec<u8>,
+        env: &Env<'_>,
+    ) -> ServerStep {
+        self.credential = right;
+        if right.is_some() {
             self.state = State::Over;
             return ServerStep::Accepted;
         }

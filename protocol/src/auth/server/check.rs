@@ -88,58 +88,62 @@ impl<'a> Credentials<'a> {
             .unwrap_or(default)
     }
 
-    pub(super) fn allow_empty(&self) -> bool {
-        self.0.iter().any(Credential::is_empty_password)
+    /// The first that has an empty password.
+    pub(super) fn empty(&self) -> Option<usize> {
+        self.0.iter().position(Credential::is_empty_password)
     }
 
-    pub(super) fn check_native(&self, scramble: &[u8], response: &[u8]) -> bool {
-        let mut right = false;
-        for credential in &self.0 {
+    /// The first that fits; all are tried, so that the time does not tell which.
+    pub(super) fn check_native(&self, scramble: &[u8], response: &[u8]) -> Option<usize> {
+        let mut right = None;
+        for (n, credential) in self.0.iter().enumerate() {
             let stored = match (credential.password, credential.native) {
                 (Some(""), _) => None,
                 (Some(password), _) => Some(native::stored(password.as_bytes())),
                 (None, Some(hash)) => native::parse_stored(hash),
                 (None, None) => None,
             };
-            right |= stored.is_some_and(|stored| native::verify(scramble, response, &stored));
+            let fits = stored.is_some_and(|stored| native::verify(scramble, response, &stored));
+            right = right.or(fits.then_some(n));
         }
         right
     }
 
-    pub(super) fn check_fast(&self, env: &Env<'_>, user: &[u8], scramble: &[u8], response: &[u8]) -> bool {
-        let mut right = false;
-        for password in self.0.iter().filter_map(|credential| credential.password) {
-            right |=
-                !password.is_empty() && sha2::verify(scramble, response, &sha2::cached(password.as_bytes()));
+    /// The first that fits by the password or by its digest, which is remembered for its salted hash and for no other.
+    pub(super) fn check_fast(&self, env: &Env<'_>, scramble: &[u8], response: &[u8]) -> Option<usize> {
+        let mut right = None;
+        for (n, credential) in self.0.iter().enumerate() {
+            let cached = match (credential.password, credential.sha2_hash) {
+                (Some(""), _) => None,
+                (Some(password), _) => Some(sha2::cached(password.as_bytes())),
+                (None, Some(hash)) => env.accounts.sha2_fast(hash),
+                (None, None) => None,
+            };
+            let fits = cached.is_some_and(|cached| sha2::verify(scramble, response, &cached));
+            right = right.or(fits.then_some(n));
         }
-        let cached = if self.0.is_empty() { None } else { env.accounts.sha2_fast(user) };
-        right | cached.is_some_and(|cached| sha2::verify(scramble, response, &cached))
+        right
     }
 
-    /// Checks the password itself, and has its digest remembered if that took a salted hash.
-    pub(super) fn check_password(&self, env: &Env<'_>, user: &[u8], password: &[u8]) -> bool {
+    /// Checks the password itself, and has its digest remembered if that took a salted hash. The first that fits.
+    pub(super) fn check_password(&self, env: &Env<'_>, password: &[u8]) -> Option<usize> {
         if password.is_empty() {
-            return self.allow_empty();
+            return self.empty();
         }
-        for credential in &self.0 {
-            let right = match (credential.password, credential.native, credential.sha2_hash) {
+        self.0.iter().position(|credential| {
+            match (credential.password, credential.native, credential.sha2_hash) {
                 (Some(known), ..) => bool::from(known.as_bytes().ct_eq(password)),
                 (None, native, sha2_hash) => {
                     let by_native = native
                         .and_then(native::parse_stored)
                         .is_some_and(|stored| bool::from(native::stored(password).ct_eq(&stored)));
-                    let by_sha2 =
-                        !by_native && sha2_hash.is_some_and(|stored| sha2::verify_stored(password, stored));
-                    if by_sha2 {
-                        env.accounts.remember_sha2(user, sha2::cached(password));
+                    let of_hash = sha2_hash.filter(|hash| !by_native && sha2::verify_stored(password, hash));
+                    if let Some(hash) = of_hash {
+                        env.accounts.remember_sha2(hash, sha2::cached(password));
                     }
-                    by_native || by_sha2
+                    by_native || of_hash.is_some()
                 }
-            };
-            if right {
-                return true;
             }
-        }
-        false
+        })
     }
 }

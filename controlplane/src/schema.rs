@@ -1,0 +1,104 @@
+//! Reading what tables a keyspace has: from the first shard's primary, or from the next best server that answers.
+use crate::Error;
+use crate::backend::{self, Connector};
+use coregate_planner::snapshot::Tablet;
+use coregate_planner::vschema::ServerTable;
+use mysql_async::Conn;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How long a server may take to tell all of its columns.
+const COLUMNS_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whom to ask, and what for.
+pub(crate) struct Question {
+    pub(crate) keyspace: String,
+    pub(crate) database: String,
+    /// The first shard's primary, then those of the others: tables are the same on all.
+    pub(crate) primaries: Vec<Arc<Tablet>>,
+    /// Replicas, where nothing is known yet: better than nothing, and asked for again.
+    pub(crate) others: Vec<Arc<Tablet>>,
+    /// One that was used before, to the first primary; it may be dead by now.
+    pub(crate) conn: Option<Conn>,
+}
+
+pub(crate) struct Reading {
+    pub(crate) tables: Vec<ServerTable>,
+    /// To the first primary, for the next time.
+    pub(crate) conn: Option<Conn>,
+    /// A primary has said it.
+    pub(crate) certain: bool,
+}
+
+/// Asks until one has answered.
+pub(crate) async fn read(connector: Connector, question: Question) -> Result<Reading, Error> {
+    let Question { keyspace, database, primaries, others, conn } = question;
+    if let Some(mut conn) = conn
+        && let Ok(Ok(tables)) =
+            tokio::time::timeout(COLUMNS_PATIENCE, backend::columns(&mut conn, &database)).await
+    {
+        return Ok(Reading { tables, conn: Some(conn), certain: true });
+    }
+    let Some((first, rest)) = primaries.split_first() else {
+        return Err(Error::Server(format!("keyspace {keyspace} has no primary")));
+    };
+    let why = match ask(&connector, first, &database).await {
+        Ok((tables, conn)) => return Ok(Reading { tables, conn: Some(conn), certain: true }),
+        Err(why) => why,
+    };
+    for (servers, certain) in [(rest, true), (&others, false)] {
+        if let Some(tables) = any(&connector, servers, &database).await {
+            tracing::warn!(keyspace, "the tables' columns come from another server: {why}");
+            return Ok(Reading { tables, conn: None, certain });
+        }
+    }
+    Err(why)
+}
+
+async fn ask(
+    connector: &Connector,
+    tablet: &Tablet,
+    database: &str,
+) -> Result<(Vec<ServerTable>, Conn), Error> {
+    let mut conn = connector.connect(tablet).await?;
+    match tokio::time::timeout(COLUMNS_PATIENCE, backend::columns(&mut conn, database)).await {
+        Ok(tables) => Ok((tables.map_err(|e| backend::failed(tablet, e))?, conn)),
+        Err(_) => Err(backend::failed(tablet, format!("no answer within {} s", COLUMNS_PATIENCE.as_secs()))),
+    }
+}
+
+/// All at once; the first answer counts.
+async fn any(connector: &Connector, servers: &[Arc<Tablet>], database: &str) -> Option<Vec<ServerTable>> {
+    let mut asked = JoinSet::new();
+    for tablet in servers {
+        let (connector, tablet, database) = (connector.clone(), Arc::clone(tablet), database.to_owned());
+        asked.spawn(async move { ask(&connector, &tablet, &database).await });
+    }
+    while let Some(answer) = asked.join_next().await {
+        if let Ok(Ok((tables, _))) = answer {
+            return Some(tables);
+        }
+    }
+    None
+}
+
+/// What a server says that it is: of the first that can be reached, where it is not the first of all.
+pub(crate) async fn version(servers: &[Arc<Tablet>]) -> Result<String, Error> {
+    let Some((first, rest)) = servers.split_first() else { return Err(Error::Gone) };
+    let why = match backend::version(first).await {
+        Ok(version) => return Ok(version),
+        Err(why) => why,
+    };
+    let mut asked = JoinSet::new();
+    for tablet in rest {
+        let tablet = Arc::clone(tablet);
+        asked.spawn(async move { backend::version(&tablet).await });
+    }
+    while let Some(answer) = asked.join_next().await {
+        if let Ok(Ok(version)) = answer {
+            return Ok(version);
+        }
+    }
+    Err(why)
+}
