@@ -37,6 +37,8 @@ pub struct Fingerprint {
     pub more: bool,
     /// May a plan be kept under `norm`?
     pub cacheable: bool,
+    /// Does it hold statements of its own (a routine, a compound statement)?
+    pub compound: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -131,6 +133,7 @@ impl Fingerprint {
         self.params = 0;
         self.more = false;
         self.cacheable = false;
+        self.compound = false;
     }
 
     /// Reads the first statement of `sql`. Does not allocate once the buffers are large enough.
@@ -176,6 +179,7 @@ impl Fingerprint {
             self.token(&mut pass, token)?;
         }
         self.cacheable = !pass.overflow && matches!(pass.kind, Some(Kind::Lift | Kind::Insert | Kind::Whole));
+        self.compound = pass.routine;
         self.hash = hash(&self.norm);
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::pool::{Backend, Place, TabletPool};
 use crate::ring::Buf;
 use coregate_planner::plan::{Action, Effects, Plan, Route, StatementClass, Target};
 use coregate_planner::resolve::Resolved;
+use coregate_protocol::codes;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::frame;
 use coregate_protocol::walker::{ResponseKind, Summary};
@@ -264,9 +265,13 @@ impl Session {
             Err(failure) => return Err(self.broken(backend, failure)),
         };
         let pins = Effects::PIN | Effects::ASSIGNS_VARIABLES;
-        if plan.effects.intersects(pins) && summary.error.is_none() {
-            self.pinned = true;
-            backend.tainted = true;
+        if plan.effects.intersects(pins) {
+            // What failed may have taken its locks before. A syntax error ran nothing, unless it is a routine's.
+            let ran = summary
+                .error
+                .is_none_or(|(code, _)| code != codes::ER_PARSE_ERROR || plan.class == StatementClass::Call);
+            self.pinned |= ran;
+            backend.tainted = ran || backend.tainted;
         }
         if plan.effects.contains(Effects::CALC_FOUND_ROWS) && summary.error.is_none() {
             self.transaction.found_rows_at = Some(place);
