@@ -5,6 +5,8 @@ use super::{Failure, Outcome, Session};
 use crate::link::Packet;
 use crate::pool::{Backend, Place, TabletPool};
 use crate::ring::Buf;
+use coregate_planner::PlanError;
+use coregate_planner::fingerprint::second_statement;
 use coregate_planner::plan::{Action, Effects, Plan, Route, StatementClass, Target};
 use coregate_planner::resolve::Resolved;
 use coregate_protocol::codes;
@@ -65,9 +67,13 @@ impl Session {
         let mut answer = Answer::first();
         let text = packet.payload().get(TEXT_AT..).unwrap_or_default();
         if !self.multi_statements {
-            let near = text.get(first.end + 1..).unwrap_or_default();
-            let near = String::from_utf8_lossy(near.get(..80).unwrap_or(near)).into_owned();
-            return self.fail(&mut answer, coregate_planner::PlanError::Syntax { near, line: 1 }.into());
+            if let Some(at) = second_statement(text, first.end, self.sql_mode) {
+                return self.fail(&mut answer, PlanError::syntax(text, at).into());
+            }
+            // Comments: the statement is alone.
+            let sql = text.get(..first.end).unwrap_or(text).to_vec();
+            let result = self.statement(first, None, &sql, &mut answer).await;
+            return self.finish(&mut answer, result);
         }
         let mut at = 0;
         let mut planned = first;
@@ -105,7 +111,10 @@ impl Session {
     pub(super) fn fail(&mut self, answer: &mut Answer, failure: Failure) -> Outcome {
         self.core.metrics().errors.add(1);
         match failure {
-            Failure::Sql(error) => {
+            Failure::Sql(mut error) => {
+                if error.code == codes::ER_PARSE_ERROR {
+                    self.name_the_server(&mut error.message);
+                }
                 self.note_error(&error);
                 self.send_error(answer, &error);
                 Ok(())
@@ -115,6 +124,13 @@ impl Session {
                 Err(Failure::Close)
             }
             Failure::Close => Err(Failure::Close),
+        }
+    }
+
+    /// The planner's syntax errors are MySQL's; MariaDB's differ in one word.
+    fn name_the_server(&self, message: &mut String) {
+        if self.core.config().server_version.contains("MariaDB") {
+            *message = message.replacen("your MySQL server version", "your MariaDB server version", 1);
         }
     }
 
