@@ -27,6 +27,9 @@ pub(crate) struct Link {
 struct Layers {
     tls: Option<Tls>,
     compression: Option<(Compressor, Decompressor)>,
+    /// Bytes behind the compressed packet that is being read: they may belong to the next command, and are not looked at
+    /// before that begins.
+    packed: Option<Buf>,
     /// Sequence id of the next compressed packet to the peer.
     compressed_seq: u8,
 }
@@ -63,6 +66,11 @@ impl Link {
     /// The next bytes, or `None` at the end of the stream.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Buf>>> {
         loop {
+            if let Some(layers) = &mut self.layers
+                && let Some(plain) = layers.unpack()?
+            {
+                return Poll::Ready(Ok(Some(plain)));
+            }
             let raw = match self.early.take() {
                 Some(early) => early,
                 None => match ready!(self.socket.poll_recv(cx))? {
@@ -72,16 +80,32 @@ impl Link {
             };
             let Some(layers) = &mut self.layers else { return Poll::Ready(Ok(Some(raw))) };
             let mut wire = Vec::new();
-            let plain = layers.unwrap_bytes(&raw, &mut wire);
-            drop(raw);
+            let plain = layers.decrypt(raw, &mut wire);
             if let Some(buf) = wire_buf(wire) {
                 self.socket.send(buf);
             }
             let plain = plain?;
-            if !plain.is_empty() {
-                return Poll::Ready(Ok(Some(Buf::from(plain))));
+            if plain.is_empty() {
+                continue;
             }
+            if layers.compression.is_none() {
+                return Poll::Ready(Ok(Some(plain)));
+            }
+            layers.packed = Some(plain);
         }
+    }
+
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.layers
+            .as_ref()
+            .is_some_and(|layers| layers.compression.is_some())
+    }
+
+    /// Bytes that came and were not read?
+    fn has_packed(&self) -> bool {
+        self.layers
+            .as_ref()
+            .is_some_and(|layers| layers.packed.is_some())
     }
 
     /// Queues bytes for the peer.
@@ -93,18 +117,6 @@ impl Link {
                 tracing::debug!("cannot encode for the peer: {e}");
                 self.socket.shutdown();
             }
-        }
-    }
-
-    /// A client's next compressed packet begins a command, whose sequence ids start anew. Answers go on from it.
-    pub(crate) fn expect_compressed_command(&mut self) {
-        if let Some((_, decompressor)) = self
-            .layers
-            .as_mut()
-            .and_then(|layers| layers.compression.as_mut())
-            && !decompressor.is_partial()
-        {
-            decompressor.expect(None);
         }
     }
 
@@ -132,31 +144,34 @@ impl Drop for Link {
 }
 
 impl Layers {
-    fn unwrap_bytes(&mut self, raw: &[u8], wire: &mut Vec<u8>) -> io::Result<Vec<u8>> {
-        let decrypted = match &mut self.tls {
-            Some(tls) => {
-                let mut plain = Vec::new();
-                tls.decrypt(raw, &mut plain, wire)?;
-                Some(plain)
-            }
-            None => None,
+    fn decrypt(&mut self, raw: Buf, wire: &mut Vec<u8>) -> io::Result<Buf> {
+        let Some(tls) = &mut self.tls else { return Ok(raw) };
+        let mut plain = Vec::new();
+        tls.decrypt(&raw, &mut plain, wire)?;
+        Ok(Buf::from(plain))
+    }
+
+    /// What the next compressed packet holds. Any sequence id will do: each command, and each of a client's replies within one,
+    /// counts anew or goes on, as the client likes; the answer goes on from the packet's.
+    fn unpack(&mut self) -> io::Result<Option<Buf>> {
+        let (Some((_, decompressor)), Some(packed)) = (&mut self.compression, &mut self.packed) else {
+            return Ok(None);
         };
-        let bytes = decrypted.as_deref().unwrap_or(raw);
-        match &mut self.compression {
-            Some((_, decompressor)) => {
-                let mut plain = Vec::new();
-                let mut rest = bytes;
-                while !rest.is_empty() {
-                    let taken = decompressor
-                        .feed(rest, &mut plain)
-                        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-                    rest = rest.get(taken..).unwrap_or_default();
-                }
-                self.compressed_seq = decompressor.next_seq();
-                Ok(plain)
+        let mut plain = Vec::new();
+        while plain.is_empty() && !packed.is_empty() {
+            if !decompressor.is_partial() {
+                decompressor.expect(None);
             }
-            None => Ok(decrypted.unwrap_or_else(|| raw.to_vec())),
+            let taken = decompressor
+                .feed(packed, &mut plain)
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            packed.consume(taken);
+            self.compressed_seq = decompressor.next_seq();
         }
+        if packed.is_empty() {
+            self.packed = None;
+        }
+        Ok((!plain.is_empty()).then(|| Buf::from(plain)))
     }
 
     fn wrap_bytes(&mut self, plain: &[u8]) -> io::Result<Vec<u8>> {
@@ -292,7 +307,7 @@ impl PacketStream {
 
     /// Bytes that nobody has read?
     pub(crate) fn has_rest(&self) -> bool {
-        self.rest.is_some() || !self.ahead.is_empty()
+        self.rest.is_some() || !self.ahead.is_empty() || self.link.has_packed()
     }
 
     /// Is part of a packet held?
@@ -333,7 +348,12 @@ impl PacketStream {
         if self.assembler.is_none() {
             let whole = frame::split(&buf, self.limit)?.map(|(packet, consumed)| (packet.seq, consumed));
             if let Some((got, consumed)) = whole {
-                if got != seq {
+                if got != seq && self.link.is_compressed() {
+                    // Servers do not look at them under compression, whose packets have their own.
+                    if let Some(place) = buf.bytes_mut().get_mut(HEADER_LEN - 1) {
+                        *place = seq;
+                    }
+                } else if got != seq {
                     return Err(ProtocolError::OutOfOrder { expected: seq, got }.into());
                 }
                 let rest = buf.len() - consumed;
@@ -342,20 +362,21 @@ impl PacketStream {
                     let bytes = Buf::from(buf.get(..consumed).unwrap_or_default().to_vec());
                     buf.consume(consumed);
                     self.rest = Some(buf);
-                    return Ok(Some(Packet { bytes, joined: false, seq: got }));
+                    return Ok(Some(Packet { bytes, joined: false, seq }));
                 }
                 if rest > 0 {
                     // Pipelined commands are rare; the copy keeps the buffer with its first packet.
                     self.rest = buf.get(consumed..).map(|rest| Buf::from(rest.to_vec()));
                     buf.truncate(consumed);
                 }
-                return Ok(Some(Packet { bytes: buf, joined: false, seq: got }));
+                return Ok(Some(Packet { bytes: buf, joined: false, seq }));
             }
         }
         let limit = self.limit;
         let assembler = self.assembler.get_or_insert_with(|| {
             let mut assembler = Box::new(Assembler::new(limit));
             assembler.expect(seq);
+            assembler.set_checks_order(!self.link.is_compressed());
             assembler
         });
         let done = assembler.feed(&buf)?;
@@ -390,7 +411,11 @@ impl PacketStream {
 
     /// Gone, and nothing is left to read?
     pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.rest.is_some() { Poll::Pending } else { self.link.socket.poll_gone(cx) }
+        if self.rest.is_some() || self.link.has_packed() {
+            Poll::Pending
+        } else {
+            self.link.socket.poll_gone(cx)
+        }
     }
 }
 

@@ -65,6 +65,8 @@ pub enum PlanError {
         "the statement has a \\ or a ` right after a byte above 0x7f, which is half of a character in the session's character set and none in others; pass such text as a parameter, or use SET NAMES utf8mb4"
     )]
     AmbiguousText,
+    #[error("Prepared statement contains too many placeholders")]
+    TooManyParameters,
     #[error("a parameter of the prepared statement is missing")]
     MissingParameter,
 }
@@ -105,16 +107,19 @@ impl PlanError {
             Self::Rule(_) | Self::ColumnsPending { .. } => (1105, b"HY000"),
             Self::NoScatter => (1235, b"42000"),
             Self::AmbiguousText => (1235, b"42000"),
+            Self::TooManyParameters => (1390, b"HY000"),
             Self::MissingParameter => (1210, b"HY000"),
         }
     }
 
     /// MySQL's message for a text that stops making sense at byte `at`.
-    pub(crate) fn syntax(sql: &[u8], at: usize) -> Self {
+    pub fn syntax(sql: &[u8], at: usize) -> Self {
         let at = at.min(sql.len());
         let (before, after) = sql.split_at(at);
         let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
         let near = after.get(..80).unwrap_or(after);
+        // As servers do, which keep texts that end at a NUL.
+        let near = near.split(|b| *b == 0).next().unwrap_or_default();
         Self::Syntax {
             near: String::from_utf8_lossy(near).into_owned(),
             line: u32::try_from(line).unwrap_or(u32::MAX),

@@ -5,6 +5,7 @@
 //! statement means stay. Two statements with the same normalised text have the same plan.
 use crate::error::PlanError;
 pub use crate::literal::{Literal, LiteralKind, literal_value};
+use crate::sql::blocks::Blocks;
 pub use crate::sql::lex::SqlMode;
 use crate::sql::lex::{Lexer, Tok, Token};
 use std::ops::Range;
@@ -37,6 +38,8 @@ pub struct Fingerprint {
     pub more: bool,
     /// May a plan be kept under `norm`?
     pub cacheable: bool,
+    /// Does it hold statements of its own (a routine, a compound statement)?
+    pub compound: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,14 +52,7 @@ enum Kind {
     Whole,
     /// As `Whole`, and seen too rarely to be worth a place in the cache.
     Rare,
-    /// As `Rare`; may hold whole statements between BEGIN and END.
-    Routine,
-    /// As `Rare`; holds whole statements.
-    Compound,
 }
-
-/// First words of compound statements (<https://mariadb.com/kb/en/using-compound-statements-outside-of-stored-programs/>).
-const COMPOUND: [&[u8]; 7] = [b"for", b"while", b"loop", b"repeat", b"if", b"case", b"declare"];
 
 fn kind_of(word: &[u8]) -> Kind {
     let is = |names: &[&[u8]]| names.iter().any(|n| word.eq_ignore_ascii_case(n));
@@ -69,12 +65,7 @@ fn kind_of(word: &[u8]) -> Kind {
         Some(b't') if is(&[b"table"]) => Kind::Lift,
         Some(b'i') if is(&[b"insert"]) => Kind::Insert,
         Some(b'r') if is(&[b"replace"]) => Kind::Insert,
-        Some(b'b' | b'c' | b'r' | b's') if is(&[b"begin", b"commit", b"rollback", b"start"]) => {
-            if is(&[b"begin"]) { Kind::Routine } else { Kind::Whole }
-        }
-        Some(b'c' | b'a') if is(&[b"create", b"alter"]) => Kind::Routine,
-        // MariaDB runs compound statements outside of routines, too.
-        Some(b'f' | b'w' | b'l' | b'r' | b'i' | b'c' | b'd') if is(&COMPOUND) => Kind::Compound,
+        Some(b'c' | b'r' | b's') if is(&[b"commit", b"rollback", b"start"]) => Kind::Whole,
         _ => Kind::Rare,
     }
 }
@@ -112,8 +103,8 @@ struct Pass<'s> {
     by: Option<u32>,
     after_by: bool,
     overflow: bool,
-    /// Inside CREATE PROCEDURE and the like: a `;` does not end the statement.
-    routine: bool,
+    /// In CREATE PROCEDURE and the like, where a `;` may not end the statement.
+    blocks: Option<Blocks>,
 }
 
 impl Fingerprint {
@@ -131,6 +122,7 @@ impl Fingerprint {
         self.params = 0;
         self.more = false;
         self.cacheable = false;
+        self.compound = false;
     }
 
     /// Reads the first statement of `sql`. Does not allocate once the buffers are large enough.
@@ -152,7 +144,7 @@ impl Fingerprint {
             by: None,
             after_by: false,
             overflow: false,
-            routine: false,
+            blocks: None,
         };
         loop {
             let token = pass.lexer.next_token()?;
@@ -161,21 +153,24 @@ impl Fingerprint {
                 if self.end >= sql.len() {
                     break;
                 }
-                if pass.routine {
+                if let Some(blocks) = pass.blocks.as_mut().filter(|b| b.is_open()) {
+                    blocks.next_statement();
                     pass.lexer.seek(self.end + 1);
                     self.emit(&mut pass, token, b";");
+                    pass.previous = Tok::End;
                     continue;
                 }
                 // Signs now, they would begin a comment once the text is cut off here. No statement ends with one.
                 if pass.previous == Tok::Minus && sql.get(..self.end).is_some_and(|s| s.ends_with(b"--")) {
                     return Err(PlanError::syntax(sql, self.end));
                 }
-                self.more = has_more(sql, self.end, mode);
+                self.more = has_more(sql, self.end);
                 break;
             }
             self.token(&mut pass, token)?;
         }
         self.cacheable = !pass.overflow && matches!(pass.kind, Some(Kind::Lift | Kind::Insert | Kind::Whole));
+        self.compound = pass.blocks.is_some_and(|b| b.compound);
         self.hash = hash(&self.norm);
         Ok(())
     }
@@ -188,7 +183,7 @@ impl Fingerprint {
                 self.params = self
                     .params
                     .checked_add(1)
-                    .ok_or(PlanError::TooLong(u16::MAX as usize))?;
+                    .ok_or(PlanError::TooManyParameters)?;
                 self.emit(pass, token, b":p");
             }
             tok if tok.is_literal() => self.literal(pass, token),
@@ -217,6 +212,20 @@ impl Fingerprint {
                 self.emit(pass, token, text);
                 pass.after_by = tok == Tok::Comma && pass.by == Some(pass.depth);
             }
+        }
+        match &mut pass.blocks {
+            Some(blocks) => {
+                let name = matches!(pass.previous, Tok::Dot | Tok::AtAt);
+                blocks.token(token.tok, text, name);
+            }
+            // MariaDB: `label: BEGIN NOT ATOMIC ...`
+            None if token.tok == Tok::Colon
+                && pass.kind == Some(Kind::Rare)
+                && matches!(pass.previous, Tok::Word | Tok::Quoted) =>
+            {
+                pass.blocks = Some(Blocks::labelled());
+            }
+            None => {}
         }
         pass.previous = token.tok;
         Ok(())
@@ -258,7 +267,9 @@ impl Fingerprint {
         if pass.kind.is_none() {
             let kind = kind_of(text);
             pass.kind = Some(kind);
-            pass.routine = kind == Kind::Compound;
+            if kind == Kind::Rare {
+                pass.blocks = Blocks::of(text);
+            }
         }
         pass.after_by = false;
         self.emit(pass, token, text);
@@ -280,11 +291,6 @@ impl Fingerprint {
             }
             (5, b'l') if is(b"limit") => pass.by = None,
             (6, b'h') if is(b"having") => pass.by = None,
-            (5, b'b') if is(b"begin") && pass.kind == Some(Kind::Routine) => {
-                // BEGIN NOT ATOMIC, or the body of a routine; the transaction's BEGIN is alone.
-                pass.routine = pass.routine || self.norm.len() > 5;
-            }
-            (6, b'a') if is(b"atomic") && pass.kind == Some(Kind::Routine) => pass.routine = true,
             _ => {}
         }
         Ok(())
@@ -424,9 +430,7 @@ fn literals(
         }
         let kind = match LiteralKind::of(token.tok) {
             Some(kind) => kind,
-            None if nulls && token.tok == Tok::Word && token.text(sql).eq_ignore_ascii_case(b"null") => {
-                LiteralKind::Null
-            }
+            None if nulls && token.tok == Tok::Word && is_null(token.text(sql)) => LiteralKind::Null,
             None => return Ok(None),
         };
         out.push(Literal { span: token.start..token.end, kind });
@@ -439,18 +443,41 @@ fn literals(
     }
 }
 
-fn has_more(sql: &[u8], end: usize, mode: SqlMode) -> bool {
+/// Where the first statement of a text ends: its `;`, or the end of the text.
+///
+/// # Errors
+/// As [`Fingerprint::read`].
+pub fn end_of_first(sql: &[u8], mode: SqlMode) -> Result<usize, PlanError> {
+    let mut fingerprint = Fingerprint::new();
+    fingerprint.read(sql, mode).map(|()| fingerprint.end)
+}
+
+fn is_null(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"null") || word == b"\\N"
+}
+
+/// Does something follow the statement that ends at `end`? Servers cut `;` and white space off a packet's end, nothing else.
+fn has_more(sql: &[u8], end: usize) -> bool {
+    let cut = |b: &u8| *b == b';' || b.is_ascii_whitespace() || *b == 0x0b;
+    sql.get(end + 1..).is_some_and(|rest| !rest.iter().all(cut))
+}
+
+/// Where the first token behind a statement stands that ends at `end`; `None` if there are only comments. A client that has
+/// not asked for several statements in a packet, and one that prepares, may not send it.
+pub fn second_statement(sql: &[u8], end: usize, mode: SqlMode) -> Option<usize> {
     let mut lexer = Lexer::new(sql, mode);
     lexer.seek(end + 1);
     loop {
+        let from = lexer.at();
         match lexer.next_token() {
             Ok(Token { tok: Tok::End, start, .. }) => {
-                if start as usize >= sql.len() {
-                    return false;
+                if start as usize >= sql.len() || sql.get(start as usize) == Some(&0) {
+                    return None;
                 }
                 lexer.seek(start as usize + 1);
             }
-            Ok(_) | Err(_) => return true,
+            Ok(token) => return Some(token.start as usize),
+            Err(_) => return Some(from),
         }
     }
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use coregate_planner::error::PlanError;
-use coregate_planner::fingerprint::{Fingerprint, SqlMode};
+use coregate_planner::fingerprint::{Fingerprint, SqlMode, second_statement};
 use coregate_planner::route::SessionContext;
 use coregate_planner::sql::input::DEPTH_MAX;
 use proptest::prelude::*;
@@ -98,11 +98,17 @@ fn what_the_fingerprint_makes_of_texts() {
         assert_eq!(String::from_utf8_lossy(&fingerprint.norm), norm, "{sql}");
     }
     let mut fingerprint = Fingerprint::new();
-    fingerprint
-        .read(b"SELECT 1; ; -- x\n", SqlMode::empty())
-        .unwrap();
-    assert!(!fingerprint.more);
-    assert_eq!(fingerprint.end, 8);
+    let mut read = |sql: &[u8]| {
+        fingerprint.read(sql, SqlMode::empty()).unwrap();
+        (fingerprint.end, fingerprint.more)
+    };
+    // Servers cut `;` and white space off; a comment is another, empty statement.
+    assert_eq!(read(b"SELECT 1; ;\n"), (8, false));
+    assert_eq!(read(b"SELECT 1; -- x\n"), (8, true));
+    assert_eq!(read(b"SELECT 1\0"), (8, false));
+    assert_eq!(read(b"SELECT 1 \0; "), (9, false));
+    assert_eq!(second_statement(b"SELECT 1; -- x\n", 8, SqlMode::empty()), None);
+    assert_eq!(second_statement(b"SELECT 1; /* x */ x", 8, SqlMode::empty()), Some(18));
     fingerprint
         .read(b"SELECT 1; SELECT 2", SqlMode::empty())
         .unwrap();

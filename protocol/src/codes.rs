@@ -99,12 +99,16 @@ codes! {
     ER_UNKNOWN_COLLATION = 1273, b"HY000";
     /// The server runs with --read-only.
     ER_OPTION_PREVENTS_STATEMENT = 1290, b"HY000";
+    /// No such savepoint or routine.
+    ER_SP_DOES_NOT_EXIST = 1305, b"42000";
     /// Query execution was interrupted.
     ER_QUERY_INTERRUPTED = 1317, b"70100";
     /// Prepared statement needs more parameters.
     ER_WRONG_ARGUMENTS = 1210, b"HY000";
     /// Too many prepared statements.
     ER_MAX_PREPARED_STMT_COUNT_REACHED = 1461, b"42000";
+    /// Not within a transaction.
+    ER_CANT_CHANGE_TX_CHARACTERISTICS = 1568, b"25001";
     /// Cannot execute in a READ ONLY transaction.
     ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION = 1792, b"25006";
     /// Malformed communication packet.

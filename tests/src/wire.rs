@@ -581,7 +581,7 @@ fn network(error: io::Error) -> SqlError {
     SqlError { code: 0, state: String::new(), message: error.to_string() }
 }
 
-fn native_password(password: &str, scramble: &[u8]) -> Vec<u8> {
+pub fn native_password(password: &str, scramble: &[u8]) -> Vec<u8> {
     if password.is_empty() {
         return Vec::new();
     }

@@ -1,4 +1,6 @@
-//! Splits a file of SQL into statements, as the `mysql` client does: quotes, comments, `DELIMITER`.
+//! Splits a file of SQL into statements: `DELIMITER` as the `mysql` client knows it; without one a statement ends where a server
+//! says, so that a routine is whole.
+use coregate_planner::fingerprint::{SqlMode, end_of_first};
 
 /// The statements of a file, without their delimiters. Comments stay (they may be `/*! ... */`); what is nothing but comments
 /// is left out.
@@ -14,6 +16,13 @@ pub fn statements(sql: &str) -> Vec<String> {
             delimiter = new;
             at += length;
             start = at;
+        } else if !content
+            && delimiter == ";"
+            && begins(rest)
+            && let Ok(length) = end_of_first(rest.as_bytes(), SqlMode::empty())
+        {
+            at += length.min(rest.len());
+            content = true;
         } else if rest.starts_with(&delimiter) {
             push(&mut out, &sql[start..at], content);
             at += delimiter.len();
@@ -42,6 +51,12 @@ fn push(out: &mut Vec<String>, statement: &str, content: bool) {
     if content {
         out.push(statement.trim().to_owned());
     }
+}
+
+/// Does a statement begin here? Comments that servers run are part of one.
+fn begins(rest: &str) -> bool {
+    let versioned = rest.starts_with("/*!") || rest.starts_with("/*M!");
+    !rest.starts_with(|c: char| c.is_whitespace() || c == ';') && (versioned || comment(rest).is_none())
 }
 
 /// `DELIMITER x` on a line of its own: the new one, and the line's length.
@@ -101,5 +116,11 @@ mod tests {
         assert_eq!(split(sql), "a|begin x; y; end|b");
         assert_eq!(split("'open; b"), "'open; b");
         assert_eq!(split("ä; 'ö;'"), "ä|'ö;'");
+        let routine = "create procedure p() begin declare a int; if a then select 1; end if; end";
+        assert_eq!(split(&format!("a; {routine}; b;")), format!("a|{routine}|b"));
+        assert_eq!(
+            split("-- c\ncreate trigger t before insert on x for each row set new.a = 1; b"),
+            "-- c\ncreate trigger t before insert on x for each row set new.a = 1|b"
+        );
     }
 }

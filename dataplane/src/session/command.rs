@@ -1,10 +1,13 @@
 //! The commands of the protocol.
 use super::answer::{Answer, Done};
+use super::query::Wire;
 use super::{Failure, Interrupt, Outcome, Session};
 use crate::error::sql_error;
 use crate::link::Packet;
+use crate::pool::Place;
 use crate::ring::Buf;
 use coregate_planner::control::SqlError;
+use coregate_planner::plan::{Action, Effects, Plan, SessionAction, StatementClass};
 use coregate_protocol::command::{Command, com};
 use coregate_protocol::frame;
 use coregate_protocol::response::EofPacket;
@@ -75,11 +78,41 @@ impl Session {
                 Err(sql_error(1235, "VT12001: unsupported: binary logs are read from the servers themselves")
                     .into())
             }
+            Command::Refresh(_) if self.is_drop_in() => self.refresh(packet, answer).await,
             Command::Refresh(_) | Command::Shutdown => {
                 Err(sql_error(1227, "Access denied; you need to do this on the servers themselves").into())
             }
             Command::StmtBulkExecute { .. } | Command::Unknown(_) => Err(unknown()),
         }
+    }
+
+    fn is_drop_in(&self) -> bool {
+        self.target.index.is_none() && self.core.snapshot.borrow().drop_in.is_some()
+    }
+
+    /// COM_REFRESH, the command of `FLUSH`: the server's own answer, for users that may administer it. All users share one
+    /// account there, which has the right.
+    async fn refresh(&mut self, packet: &Packet, answer: &mut Answer) -> Outcome {
+        if !self.admin {
+            return Err(sql_error(
+                1227,
+                "Access denied; you need (at least one of) the RELOAD privilege(s) for this operation",
+            )
+            .into());
+        }
+        self.implicit_commit().await?;
+        let plan = Plan {
+            action: Action::Session(SessionAction::Nothing),
+            class: StatementClass::Admin,
+            effects: Effects::IMPLICIT_COMMIT,
+            cacheable: false,
+            tables: Vec::new(),
+            directives: Default::default(),
+        };
+        let wire = Wire::Payload(packet.payload().to_vec());
+        self.one(&plan, Place::DropIn, wire, ResponseKind::Simple, answer)
+            .await
+            .map(|_| ())
     }
 
     /// Runs a statement as if the client had sent it.
@@ -101,12 +134,12 @@ impl Session {
         ]
         .concat();
         let planned = self.plan(&sql)?;
-        let coregate_planner::plan::Action::Route(route) = &planned.entry.plan.action else {
+        let Action::Route(route) = &planned.entry.plan.action else {
             return Err(unknown());
         };
         let Some(shard) = planned.resolved.shards.first() else { return Err(unknown()) };
         let place = super::query::place_of(route, shard.id);
-        let wire = super::query::Wire::Payload(packet.payload().to_vec());
+        let wire = Wire::Payload(packet.payload().to_vec());
         self.one(&planned.entry.plan, place, wire, ResponseKind::FieldList, answer)
             .await
             .map(|_| ())

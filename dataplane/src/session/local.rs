@@ -19,6 +19,13 @@ const NAMED_MAX: usize = 1024;
 
 impl Session {
     pub(super) async fn local(&mut self, plan: &Plan, sql: &[u8], answer: &mut Answer) -> Outcome {
+        if plan
+            .effects
+            .intersects(Effects::PIN | Effects::ASSIGNS_VARIABLES)
+        {
+            // A value of SET may take a lock: whatever connection runs it is kept.
+            self.pinned = true;
+        }
         match &plan.action {
             Action::Session(action) => self.session_action(action, sql, answer).await,
             Action::Rows(rows) => {
@@ -108,6 +115,21 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    /// BEGIN releases the tables that LOCK TABLES has locked, and others wait for that: it cannot be put off there.
+    pub(super) async fn begin_on_pinned(&mut self, begin: &str) -> Outcome {
+        if !self.pinned {
+            return Ok(());
+        }
+        let core = self.core.clone();
+        for at in 0..self.held.len() {
+            let (_, backend) = &mut self.held[at];
+            if !backend.in_transaction {
+                backend.execute(&core, begin).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Runs a statement as it is on the only server that the session's target has, and keeps that connection: what the

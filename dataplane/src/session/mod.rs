@@ -160,7 +160,6 @@ impl Session {
     /// Waits for a command; a resting session owns no buffer.
     async fn next_command(&mut self) -> Result<Option<crate::link::Packet>, ReadError> {
         self.handle.rests(&self.core);
-        self.client.link.expect_compressed_command();
         let (client, handle) = (&mut self.client, &self.handle);
         let next = std::future::poll_fn(|cx| {
             if let std::task::Poll::Ready(packet) = client.poll_packet(cx, 0) {

@@ -4,7 +4,7 @@ use super::{Failure, Session};
 use crate::cache::{CachedPlan, PlanContext};
 use bumpalo::Bump;
 use coregate_planner::PlanError;
-use coregate_planner::fingerprint::Fingerprint;
+use coregate_planner::fingerprint::{Fingerprint, second_statement};
 use coregate_planner::plan::Action;
 use coregate_planner::resolve::{self, Binding, Resolved};
 use coregate_planner::route::{PlanInput, SessionContext, plan};
@@ -160,6 +160,11 @@ impl Session {
             return Err(PlanError::AmbiguousText.into());
         }
         scratch.fingerprint.read(sql, self.sql_mode)?;
+        if scratch.fingerprint.more
+            && let Some(at) = second_statement(sql, scratch.fingerprint.end, self.sql_mode)
+        {
+            return Err(PlanError::syntax(sql, at).into());
+        }
         let snapshot = core.snapshot.borrow();
         let entry = self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, true)?;
         Ok((scratch.fingerprint.clone(), entry))

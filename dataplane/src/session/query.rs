@@ -6,9 +6,12 @@ use super::{Failure, Outcome, Session};
 use crate::link::Packet;
 use crate::pool::{Backend, Place, TabletPool};
 use crate::ring::Buf;
+use coregate_planner::PlanError;
+use coregate_planner::fingerprint::second_statement;
 use coregate_planner::identity::ShardId;
 use coregate_planner::plan::{Action, Effects, Plan, Route, StatementClass, Target};
 use coregate_planner::resolve::Resolved;
+use coregate_protocol::codes;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::frame;
 use coregate_protocol::walker::{ResponseKind, Summary};
@@ -66,9 +69,13 @@ impl Session {
         let mut answer = Answer::first();
         let text = packet.payload().get(TEXT_AT..).unwrap_or_default();
         if !self.multi_statements {
-            let near = text.get(first.end + 1..).unwrap_or_default();
-            let near = String::from_utf8_lossy(near.get(..80).unwrap_or(near)).into_owned();
-            return self.fail(&mut answer, coregate_planner::PlanError::Syntax { near, line: 1 }.into());
+            if let Some(at) = second_statement(text, first.end, self.sql_mode) {
+                return self.fail(&mut answer, PlanError::syntax(text, at).into());
+            }
+            // Comments: the statement is alone.
+            let sql = text.get(..first.end).unwrap_or(text).to_vec();
+            let result = self.statement(first, None, &sql, &mut answer).await;
+            return self.finish(&mut answer, result);
         }
         let mut at = 0;
         let mut planned = first;
@@ -106,7 +113,10 @@ impl Session {
     pub(super) fn fail(&mut self, answer: &mut Answer, failure: Failure) -> Outcome {
         self.core.metrics().errors.add(1);
         match failure {
-            Failure::Sql(error) => {
+            Failure::Sql(mut error) => {
+                if error.code == codes::ER_PARSE_ERROR {
+                    self.name_the_server(&mut error.message);
+                }
                 self.note_error(&error);
                 self.send_error(answer, &error);
                 Ok(())
@@ -116,6 +126,13 @@ impl Session {
                 Err(Failure::Close)
             }
             Failure::Close => Err(Failure::Close),
+        }
+    }
+
+    /// The planner's syntax errors are MySQL's; MariaDB's differ in one word.
+    fn name_the_server(&self, message: &mut String) {
+        if self.core.config().server_version.contains("MariaDB") {
+            *message = message.replacen("your MySQL server version", "your MariaDB server version", 1);
         }
     }
 
@@ -268,14 +285,14 @@ impl Session {
     /// After an answer that was read to its end: who has the connection next?
     #[inline]
     pub(super) fn settle(&mut self, place: Place, mut backend: Box<Backend>, plan: &Plan, summary: &Summary) {
-        if summary.error.is_some() {
-            self.settle_refused(&mut backend, plan);
-        } else if plan
+        if plan
             .effects
             .intersects(Effects::PIN | Effects::ASSIGNS_VARIABLES)
         {
-            self.pinned = true;
-            backend.tainted = true;
+            self.pin(&mut backend, plan, summary);
+        }
+        if summary.error.is_some() {
+            self.settle_refused(&mut backend, plan);
         }
         if plan.effects.contains(Effects::CALC_FOUND_ROWS) && summary.error.is_none() {
             self.transaction.found_rows_at = Some(place);
@@ -287,18 +304,23 @@ impl Session {
         }
     }
 
-    /// What a statement that ended with an error may have left behind.
+    /// The connection has what cannot be made again elsewhere: it stays with the session, and is closed after it.
+    #[cold]
+    pub(super) fn pin(&mut self, backend: &mut Backend, plan: &Plan, summary: &Summary) {
+        // What failed may have taken its locks before. A syntax error ran nothing, unless it is a routine's.
+        let ran = summary
+            .error
+            .is_none_or(|(code, _)| code != codes::ER_PARSE_ERROR || plan.class == StatementClass::Call);
+        self.pinned |= ran;
+        backend.tainted |= ran;
+    }
+
+    /// After an error that opens no transaction and could end none, the state is known.
     #[cold]
     pub(super) fn settle_refused(&mut self, backend: &mut Backend, plan: &Plan) {
         use StatementClass::{Delete, Insert, Replace, Select, SelectLocking, Show, Update};
         let plain = matches!(plan.class, Select | SelectLocking | Insert | Replace | Update | Delete | Show);
-        if !plain || plan.effects.contains(Effects::ASSIGNS_VARIABLES) {
-            // A routine that fails half-way has done what came before.
-            let pins = Effects::PIN | Effects::ASSIGNS_VARIABLES;
-            self.pinned |= plan.effects.intersects(pins);
-            backend.tainted |= plan.effects.intersects(pins);
-        } else if self.autocommit && !backend.in_transaction && !self.transaction.is_open() {
-            // Such a statement opens no transaction, and there was none to end.
+        if plain && self.autocommit && !backend.in_transaction && !self.transaction.is_open() {
             backend.unsure = false;
         }
     }

@@ -177,11 +177,11 @@ impl Session {
                 drop(backend);
                 continue;
             }
+            if plan.effects.contains(Effects::PIN) {
+                self.pin(&mut backend, plan, walker.summary());
+            }
             if walker.summary().error.is_some() {
                 self.settle_refused(&mut backend, plan);
-            } else if plan.effects.contains(Effects::PIN) {
-                self.pinned = true;
-                backend.tainted = true;
             }
             self.keep_or_return(place, backend);
         }

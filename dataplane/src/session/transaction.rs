@@ -164,6 +164,10 @@ impl Session {
                 self.commit_held().await?;
                 self.transaction.next = next;
                 self.transaction.begin = Some(begin_text(*access, *consistent_snapshot));
+                if self.transaction.next.is_none() {
+                    self.begin_on_pinned(begin_text(*access, *consistent_snapshot))
+                        .await?;
+                }
                 if *consistent_snapshot {
                     self.open_snapshot().await?;
                 }

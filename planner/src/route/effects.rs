@@ -28,9 +28,15 @@ pub(super) fn scan(sql: &[u8], tokens: &Tokens<'_>) -> Found {
     let mut found = Found { effects: Effects::empty(), calls: Vec::new() };
     let items = tokens.items;
     let tok = |n: usize| items.get(n).map_or(Tok::End, |i| i.tok);
+    let mut depth = 0u32;
     for (n, item) in items.iter().enumerate() {
         let before = n.checked_sub(1).map_or(Tok::End, tok);
         match item.tok {
+            Tok::Open => depth += 1,
+            Tok::Close => depth = depth.saturating_sub(1),
+            Tok::UserVar if depth == 0 && is_target_of_set(items, n) => {
+                found.effects |= Effects::READS_VARIABLES;
+            }
             Tok::UserVar => {
                 found.effects |= match (tok(n + 1), n.checked_sub(1).and_then(|b| items.get(b)).map(|i| i.kw))
                 {
@@ -55,8 +61,15 @@ pub(super) fn scan(sql: &[u8], tokens: &Tokens<'_>) -> Found {
                 }
             }
             Tok::Word if before != Tok::Dot => word(sql, items, n, &mut found),
+            // A function's name may be quoted.
+            Tok::Quoted if before != Tok::Dot && tok(n + 1) == Tok::Open => {
+                found.effects |= locks(unquoted(text(sql, Some(item))));
+            }
             _ => {}
         }
+    }
+    if flush_locks(sql, items) {
+        found.effects |= Effects::PIN;
     }
     if matches!(items.first().map(|i| i.kw), Some(Kw::Select | Kw::Do))
         && !items.iter().any(|i| i.kw == Kw::From)
@@ -64,6 +77,42 @@ pub(super) fn scan(sql: &[u8], tokens: &Tokens<'_>) -> Found {
         found.effects |= Effects::NO_TABLES;
     }
     found
+}
+
+/// `SET @a := 1, @b := 2` sets what the session keeps by itself; an assignment inside of a value is known to the server alone.
+fn is_target_of_set(items: &[Item], n: usize) -> bool {
+    let kw = |n: usize| items.get(n).map_or(Kw::None, |i| i.kw);
+    kw(0) == Kw::Set
+        && n.checked_sub(1)
+            .and_then(|b| items.get(b))
+            .is_some_and(|before| before.tok == Tok::Comma || before.kw == Kw::Set)
+}
+
+/// FLUSH TABLES ... WITH READ LOCK and ... FOR EXPORT: the locks are the connection's, until UNLOCK TABLES.
+fn flush_locks(sql: &[u8], items: &[Item]) -> bool {
+    let is = |n: usize, word: &[u8]| text(sql, items.get(n)).eq_ignore_ascii_case(word);
+    is(0, b"flush") && (1..items.len()).any(|n| is(n, b"lock") || is(n, b"export"))
+}
+
+fn unquoted(name: &[u8]) -> &[u8] {
+    name.get(1..name.len().saturating_sub(1))
+        .unwrap_or_default()
+}
+
+/// What a call of this function does to the connection's locks.
+fn locks(name: &[u8]) -> Effects {
+    let is = |names: &[&str]| {
+        names
+            .iter()
+            .any(|a| name.eq_ignore_ascii_case(a.as_bytes()))
+    };
+    match () {
+        () if is(&["release_all_locks"]) => Effects::PIN | Effects::UNPIN,
+        () if is(&["get_lock", "release_lock", "service_get_read_locks", "service_get_write_locks"]) => {
+            Effects::PIN
+        }
+        () => Effects::empty(),
+    }
 }
 
 fn session_variable(name: &[u8]) -> Option<SessionValue> {
@@ -99,12 +148,7 @@ fn word(sql: &[u8], items: &[Item], n: usize, found: &mut Found) {
             .iter()
             .any(|a| name.eq_ignore_ascii_case(a.as_bytes()))
     };
-    if is(&["get_lock", "release_lock"]) {
-        found.effects |= Effects::PIN;
-    }
-    if is(&["release_all_locks"]) {
-        found.effects |= Effects::PIN | Effects::UNPIN;
-    }
+    found.effects |= locks(name);
     let close = items.get(n + 2).filter(|i| i.tok == Tok::Close);
     let Some(close) = close else { return };
     let value = match () {

@@ -10,6 +10,9 @@ impl<'a> Planner<'_, 'a> {
             return Err(PlanError::unsupported("VEXPLAIN other than VEXPLAIN PLAN"));
         }
         let Some(inner) = explain.inner else { return self.describe(explain) };
+        // ANALYZE runs the statement.
+        let runs = explain.analyze && !explain.plan;
+        let writes = runs && !matches!(inner, Statement::Query(_));
         let inner = self.statement(inner);
         if explain.plan {
             return Ok(crate::render::explain(self.input.snapshot, &inner?));
@@ -20,6 +23,9 @@ impl<'a> Planner<'_, 'a> {
         {
             *combine = Combine::Concat;
             match shards {
+                Destination::Scatter | Destination::In { .. } | Destination::Rows(_) if writes => {
+                    return Err(PlanError::unsupported("ANALYZE of a write to several shards"));
+                }
                 // Its rows would have to be divided; one server's plan says as much.
                 Destination::Scatter | Destination::In { .. } => {
                     *shards = Destination::Any;
@@ -34,7 +40,8 @@ impl<'a> Planner<'_, 'a> {
                 _ => {}
             }
         }
-        Ok(Plan { class: StatementClass::Explain, effects: Effects::empty(), cacheable: false, ..inner })
+        let kept = if runs { Effects::PIN | Effects::ASSIGNS_VARIABLES } else { Effects::empty() };
+        Ok(Plan { class: StatementClass::Explain, effects: inner.effects & kept, cacheable: false, ..inner })
     }
 
     /// `DESCRIBE t`: any shard of its keyspace knows.

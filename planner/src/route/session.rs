@@ -45,7 +45,9 @@ impl<'a> Planner<'_, 'a> {
             plan.effects |= Effects::UNPIN;
         }
         if matches!(statement, Statement::Set(_)) {
-            plan.effects |= self.effects & Effects::READS_VARIABLES;
+            // A value may take a lock or assign other variables on the way.
+            let kept = Effects::READS_VARIABLES | Effects::PIN | Effects::ASSIGNS_VARIABLES;
+            plan.effects |= self.effects & kept;
         }
         Ok(Some(plan))
     }

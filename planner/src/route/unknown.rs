@@ -129,6 +129,8 @@ impl Planner<'_, '_> {
             Kw::Delete => StatementClass::Delete,
             Kw::Create | Kw::Alter | Kw::Drop | Kw::Truncate | Kw::Rename => StatementClass::Ddl,
             Kw::Call => StatementClass::Call,
+            // Compound statements are what a procedure's body is.
+            _ if self.input.fingerprint.compound => StatementClass::Call,
             _ => StatementClass::Other,
         }
     }

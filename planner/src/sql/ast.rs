@@ -273,6 +273,8 @@ pub struct Explain<'a> {
     pub plan: bool,
     /// `VEXPLAIN QUERIES|ALL|TRACE|KEYS`
     pub trace: bool,
+    /// `ANALYZE SELECT`, `EXPLAIN ANALYZE`: the statement runs.
+    pub analyze: bool,
     /// `DESCRIBE t`
     pub table: Option<&'a TableName<'a>>,
 }

@@ -331,6 +331,7 @@ pub fn tokens<'a>(
             number = u16::try_from(n).unwrap_or(u16::MAX);
         } else {
             match token.tok {
+                Tok::Word if token.text(sql) == b"\\N" => word = Kw::Null,
                 Tok::Word => word = Kw::of(token.text(sql)),
                 Tok::Param => {
                     number = params;

@@ -330,11 +330,22 @@ impl<'a> Lexer<'a> {
             b'@' if second == b'@' => (Tok::AtAt, 2),
             b'@' => return self.user_variable().map(Some),
             b';' => (Tok::End, 0),
-            0 if self.at >= self.sql.len() => (Tok::End, 0),
+            0 if self.at >= self.sql.len() || self.ends_after_nul() => (Tok::End, 0),
+            // MariaDB's NULL.
+            b'\\' if second == b'N' => (Tok::Word, 2),
             _ => return Err(PlanError::syntax(self.sql, self.at)),
         };
         self.at += len;
         Ok(Some(tok))
+    }
+
+    /// A NUL is the end where nothing follows it but what servers cut off a packet: `;` and white space.
+    #[cold]
+    fn ends_after_nul(&self) -> bool {
+        let behind = self.sql.get(self.at + 1..).unwrap_or_default();
+        behind
+            .iter()
+            .all(|&b| b == b';' || CLASS[b as usize] == SPACE)
     }
 
     fn fraction(&mut self) -> Tok {

@@ -3,6 +3,7 @@
 //! The grammar is that of MySQL 8 and MariaDB 11 as far as a router must see it. A statement that it does not know is
 //! [`ast::Statement::Unknown`], which can still be sent on whole.
 pub mod ast;
+pub(crate) mod blocks;
 mod call;
 mod ddl;
 mod dml;

@@ -232,7 +232,8 @@ fn execute<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
 
 fn explain<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let vexplain = i.peek_kw() == Kw::Vexplain;
-    let mut found = Explain { inner: None, plan: false, trace: false, table: None };
+    let mut found = Explain { inner: None, plan: false, trace: false, analyze: false, table: None };
+    found.analyze = i.peek_kw() == Kw::Analyze;
     let mut rest = i.skip(1);
     loop {
         match rest.peek_kw() {
@@ -242,7 +243,8 @@ fn explain<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
                 found.plan |= rest.kw_at(2) == Kw::Vitess;
                 rest = rest.skip(2);
             }
-            Kw::Analyze | Kw::Extended => {}
+            Kw::Analyze => found.analyze = true,
+            Kw::Extended => {}
             Kw::Partition => {}
             _ if rest.is_word(0, "partitions") => {}
             _ => break,

@@ -92,6 +92,11 @@ impl<'a> ExecuteBody<'a> {
         Ok(parsed)
     }
 
+    /// Are all values NULL? Then an execution needs no types, also if none has brought any.
+    pub fn is_all_null(&self) -> bool {
+        (0..self.params).all(|index| is_null(self.null_bitmap, index))
+    }
+
     /// Types that came with this execution, and their names; none unless `new_params_bound`.
     pub fn bound_types(&self) -> impl Iterator<Item = (ParamType, &'a [u8])> + use<'a> {
         let (mut r, named) = (Reader::new(self.types), self.named);
@@ -144,10 +149,11 @@ impl<'a, L: Fn(usize) -> bool> Values<'a, '_, L> {
                 }
                 ty
             }
-            None => *self
-                .remembered
-                .get(index)
-                .ok_or(ProtocolError::Malformed("parameters without types"))?,
+            None => match self.remembered.get(index) {
+                Some(ty) => *ty,
+                None if is_null(self.nulls, index) => Value::Null.natural_type(),
+                None => return Err(ProtocolError::Malformed("parameters without types")),
+            },
         };
         let value = if (self.long_data)(index) {
             Value::LongData

@@ -117,7 +117,8 @@ impl<'a> Command<'a> {
                 Self::Query { attributes, sql: r.rest() }
             }
             com::FIELD_LIST => Self::FieldList { table: r.nul_bytes_or_rest(), wildcard: r.rest() },
-            com::REFRESH => Self::Refresh(r.u8("refresh flags")?),
+            // Servers take an empty packet for 0.
+            com::REFRESH => Self::Refresh(r.rest().first().copied().unwrap_or(0)),
             com::SHUTDOWN => Self::Shutdown,
             com::STATISTICS => Self::Statistics,
             com::PROCESS_INFO => Self::ProcessInfo,

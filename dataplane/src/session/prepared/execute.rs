@@ -394,6 +394,9 @@ impl Statement {
             .chunks_exact(2)
             .map(|t| ParamType::from_bytes([t[0], t[1]]))
             .collect();
+        if types.len() < parsed.params && !parsed.new_params_bound && !parsed.is_all_null() {
+            return Err(sql_error(1210, "Incorrect arguments to mysqld_stmt_execute").into());
+        }
         let is_long = |n: usize| long.iter().any(|(param, _)| usize::from(*param) == n);
         let (mut bound, mut kinds) = BoundParams::default();
         for (n, value) in parsed.values(&types, is_long).enumerate() {

@@ -32,15 +32,26 @@ use std::rc::Rc;
 /// Bytes of COM_STMT_SEND_LONG_DATA kept for one statement.
 const LONG_DATA_MAX: usize = 1 << 30;
 
+/// MariaDB: the statement prepared last, if that succeeded, so that PREPARE and EXECUTE can be sent together.
+const NEWEST: u32 = u32::MAX;
+
 /// A session's prepared statements.
 #[derive(Default)]
 pub(super) struct Statements {
     by_id: AHashMap<u32, Rc<Statement>>,
     last_id: u32,
+    /// What [`NEWEST`] means; 0: nothing.
+    newest: u32,
     /// How many of them have a cursor open.
     cursors: usize,
     /// Prepared by `PREPARE name FROM ...`.
     pub(super) named: AHashMap<String, String>,
+}
+
+impl Statements {
+    fn meant_by(&self, id: u32) -> u32 {
+        if id == NEWEST { self.newest } else { id }
+    }
 }
 
 pub(super) struct Statement {
@@ -83,7 +94,7 @@ impl Session {
         let found = self
             .statements
             .as_ref()
-            .and_then(|s| s.by_id.get(&id).cloned());
+            .and_then(|s| s.by_id.get(&s.meant_by(id)).cloned());
         found.ok_or_else(|| {
             let message = format!("Unknown prepared statement handler ({id}) given to {command}");
             Failure::Sql(sql_error(1243, message))
@@ -92,14 +103,10 @@ impl Session {
 
     /// COM_STMT_PREPARE.
     pub(in crate::session) async fn prepare(&mut self, sql: Vec<u8>, answer: &mut Answer) -> Outcome {
-        let (fingerprint, entry) = self.plan_prepared(&sql)?;
-        if fingerprint.more {
-            return Err(sql_error(
-                1295,
-                "This command is not supported in the prepared statement protocol yet",
-            )
-            .into());
+        if let Some(statements) = &mut self.statements {
+            statements.newest = 0;
         }
+        let (fingerprint, entry) = self.plan_prepared(&sql)?;
         let limit = self.core.config().statements_max;
         let statements = self.statements.get_or_insert_default();
         if statements.by_id.len() >= limit {
@@ -107,7 +114,10 @@ impl Session {
                 format!("Can't create more than max_prepared_stmt_count statements (current value: {limit})");
             return Err(sql_error(1461, message).into());
         }
-        statements.last_id = statements.last_id.wrapping_add(1).max(1);
+        statements.last_id = match statements.last_id {
+            id if id >= NEWEST - 1 => 1,
+            id => id + 1,
+        };
         let id = statements.last_id;
         let version = self.core.snapshot.borrow().version;
         let params = fingerprint.params;
@@ -137,6 +147,7 @@ impl Session {
         };
         if described && let Some(statements) = &mut self.statements {
             statements.by_id.insert(id, statement);
+            statements.newest = id;
         }
         Ok(())
     }
@@ -306,6 +317,10 @@ impl Session {
     pub(in crate::session) async fn close_statement(&mut self, id: u32) -> Outcome {
         // No answer; on the servers the statement stays for whoever prepares the same text next.
         let Some(statements) = &mut self.statements else { return Ok(()) };
+        let id = statements.meant_by(id);
+        if statements.newest == id {
+            statements.newest = 0;
+        }
         let Some(statement) = statements.by_id.remove(&id) else { return Ok(()) };
         self.end_cursor(&statement).await;
         Ok(())
