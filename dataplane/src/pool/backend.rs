@@ -37,6 +37,8 @@ pub(crate) struct Backend {
     pub(crate) busy: bool,
     /// Session state that the pool cannot undo: closed rather than kept.
     pub(crate) tainted: bool,
+    /// What a session has left here is not known in full: it is undone before another session uses the connection.
+    pub(crate) unknown_state: bool,
     /// The server's last word on whether a transaction is open.
     pub(crate) in_transaction: bool,
     /// A statement of our own, without which the next must not run: it is sent together with it.
@@ -98,6 +100,7 @@ impl Backend {
             used: now,
             busy: false,
             tainted: false,
+            unknown_state: false,
             in_transaction: false,
             ahead: None,
             statements: None,
@@ -115,7 +118,10 @@ impl Backend {
         !self.busy && !self.tainted && !self.in_transaction && self.stream.link.socket.is_open()
     }
 
-    pub(super) fn rest(&self) {
+    pub(super) fn rest(&mut self, core: &Core) {
+        if std::mem::take(&mut self.unknown_state) {
+            self.settings = core.settings.intern(Settings::unknown());
+        }
         self.stream.link.socket.set_bulk(false);
         self.stream.link.socket.forget_waker();
     }
@@ -225,10 +231,15 @@ impl Backend {
     }
 
     /// Runs a statement of our own; an error of the server is an error here.
-    pub(crate) async fn execute(&mut self, core: &Core, sql: &str) -> Result<Summary, BackendError> {
+    pub(crate) async fn execute(
+        &mut self,
+        core: &Core,
+        sql: impl AsRef<[u8]>,
+    ) -> Result<Summary, BackendError> {
+        let sql = sql.as_ref();
         let mut answer = Vec::new();
         let mut payload = Vec::with_capacity(sql.len() + 1);
-        commands::query(&mut payload, Capabilities::empty(), sql.as_bytes());
+        commands::query(&mut payload, Capabilities::empty(), sql);
         let summary = self
             .run(core, &payload, ResponseKind::Query, |bytes| {
                 if answer.len() < 4096 {
@@ -271,7 +282,7 @@ impl Backend {
             if wanted.get("names").is_none()
                 && let Some(names) = crate::core::names_of(wanted.collation)
             {
-                wire.query(&format!("SET {names}"));
+                wire.query(format!("SET {names}").as_bytes());
             }
         }
         if let Some(database) = &database {
@@ -467,7 +478,7 @@ impl Wire {
         self.commands += 1;
     }
 
-    fn query(&mut self, sql: &str) {
-        self.command(|payload| commands::query(payload, Capabilities::empty(), sql.as_bytes()));
+    fn query(&mut self, sql: &[u8]) {
+        self.command(|payload| commands::query(payload, Capabilities::empty(), sql));
     }
 }

@@ -274,7 +274,7 @@ impl TabletPool {
             return;
         }
         backend.used = now;
-        backend.rest();
+        backend.rest(core);
         if let Some(waiter) = self.next_waiter() {
             *waiter.given.borrow_mut() = Some(Given::Connection(backend));
             if let Some(waker) = waiter.waker.borrow_mut().take() {

@@ -8,6 +8,7 @@ mod infile;
 mod info;
 mod local;
 mod login;
+mod named;
 mod plan;
 mod prepared;
 mod query;
@@ -17,6 +18,7 @@ mod scatter;
 mod set;
 mod transaction;
 mod values;
+mod variables;
 mod warnings;
 
 pub(crate) use handle::{Interrupt, SessionHandle};

@@ -1,0 +1,219 @@
+//! What a session sets up is its own and is kept exactly, on whatever servers its statements run: a plain server, a drop-in
+//! before it, a keyspace on one server and one on two answer alike.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use coregate_tests::wire::{Connection, Login};
+use coregate_tests::{Answer, Coregate, MariaDb};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::LazyLock;
+
+struct World {
+    server: MariaDb,
+    drop_in: Coregate,
+    cluster: Coregate,
+}
+
+const TABLE: &str = "kv (id bigint primary key, v varbinary(300), t varchar(100) character set utf8mb4)";
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let server = MariaDb::start("session-state", &[]);
+    let mut root = server.connect();
+    root.run("create database one");
+    root.run(&format!("create table one.{TABLE}"));
+    let drop_in = Coregate::drop_in("session-state-proxy", &server, &["--cores", "1"]);
+    let keyspaces = ["--keyspace", "plain", "--keyspace", "ring:2", "--cores", "1"];
+    let cluster = Coregate::local("session-state-cluster", &keyspaces);
+    for keyspace in ["plain", "ring"] {
+        let mut conn = cluster.connect_as("app", "app", Some(keyspace));
+        conn.run(&format!("create table {TABLE}"));
+        if keyspace == "ring" {
+            conn.run("ALTER VSCHEMA ON ring.kv ADD VINDEX hash(id) USING hash");
+        }
+    }
+    World { server, drop_in, cluster }
+});
+
+fn targets() -> Vec<(&'static str, SocketAddr, &'static str)> {
+    let (drop_in, cluster) = (WORLD.drop_in.mysql, WORLD.cluster.mysql);
+    vec![("drop-in", drop_in, "one"), ("unsharded", cluster, "plain"), ("sharded", cluster, "ring")]
+}
+
+fn login(address: SocketAddr, database: &str) -> Connection {
+    let (user, password) = if database == "one" { ("sb", "sb") } else { ("app", "app") };
+    let login = Login { user, password, database: Some(database), capabilities: 0 };
+    Connection::over(TcpStream::connect(address).unwrap(), &login).unwrap()
+}
+
+fn plain() -> Connection {
+    login(([127, 0, 0, 1], WORLD.server.port).into(), "one")
+}
+
+/// What must be alike: types, values, counts, codes.
+fn told(answer: &Answer) -> String {
+    match answer {
+        Answer::Ok { affected, insert_id, .. } => format!("OK {affected} {insert_id}"),
+        Answer::Error(error) => format!("ERROR {} {}", error.code, error.state),
+        Answer::Rows { columns, rows, .. } => {
+            let columns: Vec<_> = columns
+                .iter()
+                .map(|c| (c.name.clone(), c.kind, c.charset, c.flags, c.decimals))
+                .collect();
+            format!("{columns:?} {rows:02x?}")
+        }
+    }
+}
+
+fn run(conn: &mut Connection, sql: &[u8]) -> Answer {
+    conn.send_command(3, sql).unwrap();
+    let mut answers = conn.answers(false).unwrap();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    answers.remove(0)
+}
+
+fn bytes(sql: &&str) -> Vec<u8> {
+    sql.as_bytes().to_vec()
+}
+
+/// Runs a script everywhere, each on a connection of its own; the plain server says what is right.
+fn alike(script: &[Vec<u8>]) {
+    let play = |conn: &mut Connection| {
+        let _ = run(conn, b"delete from kv");
+        script
+            .iter()
+            .map(|sql| told(&run(conn, sql)))
+            .collect::<Vec<_>>()
+    };
+    let wanted = play(&mut plain());
+    for (name, address, database) in targets() {
+        let got = play(&mut login(address, database));
+        for ((sql, wanted), got) in script.iter().zip(&wanted).zip(&got) {
+            assert_eq!(got, wanted, "{name}: {}", String::from_utf8_lossy(sql));
+        }
+    }
+}
+
+fn alike_texts(script: &[&str]) {
+    alike(&script.iter().map(bytes).collect::<Vec<_>>());
+}
+
+#[test]
+fn values_of_execute_are_bound() {
+    alike_texts(&[
+        "set sql_mode='NO_BACKSLASH_ESCAPES'",
+        "set @a='x'' or 1=1 -- '",
+        "set @b='\\'' or 1=1 -- '",
+        "set @b='\\'",
+        "prepare p from 'select 5 from dual where ''q'' = ?'",
+        "execute p using @a",
+        "execute p using @b",
+        "prepare i from 'insert into kv values (?, ?, ?)'",
+        "set @i=1",
+        "execute i using @i, @a, @b",
+        "select hex(v), hex(t) from kv where id = 1",
+        "set sql_mode=''",
+        "execute p using @a",
+        "execute p using @b",
+        "select hex(@a), hex(@b)",
+        "execute i using @i, @a",
+        "execute nosuch using @i",
+        "prepare bad from 'select nosuch from kv where id = ?'",
+        "deallocate prepare i",
+        "execute i using @i, @a, @b",
+    ]);
+}
+
+#[test]
+fn values_of_execute_keep_their_types() {
+    alike_texts(&[
+        "prepare p from 'select 1+?, 10/?, ?'",
+        "set @x=1",
+        "execute p using @x, @x, @x",
+        "set @d=9999999999999999999999999999, @e=1.50, @f=1e0, @u=18446744073709551615, @n=null, @s='12abc'",
+        "execute p using @d, @d, @d",
+        "execute p using @e, @e, @e",
+        "execute p using @f, @f, @f",
+        "execute p using @u, @u, @u",
+        "execute p using @n, @n, @n",
+        "execute p using @unset, @unset, @unset",
+        "set @c=cast(3 as decimal(10,0)), @v=cast(7 as unsigned), @m=-9223372036854775808, @w=0.1e0+0.2e0",
+        "execute p using @c, @c, @c",
+        "execute p using @v, @v, @v",
+        "execute p using @m, @m, @m",
+        "execute p using @w, @w, @w",
+        "select @c, @v, @m, @w, @d, @e, @f, @u",
+        "prepare l from 'select id from kv where id = ? limit ?'",
+        "execute l using @x, @x",
+        "set @who=current_user",
+        "execute p using @who, @x, @x",
+    ]);
+}
+
+#[test]
+fn values_of_execute_place_rows() {
+    alike_texts(&[
+        "prepare i from 'insert into kv (id, v, t) values (?, ?, ?), (?, ?, ?)'",
+        "set @v=x'ff00c3', @t='\u{e9}\u{20ac}', @one=1, @two=2, @three='3', @four=4.0",
+        "execute i using @one, @v, @t, @two, @v, @t",
+        "execute i using @three, @v, @t, @four, @v, @t",
+        "prepare s from 'select id, hex(v), hex(t) from kv where id = ?'",
+        "execute s using @one",
+        "execute s using @two",
+        "execute s using @three",
+        "execute s using @four",
+        "prepare u from 'update kv set t = ? where id in (?, ?, ?)'",
+        "execute u using @v, @one, @two, @four",
+        "set @t='\u{20ac}'",
+        "execute u using @t, @one, @two, @four",
+        "begin",
+        "prepare d from 'delete from kv where id = ?'",
+        "execute d using @one",
+        "execute d using @two",
+        "rollback",
+        "execute s using @one",
+        "prepare d from @one",
+        "set @text='delete from kv where id = ?'",
+        "prepare d from @text",
+        "execute d using @one",
+        "execute s using @one",
+        "select count(*) from information_schema.user_variables where variable_name like 'coregate%'",
+    ]);
+}
+
+#[test]
+fn bytes_that_are_no_utf8_are_kept() {
+    let many = [
+        b"set @x=_binary'\xff\xfe'".to_vec(),
+        b"select hex(@x), collation(@x)".to_vec(),
+        b"set names latin1".to_vec(),
+        b"set @z='\xe9', @y=_latin1'\xe8' collate latin1_bin, @p='a\\'\\\\'".to_vec(),
+        b"select hex(@z), collation(@z), hex(@y), collation(@y), hex(@p)".to_vec(),
+        b"set names utf8mb4".to_vec(),
+        b"set sql_mode='NO_BACKSLASH_ESCAPES,ANSI_QUOTES'".to_vec(),
+        b"select hex(@z), collation(@z), hex(@y), collation(@y), hex(@p), hex(@x)".to_vec(),
+        b"select @z".to_vec(),
+        b"set names latin1".to_vec(),
+        b"prepare p from 'select hex(?), hex(''\xe9''), ''\xe9'''".to_vec(),
+        b"execute p using @z".to_vec(),
+        b"set @t='select ''\xe9'''".to_vec(),
+        b"prepare p from @t".to_vec(),
+        b"execute p".to_vec(),
+    ];
+    alike(&many);
+}
+
+/// Another session's connection to the server has neither the variables of one nor its statements.
+#[test]
+fn variables_and_statements_are_the_sessions_own() {
+    for (name, address, database) in targets() {
+        let mut one = login(address, database);
+        one.run("set @secret='s', @i=1");
+        one.run("prepare p from 'select id from kv where id = ? and ''secret'' = ''secret'''");
+        one.run("execute p using @i");
+        let mut two = login(address, database);
+        for _ in 0..4 {
+            assert_eq!(two.value("select @secret"), None, "{name}");
+            assert_eq!(two.value("select @`coregate text`"), None, "{name}");
+            let error = two.query("execute p using @i");
+            assert_eq!(error.error().code, 1243, "{name}");
+        }
+    }
+}
