@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) collation: u16,
     /// Drop-in mode: the selected database. In keyspaces the connection's own database is always the right one.
     pub(crate) database: Option<String>,
+    /// How many SET GLOBALs came before the session began: it has the defaults of then.
+    pub(crate) globals: u32,
     /// Name -> the assignment as SQL, sorted by name. User variables have names with a leading `@`. The SQL is bytes, and means
     /// the same in every SQL mode and character set.
     pub(crate) vars: Vec<(String, Vec<u8>)>,
@@ -85,7 +87,7 @@ impl Settings {
             .cloned()
             .collect();
         vars.sort();
-        Self { collation: other.collation, database: other.database.clone(), vars }
+        Self { collation: other.collation, database: other.database.clone(), globals: self.globals, vars }
     }
 
     /// The name of the character set in which the client writes.
@@ -105,7 +107,11 @@ impl Settings {
         // `NAMES x COLLATE y`, `CHARACTER SET x`: the database's set is the connection's then, which is not known here.
         let names = self
             .get("names")
-            .and_then(|sql| sql.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty()).nth(1))
+            .and_then(|sql| {
+                sql.split(u8::is_ascii_whitespace)
+                    .filter(|w| !w.is_empty())
+                    .nth(1)
+            })
             .map(last_word);
         let by_set = word("character set");
         let base = names.as_deref().unwrap_or(handshake);
@@ -120,7 +126,8 @@ impl Settings {
     /// What must be sent to a connection that has `self` to give it `wanted`.
     pub(crate) fn difference(&self, wanted: &Self) -> Difference {
         let removed = self.vars.iter().any(|(name, _)| wanted.get(name).is_none());
-        let reset = removed || self.collation != wanted.collation && wanted.get("names").is_none();
+        let older = self.globals < wanted.globals;
+        let reset = removed || older || self.collation != wanted.collation && wanted.get("names").is_none();
         let missing = wanted
             .vars
             .iter()
@@ -167,7 +174,7 @@ impl Settings {
             };
             undo.push(sql.into_bytes());
         }
-        kept.collation = wanted.collation;
+        (kept.collation, kept.globals) = (wanted.collation, wanted.globals);
         let Difference { set, database, .. } = kept.difference(wanted);
         undo.extend(set);
         Difference { reset: false, set: undo, database }

@@ -47,17 +47,22 @@ fn plain() -> Connection {
     login(([127, 0, 0, 1], WORLD.server.port).into(), "one")
 }
 
+/// Status bits that tell the SQL mode: NO_BACKSLASH_ESCAPES, ANSI_QUOTES.
+const MODES: u16 = 0x8200;
+
 /// What must be alike: types, values, counts, codes.
 fn told(answer: &Answer) -> String {
     match answer {
-        Answer::Ok { affected, insert_id, .. } => format!("OK {affected} {insert_id}"),
+        Answer::Ok { affected, insert_id, status, .. } => {
+            format!("OK {affected} {insert_id} {:#x}", status & MODES)
+        }
         Answer::Error(error) => format!("ERROR {} {}", error.code, error.state),
-        Answer::Rows { columns, rows, .. } => {
+        Answer::Rows { columns, rows, status, .. } => {
             let columns: Vec<_> = columns
                 .iter()
                 .map(|c| (c.name.clone(), c.kind, c.charset, c.flags, c.decimals))
                 .collect();
-            format!("{columns:?} {rows:02x?}")
+            format!("{columns:?} {rows:02x?} {:#x}", status & MODES)
         }
     }
 }
@@ -75,6 +80,10 @@ fn bytes(sql: &&str) -> Vec<u8> {
 
 /// Runs a script everywhere, each on a connection of its own; the plain server says what is right.
 fn alike(script: &[Vec<u8>]) {
+    alike_on(&targets(), script);
+}
+
+fn alike_on(targets: &[(&str, SocketAddr, &str)], script: &[Vec<u8>]) {
     let play = |conn: &mut Connection| {
         let _ = run(conn, b"delete from kv");
         script
@@ -83,7 +92,7 @@ fn alike(script: &[Vec<u8>]) {
             .collect::<Vec<_>>()
     };
     let wanted = play(&mut plain());
-    for (name, address, database) in targets() {
+    for &(name, address, database) in targets {
         let got = play(&mut login(address, database));
         for ((sql, wanted), got) in script.iter().zip(&wanted).zip(&got) {
             assert_eq!(got, wanted, "{name}: {}", String::from_utf8_lossy(sql));
@@ -93,6 +102,12 @@ fn alike(script: &[Vec<u8>]) {
 
 fn alike_texts(script: &[&str]) {
     alike(&script.iter().map(bytes).collect::<Vec<_>>());
+}
+
+/// Where one server has all there is: what the grammar does not know goes there as it is.
+fn alike_on_one_server(script: &[&str]) {
+    let targets = targets();
+    alike_on(&targets[..2], &script.iter().map(bytes).collect::<Vec<_>>());
 }
 
 #[test]
@@ -125,15 +140,16 @@ fn values_of_execute_are_bound() {
 fn values_of_execute_keep_their_types() {
     alike_texts(&[
         "prepare p from 'select 1+?, 10/?, ?'",
+        "execute p using @unset, @unset, @unset",
+        "set @n=null",
+        "execute p using @n, @n, @n",
         "set @x=1",
         "execute p using @x, @x, @x",
-        "set @d=9999999999999999999999999999, @e=1.50, @f=1e0, @u=18446744073709551615, @n=null, @s='12abc'",
+        "set @d=9999999999999999999999999999, @e=1.50, @f=1e0, @u=18446744073709551615, @s='12abc'",
         "execute p using @d, @d, @d",
         "execute p using @e, @e, @e",
         "execute p using @f, @f, @f",
         "execute p using @u, @u, @u",
-        "execute p using @n, @n, @n",
-        "execute p using @unset, @unset, @unset",
         "set @c=cast(3 as decimal(10,0)), @v=cast(7 as unsigned), @m=-9223372036854775808, @w=0.1e0+0.2e0",
         "execute p using @c, @c, @c",
         "execute p using @v, @v, @v",
@@ -169,7 +185,6 @@ fn values_of_execute_place_rows() {
         "execute d using @two",
         "rollback",
         "execute s using @one",
-        "prepare d from @one",
         "set @text='delete from kv where id = ?'",
         "prepare d from @text",
         "execute d using @one",
@@ -216,4 +231,142 @@ fn variables_and_statements_are_the_sessions_own() {
             assert_eq!(error.error().code, 1243, "{name}");
         }
     }
+}
+
+/// A probe tells by its answer how the server has read it, and by the bound value how the proxy has.
+const PROBE: &str = r"select 'a\\' as a, 'b' as b, 2 || 3 as c";
+const QUOTED: &str = r#"select "id", id from kv where id = 1 or 'a' = "t""#;
+
+#[test]
+fn the_sql_mode_is_followed_in_every_form() {
+    for set in [
+        "set sql_mode=4",
+        "set sql_mode=1048576",
+        "set sql_mode=@@sql_mode|1048576",
+        "set sql_mode=@@sql_mode|4",
+        "set @m='NO_BACKSLASH_ESCAPES', sql_mode=@m",
+        "set sql_mode=concat(@@sql_mode, ',ANSI')",
+        "set sql_mode='ansi'",
+        "set sql_mode=DEFAULT",
+        "set session sql_mode=2",
+        "set @@sql_mode='NO_BACKSLASH_ESCAPES'",
+        "set @@session.sql_mode=NO_BACKSLASH_ESCAPES",
+        "set local sql_mode=1048580",
+        "set sql_mode='nosuch'",
+        "set sql_mode=-1",
+    ] {
+        alike_texts(&[set, PROBE, QUOTED, "set sql_mode=DEFAULT", PROBE, QUOTED, "select @@sql_mode"]);
+    }
+}
+
+#[test]
+fn a_statement_that_sets_the_mode_within_is_followed() {
+    for set in [
+        "execute immediate 'set sql_mode=1048580'",
+        "begin not atomic set sql_mode=1048580; end",
+        "begin not atomic execute immediate 'set sql_mode=1048580'; end",
+        "set statement sql_mode=1048580 for select 1",
+        "create or replace procedure m() set names latin1",
+        "create or replace procedure m() execute immediate 'set sql_mode=1048580'",
+        "create or replace procedure m() begin set autocommit=0; set names latin1; signal sqlstate '45000'; end",
+    ] {
+        let call = "call m()";
+        alike_on_one_server(&[
+            set,
+            call,
+            PROBE,
+            QUOTED,
+            "select @@autocommit, '\u{e9}'",
+            "set sql_mode=DEFAULT",
+            PROBE,
+            QUOTED,
+        ]);
+    }
+}
+
+#[test]
+fn the_mode_of_a_set_statement_does_not_change_the_reading() {
+    alike_on_one_server(&[r"set statement sql_mode='NO_BACKSLASH_ESCAPES' for select 'a\\', 'b'", PROBE]);
+    alike_on_one_server(&[r#"set statement sql_mode='ANSI_QUOTES' for select "a""#, QUOTED]);
+}
+
+#[test]
+fn the_sql_mode_set_by_a_prepared_statement_is_followed() {
+    alike_texts(&[
+        "prepare p from 'set sql_mode=1048576'",
+        "execute p",
+        PROBE,
+        "deallocate prepare p",
+        "set sql_mode=''",
+        PROBE,
+        "prepare p from 'set sql_mode=?'",
+        "set @m=1048580",
+        "execute p using @m",
+        PROBE,
+        QUOTED,
+    ]);
+}
+
+#[test]
+fn oracles_mode_is_refused() {
+    for (name, address, database) in targets() {
+        let mut conn = login(address, database);
+        for set in ["set sql_mode=ORACLE", "set sql_mode='oracle,ansi'", "set sql_mode=concat('ORA', 'CLE')"]
+        {
+            assert_eq!(conn.query(set).error().code, 1235, "{name}: {set}");
+            conn.run("begin");
+            conn.run("select 1");
+            conn.run("commit");
+            assert!(!conn.value("select @@sql_mode").unwrap().contains("ORACLE"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_servers_default_mode_is_the_sessions() {
+    let server = MariaDb::start("session-mode", &["--sql-mode=NO_BACKSLASH_ESCAPES"]);
+    let proxy = Coregate::drop_in("session-mode-proxy", &server, &["--cores", "1"]);
+    let mut root = server.connect();
+    let open = || {
+        let login = Login { user: "sb", password: "sb", database: None, capabilities: 0 };
+        Connection::over(TcpStream::connect(proxy.mysql).unwrap(), &login).unwrap()
+    };
+    for round in 0..3 {
+        // A comment ends what the proxy would read as going on.
+        let mut conn = open();
+        let answer = conn.query(r"select 'a\' -- '");
+        assert_eq!(answer.rows(), [[Some("a\\".to_owned())]], "{round}");
+        let Answer::Rows { status, .. } = answer else { unreachable!() };
+        assert_eq!(status & MODES, 0x200);
+        assert!(conn.ping());
+        conn.run("set sql_mode=''");
+        assert_eq!(conn.value(r"select 'a\\'").unwrap(), "a\\");
+        conn.run("set sql_mode=default");
+        assert_eq!(conn.value(r"select 'a\'").unwrap(), "a\\");
+    }
+    // What is set for all holds for sessions that begin later, also on older connections to the server.
+    let mut old = open();
+    old.run("set global sql_mode='ANSI_QUOTES'");
+    assert_eq!(old.value(r"select 'a\'").unwrap(), "a\\");
+    let mut new = open();
+    assert_eq!(new.value("select @@sql_mode").unwrap(), "ANSI_QUOTES");
+    assert_eq!(new.query("select \"a\"").error().code, 1054);
+    root.run("set global sql_mode=''");
+    coregate_tests::wait_until("the default is read again", || {
+        open().value("select @@sql_mode").as_deref() == Some("")
+    });
+}
+
+#[test]
+fn what_is_set_for_all_is_seen_by_new_sessions() {
+    let mut admin = login(WORLD.drop_in.mysql, "one");
+    let before = admin
+        .value("select @@global.div_precision_increment")
+        .unwrap();
+    let mut old = login(WORLD.drop_in.mysql, "one");
+    assert_eq!(old.value("select @@div_precision_increment").unwrap(), before);
+    admin.run("set global div_precision_increment=7");
+    let seen = login(WORLD.drop_in.mysql, "one").value("select @@div_precision_increment");
+    admin.run(&format!("set global div_precision_increment={before}"));
+    assert_eq!(seen.unwrap(), "7");
 }

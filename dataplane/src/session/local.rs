@@ -64,9 +64,9 @@ impl Session {
             SessionAction::ShowWarnings { kind, count_only, offset, limit } => {
                 self.show_warnings(*kind, *count_only, *offset, *limit, answer)
             }
-            SessionAction::Prepare { .. } | SessionAction::Execute { .. } | SessionAction::Deallocate { .. } => {
-                self.named_action(action, sql, answer).await
-            }
+            SessionAction::Prepare { .. }
+            | SessionAction::Execute { .. }
+            | SessionAction::Deallocate { .. } => self.named_action(action, sql, answer).await,
             SessionAction::UnlockTables => {
                 let core = self.core.clone();
                 for (_, backend) in &mut self.held {

@@ -133,8 +133,7 @@ impl Session {
             self.implicit_commit().await?;
         }
         let mut resolved = {
-            let values: Vec<Value<'_>> = variables.iter().map(Variable::value).collect();
-            let charsets = self.charsets_of(&statement, &variables)?;
+            let (values, charsets) = self.values_of(&statement, &variables)?;
             self.bind(&statement, &entry, &values, charsets, &Named { session: self, names: &names })?
         };
         if !self.warnings_are_empty() && !plan.effects.contains(Effects::NO_TABLES) {
@@ -159,7 +158,8 @@ impl Session {
         let result = match (wires.as_mut_slice(), plan.effects.contains(Effects::SCHEMA_CHANGE)) {
             ([(place, payload)], false) => {
                 let wire = Wire::Payload(std::mem::take(payload));
-                self.one(plan, *place, wire, ResponseKind::Query, answer).await
+                self.one(plan, *place, wire, ResponseKind::Query, answer)
+                    .await
             }
             _ => Box::pin(self.several(plan, route, wires, ResponseKind::Query, answer)).await,
         };
@@ -218,21 +218,27 @@ impl Session {
         statement.settings().of_the_text() == self.settings.of_the_text()
     }
 
-    /// In which sets the values are that place the rows: those of variables come in UTF-8.
-    fn charsets_of(&self, statement: &Statement, variables: &[Variable]) -> Outcome<Charsets> {
+    /// The values that place the rows: in UTF-8, or in the set of the statement's own literals.
+    fn values_of<'v>(
+        &self,
+        statement: &Statement,
+        variables: &'v [Variable],
+    ) -> Outcome<(Vec<Value<'v>>, Charsets)> {
         let literals = statement.charsets().unwrap_or_default();
         if literals == Charsets::default() {
-            return Ok(literals);
+            return Ok((variables.iter().map(Variable::value).collect(), literals));
         }
-        if variables.iter().all(Variable::is_ascii_text) {
-            return Ok(literals);
-        }
-        Err(sql_error(
-            1235,
-            "VT12001: unsupported: text that is not ASCII both in the statement and in its variables, \
-             unless the statement is in UTF-8",
-        )
-        .into())
+        let values: Option<Vec<_>> = variables
+            .iter()
+            .map(|v| v.value_in(literals.client))
+            .collect();
+        let values = values.ok_or_else(|| {
+            sql_error(
+                1235,
+                "VT12001: unsupported: text that is not ASCII in the statement, and in another character set in a variable",
+            )
+        })?;
+        Ok((values, literals))
     }
 
     /// The variables' values, from a server that has them.

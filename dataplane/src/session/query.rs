@@ -15,6 +15,9 @@ use std::rc::Rc;
 /// Bytes of COM_QUERY before the text. Clients are not offered query attributes, so there is nothing else.
 const TEXT_AT: usize = 1;
 
+/// A syntax error, and names that there are not: hardly anything of the statement has run.
+const NOT_RUN: [u16; 4] = [1064, 1049, 1305, 1243];
+
 /// What goes to one server.
 pub(super) enum Wire {
     /// The client's own packet.
@@ -264,9 +267,8 @@ impl Session {
             Err(failure) => return Err(self.broken(backend, failure)),
         };
         let pins = Effects::PIN | Effects::ASSIGNS_VARIABLES;
-        if plan.effects.intersects(pins) && summary.error.is_none() {
-            self.pinned = true;
-            backend.tainted = true;
+        if plan.effects.intersects(pins) {
+            self.pin(place, &mut backend, plan.class, &summary);
         }
         if plan.effects.contains(Effects::CALC_FOUND_ROWS) && summary.error.is_none() {
             self.transaction.found_rows_at = Some(place);
@@ -275,12 +277,34 @@ impl Session {
         Ok(summary)
     }
 
+    /// A statement has left something on its connection that only this session may see.
+    #[cold]
+    fn pin(&mut self, place: Place, backend: &mut Backend, class: StatementClass, summary: &Summary) {
+        use StatementClass as C;
+        // One that runs other statements may have come to some of them before it failed; one that makes no sense has not.
+        let runs_others = matches!(class, C::Call | C::Prepare | C::Other);
+        let not_run = summary
+            .error
+            .is_some_and(|(code, _)| NOT_RUN.contains(&code));
+        if runs_others {
+            // Looked for only where the connection is kept.
+            self.state_at = Some(place);
+            backend.unknown_state = true;
+        }
+        if summary.error.is_some() && (!runs_others || not_run) {
+            return;
+        }
+        self.pinned = true;
+        backend.tainted = true;
+    }
+
     /// What only the connection of the last statement knows is read from it before another statement runs there; the
     /// client has its answer already.
     #[inline]
     pub(super) async fn look_behind(&mut self) {
-        if self.transaction.in_doubt || self.transaction.found_rows_at.is_some() {
+        if self.transaction.in_doubt || self.transaction.found_rows_at.is_some() || self.state_at.is_some() {
             Box::pin(async {
+                self.read_state().await;
                 self.read_found_rows().await;
                 self.resolve_doubt().await;
             })

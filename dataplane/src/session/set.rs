@@ -1,14 +1,15 @@
 //! SET. A server checks and computes what is set; the session keeps it, and gives it to the connections it uses later.
 use super::answer::{Answer, Done};
+use super::mode::{is_computed, is_oracle, no_oracle, sql_mode_of};
 use super::variables::{Variable, is_ordinary, user_variable};
 use super::{Outcome, Session};
 use crate::core::names_of;
 use crate::error::sql_error;
 use crate::pool::Backend;
 use crate::settings::{Settings, TRANSACTION};
-use coregate_planner::fingerprint::SqlMode;
 use coregate_planner::plan::{Assignment, Scope, SetValue, StatementClass};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 /// Settings of one session.
 const SETTINGS_MAX: usize = 512;
@@ -118,7 +119,18 @@ impl Session {
             Err(e) => Err(e.into()),
         };
         match result {
+            Ok((_, values)) if sets_oracle(assignments, &values) => {
+                let known = self.settings.get("sql_mode").unwrap_or_default();
+                let undo = [b"SET ".as_slice(), known].concat();
+                match backend.execute(&core, undo).await {
+                    Ok(_) => Err(self.forget_settings(place, backend, no_oracle())),
+                    Err(e) => Err(self.broken(backend, e.into())),
+                }
+            }
             Ok((warnings, values)) => {
+                if assignments.iter().any(|a| a.scope == Scope::Global) {
+                    core.shared.globals.fetch_add(1, Ordering::Relaxed);
+                }
                 self.keep(assignments, &values);
                 backend.tainted |= self.pinned;
                 backend.settings = Rc::clone(&self.settings);
@@ -197,7 +209,7 @@ impl Session {
                 (None, _) => assignment.sql.clone(),
             };
             self.note_session_variable(&name, assignment, value.as_deref());
-            let is_default = assignment.value == SetValue::Default && name != "names";
+            let is_default = assignment.value == SetValue::Default && name != "names" && value.is_none();
             let plain_autocommit = name == "autocommit" && self.autocommit;
             for undone in replaced_by(&name) {
                 settings.unset(undone);
@@ -216,11 +228,16 @@ impl Session {
 
     /// What the session itself must know of its variables.
     fn note_session_variable(&mut self, name: &str, assignment: &Assignment, read_back: Option<&[u8]>) {
-        let value = match &assignment.value {
+        // It is a literal, in quotes.
+        let read_back = read_back.map(|v| {
+            String::from_utf8_lossy(v)
+                .trim_matches('\'')
+                .to_ascii_lowercase()
+        });
+        let value = read_back.or(match &assignment.value {
             SetValue::Literal(value) | SetValue::Text(value) => Some(value.to_ascii_lowercase()),
-            // It is a literal, in quotes.
-            _ => read_back.map(|v| String::from_utf8_lossy(v).trim_matches('\'').to_ascii_lowercase()),
-        };
+            _ => None,
+        });
         match name {
             "autocommit" => {
                 self.autocommit = value.is_none_or(|v| !matches!(v.as_str(), "0" | "off" | "false"));
@@ -233,7 +250,11 @@ impl Session {
     /// Takes the values of user variables, as a server has them, into the session's settings.
     pub(super) fn keep_variables(&mut self, names: &[String], values: &[Variable]) {
         let mut settings: Settings = (*self.settings).clone();
-        for (name, value) in names.iter().zip(values).filter(|(name, _)| is_ordinary(name)) {
+        for (name, value) in names
+            .iter()
+            .zip(values)
+            .filter(|(name, _)| is_ordinary(name))
+        {
             let known = format!("@{}", name.to_lowercase());
             // One that was never set is NULL anyway.
             if settings.get(&known).is_none() && value.is_null() {
@@ -256,7 +277,8 @@ impl Session {
 
     /// The settings of a session that has SET nothing yet.
     pub(super) fn fresh_settings(&self, collation: u16, database: Option<String>) -> Rc<Settings> {
-        let mut settings = Settings { collation, database, vars: Vec::new() };
+        let globals = self.core.shared.globals.load(Ordering::Relaxed);
+        let mut settings = Settings { collation, database, globals, vars: Vec::new() };
         // Ids of more than a byte do not fit the handshake.
         if collation > 255
             && let Some(sql) = names_of(collation)
@@ -297,7 +319,15 @@ fn must_read_back(assignment: &Assignment) -> bool {
         Scope::User => is_ordinary(&assignment.name),
         _ => false,
     };
-    kept && matches!(assignment.value, SetValue::Expression(_))
+    kept && (matches!(assignment.value, SetValue::Expression(_)) || is_computed(assignment))
+}
+
+fn sets_oracle(assignments: &[&Assignment], values: &[Option<Vec<u8>>]) -> bool {
+    let mut modes = assignments
+        .iter()
+        .zip(values)
+        .filter(|(a, _)| a.name == "sql_mode" && a.scope == Scope::Session);
+    modes.any(|(_, value)| value.as_deref().is_some_and(is_oracle))
 }
 
 /// How a statement names what was assigned.
@@ -305,36 +335,5 @@ fn variable(assignment: &Assignment) -> String {
     match assignment.scope {
         Scope::User => user_variable(&assignment.name),
         _ => format!("@@session.{}", assignment.name),
-    }
-}
-
-/// The lexer's flags out of a value of sql_mode.
-pub(super) fn sql_mode_of(value: &str) -> SqlMode {
-    let mut mode = SqlMode::empty();
-    for word in value.split(',').map(|w| w.trim().to_ascii_uppercase()) {
-        mode |= match word.as_str() {
-            "ANSI_QUOTES" => SqlMode::ANSI_QUOTES,
-            "NO_BACKSLASH_ESCAPES" => SqlMode::NO_BACKSLASH_ESCAPES,
-            "PIPES_AS_CONCAT" => SqlMode::PIPES_AS_CONCAT,
-            "IGNORE_SPACE" => SqlMode::IGNORE_SPACE,
-            "HIGH_NOT_PRECEDENCE" => SqlMode::HIGH_NOT_PRECEDENCE,
-            "ANSI" | "DB2" | "MAXDB" | "MSSQL" | "ORACLE" | "POSTGRESQL" => {
-                SqlMode::ANSI_QUOTES | SqlMode::PIPES_AS_CONCAT | SqlMode::IGNORE_SPACE
-            }
-            _ => SqlMode::empty(),
-        };
-    }
-    mode
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sql_modes_that_change_the_lexer_are_seen() {
-        assert_eq!(sql_mode_of("strict_trans_tables,ansi_quotes"), SqlMode::ANSI_QUOTES);
-        assert_eq!(sql_mode_of(""), SqlMode::empty());
-        assert!(sql_mode_of("ansi").contains(SqlMode::PIPES_AS_CONCAT));
     }
 }

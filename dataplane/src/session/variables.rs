@@ -3,6 +3,7 @@
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
 use crate::pool::Backend;
+use coregate_planner::charset::Charset;
 use coregate_planner::value::Value;
 use coregate_protocol::column::{ColumnDefinition, ColumnFlags, ColumnType};
 use coregate_protocol::frame;
@@ -55,7 +56,8 @@ impl Variable {
             Kind::Double => [self.bytes.as_slice(), b"e0"].concat(),
             Kind::Text => {
                 let set = self.charset();
-                let collate = if set == "binary" { String::new() } else { format!(" COLLATE {}", self.collation) };
+                let collate =
+                    if set == "binary" { String::new() } else { format!(" COLLATE {}", self.collation) };
                 format!("_{set} x'{}'{collate}", hex(&self.bytes)).into_bytes()
             }
         }
@@ -103,8 +105,14 @@ impl Variable {
         }
     }
 
-    pub(super) fn is_ascii_text(&self) -> bool {
-        self.kind != Kind::Text || self.charset() == "binary" || self.utf8.is_ascii()
+    /// The same in the character set in which it is; `None` where that is not `client`.
+    pub(super) fn value_in(&self, client: Charset) -> Option<Value<'_>> {
+        let foreign = self.kind == Kind::Text && self.charset() != "binary" && !self.utf8.is_ascii();
+        match () {
+            () if !foreign => Some(self.value()),
+            () if Charset::of_collation(self.charset()) == client => Some(Value::Bytes(&self.bytes)),
+            () => None,
+        }
     }
 }
 
@@ -184,11 +192,19 @@ fn parse(bytes: &[u8], backend: &Backend) -> Outcome<Vec<Variable>> {
                 let mut cells = Vec::new();
                 for cell in TextRow::new(packet.payload) {
                     // All that is looked at is ASCII; in UTF-16 and UTF-32 it has zeros besides.
-                    let ascii = |bytes: &[u8]| bytes.iter().copied().filter(|b| *b != 0).collect::<Vec<u8>>();
+                    let ascii = |bytes: &[u8]| {
+                        bytes
+                            .iter()
+                            .copied()
+                            .filter(|b| *b != 0)
+                            .collect::<Vec<u8>>()
+                    };
                     cells.push(cell?.map(ascii));
                 }
                 let each = cells.chunks_exact(COLUMNS).zip(kinds.chunks_exact(COLUMNS));
-                return Ok(each.map(|(cells, kinds)| variable_of(cells, kinds[0])).collect());
+                return Ok(each
+                    .map(|(cells, kinds)| variable_of(cells, kinds[0]))
+                    .collect());
             }
             _ => {}
         }
@@ -215,7 +231,13 @@ fn kind_of(column: ColumnType, unsigned: bool) -> Kind {
         | ColumnType::INT24
         | ColumnType::LONG
         | ColumnType::LONGLONG
-        | ColumnType::YEAR => if unsigned { Kind::UInt } else { Kind::Int },
+        | ColumnType::YEAR => {
+            if unsigned {
+                Kind::UInt
+            } else {
+                Kind::Int
+            }
+        }
         ColumnType::FLOAT | ColumnType::DOUBLE => Kind::Double,
         ColumnType::NEWDECIMAL | ColumnType::DECIMAL => Kind::Decimal,
         _ => Kind::Text,
@@ -253,7 +275,10 @@ mod tests {
         };
         assert_eq!(text(&[0xff, 0, 0xc3], "binary"), "_binary x'ff00c3'");
         assert_eq!(text(&[0xe9], "latin1_bin"), "_latin1 x'e9' COLLATE latin1_bin");
-        assert_eq!(text(b"x' or 1=1 -- ", "utf8mb4_bin"), "_utf8mb4 x'7827206f7220313d31202d2d20' COLLATE utf8mb4_bin");
+        assert_eq!(
+            text(b"x' or 1=1 -- ", "utf8mb4_bin"),
+            "_utf8mb4 x'7827206f7220313d31202d2d20' COLLATE utf8mb4_bin"
+        );
         assert_eq!(variable(Kind::Text, b"+01:00", "utf8mb3_general_ci").plain(), b"'+01:00'");
         assert_eq!(variable(Kind::Text, b"a'b\\", "utf8mb3_general_ci").plain(), b"_utf8mb3 x'6127625c'");
     }

@@ -136,7 +136,10 @@ fn is_constant(text: &str) -> bool {
     let word = ["null", "true", "false"]
         .iter()
         .any(|w| text.eq_ignore_ascii_case(w));
-    word || text.as_bytes().first().is_some_and(|b| b.is_ascii_digit() || *b == b'.')
+    word || text
+        .as_bytes()
+        .first()
+        .is_some_and(|b| b.is_ascii_digit() || *b == b'.')
 }
 
 /// A signed number is as plain as an unsigned one.
