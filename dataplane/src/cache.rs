@@ -202,6 +202,7 @@ mod tests {
             class: StatementClass::Other,
             effects: Effects::empty(),
             cacheable: true,
+            names: Vec::new(),
             tables: Vec::new(),
             directives: Default::default(),
         }

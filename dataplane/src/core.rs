@@ -21,7 +21,7 @@ use coregate_protocol::charset::{Collation, Flavor};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest sleep of a core without anything to do.
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) rsa: ServerKey,
     /// Counts the SET GLOBALs: connections that are older have other defaults than a new session expects.
     pub(crate) globals: AtomicU32,
+    /// Counts the statements that may have changed a routine, a trigger or a view.
+    pub(crate) routines: AtomicU32,
 }
 
 impl Shared {
@@ -84,6 +86,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    #[inline]
+    pub(crate) fn routine_changes(&self) -> u32 {
+        self.shared.routines.load(Ordering::Relaxed)
+    }
+
     /// Are the servers MariaDB's, as the greeting says?
     pub(crate) fn is_mariadb(&self) -> bool {
         self.shared.config.server_version.contains("MariaDB")
@@ -194,7 +201,10 @@ impl Core {
                 handle.check_deadline(&self, now);
             }
             if round.is_multiple_of(10) {
-                self.pools.for_each(|pool| pool.sweep(now));
+                self.pools.for_each(|pool| {
+                    pool.sweep(now);
+                    crate::pool::refresh_routines(&self, pool);
+                });
                 self.publish_gauges();
             }
         }

@@ -79,6 +79,7 @@ pub fn start(
         backend_tls,
         rsa: ServerKey::generate()?,
         globals: AtomicU32::new(0),
+        routines: AtomicU32::new(0),
         features,
         config,
     });

@@ -12,6 +12,7 @@ pub mod error;
 pub mod fingerprint;
 pub mod keyrange;
 mod literal;
+pub mod mention;
 pub mod plan;
 pub mod render;
 pub mod resolve;

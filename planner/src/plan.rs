@@ -16,6 +16,8 @@ pub struct Plan {
     pub directives: Directives,
     /// `keyspace.table` names touched, for metrics and `/queryz`.
     pub tables: Vec<String>,
+    /// All names in it, as [`mention`](crate::mention) hashes them.
+    pub names: Vec<u64>,
 }
 
 /// What `/*vt+ ... */` comments ask for, of those that Vitess knows.

@@ -370,3 +370,111 @@ fn what_is_set_for_all_is_seen_by_new_sessions() {
     admin.run(&format!("set global div_precision_increment={before}"));
     assert_eq!(seen.unwrap(), "7");
 }
+
+/// The statements of one connection to each target, in an order of two sessions.
+fn two_sessions(targets: &[(&str, SocketAddr, &str)], setup: &[&str], script: &[(usize, &str)]) {
+    let play = |address: SocketAddr, database: &str| {
+        let mut admin = login(address, database);
+        for sql in setup {
+            admin.run(sql);
+        }
+        drop(admin);
+        let mut sessions = [login(address, database), login(address, database)];
+        script
+            .iter()
+            .map(|(n, sql)| told(&sessions[*n].query(sql)))
+            .collect::<Vec<_>>()
+    };
+    let wanted = play(([127, 0, 0, 1], WORLD.server.port).into(), "one");
+    for &(name, address, database) in targets {
+        let got = play(address, database);
+        for (((n, sql), wanted), got) in script.iter().zip(&wanted).zip(&got) {
+            assert_eq!(got, wanted, "{name}, session {n}: {sql}");
+        }
+    }
+}
+
+#[test]
+fn what_a_trigger_sets_is_its_sessions_own() {
+    let setup = [
+        "drop table if exists counted",
+        "create table counted (id int primary key, app varchar(50))",
+        "create trigger counting before insert on counted for each row set @cnt=ifnull(@cnt,0)+1, new.app=@app_user",
+    ];
+    let script = [
+        (0, "set @app_user='one'"),
+        (0, "insert into counted (id) values (1)"),
+        (1, "insert into counted (id) values (2)"),
+        (0, "insert into counted (id) values (3)"),
+        (0, "select @cnt"),
+        (1, "select @cnt"),
+        (1, "insert into counted (id) values (2)"),
+        (1, "select @cnt"),
+        (0, "begin"),
+        (0, "insert into counted (id) values (4)"),
+        (0, "commit"),
+        (0, "select @cnt"),
+        (1, "select * from counted order by id"),
+    ];
+    two_sessions(&targets()[..2], &setup, &script);
+}
+
+#[test]
+fn what_a_function_sets_is_its_sessions_own() {
+    let setup = [
+        "drop view if exists v_f",
+        "drop function if exists outer_f",
+        "drop function if exists inner_f",
+        "create function inner_f() returns int deterministic begin set @f=ifnull(@f,0)+1; return @f; end",
+        "create function outer_f() returns int deterministic return inner_f() * 10",
+        "create view v_f as select outer_f() as f",
+    ];
+    let script = [
+        (0, "select outer_f()"),
+        (1, "select @f"),
+        (1, "select inner_f()"),
+        (0, "select f from v_f"),
+        (0, "select @f"),
+        (1, "select `inner_f`()"),
+        (1, "do outer_f()"),
+        (1, "select @f"),
+        (0, "set @x=inner_f()"),
+        (0, "select @f, @x"),
+    ];
+    two_sessions(&targets()[..2], &setup, &script);
+}
+
+/// Made by another session while this one has a transaction open on another table.
+#[test]
+fn a_new_trigger_is_known_at_once() {
+    for (name, address, database) in &targets()[..2] {
+        let mut one = login(*address, database);
+        one.run("create or replace table late (id int)");
+        one.run("insert into late values (1)");
+        let mut two = login(*address, database);
+        two.run("create or replace trigger late_t before insert on late for each row set @late=1");
+        one.run("insert into late values (2)");
+        for _ in 0..3 {
+            assert_eq!(two.value("select @late"), None, "{name}");
+            assert_eq!(login(*address, database).value("select @late"), None, "{name}");
+        }
+        assert_eq!(one.value("select @late").as_deref(), Some("1"), "{name}");
+    }
+}
+
+#[test]
+fn a_harmless_trigger_costs_no_connection() {
+    let (_, address, database) = targets()[0];
+    let mut one = login(address, database);
+    one.run("create or replace table audit (id int)");
+    one.run("create or replace table audited (id int)");
+    one.run("create or replace trigger audit_t before insert on audited for each row insert into audit values (new.id)");
+    one.run("insert into audited values (1)");
+    let resets = WORLD.drop_in.metric("coregate_backend_resets_total");
+    for _ in 0..5 {
+        one.run("insert into audited values (2)");
+        login(address, database).run("insert into audited values (3)");
+    }
+    let after = WORLD.drop_in.metric("coregate_backend_resets_total");
+    assert!(after - resets <= 1.0, "{resets} {after}");
+}

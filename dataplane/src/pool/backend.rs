@@ -8,7 +8,8 @@ use crate::settings::{Difference, Settings};
 use ahash::AHashMap;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::response::{ErrPacket, OkPacket};
-use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
+use coregate_protocol::frame::Header;
+use coregate_protocol::walker::{FeedState, HEAD_MAX, PacketRole, ResponseKind, ResponseWalker, Summary};
 use coregate_protocol::{Capabilities, ProtocolError, codes, frame};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -39,6 +40,8 @@ pub(crate) struct Backend {
     pub(crate) tainted: bool,
     /// What a session has left here is not known in full: it is undone before another session uses the connection.
     pub(crate) unknown_state: bool,
+    /// The count of changes to routines when it was taken.
+    pub(crate) routines_seen: u32,
     /// The server's last word on whether a transaction is open.
     pub(crate) in_transaction: bool,
     /// A statement of our own, without which the next must not run: it is sent together with it.
@@ -101,6 +104,7 @@ impl Backend {
             busy: false,
             tainted: false,
             unknown_state: false,
+            routines_seen: 0,
             in_transaction: false,
             ahead: None,
             statements: None,
@@ -414,6 +418,36 @@ impl Backend {
             Some(Ok(cell)) => Ok(cell.map(|bytes| String::from_utf8_lossy(bytes).into_owned())),
             _ => Err(BackendError::Local("a value cannot be read from a server".into())),
         }
+    }
+
+    /// The first cells of all rows that a statement of our own gives.
+    pub(crate) async fn column(&mut self, core: &Core, sql: &str) -> Result<Vec<Vec<u8>>, BackendError> {
+        let mut answer = Vec::new();
+        let mut payload = Vec::with_capacity(sql.len() + 1);
+        commands::query(&mut payload, Capabilities::empty(), sql.as_bytes());
+        let see = |bytes: &[u8]| {
+            if answer.len() < VALUE_MAX {
+                answer.extend_from_slice(bytes);
+            }
+        };
+        let summary = self.run(core, &payload, ResponseKind::Query, see).await?;
+        if let Some((code, _)) = summary.error {
+            return Err(self.refused(code, &answer));
+        }
+        let mut walker = ResponseWalker::new(ResponseKind::Query, self.capabilities);
+        let mut rest = answer.as_slice();
+        let mut cells = Vec::new();
+        while let Ok(Some((packet, consumed))) = frame::split(rest, usize::MAX) {
+            let head = packet.payload.get(..HEAD_MAX.min(packet.payload.len())).unwrap_or_default();
+            let header = Header { len: packet.payload.len() as u32, seq: packet.seq };
+            if walker.step(header, head)? == PacketRole::Row
+                && let Some(Ok(Some(cell))) = coregate_protocol::row::TextRow::new(packet.payload).next()
+            {
+                cells.push(cell.to_vec());
+            }
+            rest = rest.get(consumed..).unwrap_or_default();
+        }
+        Ok(cells)
     }
 
     /// Sends a command that has no answer.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 impl Session {
     pub(super) async fn local(&mut self, plan: &Plan, sql: &[u8], answer: &mut Answer) -> Outcome {
         match &plan.action {
-            Action::Session(action) => self.session_action(action, sql, answer).await,
+            Action::Session(action) => self.session_action(action, &plan.names, sql, answer).await,
             Action::Rows(rows) => {
                 self.clear_warnings();
                 self.send_local_rows(rows, answer);
@@ -32,7 +32,13 @@ impl Session {
         self.send_rows(answer, &columns, &rows.rows);
     }
 
-    async fn session_action(&mut self, action: &SessionAction, sql: &[u8], answer: &mut Answer) -> Outcome {
+    async fn session_action(
+        &mut self,
+        action: &SessionAction,
+        names: &[u64],
+        sql: &[u8],
+        answer: &mut Answer,
+    ) -> Outcome {
         // Statements without tables leave the last one's warnings where they are.
         match action {
             SessionAction::Begin { .. }
@@ -46,7 +52,7 @@ impl Session {
             }
             SessionAction::Set(assignments) => {
                 self.row_count = 0;
-                self.set(assignments, sql, answer).await
+                self.set(assignments, names, sql, answer).await
             }
             SessionAction::Use(name) => {
                 self.use_database(name).await?;

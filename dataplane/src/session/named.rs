@@ -49,6 +49,7 @@ impl Session {
             effects: Effects::PIN,
             cacheable: false,
             tables: Vec::new(),
+            names: Vec::new(),
             directives: Default::default(),
         };
         let wire = Wire::Payload(query_payload(sql));

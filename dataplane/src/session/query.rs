@@ -5,12 +5,14 @@ use super::{Failure, Outcome, Session};
 use crate::link::Packet;
 use crate::pool::{Backend, Place, TabletPool};
 use crate::ring::Buf;
+use coregate_planner::mention;
 use coregate_planner::plan::{Action, Effects, Plan, Route, StatementClass, Target};
 use coregate_planner::resolve::Resolved;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::frame;
 use coregate_protocol::walker::{ResponseKind, Summary};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 /// Bytes of COM_QUERY before the text. Clients are not offered query attributes, so there is nothing else.
 const TEXT_AT: usize = 1;
@@ -247,10 +249,14 @@ impl Session {
         if !self.held.is_empty() || self.transaction.is_open() {
             return None;
         }
-        self.core
-            .pools
-            .get(place)?
-            .try_take(self.flavour, &self.settings)
+        let pool = self.core.pools.get(place)?;
+        let changes = self.core.routine_changes();
+        if !pool.routines.is_current(changes) {
+            return None;
+        }
+        let mut backend = pool.try_take(self.flavour, &self.settings)?;
+        backend.routines_seen = changes;
+        Some(backend)
     }
 
     /// After an answer: who has the connection next?
@@ -270,11 +276,39 @@ impl Session {
         if plan.effects.intersects(pins) {
             self.pin(place, &mut backend, plan.class, &summary);
         }
+        if backend.pool.routines.concern(&plan.names) {
+            self.routine_ran(place, &mut backend);
+        }
+        if matches!(plan.class, StatementClass::Ddl | StatementClass::Other) {
+            self.note_change(plan);
+        }
         if plan.effects.contains(Effects::CALC_FOUND_ROWS) && summary.error.is_none() {
             self.transaction.found_rows_at = Some(place);
         }
         self.keep_or_return(place, backend);
         Ok(summary)
+    }
+
+    /// A routine may have set variables and made temporary tables, which its session sees from then on.
+    #[cold]
+    pub(super) fn routine_ran(&mut self, place: Place, backend: &mut Backend) {
+        self.pinned = true;
+        self.state_at = Some(place);
+        backend.unknown_state = true;
+    }
+
+    /// Routines, triggers or views may be others now, on every core.
+    #[cold]
+    pub(super) fn note_change(&self, plan: &Plan) {
+        let words = ["trigger", "function", "view", "alter", "rename"];
+        let about = |word: &str| {
+            plan.names
+                .binary_search(&mention::hash(word.as_bytes()))
+                .is_ok()
+        };
+        if words.into_iter().any(about) || plan.names.first() == Some(&mention::ANY) {
+            self.core.shared.routines.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A statement has left something on its connection that only this session may see.

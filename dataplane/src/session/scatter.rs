@@ -81,13 +81,16 @@ impl Session {
             }
         };
         let mut broken = None;
-        for (place, backend) in taken {
+        for (place, mut backend) in taken {
             if backend.busy {
                 let failure = Failure::Close;
                 broken = Some(self.broken(backend, failure));
             } else {
                 if plan.effects.contains(Effects::PIN) {
                     self.pinned = true;
+                }
+                if backend.pool.routines.concern(&plan.names) {
+                    self.routine_ran(place, &mut backend);
                 }
                 self.keep_or_return(place, backend);
             }
@@ -140,6 +143,7 @@ impl Session {
         }
         self.remember(plan.class, &summary);
         if plan.effects.contains(Effects::SCHEMA_CHANGE) {
+            self.note_change(plan);
             self.schema_changed(route).await?;
         }
         let done = Done {

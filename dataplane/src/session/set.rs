@@ -18,6 +18,7 @@ impl Session {
     pub(super) async fn set(
         &mut self,
         assignments: &[Assignment],
+        names: &[u64],
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome {
@@ -54,7 +55,7 @@ impl Session {
                 text = [b"SET ".as_slice(), &parts.join(b", ".as_slice())].concat();
                 &text
             };
-            let warnings = self.set_on_server(&theirs, sql).await?;
+            let warnings = self.set_on_server(&theirs, names, sql).await?;
             self.send_ok(answer, Done { warnings, ..Done::default() });
             return Ok(());
         }
@@ -96,7 +97,12 @@ impl Session {
     }
 
     /// Runs assignments on a server and keeps what came of them. Returns the number of warnings.
-    async fn set_on_server(&mut self, assignments: &[&Assignment], sql: &[u8]) -> Outcome<u16> {
+    async fn set_on_server(
+        &mut self,
+        assignments: &[&Assignment],
+        names: &[u64],
+        sql: &[u8],
+    ) -> Outcome<u16> {
         let core = self.core.clone();
         let turns_on_autocommit = !self.autocommit
             && assignments
@@ -118,6 +124,9 @@ impl Session {
             }
             Err(e) => Err(e.into()),
         };
+        if backend.pool.routines.concern(names) {
+            self.routine_ran(place, &mut backend);
+        }
         match result {
             Ok((_, values)) if sets_oracle(assignments, &values) => {
                 let known = self.settings.get("sql_mode").unwrap_or_default();

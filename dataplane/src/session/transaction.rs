@@ -73,6 +73,12 @@ impl Session {
         let _ = class;
         let pool = core.pools.get(place).ok_or(BackendError::NoTablet)?;
         let mut backend = pool.take(&core, self.flavour, &self.settings).await?;
+        backend.routines_seen = core.routine_changes();
+        if !pool.routines.is_current(backend.routines_seen)
+            && let Err(e) = pool.routines.read(&core, &mut backend, core.routine_changes()).await
+        {
+            return Err(self.broken(backend, e.into()));
+        }
         if let Err(e) = self.join(&mut backend).await {
             return Err(self.broken(backend, e.into()));
         }
