@@ -218,6 +218,7 @@ mod tests {
             class: StatementClass::Other,
             effects: Effects::empty(),
             cacheable: true,
+            names: Vec::new(),
             tables: Vec::new(),
             directives: Default::default(),
         }

@@ -9,6 +9,7 @@ use crate::metrics::CoreMetrics;
 use crate::pool::{PoolLimits, Pools};
 use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
+use crate::session::DefaultMode;
 use crate::session::{Runners, Scratch, SessionHandle};
 use crate::settings::SettingsTable;
 use crate::timer::Timers;
@@ -20,7 +21,7 @@ use coregate_protocol::charset::{Collation, Flavor};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest sleep of a core without anything to do.
@@ -51,6 +52,10 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) backend_tls: Arc<BackendTlsConfig>,
     pub(crate) rsa: ServerKey,
+    /// Counts the SET GLOBALs: connections that are older have other defaults than a new session expects.
+    pub(crate) globals: AtomicU32,
+    /// Counts the statements that may have changed a routine, a trigger or a view.
+    pub(crate) routines: AtomicU32,
 }
 
 impl Shared {
@@ -75,6 +80,7 @@ pub(crate) struct Core {
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) runners: Runners,
     pub(crate) settings: SettingsTable,
+    pub(crate) default_mode: DefaultMode,
     pub(crate) sessions: RefCell<AHashMap<u32, Rc<SessionHandle>>>,
     next_session: Cell<u32>,
     pub(crate) stopped: Cell<bool>,
@@ -82,6 +88,16 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    #[inline]
+    pub(crate) fn routine_changes(&self) -> u32 {
+        self.shared.routines.load(Ordering::Relaxed)
+    }
+
+    /// Are the servers MariaDB's, as the greeting says?
+    pub(crate) fn is_mariadb(&self) -> bool {
+        self.shared.config.server_version.contains("MariaDB")
+    }
+
     pub(crate) fn new(
         id: u16,
         shared: Arc<Shared>,
@@ -109,6 +125,7 @@ impl Core {
             scratch: RefCell::default(),
             runners: Runners::default(),
             settings: SettingsTable::default(),
+            default_mode: DefaultMode::default(),
             sessions: RefCell::default(),
             next_session: Cell::new(0),
             stopped: Cell::new(false),
@@ -187,7 +204,10 @@ impl Core {
                 handle.check_deadline(&self, now);
             }
             if round.is_multiple_of(10) {
-                self.pools.for_each(|pool| pool.sweep(now));
+                self.pools.for_each(|pool| {
+                    pool.sweep(now);
+                    crate::pool::refresh_routines(&self, pool);
+                });
                 self.publish_gauges();
             }
         }

@@ -14,6 +14,7 @@ use coregate_planner::control::{ControlPort, DataPort, Metric, PlanStats, Users}
 use coregate_planner::snapshot::Snapshot;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -77,6 +78,8 @@ pub fn start(
         tls,
         backend_tls,
         rsa: ServerKey::generate()?,
+        globals: AtomicU32::new(0),
+        routines: AtomicU32::new(0),
         features,
         config,
     });

@@ -19,8 +19,11 @@ pub(crate) struct Settings {
     pub(crate) collation: u16,
     /// Drop-in mode: the selected database. In keyspaces the connection's own database is always the right one.
     pub(crate) database: Option<String>,
-    /// Name -> the assignment as SQL, sorted by name. User variables have names with a leading `@`.
-    pub(crate) vars: Vec<(String, String)>,
+    /// How many SET GLOBALs came before the session began: it has the defaults of then.
+    pub(crate) globals: u32,
+    /// Name -> the assignment as SQL, sorted by name. User variables have names with a leading `@`. The SQL is bytes, and means
+    /// the same in every SQL mode and character set.
+    pub(crate) vars: Vec<(String, Vec<u8>)>,
 }
 
 /// The settings by which a text is read.
@@ -38,18 +41,24 @@ const OF_THE_TEXT: &[&str] = &[
 pub(crate) struct TextSettings<'a> {
     collation: u16,
     database: Option<&'a str>,
-    vars: smallvec::SmallVec<[&'a (String, String); 4]>,
+    vars: smallvec::SmallVec<[&'a (String, Vec<u8>); 4]>,
 }
 
 impl Settings {
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    /// Those of a connection on which anything may have been set up: each session resets it before it uses it.
+    pub(crate) fn unknown() -> Self {
+        Self { vars: vec![("?".into(), Vec::new())], ..Self::default() }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
         self.vars
             .iter()
             .find(|(n, _)| n == name)
-            .map(|(_, sql)| sql.as_str())
+            .map(|(_, sql)| sql.as_slice())
     }
 
-    pub(crate) fn set(&mut self, name: &str, sql: String) {
+    pub(crate) fn set(&mut self, name: &str, sql: impl Into<Vec<u8>>) {
+        let sql = sql.into();
         match self.vars.binary_search_by(|(n, _)| n.as_str().cmp(name)) {
             Ok(at) => self.vars[at].1 = sql,
             Err(at) => self.vars.insert(at, (name.to_owned(), sql)),
@@ -71,24 +80,38 @@ impl Settings {
 
     /// The same, with those of the text taken from `other`.
     pub(crate) fn with_text_of(&self, other: &Self) -> Self {
-        let of_the_text = |(name, _): &&(String, String)| OF_THE_TEXT.contains(&name.as_str());
+        let of_the_text = |(name, _): &&(String, Vec<u8>)| OF_THE_TEXT.contains(&name.as_str());
         let kept = self.vars.iter().filter(|var| !of_the_text(var));
         let mut vars: Vec<_> = kept
             .chain(other.vars.iter().filter(of_the_text))
             .cloned()
             .collect();
         vars.sort();
-        Self { collation: other.collation, database: other.database.clone(), vars }
+        Self { collation: other.collation, database: other.database.clone(), globals: self.globals, vars }
+    }
+
+    /// The name of the character set in which the client writes.
+    pub(crate) fn client_charset(&self) -> String {
+        self.charset_names().0
     }
 
     /// In which character sets the client's text is.
     pub(crate) fn charsets(&self) -> Charsets {
+        let (client, connection) = self.charset_names();
+        Charsets { client: Charset::by_name(&client), connection: Charset::of_collation(&connection) }
+    }
+
+    fn charset_names(&self) -> (String, String) {
         let handshake = Collation::by_id(self.collation).map_or("utf8mb4", |c| c.charset().name());
         let word = |name: &str| self.get(name).map(last_word);
         // `NAMES x COLLATE y`, `CHARACTER SET x`: the database's set is the connection's then, which is not known here.
         let names = self
             .get("names")
-            .and_then(|sql| sql.split_ascii_whitespace().nth(1))
+            .and_then(|sql| {
+                sql.split(u8::is_ascii_whitespace)
+                    .filter(|w| !w.is_empty())
+                    .nth(1)
+            })
             .map(last_word);
         let by_set = word("character set");
         let base = names.as_deref().unwrap_or(handshake);
@@ -96,32 +119,31 @@ impl Settings {
         let connection = word("collation_connection")
             .or_else(|| word("character_set_connection"))
             .or_else(|| by_set.as_ref().map(|_| "utf8mb4".to_owned()));
-        Charsets {
-            client: Charset::by_name(client.as_deref().unwrap_or(base)),
-            connection: Charset::of_collation(connection.as_deref().unwrap_or(base)),
-        }
+        let or_base = |name: Option<String>| name.unwrap_or_else(|| base.to_owned());
+        (or_base(client), or_base(connection))
     }
 
     /// What must be sent to a connection that has `self` to give it `wanted`.
     pub(crate) fn difference(&self, wanted: &Self) -> Difference {
         let removed = self.vars.iter().any(|(name, _)| wanted.get(name).is_none());
-        let reset = removed || self.collation != wanted.collation && wanted.get("names").is_none();
+        let older = self.globals < wanted.globals;
+        let reset = removed || older || self.collation != wanted.collation && wanted.get("names").is_none();
         let missing = wanted
             .vars
             .iter()
             .filter(|(name, sql)| reset || self.get(name) != Some(sql));
-        let mut set = Vec::new();
-        let mut list = String::new();
+        let mut set: Vec<Vec<u8>> = Vec::new();
+        let mut list = Vec::new();
         // NAMES first: it decides in which character set the values that follow are read.
         let (names, others): (Vec<_>, Vec<_>) = missing.partition(|(name, _)| name == "names");
         for (name, sql) in names.into_iter().chain(others) {
             if name.starts_with(TRANSACTION) {
                 // SET TRANSACTION is a statement of its own.
-                set.push(format!("SET {sql}"));
+                set.push([b"SET ", sql.as_slice()].concat());
                 continue;
             }
-            list.push_str(if list.is_empty() { "SET " } else { ", " });
-            list.push_str(sql);
+            list.extend_from_slice(if list.is_empty() { b"SET " } else { b", " });
+            list.extend_from_slice(sql);
         }
         if !list.is_empty() {
             set.insert(0, list);
@@ -145,13 +167,14 @@ impl Settings {
             .filter(|(name, _)| wanted.get(name).is_none())
         {
             kept.unset(name);
-            undo.push(match (name.strip_prefix('@'), name.as_str()) {
+            let sql = match (name.strip_prefix('@'), name.as_str()) {
                 (Some(variable), _) => format!("SET @`{}` = NULL", variable.replace('`', "``")),
                 (None, "names" | "character set") => format!("SET {}", names.unwrap_or("NAMES DEFAULT")),
                 (None, _) => format!("SET SESSION {name} = DEFAULT"),
-            });
+            };
+            undo.push(sql.into_bytes());
         }
-        kept.collation = wanted.collation;
+        (kept.collation, kept.globals) = (wanted.collation, wanted.globals);
         let Difference { set, database, .. } = kept.difference(wanted);
         undo.extend(set);
         Difference { reset: false, set: undo, database }
@@ -159,7 +182,8 @@ impl Settings {
 }
 
 /// The value of an assignment: `@@session.x = 'latin1'`, without quotes.
-fn last_word(sql: &str) -> String {
+fn last_word(sql: &[u8]) -> String {
+    let sql = String::from_utf8_lossy(sql);
     let word = sql.rsplit([' ', '=']).next().unwrap_or_default();
     word.trim_matches(['\'', '"', '`']).to_ascii_lowercase()
 }
@@ -170,7 +194,7 @@ pub(crate) struct Difference {
     /// COM_RESET_CONNECTION first: there is something that the other session does not have.
     pub(crate) reset: bool,
     /// SET statements, in this order.
-    pub(crate) set: Vec<String>,
+    pub(crate) set: Vec<Vec<u8>>,
     pub(crate) database: Option<String>,
 }
 
@@ -230,6 +254,11 @@ mod tests {
         settings
     }
 
+    fn texts(difference: &Difference) -> Vec<String> {
+        let text = |sql: &Vec<u8>| String::from_utf8(sql.clone()).expect("UTF-8");
+        difference.set.iter().map(text).collect()
+    }
+
     #[test]
     fn equal_settings_are_one_pointer() {
         let table = SettingsTable::default();
@@ -242,14 +271,14 @@ mod tests {
     fn only_what_differs_is_sent() {
         let (a, b) = (with(&[("x", "x=1")]), with(&[("x", "x=1"), ("names", "NAMES latin1"), ("b", "b=2")]));
         let difference = a.difference(&b);
-        assert_eq!((difference.reset, difference.set), (false, vec!["SET NAMES latin1, b=2".to_owned()]));
+        assert_eq!((difference.reset, texts(&difference)), (false, vec!["SET NAMES latin1, b=2".to_owned()]));
     }
 
     #[test]
     fn transaction_characteristics_are_a_statement_of_their_own() {
         let wanted =
             with(&[("transaction access", "SESSION TRANSACTION READ ONLY"), ("x", "x=1"), ("z", "z=2")]);
-        let set = Settings::default().difference(&wanted).set;
+        let set = texts(&Settings::default().difference(&wanted));
         assert_eq!(set, ["SET x=1, z=2", "SET SESSION TRANSACTION READ ONLY"]);
     }
 
@@ -262,13 +291,13 @@ mod tests {
         let difference = a.difference_in_place(&b, Some("NAMES utf8mb4"));
         assert!(!difference.reset);
         let wanted = ["SET @```x` = NULL", "SET NAMES utf8mb4", "SET SESSION time_zone = DEFAULT", "SET y=2"];
-        assert_eq!(difference.set, wanted);
+        assert_eq!(texts(&difference), wanted);
     }
 
     #[test]
     fn what_another_session_has_set_is_reset() {
         let difference = with(&[("@secret", "@secret=1"), ("x", "x=1")]).difference(&with(&[("x", "x=1")]));
-        assert_eq!((difference.reset, difference.set), (true, vec!["SET x=1".to_owned()]));
+        assert_eq!((difference.reset, texts(&difference)), (true, vec!["SET x=1".to_owned()]));
         assert!(!Settings::default().difference(&Settings::default()).reset);
     }
 
@@ -289,6 +318,12 @@ mod tests {
             let settings = Settings { collation, ..with(vars) };
             assert_eq!(settings.charsets(), Charsets { client, connection }, "{vars:?}");
         }
+    }
+
+    #[test]
+    fn what_is_unknown_is_reset_by_everybody() {
+        assert!(Settings::unknown().difference(&Settings::default()).reset);
+        assert!(Settings::unknown().difference(&with(&[("x", "x=1")])).reset);
     }
 
     #[test]

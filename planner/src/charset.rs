@@ -62,6 +62,11 @@ impl Charset {
         Self::by_name(collation.split('_').next().unwrap_or_default())
     }
 
+    /// Do all bytes of a character lie outside of ASCII, unless it is one of ASCII's own?
+    pub fn is_plain(self) -> bool {
+        matches!(self, Self::Utf8 | Self::Binary | Self::Single(_) | Self::Multi)
+    }
+
     fn has_ascii(self) -> bool {
         self != Self::Foreign
     }

@@ -13,6 +13,7 @@ pub mod fingerprint;
 pub mod identity;
 pub mod keyrange;
 mod literal;
+pub mod mention;
 pub mod plan;
 pub mod render;
 pub mod resolve;

@@ -16,6 +16,8 @@ pub struct Plan {
     pub directives: Directives,
     /// `keyspace.table` names touched, for metrics and `/queryz`.
     pub tables: Vec<String>,
+    /// All names in it, as [`mention`](crate::mention) hashes them.
+    pub names: Vec<u64>,
 }
 
 /// What `/*vt+ ... */` comments ask for, of those that Vitess knows.
@@ -356,7 +358,8 @@ pub enum WarningsKind {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PrepareSource {
-    Text(String),
+    /// As the client's bytes, in the character set of its text.
+    Text(Vec<u8>),
     Variable(String),
 }
 
@@ -368,8 +371,9 @@ pub struct Assignment {
     /// `SET [SESSION] TRANSACTION`, the variable's name without `@` for user variables.
     pub name: String,
     pub value: SetValue,
-    /// The assignment as SQL, complete: `@@session.sql_mode = 'ANSI'`, `NAMES utf8mb4 COLLATE utf8mb4_bin`, `@a = 1 + 1`.
-    pub sql: String,
+    /// The assignment as SQL, complete: `@@session.sql_mode = 'ANSI'`, `NAMES utf8mb4 COLLATE utf8mb4_bin`, `@a = 1 + 1`. As the
+    /// client's bytes: they need not be UTF-8.
+    pub sql: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -387,8 +391,11 @@ pub enum Scope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetValue {
     Default,
-    /// A plain literal or bare word, as text without quotes: replays give the same value.
+    /// A plain literal or bare word that means the same wherever it is repeated, as text without quotes.
     Literal(String),
-    /// Must be read back after it was applied, because it depends on something (`CONCAT(@@sql_mode, ...)`, `NOW()`).
+    /// A string of plain ASCII: it is repeated in quotes that every SQL mode reads alike.
+    Text(String),
+    /// Must be read back after it was applied, because it depends on something (`CONCAT(@@sql_mode, ...)`, `NOW()`), or because
+    /// its bytes mean something else under another SQL mode or character set.
     Expression(String),
 }

@@ -50,6 +50,7 @@ pub(crate) fn explain(snapshot: &Snapshot, found: &Plan) -> Plan {
         effects: Effects::empty(),
         cacheable: false,
         tables: Vec::new(),
+        names: Vec::new(),
         directives: Default::default(),
     }
 }

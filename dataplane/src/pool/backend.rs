@@ -7,8 +7,9 @@ use crate::ring::Buf;
 use crate::settings::{Difference, Settings};
 use ahash::AHashMap;
 use coregate_protocol::command::encode as commands;
+use coregate_protocol::frame::Header;
 use coregate_protocol::response::{ErrPacket, OkPacket};
-use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
+use coregate_protocol::walker::{FeedState, HEAD_MAX, PacketRole, ResponseKind, ResponseWalker, Summary};
 use coregate_protocol::{Capabilities, ProtocolError, codes, frame};
 use smallvec::SmallVec;
 use std::future::poll_fn;
@@ -42,6 +43,10 @@ pub(crate) struct Backend {
     pub(crate) busy: bool,
     /// Session state that the pool cannot undo: closed rather than kept.
     pub(crate) tainted: bool,
+    /// What a session has left here is not known in full: it is undone before another session uses the connection.
+    pub(crate) unknown_state: bool,
+    /// The count of changes to routines when it was taken.
+    pub(crate) routines_seen: u32,
     /// The server's last word on whether a transaction is open.
     pub(crate) in_transaction: bool,
     /// An error packet says nothing about the transaction: `in_transaction` has to be asked for before it is trusted.
@@ -107,6 +112,8 @@ impl Backend {
             used: now,
             busy: false,
             tainted: false,
+            unknown_state: false,
+            routines_seen: 0,
             in_transaction: false,
             unsure: false,
             unfinished: None,
@@ -130,7 +137,10 @@ impl Backend {
             && self.stream.link.socket.is_open()
     }
 
-    pub(super) fn rest(&self) {
+    pub(super) fn rest(&mut self, core: &Core) {
+        if std::mem::take(&mut self.unknown_state) {
+            self.settings = core.settings.intern(Settings::unknown());
+        }
         self.stream.link.socket.set_bulk(false);
         self.stream.link.socket.forget_waker();
     }
@@ -293,10 +303,15 @@ impl Backend {
     }
 
     /// Runs a statement of our own; an error of the server is an error here.
-    pub(crate) async fn execute(&mut self, core: &Core, sql: &str) -> Result<Summary, BackendError> {
+    pub(crate) async fn execute(
+        &mut self,
+        core: &Core,
+        sql: impl AsRef<[u8]>,
+    ) -> Result<Summary, BackendError> {
+        let sql = sql.as_ref();
         let mut answer = Vec::new();
         let mut payload = Vec::with_capacity(sql.len() + 1);
-        commands::query(&mut payload, Capabilities::empty(), sql.as_bytes());
+        commands::query(&mut payload, Capabilities::empty(), sql);
         let summary = self
             .run(core, &payload, ResponseKind::Query, |bytes| {
                 if answer.len() < 4096 {
@@ -339,7 +354,7 @@ impl Backend {
             if wanted.get("names").is_none()
                 && let Some(names) = crate::core::names_of(wanted.collation)
             {
-                wire.query(&format!("SET {names}"));
+                wire.query(format!("SET {names}").as_bytes());
             }
         }
         if let Some(database) = &database {
@@ -474,6 +489,39 @@ impl Backend {
         }
     }
 
+    /// The first cells of all rows that a statement of our own gives.
+    pub(crate) async fn column(&mut self, core: &Core, sql: &str) -> Result<Vec<Vec<u8>>, BackendError> {
+        let mut answer = Vec::new();
+        let mut payload = Vec::with_capacity(sql.len() + 1);
+        commands::query(&mut payload, Capabilities::empty(), sql.as_bytes());
+        let see = |bytes: &[u8]| {
+            if answer.len() < VALUE_MAX {
+                answer.extend_from_slice(bytes);
+            }
+        };
+        let summary = self.run(core, &payload, ResponseKind::Query, see).await?;
+        if let Some((code, _)) = summary.error {
+            return Err(self.refused(code, &answer));
+        }
+        let mut walker = ResponseWalker::new(ResponseKind::Query, self.capabilities);
+        let mut rest = answer.as_slice();
+        let mut cells = Vec::new();
+        while let Ok(Some((packet, consumed))) = frame::split(rest, usize::MAX) {
+            let head = packet
+                .payload
+                .get(..HEAD_MAX.min(packet.payload.len()))
+                .unwrap_or_default();
+            let header = Header { len: packet.payload.len() as u32, seq: packet.seq };
+            if walker.step(header, head)? == PacketRole::Row
+                && let Some(Ok(Some(cell))) = coregate_protocol::row::TextRow::new(packet.payload).next()
+            {
+                cells.push(cell.to_vec());
+            }
+            rest = rest.get(consumed..).unwrap_or_default();
+        }
+        Ok(cells)
+    }
+
     /// Sends a command that has no answer.
     pub(crate) fn send_unanswered(&mut self, payload: &[u8]) {
         let mut wire = Vec::with_capacity(payload.len() + 4);
@@ -536,7 +584,7 @@ impl Wire {
         self.commands += 1;
     }
 
-    fn query(&mut self, sql: &str) {
-        self.command(|payload| commands::query(payload, Capabilities::empty(), sql.as_bytes()));
+    fn query(&mut self, sql: &[u8]) {
+        self.command(|payload| commands::query(payload, Capabilities::empty(), sql));
     }
 }

@@ -39,8 +39,12 @@ impl Backend {
         stat.set(stat.get() + 1);
         let (stream, info) = result?;
         // The handshake has set the character set and the database; what was SET comes on top (`apply`).
-        let fresh =
-            Settings { collation: settings.collation, database: settings.database.clone(), vars: Vec::new() };
+        let fresh = Settings {
+            collation: settings.collation,
+            database: settings.database.clone(),
+            globals: settings.globals,
+            vars: Vec::new(),
+        };
         let fresh = core.settings.intern(fresh);
         let now = core.ring.now();
         Ok(Box::new(Self::new(stream, permit, pool, flavour, fresh, info.capabilities, info.thread_id, now)))

@@ -2,10 +2,12 @@
 //! number and time; a connection whose answer was not read completely is never used again.
 mod backend;
 mod connect;
+mod routines;
 mod tablet;
 
 pub(crate) use backend::{Backend, Exchange, UNDO};
 pub(crate) use connect::{HAS_DATABASE, kill_query};
+pub(crate) use routines::refresh as refresh_routines;
 pub(crate) use tablet::{PoolLimits, TabletPool};
 
 use coregate_planner::identity::ShardId;
@@ -123,7 +125,7 @@ impl Pools {
         }
     }
 
-    pub(crate) fn for_each(&self, mut see: impl FnMut(&TabletPool)) {
+    pub(crate) fn for_each(&self, mut see: impl FnMut(&Rc<TabletPool>)) {
         self.all.borrow().iter().for_each(|pool| see(pool));
     }
 }

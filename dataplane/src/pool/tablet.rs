@@ -1,5 +1,6 @@
 //! The pool of one database server on one core.
 use super::backend::Backend;
+use super::routines::Routines;
 use crate::core::Core;
 use crate::error::BackendError;
 use crate::settings::Settings;
@@ -52,6 +53,7 @@ pub(crate) struct TabletPool {
     retired: Cell<bool>,
     /// The server does not know COM_RESET_CONNECTION.
     pub(super) cannot_reset: Cell<bool>,
+    pub(crate) routines: Routines,
     pub(crate) stats: PoolStats,
 }
 
@@ -105,6 +107,7 @@ impl TabletPool {
             waiters: RefCell::default(),
             retired: Cell::new(false),
             cannot_reset: Cell::new(false),
+            routines: Routines::default(),
             stats: PoolStats::default(),
         }
     }
@@ -274,7 +277,9 @@ impl TabletPool {
             return;
         }
         backend.used = now;
-        backend.rest();
+        // A trigger that was made meanwhile may have run.
+        backend.unknown_state |= backend.routines_seen != core.routine_changes();
+        backend.rest(core);
         if let Some(waiter) = self.next_waiter() {
             *waiter.given.borrow_mut() = Some(Given::Connection(backend));
             if let Some(waker) = waiter.waker.borrow_mut().take() {
@@ -283,6 +288,12 @@ impl TabletPool {
             return;
         }
         self.idle.borrow_mut().push(backend);
+    }
+
+    /// One that nobody uses now, for a question of our own.
+    pub(super) fn borrow_resting(&self) -> Option<Box<Backend>> {
+        let backend = self.idle.borrow_mut().pop()?;
+        backend.is_usable().then_some(backend)
     }
 
     fn next_waiter(&self) -> Option<Rc<Waiter>> {

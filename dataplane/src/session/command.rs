@@ -17,6 +17,11 @@ impl Session {
     /// Runs one command; `false` ends the session.
     #[inline]
     pub(super) async fn command(&mut self, packet: Packet) -> bool {
+        if !self.mode_known
+            && let Err(failure) = Box::pin(self.must_know_mode(packet.payload())).await
+        {
+            return self.fail(&mut Answer::first(), failure).is_ok();
+        }
         let result = match packet.payload().first() {
             Some(&com::QUERY) => self.query(packet).await,
             Some(&com::STMT_EXECUTE) => self.execute(packet).await,
@@ -107,6 +112,7 @@ impl Session {
             effects: Effects::IMPLICIT_COMMIT,
             cacheable: false,
             tables: Vec::new(),
+            names: Default::default(),
             directives: Default::default(),
         };
         let wire = Wire::Payload(packet.payload().to_vec());
@@ -193,6 +199,8 @@ impl Session {
         let database = self.settings.database.clone();
         self.settings = self.fresh_settings(self.settings.collation, database);
         self.charsets = self.settings.charsets();
+        self.state_at = None;
+        self.begin_mode().await;
         Ok(())
     }
 }

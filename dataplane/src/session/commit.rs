@@ -170,9 +170,10 @@ impl Session {
     /// <https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_completion_type>
     pub(super) fn completion_type(&self) -> (bool, bool) {
         let Some(sql) = self.settings.get("completion_type") else { return (false, false) };
-        let value = sql.rsplit('=').next().unwrap_or_default();
-        let value = value.trim().trim_matches(['\'', '"']).to_ascii_uppercase();
-        (matches!(value.as_str(), "1" | "CHAIN"), matches!(value.as_str(), "2" | "RELEASE"))
+        let value = sql.rsplit(|b| *b == b'=').next().unwrap_or_default();
+        let value = String::from_utf8_lossy(value).to_ascii_uppercase();
+        let value = value.trim().trim_matches(['\'', '"']);
+        (matches!(value, "1" | "CHAIN"), matches!(value, "2" | "RELEASE"))
     }
 }
 

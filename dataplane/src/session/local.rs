@@ -4,18 +4,12 @@ use super::{Failure, Interrupt, Outcome, Session, Target};
 use crate::error::sql_error;
 use crate::pool::Place;
 use coregate_planner::PlanError;
-use coregate_planner::plan::{
-    Action, Effects, LocalRows, Plan, PrepareSource, SessionAction, StatementClass,
-};
+use coregate_planner::plan::{Action, Effects, LocalRows, Plan, SessionAction};
 use coregate_planner::route::is_system;
 use coregate_planner::snapshot::Snapshot;
 use coregate_planner::target::parse_target;
-use coregate_protocol::walker::ResponseKind;
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// SQL-level prepared statements of one session.
-const NAMED_MAX: usize = 1024;
 
 impl Session {
     pub(super) async fn local(&mut self, plan: &Plan, sql: &[u8], answer: &mut Answer) -> Outcome {
@@ -27,7 +21,7 @@ impl Session {
             self.pinned = true;
         }
         match &plan.action {
-            Action::Session(action) => self.session_action(action, sql, answer).await,
+            Action::Session(action) => self.session_action(action, &plan.names, sql, answer).await,
             Action::Rows(rows) => {
                 self.clear_warnings();
                 self.send_local_rows(rows, answer);
@@ -45,7 +39,13 @@ impl Session {
         self.send_rows(answer, &columns, &rows.rows);
     }
 
-    async fn session_action(&mut self, action: &SessionAction, sql: &[u8], answer: &mut Answer) -> Outcome {
+    async fn session_action(
+        &mut self,
+        action: &SessionAction,
+        names: &[u64],
+        sql: &[u8],
+        answer: &mut Answer,
+    ) -> Outcome {
         // Statements without tables leave the last one's warnings where they are.
         match action {
             SessionAction::Begin { .. }
@@ -59,7 +59,7 @@ impl Session {
             }
             SessionAction::Set(assignments) => {
                 self.row_count = 0;
-                self.set(assignments, sql, answer).await
+                self.set(assignments, names, sql, answer).await
             }
             SessionAction::Use(name) => {
                 self.use_database(name).await?;
@@ -79,29 +79,7 @@ impl Session {
             }
             SessionAction::Prepare { .. }
             | SessionAction::Execute { .. }
-            | SessionAction::Deallocate { .. }
-                if self.places_of_target().len() == 1 =>
-            {
-                self.on_the_server(sql, answer).await
-            }
-            SessionAction::Prepare { name, source } => self.prepare_named(name, source, answer).await,
-            SessionAction::Execute { name, using } => self.execute_named(name, using, answer).await,
-            SessionAction::Deallocate { name } => {
-                let name = name.to_lowercase();
-                let known = self
-                    .statements
-                    .as_mut()
-                    .is_some_and(|s| s.named.remove(&name).is_some());
-                if !known {
-                    return Err(sql_error(
-                        1243,
-                        format!("Unknown prepared statement handler ({name}) given to DEALLOCATE PREPARE"),
-                    )
-                    .into());
-                }
-                self.send_ok(answer, Done::default());
-                Ok(())
-            }
+            | SessionAction::Deallocate { .. } => self.named_action(action, sql, answer).await,
             SessionAction::UnlockTables => {
                 let core = self.core.clone();
                 for (_, backend) in &mut self.held {
@@ -123,104 +101,12 @@ impl Session {
             return Ok(());
         }
         let core = self.core.clone();
-        for at in 0..self.held.len() {
-            let (_, backend) = &mut self.held[at];
+        for (_, backend) in &mut self.held {
             if !backend.in_transaction {
                 backend.execute(&core, begin).await?;
             }
         }
         Ok(())
-    }
-
-    /// Runs a statement as it is on the only server that the session's target has, and keeps that connection: what the
-    /// statement sets up lives there.
-    async fn on_the_server(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
-        let place = self.any_place()?;
-        let plan = Plan {
-            action: Action::Session(SessionAction::Nothing),
-            class: StatementClass::Prepare,
-            effects: Effects::PIN,
-            cacheable: false,
-            tables: Vec::new(),
-            directives: Default::default(),
-        };
-        let wire = super::query::Wire::Payload(super::query::query_payload(sql));
-        self.one(&plan, place, wire, ResponseKind::Query, answer)
-            .await
-            .map(|_| ())
-    }
-
-    /// `PREPARE name FROM ...`: the text is kept, EXECUTE runs it with the variables' values in it.
-    async fn prepare_named(&mut self, name: &str, source: &PrepareSource, answer: &mut Answer) -> Outcome {
-        let text = match source {
-            PrepareSource::Text(text) => text.clone(),
-            PrepareSource::Variable(variable) => {
-                let quoted = format!("SELECT @`{}`", variable.replace('`', "``"));
-                self.fetch_value(&quoted)
-                    .await?
-                    .ok_or_else(|| sql_error(1065, "Query was empty"))?
-            }
-        };
-        self.plan_prepared(text.as_bytes())?;
-        let named = &mut self.statements.get_or_insert_default().named;
-        if named.len() >= NAMED_MAX {
-            return Err(sql_error(
-                1461,
-                format!("Can't create more than {NAMED_MAX} prepared statements by name in a session"),
-            )
-            .into());
-        }
-        named.insert(name.to_lowercase(), text);
-        self.send_ok(answer, Done { info: b"Statement prepared", ..Done::default() });
-        Ok(())
-    }
-
-    async fn execute_named(&mut self, name: &str, using: &[String], answer: &mut Answer) -> Outcome {
-        let known = self
-            .statements
-            .as_ref()
-            .and_then(|s| s.named.get(&name.to_lowercase()).cloned());
-        let text = known.ok_or_else(|| {
-            sql_error(1243, format!("Unknown prepared statement handler ({name}) given to EXECUTE"))
-        })?;
-        let (fingerprint, _) = self.plan_prepared(text.as_bytes())?;
-        if usize::from(fingerprint.params) != using.len() {
-            return Err(sql_error(1210, "Incorrect arguments to EXECUTE").into());
-        }
-        let sql = self.with_variables(&text, using).await?;
-        Box::pin(self.run_text(sql.as_bytes(), answer)).await
-    }
-
-    /// The one value that a query of our own gives.
-    async fn fetch_value(&mut self, sql: &str) -> Outcome<Option<String>> {
-        let place = self.any_place()?;
-        let core = self.core.clone();
-        let mut backend = self.acquire(place, Effects::NO_TABLES).await?;
-        let value = backend.value(&core, sql).await;
-        match value {
-            Ok(value) => {
-                self.keep_or_return(place, backend);
-                Ok(value)
-            }
-            Err(e) => Err(self.lose(backend, e.into())),
-        }
-    }
-
-    async fn with_variables(&mut self, text: &str, using: &[String]) -> Outcome<String> {
-        let places = coregate_planner::fingerprint::param_places(text.as_bytes(), self.sql_mode)?;
-        let mut sql = String::new();
-        let mut at = 0;
-        for (place, variable) in places.into_iter().zip(using) {
-            let quoted = format!("@`{}`", variable.replace('`', "``"));
-            let value = self
-                .fetch_value(&format!("SELECT IF({quoted} IS NULL, 'NULL', QUOTE({quoted}))"))
-                .await?;
-            sql.push_str(text.get(at..place).unwrap_or_default());
-            sql.push_str(value.as_deref().unwrap_or("NULL"));
-            at = place + 1;
-        }
-        sql.push_str(text.get(at..).unwrap_or_default());
-        Ok(sql)
     }
 
     /// `USE` and COM_INIT_DB.

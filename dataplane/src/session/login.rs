@@ -9,12 +9,12 @@ use crate::tls::Tls;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use coregate_planner::control::{UserEntry, Users};
 use coregate_planner::fingerprint::SqlMode;
+use coregate_protocol::Capabilities;
 use coregate_protocol::auth::plugin;
 use coregate_protocol::auth::server::{
     Accounts, Credential, Env, Login, ServerConfig, ServerHandshake, ServerStep, make_scramble,
 };
 use coregate_protocol::compress::{Compressor, Decompressor, Method};
-use coregate_protocol::{Capabilities, Status};
 use smallvec::SmallVec;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
@@ -256,6 +256,8 @@ impl Session {
             settings,
             target: Target::default(),
             sql_mode: SqlMode::empty(),
+            mode_known: false,
+            state_at: None,
             charsets: coregate_planner::charset::Charsets::default(),
             autocommit: true,
             multi_statements: login.capabilities.contains(Capabilities::MULTI_STATEMENTS),
@@ -314,7 +316,8 @@ impl Session {
                 Err(Failure::Close) => return Err("the client went away"),
             }
         }
-        handshake.accept(Status::AUTOCOMMIT, &mut out);
+        self.begin_mode().await;
+        handshake.accept(self.status(), &mut out);
         self.client.link.send(Buf::from(out));
         self.client.set_limit(self.core.config().max_allowed_packet);
         let capabilities = self.capabilities;
@@ -368,7 +371,8 @@ impl Session {
             }
             return Err(Failure::Close);
         }
-        handshake.accept(Status::AUTOCOMMIT, &mut out);
+        self.begin_mode().await;
+        handshake.accept(self.status(), &mut out);
         self.client.link.send(Buf::from(out));
         Ok(())
     }

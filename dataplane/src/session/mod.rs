@@ -10,6 +10,8 @@ mod info;
 mod local;
 mod login;
 mod lost;
+mod mode;
+mod named;
 mod plan;
 mod prepared;
 mod query;
@@ -19,10 +21,12 @@ mod scatter;
 mod set;
 mod transaction;
 mod values;
+mod variables;
 mod warnings;
 
 pub(crate) use handle::{Interrupt, SessionHandle};
 pub(crate) use login::serve;
+pub(crate) use mode::DefaultMode;
 pub(crate) use plan::{Scratch, destination_name};
 pub(crate) use runner::Runners;
 
@@ -54,6 +58,10 @@ pub(crate) struct Session {
     settings: Rc<Settings>,
     target: Target,
     sql_mode: SqlMode,
+    /// `sql_mode` is what the servers are told.
+    mode_known: bool,
+    /// The connection whose state must be read before the next statement.
+    state_at: Option<Place>,
     /// In which character sets the client writes.
     charsets: Charsets,
     autocommit: bool,
@@ -198,6 +206,8 @@ impl Session {
         status.set(Status::AUTOCOMMIT, self.autocommit);
         status.set(Status::IN_TRANS, self.in_transaction());
         status.set(Status::NO_BACKSLASH_ESCAPES, self.sql_mode.contains(SqlMode::NO_BACKSLASH_ESCAPES));
+        let quotes = self.sql_mode.contains(SqlMode::ANSI_QUOTES) && self.core.is_mariadb();
+        status.set(Status::ANSI_QUOTES, quotes);
         status
     }
 }

@@ -9,6 +9,7 @@ use crate::ring::Buf;
 use coregate_planner::PlanError;
 use coregate_planner::fingerprint::second_statement;
 use coregate_planner::identity::ShardId;
+use coregate_planner::mention;
 use coregate_planner::plan::{Action, Effects, Plan, Route, StatementClass, Target};
 use coregate_planner::resolve::Resolved;
 use coregate_protocol::codes;
@@ -16,9 +17,13 @@ use coregate_protocol::command::encode as commands;
 use coregate_protocol::frame;
 use coregate_protocol::walker::{ResponseKind, Summary};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 /// Bytes of COM_QUERY before the text. Clients are not offered query attributes, so there is nothing else.
 const TEXT_AT: usize = 1;
+
+/// A syntax error, and names that there are not: hardly anything of the statement has run.
+const NOT_RUN: [u16; 4] = [1064, 1049, 1305, 1243];
 
 /// What goes to one server.
 pub(super) enum Wire {
@@ -276,10 +281,14 @@ impl Session {
         if !self.held.is_empty() || self.transaction.concerns_next() {
             return None;
         }
-        self.core
-            .pools
-            .get(place)?
-            .try_take(self.flavour, &self.settings)
+        let pool = self.core.pools.get(place)?;
+        let changes = self.core.routine_changes();
+        if !pool.routines.is_current(changes) {
+            return None;
+        }
+        let mut backend = pool.try_take(self.flavour, &self.settings)?;
+        backend.routines_seen = changes;
+        Some(backend)
     }
 
     /// After an answer that was read to its end: who has the connection next?
@@ -289,7 +298,13 @@ impl Session {
             .effects
             .intersects(Effects::PIN | Effects::ASSIGNS_VARIABLES)
         {
-            self.pin(&mut backend, plan, summary);
+            self.pin(place, &mut backend, plan.class, summary);
+        }
+        if backend.pool.routines.concern(&plan.names) {
+            self.routine_ran(place, &mut backend);
+        }
+        if matches!(plan.class, StatementClass::Ddl | StatementClass::Other) {
+            self.note_change(plan);
         }
         if summary.error.is_some() {
             self.settle_refused(&mut backend, plan);
@@ -304,17 +319,6 @@ impl Session {
         }
     }
 
-    /// The connection has what cannot be made again elsewhere: it stays with the session, and is closed after it.
-    #[cold]
-    pub(super) fn pin(&mut self, backend: &mut Backend, plan: &Plan, summary: &Summary) {
-        // What failed may have taken its locks before. A syntax error ran nothing, unless it is a routine's.
-        let ran = summary
-            .error
-            .is_none_or(|(code, _)| code != codes::ER_PARSE_ERROR || plan.class == StatementClass::Call);
-        self.pinned |= ran;
-        backend.tainted |= ran;
-    }
-
     /// After an error that opens no transaction and could end none, the state is known.
     #[cold]
     pub(super) fn settle_refused(&mut self, backend: &mut Backend, plan: &Plan) {
@@ -325,15 +329,64 @@ impl Session {
         }
     }
 
+    /// A routine may have set variables and made temporary tables, which its session sees from then on.
+    #[cold]
+    pub(super) fn routine_ran(&mut self, place: Place, backend: &mut Backend) {
+        self.pinned = true;
+        self.state_at = Some(place);
+        backend.unknown_state = true;
+    }
+
+    /// Routines, triggers or views may be others now, on every core.
+    #[cold]
+    pub(super) fn note_change(&self, plan: &Plan) {
+        let words = ["trigger", "function", "view", "alter", "rename"];
+        let about = |word: &str| {
+            plan.names
+                .binary_search(&mention::hash(word.as_bytes()))
+                .is_ok()
+        };
+        if words.into_iter().any(about) || plan.names.first() == Some(&mention::ANY) {
+            self.core.shared.routines.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A statement has left something on its connection that only this session may see, and that cannot be made again elsewhere: the
+    /// connection stays with the session, and is closed after it.
+    #[cold]
+    pub(super) fn pin(
+        &mut self,
+        place: Place,
+        backend: &mut Backend,
+        class: StatementClass,
+        summary: &Summary,
+    ) {
+        use StatementClass as C;
+        if matches!(class, C::Call | C::Prepare | C::Other) {
+            // It may have run other statements. Looked for only where the connection is kept.
+            self.state_at = Some(place);
+            backend.unknown_state = true;
+        }
+        // What failed may have taken its locks before. What makes no sense ran nothing, unless a routine came to it.
+        let ran = summary
+            .error
+            .is_none_or(|(code, _)| !NOT_RUN.contains(&code) || class == C::Call);
+        self.pinned |= ran;
+        backend.tainted |= ran;
+    }
+
     /// What only the connection of the last statement knows is read from it before another statement runs there; the
     /// client has its answer already.
     #[inline]
     pub(super) async fn look_behind(&mut self) -> Outcome {
         let unsure = self.held.iter().any(|(_, backend)| backend.unsure);
-        if unsure || self.transaction.found_rows_at.is_some() {
+        if unsure || self.transaction.found_rows_at.is_some() || self.state_at.is_some() {
             return Box::pin(async {
+                // First, because any other answer would tell the state unseen.
+                self.resolve_doubt().await?;
+                self.read_state().await;
                 self.read_found_rows().await;
-                self.resolve_doubt().await
+                Ok(())
             })
             .await;
         }

@@ -178,7 +178,10 @@ impl Session {
                 continue;
             }
             if plan.effects.contains(Effects::PIN) {
-                self.pin(&mut backend, plan, walker.summary());
+                self.pin(place, &mut backend, plan.class, walker.summary());
+            }
+            if backend.pool.routines.concern(&plan.names) {
+                self.routine_ran(place, &mut backend);
             }
             if walker.summary().error.is_some() {
                 self.settle_refused(&mut backend, plan);
@@ -244,6 +247,7 @@ impl Session {
         }
         self.remember(work.plan.class, &summary);
         if let Some(keyspace) = work.keyspace {
+            self.note_change(work.plan);
             self.schema_changed(keyspace).await?;
         }
         let info = info.text();

@@ -1,20 +1,16 @@
 //! SET. A server checks and computes what is set; the session keeps it, and gives it to the connections it uses later.
 use super::answer::{Answer, Done};
+use super::mode::{is_computed, is_oracle, no_oracle, sql_mode_of};
+use super::variables::{Variable, is_ordinary, user_variable};
 use super::{Outcome, Session};
 use crate::core::names_of;
 use crate::error::sql_error;
 use crate::pool::Backend;
 use crate::settings::{Settings, TRANSACTION};
-use coregate_planner::fingerprint::SqlMode;
 use coregate_planner::plan::{Assignment, Effects, Scope, SetValue};
-use coregate_protocol::column::{ColumnFlags, ColumnType};
-use coregate_protocol::frame;
-use coregate_protocol::row::TextRow;
-use coregate_protocol::walker::{PacketRole, ResponseKind, ResponseWalker};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
-/// A value that was read back must not be longer, in bytes: it would be sent again and again.
-const VALUE_MAX: usize = 1 << 20;
 /// Settings of one session.
 const SETTINGS_MAX: usize = 512;
 
@@ -22,6 +18,7 @@ impl Session {
     pub(super) async fn set(
         &mut self,
         assignments: &[Assignment],
+        names: &[u64],
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome {
@@ -43,21 +40,22 @@ impl Session {
                 )
                 .into());
             }
-            self.transaction.set_next(format!("SET {}", one.sql));
+            self.transaction
+                .set_next(format!("SET {}", String::from_utf8_lossy(&one.sql)));
             self.send_ok(answer, Done::default());
             return Ok(());
         }
         if !theirs.is_empty() && !self.set_known(&theirs) {
             let whole = theirs.len() == assignments.len();
-            let text: String;
+            let text;
             let sql = if whole {
                 sql
             } else {
-                let parts: Vec<&str> = theirs.iter().map(|a| a.sql.as_str()).collect();
-                text = format!("SET {}", parts.join(", "));
-                text.as_bytes()
+                let parts: Vec<&[u8]> = theirs.iter().map(|a| a.sql.as_slice()).collect();
+                text = [b"SET ".as_slice(), &parts.join(b", ".as_slice())].concat();
+                &text
             };
-            let warnings = self.set_on_server(&theirs, sql).await?;
+            let warnings = self.set_on_server(&theirs, names, sql).await?;
             self.send_ok(answer, Done { warnings, ..Done::default() });
             return Ok(());
         }
@@ -71,7 +69,7 @@ impl Session {
         if one.scope != Scope::Session || !self.held.is_empty() {
             return false;
         }
-        let SetValue::Literal(value) = &one.value else { return false };
+        let (SetValue::Literal(value) | SetValue::Text(value)) = &one.value else { return false };
         match one.name.as_str() {
             "autocommit" => {
                 let on = matches!(value.to_ascii_lowercase().as_str(), "1" | "on" | "true");
@@ -99,7 +97,12 @@ impl Session {
     }
 
     /// Runs assignments on a server and keeps what came of them. Returns the number of warnings.
-    async fn set_on_server(&mut self, assignments: &[&Assignment], sql: &[u8]) -> Outcome<u16> {
+    async fn set_on_server(
+        &mut self,
+        assignments: &[&Assignment],
+        names: &[u64],
+        sql: &[u8],
+    ) -> Outcome<u16> {
         let core = self.core.clone();
         let turns_on_autocommit = !self.autocommit
             && assignments
@@ -110,8 +113,7 @@ impl Session {
         }
         let place = self.any_place()?;
         let mut backend = self.acquire(place, Effects::NO_TABLES).await?;
-        let text = String::from_utf8_lossy(sql);
-        let result = match backend.execute(&core, &text).await {
+        let result = match backend.execute(&core, sql).await {
             Ok(summary) => {
                 if summary.warnings > 0 {
                     self.fetch_warnings(&mut backend).await;
@@ -122,9 +124,24 @@ impl Session {
             }
             Err(e) => Err(e.into()),
         };
+        if backend.pool.routines.concern(names) {
+            self.routine_ran(place, &mut backend);
+        }
         match result {
+            Ok((_, values)) if sets_oracle(assignments, &values) => {
+                let known = self.settings.get("sql_mode").unwrap_or_default();
+                let undo = [b"SET ".as_slice(), known].concat();
+                match backend.execute(&core, undo).await {
+                    Ok(_) => Err(self.forget_settings(place, backend, no_oracle())),
+                    Err(e) => Err(self.lose(backend, e.into())),
+                }
+            }
             Ok((warnings, values)) => {
+                if assignments.iter().any(|a| a.scope == Scope::Global) {
+                    core.shared.globals.fetch_add(1, Ordering::Relaxed);
+                }
                 self.keep(assignments, &values);
+                backend.tainted |= self.pinned;
                 backend.settings = Rc::clone(&self.settings);
                 self.keep_or_return(place, backend);
                 Ok(warnings)
@@ -160,58 +177,48 @@ impl Session {
         &mut self,
         backend: &mut Backend,
         assignments: &[&Assignment],
-    ) -> Outcome<Vec<Option<String>>> {
+    ) -> Outcome<Vec<Option<Vec<u8>>>> {
         let wanted: Vec<String> = assignments
             .iter()
             .filter(|a| must_read_back(a))
             .map(|a| variable(a))
             .collect();
-        if wanted.is_empty() {
-            return Ok(vec![None; assignments.len()]);
-        }
-        let core = self.core.clone();
-        let sql = format!("SELECT {}", wanted.join(", "));
-        let mut bytes = Vec::new();
-        let payload = super::query::query_payload(sql.as_bytes());
-        let summary = backend
-            .run(&core, &payload, ResponseKind::Query, |part| {
-                if bytes.len() <= VALUE_MAX {
-                    bytes.extend_from_slice(part);
-                }
-            })
-            .await?;
-        if summary.error.is_some() || bytes.len() > VALUE_MAX {
-            return Err(
-                sql_error(1231, "the value cannot be kept by the session: it cannot be read back").into()
-            );
-        }
-        let mut values = first_row(&bytes, backend)?.into_iter();
-        Ok(assignments
-            .iter()
-            .map(|a| if must_read_back(a) { values.next() } else { None })
-            .collect())
+        let mut values = self.read_variables(backend, &wanted).await?.into_iter();
+        let next = |a: &&Assignment| {
+            let value = if must_read_back(a) { values.next() } else { None }?;
+            Some(if a.scope == Scope::User { value.typed() } else { value.plain() })
+        };
+        Ok(assignments.iter().map(next).collect())
     }
 
     /// Takes assignments into the session's settings; `values` are those that were read back, as SQL.
-    fn keep(&mut self, assignments: &[&Assignment], values: &[Option<String>]) {
+    fn keep(&mut self, assignments: &[&Assignment], values: &[Option<Vec<u8>>]) {
         let mut settings: Settings = (*self.settings).clone();
         for (assignment, value) in assignments.iter().zip(values) {
             let name = match assignment.scope {
                 // Isolation and access mode are set one by one, and neither undoes the other.
                 Scope::Session if assignment.name == "transaction" => {
-                    let isolation = assignment.sql.to_ascii_uppercase().contains("ISOLATION");
+                    let words = assignment.sql.to_ascii_uppercase();
+                    let isolation = words.windows(9).any(|w| w == b"ISOLATION");
                     format!("{TRANSACTION}{}", if isolation { "isolation" } else { "access" })
                 }
                 Scope::Session => assignment.name.clone(),
+                // Its name could be repeated otherwise than it was read.
+                Scope::User if !is_ordinary(&assignment.name) => {
+                    self.pinned = true;
+                    continue;
+                }
                 Scope::User => format!("@{}", assignment.name.to_lowercase()),
                 _ => continue,
             };
-            let sql = match value {
-                Some(value) => format!("{} = {value}", variable(assignment)),
-                None => assignment.sql.clone(),
+            let assigned = |value: &[u8]| [variable(assignment).as_bytes(), b" = ", value].concat();
+            let sql = match (value, &assignment.value) {
+                (Some(value), _) => assigned(value),
+                (None, SetValue::Text(text)) => assigned(format!("'{text}'").as_bytes()),
+                (None, _) => assignment.sql.clone(),
             };
             self.note_session_variable(&name, assignment, value.as_deref());
-            let is_default = assignment.value == SetValue::Default && name != "names";
+            let is_default = assignment.value == SetValue::Default && name != "names" && value.is_none();
             let plain_autocommit = name == "autocommit" && self.autocommit;
             for undone in replaced_by(&name) {
                 settings.unset(undone);
@@ -229,12 +236,17 @@ impl Session {
     }
 
     /// What the session itself must know of its variables.
-    fn note_session_variable(&mut self, name: &str, assignment: &Assignment, read_back: Option<&str>) {
-        let value = match &assignment.value {
-            SetValue::Literal(value) => Some(value.to_ascii_lowercase()),
-            // It is a literal, in quotes.
-            _ => read_back.map(|v| v.trim_matches('\'').to_ascii_lowercase()),
-        };
+    fn note_session_variable(&mut self, name: &str, assignment: &Assignment, read_back: Option<&[u8]>) {
+        // It is a literal, in quotes.
+        let read_back = read_back.map(|v| {
+            String::from_utf8_lossy(v)
+                .trim_matches('\'')
+                .to_ascii_lowercase()
+        });
+        let value = read_back.or(match &assignment.value {
+            SetValue::Literal(value) | SetValue::Text(value) => Some(value.to_ascii_lowercase()),
+            _ => None,
+        });
         match name {
             "autocommit" => {
                 self.autocommit = value.is_none_or(|v| !matches!(v.as_str(), "0" | "off" | "false"));
@@ -244,9 +256,27 @@ impl Session {
         }
     }
 
+    /// Takes the values of user variables, as a server has them, into the session's settings.
+    pub(super) fn keep_variables(&mut self, names: &[String], values: &[Variable]) {
+        let mut settings: Settings = (*self.settings).clone();
+        for (name, value) in names
+            .iter()
+            .zip(values)
+            .filter(|(name, _)| is_ordinary(name))
+        {
+            let known = format!("@{}", name.to_lowercase());
+            // One that was never set is NULL anyway.
+            if settings.get(&known).is_none() && value.is_null() {
+                continue;
+            }
+            settings.set(&known, [user_variable(name).as_bytes(), b" = ", &value.typed()].concat());
+        }
+        self.settings = self.core.settings.intern(settings);
+    }
+
     fn set_vitess(&mut self, assignment: &Assignment) {
         let value = match &assignment.value {
-            SetValue::Literal(value) | SetValue::Expression(value) => value.clone(),
+            SetValue::Literal(value) | SetValue::Text(value) | SetValue::Expression(value) => value.clone(),
             SetValue::Default => String::new(),
         };
         let known = &mut self.vitess;
@@ -256,7 +286,8 @@ impl Session {
 
     /// The settings of a session that has SET nothing yet.
     pub(super) fn fresh_settings(&self, collation: u16, database: Option<String>) -> Rc<Settings> {
-        let mut settings = Settings { collation, database, vars: Vec::new() };
+        let globals = self.core.shared.globals.load(Ordering::Relaxed);
+        let mut settings = Settings { collation, database, globals, vars: Vec::new() };
         // Ids of more than a byte do not fit the handshake.
         if collation > 255
             && let Some(sql) = names_of(collation)
@@ -292,118 +323,26 @@ fn replaced_by(name: &str) -> &'static [&'static str] {
 }
 
 fn must_read_back(assignment: &Assignment) -> bool {
-    matches!(assignment.scope, Scope::Session | Scope::User)
-        && matches!(assignment.value, SetValue::Expression(_))
+    let kept = match assignment.scope {
+        Scope::Session => true,
+        Scope::User => is_ordinary(&assignment.name),
+        _ => false,
+    };
+    kept && (matches!(assignment.value, SetValue::Expression(_)) || is_computed(assignment))
+}
+
+fn sets_oracle(assignments: &[&Assignment], values: &[Option<Vec<u8>>]) -> bool {
+    let mut modes = assignments
+        .iter()
+        .zip(values)
+        .filter(|(a, _)| a.name == "sql_mode" && a.scope == Scope::Session);
+    modes.any(|(_, value)| value.as_deref().is_some_and(is_oracle))
 }
 
 /// How a statement names what was assigned.
 fn variable(assignment: &Assignment) -> String {
     match assignment.scope {
-        Scope::User => format!("@`{}`", assignment.name.replace('`', "``")),
+        Scope::User => user_variable(&assignment.name),
         _ => format!("@@session.{}", assignment.name),
-    }
-}
-
-/// The lexer's flags out of a value of sql_mode.
-pub(super) fn sql_mode_of(value: &str) -> SqlMode {
-    let mut mode = SqlMode::empty();
-    for word in value.split(',').map(|w| w.trim().to_ascii_uppercase()) {
-        mode |= match word.as_str() {
-            "ANSI_QUOTES" => SqlMode::ANSI_QUOTES,
-            "NO_BACKSLASH_ESCAPES" => SqlMode::NO_BACKSLASH_ESCAPES,
-            "PIPES_AS_CONCAT" => SqlMode::PIPES_AS_CONCAT,
-            "IGNORE_SPACE" => SqlMode::IGNORE_SPACE,
-            "HIGH_NOT_PRECEDENCE" => SqlMode::HIGH_NOT_PRECEDENCE,
-            "ANSI" | "DB2" | "MAXDB" | "MSSQL" | "ORACLE" | "POSTGRESQL" => {
-                SqlMode::ANSI_QUOTES | SqlMode::PIPES_AS_CONCAT | SqlMode::IGNORE_SPACE
-            }
-            _ => SqlMode::empty(),
-        };
-    }
-    mode
-}
-
-fn is_number(column: ColumnType) -> bool {
-    matches!(
-        column,
-        ColumnType::TINY
-            | ColumnType::SHORT
-            | ColumnType::INT24
-            | ColumnType::LONG
-            | ColumnType::LONGLONG
-            | ColumnType::FLOAT
-            | ColumnType::DOUBLE
-            | ColumnType::NEWDECIMAL
-            | ColumnType::DECIMAL
-            | ColumnType::YEAR
-    )
-}
-
-/// The first row of a text result, each value as a SQL literal of its type.
-fn first_row(bytes: &[u8], backend: &Backend) -> Outcome<Vec<String>> {
-    let mut walker = ResponseWalker::new(ResponseKind::Query, backend.capabilities);
-    let mut rest = bytes;
-    let mut numeric = Vec::new();
-    let unreadable = || super::Failure::Sql(sql_error(1105, "a variable's value cannot be read back"));
-    while let Ok(Some((packet, consumed))) = frame::split(rest, usize::MAX) {
-        match super::relay::step(&mut walker, packet.payload, packet.seq)? {
-            PacketRole::ColumnDef => {
-                let column =
-                    coregate_protocol::column::ColumnDefinition::parse(packet.payload, backend.capabilities)?;
-                let binary = column.flags.contains(ColumnFlags::BINARY) && column.collation == 63;
-                numeric.push((is_number(column.column_type), binary));
-            }
-            PacketRole::Row => {
-                let cells = TextRow::new(packet.payload).zip(&numeric);
-                return cells
-                    .map(|(cell, kind)| Ok(literal(cell?, *kind)))
-                    .collect();
-            }
-            _ => {}
-        }
-        rest = rest.get(consumed..).unwrap_or_default();
-    }
-    Err(unreadable())
-}
-
-fn literal(cell: Option<&[u8]>, (number, binary): (bool, bool)) -> String {
-    match cell {
-        None => "NULL".into(),
-        Some(bytes) if number => String::from_utf8_lossy(bytes).into_owned(),
-        Some(bytes) => {
-            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-            match std::str::from_utf8(bytes) {
-                _ if binary => format!("x'{hex}'"),
-                Ok(text)
-                    if text
-                        .bytes()
-                        .all(|b| b != b'\\' && b != b'\'' && b.is_ascii()) =>
-                {
-                    format!("'{text}'")
-                }
-                _ => format!("CONVERT(x'{hex}' USING utf8mb4)"),
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sql_modes_that_change_the_lexer_are_seen() {
-        assert_eq!(sql_mode_of("strict_trans_tables,ansi_quotes"), SqlMode::ANSI_QUOTES);
-        assert_eq!(sql_mode_of(""), SqlMode::empty());
-        assert!(sql_mode_of("ansi").contains(SqlMode::PIPES_AS_CONCAT));
-    }
-
-    #[test]
-    fn values_become_literals_that_mean_the_same() {
-        assert_eq!(literal(None, (false, false)), "NULL");
-        assert_eq!(literal(Some(b"-1.5"), (true, false)), "-1.5");
-        assert_eq!(literal(Some(b"abc"), (false, false)), "'abc'");
-        assert_eq!(literal(Some(b"it's"), (false, false)), "CONVERT(x'69742773' USING utf8mb4)");
-        assert_eq!(literal(Some(&[0, 255]), (false, true)), "x'00ff'");
     }
 }

@@ -136,6 +136,17 @@ impl Session {
                 let taken = pool.take(&core, self.flavour, &self.settings);
                 let mut backend = Self::unless_interrupted(&handle, taken).await??;
                 backend.tainted |= self.pinned;
+                backend.routines_seen = core.routine_changes();
+                if !pool.routines.is_current(backend.routines_seen) {
+                    let read = pool
+                        .routines
+                        .read(&core, &mut backend, core.routine_changes());
+                    match Self::unless_interrupted(&handle, read).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(e)) => return Err(self.lose(backend, e.into())),
+                        Err(failure) => return Err(self.lose(backend, failure)),
+                    }
+                }
                 backend
             }
         };

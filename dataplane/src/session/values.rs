@@ -60,9 +60,35 @@ impl SessionValues for Values<'_> {
 
     fn write_param(&self, n: u16, out: &mut Vec<u8>) {
         match self.params.get(usize::from(n)) {
+            Some(Bound::Bytes(bytes)) if !bytes.is_ascii() && !self.session.charsets.client.is_plain() => {
+                // A quote or a backslash could be half of a character.
+                let set = self.session.settings.client_charset();
+                out.extend_from_slice(format!("_{set} x'").as_bytes());
+                for byte in *bytes {
+                    out.extend_from_slice(format!("{byte:02x}").as_bytes());
+                }
+                out.push(b'\'');
+            }
             Some(value) => value.write_literal(self.session.status(), out),
             None => out.extend_from_slice(b"NULL"),
         }
+    }
+}
+
+/// Parameters that stand for user variables: the text has their names.
+pub(super) struct Named<'a> {
+    pub(super) session: &'a Session,
+    pub(super) names: &'a [String],
+}
+
+impl SessionValues for Named<'_> {
+    fn write(&self, which: SessionValue, out: &mut Vec<u8>) {
+        Values { session: self.session, params: &[] }.write(which, out);
+    }
+
+    fn write_param(&self, n: u16, out: &mut Vec<u8>) {
+        let name = self.names.get(usize::from(n));
+        out.extend_from_slice(name.map_or(b"NULL", |name| name.as_bytes()));
     }
 }
 

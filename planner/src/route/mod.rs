@@ -91,13 +91,16 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         about_rows: !matches!(parsed, Ok(Statement::Ddl(_))),
         session_calls: effects.calls,
     };
-    match parsed {
+    let plan = match parsed {
         Ok(statement) => planner
             .statement(&statement)
             .and_then(|plan| allowed(plan, session)),
         Err(error @ PlanError::TooDeep(_)) if !planner.can_pass() => Err(error),
         Err(error) => planner.not_understood(error),
-    }
+    };
+    let mut plan = plan?;
+    plan.names = crate::mention::names(sql, &tokens, &plan.tables);
+    Ok(plan)
 }
 
 /// Does the cluster's owner allow this plan?
@@ -126,6 +129,7 @@ fn session_plan(action: SessionAction, class: StatementClass) -> Plan {
         cacheable: matches!(class, StatementClass::Begin | StatementClass::Commit | StatementClass::Rollback),
         directives: Directives::default(),
         tables: Vec::new(),
+        names: Vec::new(),
     }
 }
 
@@ -155,6 +159,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 cacheable: false,
                 directives: Directives::default(),
                 tables: Vec::new(),
+                names: Vec::new(),
             }),
             _ => match self.session_statement(statement)? {
                 Some(plan) => Ok(plan),
@@ -263,6 +268,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             cacheable: self.cacheable,
             directives: directives::read(self.input.sql, self.tokens.directives),
             tables: std::mem::take(&mut self.tables),
+            names: Vec::new(),
         }
     }
 

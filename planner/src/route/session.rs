@@ -52,52 +52,67 @@ impl<'a> Planner<'_, 'a> {
         Ok(Some(plan))
     }
 
-    fn text(&self, span: Span) -> String {
-        let text = self
-            .input
+    fn bytes(&self, span: Span) -> &'a [u8] {
+        self.input
             .sql
             .get(span.start as usize..span.end as usize)
-            .unwrap_or_default();
-        String::from_utf8_lossy(text).into_owned()
+            .unwrap_or_default()
+    }
+
+    /// For words and numbers, which are ASCII.
+    fn text(&self, span: Span) -> String {
+        String::from_utf8_lossy(self.bytes(span)).into_owned()
     }
 
     /// What a quoted text means.
-    pub(super) fn string(&self, span: Span) -> String {
+    pub(super) fn string(&self, span: Span) -> Vec<u8> {
         let mut scratch = Vec::new();
         let literal = Literal { span: span.start..span.end, kind: LiteralKind::String };
         match literal_value(self.input.sql, &literal, &mut scratch, self.input.session.sql_mode) {
             Value::Bytes(bytes) | Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes) => {
-                String::from_utf8_lossy(bytes).into_owned()
+                bytes.to_vec()
             }
-            _ => String::new(),
+            _ => Vec::new(),
         }
     }
 
     fn assignment(&self, item: &SetItem<'a>) -> Assignment {
+        let written = self.bytes(item.span).to_vec();
+        let assigned = |name: String| [name.as_bytes(), b" = ", self.bytes(item.value)].concat();
+        let sql = match item.scope {
+            Scope::Session if !matches!(item.name, "names" | "character set" | "transaction") => {
+                assigned(format!("@@session.{}", item.name))
+            }
+            Scope::Global if item.name != "transaction" && !written.windows(2).any(|w| w == b"@@") => {
+                // The scope's word may stand at an assignment before this one.
+                assigned(format!("@@{}", self.global_name(&self.text(item.span), item.name)))
+            }
+            _ => written,
+        };
+        Assignment { scope: item.scope, name: item.name.to_owned(), value: self.set_value(item), sql }
+    }
+
+    fn set_value(&self, item: &SetItem<'a>) -> SetValue {
         let text = self.text(item.value);
-        let value = match item.kind {
+        let is_user = item.scope == Scope::User;
+        match item.kind {
             SetItemKind::Default => SetValue::Default,
             SetItemKind::Literal if text.starts_with(['\'', '"']) => {
-                SetValue::Literal(self.string(item.value))
+                let names = matches!(item.name, "names" | "character set");
+                match String::from_utf8(self.string(item.value)) {
+                    Ok(word) if names => SetValue::Literal(word),
+                    Ok(plain) if !is_user && is_plain(&plain) => SetValue::Text(plain),
+                    _ => SetValue::Expression(text),
+                }
             }
+            // Only a number, or a word that is no call in disguise (CURRENT_USER), is the same next time.
+            SetItemKind::Literal if is_user && !is_constant(&text) => SetValue::Expression(text),
             SetItemKind::Literal => SetValue::Literal(text.trim_matches('`').to_owned()),
             SetItemKind::Expression => match number(&text) {
                 Some(number) => SetValue::Literal(number),
                 None => SetValue::Expression(text),
             },
-        };
-        let written = self.text(item.span);
-        let sql = match item.scope {
-            Scope::Session if !matches!(item.name, "names" | "character set" | "transaction") => {
-                format!("@@session.{} = {}", item.name, self.text(item.value))
-            }
-            Scope::Global if item.name != "transaction" && !written.contains("@@") => {
-                // The scope's word may stand at an assignment before this one.
-                format!("@@{} = {}", self.global_name(&written, item.name), self.text(item.value))
-            }
-            _ => written,
-        };
-        Assignment { scope: item.scope, name: item.name.to_owned(), value, sql }
+        }
     }
 
     fn global_name(&self, written: &str, name: &str) -> String {
@@ -111,6 +126,22 @@ impl<'a> Planner<'_, 'a> {
             _ => format!("global.{name}"),
         }
     }
+}
+
+/// ASCII that no SQL mode reads otherwise.
+fn is_plain(text: &str) -> bool {
+    text.bytes()
+        .all(|b| (0x20..0x7f).contains(&b) && !matches!(b, b'\'' | b'"' | b'\\' | b'`'))
+}
+
+fn is_constant(text: &str) -> bool {
+    let word = ["null", "true", "false"]
+        .iter()
+        .any(|w| text.eq_ignore_ascii_case(w));
+    word || text
+        .as_bytes()
+        .first()
+        .is_some_and(|b| b.is_ascii_digit() || *b == b'.')
 }
 
 /// A signed number is as plain as an unsigned one.

@@ -16,6 +16,7 @@ fn rows(columns: &[&str], rows: Vec<Vec<Option<String>>>) -> Plan {
         class: StatementClass::Show,
         effects: Effects::empty(),
         cacheable: false,
+        names: Vec::new(),
         tables: Vec::new(),
         directives: Default::default(),
     }

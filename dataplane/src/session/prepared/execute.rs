@@ -12,7 +12,7 @@ use crate::session::scatter::Work;
 use crate::session::values::Values;
 use crate::session::{Failure, Outcome, Session};
 use coregate_planner::plan::{Action, Effects, Route, SessionAction};
-use coregate_planner::resolve::Resolved;
+use coregate_planner::resolve::{Resolved, SessionValues};
 use coregate_planner::value::Value;
 use coregate_protocol::Capabilities;
 use coregate_protocol::column::ColumnType;
@@ -82,7 +82,8 @@ impl Session {
                 })
                 .collect();
             let session_values = Values { session: self, params: &bound };
-            self.bind(&statement, &entry, &values, &session_values)?
+            let charsets = statement.charsets().unwrap_or(self.charsets);
+            self.bind(&statement, &entry, &values, charsets, &session_values)?
         };
         self.core.metrics().queries.add(1);
         let (start, shards) = (self.core.ring.now(), resolved.shards.len());
@@ -141,7 +142,7 @@ impl Session {
     }
 
     /// The statement's plan, made anew when the snapshot has changed: for the keyspace that was selected when it was prepared.
-    fn current_plan(&mut self, statement: &Statement) -> Outcome<Rc<CachedPlan>> {
+    pub(in crate::session) fn current_plan(&mut self, statement: &Statement) -> Outcome<Rc<CachedPlan>> {
         let version = self.core.snapshot.borrow().version;
         {
             let plan = statement.plan.borrow();
@@ -222,7 +223,7 @@ impl Session {
     }
 
     #[cold]
-    async fn not_prepared(
+    pub(in crate::session) async fn not_prepared(
         &mut self,
         place: Place,
         backend: Box<Backend>,
@@ -236,7 +237,7 @@ impl Session {
     }
 
     /// Prepares a text on a connection that does not know it yet.
-    async fn prepare_on(
+    pub(super) async fn prepare_on(
         &mut self,
         backend: &mut Backend,
         statement: &Statement,
@@ -347,26 +348,18 @@ impl Session {
         parsed: &ExecuteBody<'_>,
         answer: &mut Answer,
     ) -> Outcome {
-        let mut sql = Vec::new();
-        {
+        let sql = {
             let long = statement.long_data.borrow();
             let (bound, _) = statement.bound(parsed, &long)?;
-            let places =
-                coregate_planner::fingerprint::param_places(&statement.sql, statement.made_under.sql_mode)?;
-            let mut at = 0;
-            for (value, place) in bound.iter().zip(places) {
-                sql.extend_from_slice(statement.sql.get(at..place).unwrap_or_default());
-                value.write_literal(self.status(), &mut sql);
-                at = place + 1;
-            }
-            sql.extend_from_slice(statement.sql.get(at..).unwrap_or_default());
-        }
+            let values = Values { session: self, params: &bound };
+            statement.with_params(|n, out| values.write_param(n as u16, out))?
+        };
         statement.long_data.borrow_mut().clear();
         self.run_text(&sql, answer).await
     }
 
     /// A statement of the session's own, prepared: BEGIN, SHOW SHARDS.
-    async fn execute_local(
+    pub(in crate::session) async fn execute_local(
         &mut self,
         statement: &Statement,
         entry: &Rc<CachedPlan>,

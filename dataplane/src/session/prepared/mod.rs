@@ -45,7 +45,7 @@ pub(super) struct Statements {
     /// How many of them have a cursor open.
     cursors: usize,
     /// Prepared by `PREPARE name FROM ...`.
-    pub(super) named: AHashMap<String, String>,
+    pub(super) named: AHashMap<String, Rc<Statement>>,
 }
 
 impl Statements {
@@ -89,6 +89,48 @@ impl MadeUnder {
     }
 }
 
+impl Statement {
+    pub(super) fn sql(&self) -> &[u8] {
+        &self.sql
+    }
+
+    pub(super) fn params(&self) -> usize {
+        usize::from(self.fingerprint.params)
+    }
+
+    /// Those that it was prepared under.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.made_under.settings
+    }
+
+    /// See [`MadeUnder::charsets`].
+    pub(super) fn charsets(&self) -> Option<Charsets> {
+        self.made_under.charsets
+    }
+
+    /// Its text, or what stands for it now, with its name on connections.
+    fn key_and_text(&self, text: Option<Vec<u8>>) -> (u64, Vec<u8>) {
+        match text {
+            Some(text) => (self.made_under.key_of(&text), text),
+            None => (self.key, self.sql.clone()),
+        }
+    }
+
+    /// Its text with something else in the place of its parameters.
+    pub(super) fn with_params(&self, mut put: impl FnMut(usize, &mut Vec<u8>)) -> Outcome<Vec<u8>> {
+        let places = coregate_planner::fingerprint::param_places(&self.sql, self.made_under.sql_mode)?;
+        let mut out = Vec::new();
+        let mut at = 0;
+        for (n, place) in places.into_iter().enumerate() {
+            out.extend_from_slice(self.sql.get(at..place).unwrap_or_default());
+            put(n, &mut out);
+            at = place + 1;
+        }
+        out.extend_from_slice(self.sql.get(at..).unwrap_or_default());
+        Ok(out)
+    }
+}
+
 impl Session {
     fn statement_of(&self, id: u32, command: &str) -> Outcome<Rc<Statement>> {
         let found = self
@@ -106,7 +148,7 @@ impl Session {
         if let Some(statements) = &mut self.statements {
             statements.newest = 0;
         }
-        let (fingerprint, entry) = self.plan_prepared(&sql)?;
+        let (statement, entry) = self.new_statement(sql)?;
         let limit = self.core.config().statements_max;
         let statements = self.statements.get_or_insert_default();
         if statements.by_id.len() >= limit {
@@ -119,8 +161,31 @@ impl Session {
             id => id + 1,
         };
         let id = statements.last_id;
+        let params = statement.fingerprint.params;
+        let described = match &entry.plan.action {
+            Action::Route(route) => self.describe(&statement, &entry, route, id, answer).await?,
+            action => {
+                self.describe_local(action, params, id, answer);
+                true
+            }
+        };
+        if described && let Some(statements) = &mut self.statements {
+            statements.by_id.insert(id, statement);
+            statements.newest = id;
+        }
+        Ok(())
+    }
+
+    fn new_statement(&mut self, sql: Vec<u8>) -> Outcome<(Rc<Statement>, Rc<CachedPlan>)> {
+        let (fingerprint, entry) = self.plan_prepared(&sql)?;
+        if fingerprint.more {
+            return Err(sql_error(
+                1295,
+                "This command is not supported in the prepared statement protocol yet",
+            )
+            .into());
+        }
         let version = self.core.snapshot.borrow().version;
-        let params = fingerprint.params;
         let made_under = MadeUnder {
             target: RefCell::new(self.target.clone()),
             sql_mode: self.sql_mode,
@@ -138,18 +203,29 @@ impl Session {
             long_data: RefCell::default(),
             cursor: Cell::new(None),
         });
-        let described = match &entry.plan.action {
-            Action::Route(route) => self.describe(&statement, &entry, route, id, answer).await?,
-            action => {
-                self.describe_local(action, params, id, answer);
-                true
+        Ok((statement, entry))
+    }
+
+    /// Prepares a statement that the client knows by a name of its own; a server says what is wrong with it.
+    pub(super) async fn prepare_unseen(&mut self, sql: Vec<u8>) -> Outcome<Rc<Statement>> {
+        let (statement, entry) = self.new_statement(sql)?;
+        if let Action::Route(route) = &entry.plan.action {
+            let place = self.place_to_describe(route)?;
+            let text = self.text_for(&statement, &entry, route)?;
+            let (key, text) = statement.key_and_text(text);
+            let mut backend = self
+                .acquire(place, entry.plan.effects | Effects::NO_TABLES)
+                .await?;
+            if backend.statement(key).is_none()
+                && let Err(failure) = self.prepare_on(&mut backend, &statement, key, &text).await
+            {
+                return Err(self
+                    .not_prepared(place, backend, failure, &mut Answer::first())
+                    .await);
             }
-        };
-        if described && let Some(statements) = &mut self.statements {
-            statements.by_id.insert(id, statement);
-            statements.newest = id;
+            self.keep_or_return(place, backend);
         }
-        Ok(())
+        Ok(statement)
     }
 
     /// Prepares on one of the servers, whose answer tells the columns, and relays it with our id. `false`: it was an error.
@@ -161,16 +237,9 @@ impl Session {
         id: u32,
         answer: &mut Answer,
     ) -> Outcome<bool> {
-        let place = match &route.to {
-            Target::DropIn => Place::DropIn,
-            Target::Keyspace { keyspace, shards } => {
-                let wanted = if let Destination::Shard(shard) = shards { *shard } else { 0 };
-                self.place_to_prepare(*keyspace, wanted, route)?
-            }
-        };
+        let place = self.place_to_describe(route)?;
         let text = self.text_for(statement, entry, route)?;
-        let (key, text) = text
-            .map_or_else(|| (statement.key, statement.sql.clone()), |t| (statement.made_under.key_of(&t), t));
+        let (key, text) = statement.key_and_text(text);
         let mut backend = self
             .acquire(place, entry.plan.effects | Effects::NO_TABLES)
             .await?;
@@ -215,6 +284,17 @@ impl Session {
         Ok(Place::Shard { shard: shard.id, kind: route.tablet_kind.into() })
     }
 
+    /// One of the servers that a statement may run on.
+    fn place_to_describe(&self, route: &Route) -> Outcome<Place> {
+        Ok(match &route.to {
+            Target::DropIn => Place::DropIn,
+            Target::Keyspace { keyspace, shards } => {
+                let wanted = if let Destination::Shard(shard) = shards { *shard } else { 0 };
+                self.place_to_prepare(*keyspace, wanted, route)?
+            }
+        })
+    }
+
     /// The statement's text with the session's values in it, if it has such places.
     fn text_for(&self, statement: &Statement, entry: &CachedPlan, route: &Route) -> Outcome<Option<Vec<u8>>> {
         if !resolve::has_session_values(route) {
@@ -222,16 +302,18 @@ impl Session {
         }
         let values = Values { session: self, params: &[] };
         let nulls: Vec<Value<'_>> = vec![Value::Int(1); usize::from(statement.fingerprint.params)];
-        let mut resolved = self.bind(statement, entry, &nulls, &values)?;
+        let charsets = statement.charsets().unwrap_or(self.charsets);
+        let mut resolved = self.bind(statement, entry, &nulls, charsets, &values)?;
         Ok(resolved.shards.first_mut().and_then(|s| s.text.take()))
     }
 
     /// Binds the statement's plan to the values of one execution.
-    fn bind(
+    pub(super) fn bind(
         &self,
         statement: &Statement,
         entry: &CachedPlan,
         params: &[Value<'_>],
+        charsets: Charsets,
         values: &dyn SessionValues,
     ) -> Outcome<Resolved> {
         let Action::Route(route) = &entry.plan.action else { return Ok(Resolved::default()) };
@@ -243,7 +325,7 @@ impl Session {
             fingerprint: &statement.fingerprint,
             params,
             sql_mode: statement.made_under.sql_mode,
-            charsets: statement.made_under.charsets.unwrap_or(self.charsets),
+            charsets,
             session: values,
             prepared: true,
         };

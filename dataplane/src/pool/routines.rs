@@ -1,0 +1,164 @@
+//! Which stored functions, triggers and views of a server can leave something behind on their connection: user variables,
+//! temporary tables, settings. A statement that mentions none of them costs nothing; after one that does, the connection is
+//! its session's, and is reset before another session uses it.
+use super::backend::Backend;
+use crate::core::Core;
+use crate::error::BackendError;
+use ahash::AHashSet;
+use coregate_planner::mention;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// What was made on the server itself, behind our back, is seen after so long.
+pub(crate) const AGE_MAX: Duration = Duration::from_secs(10);
+/// Rounds in which routines are found that call routines; deeper, all count.
+const ROUNDS_MAX: usize = 8;
+/// Of the names in a question, in bytes; with more, all count.
+const NAMES_MAX: usize = 16 << 10;
+
+/// What a body must hold to leave something behind. Too much is found rather than too little: a comment counts, too.
+const LEAVES: &str = "@|temporary|_lock|call|execute|prepare|last_insert_id|(set|,) *(session|local|global|names|character|charset|password|role|statement|transaction)|\
+    (sql_|time_zone|_mode|charset|character_set|collation|autocommit|tx_|transaction_|_checks|timestamp|insert_id|rand_seed|_timeout|_size|_switch|_limit|_increment|_offset|completion_type|lc_|foreign_key)[a-z_]* *:?=";
+
+#[derive(Default)]
+pub(crate) struct Routines {
+    known: Cell<Option<u32>>,
+    read: Cell<Option<Instant>>,
+    marked: RefCell<Marked>,
+    any: Cell<bool>,
+}
+
+#[derive(Default)]
+struct Marked {
+    all: bool,
+    names: AHashSet<u64>,
+}
+
+impl Routines {
+    /// Is what is known as of this count of schema changes?
+    #[inline]
+    pub(crate) fn is_current(&self, changes: u32) -> bool {
+        self.known.get() == Some(changes)
+    }
+
+    /// Can a statement with these names have left something behind?
+    #[inline]
+    pub(crate) fn concern(&self, names: &[u64]) -> bool {
+        self.any.get() && self.mentioned(names)
+    }
+
+    #[cold]
+    fn mentioned(&self, names: &[u64]) -> bool {
+        let marked = self.marked.borrow();
+        marked.all
+            || names
+                .iter()
+                .any(|name| *name == mention::ANY || marked.names.contains(name))
+    }
+
+    pub(super) fn is_old(&self, now: Instant) -> bool {
+        let old = |read: Instant| now.saturating_duration_since(read) > AGE_MAX;
+        self.read.get().is_some_and(old)
+    }
+
+    /// The next statement asks anew.
+    pub(super) fn forget(&self) {
+        self.known.set(None);
+    }
+
+    /// Asks the server. A refusal means that nothing is known, so that every statement counts.
+    pub(crate) async fn read(
+        &self,
+        core: &Core,
+        backend: &mut Backend,
+        changes: u32,
+    ) -> Result<(), BackendError> {
+        let marked = match find(core, backend).await {
+            Ok(marked) => marked,
+            Err(e @ BackendError::Refused { .. }) => {
+                tracing::warn!(
+                    "cannot tell which routines and triggers leave something behind on {}: {e}; every statement counts as one",
+                    backend.pool.tablet.alias
+                );
+                Marked { all: true, names: AHashSet::new() }
+            }
+            Err(e) => return Err(e),
+        };
+        self.any.set(marked.all || !marked.names.is_empty());
+        *self.marked.borrow_mut() = marked;
+        self.known.set(Some(changes));
+        self.read.set(Some(core.ring.now()));
+        Ok(())
+    }
+}
+
+async fn find(core: &Core, backend: &mut Backend) -> Result<Marked, BackendError> {
+    let mut found: Vec<Vec<u8>> = backend.column(core, &question(LEAVES, false)).await?;
+    let mut round = 0;
+    let mut newest = found.clone();
+    while !newest.is_empty() {
+        round += 1;
+        let plain = |name: &Vec<u8>| {
+            name.iter()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$'))
+        };
+        let length: usize = newest.iter().map(Vec::len).sum();
+        if round > ROUNDS_MAX || length > NAMES_MAX || !newest.iter().all(plain) {
+            return Ok(Marked { all: true, names: AHashSet::new() });
+        }
+        let names: Vec<String> = newest
+            .iter()
+            .map(|name| String::from_utf8_lossy(name).replace('$', "[$]"))
+            .collect();
+        let mention = format!("(^|[^a-z0-9_$])({})([^a-z0-9_$]|$)", names.join("|"));
+        let more = backend.column(core, &question(&mention, true)).await?;
+        newest = more
+            .into_iter()
+            .filter(|name| !found.contains(name))
+            .collect();
+        found.extend(newest.iter().cloned());
+    }
+    Ok(Marked { all: false, names: found.iter().map(|name| mention::hash(name)).collect() })
+}
+
+/// Names of functions, of tables with triggers, and of views, whose bodies match.
+fn question(pattern: &str, views: bool) -> String {
+    let mut sql = format!(
+        "SELECT LOWER(ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'FUNCTION' \
+         AND ROUTINE_SCHEMA NOT IN ('sys', 'mysql') \
+         AND (ROUTINE_DEFINITION IS NULL OR LOWER(ROUTINE_DEFINITION) REGEXP '{pattern}') \
+         UNION SELECT LOWER(EVENT_OBJECT_TABLE) FROM information_schema.TRIGGERS \
+         WHERE TRIGGER_SCHEMA NOT IN ('sys', 'mysql') AND LOWER(ACTION_STATEMENT) REGEXP '{pattern}'"
+    );
+    if views {
+        sql.push_str(&format!(
+            " UNION SELECT LOWER(TABLE_NAME) FROM information_schema.VIEWS \
+             WHERE TABLE_SCHEMA NOT IN ('sys', 'mysql') \
+             AND (VIEW_DEFINITION = '' OR LOWER(VIEW_DEFINITION) REGEXP '{pattern}')"
+        ));
+    }
+    sql
+}
+
+/// Reads again, in the background, what is old: on a connection that rests. Where none does, the next statement asks.
+pub(crate) fn refresh(core: &Rc<Core>, pool: &Rc<super::tablet::TabletPool>) {
+    if !pool.routines.is_old(core.ring.now()) {
+        return;
+    }
+    let Some(mut backend) = pool.borrow_resting() else { return pool.routines.forget() };
+    let (core, pool) = (Rc::clone(core), Rc::clone(pool));
+    crate::executor::spawn(async move {
+        let changes = core.routine_changes();
+        if pool
+            .routines
+            .read(&core, &mut backend, changes)
+            .await
+            .is_err()
+        {
+            pool.routines.forget();
+            backend.tainted = true;
+        }
+        pool.put(&core, backend);
+    });
+}

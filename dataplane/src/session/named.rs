@@ -1,0 +1,289 @@
+//! `PREPARE name FROM ...`, `EXECUTE name USING ...`. Where the session's target is one server, that server does it, on a pinned
+//! connection. Else the session keeps the statement as those of the binary protocol are kept; an execution is placed by the
+//! variables' values, and runs by name on every server that it needs: the values are bound there, never written into a text.
+use super::answer::{Answer, Done};
+use super::prepared::Statement;
+use super::query::{Wire, place_of, query_payload};
+use super::scatter::Work;
+use super::values::Named;
+use super::variables::{Variable, user_variable};
+use super::{Failure, Outcome, Session};
+use crate::error::sql_error;
+use crate::pool::{Backend, Place};
+use coregate_planner::charset::{Charset, Charsets};
+use coregate_planner::plan::{Action, Effects, Plan, PrepareSource, SessionAction, StatementClass};
+use coregate_planner::value::Value;
+use coregate_protocol::walker::ResponseKind;
+use std::rc::Rc;
+
+/// SQL-level prepared statements of one session.
+const NAMED_MAX: usize = 1024;
+/// By which a server knows the statement that is executed, and its text.
+const NAME: &str = "`coregate statement`";
+const TEXT: &str = "@`coregate text`";
+
+impl Session {
+    pub(super) async fn named_action(
+        &mut self,
+        action: &SessionAction,
+        sql: &[u8],
+        answer: &mut Answer,
+    ) -> Outcome {
+        if self.places_of_target().len() == 1 {
+            return self.on_the_server(sql, answer).await;
+        }
+        match action {
+            SessionAction::Prepare { name, source } => self.prepare_named(name, source, answer).await,
+            SessionAction::Execute { name, using } => self.execute_named(name, using, answer).await,
+            SessionAction::Deallocate { name } => self.deallocate_named(name, answer),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a statement as it is on the only server that the session's target has, and keeps that connection: what the
+    /// statement sets up lives there.
+    async fn on_the_server(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
+        let place = self.any_place()?;
+        let plan = Plan {
+            action: Action::Session(SessionAction::Nothing),
+            class: StatementClass::Prepare,
+            effects: Effects::PIN,
+            cacheable: false,
+            tables: Vec::new(),
+            names: Vec::new(),
+            directives: Default::default(),
+        };
+        let wire = Wire::Payload(query_payload(sql));
+        self.one(&plan, place, wire, ResponseKind::Query, answer)
+            .await
+            .map(|_| ())
+    }
+
+    async fn prepare_named(&mut self, name: &str, source: &PrepareSource, answer: &mut Answer) -> Outcome {
+        let name = name.to_lowercase();
+        // A statement that cannot be prepared leaves none under its name.
+        if let Some(statements) = &mut self.statements {
+            statements.named.remove(&name);
+        }
+        let text = match source {
+            PrepareSource::Text(text) => text.clone(),
+            PrepareSource::Variable(variable) => self.text_of_variable(variable).await?,
+        };
+        let statement = self.prepare_unseen(text).await?;
+        let named = &mut self.statements.get_or_insert_default().named;
+        if named.len() >= NAMED_MAX {
+            return Err(sql_error(
+                1461,
+                format!("Can't create more than {NAMED_MAX} prepared statements by name in a session"),
+            )
+            .into());
+        }
+        named.insert(name, statement);
+        self.send_ok(answer, Done { info: b"Statement prepared", ..Done::default() });
+        Ok(())
+    }
+
+    /// A statement's text, in the character set of the session's texts.
+    async fn text_of_variable(&mut self, name: &str) -> Outcome<Vec<u8>> {
+        let variables = self.fetch_variables(&[user_variable(name)]).await?;
+        let Some(text) = variables.first().filter(|v| !v.is_null()) else {
+            return Err(sql_error(1064, "You have an error in your SQL syntax: the variable is NULL").into());
+        };
+        let client = self.charsets.client;
+        let own = Charset::of_collation(text.charset());
+        match () {
+            () if text.bytes().is_ascii() || text.charset() == "binary" || own == client => {
+                Ok(text.bytes().to_vec())
+            }
+            () if client == Charset::Utf8 => Ok(text.utf8().to_vec()),
+            () => Err(sql_error(
+                1235,
+                "VT12001: unsupported: PREPARE from a variable in another character set than character_set_client; \
+                 CONVERT it first",
+            )
+            .into()),
+        }
+    }
+
+    async fn execute_named(&mut self, name: &str, using: &[String], answer: &mut Answer) -> Outcome {
+        let statement = self
+            .statements
+            .as_ref()
+            .and_then(|s| s.named.get(&name.to_lowercase()).cloned())
+            .ok_or_else(|| unknown(name, "EXECUTE"))?;
+        if statement.params() != using.len() {
+            return Err(sql_error(1210, "Incorrect arguments to EXECUTE").into());
+        }
+        let entry = self.current_plan(&statement)?;
+        let names: Vec<String> = using.iter().map(|name| user_variable(name)).collect();
+        match &entry.plan.action {
+            Action::Route(_) if !names.is_empty() || !self.reads_texts_as(&statement) => {}
+            Action::Session(SessionAction::Set(_)) if !names.is_empty() => {
+                let sql = statement.with_params(|n, out| {
+                    out.extend_from_slice(names.get(n).map_or(b"NULL", |name| name.as_bytes()));
+                })?;
+                return Box::pin(self.run_text(&sql, answer)).await;
+            }
+            // Without parameters it is what its text is.
+            Action::Route(_) => return Box::pin(self.run_text(statement.sql(), answer)).await,
+            _ => return Box::pin(self.execute_local(&statement, &entry, answer)).await,
+        }
+        let variables = self.fetch_variables(&names).await?;
+        self.keep_variables(using, &variables);
+        if entry.plan.effects.contains(Effects::IMPLICIT_COMMIT) {
+            self.implicit_commit().await?;
+        }
+        // A plan is bound under the snapshot that it was made for, which may be another by now.
+        let entry = self.current_plan(&statement)?;
+        let plan = &entry.plan;
+        let Action::Route(route) = &plan.action else {
+            return Err(sql_error(1615, "Prepared statement needs to be re-prepared").into());
+        };
+        let keyspace = self.changed_keyspace(plan, route);
+        let mut resolved = {
+            let (values, charsets) = self.values_of(&statement, &variables)?;
+            self.bind(&statement, &entry, &values, charsets, &Named { session: self, names: &names })?
+        };
+        if !self.warnings_are_empty() && !plan.effects.contains(Effects::NO_TABLES) {
+            self.clear_warnings();
+        }
+        let execute = match names.is_empty() {
+            true => format!("EXECUTE {NAME}"),
+            false => format!("EXECUTE {NAME} USING {}", names.join(", ")),
+        };
+        let mut wires = Vec::new();
+        for shard in &mut resolved.shards {
+            let (place, text) = (place_of(route, shard.id), shard.text.take());
+            if resolved.interpolated {
+                // The variables stand in the text, by their names.
+                wires.push((place, query_payload(&text.unwrap_or_default())));
+                continue;
+            }
+            let text = text.as_deref().unwrap_or(statement.sql());
+            self.prepare_by_name(&statement, place, plan.effects, text, answer)
+                .await?;
+            wires.push((place, query_payload(execute.as_bytes())));
+        }
+        let result = match (wires.as_mut_slice(), plan.effects.contains(Effects::SCHEMA_CHANGE)) {
+            ([(place, payload)], false) => {
+                let wire = Wire::Payload(std::mem::take(payload));
+                self.one(plan, *place, wire, ResponseKind::Query, answer)
+                    .await
+            }
+            _ => {
+                let work = Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace };
+                Box::pin(self.several(work, answer)).await
+            }
+        };
+        self.release_held();
+        result.map(|_| ())
+    }
+
+    /// Prepares the statement on a server, on a connection that is then held for its execution.
+    async fn prepare_by_name(
+        &mut self,
+        statement: &Rc<Statement>,
+        place: Place,
+        effects: Effects,
+        text: &[u8],
+        answer: &mut Answer,
+    ) -> Outcome {
+        let mut backend = Box::pin(self.acquire(place, effects)).await?;
+        // Nobody else finds the statement there, or its text.
+        backend.unknown_state = true;
+        let result = self.prepare_text(&mut backend, statement, text).await;
+        match result {
+            Ok(()) => {
+                self.held.push((place, backend));
+                Ok(())
+            }
+            Err(failure) => {
+                let failure = self.not_prepared(place, backend, failure, answer).await;
+                self.release_held();
+                Err(failure)
+            }
+        }
+    }
+
+    async fn prepare_text(&mut self, backend: &mut Backend, statement: &Statement, text: &[u8]) -> Outcome {
+        let core = Rc::clone(&self.core);
+        // Digits: neither a SQL mode nor a character set changes them, and bytes are not converted.
+        let digits: String = text.iter().map(|b| format!("{b:02x}")).collect();
+        backend
+            .execute(&core, format!("SET {TEXT} = _binary x'{digits}'"))
+            .await?;
+        let prepare = format!("PREPARE {NAME} FROM {TEXT}");
+        if self.reads_texts_as(statement) {
+            backend.execute(&core, prepare).await?;
+            return Ok(());
+        }
+        let wanted = core
+            .settings
+            .intern(self.settings.with_text_of(statement.settings()));
+        backend.apply_in_place(&core, &wanted).await?;
+        let prepared = backend.execute(&core, prepare).await;
+        backend.apply_in_place(&core, &self.settings).await?;
+        prepared?;
+        Ok(())
+    }
+
+    fn reads_texts_as(&self, statement: &Statement) -> bool {
+        statement.settings().of_the_text() == self.settings.of_the_text()
+    }
+
+    /// The values that place the rows: in UTF-8, or in the set of the statement's own literals.
+    fn values_of<'v>(
+        &self,
+        statement: &Statement,
+        variables: &'v [Variable],
+    ) -> Outcome<(Vec<Value<'v>>, Charsets)> {
+        let literals = statement.charsets().unwrap_or_default();
+        if literals == Charsets::default() {
+            return Ok((variables.iter().map(Variable::value).collect(), literals));
+        }
+        let values: Option<Vec<_>> = variables
+            .iter()
+            .map(|v| v.value_in(literals.client))
+            .collect();
+        let values = values.ok_or_else(|| {
+            sql_error(
+                1235,
+                "VT12001: unsupported: text that is not ASCII in the statement, and in another character set in a variable",
+            )
+        })?;
+        Ok((values, literals))
+    }
+
+    /// The variables' values, from a server that has them.
+    async fn fetch_variables(&mut self, names: &[String]) -> Outcome<Vec<Variable>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let place = self.any_place()?;
+        let mut backend = self.acquire(place, Effects::NO_TABLES).await?;
+        match self.read_variables(&mut backend, names).await {
+            Ok(variables) => {
+                self.keep_or_return(place, backend);
+                Ok(variables)
+            }
+            Err(failure) => Err(self
+                .not_prepared(place, backend, failure, &mut Answer::first())
+                .await),
+        }
+    }
+
+    fn deallocate_named(&mut self, name: &str, answer: &mut Answer) -> Outcome {
+        let known = self
+            .statements
+            .as_mut()
+            .and_then(|s| s.named.remove(&name.to_lowercase()));
+        known.ok_or_else(|| unknown(name, "DEALLOCATE PREPARE"))?;
+        self.send_ok(answer, Done::default());
+        Ok(())
+    }
+}
+
+fn unknown(name: &str, command: &str) -> Failure {
+    let message = format!("Unknown prepared statement handler ({name}) given to {command}");
+    Failure::Sql(sql_error(1243, message))
+}
