@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 
 /// Longest sleep of a core without anything to do.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// Ids of sessions are from about this number to its double.
+const SESSION_IDS: u32 = 1 << 30;
 /// How often deadlines of sessions and resting connections are looked at.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
@@ -171,6 +173,9 @@ impl Core {
         loop {
             let turn = self.next_session.get();
             self.next_session.set(turn.wrapping_add(1));
+            // Above 2^30, where no server's own ids are: an id out of a server's list (information_schema.PROCESSLIST of a drop-in) names
+            // no session here, and KILL of it stops nobody.
+            let turn = turn % (SESSION_IDS / cores) + SESSION_IDS / cores;
             let id = turn
                 .wrapping_mul(cores)
                 .wrapping_add(u32::from(self.id))

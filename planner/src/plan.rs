@@ -316,7 +316,11 @@ pub enum SessionAction {
     Use(String),
     Kill {
         query_only: bool,
-        id: u64,
+        whom: KillTarget,
+    },
+    /// `SHOW [FULL] PROCESSLIST`: the sessions of this process, which KILL takes by the same ids.
+    ShowProcesslist {
+        full: bool,
     },
     /// `SHOW WARNINGS | ERRORS | COUNT(*) WARNINGS`, `[LIMIT offset, count]`.
     ShowWarnings {
@@ -348,6 +352,16 @@ pub enum SessionAction {
 pub enum AccessMode {
     ReadOnly,
     ReadWrite,
+}
+
+/// Whose session KILL stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KillTarget {
+    Session(u64),
+    /// `KILL CONNECTION_ID()`
+    Own,
+    /// Named otherwise: by user, by the id of a query, by an expression.
+    Other,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

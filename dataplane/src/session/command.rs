@@ -8,10 +8,12 @@ use crate::pool::Place;
 use crate::ring::Buf;
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::{Action, Effects, Plan, SessionAction, StatementClass};
-use coregate_protocol::command::{Command, com};
+use coregate_protocol::command::{Command, com, encode};
 use coregate_protocol::frame;
 use coregate_protocol::response::EofPacket;
 use coregate_protocol::walker::ResponseKind;
+use std::rc::Rc;
+use std::time::Duration;
 
 impl Session {
     /// Runs one command; `false` ends the session.
@@ -23,7 +25,11 @@ impl Session {
             return self.fail(&mut Answer::first(), failure).is_ok();
         }
         let result = match packet.payload().first() {
-            Some(&com::QUERY) => self.query(packet).await,
+            Some(&com::QUERY) => {
+                self.handle
+                    .runs(packet.payload().get(1..).unwrap_or_default());
+                self.query(packet).await
+            }
             Some(&com::STMT_EXECUTE) => self.execute(packet).await,
             _ => Box::pin(self.rare_command(packet)).await,
         };
@@ -187,9 +193,7 @@ impl Session {
     /// Forgets everything that the session has set up, as after login.
     pub(super) async fn reset(&mut self) -> Outcome {
         self.rollback_held().await?;
-        // What was pinned has state that only the server can undo, by closing.
-        self.held.clear();
-        self.pinned = false;
+        self.release_what_is_pinned().await;
         self.statements = None;
         self.warnings = None;
         self.vitess = Vec::new();
@@ -202,6 +206,24 @@ impl Session {
         self.state_at = None;
         self.begin_mode().await;
         Ok(())
+    }
+}
+
+/// A server that is asked to forget a session's state must have answered after so long; else closing must do.
+const FORGET_MAX: Duration = Duration::from_millis(2_000);
+
+impl Session {
+    /// Closes the connections that the session holds. What it has locked there is free when the client has its answer.
+    async fn release_what_is_pinned(&mut self) {
+        let core = Rc::clone(&self.core);
+        for (_, mut backend) in std::mem::take(&mut self.held) {
+            let mut payload = Vec::new();
+            encode::reset_connection(&mut payload);
+            let reset = backend.run(&core, &payload, ResponseKind::Simple, |_| {});
+            // In vain or not: only closing undoes everything.
+            let _ = super::lost::within(&core, FORGET_MAX, reset).await;
+        }
+        self.pinned = false;
     }
 }
 

@@ -56,7 +56,7 @@ impl Session {
     }
 
     /// Waits until somebody has delivered an answer under the ticket that `send` is given.
-    async fn wait_for(&self, send: impl FnOnce(u64)) -> Outcome {
+    pub(super) async fn wait_for(&self, send: impl FnOnce(u64)) -> Outcome {
         let mailbox = Rc::new(Mailbox::default());
         let ticket = MAILBOXES.with_borrow_mut(|(last, all)| {
             *last += 1;
@@ -76,12 +76,20 @@ impl Session {
         Ok(result?)
     }
 
+    /// What a session is told that has killed itself, which differs.
+    fn killed_error(&self) -> SqlError {
+        if self.core.config().server_version.contains("MariaDB") {
+            return SqlError { code: 1927, sqlstate: *b"70100", message: "Connection was killed".into() };
+        }
+        sql_error(1317, "Query execution was interrupted")
+    }
+
     /// KILL: the session may be another core's, which answers then. Users may kill what is theirs.
     pub(super) async fn kill(&mut self, id: u32, how: Interrupt) -> Outcome {
         if id == self.handle.id {
             return match how {
                 Interrupt::KillQuery => Err(sql_error(1317, "Query execution was interrupted").into()),
-                _ => Err(super::Failure::Fatal(sql_error(1317, "Query execution was interrupted"))),
+                _ => Err(super::Failure::Fatal(self.killed_error())),
             };
         }
         let cores = self.core.shared.inboxes.len() as u32;
@@ -113,7 +121,7 @@ fn kill_here(core: &Rc<Core>, id: u32, how: Interrupt, killer: Option<&str>) -> 
     Ok(())
 }
 
-fn deliver(ticket: u64, result: Result<(), SqlError>) {
+pub(super) fn deliver(ticket: u64, result: Result<(), SqlError>) {
     let mailbox = MAILBOXES.with_borrow(|(_, all)| all.get(&ticket).cloned());
     if let Some(mailbox) = mailbox {
         *mailbox.reply.borrow_mut() = Some(result);

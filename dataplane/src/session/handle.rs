@@ -7,6 +7,9 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+/// Bytes of a statement kept for SHOW FULL PROCESSLIST.
+const INFO_MAX: usize = 1024;
+
 /// Why a session is asked to stop what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interrupt {
@@ -27,6 +30,10 @@ pub(crate) struct SessionHandle {
     pub(crate) id: u32,
     pub(crate) user: RefCell<String>,
     pub(crate) host: String,
+    /// For SHOW PROCESSLIST: what it has selected, what it runs and since when it does that or rests.
+    pub(crate) database: RefCell<Option<Rc<str>>>,
+    pub(crate) info: RefCell<Vec<u8>>,
+    pub(crate) since: Cell<Instant>,
     interrupt: Cell<Option<Interrupt>>,
     deadline: Cell<Option<Instant>>,
     resting: Cell<bool>,
@@ -42,6 +49,9 @@ impl SessionHandle {
             id,
             user: RefCell::default(),
             host,
+            database: RefCell::default(),
+            info: RefCell::default(),
+            since: Cell::new(core.ring.now()),
             interrupt: Cell::new(None),
             deadline: Cell::new(Some(
                 core.ring.now() + Duration::from_millis(core.config().handshake_timeout_ms),
@@ -59,6 +69,7 @@ impl SessionHandle {
     #[inline]
     pub(crate) fn works(&self, core: &Core) {
         self.resting.set(false);
+        self.since.set(core.ring.now());
         self.killed.set(false);
         let limit = core.config().query_timeout_ms;
         self.deadline
@@ -81,6 +92,7 @@ impl SessionHandle {
     #[inline]
     pub(crate) fn rests(&self, core: &Core) {
         self.resting.set(true);
+        self.since.set(core.ring.now());
         let limit = core.config().idle_timeout_s;
         self.deadline
             .set((limit > 0).then(|| core.ring.now() + Duration::from_secs(limit)));
@@ -88,6 +100,14 @@ impl SessionHandle {
         if matches!(self.interrupt.get(), Some(Interrupt::KillQuery | Interrupt::QueryTimeout)) {
             self.interrupt.set(None);
         }
+    }
+
+    /// What the session runs, for SHOW PROCESSLIST. The buffer stays with the session.
+    #[inline]
+    pub(crate) fn runs(&self, text: &[u8]) {
+        let mut info = self.info.borrow_mut();
+        info.clear();
+        info.extend_from_slice(text.get(..INFO_MAX).unwrap_or(text));
     }
 
     /// The server was told to end the statement; it has so long.
@@ -153,6 +173,10 @@ impl SessionHandle {
             Some(Interrupt::KillConnection | Interrupt::Shutdown) => true,
             _ => core.shared.draining.load(Ordering::Relaxed) && !in_transaction,
         }
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.interrupt.get() == Some(Interrupt::KillConnection)
     }
 
     pub(crate) fn farewell(&self) -> SqlError {

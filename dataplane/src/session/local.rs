@@ -4,7 +4,7 @@ use super::{Failure, Interrupt, Outcome, Session, Target};
 use crate::error::sql_error;
 use crate::pool::Place;
 use coregate_planner::PlanError;
-use coregate_planner::plan::{Action, Effects, LocalRows, Plan, SessionAction};
+use coregate_planner::plan::{Action, Effects, KillTarget, LocalRows, Plan, SessionAction};
 use coregate_planner::route::is_system;
 use coregate_planner::snapshot::Snapshot;
 use coregate_planner::target::parse_target;
@@ -66,9 +66,21 @@ impl Session {
                 self.send_ok(answer, Done::default());
                 Ok(())
             }
-            SessionAction::Kill { query_only, id } => {
-                let id =
-                    u32::try_from(*id).map_err(|_| sql_error(1094, format!("Unknown thread id: {id}")))?;
+            SessionAction::ShowProcesslist { full } => {
+                self.clear_warnings();
+                self.show_processlist(*full, answer).await
+            }
+            SessionAction::Kill { query_only, whom } => {
+                let id = match whom {
+                    KillTarget::Own => self.handle.id,
+                    KillTarget::Session(id) => {
+                        u32::try_from(*id).map_err(|_| sql_error(1094, format!("Unknown thread id: {id}")))?
+                    }
+                    KillTarget::Other => {
+                        let what = "VT12001: unsupported: KILL of anything but a connection's id; SHOW PROCESSLIST has the ids";
+                        return Err(sql_error(1235, what).into());
+                    }
+                };
                 self.kill(id, if *query_only { Interrupt::KillQuery } else { Interrupt::KillConnection })
                     .await?;
                 self.send_ok(answer, Done::default());
@@ -139,6 +151,7 @@ impl Session {
             }
         }
         self.target = Target { version: snapshot.version, ..target };
+        *self.handle.database.borrow_mut() = self.target.database.clone();
         Ok(())
     }
 

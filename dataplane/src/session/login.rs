@@ -289,6 +289,7 @@ impl Session {
             known => known,
         };
         *self.handle.user.borrow_mut() = self.login_user();
+        *self.handle.database.borrow_mut() = None;
         self.settings = self.fresh_settings(collation, None);
         self.charsets = self.settings.charsets();
         self.target = Target { version: self.core.snapshot.borrow().version, ..Target::default() };

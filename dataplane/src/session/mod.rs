@@ -14,6 +14,7 @@ mod mode;
 mod named;
 mod plan;
 mod prepared;
+mod processlist;
 mod query;
 mod relay;
 mod runner;
@@ -158,7 +159,9 @@ impl Session {
                 break;
             }
             if self.handle.must_end(&core, self.in_transaction()) {
-                self.send_error(&mut Answer::unasked(), &self.handle.farewell());
+                if !self.handle.is_killed() {
+                    self.send_error(&mut Answer::unasked(), &self.handle.farewell());
+                }
                 break;
             }
         }
@@ -182,8 +185,10 @@ impl Session {
                 packet
             }
             None => {
-                let mut answer = Answer::unasked();
-                self.send_error(&mut answer, &self.handle.farewell());
+                // A server closes a killed connection without a word: a packet that was not asked for confuses drivers.
+                if !self.handle.is_killed() {
+                    self.send_error(&mut Answer::unasked(), &self.handle.farewell());
+                }
                 Ok(None)
             }
         }

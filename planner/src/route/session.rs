@@ -20,7 +20,7 @@ impl<'a> Planner<'_, 'a> {
             Statement::RollbackTo(name) => (A::RollbackTo(name.to_owned()), C::Savepoint),
             Statement::ReleaseSavepoint(name) => (A::ReleaseSavepoint(name.to_owned()), C::Savepoint),
             Statement::Use(name) => (A::Use(name.trim().to_owned()), C::Use),
-            Statement::Kill { query_only, id } => (A::Kill { query_only, id }, C::Kill),
+            Statement::Kill { query_only, whom } => (A::Kill { query_only, whom }, C::Kill),
             Statement::Set(items) => {
                 let all = items.iter().map(|i| self.assignment(i)).collect();
                 (A::Set(all), C::Set)

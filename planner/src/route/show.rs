@@ -90,6 +90,10 @@ impl<'a> Planner<'_, 'a> {
             ShowKind::Errors => warnings(WarningsKind::Errors, false),
             ShowKind::CountWarnings => warnings(WarningsKind::Warnings, true),
             ShowKind::CountErrors => warnings(WarningsKind::Errors, true),
+            ShowKind::Processlist | ShowKind::FullProcesslist => {
+                let full = show.kind == ShowKind::FullProcesslist;
+                Ok(session_plan(SessionAction::ShowProcesslist { full }, StatementClass::Show))
+            }
             ShowKind::Databases if self.is_drop_in() => self.show_server(show),
             ShowKind::Databases => {
                 let mut names: Vec<&str> = snapshot.keyspaces.iter().map(|k| k.name.as_str()).collect();

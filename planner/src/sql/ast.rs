@@ -313,6 +313,9 @@ pub enum ShowKind {
     CountErrors,
     /// Asks about the schema of a keyspace: TABLES, COLUMNS, CREATE TABLE, INDEX ...
     Schema,
+    /// The sessions, with at most 100 bytes of what they run, or with all of it.
+    Processlist,
+    FullProcesslist,
     /// Anything else: VARIABLES, STATUS, ENGINES ...
     Server,
 }
@@ -358,7 +361,7 @@ pub enum Statement<'a> {
     ReleaseSavepoint(&'a str),
     Kill {
         query_only: bool,
-        id: u64,
+        whom: crate::plan::KillTarget,
     },
     /// `PREPARE name FROM`: the text between quotes, or a variable.
     Prepare {

@@ -46,6 +46,8 @@ pub(super) fn show<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         | Kw::Table => schema(rest)?.1,
         Kw::Open if rest.kw_at(1) == Kw::Tables => schema(rest.skip(1))?.1,
         _ if rest.is_word(0, "triggers") || rest.is_word(0, "events") => schema(rest)?.1,
+        Kw::Processlist if i.peek_kw() == Kw::Full => plain(ShowKind::FullProcesslist),
+        Kw::Processlist => plain(ShowKind::Processlist),
         _ => plain(ShowKind::Server),
     };
     found.like = like(rest);

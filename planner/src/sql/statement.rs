@@ -9,7 +9,7 @@ use super::lex::{SqlMode, Tok};
 use super::query::{query, starts_query, with};
 use crate::error::PlanError;
 use crate::fingerprint::Fingerprint;
-use crate::plan::AccessMode;
+use crate::plan::{AccessMode, KillTarget};
 use bumpalo::Bump;
 use nom::Parser;
 use nom::combinator::opt;
@@ -193,13 +193,19 @@ fn kill<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let query_only = rest.peek_kw() == Kw::Query;
     let rest = eat_all(rest, &[Kw::Query, Kw::Connection]);
     let (after, item) = rest.any()?;
-    match std::str::from_utf8(rest.text(item.span))
+    let number = std::str::from_utf8(rest.text(item.span))
         .ok()
-        .and_then(|t| t.parse().ok())
-    {
-        Some(id) => Ok((after, Statement::Kill { query_only, id })),
-        None => rest.fail(),
-    }
+        .and_then(|t| t.parse().ok());
+    let ends = |i: In<'a>| i.peek() == Tok::End;
+    let (after, whom) = match number {
+        Some(id) if ends(after) => (after, KillTarget::Session(id)),
+        None if rest.is_word(0, "connection_id") && after.peek() == Tok::Open && ends(after.skip(2)) => {
+            (after.skip(2), KillTarget::Own)
+        }
+        // MariaDB's KILL USER and KILL QUERY ID, and expressions.
+        _ => (rest.skip(usize::MAX), KillTarget::Other),
+    };
+    Ok((after, Statement::Kill { query_only, whom }))
 }
 
 fn prepare<'a>(i: In<'a>) -> R<'a, Statement<'a>> {

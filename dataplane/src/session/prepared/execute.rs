@@ -41,6 +41,7 @@ impl Session {
         };
         let id = u32::from_le_bytes(id);
         let statement = self.statement_of(id, "mysqld_stmt_execute")?;
+        self.handle.runs(&statement.sql);
         let entry = self.current_plan(&statement)?;
         let body = payload.get(BODY_AT..).unwrap_or_default();
         let params = usize::from(statement.fingerprint.params);
