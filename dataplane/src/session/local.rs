@@ -75,6 +75,7 @@ impl Session {
             | SessionAction::Deallocate { .. }
                 if self.places_of_target().len() == 1 =>
             {
+                self.permit_named(action).await?;
                 self.on_the_server(sql, answer).await
             }
             SessionAction::Prepare { name, source } => self.prepare_named(name, source, answer).await,
@@ -170,7 +171,7 @@ impl Session {
     }
 
     /// The one value that a query of our own gives.
-    async fn fetch_value(&mut self, sql: &str) -> Outcome<Option<String>> {
+    pub(super) async fn fetch_value(&mut self, sql: &str) -> Outcome<Option<String>> {
         let place = self.any_place()?;
         let core = self.core.clone();
         let mut backend = self.acquire(place, StatementClass::Select).await?;
@@ -210,6 +211,7 @@ impl Session {
             _ => name.to_owned(),
         };
         let target = Self::find_target(&snapshot, &whole)?;
+        self.permit_database(&whole)?;
         // A drop-in server's databases are selected there; a system schema of a cluster only in the planner's names.
         let database = (target.keyspace.is_none() && snapshot.drop_in.is_some()).then(|| whole.clone());
         if self.settings.database != database {

@@ -10,6 +10,7 @@ mod local;
 mod login;
 mod plan;
 mod prepared;
+mod privileges;
 mod query;
 mod relay;
 mod runner;

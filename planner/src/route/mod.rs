@@ -13,6 +13,7 @@ mod explain;
 mod insert;
 mod joins;
 mod names;
+mod privileged;
 mod select;
 mod session;
 mod show;
@@ -91,13 +92,17 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         about_rows: !matches!(parsed, Ok(Statement::Ddl(_))),
         session_calls: effects.calls,
     };
-    match parsed {
+    let privileged = privileged::is_privileged(input, &tokens, parsed.as_ref().ok());
+    let mut plan = match parsed {
         Ok(statement) => planner
             .statement(&statement)
             .and_then(|plan| allowed(plan, session)),
         Err(error @ PlanError::TooDeep(_)) if !planner.can_pass() => Err(error),
         Err(error) => planner.not_understood(error),
-    }
+    }?;
+    plan.effects.set(Effects::ADMIN, privileged);
+    plan.cacheable &= !privileged::is_immediate(&tokens, sql);
+    Ok(plan)
 }
 
 /// Does the cluster's owner allow this plan?
