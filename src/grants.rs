@@ -32,6 +32,7 @@ pub(crate) fn statements(user: &str, host: &str, databases: &[String]) -> String
          GRANT PROCESS ON *.* TO {account};\n\
          GRANT REPLICATION CLIENT ON *.* TO {account}; -- MySQL\n\
          GRANT REPLICA MONITOR ON *.* TO {account}; -- MariaDB\n\
+         -- Where binary logs are on, users who make triggers and functions need log_bin_trust_function_creators=1.\n\
          -- Not needed, and better not given: SUPER, FILE, SHUTDOWN, CREATE USER, GRANT OPTION, RELOAD, anything on mysql.*.\n\
          -- KILL ends only connections of the same account, for which no privilege is needed.\n"
     ));

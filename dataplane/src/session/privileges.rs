@@ -44,7 +44,7 @@ impl Session {
 
 #[cold]
 fn denied() -> SqlError {
-    let text = "Access denied; you need (at least one of) the admin right(s) for this operation: a user of the group \"admin\" \
+    let text = "Access denied; you need the admin right for this operation: a user of the group \"admin\" \
                 in Coregate's users file has it";
     sql_error(1227, text)
 }
