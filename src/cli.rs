@@ -239,4 +239,16 @@ pub(crate) enum Tune {
     Unit,
     /// A Kubernetes manifest with coregate as a sidecar
     Manifest,
+    /// The GRANTs that the servers' account of coregate needs, no more
+    Grants {
+        /// The account's name, `user` of the tablets
+        #[arg(long, default_value = "coregate")]
+        user: String,
+        /// From where it connects, as MySQL writes it
+        #[arg(long, default_value = "%")]
+        host: String,
+        /// A database of a keyspace; may be given several times
+        #[arg(long = "database", value_name = "NAME", required = true)]
+        databases: Vec<String>,
+    },
 }

@@ -156,6 +156,8 @@ pub(crate) struct Pool {
     pub(crate) lifetime_s: u64,
     /// Reaching a server and logging in must not take longer.
     pub(crate) connect_timeout_ms: u64,
+    /// A server whose machine acknowledges nothing for so long is given up; 0: as long as TCP waits.
+    pub(crate) network_timeout_ms: u32,
     /// Statements kept prepared on one connection; the least used is closed for a new one.
     pub(crate) statements_max: usize,
 }
@@ -170,6 +172,7 @@ impl Default for Pool {
             idle_s: data.pool_idle_s,
             lifetime_s: data.pool_lifetime_s,
             connect_timeout_ms: data.connect_timeout_ms,
+            network_timeout_ms: data.network_timeout_ms,
             statements_max: data.backend_statements_max,
         }
     }
@@ -300,6 +303,12 @@ impl File {
         between("plans.entries_per_core", size(self.plans.entries_per_core), 1, 10_000_000)?;
         between("plans.bytes_per_core", size(self.plans.bytes_per_core), 1 << 16, 1 << 36)?;
         between("pool.connect_timeout_ms", self.pool.connect_timeout_ms, 1, 3_600_000)?;
+        // Keepalive counts whole seconds, six of them at least.
+        match self.pool.network_timeout_ms {
+            0 => {}
+            ms => between("pool.network_timeout_ms", ms.into(), 6_000, 3_600_000)
+                .map_err(|e| format!("{e}, or 0 for none"))?,
+        }
         between("pool.statements_max", size(self.pool.statements_max), 1, 1 << 16)?;
         for (key, value) in
             [("buffers_8k_max", self.cores.buffers_8k_max), ("buffers_64k_max", self.cores.buffers_64k_max)]
@@ -323,6 +332,12 @@ impl File {
                 return Err(format!(
                     "cores.cpus = {cpus:?}: it must name at least one CPU, none of them twice"
                 ));
+            }
+            let there = |cpu: &&usize| Path::new(&format!("/sys/devices/system/cpu/cpu{cpu}")).exists();
+            if let Some(cpu) = cpus.iter().find(|cpu| !there(cpu))
+                && Path::new("/sys/devices/system/cpu").exists()
+            {
+                return Err(format!("cores.cpus = {cpus:?}: this machine has no CPU {cpu}"));
             }
             if self.server.cores > cpus.len() {
                 let cores = self.server.cores;
@@ -357,9 +372,14 @@ mod tests {
             ("[server]\nmax_connections = 0", "server.max_connections = 0: it must be 1 to 1000000"),
             ("[server]\nmax_connections = -1", "server.max_connections"),
             ("[cores]\ncpus = [1, 1]", "cores.cpus"),
+            ("[cores]\ncpus = [90000]", "this machine has no CPU 90000"),
             ("[cores]\nkernel = \"4.19\"", "cores.kernel: \"4.19\" is not a version of Linux from 5.15 on"),
             ("[tls]\ncert = \"a\"", "key"),
             ("[backend_tls]\ncaa = \"a\"", "caa"),
+            (
+                "[pool]\nnetwork_timeout_ms = 10",
+                "pool.network_timeout_ms = 10: it must be 6000 to 3600000, or 0",
+            ),
             ("[plans]\nentries_per_core = 0", "plans.entries_per_core = 0: it must be 1 to 10000000"),
             ("[cores]\nbuffers_8k_max = 100", "cores.buffers_8k_max = 100: it must be a power of two"),
             ("x", "="),

@@ -32,7 +32,7 @@ pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
     let mut file = File { self_signed: true, ..File::default() };
     // The users of `local` are fixed, unless a file says otherwise.
     serve::overrule(&mut file, args.common)?;
-    logging::init(file.log.format);
+    logging::init(file.log.format)?;
     let local = LocalConfig {
         dir: args.dir,
         keyspaces: args.keyspaces,

@@ -1,9 +1,15 @@
 //! Log lines go to stderr; `RUST_LOG` chooses among them.
+use crate::Failure;
 use crate::cli::LogFormat;
 use tracing_subscriber::EnvFilter;
 
-pub(crate) fn init(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+pub(crate) fn init(format: LogFormat) -> Result<(), Failure> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.is_empty() => EnvFilter::builder().parse(&text).map_err(|e| {
+            Failure::Usage(format!("RUST_LOG = {text:?}: {e}; write e.g. debug or coregate_dataplane=debug"))
+        })?,
+        _ => EnvFilter::new("info"),
+    };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -12,4 +18,5 @@ pub(crate) fn init(format: LogFormat) {
         LogFormat::Text => lines.with_ansi(false).with_target(false).try_init(),
         LogFormat::Json => lines.json().try_init(),
     };
+    Ok(())
 }

@@ -3,6 +3,7 @@ mod cli;
 mod config;
 mod ctl;
 mod explain;
+mod grants;
 mod local;
 mod logging;
 mod serve;

@@ -41,7 +41,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
             (Source::Topology(dir), Users::default())
         }
     };
-    logging::init(file.log.format);
+    logging::init(file.log.format)?;
     coregate_tuning::check::warn_at_start();
     start(file, source, users)
 }
@@ -93,6 +93,10 @@ pub(crate) fn overrule(file: &mut File, args: CommonArgs) -> Result<(), Failure>
 /// Runs until a signal ends it.
 pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Failure> {
     raise_file_limit(file.server.max_connections);
+    if let Some(tls) = client_tls(&file) {
+        tls.check()
+            .map_err(|e| Failure::Usage(format!("{e} (towards clients)")))?;
+    }
     let backend_tls = BackendTlsConfig::load(&file.backend_tls.clone().into())
         .map_err(|e| Failure::Usage(format!("{e} (towards the servers)")))?;
     let backend_tls = Arc::new(backend_tls);
@@ -111,6 +115,14 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     let joined = control.join();
     served?;
     Ok(joined?)
+}
+
+fn client_tls(file: &File) -> Option<dataplane::TlsSource> {
+    match (&file.tls, file.self_signed) {
+        (Some(tls), _) => Some(dataplane::TlsSource::Files { cert: tls.cert.clone(), key: tls.key.clone() }),
+        (None, true) => Some(dataplane::TlsSource::SelfSigned),
+        (None, false) => None,
+    }
 }
 
 /// The data plane's TLS towards servers, for the control plane.
@@ -138,13 +150,7 @@ fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>
         cores: cores(file),
         max_connections: file.server.max_connections,
         server_version: version.unwrap_or_else(|| greeting_version(control.server_version())),
-        tls: match (&file.tls, file.self_signed) {
-            (Some(tls), _) => {
-                Some(dataplane::TlsSource::Files { cert: tls.cert.clone(), key: tls.key.clone() })
-            }
-            (None, true) => Some(dataplane::TlsSource::SelfSigned),
-            (None, false) => None,
-        },
+        tls: client_tls(file),
         backend_tls: Some(backend_tls),
         backlog: file.server.backlog,
         proxy_protocol: file.server.proxy_protocol,
@@ -159,6 +165,7 @@ fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>
         pool_idle_s: file.pool.idle_s,
         pool_lifetime_s: file.pool.lifetime_s,
         connect_timeout_ms: file.pool.connect_timeout_ms,
+        network_timeout_ms: file.pool.network_timeout_ms,
         backend_statements_max: file.pool.statements_max,
         multishot: file.cores.multishot,
         kernel: file.cores.kernel,
@@ -170,8 +177,10 @@ fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>
         plan_cache_bytes: file.plans.bytes_per_core,
         statements_max: file.server.statements_max,
     };
-    let data = dataplane::start(config, control.snapshot(), control.users(), control.port())
-        .map_err(|e| Failure::Failed(e.to_string()))?;
+    let data =
+        dataplane::start(config, control.snapshot(), control.users(), control.port()).map_err(|e| {
+            if e.is_usage() { Failure::Usage(e.to_string()) } else { Failure::Failed(e.to_string()) }
+        })?;
     let mysql = data.local_addr();
     let admin = control.attach(Arc::new(data), mysql)?;
     let mut out = std::io::stdout().lock();

@@ -22,6 +22,9 @@ pub(crate) fn run(what: &Tune) -> Result<(), Failure> {
         }
         Tune::Layout => print!("{}", coregate_tuning::layout::Layout::read()),
         Tune::Unit => print!("{}", coregate_tuning::deploy::UNIT),
+        Tune::Grants { user, host, databases } => {
+            print!("{}", crate::grants::statements(user, host, databases));
+        }
         Tune::Manifest => print!("{}", coregate_tuning::deploy::MANIFEST),
     }
     Ok(())

@@ -45,6 +45,11 @@ impl Error {
 
     /// Is the user's input at fault (exit code 2), rather than the machine or a server?
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::VSchema(_))
+        match self {
+            Self::Config(_) | Self::VSchema(_) => true,
+            // No address of this machine's.
+            Self::AdminListen { source, .. } => source.kind() == std::io::ErrorKind::AddrNotAvailable,
+            _ => false,
+        }
     }
 }

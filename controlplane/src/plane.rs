@@ -219,7 +219,7 @@ async fn main(
 async fn prepare(config: &Config, cluster: &mut Cluster) -> Result<(World, String), Error> {
     let connector = Connector { tls: config.tls.clone() };
     let mut world = match &config.source {
-        Source::Topology(dir) => World::from_store(Store::open(dir)?, connector).await?,
+        Source::Topology(dir) => World::from_store(Store::open_existing(dir)?, connector).await?,
         Source::Local(local) => World::from_store(cluster.start(local).await?, connector).await?,
         Source::DropIn(upstream) => World::from_upstream(upstream, connector).await?,
     };

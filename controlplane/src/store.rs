@@ -19,6 +19,19 @@ impl Store {
         Ok(Self { dir: inner, _lock: Lock::take(dir)? })
     }
 
+    /// Opens a directory that must be there: a mistyped one would be an empty topology.
+    pub fn open_existing(dir: &Path) -> Result<Self, Error> {
+        let inner = dir.join("topology");
+        if !inner.is_dir() {
+            return Err(Error::Config(format!(
+                "topology.dir = {:?}: there is no directory {}; make it, and put a file KEYSPACE.json for each keyspace into it",
+                dir.display(),
+                inner.display()
+            )));
+        }
+        Self::open(dir)
+    }
+
     /// All keyspaces, sorted by name, each and all of them checked.
     pub fn load(&self) -> Result<Vec<KeyspaceRecord>, Error> {
         Ok(self.read()?.into_iter().map(|(record, _)| record).collect())

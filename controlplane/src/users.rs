@@ -13,7 +13,7 @@ use std::path::Path;
 const ADMIN: &str = "admin";
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Entry {
     password: Option<String>,
     mysql_native_password: Option<String>,
@@ -21,6 +21,9 @@ struct Entry {
     #[serde(default)]
     groups: Option<Vec<String>>,
     source_host: Option<String>,
+    /// Vitess's, which says it to its audit log; it has no meaning here.
+    #[serde(rename = "UserData")]
+    _user_data: Option<serde::de::IgnoredAny>,
 }
 
 /// Reads a users file; an error names the user and the field.
@@ -139,6 +142,7 @@ mod tests {
             (r#"{"a": {}}"#, "user \"a\": one of Password"),
             (r#"{"a": []}"#, "no entry"),
             (r#"{"a": {"Password": 1}}"#, "user \"a\": Password"),
+            (r#"{"a": {"Password": "p", "SourceHosts": "localhost"}}"#, "unknown field `SourceHosts`"),
             (r#"{"a": {"MysqlNativePassword": "x"}}"#, "40 hexadecimal"),
             (r#"{"a": {"CachingSha2Password": "x"}}"#, "$A$"),
             (r#"{"a": {"Password": "p", "SourceHost": "10.0.0.1"}}"#, "SourceHost can only be localhost"),

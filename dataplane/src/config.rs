@@ -54,6 +54,8 @@ pub struct Config {
     pub pool_lifetime_s: u64,
     /// Reaching a server and logging in must not take longer.
     pub connect_timeout_ms: u64,
+    /// A server whose machine acknowledges nothing for so long is given up; 0: as long as TCP waits.
+    pub network_timeout_ms: u32,
     /// Statements kept prepared on one connection to a server.
     pub backend_statements_max: usize,
     /// Largest packet from a client.
@@ -93,6 +95,7 @@ impl Default for Config {
             pool_idle_s: 600,
             pool_lifetime_s: 3_600,
             connect_timeout_ms: 10_000,
+            network_timeout_ms: 30_000,
             backend_statements_max: 256,
             max_allowed_packet: 64 << 20,
             plan_cache_entries: 10_000,

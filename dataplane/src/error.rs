@@ -17,6 +17,17 @@ pub enum StartError {
     Core(String),
 }
 
+impl StartError {
+    /// Is the configuration at fault, rather than the machine?
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            Self::Listen { error, .. } => error.kind() == io::ErrorKind::AddrNotAvailable,
+            Self::IoUring(_) | Self::Core(_) => false,
+        }
+    }
+}
+
 /// Says in one sentence why io_uring cannot be set up and what to do.
 pub(crate) fn explain_io_uring(error: &io::Error) -> String {
     match error.raw_os_error() {

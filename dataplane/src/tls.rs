@@ -21,6 +21,16 @@ pub enum TlsSource {
     SelfSigned,
 }
 
+impl TlsSource {
+    /// Reads what it names: a mistake shows before anything has started.
+    ///
+    /// # Errors
+    /// As at the start.
+    pub fn check(&self) -> Result<(), StartError> {
+        server_config(self).map(drop)
+    }
+}
+
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

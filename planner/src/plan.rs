@@ -84,6 +84,8 @@ bitflags::bitflags! {
         const UNPIN = 1 << 7;
         /// SELECT or DO without tables: leaves the last statement's warnings where they are.
         const NO_TABLES = 1 << 8;
+        /// For users with the admin right only: accounts, the server's own settings and life, its files.
+        const ADMIN = 1 << 15;
     }
 }
 

@@ -29,8 +29,8 @@ pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
             out.insert("Keyspace".into(), json!(name));
         }
     }
-    // What a statement leaves behind; this one leaves nothing.
-    let shown = plan.effects - Effects::NO_TABLES;
+    // What a statement leaves behind; these leave nothing.
+    let shown = plan.effects - Effects::NO_TABLES - Effects::ADMIN;
     if !shown.is_empty() {
         let names: Vec<_> = shown.iter_names().map(|(name, _)| name).collect();
         out.insert("Effects".into(), json!(names));

@@ -129,9 +129,9 @@ fn unknown_columns_place_nothing() {
         "select * from typed join t using (id)",
         "select * from nosuch",
     ] {
-        let error = support::plan_sql(&pending, &session, sql).unwrap_err();
+        let error = plan_sql(&pending, &session, sql).unwrap_err();
         assert!(matches!(error, PlanError::ColumnsPending { .. }), "{sql}: {error}");
-        let known = support::plan_sql(&build(false), &session, sql);
+        let known = plan_sql(&build(false), &session, sql);
         assert!(sql.contains("nosuch") || known.is_ok(), "{sql}: {known:?}");
     }
     for sql in [
@@ -140,8 +140,8 @@ fn unknown_columns_place_nothing() {
         "select * from pinned",
         "create table t (id int primary key)",
     ] {
-        support::plan_sql(&pending, &session, sql).unwrap();
+        plan_sql(&pending, &session, sql).unwrap();
     }
     let one = SessionContext { shard: Some(0), ..session };
-    support::plan_sql(&pending, &one, "select * from t").unwrap();
+    plan_sql(&pending, &one, "select * from t").unwrap();
 }

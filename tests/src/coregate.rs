@@ -44,7 +44,11 @@ impl Coregate {
         Self::run(name, Command::new(binary()).args(args))
     }
 
-    fn run(name: &str, command: &mut Command) -> Result<Self, String> {
+    /// The same, with a command of the test's own.
+    ///
+    /// # Errors
+    /// It has ended instead; what it said on stderr.
+    pub fn run(name: &str, command: &mut Command) -> Result<Self, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let mut process = Process::start(&name, command.current_dir(guard::dir()));

@@ -13,7 +13,7 @@ use coregate_planner::snapshot::{Address, BackendTls, Tablet};
 use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, ServerInfo, TlsPolicy};
 use coregate_protocol::handshake::Attributes;
 use coregate_protocol::{Capabilities, ProtocolError};
-use socket2::{Domain, Protocol, SockAddr, Type};
+use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -167,12 +167,28 @@ async fn login(
     }
 }
 
+/// A network that is cut says nothing: what was sent must be acknowledged, and a peer that has nothing to say must still be
+/// there, within the time. Whether a server is slow is another matter.
+fn give_up_after(socket: &socket2::Socket, timeout_ms: u32) -> std::io::Result<()> {
+    socket.set_keepalive(true)?;
+    if timeout_ms == 0 {
+        return Ok(());
+    }
+    let timeout = Duration::from_millis(timeout_ms.into());
+    let keepalive = TcpKeepalive::new()
+        .with_time(timeout / 2)
+        .with_interval(timeout / 6)
+        .with_retries(3);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(timeout))
+}
+
 async fn dial(core: &Rc<Core>, tablet: &Tablet) -> std::io::Result<Socket> {
     let (socket, address) = match &tablet.address {
         Address::Tcp(to) => {
             let socket = socket2::Socket::new(Domain::for_address(*to), Type::STREAM, Some(Protocol::TCP))?;
             socket.set_tcp_nodelay(true)?;
-            socket.set_keepalive(true)?;
+            give_up_after(&socket, core.config().network_timeout_ms)?;
             (socket, SockAddr::from(*to))
         }
         Address::Unix(path) => {
@@ -218,5 +234,25 @@ pub(crate) async fn kill_query(core: Rc<Core>, pool: Rc<TabletPool>, thread_id: 
         Err(e) => {
             tracing::warn!("cannot kill the query of a client that is gone on {}: {e}", pool.tablet.alias)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_silent_is_given_up() {
+        let socket =
+            || socket2::Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+        let bounded = socket();
+        give_up_after(&bounded, 30_000).expect("options");
+        let seconds = Duration::from_secs;
+        assert_eq!(bounded.tcp_user_timeout().expect("one"), Some(seconds(30)));
+        assert_eq!(bounded.tcp_keepalive_time().expect("one"), seconds(15));
+        assert_eq!(bounded.tcp_keepalive_interval().expect("one"), seconds(5));
+        let free = socket();
+        give_up_after(&free, 0).expect("options");
+        assert!(free.keepalive().expect("one") && free.tcp_user_timeout().expect("one").is_none());
     }
 }

@@ -130,6 +130,7 @@ impl Session {
             _ => name.to_owned(),
         };
         let target = Self::find_target(&snapshot, &whole)?;
+        self.permit_database(&whole)?;
         // A drop-in server's databases are selected there; a system schema of a cluster only in the planner's names.
         let database = (target.keyspace.is_none() && snapshot.drop_in.is_some()).then(|| whole.clone());
         if self.settings.database != database {

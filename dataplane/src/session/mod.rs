@@ -14,6 +14,7 @@ mod mode;
 mod named;
 mod plan;
 mod prepared;
+mod privileges;
 mod processlist;
 mod query;
 mod relay;

@@ -30,6 +30,7 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome {
         if self.places_of_target().len() == 1 {
+            self.permit_named(action).await?;
             return self.on_the_server(sql, answer).await;
         }
         match action {
@@ -84,7 +85,7 @@ impl Session {
     }
 
     /// A statement's text, in the character set of the session's texts.
-    async fn text_of_variable(&mut self, name: &str) -> Outcome<Vec<u8>> {
+    pub(super) async fn text_of_variable(&mut self, name: &str) -> Outcome<Vec<u8>> {
         let variables = self.fetch_variables(&[user_variable(name)]).await?;
         let Some(text) = variables.first().filter(|v| !v.is_null()) else {
             return Err(sql_error(1064, "You have an error in your SQL syntax: the variable is NULL").into());

@@ -84,6 +84,7 @@ impl Session {
         let sql = sql.get(..end).unwrap_or(sql);
         let snapshot = core.snapshot.borrow();
         let entry = self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, false)?;
+        self.permit(&entry.plan)?;
         let resolved = if let Action::Route(route) = &entry.plan.action {
             let values = Values { session: self, params: &[] };
             let binding = Binding {
@@ -167,6 +168,7 @@ impl Session {
         }
         let snapshot = core.snapshot.borrow();
         let entry = self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, true)?;
+        self.permit(&entry.plan)?;
         Ok((scratch.fingerprint.clone(), entry))
     }
 }

@@ -13,6 +13,7 @@ mod explain;
 mod insert;
 mod joins;
 mod names;
+mod privileged;
 mod select;
 mod session;
 mod show;
@@ -91,6 +92,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         about_rows: !matches!(parsed, Ok(Statement::Ddl(_))),
         session_calls: effects.calls,
     };
+    let privileged = privileged::is_privileged(input, &tokens, parsed.as_ref().ok());
     let plan = match parsed {
         Ok(statement) => planner
             .statement(&statement)
@@ -100,6 +102,8 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     };
     let mut plan = plan?;
     plan.names = crate::mention::names(sql, &tokens, &plan.tables);
+    plan.effects.set(Effects::ADMIN, privileged);
+    plan.cacheable &= !privileged::is_immediate(&tokens, sql);
     Ok(plan)
 }
 
