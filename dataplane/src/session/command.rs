@@ -184,6 +184,7 @@ impl Session {
         // What was pinned has state that only the server can undo, by closing.
         self.held.clear();
         self.pinned = false;
+        self.transaction.locked = false;
         self.statements = None;
         self.warnings = None;
         self.vitess = Vec::new();

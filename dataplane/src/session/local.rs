@@ -103,10 +103,7 @@ impl Session {
                 Ok(())
             }
             SessionAction::UnlockTables => {
-                let core = self.core.clone();
-                for (_, backend) in &mut self.held {
-                    backend.execute(&core, "UNLOCK TABLES").await?;
-                }
+                self.unlock_tables().await?;
                 self.send_ok(answer, Done::default());
                 Ok(())
             }
@@ -122,6 +119,7 @@ impl Session {
         if !self.pinned {
             return Ok(());
         }
+        self.transaction.locked = false;
         let core = self.core.clone();
         for at in 0..self.held.len() {
             let (_, backend) = &mut self.held[at];
@@ -161,6 +159,7 @@ impl Session {
                     .ok_or_else(|| sql_error(1065, "Query was empty"))?
             }
         };
+        let text = String::from_utf8_lossy(&self.text_to_prepare(text.into_bytes())).into_owned();
         self.plan_prepared(text.as_bytes())?;
         let named = &mut self.statements.get_or_insert_default().named;
         if named.len() >= NAMED_MAX {

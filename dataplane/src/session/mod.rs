@@ -7,6 +7,7 @@ mod handle;
 mod infile;
 mod info;
 mod local;
+mod lock;
 mod login;
 mod plan;
 mod prepared;

@@ -227,6 +227,9 @@ impl Session {
                 (place_of(route, shard.shard), payload)
             })
             .collect();
+        if plan.class == StatementClass::Lock {
+            return Box::pin(self.lock_in_turn(wires, answer)).await;
+        }
         Box::pin(self.several(plan, route, wires, ResponseKind::Query, answer)).await
     }
 

@@ -44,7 +44,7 @@ impl Session {
         // Always in the same order, so that two statements never wait for each other's connections.
         wires.sort_by_key(|(place, _)| *place);
         let writes = route.combine == Combine::Sum;
-        let own_transaction = writes && !self.in_transaction() && self.autocommit;
+        let own_transaction = writes && !self.in_transaction() && self.autocommit && !self.transaction.locked;
         if own_transaction {
             self.transaction.begin_implicit();
         }
@@ -126,6 +126,10 @@ impl Session {
         if let Some(mut error) = error {
             if own_transaction {
                 self.abandon_transaction().await;
+            } else if self.transaction.locked && route.combine == Combine::Sum && !self.in_transaction() {
+                error.message.push_str(
+                    " (other shards may have kept their part: there is no transaction while LOCK TABLES holds)",
+                );
             } else if route.combine == Combine::Sum && self.in_transaction() {
                 // Some shards may have done their part; leaving it there would be half a statement.
                 self.abandon_transaction().await;

@@ -105,6 +105,7 @@ impl Session {
         if let Some(statements) = &mut self.statements {
             statements.newest = 0;
         }
+        let sql = self.text_to_prepare(sql);
         let (fingerprint, entry) = self.plan_prepared(&sql)?;
         let limit = self.core.config().statements_max;
         let statements = self.statements.get_or_insert_default();
