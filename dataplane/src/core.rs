@@ -226,6 +226,7 @@ impl Core {
         metrics.coalesced.set(ring.coalesced_sleeps.get());
         metrics.completions.set(ring.completions.get());
         metrics.buffers_exhausted.set(ring.buffers_exhausted.get());
+        metrics.buffers_spilled.set(ring.buffers_spilled.get());
         metrics.blocked_sends.set(ring.blocked_sends.get());
         let cache = self.cache.borrow();
         metrics.plan_hits.set(cache.hits);

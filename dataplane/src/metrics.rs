@@ -101,6 +101,7 @@ counters! {
     Counter completions "coregate_core_completions_total";
     /// Receives that found no buffer.
     Counter buffers_exhausted "coregate_core_buffers_exhausted_total";
+    Counter buffers_spilled "coregate_core_buffers_spilled_total";
     /// Receive buffers that were made and nobody holds; more are made up to cores.buffers_8k_max and cores.buffers_64k_max.
     Gauge buffers_free "coregate_core_buffers_free";
     /// Sends that had to wait for a slow peer.

@@ -20,6 +20,10 @@ struct Echo {
 
 /// A thread with a ring that sends back what it receives, polled without an executor.
 fn echo(features: Features) -> Echo {
+    echo_with(RingConfig::new(50, features))
+}
+
+fn echo_with(config: RingConfig) -> Echo {
     let listener =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     listener
@@ -34,7 +38,7 @@ fn echo(features: Features) -> Echo {
     let (stop, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&open));
     let thread = thread::spawn(move || {
-        let ring = Ring::new(RingConfig::new(50, features)).expect("a ring");
+        let ring = Ring::new(config).expect("a ring");
         let accept = Accept::new(&ring, listener);
         let mut sockets: Vec<Socket> = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
@@ -265,4 +269,57 @@ fn what_is_queued_behind_a_send_does_not_wait_for_an_event() {
     let mut got = [0; 9];
     peer.read_exact(&mut got).expect("received");
     assert_eq!(&got, b"onetwosix");
+}
+
+/// Sends until the other side takes no more, and reads nothing.
+fn stuff(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.set_nonblocking(true).expect("not blocking");
+    let piece = [7; 100_000];
+    let mut idle = 0;
+    while idle < 20 {
+        match stream.write(&piece) {
+            Ok(_) => idle = 0,
+            Err(_) => {
+                idle += 1;
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+    stream
+}
+
+#[test]
+fn peers_that_do_not_read_leave_the_others_their_buffers() {
+    let probe = Features::probe().expect("io_uring");
+    for features in [probe, probe.as_of(LEAST_KERNEL)] {
+        let config =
+            RingConfig { buffers_small_max: 64, buffers_large_max: 8, ..RingConfig::new(50, features) };
+        let echo = echo_with(config);
+        let stuffed: Vec<_> = (0..50)
+            .map(|_| {
+                thread::spawn({
+                    let address = echo.address;
+                    move || stuff(address)
+                })
+            })
+            .collect();
+        let stuffed: Vec<_> = stuffed
+            .into_iter()
+            .map(|t| t.join().expect("stuffed"))
+            .collect();
+        for seed in 0..5 {
+            converse(echo.address, seed, 400_000, false);
+        }
+        // Those who begin to read get all that they have sent.
+        for mut stream in stuffed {
+            stream.set_nonblocking(false).expect("blocking");
+            stream
+                .shutdown(std::net::Shutdown::Write)
+                .expect("no more to send");
+            let mut byte = [0; 1];
+            stream.read_exact(&mut byte).expect("an echo");
+            assert_eq!(byte[0], 7);
+        }
+    }
 }

@@ -40,6 +40,8 @@ pub struct Fingerprint {
     pub cacheable: bool,
     /// Does it hold statements of its own (a routine, a compound statement)?
     pub compound: bool,
+    /// Has it a `/*!50000 ... */`?
+    pub versioned: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -123,6 +125,7 @@ impl Fingerprint {
         self.more = false;
         self.cacheable = false;
         self.compound = false;
+        self.versioned = false;
     }
 
     /// Reads the first statement of `sql`. Does not allocate once the buffers are large enough.
@@ -201,6 +204,7 @@ impl Fingerprint {
             tok => {
                 match tok {
                     Tok::Open => pass.depth += 1,
+                    Tok::VersionOpen => self.versioned = true,
                     Tok::Close => {
                         pass.depth = pass.depth.saturating_sub(1);
                         if pass.by.is_some_and(|by| by > pass.depth) {

@@ -10,6 +10,9 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+/// A buffer that is less than one part in so many full is not worth keeping for long.
+const SPARSE: usize = 4;
+
 /// Bytes that came from a socket or go to one: a buffer of the core's pool, which goes back when this is dropped, or a
 /// vector. Derefs to the bytes not yet consumed.
 pub struct Buf {
@@ -44,6 +47,20 @@ impl Buf {
                 unsafe { std::slice::from_raw_parts_mut(group.address(*id).as_ptr().add(start), end - start) }
             }
         }
+    }
+
+    /// The same bytes in memory of their own; the core has its buffer back.
+    pub(super) fn into_heap(self) -> Self {
+        match self.data {
+            Data::Heap(_) => self,
+            Data::Pooled { .. } => Self::from(self.to_vec()),
+        }
+    }
+
+    /// As [`Self::into_heap`] where most of the buffer is empty.
+    pub(super) fn into_small(self) -> Self {
+        let sparse = matches!(&self.data, Data::Pooled { group, .. } if self.len() <= group.size / SPARSE);
+        if sparse { self.into_heap() } else { self }
     }
 
     /// Did the kernel fill the whole buffer? Then more is probably waiting.

@@ -37,6 +37,8 @@ use std::time::{Duration, Instant};
 const SQ_ENTRIES: u32 = 1024;
 /// Room for completions between two turns.
 const CQ_ENTRIES: u32 = 16384;
+/// How often a lack of buffers is logged, at most.
+const EXHAUSTION_TOLD_EVERY: Duration = Duration::from_secs(10);
 /// Never wait for more answers than this at once.
 const COALESCE_ANSWERS_MAX: usize = 16;
 /// Buffers for requests and short answers: size in bytes, how many at first.
@@ -73,6 +75,8 @@ pub struct RingStats {
     pub completions: Cell<u64>,
     pub submissions: Cell<u64>,
     pub buffers_exhausted: Cell<u64>,
+    /// Buffers' contents copied away because their reader lagged.
+    pub buffers_spilled: Cell<u64>,
     pub blocked_sends: Cell<u64>,
 }
 
@@ -116,8 +120,8 @@ struct RingInner {
     executed: RefCell<Vec<Rc<SocketInner>>>,
     /// Completions of one turn, drained before any is handled.
     reaped: RefCell<Vec<cqueue::Entry>>,
-    /// Sockets whose receive found no buffer.
-    starved: RefCell<Vec<Rc<SocketInner>>>,
+    /// When it was last told that the core has no buffers left.
+    exhaustion_told: Cell<Option<Instant>>,
     /// Dropped sockets that still have bytes to send.
     lingering: RefCell<Vec<(Instant, Rc<SocketInner>)>>,
     /// Queries whose answer has not come yet: how many completions are worth waiting for.
@@ -158,7 +162,7 @@ impl Ring {
             batch: RefCell::default(),
             executed: RefCell::default(),
             reaped: RefCell::default(),
-            starved: RefCell::default(),
+            exhaustion_told: Cell::new(None),
             lingering: RefCell::default(),
             in_flight: Cell::new(0),
             runnable: Cell::new(true),
@@ -213,7 +217,6 @@ impl Ring {
     pub fn turn(&self, limit: Duration) {
         let inner = &self.inner;
         bump(&inner.stats.turns, 1);
-        inner.rearm_starved();
         let sleep = !inner.runnable.replace(false) && !limit.is_zero();
         inner.enter(sleep.then_some(limit));
         inner.now.set(Instant::now());
@@ -325,12 +328,19 @@ impl RingInner {
         }
     }
 
-    fn rearm_starved(self: &Rc<Self>) {
-        if self.starved.borrow().is_empty() || self.small.free() == 0 || self.large.free() == 0 {
-            return;
-        }
-        for socket in std::mem::take(&mut *self.starved.borrow_mut()) {
-            socket.arm(self);
+    /// Every buffer of a size is held: receives take memory of their own, which costs more.
+    #[cold]
+    fn note_exhaustion(&self) {
+        let now = self.now.get();
+        let told = self.exhaustion_told.get();
+        if told.is_none_or(|at| now.saturating_duration_since(at) >= EXHAUSTION_TOLD_EVERY) {
+            self.exhaustion_told.set(Some(now));
+            tracing::warn!(
+                free_8k = self.small.free(),
+                free_64k = self.large.free(),
+                "a core's receive buffers are all in use, by clients that do not read perhaps; \
+                 cores.buffers_8k_max and cores.buffers_64k_max allow for more"
+            );
         }
     }
 

@@ -1,6 +1,6 @@
 //! A socket on the ring: a receive that is always armed while there is room, and a queue of sends.
 use super::buffers::Buf;
-use super::{Kind, Ring, RingInner, bump, user_data};
+use super::{Kind, Ring, RingInner, SMALL, bump, user_data};
 use io_uring::{cqueue, opcode, squeue, types};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -55,7 +55,6 @@ enum Recv {
     Armed,
     /// Stopped for back-pressure or a change of buffers; the last completion is still to come.
     Cancelling,
-    Starved,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,7 +101,7 @@ impl Socket {
         let parked = inner.parked.borrow_mut().pop_front();
         if let Some(buf) = parked {
             if inner.recv.get() == Recv::Idle && inner.end.get().is_none() {
-                inner.arm(&self.ring.inner);
+                inner.arm_if_wanted(&self.ring.inner);
             }
             return Poll::Ready(Ok(Some(buf)));
         }
@@ -139,7 +138,8 @@ impl Socket {
         if inner.send.get() == Send::Idle {
             inner.start_send(&self.ring.inner, buf);
         } else {
-            inner.queue.borrow_mut().push_back(buf);
+            // The bytes that wait for a slow peer are bounded; small parts must not hold a whole buffer each.
+            inner.queue.borrow_mut().push_back(buf.into_small());
             inner.await_inline(&self.ring.inner);
         }
     }
@@ -289,7 +289,8 @@ impl SocketInner {
             return self.on_recv(ring, result, 0);
         }
         let group = ring.buffers(self.armed_bulk.get());
-        let Some(mut buf) = group.lend() else { return self.starve(ring) };
+        // Where the core has no buffer left, this socket gets one of its own: however many others hold, it goes on.
+        let mut buf = group.lend().unwrap_or_else(|| Buf::from(vec![0; SMALL.0]));
         let bytes = buf.bytes_mut();
         let entry = opcode::Recv::new(types::Fd(self.fd), bytes.as_mut_ptr(), bytes.len() as u32)
             .flags(libc::MSG_DONTWAIT)
@@ -319,7 +320,14 @@ impl SocketInner {
             && !self.dropped.get()
         {
             buf.truncate(len);
-            self.parked.borrow_mut().push_back(buf);
+            let mut parked = self.parked.borrow_mut();
+            if parked.len() >= PARKED_MAX {
+                // A multishot receive goes on until its cancellation has arrived: what it takes till then must not be the
+                // core's buffers.
+                buf = buf.into_heap();
+                bump(&ring.stats.buffers_spilled, 1);
+            }
+            parked.push_back(buf);
         }
         match result {
             1.. => self.keep_receiving(ring, more),
@@ -349,10 +357,14 @@ impl SocketInner {
 
     /// Arms the next receive unless the reader lags: a slow reader slows the peer, memory stays flat.
     fn arm_if_wanted(&self, ring: &Rc<RingInner>) {
-        let parked = self.parked.borrow().len();
-        if parked == 0 || (!self.bulk.get() && parked < 2) {
+        if !self.lags() {
             self.arm(ring);
         }
+    }
+
+    fn lags(&self) -> bool {
+        let parked = self.parked.borrow().len();
+        parked >= if self.bulk.get() { 1 } else { 2 }
     }
 
     fn starve(self: &Rc<Self>, ring: &Rc<RingInner>) {
@@ -362,10 +374,14 @@ impl SocketInner {
             return self.finish(ring);
         }
         if ring.buffers(self.armed_bulk.get()).grow() {
-            return self.arm(ring);
+            return self.arm_if_wanted(ring);
         }
-        self.recv.set(Recv::Starved);
-        ring.starved.borrow_mut().push(Rc::clone(self));
+        ring.note_exhaustion();
+        if self.lags() {
+            return;
+        }
+        self.recv.set(Recv::Armed);
+        self.watch(ring);
     }
 
     fn start_send(self: &Rc<Self>, ring: &Rc<RingInner>, buf: Buf) {

@@ -194,6 +194,7 @@ impl Session {
     pub(super) async fn reset(&mut self) -> Outcome {
         self.rollback_held().await?;
         self.release_what_is_pinned().await;
+        self.transaction.locked = false;
         self.statements = None;
         self.warnings = None;
         self.vitess = Vec::new();

@@ -93,10 +93,7 @@ impl Session {
             | SessionAction::Execute { .. }
             | SessionAction::Deallocate { .. } => self.named_action(action, sql, answer).await,
             SessionAction::UnlockTables => {
-                let core = self.core.clone();
-                for (_, backend) in &mut self.held {
-                    backend.execute(&core, "UNLOCK TABLES").await?;
-                }
+                self.unlock_tables().await?;
                 self.send_ok(answer, Done::default());
                 Ok(())
             }
@@ -112,6 +109,7 @@ impl Session {
         if !self.pinned {
             return Ok(());
         }
+        self.transaction.locked = false;
         let core = self.core.clone();
         for (_, backend) in &mut self.held {
             if !backend.in_transaction {

@@ -64,6 +64,7 @@ impl Session {
     pub(super) fn drop_held(&mut self) {
         self.held.clear();
         self.transaction.clear();
+        self.transaction.locked = false;
         self.pinned = false;
         self.handle.in_transaction.set(false);
     }

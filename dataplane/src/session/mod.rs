@@ -8,6 +8,7 @@ mod handle;
 mod infile;
 mod info;
 mod local;
+mod lock;
 mod login;
 mod lost;
 mod mode;

@@ -9,6 +9,7 @@ use coregate_planner::plan::Action;
 use coregate_planner::resolve::{self, Binding, Resolved};
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::Snapshot;
+use coregate_planner::sql::versions;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -79,7 +80,20 @@ impl Session {
         if self.charsets.is_ambiguous(sql) {
             return Err(PlanError::AmbiguousText.into());
         }
-        scratch.fingerprint.read(sql, self.sql_mode)?;
+        let read = scratch.fingerprint.read(sql, self.sql_mode);
+        let unsure = scratch.fingerprint.versioned || read.is_err();
+        let resolved;
+        let (sql, is_resolved) = match unsure.then(|| self.without_versions(sql, &read)).flatten() {
+            Some(text) => {
+                scratch.fingerprint.read(&text, self.sql_mode)?;
+                resolved = text;
+                (resolved.as_slice(), true)
+            }
+            None => {
+                read?;
+                (sql, false)
+            }
+        };
         let (end, more) = (scratch.fingerprint.end, scratch.fingerprint.more);
         let sql = sql.get(..end).unwrap_or(sql);
         let snapshot = core.snapshot.borrow();
@@ -97,6 +111,12 @@ impl Session {
                 prepared: false,
             };
             resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved)?;
+            if is_resolved {
+                // The servers run what has been planned, whatever they make of the comments.
+                for shard in &mut scratch.resolved.shards {
+                    shard.text.get_or_insert_with(|| sql.to_vec());
+                }
+            }
             std::mem::take(&mut scratch.resolved)
         } else {
             Resolved::default()
@@ -104,6 +124,27 @@ impl Session {
         self.handle
             .limit(&core, entry.plan.directives.query_timeout_ms);
         Ok(Planned { entry, resolved, end, more })
+    }
+
+    /// The text without comments that depend on the server's version, where it has some; a drop-in server resolves them itself,
+    /// as long as they can be read over.
+    #[cold]
+    fn without_versions(&self, sql: &[u8], read: &Result<(), PlanError>) -> Option<Vec<u8>> {
+        let is_drop_in = self.target.index.is_none() && self.core.snapshot.borrow().drop_in.is_some();
+        if (is_drop_in && read.is_ok()) || !versions::may_have(sql) {
+            return None;
+        }
+        let server = versions::Server::parse(&self.core.config().server_version)?;
+        Some(versions::resolve(sql, self.sql_mode, server))
+    }
+
+    /// As a statement is prepared: its text, and what it is made of.
+    pub(super) fn text_to_prepare(&self, sql: Vec<u8>) -> Vec<u8> {
+        if !versions::may_have(&sql) {
+            return sql;
+        }
+        let read = Fingerprint::new().read(&sql, self.sql_mode);
+        self.without_versions(&sql, &read).unwrap_or(sql)
     }
 
     /// The plan for a fingerprint, from the cache or made now.

@@ -226,6 +226,9 @@ impl Session {
                 (place_of(route, shard.id), payload)
             })
             .collect();
+        if plan.class == StatementClass::Lock {
+            return Box::pin(self.lock_in_turn(wires, answer)).await;
+        }
         let work = Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace };
         Box::pin(self.several(work, answer)).await
     }

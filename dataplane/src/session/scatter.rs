@@ -60,18 +60,21 @@ impl Session {
         // Always in the same order, so that two statements never wait for each other's connections.
         work.wires.sort_by_key(|(place, _)| *place);
         let writes = work.combine == Combine::Sum;
-        let own = writes && !self.in_transaction() && self.autocommit;
+        let own = writes && !self.in_transaction() && self.autocommit && !self.transaction.locked;
         if own {
             self.transaction.begin_own();
         }
-        let result = self
-            .run_parts(&work, writes && !own && work.wires.len() > 1, answer)
-            .await;
+        let undoable = writes && (self.in_transaction() || !self.autocommit) && !own && work.wires.len() > 1;
+        let result = self.run_parts(&work, undoable, answer).await;
         match result {
             Ok((summary, info, None)) => self.end_write(work, summary, info, own, answer).await,
-            Ok((.., Some(error))) => {
+            Ok((.., Some(mut error))) => {
                 if own {
                     self.abandon_transaction().await;
+                } else if writes && self.transaction.locked && !self.in_transaction() {
+                    error.message.push_str(
+                        " (other shards may have kept their part: there is no transaction while LOCK TABLES holds)",
+                    );
                 }
                 Err(error.into())
             }

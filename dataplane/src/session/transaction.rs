@@ -16,6 +16,8 @@ pub(super) struct Transaction {
     /// `SET TRANSACTION ...` for the next one.
     next: Option<String>,
     savepoints: Vec<String>,
+    /// LOCK TABLES holds tables on several shards, which a BEGIN would release.
+    pub(super) locked: bool,
     /// The connection that knows what SQL_CALC_FOUND_ROWS has counted.
     pub(super) found_rows_at: Option<Place>,
     /// The last statement was answered with an error.

@@ -211,9 +211,10 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::Delete(delete) => self.delete(keyspace, delete),
             Statement::Ddl(ddl) => self.sharded_ddl(keyspace, ddl),
             Statement::Admin(_) => Ok(self.route(keyspace, Destination::Scatter, Combine::Concat, class)),
-            Statement::LockTables(_) => Err(PlanError::unsupported(
-                "LOCK TABLES in a sharded keyspace; select one shard with USE keyspace:shard",
-            )),
+            Statement::LockTables(_) => {
+                self.ddl_effects(statement);
+                Ok(self.route(keyspace, Destination::Scatter, Combine::First, class))
+            }
             Statement::LoadData(_) => Err(PlanError::unsupported(
                 "LOAD DATA into a sharded keyspace; select one shard with USE keyspace:shard",
             )),

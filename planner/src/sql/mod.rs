@@ -17,6 +17,7 @@ mod set;
 mod show;
 mod statement;
 mod token;
+pub mod versions;
 pub mod walk;
 
 pub use statement::{parse, parse_alone};

@@ -177,6 +177,7 @@ impl Session {
     }
 
     fn new_statement(&mut self, sql: Vec<u8>) -> Outcome<(Rc<Statement>, Rc<CachedPlan>)> {
+        let sql = self.text_to_prepare(sql);
         let (fingerprint, entry) = self.plan_prepared(&sql)?;
         if fingerprint.more {
             return Err(sql_error(
