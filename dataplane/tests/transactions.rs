@@ -32,9 +32,7 @@ fn is_error(packet: &[u8], code: u16) -> bool {
 /// What each connection was sent, apart from what sets it up.
 fn by_connection(log: &Log) -> Vec<Vec<String>> {
     let mut connections: Vec<(usize, Vec<String>)> = Vec::new();
-    let sets_up = |text: &str| {
-        text.contains("sql_mode") || text.contains("information_schema")
-    };
+    let sets_up = |text: &str| text.contains("sql_mode") || text.contains("information_schema");
     let log = log.lock().expect("the log");
     for (n, text) in log.iter().filter(|(_, text)| !sets_up(text)) {
         match connections.iter_mut().find(|(known, _)| known == n) {

@@ -27,7 +27,10 @@ pub(crate) fn names(sql: &[u8], tokens: &Tokens<'_>, tables: &[String]) -> Vec<u
             .unwrap_or_default();
         match item.tok {
             Tok::Word => Some(hash(text)),
-            Tok::Quoted => Some(hash(text.get(1..text.len().saturating_sub(1)).unwrap_or_default())),
+            Tok::Quoted => Some(hash(
+                text.get(1..text.len().saturating_sub(1))
+                    .unwrap_or_default(),
+            )),
             _ => None,
         }
     };

@@ -30,7 +30,7 @@ pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
         }
     }
     // What a statement leaves behind; this one leaves nothing.
-    let shown = plan.effects - Effects::NO_TABLES;
+    let shown = plan.effects - Effects::NO_TABLES - Effects::PLAIN_ROWS;
     if !shown.is_empty() {
         let names: Vec<_> = shown.iter_names().map(|(name, _)| name).collect();
         out.insert("Effects".into(), json!(names));

@@ -478,3 +478,72 @@ fn a_harmless_trigger_costs_no_connection() {
     let after = WORLD.drop_in.metric("coregate_backend_resets_total");
     assert!(after - resets <= 1.0, "{resets} {after}");
 }
+
+#[test]
+fn last_insert_id_is_the_one_that_was_generated() {
+    let setup = [
+        "create or replace table auto (id int auto_increment primary key, n int unique, v varchar(20))",
+        "create or replace table log (id int auto_increment primary key, of int)",
+        "create or replace table noted (id int auto_increment primary key, n int)",
+        "create or replace trigger noting after insert on noted for each row insert into log (of) values (new.id)",
+        "create or replace procedure adds() insert into auto (v) values ('by a procedure')",
+        "create or replace function given() returns int deterministic return last_insert_id()",
+        "create or replace function taken() returns int deterministic return last_insert_id(77)",
+        "insert into log values (1000, 0)",
+    ];
+    let steps = [
+        "insert into auto (v) values ('a'), ('b'), ('c')",
+        "insert into auto (n, v) values (1, 'd')",
+        "insert into auto (id, v) values (50, 'explicit')",
+        "insert into auto values (null, 2, 'null'), (60, 3, 'explicit')",
+        "insert into auto values (0, 4, 'zero')",
+        "insert into auto (n, v) values (1, 'duplicate')",
+        "insert into auto (v, n) values ('first', 5), ('second', 1)",
+        "insert into auto (n, v) values (1, 'e') on duplicate key update v='f'",
+        "insert into auto (n, v) values (1, 'e') on duplicate key update id=last_insert_id(id), v='g'",
+        "insert into auto (n, v) values (6, 'e') on duplicate key update v='f'",
+        "insert ignore into auto (n, v) values (1, 'h')",
+        "insert ignore into auto (n, v) values (7, 'h')",
+        "insert into auto (v) select 'i' union select 'j'",
+        "insert into auto (v) select v from auto where 1 = 0",
+        "insert into auto (v) values ('k') returning id, v",
+        "insert into auto (id, v) values (200, 'k') returning id, v",
+        "insert into auto set v='l'",
+        "insert into auto set v='m', id=300",
+        "insert into auto set id=last_insert_id(), n=-1",
+        "insert into auto (n) values (last_insert_id())",
+        "replace into auto (id, v) values (300, 'n')",
+        "replace into auto (v) values ('o')",
+        "insert into noted (n) values (1)",
+        "begin",
+        "insert into auto (v) values ('p')",
+        "rollback",
+        "call adds()",
+        "select last_insert_id(42)",
+        "select last_insert_id() + 1",
+        "do last_insert_id(43)",
+        "update auto set v='q' where id = last_insert_id(2)",
+        "update auto set n=last_insert_id(n+100) where id = 4",
+        "update auto set n=last_insert_id(n+100) where id = -1",
+        "set last_insert_id=44",
+        "set @@session.last_insert_id=45",
+        "set identity=46",
+        "set @l=last_insert_id()",
+        "select @l",
+        "set @m=last_insert_id(47)",
+        "select given()",
+        "select taken()",
+        "set insert_id=500",
+        "insert into auto (v) values ('r')",
+        "insert into auto (v) values ('s')",
+        "prepare p from 'insert into auto (v) values (?)'",
+        "execute p using @l",
+        "delete from auto where id = 1",
+        "insert into nosuch values (1)",
+    ];
+    let mut script = vec![(1, "insert into auto (v) values ('of another')"), (1, "select last_insert_id()")];
+    for step in steps {
+        script.extend([(0, step), (0, "select last_insert_id()"), (1, "select last_insert_id()")]);
+    }
+    two_sessions(&targets()[..2], &setup, &script);
+}

@@ -7,8 +7,8 @@ use crate::ring::Buf;
 use crate::settings::{Difference, Settings};
 use ahash::AHashMap;
 use coregate_protocol::command::encode as commands;
-use coregate_protocol::response::{ErrPacket, OkPacket};
 use coregate_protocol::frame::Header;
+use coregate_protocol::response::{ErrPacket, OkPacket};
 use coregate_protocol::walker::{FeedState, HEAD_MAX, PacketRole, ResponseKind, ResponseWalker, Summary};
 use coregate_protocol::{Capabilities, ProtocolError, codes, frame};
 use std::future::poll_fn;
@@ -40,6 +40,8 @@ pub(crate) struct Backend {
     pub(crate) tainted: bool,
     /// What a session has left here is not known in full: it is undone before another session uses the connection.
     pub(crate) unknown_state: bool,
+    /// Its LAST_INSERT_ID(), where that is known.
+    pub(crate) last_insert_id: Option<u64>,
     /// The count of changes to routines when it was taken.
     pub(crate) routines_seen: u32,
     /// The server's last word on whether a transaction is open.
@@ -104,6 +106,7 @@ impl Backend {
             busy: false,
             tainted: false,
             unknown_state: false,
+            last_insert_id: Some(0),
             routines_seen: 0,
             in_transaction: false,
             ahead: None,
@@ -283,6 +286,7 @@ impl Backend {
             self.pool.stats.resets.set(self.pool.stats.resets.get() + 1);
             wire.command(commands::reset_connection);
             self.statements = None;
+            self.last_insert_id = Some(0);
             if wanted.get("names").is_none()
                 && let Some(names) = crate::core::names_of(wanted.collation)
             {
@@ -438,7 +442,10 @@ impl Backend {
         let mut rest = answer.as_slice();
         let mut cells = Vec::new();
         while let Ok(Some((packet, consumed))) = frame::split(rest, usize::MAX) {
-            let head = packet.payload.get(..HEAD_MAX.min(packet.payload.len())).unwrap_or_default();
+            let head = packet
+                .payload
+                .get(..HEAD_MAX.min(packet.payload.len()))
+                .unwrap_or_default();
             let header = Header { len: packet.payload.len() as u32, seq: packet.seq };
             if walker.step(header, head)? == PacketRole::Row
                 && let Some(Ok(Some(cell))) = coregate_protocol::row::TextRow::new(packet.payload).next()

@@ -5,9 +5,9 @@ mod connect;
 mod routines;
 mod tablet;
 
-pub(crate) use routines::refresh as refresh_routines;
 pub(crate) use backend::{Backend, Exchange};
 pub(crate) use connect::{HAS_DATABASE, kill_query};
+pub(crate) use routines::refresh as refresh_routines;
 pub(crate) use tablet::{PoolLimits, TabletPool};
 
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, Tablet, TabletKind};

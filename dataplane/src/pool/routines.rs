@@ -51,7 +51,10 @@ impl Routines {
     #[cold]
     fn mentioned(&self, names: &[u64]) -> bool {
         let marked = self.marked.borrow();
-        marked.all || names.iter().any(|name| *name == mention::ANY || marked.names.contains(name))
+        marked.all
+            || names
+                .iter()
+                .any(|name| *name == mention::ANY || marked.names.contains(name))
     }
 
     pub(super) fn is_old(&self, now: Instant) -> bool {
@@ -65,7 +68,12 @@ impl Routines {
     }
 
     /// Asks the server. A refusal means that nothing is known, so that every statement counts.
-    pub(crate) async fn read(&self, core: &Core, backend: &mut Backend, changes: u32) -> Result<(), BackendError> {
+    pub(crate) async fn read(
+        &self,
+        core: &Core,
+        backend: &mut Backend,
+        changes: u32,
+    ) -> Result<(), BackendError> {
         let marked = match find(core, backend).await {
             Ok(marked) => marked,
             Err(e @ BackendError::Refused { .. }) => {
@@ -91,7 +99,10 @@ async fn find(core: &Core, backend: &mut Backend) -> Result<Marked, BackendError
     let mut newest = found.clone();
     while !newest.is_empty() {
         round += 1;
-        let plain = |name: &Vec<u8>| name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$'));
+        let plain = |name: &Vec<u8>| {
+            name.iter()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$'))
+        };
         let length: usize = newest.iter().map(Vec::len).sum();
         if round > ROUNDS_MAX || length > NAMES_MAX || !newest.iter().all(plain) {
             return Ok(Marked { all: true, names: AHashSet::new() });
@@ -102,7 +113,10 @@ async fn find(core: &Core, backend: &mut Backend) -> Result<Marked, BackendError
             .collect();
         let mention = format!("(^|[^a-z0-9_$])({})([^a-z0-9_$]|$)", names.join("|"));
         let more = backend.column(core, &question(&mention, true)).await?;
-        newest = more.into_iter().filter(|name| !found.contains(name)).collect();
+        newest = more
+            .into_iter()
+            .filter(|name| !found.contains(name))
+            .collect();
         found.extend(newest.iter().cloned());
     }
     Ok(Marked { all: false, names: found.iter().map(|name| mention::hash(name)).collect() })
@@ -136,7 +150,12 @@ pub(crate) fn refresh(core: &Rc<Core>, pool: &Rc<super::tablet::TabletPool>) {
     let (core, pool) = (Rc::clone(core), Rc::clone(pool));
     crate::executor::spawn(async move {
         let changes = core.routine_changes();
-        if pool.routines.read(&core, &mut backend, changes).await.is_err() {
+        if pool
+            .routines
+            .read(&core, &mut backend, changes)
+            .await
+            .is_err()
+        {
             pool.routines.forget();
             backend.tainted = true;
         }

@@ -6,6 +6,7 @@ mod control;
 mod handle;
 mod infile;
 mod info;
+mod insert_id;
 mod local;
 mod login;
 mod mode;

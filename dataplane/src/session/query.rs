@@ -1,5 +1,6 @@
 //! Running text statements: one command may hold several.
 use super::answer::Answer;
+use super::insert_id::Given;
 use super::plan::Planned;
 use super::{Failure, Outcome, Session};
 use crate::link::Packet;
@@ -28,6 +29,13 @@ pub(super) enum Wire {
 }
 
 impl Wire {
+    fn payload(&self) -> &[u8] {
+        match self {
+            Self::Packet(packet) => packet.payload(),
+            Self::Payload(payload) => payload,
+        }
+    }
+
     pub(super) fn into_buf(self) -> Buf {
         match self {
             Self::Packet(packet) => packet.into_wire(),
@@ -232,11 +240,24 @@ impl Session {
             Some(backend) => backend,
             None => Box::pin(self.acquire(place, plan.class)).await?,
         };
+        if self.needs_insert_id(plan, &backend)
+            && let Err(failure) = Box::pin(self.give_insert_id(&mut backend)).await
+        {
+            return Err(self.give_back_or_break(place, backend, failure));
+        }
+        let mut given = Given::default();
+        if plan.effects.contains(Effects::PLAIN_ROWS) {
+            given.add_text(wire.payload());
+        }
         self.core.metrics().shard_queries.add(1);
         backend.send(wire.into_buf());
         let summary = self.relay(&mut backend, kind, answer).await;
         if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
             Box::pin(self.fetch_warnings(&mut backend)).await;
+        }
+        if let Ok(summary) = &summary {
+            self.note_insert_id(&mut backend, plan, summary, &given)
+                .await;
         }
         let summary = self.settle(place, backend, plan, summary)?;
         self.remember(plan.class, &summary);
@@ -413,9 +434,6 @@ impl Session {
             }
         } else {
             self.row_count = i64::try_from(summary.affected_rows).unwrap_or(i64::MAX);
-        }
-        if summary.last_insert_id != 0 {
-            self.last_insert_id = summary.last_insert_id;
         }
     }
 }

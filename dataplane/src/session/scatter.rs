@@ -1,6 +1,7 @@
 //! One statement on several shards: rows one shard after another, counts added up.
 use super::answer::{Answer, Done};
 use super::info::Info;
+use super::insert_id::Given;
 use super::relay::step;
 use super::transaction::may_end_transaction;
 use super::{Failure, Outcome, Session};
@@ -52,7 +53,15 @@ impl Session {
         let mut failure = None;
         for (place, _) in &wires {
             match self.acquire(*place, plan.class).await {
-                Ok(backend) => taken.push((*place, backend)),
+                Ok(mut backend) => {
+                    if self.needs_insert_id(plan, &backend)
+                        && let Err(e) = Box::pin(self.give_insert_id(&mut backend)).await
+                    {
+                        failure = Some(self.give_back_or_break(*place, backend, e));
+                        break;
+                    }
+                    taken.push((*place, backend));
+                }
                 Err(e) => {
                     failure = Some(e);
                     break;
@@ -72,6 +81,12 @@ impl Session {
         for ((_, backend), (_, payload)) in taken.iter_mut().zip(&wires) {
             backend.send_payload(payload);
         }
+        let mut given = Given::default();
+        if plan.effects.contains(Effects::PLAIN_ROWS) {
+            wires
+                .iter()
+                .for_each(|(_, payload)| given.add_text(payload));
+        }
         let mut info = Info::default();
         let result = match route.combine {
             Combine::Concat => self.concatenate(&mut taken, kind, answer).await,
@@ -82,6 +97,12 @@ impl Session {
         };
         let mut broken = None;
         for (place, mut backend) in taken {
+            if let Some(summary) = result.as_ref().ok().map(|(summary, _)| summary)
+                && !backend.busy
+            {
+                self.note_insert_id(&mut backend, plan, summary, &given)
+                    .await;
+            }
             if backend.busy {
                 let failure = Failure::Close;
                 broken = Some(self.broken(backend, failure));

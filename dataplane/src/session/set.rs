@@ -1,5 +1,6 @@
 //! SET. A server checks and computes what is set; the session keeps it, and gives it to the connections it uses later.
 use super::answer::{Answer, Done};
+use super::insert_id::mentions;
 use super::mode::{is_computed, is_oracle, no_oracle, sql_mode_of};
 use super::variables::{Variable, is_ordinary, user_variable};
 use super::{Outcome, Session};
@@ -113,6 +114,13 @@ impl Session {
         }
         let place = self.any_place()?;
         let mut backend = self.acquire(place, StatementClass::Set).await?;
+        let about_id = mentions(names);
+        if (about_id || backend.pool.routines.concern(names))
+            && backend.last_insert_id != Some(self.last_insert_id)
+            && let Err(failure) = self.give_insert_id(&mut backend).await
+        {
+            return Err(self.give_back_or_break(place, backend, failure));
+        }
         let result = match backend.execute(&core, sql).await {
             Ok(summary) => {
                 if summary.warnings > 0 {
@@ -126,6 +134,9 @@ impl Session {
         };
         if backend.pool.routines.concern(names) {
             self.routine_ran(place, &mut backend);
+        }
+        if about_id && !backend.busy {
+            self.read_insert_id(&mut backend, true, 0).await;
         }
         match result {
             Ok((_, values)) if sets_oracle(assignments, &values) => {
@@ -201,6 +212,15 @@ impl Session {
                     let words = assignment.sql.to_ascii_uppercase();
                     let isolation = words.windows(9).any(|w| w == b"ISOLATION");
                     format!("{TRANSACTION}{}", if isolation { "isolation" } else { "access" })
+                }
+                // Read behind the statement, like any other that may set it.
+                Scope::Session if matches!(assignment.name.as_str(), "last_insert_id" | "identity") => {
+                    continue;
+                }
+                // For the next INSERT alone, and on this connection.
+                Scope::Session if assignment.name == "insert_id" => {
+                    self.pinned = true;
+                    continue;
                 }
                 Scope::Session => assignment.name.clone(),
                 // Its name could be repeated otherwise than it was read.

@@ -75,7 +75,10 @@ impl Session {
         let mut backend = pool.take(&core, self.flavour, &self.settings).await?;
         backend.routines_seen = core.routine_changes();
         if !pool.routines.is_current(backend.routines_seen)
-            && let Err(e) = pool.routines.read(&core, &mut backend, core.routine_changes()).await
+            && let Err(e) = pool
+                .routines
+                .read(&core, &mut backend, core.routine_changes())
+                .await
         {
             return Err(self.broken(backend, e.into()));
         }

@@ -10,6 +10,7 @@ mod directives;
 mod dml;
 mod effects;
 mod explain;
+mod ids;
 mod insert;
 mod joins;
 mod names;
@@ -84,7 +85,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     let mut planner = Planner {
         input,
         tokens: &tokens,
-        effects: effects.effects,
+        effects: effects.effects | ids::effects(sql, tokens.items),
         edits: Edits::default(),
         tables: Vec::new(),
         cacheable: fingerprint.cacheable,

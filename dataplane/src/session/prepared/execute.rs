@@ -6,6 +6,7 @@ use crate::link::Packet;
 use crate::pool::{Backend, Place};
 use crate::ring::Buf;
 use crate::session::answer::Answer;
+use crate::session::insert_id::Given;
 use crate::session::plan::Planned;
 use crate::session::query::{Wire, place_of, query_payload};
 use crate::session::values::Values;
@@ -57,9 +58,14 @@ impl Session {
             }
             return Box::pin(self.execute_local(&statement, &entry, answer)).await;
         };
+        let mut given = Given::default();
         let resolved = {
             let long = statement.long_data.borrow();
             let (bound, kinds) = statement.bound(&parsed, &long)?;
+            if plan.effects.contains(Effects::PLAIN_ROWS) {
+                given.add_text(&statement.sql);
+                given.add_values(&bound);
+            }
             let mut texts: Vec<Vec<u8>> = Vec::new();
             for value in &bound {
                 if planner_value(value).is_none() {
@@ -102,7 +108,7 @@ impl Session {
                     .map(|_| ());
             }
             return self
-                .execute_on(&statement, &entry, place, text, packet, cursor, answer)
+                .execute_on(&statement, &entry, place, text, packet, cursor, &given, answer)
                 .await;
         }
         if resolved.interpolated || shards.is_empty() {
@@ -148,6 +154,7 @@ impl Session {
         text: Option<Vec<u8>>,
         packet: Packet,
         cursor: bool,
+        given: &Given,
         answer: &mut Answer,
     ) -> Outcome {
         let plan = &entry.plan;
@@ -155,6 +162,11 @@ impl Session {
             Some(backend) => backend,
             None => Box::pin(self.acquire(place, plan.class)).await?,
         };
+        if self.needs_insert_id(plan, &backend)
+            && let Err(failure) = Box::pin(self.give_insert_id(&mut backend)).await
+        {
+            return Err(self.give_back_or_break(place, backend, failure));
+        }
         let key = text
             .as_deref()
             .map_or(statement.key, |text| statement.made_under.key_of(text));
@@ -187,6 +199,10 @@ impl Session {
         }
         if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
             Box::pin(self.fetch_warnings(&mut backend)).await;
+        }
+        if let Ok(summary) = &summary {
+            self.note_insert_id(&mut backend, plan, summary, given)
+                .await;
         }
         let summary = self.settle(place, backend, plan, summary)?;
         let stats = &entry.stats;
