@@ -342,6 +342,11 @@ pub enum SessionAction {
     },
     /// `UNLOCK TABLES`.
     UnlockTables,
+    /// Nothing to do; the client is told why by a note among the warnings.
+    Note {
+        code: u16,
+        message: String,
+    },
     /// Nothing to do, answer OK (an empty statement, `SET` of an ignored Vitess variable).
     Nothing,
 }

@@ -547,3 +547,35 @@ fn last_insert_id_is_the_one_that_was_generated() {
     }
     two_sessions(&targets()[..2], &setup, &script);
 }
+
+#[test]
+fn warnings_of_all_shards_are_kept() {
+    alike_texts(&[
+        "insert into kv values (1, 'a', 'x'), (4, 'a', 'x')",
+        "select t+0 as n from kv",
+        "show warnings",
+        "show count(*) warnings",
+        "select 1",
+        "show warnings",
+        "update kv set v = v where t+0 = 0 and id in (1, 4)",
+        "show warnings",
+        "select id from kv where id = 1",
+        "show warnings",
+        "drop database if exists nosuch",
+        "show warnings",
+    ]);
+    let codes = |conn: &mut Connection| -> Vec<_> {
+        conn.run("drop table if exists nosuch");
+        let rows = conn.query("show warnings").rows();
+        rows.into_iter()
+            .map(|row| (row[0].clone(), row[1].clone()))
+            .collect()
+    };
+    let wanted = codes(&mut plain());
+    for (name, address, database) in targets() {
+        let mut conn = login(address, database);
+        let Answer::Rows { warnings, .. } = conn.run("select t+0 as n from kv") else { unreachable!() };
+        assert_eq!(warnings, 2, "{name}");
+        assert_eq!(codes(&mut conn), wanted, "{name}");
+    }
+}

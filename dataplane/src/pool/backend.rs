@@ -40,6 +40,8 @@ pub(crate) struct Backend {
     pub(crate) tainted: bool,
     /// What a session has left here is not known in full: it is undone before another session uses the connection.
     pub(crate) unknown_state: bool,
+    /// Warnings of its last answer.
+    pub(crate) warnings: u16,
     /// Its LAST_INSERT_ID(), where that is known.
     pub(crate) last_insert_id: Option<u64>,
     /// The count of changes to routines when it was taken.
@@ -106,6 +108,7 @@ impl Backend {
             busy: false,
             tainted: false,
             unknown_state: false,
+            warnings: 0,
             last_insert_id: Some(0),
             routines_seen: 0,
             in_transaction: false,
@@ -198,6 +201,7 @@ impl Backend {
     #[inline]
     pub(crate) fn answered(&mut self, summary: &Summary) {
         self.busy = false;
+        self.warnings = summary.warnings;
         if summary.error.is_none() {
             self.in_transaction = summary.status.contains(coregate_protocol::Status::IN_TRANS);
         }

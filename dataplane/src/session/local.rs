@@ -39,7 +39,10 @@ impl Session {
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome {
-        // Statements without tables leave the last one's warnings where they are.
+        // Statements without tables leave the last one's warnings where they are, in MariaDB.
+        if !self.core.is_mariadb() && !matches!(action, SessionAction::ShowWarnings { .. }) {
+            self.clear_warnings();
+        }
         match action {
             SessionAction::Begin { .. }
             | SessionAction::Commit { .. }
@@ -79,6 +82,13 @@ impl Session {
                     backend.execute(&core, "UNLOCK TABLES").await?;
                 }
                 self.send_ok(answer, Done::default());
+                Ok(())
+            }
+            SessionAction::Note { code, message } => {
+                self.implicit_commit().await?;
+                self.row_count = 0;
+                self.note(*code, message);
+                self.send_ok(answer, Done { warnings: 1, ..Done::default() });
                 Ok(())
             }
             SessionAction::Nothing => {

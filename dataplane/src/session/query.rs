@@ -190,9 +190,7 @@ impl Session {
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        if !self.warnings_are_empty() && !plan.effects.contains(Effects::NO_TABLES) {
-            self.clear_warnings();
-        }
+        self.begin_warnings(plan);
         if plan.effects.contains(Effects::IMPLICIT_COMMIT) {
             Box::pin(self.implicit_commit()).await?;
         }

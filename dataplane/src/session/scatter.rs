@@ -96,7 +96,12 @@ impl Session {
             }
         };
         let mut broken = None;
+        let mut told = false;
         for (place, mut backend) in taken {
+            if backend.warnings > 0 && !backend.busy && !(told && route.combine == Combine::First) {
+                told = true;
+                self.fetch_more_warnings(&mut backend).await;
+            }
             if let Some(summary) = result.as_ref().ok().map(|(summary, _)| summary)
                 && !backend.busy
             {
@@ -271,6 +276,10 @@ impl Session {
                     && let Some(payload) =
                         self.in_clients_form(backend, kind, role, &mut packet, &mut changed)?
                 {
+                    if role == PacketRole::RowsEnd {
+                        let all = sum.warnings.saturating_add(walker.summary().warnings);
+                        super::relay::set_warnings(payload, self.capabilities, all);
+                    }
                     if answer.more && matches!(role, PacketRole::RowsEnd | PacketRole::ColumnsEof) {
                         super::relay::set_more_results(payload, self.capabilities);
                     }

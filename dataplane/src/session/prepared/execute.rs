@@ -91,9 +91,7 @@ impl Session {
             let charsets = statement.charsets().unwrap_or(self.charsets);
             self.bind(&statement, &entry, &values, charsets, &session_values)?
         };
-        if !self.warnings_are_empty() && !plan.effects.contains(Effects::NO_TABLES) {
-            self.clear_warnings();
-        }
+        self.begin_warnings(plan);
         let cursor = flags & CURSOR_FLAGS != 0;
         let mut shards = resolved.shards;
         if let [only] = shards.as_mut_slice() {
