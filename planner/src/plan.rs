@@ -294,6 +294,8 @@ pub enum SessionValue {
     WarningCount,
     /// `@@error_count`
     ErrorCount,
+    /// `@@socket`
+    Socket,
 }
 
 #[derive(Debug, Clone, PartialEq)]

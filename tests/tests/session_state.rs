@@ -579,3 +579,96 @@ fn warnings_of_all_shards_are_kept() {
         assert_eq!(codes(&mut conn), wanted, "{name}");
     }
 }
+
+#[test]
+fn values_that_a_server_counts_or_keeps() {
+    alike_on_one_server(&[
+        "select 1 as a union select 2 union select 3 limit 1",
+        "select found_rows()",
+        "select 1 as a union select 2",
+        "select found_rows()",
+        "(select 1 as a) union all (select 2) order by a limit 1, 1",
+        "select found_rows()",
+    ]);
+    for (name, address, database) in targets() {
+        let mut conn = login(address, database);
+        let row = conn
+            .query("select @@socket, @@global.socket")
+            .rows()
+            .remove(0);
+        assert_eq!(row, [None, None], "{name}");
+    }
+}
+
+#[test]
+fn a_password_can_be_set() {
+    WORLD
+        .server
+        .connect()
+        .run("create or replace user pw identified by 'old'");
+    let mut conn = login(WORLD.drop_in.mysql, "one");
+    conn.run("set password for pw = password('new')");
+    let direct = |password: &str| {
+        let login = Login { user: "pw", password, database: None, capabilities: 0 };
+        let address: SocketAddr = ([127, 0, 0, 1], WORLD.server.port).into();
+        Connection::over(TcpStream::connect(address).unwrap(), &login).map(drop)
+    };
+    direct("new").unwrap();
+    conn.run("set password = password('sb')");
+}
+
+#[test]
+fn wait_timeout_ends_a_session_that_rests() {
+    for (name, address, database) in targets() {
+        let mut conn = login(address, database);
+        conn.run("set wait_timeout=1");
+        assert_eq!(conn.value("select @@wait_timeout").as_deref(), Some("1"), "{name}");
+        let mut other = login(address, database);
+        coregate_tests::wait_until("the session is closed", || conn.packet().is_ok() || conn.is_closed());
+        assert!(other.ping(), "{name}");
+    }
+}
+
+#[test]
+fn state_is_reported_to_clients_that_track_it() {
+    const SESSION_TRACK: u32 = 1 << 23;
+    let raw = |address: SocketAddr, script: &[(u8, &str)]| -> Vec<Vec<u8>> {
+        let login = Login { user: "sb", password: "sb", database: Some("one"), capabilities: SESSION_TRACK };
+        let mut conn = Connection::over(TcpStream::connect(address).unwrap(), &login).unwrap();
+        let packet = |(command, text): &(u8, &str)| {
+            conn.send_command(*command, text.as_bytes()).unwrap();
+            conn.packet().unwrap()
+        };
+        script.iter().map(packet).collect()
+    };
+    let script = [
+        (3, "set names latin1"),
+        (3, "set names utf8"),
+        (3, "set autocommit=0"),
+        (3, "set autocommit=1"),
+        (3, "set time_zone='+01:00'"),
+        (3, "set sql_mode=''"),
+        (3, "set @a=1"),
+        (2, "mysql"),
+        (3, "use one"),
+        (3, "begin"),
+        (3, "commit"),
+        (3, "set session_track_transaction_info='CHARACTERISTICS'"),
+        (3, "begin"),
+        (3, "rollback"),
+        (3, "start transaction read only"),
+        (3, "commit"),
+        (3, "set session_track_transaction_info='STATE'"),
+        (3, "begin"),
+        (3, "commit"),
+        (3, "set session_track_system_variables='*'"),
+        (3, "set names utf8mb4"),
+        (3, "set session_track_schema=0"),
+        (3, "use one"),
+    ];
+    let wanted = raw(([127, 0, 0, 1], WORLD.server.port).into(), &script);
+    let got = raw(WORLD.drop_in.mysql, &script);
+    for (((_, sql), wanted), got) in script.iter().zip(&wanted).zip(&got) {
+        assert_eq!(String::from_utf8_lossy(got), String::from_utf8_lossy(wanted), "{sql}");
+    }
+}

@@ -247,6 +247,16 @@ impl Backend {
         core: &Core,
         sql: impl AsRef<[u8]>,
     ) -> Result<Summary, BackendError> {
+        let tracked = self.execute_tracked(core, sql);
+        Ok(tracked.await?.0)
+    }
+
+    /// The same, with what the server reports of the session's state.
+    pub(crate) async fn execute_tracked(
+        &mut self,
+        core: &Core,
+        sql: impl AsRef<[u8]>,
+    ) -> Result<(Summary, Vec<u8>), BackendError> {
         let sql = sql.as_ref();
         let mut answer = Vec::new();
         let mut payload = Vec::with_capacity(sql.len() + 1);
@@ -259,7 +269,12 @@ impl Backend {
             })
             .await?;
         match summary.error {
-            None => Ok(summary),
+            None => {
+                let packet = frame::split(&answer, usize::MAX).ok().flatten();
+                let ok = packet.and_then(|(p, _)| OkPacket::parse(p.payload, self.capabilities).ok());
+                let session = ok.map_or_else(Vec::new, |ok| ok.session.raw().to_vec());
+                Ok((summary, session))
+            }
             Some((code, _)) => Err(self.refused(code, &answer)),
         }
     }

@@ -29,6 +29,8 @@ pub(crate) struct SessionHandle {
     pub(crate) host: String,
     interrupt: Cell<Option<Interrupt>>,
     deadline: Cell<Option<Instant>>,
+    /// `wait_timeout` as the session has set it, in seconds.
+    pub(crate) wait_timeout: Cell<Option<u64>>,
     resting: Cell<bool>,
     pub(crate) in_transaction: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -44,6 +46,7 @@ impl SessionHandle {
             deadline: Cell::new(Some(
                 core.ring.now() + Duration::from_millis(core.config().handshake_timeout_ms),
             )),
+            wait_timeout: Cell::new(None),
             resting: Cell::new(true),
             in_transaction: Cell::new(false),
             waker: RefCell::default(),
@@ -77,7 +80,10 @@ impl SessionHandle {
     #[inline]
     pub(crate) fn rests(&self, core: &Core) {
         self.resting.set(true);
-        let limit = core.config().idle_timeout_s;
+        let limit = self
+            .wait_timeout
+            .get()
+            .unwrap_or(core.config().idle_timeout_s);
         self.deadline
             .set((limit > 0).then(|| core.ring.now() + Duration::from_secs(limit)));
         // A KILL QUERY that came too late concerns no statement.

@@ -59,7 +59,8 @@ impl Session {
             }
             SessionAction::Use(name) => {
                 self.use_database(name).await?;
-                self.send_ok(answer, Done::default());
+                let session = self.schema_report();
+                self.send_ok(answer, Done { session: &session, ..Done::default() });
                 Ok(())
             }
             SessionAction::Kill { query_only, id } => {

@@ -18,6 +18,7 @@ mod relay;
 mod runner;
 mod scatter;
 mod set;
+mod tracking;
 mod transaction;
 mod values;
 mod variables;

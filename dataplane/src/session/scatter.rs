@@ -177,6 +177,7 @@ impl Session {
             last_insert_id: summary.last_insert_id,
             warnings: summary.warnings,
             info: info.as_bytes(),
+            ..Done::default()
         };
         self.send_ok(answer, done);
         Ok(summary)

@@ -46,7 +46,11 @@ impl Session {
             self.send_ok(answer, Done::default());
             return Ok(());
         }
-        if !theirs.is_empty() && !self.set_known(&theirs) {
+        if theirs.is_empty() {
+            self.send_ok(answer, Done::default());
+            return Ok(());
+        }
+        let Some(report) = self.set_known(&theirs) else {
             let whole = theirs.len() == assignments.len();
             let text;
             let sql = if whole {
@@ -56,54 +60,55 @@ impl Session {
                 text = [b"SET ".as_slice(), &parts.join(b", ".as_slice())].concat();
                 &text
             };
-            let warnings = self.set_on_server(&theirs, names, sql).await?;
-            self.send_ok(answer, Done { warnings, ..Done::default() });
+            let (warnings, session) = self.set_on_server(&theirs, names, sql).await?;
+            self.send_ok(answer, Done { warnings, session: &session, ..Done::default() });
             return Ok(());
-        }
-        self.send_ok(answer, Done::default());
+        };
+        self.send_ok(answer, Done { session: &report, ..Done::default() });
         Ok(())
     }
 
-    /// The commonest assignments have few values, all known: no server needs to be asked.
-    fn set_known(&mut self, assignments: &[&Assignment]) -> bool {
-        let [one] = assignments else { return false };
-        if one.scope != Scope::Session || !self.held.is_empty() {
-            return false;
+    /// The commonest assignments have few values, all known: no server needs to be asked. What there is to report of it.
+    fn set_known(&mut self, assignments: &[&Assignment]) -> Option<Vec<u8>> {
+        let [one] = assignments else { return None };
+        if one.scope != Scope::Session || !self.held.is_empty() || self.tracks_by_choice() {
+            return None;
         }
-        let (SetValue::Literal(value) | SetValue::Text(value)) = &one.value else { return false };
+        let (SetValue::Literal(value) | SetValue::Text(value)) = &one.value else { return None };
         match one.name.as_str() {
             "autocommit" => {
                 let on = matches!(value.to_ascii_lowercase().as_str(), "1" | "on" | "true");
                 let off = matches!(value.to_ascii_lowercase().as_str(), "0" | "off" | "false");
                 if (on || off) && self.autocommit == on {
-                    return true;
+                    return Some(self.set_report(&one.name, value));
                 }
                 if !on && !off || self.in_transaction() {
-                    return false;
+                    return None;
                 }
                 self.keep(&[*one], &[None]);
-                true
             }
             "names" => {
                 let known = !value.contains(' ')
                     && coregate_protocol::charset::Charset::by_name(value)
                         .is_some_and(|c| c.is_client_charset());
-                if known {
-                    self.keep(&[*one], &[None]);
+                if !known {
+                    return None;
                 }
-                known
+                self.keep(&[*one], &[None]);
             }
-            _ => false,
+            _ => return None,
         }
+        Some(self.set_report(&one.name, value))
     }
 
-    /// Runs assignments on a server and keeps what came of them. Returns the number of warnings.
+    /// Runs assignments on a server and keeps what came of them. Returns the number of warnings, and what the server
+    /// reports of its state.
     async fn set_on_server(
         &mut self,
         assignments: &[&Assignment],
         names: &[u64],
         sql: &[u8],
-    ) -> Outcome<u16> {
+    ) -> Outcome<(u16, Vec<u8>)> {
         let core = self.core.clone();
         let turns_on_autocommit = !self.autocommit
             && assignments
@@ -121,14 +126,14 @@ impl Session {
         {
             return Err(self.give_back_or_break(place, backend, failure));
         }
-        let result = match backend.execute(&core, sql).await {
-            Ok(summary) => {
+        let result = match backend.execute_tracked(&core, sql).await {
+            Ok((summary, session)) => {
                 if summary.warnings > 0 {
                     self.fetch_warnings(&mut backend).await;
                 }
                 self.read_back(&mut backend, assignments)
                     .await
-                    .map(|values| (summary.warnings, values))
+                    .map(|values| ((summary.warnings, session), values))
             }
             Err(e) => Err(e.into()),
         };
@@ -270,6 +275,11 @@ impl Session {
         match name {
             "autocommit" => {
                 self.autocommit = value.is_none_or(|v| !matches!(v.as_str(), "0" | "off" | "false"));
+            }
+            "wait_timeout" => {
+                let seconds = value.as_deref().and_then(|v| v.parse::<u64>().ok());
+                // A server takes 0 for 1.
+                self.handle.wait_timeout.set(seconds.map(|s| s.max(1)));
             }
             "sql_mode" => self.sql_mode = sql_mode_of(value.as_deref().unwrap_or_default()),
             _ => {}

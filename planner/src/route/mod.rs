@@ -173,6 +173,13 @@ impl<'p, 'a> Planner<'p, 'a> {
     fn routed(&mut self, statement: &Statement<'a>) -> Result<Plan, PlanError> {
         let class = class_of(statement);
         self.rewrite_session_calls(statement, class);
+        if let Statement::Query(query) = statement
+            && query.limit
+            && !query.rest.is_empty()
+        {
+            // The server counts the rows before the LIMIT.
+            self.effects |= Effects::CALC_FOUND_ROWS;
+        }
         if matches!(statement, Statement::Unknown) {
             self.effects |= Effects::PIN;
         }
