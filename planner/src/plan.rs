@@ -84,6 +84,10 @@ bitflags::bitflags! {
         const UNPIN = 1 << 7;
         /// SELECT or DO without tables: leaves the last statement's warnings where they are.
         const NO_TABLES = 1 << 8;
+        /// Sets LAST_INSERT_ID() in a way that its OK does not tell: `LAST_INSERT_ID(n)`, CALL, INSERT ... RETURNING.
+        const SETS_INSERT_ID = 1 << 9;
+        /// INSERT or REPLACE of literals and parameters only.
+        const PLAIN_ROWS = 1 << 10;
         /// For users with the admin right only: accounts, the server's own settings and life, its files.
         const ADMIN = 1 << 15;
     }
@@ -292,6 +296,8 @@ pub enum SessionValue {
     WarningCount,
     /// `@@error_count`
     ErrorCount,
+    /// `@@socket`
+    Socket,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -346,6 +352,11 @@ pub enum SessionAction {
     },
     /// `UNLOCK TABLES`.
     UnlockTables,
+    /// Nothing to do; the client is told why by a note among the warnings.
+    Note {
+        code: u16,
+        message: String,
+    },
     /// Nothing to do, answer OK (an empty statement, `SET` of an ignored Vitess variable).
     Nothing,
 }
@@ -372,7 +383,7 @@ pub enum WarningsKind {
     Errors,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum PrepareSource {
     /// As the client's bytes, in the character set of its text.
     Text(Vec<u8>),
@@ -380,7 +391,7 @@ pub enum PrepareSource {
 }
 
 /// One assignment of a SET statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Assignment {
     pub scope: Scope,
     /// Lower case; `names` for `SET NAMES`, `character set` for `SET CHARACTER SET`, `transaction` for
@@ -414,4 +425,26 @@ pub enum SetValue {
     /// Must be read back after it was applied, because it depends on something (`CONCAT(@@sql_mode, ...)`, `NOW()`), or because
     /// its bytes mean something else under another SQL mode or character set.
     Expression(String),
+}
+
+/// Texts as texts.
+impl std::fmt::Debug for Assignment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assignment")
+            .field("scope", &self.scope)
+            .field("name", &self.name)
+            .field("value", &self.value)
+            .field("sql", &String::from_utf8_lossy(&self.sql))
+            .finish()
+    }
+}
+
+impl std::fmt::Debug for PrepareSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, text) = match self {
+            Self::Text(text) => ("Text", String::from_utf8_lossy(text)),
+            Self::Variable(name) => ("Variable", name.into()),
+        };
+        f.debug_tuple(name).field(&text).finish()
+    }
 }

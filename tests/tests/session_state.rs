@@ -478,3 +478,197 @@ fn a_harmless_trigger_costs_no_connection() {
     let after = WORLD.drop_in.metric("coregate_backend_resets_total");
     assert!(after - resets <= 1.0, "{resets} {after}");
 }
+
+#[test]
+fn last_insert_id_is_the_one_that_was_generated() {
+    let setup = [
+        "create or replace table auto (id int auto_increment primary key, n int unique, v varchar(20))",
+        "create or replace table log (id int auto_increment primary key, of int)",
+        "create or replace table noted (id int auto_increment primary key, n int)",
+        "create or replace trigger noting after insert on noted for each row insert into log (of) values (new.id)",
+        "create or replace procedure adds() insert into auto (v) values ('by a procedure')",
+        "create or replace function given() returns int deterministic return last_insert_id()",
+        "create or replace function taken() returns int deterministic return last_insert_id(77)",
+        "insert into log values (1000, 0)",
+    ];
+    let steps = [
+        "insert into auto (v) values ('a'), ('b'), ('c')",
+        "insert into auto (n, v) values (1, 'd')",
+        "insert into auto (id, v) values (50, 'explicit')",
+        "insert into auto values (null, 2, 'null'), (60, 3, 'explicit')",
+        "insert into auto values (0, 4, 'zero')",
+        "insert into auto (n, v) values (1, 'duplicate')",
+        "insert into auto (v, n) values ('first', 5), ('second', 1)",
+        "insert into auto (n, v) values (1, 'e') on duplicate key update v='f'",
+        "insert into auto (n, v) values (1, 'e') on duplicate key update id=last_insert_id(id), v='g'",
+        "insert into auto (n, v) values (6, 'e') on duplicate key update v='f'",
+        "insert ignore into auto (n, v) values (1, 'h')",
+        "insert ignore into auto (n, v) values (7, 'h')",
+        "insert into auto (v) select 'i' union select 'j'",
+        "insert into auto (v) select v from auto where 1 = 0",
+        "insert into auto (v) values ('k') returning id, v",
+        "insert into auto (id, v) values (200, 'k') returning id, v",
+        "insert into auto set v='l'",
+        "insert into auto set v='m', id=300",
+        "insert into auto set id=last_insert_id(), n=-1",
+        "insert into auto (n) values (last_insert_id())",
+        "replace into auto (id, v) values (300, 'n')",
+        "replace into auto (v) values ('o')",
+        "insert into noted (n) values (1)",
+        "begin",
+        "insert into auto (v) values ('p')",
+        "rollback",
+        "call adds()",
+        "select last_insert_id(42)",
+        "select last_insert_id() + 1",
+        "do last_insert_id(43)",
+        "update auto set v='q' where id = last_insert_id(2)",
+        "update auto set n=last_insert_id(n+100) where id = 4",
+        "update auto set n=last_insert_id(n+100) where id = -1",
+        "set last_insert_id=44",
+        "set @@session.last_insert_id=45",
+        "set identity=46",
+        "set @l=last_insert_id()",
+        "select @l",
+        "set @m=last_insert_id(47)",
+        "select given()",
+        "select taken()",
+        "set insert_id=500",
+        "insert into auto (v) values ('r')",
+        "insert into auto (v) values ('s')",
+        "prepare p from 'insert into auto (v) values (?)'",
+        "execute p using @l",
+        "delete from auto where id = 1",
+        "insert into nosuch values (1)",
+    ];
+    let mut script = vec![(1, "insert into auto (v) values ('of another')"), (1, "select last_insert_id()")];
+    for step in steps {
+        script.extend([(0, step), (0, "select last_insert_id()"), (1, "select last_insert_id()")]);
+    }
+    two_sessions(&targets()[..2], &setup, &script);
+}
+
+#[test]
+fn warnings_of_all_shards_are_kept() {
+    alike_texts(&[
+        "insert into kv values (1, 'a', 'x'), (4, 'a', 'x')",
+        "select t+0 as n from kv",
+        "show warnings",
+        "show count(*) warnings",
+        "select 1",
+        "show warnings",
+        "update kv set v = v where t+0 = 0 and id in (1, 4)",
+        "show warnings",
+        "select id from kv where id = 1",
+        "show warnings",
+        "drop database if exists nosuch",
+        "show warnings",
+    ]);
+    let codes = |conn: &mut Connection| -> Vec<_> {
+        conn.run("drop table if exists nosuch");
+        let rows = conn.query("show warnings").rows();
+        rows.into_iter()
+            .map(|row| (row[0].clone(), row[1].clone()))
+            .collect()
+    };
+    let wanted = codes(&mut plain());
+    for (name, address, database) in targets() {
+        let mut conn = login(address, database);
+        let Answer::Rows { warnings, .. } = conn.run("select t+0 as n from kv") else { unreachable!() };
+        assert_eq!(warnings, 2, "{name}");
+        assert_eq!(codes(&mut conn), wanted, "{name}");
+    }
+}
+
+#[test]
+fn values_that_a_server_counts_or_keeps() {
+    alike_on_one_server(&[
+        "select 1 as a union select 2 union select 3 limit 1",
+        "select found_rows()",
+        "select 1 as a union select 2",
+        "select found_rows()",
+        "(select 1 as a) union all (select 2) order by a limit 1, 1",
+        "select found_rows()",
+    ]);
+    for (name, address, database) in targets() {
+        let mut conn = login(address, database);
+        let row = conn
+            .query("select @@socket, @@global.socket")
+            .rows()
+            .remove(0);
+        assert_eq!(row, [None, None], "{name}");
+    }
+}
+
+#[test]
+fn a_password_can_be_set() {
+    WORLD
+        .server
+        .connect()
+        .run("create or replace user pw identified by 'old'");
+    let mut conn = login(WORLD.drop_in.mysql, "one");
+    conn.run("set password for pw = password('new')");
+    let direct = |password: &str| {
+        let login = Login { user: "pw", password, database: None, capabilities: 0 };
+        let address: SocketAddr = ([127, 0, 0, 1], WORLD.server.port).into();
+        Connection::over(TcpStream::connect(address).unwrap(), &login).map(drop)
+    };
+    direct("new").unwrap();
+    conn.run("set password = password('sb')");
+}
+
+#[test]
+fn wait_timeout_ends_a_session_that_rests() {
+    for (name, address, database) in targets() {
+        let mut conn = login(address, database);
+        conn.run("set wait_timeout=1");
+        assert_eq!(conn.value("select @@wait_timeout").as_deref(), Some("1"), "{name}");
+        let mut other = login(address, database);
+        coregate_tests::wait_until("the session is closed", || conn.packet().is_ok() || conn.is_closed());
+        assert!(other.ping(), "{name}");
+    }
+}
+
+#[test]
+fn state_is_reported_to_clients_that_track_it() {
+    const SESSION_TRACK: u32 = 1 << 23;
+    let raw = |address: SocketAddr, script: &[(u8, &str)]| -> Vec<Vec<u8>> {
+        let login = Login { user: "sb", password: "sb", database: Some("one"), capabilities: SESSION_TRACK };
+        let mut conn = Connection::over(TcpStream::connect(address).unwrap(), &login).unwrap();
+        let packet = |(command, text): &(u8, &str)| {
+            conn.send_command(*command, text.as_bytes()).unwrap();
+            conn.packet().unwrap()
+        };
+        script.iter().map(packet).collect()
+    };
+    let script = [
+        (3, "set names latin1"),
+        (3, "set names utf8"),
+        (3, "set autocommit=0"),
+        (3, "set autocommit=1"),
+        (3, "set time_zone='+01:00'"),
+        (3, "set sql_mode=''"),
+        (3, "set @a=1"),
+        (2, "mysql"),
+        (3, "use one"),
+        (3, "begin"),
+        (3, "commit"),
+        (3, "set session_track_transaction_info='CHARACTERISTICS'"),
+        (3, "begin"),
+        (3, "rollback"),
+        (3, "start transaction read only"),
+        (3, "commit"),
+        (3, "set session_track_transaction_info='STATE'"),
+        (3, "begin"),
+        (3, "commit"),
+        (3, "set session_track_system_variables='*'"),
+        (3, "set names utf8mb4"),
+        (3, "set session_track_schema=0"),
+        (3, "use one"),
+    ];
+    let wanted = raw(([127, 0, 0, 1], WORLD.server.port).into(), &script);
+    let got = raw(WORLD.drop_in.mysql, &script);
+    for (((_, sql), wanted), got) in script.iter().zip(&wanted).zip(&got) {
+        assert_eq!(String::from_utf8_lossy(got), String::from_utf8_lossy(wanted), "{sql}");
+    }
+}

@@ -45,12 +45,18 @@ pub(crate) struct Backend {
     pub(crate) tainted: bool,
     /// What a session has left here is not known in full: it is undone before another session uses the connection.
     pub(crate) unknown_state: bool,
+    /// Warnings of its last answer.
+    pub(crate) warnings: u16,
+    /// Its LAST_INSERT_ID(), where that is known.
+    pub(crate) last_insert_id: Option<u64>,
     /// The count of changes to routines when it was taken.
     pub(crate) routines_seen: u32,
     /// The server's last word on whether a transaction is open.
     pub(crate) in_transaction: bool,
     /// An error packet says nothing about the transaction: `in_transaction` has to be asked for before it is trusted.
     pub(crate) unsure: bool,
+    /// The statement that failed has ended the transaction that was open; the session has yet to hear of it.
+    pub(crate) ended_by_error: bool,
     /// Where the reading of an answer was given up; it can go on from there.
     unfinished: Option<Box<ResponseWalker>>,
     /// Statements of our own, without which the next must not run: they are sent together with it.
@@ -113,9 +119,12 @@ impl Backend {
             busy: false,
             tainted: false,
             unknown_state: false,
+            warnings: 0,
+            last_insert_id: Some(0),
             routines_seen: 0,
             in_transaction: false,
             unsure: false,
+            ended_by_error: false,
             unfinished: None,
             ahead: SmallVec::new(),
             statements: None,
@@ -133,6 +142,7 @@ impl Backend {
         !self.busy
             && !self.tainted
             && !self.unsure
+            && !self.ended_by_error
             && !self.in_transaction
             && self.stream.link.socket.is_open()
     }
@@ -218,10 +228,16 @@ impl Backend {
     #[inline]
     pub(crate) fn answered(&mut self, summary: &Summary) {
         self.busy = false;
-        self.unsure = summary.error.is_some();
-        if summary.error.is_none() {
-            self.in_transaction = summary.status.contains(coregate_protocol::Status::IN_TRANS);
+        self.warnings = summary.warnings;
+        if summary.error.is_some() {
+            self.unsure = true;
+            return;
         }
+        let open = summary.status.contains(coregate_protocol::Status::IN_TRANS);
+        // Only after an error: otherwise the statement's own answer tells.
+        self.ended_by_error |= self.unsure && self.in_transaction && !open;
+        self.in_transaction = open;
+        self.unsure = false;
     }
 
     /// Notes where the reading of an answer was given up.
@@ -308,6 +324,16 @@ impl Backend {
         core: &Core,
         sql: impl AsRef<[u8]>,
     ) -> Result<Summary, BackendError> {
+        let tracked = self.execute_tracked(core, sql);
+        Ok(tracked.await?.0)
+    }
+
+    /// The same, with what the server reports of the session's state.
+    pub(crate) async fn execute_tracked(
+        &mut self,
+        core: &Core,
+        sql: impl AsRef<[u8]>,
+    ) -> Result<(Summary, Vec<u8>), BackendError> {
         let sql = sql.as_ref();
         let mut answer = Vec::new();
         let mut payload = Vec::with_capacity(sql.len() + 1);
@@ -320,7 +346,12 @@ impl Backend {
             })
             .await?;
         match summary.error {
-            None => Ok(summary),
+            None => {
+                let packet = frame::split(&answer, usize::MAX).ok().flatten();
+                let ok = packet.and_then(|(p, _)| OkPacket::parse(p.payload, self.capabilities).ok());
+                let session = ok.map_or_else(Vec::new, |ok| ok.session.raw().to_vec());
+                Ok((summary, session))
+            }
             Some((code, _)) => Err(self.refused(code, &answer)),
         }
     }
@@ -351,6 +382,7 @@ impl Backend {
             self.pool.stats.resets.set(self.pool.stats.resets.get() + 1);
             wire.command(commands::reset_connection);
             self.statements = None;
+            self.last_insert_id = Some(0);
             if wanted.get("names").is_none()
                 && let Some(names) = crate::core::names_of(wanted.collation)
             {
@@ -400,7 +432,7 @@ impl Backend {
             None => {
                 self.tainted = false;
                 self.in_transaction = false;
-                self.unsure = false;
+                (self.unsure, self.ended_by_error) = (false, false);
                 Ok(())
             }
         }

@@ -4,7 +4,7 @@ use crate::ring::Buf;
 use coregate_planner::control::SqlError;
 use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_protocol::frame::PacketWriter;
-use coregate_protocol::response::{ErrPacket, OkPacket, encode_rows_end};
+use coregate_protocol::response::{ErrPacket, OkPacket, SessionChanges, encode_rows_end};
 use coregate_protocol::{Capabilities, Status, codec, row};
 
 /// Where an answer stands in the conversation.
@@ -47,6 +47,8 @@ pub(super) struct Done<'a> {
     pub(super) last_insert_id: u64,
     pub(super) warnings: u16,
     pub(super) info: &'a [u8],
+    /// Changes of the session's state, for clients that track it.
+    pub(super) session: &'a [u8],
 }
 
 impl Session {
@@ -57,7 +59,7 @@ impl Session {
             status: self.status() | answer.flags(),
             warnings: done.warnings,
             info: done.info,
-            ..OkPacket::default()
+            session: SessionChanges::new(done.session),
         };
         let mut out = Vec::with_capacity(32);
         let capabilities = self.capabilities;

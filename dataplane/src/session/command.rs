@@ -56,7 +56,8 @@ impl Session {
             Command::InitDb(name) => {
                 let name = String::from_utf8_lossy(name).into_owned();
                 self.use_database(&name).await?;
-                self.send_ok(answer, Done::default());
+                let session = self.schema_report();
+                self.send_ok(answer, Done { session: &session, ..Done::default() });
                 Ok(())
             }
             Command::StmtPrepare(sql) => self.prepare(sql.to_vec(), answer).await,
@@ -205,6 +206,7 @@ impl Session {
         self.settings = self.fresh_settings(self.settings.collation, database);
         self.charsets = self.settings.charsets();
         self.state_at = None;
+        self.handle.wait_timeout.set(None);
         self.begin_mode().await;
         Ok(())
     }

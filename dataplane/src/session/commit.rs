@@ -135,10 +135,13 @@ impl Session {
         let (core, handle) = (self.core.clone(), self.handle.clone());
         let mut ended = false;
         for at in 0..self.held.len() {
-            let Some((_, backend)) = self.held.get_mut(at).filter(|(_, b)| b.unsure) else { continue };
-            let was_open = backend.in_transaction;
+            let Some((_, backend)) = self.held.get_mut(at) else { continue };
+            ended |= std::mem::take(&mut backend.ended_by_error);
+            if !backend.unsure {
+                continue;
+            }
             match Self::unless_interrupted(&handle, backend.ask_state(&core)).await {
-                Ok(Ok(())) => ended |= was_open && !backend.in_transaction,
+                Ok(Ok(())) => ended |= std::mem::take(&mut backend.ended_by_error),
                 // An XA transaction between END and PREPARE takes no statement; it is open.
                 Ok(Err(BackendError::Refused { code, .. })) if is_xa_state(code) => {
                     (backend.unsure, backend.in_transaction) = (false, true);
@@ -179,9 +182,12 @@ impl Session {
 
 async fn roll_back(core: &Core, backend: &mut Backend, text: &str) -> Result<Summary, BackendError> {
     let late = BackendError::Local("the server did not roll back in time".into());
-    within(core, ROLLBACK_MAX, backend.execute(core, text))
+    let rolled_back = within(core, ROLLBACK_MAX, backend.execute(core, text))
         .await
-        .unwrap_or(Err(late))
+        .unwrap_or(Err(late))?;
+    // It has ended because it was to end.
+    backend.ended_by_error = false;
+    Ok(rolled_back)
 }
 
 /// "Not in this state of an XA transaction", in its forms.

@@ -36,6 +36,8 @@ pub(crate) struct SessionHandle {
     pub(crate) since: Cell<Instant>,
     interrupt: Cell<Option<Interrupt>>,
     deadline: Cell<Option<Instant>>,
+    /// `wait_timeout` as the session has set it, in seconds.
+    pub(crate) wait_timeout: Cell<Option<u64>>,
     resting: Cell<bool>,
     /// KILL QUERY has been passed on to a server.
     killed: Cell<bool>,
@@ -56,6 +58,7 @@ impl SessionHandle {
             deadline: Cell::new(Some(
                 core.ring.now() + Duration::from_millis(core.config().handshake_timeout_ms),
             )),
+            wait_timeout: Cell::new(None),
             resting: Cell::new(true),
             killed: Cell::new(false),
             in_transaction: Cell::new(false),
@@ -93,7 +96,10 @@ impl SessionHandle {
     pub(crate) fn rests(&self, core: &Core) {
         self.resting.set(true);
         self.since.set(core.ring.now());
-        let limit = core.config().idle_timeout_s;
+        let limit = self
+            .wait_timeout
+            .get()
+            .unwrap_or(core.config().idle_timeout_s);
         self.deadline
             .set((limit > 0).then(|| core.ring.now() + Duration::from_secs(limit)));
         // A KILL QUERY that came too late concerns no statement.

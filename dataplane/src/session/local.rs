@@ -46,7 +46,10 @@ impl Session {
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome {
-        // Statements without tables leave the last one's warnings where they are.
+        // Statements without tables leave the last one's warnings where they are, in MariaDB.
+        if !self.core.is_mariadb() && !matches!(action, SessionAction::ShowWarnings { .. }) {
+            self.clear_warnings();
+        }
         match action {
             SessionAction::Begin { .. }
             | SessionAction::Commit { .. }
@@ -63,7 +66,8 @@ impl Session {
             }
             SessionAction::Use(name) => {
                 self.use_database(name).await?;
-                self.send_ok(answer, Done::default());
+                let session = self.schema_report();
+                self.send_ok(answer, Done { session: &session, ..Done::default() });
                 Ok(())
             }
             SessionAction::ShowProcesslist { full } => {
@@ -95,6 +99,13 @@ impl Session {
             SessionAction::UnlockTables => {
                 self.unlock_tables().await?;
                 self.send_ok(answer, Done::default());
+                Ok(())
+            }
+            SessionAction::Note { code, message } => {
+                self.implicit_commit().await?;
+                self.row_count = 0;
+                self.note(*code, message);
+                self.send_ok(answer, Done { warnings: 1, ..Done::default() });
                 Ok(())
             }
             SessionAction::Nothing => {

@@ -318,7 +318,7 @@ impl Session {
             }
         }
         self.begin_mode().await;
-        handshake.accept(self.status(), &mut out);
+        handshake.accept_with(self.status(), &self.schema_report(), &mut out);
         self.client.link.send(Buf::from(out));
         self.client.set_limit(self.core.config().max_allowed_packet);
         let capabilities = self.capabilities;
@@ -373,7 +373,7 @@ impl Session {
             return Err(Failure::Close);
         }
         self.begin_mode().await;
-        handshake.accept(self.status(), &mut out);
+        handshake.accept_with(self.status(), &self.schema_report(), &mut out);
         self.client.link.send(Buf::from(out));
         Ok(())
     }

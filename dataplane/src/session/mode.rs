@@ -209,12 +209,18 @@ impl Session {
         let Some(place) = self.state_at.take() else { return };
         let Some(at) = self.held.iter().position(|(held, _)| *held == place) else { return };
         let (_, mut backend) = self.held.swap_remove(at);
-        let names = ["sql_mode", "character_set_client", "collation_connection", "autocommit"]
-            .map(|name| format!("@@session.{name}"));
+        let names =
+            ["sql_mode", "character_set_client", "collation_connection", "autocommit", "last_insert_id"]
+                .map(|name| format!("@@session.{name}"));
         if let Ok(values) = self.read_variables(&mut backend, &names).await
-            && let [mode, client, connection, autocommit] = values.as_slice()
+            && let [mode, client, connection, autocommit, id] = values.as_slice()
         {
             let text = |v: &super::variables::Variable| String::from_utf8_lossy(v.bytes()).into_owned();
+            // It had the session's value before.
+            if let Ok(id) = text(id).parse() {
+                self.last_insert_id = id;
+                backend.last_insert_id = Some(id);
+            }
             if is_oracle(mode.bytes()) {
                 // Undone: see `no_oracle`.
                 let known = self.settings.get("sql_mode").map(<[u8]>::to_vec);

@@ -145,9 +145,7 @@ impl Session {
             let (values, charsets) = self.values_of(&statement, &variables)?;
             self.bind(&statement, &entry, &values, charsets, &Named { session: self, names: &names })?
         };
-        if !self.warnings_are_empty() && !plan.effects.contains(Effects::NO_TABLES) {
-            self.clear_warnings();
-        }
+        self.begin_warnings(plan);
         let execute = match names.is_empty() {
             true => format!("EXECUTE {NAME}"),
             false => format!("EXECUTE {NAME} USING {}", names.join(", ")),

@@ -1,5 +1,6 @@
 //! Running text statements: one command may hold several.
 use super::answer::Answer;
+use super::insert_id::Given;
 use super::plan::Planned;
 use super::scatter::Work;
 use super::{Failure, Outcome, Session};
@@ -33,6 +34,13 @@ pub(super) enum Wire {
 }
 
 impl Wire {
+    fn payload(&self) -> &[u8] {
+        match self {
+            Self::Packet(packet) => packet.payload(),
+            Self::Payload(payload) => payload,
+        }
+    }
+
     pub(super) fn into_buf(self) -> Buf {
         match self {
             Self::Packet(packet) => packet.into_wire(),
@@ -193,9 +201,7 @@ impl Session {
     ) -> Outcome<Summary> {
         // Names and places are found before anything is waited for: a snapshot may come meanwhile.
         let keyspace = self.changed_keyspace(plan, route);
-        if !self.warnings_are_empty() && !plan.effects.contains(Effects::NO_TABLES) {
-            self.clear_warnings();
-        }
+        self.begin_warnings(plan);
         if plan.effects.contains(Effects::IMPLICIT_COMMIT) {
             Box::pin(self.implicit_commit()).await?;
         }
@@ -261,11 +267,24 @@ impl Session {
             Some(backend) => backend,
             None => Box::pin(self.acquire(place, plan.effects)).await?,
         };
+        if self.needs_insert_id(plan, &backend)
+            && let Err(failure) = Box::pin(self.give_insert_id(&mut backend)).await
+        {
+            return Err(self.not_prepared(place, backend, failure, answer).await);
+        }
+        let mut given = Given::default();
+        if plan.effects.contains(Effects::PLAIN_ROWS) {
+            given.add_text(wire.payload());
+        }
         self.core.metrics().shard_queries.add(1);
         backend.send(wire.into_buf());
         let summary = self.relay(&mut backend, kind, answer).await;
         if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
             Box::pin(self.fetch_warnings(&mut backend)).await;
+        }
+        if let Ok(summary) = &summary {
+            self.note_insert_id(&mut backend, plan, summary, &given)
+                .await;
         }
         let summary = match summary {
             Ok(summary) => {
@@ -382,7 +401,10 @@ impl Session {
     /// client has its answer already.
     #[inline]
     pub(super) async fn look_behind(&mut self) -> Outcome {
-        let unsure = self.held.iter().any(|(_, backend)| backend.unsure);
+        let unsure = self
+            .held
+            .iter()
+            .any(|(_, backend)| backend.unsure || backend.ended_by_error);
         if unsure || self.transaction.found_rows_at.is_some() || self.state_at.is_some() {
             return Box::pin(async {
                 // First, because any other answer would tell the state unseen.
@@ -417,6 +439,7 @@ impl Session {
             || self.transaction.is_open()
             || backend.in_transaction
             || backend.unsure
+            || backend.ended_by_error
             || self.transaction.found_rows_at == Some(place)
             || self.has_cursor_at(place);
         if keep {
@@ -445,9 +468,6 @@ impl Session {
             }
         } else {
             self.row_count = i64::try_from(summary.affected_rows).unwrap_or(i64::MAX);
-        }
-        if summary.last_insert_id != 0 {
-            self.last_insert_id = summary.last_insert_id;
         }
     }
 }

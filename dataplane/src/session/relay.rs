@@ -327,6 +327,15 @@ pub(super) fn set_more_results(payload: &mut [u8], capabilities: Capabilities) {
     }
 }
 
+/// Sets the number of warnings in an OK or EOF packet.
+pub(super) fn set_warnings(payload: &mut [u8], capabilities: Capabilities, count: u16) {
+    let eof = payload.first() == Some(&0xFE) && !capabilities.contains(Capabilities::DEPRECATE_EOF);
+    let at = if eof { Some(1) } else { status_at(payload, capabilities).map(|at| at + 2) };
+    if let Some(place) = at.and_then(|at| payload.get_mut(at..at + 2)) {
+        place.copy_from_slice(&count.to_le_bytes());
+    }
+}
+
 /// Where the status flags stand in an OK or EOF packet.
 fn status_at(payload: &[u8], capabilities: Capabilities) -> Option<usize> {
     let eof = payload.first() == Some(&0xFE) && !capabilities.contains(Capabilities::DEPRECATE_EOF);

@@ -1,6 +1,7 @@
 //! One statement on several shards: rows one shard after another, counts added up.
 use super::answer::{Answer, Done};
 use super::info::Info;
+use super::insert_id::Given;
 use super::lost::{STOP_MAX, stop, within};
 use super::relay::step;
 use super::{Failure, Outcome, Session};
@@ -94,7 +95,7 @@ impl Session {
         undoable: bool,
         answer: &mut Answer,
     ) -> Outcome<(Summary, Info, Option<SqlError>)> {
-        let mut parts = self.take_parts(work).await?;
+        let mut parts = self.take_parts(work, answer).await?;
         self.core.metrics().shard_queries.add(parts.len() as u64);
         for (part, (_, payload)) in parts.iter_mut().zip(&work.wires) {
             if undoable {
@@ -107,6 +108,7 @@ impl Session {
             Combine::Concat => self.concatenate(&mut parts, work.kind, answer).await,
             Combine::Sum | Combine::First => self.add_up(&mut parts, work, &mut info).await,
         };
+        self.look_at_parts(&mut parts, work, &result).await;
         let mut result = self.end_parts(parts, work.plan, result).await;
         if undoable {
             result = match result {
@@ -122,20 +124,52 @@ impl Session {
         result.map(|(summary, error)| (summary, info, error))
     }
 
-    async fn take_parts(&mut self, work: &Work<'_>) -> Outcome<Parts> {
+    /// What only the connections of the statement know is read before others use them.
+    async fn look_at_parts(&mut self, parts: &mut Parts, work: &Work<'_>, result: &Outcome<Combined>) {
+        let mut given = Given::default();
+        if work.plan.effects.contains(Effects::PLAIN_ROWS) {
+            work.wires
+                .iter()
+                .for_each(|(_, payload)| given.add_text(payload));
+        }
+        let mut told = false;
+        for Part { backend, .. } in parts.iter_mut().filter(|part| !part.backend.busy) {
+            if backend.warnings > 0 && !(told && work.combine == Combine::First) {
+                told = true;
+                self.fetch_more_warnings(backend).await;
+            }
+            if let Ok((summary, _)) = result {
+                self.note_insert_id(backend, work.plan, summary, &given)
+                    .await;
+            }
+        }
+    }
+
+    fn give_parts_back(&mut self, parts: Parts) {
+        for part in parts {
+            self.keep_or_return(part.place, part.backend);
+        }
+    }
+
+    async fn take_parts(&mut self, work: &Work<'_>, answer: &mut Answer) -> Outcome<Parts> {
         let mut parts = Parts::new();
         for (place, _) in &work.wires {
             match self.acquire(*place, work.plan.effects).await {
-                Ok(backend) => {
+                Ok(mut backend) => {
+                    if self.needs_insert_id(work.plan, &backend)
+                        && let Err(failure) = Box::pin(self.give_insert_id(&mut backend)).await
+                    {
+                        let failure = self.not_prepared(*place, backend, failure, answer).await;
+                        self.give_parts_back(parts);
+                        return Err(failure);
+                    }
                     let walker = ResponseWalker::new(work.kind, backend.capabilities);
                     parts.push(Part { place: *place, backend, walker });
                 }
                 // The session ends: so does what these connections take part in.
                 Err(failure @ (Failure::Fatal(_) | Failure::Close)) => return Err(failure),
                 Err(failure) => {
-                    for part in parts {
-                        self.keep_or_return(part.place, part.backend);
-                    }
+                    self.give_parts_back(parts);
                     return Err(failure);
                 }
             }
@@ -259,6 +293,7 @@ impl Session {
             last_insert_id: summary.last_insert_id,
             warnings: summary.warnings,
             info: info.as_bytes(),
+            ..Done::default()
         };
         self.send_ok(answer, done);
         Ok(summary)
@@ -350,6 +385,10 @@ impl Session {
                     && let Some(payload) =
                         self.in_clients_form(backend, kind, role, &mut packet, &mut changed)?
                 {
+                    if role == PacketRole::RowsEnd {
+                        let all = sum.warnings.saturating_add(walker.summary().warnings);
+                        super::relay::set_warnings(payload, self.capabilities, all);
+                    }
                     if answer.more && matches!(role, PacketRole::RowsEnd | PacketRole::ColumnsEof) {
                         super::relay::set_more_results(payload, self.capabilities);
                     }

@@ -1,5 +1,6 @@
 //! SET. A server checks and computes what is set; the session keeps it, and gives it to the connections it uses later.
 use super::answer::{Answer, Done};
+use super::insert_id::mentions;
 use super::mode::{is_computed, is_oracle, no_oracle, sql_mode_of};
 use super::variables::{Variable, is_ordinary, user_variable};
 use super::{Outcome, Session};
@@ -45,7 +46,11 @@ impl Session {
             self.send_ok(answer, Done::default());
             return Ok(());
         }
-        if !theirs.is_empty() && !self.set_known(&theirs) {
+        if theirs.is_empty() {
+            self.send_ok(answer, Done::default());
+            return Ok(());
+        }
+        let Some(report) = self.set_known(&theirs) else {
             let whole = theirs.len() == assignments.len();
             let text;
             let sql = if whole {
@@ -55,54 +60,55 @@ impl Session {
                 text = [b"SET ".as_slice(), &parts.join(b", ".as_slice())].concat();
                 &text
             };
-            let warnings = self.set_on_server(&theirs, names, sql).await?;
-            self.send_ok(answer, Done { warnings, ..Done::default() });
+            let (warnings, session) = self.set_on_server(&theirs, names, sql).await?;
+            self.send_ok(answer, Done { warnings, session: &session, ..Done::default() });
             return Ok(());
-        }
-        self.send_ok(answer, Done::default());
+        };
+        self.send_ok(answer, Done { session: &report, ..Done::default() });
         Ok(())
     }
 
-    /// The commonest assignments have few values, all known: no server needs to be asked.
-    fn set_known(&mut self, assignments: &[&Assignment]) -> bool {
-        let [one] = assignments else { return false };
-        if one.scope != Scope::Session || !self.held.is_empty() {
-            return false;
+    /// The commonest assignments have few values, all known: no server needs to be asked. What there is to report of it.
+    fn set_known(&mut self, assignments: &[&Assignment]) -> Option<Vec<u8>> {
+        let [one] = assignments else { return None };
+        if one.scope != Scope::Session || !self.held.is_empty() || self.tracks_by_choice() {
+            return None;
         }
-        let (SetValue::Literal(value) | SetValue::Text(value)) = &one.value else { return false };
+        let (SetValue::Literal(value) | SetValue::Text(value)) = &one.value else { return None };
         match one.name.as_str() {
             "autocommit" => {
                 let on = matches!(value.to_ascii_lowercase().as_str(), "1" | "on" | "true");
                 let off = matches!(value.to_ascii_lowercase().as_str(), "0" | "off" | "false");
                 if (on || off) && self.autocommit == on {
-                    return true;
+                    return Some(self.set_report(&one.name, value));
                 }
                 if !on && !off || self.in_transaction() {
-                    return false;
+                    return None;
                 }
                 self.keep(&[*one], &[None]);
-                true
             }
             "names" => {
                 let known = !value.contains(' ')
                     && coregate_protocol::charset::Charset::by_name(value)
                         .is_some_and(|c| c.is_client_charset());
-                if known {
-                    self.keep(&[*one], &[None]);
+                if !known {
+                    return None;
                 }
-                known
+                self.keep(&[*one], &[None]);
             }
-            _ => false,
+            _ => return None,
         }
+        Some(self.set_report(&one.name, value))
     }
 
-    /// Runs assignments on a server and keeps what came of them. Returns the number of warnings.
+    /// Runs assignments on a server and keeps what came of them. Returns the number of warnings, and what the server
+    /// reports of its state.
     async fn set_on_server(
         &mut self,
         assignments: &[&Assignment],
         names: &[u64],
         sql: &[u8],
-    ) -> Outcome<u16> {
+    ) -> Outcome<(u16, Vec<u8>)> {
         let core = self.core.clone();
         let turns_on_autocommit = !self.autocommit
             && assignments
@@ -113,19 +119,31 @@ impl Session {
         }
         let place = self.any_place()?;
         let mut backend = self.acquire(place, Effects::NO_TABLES).await?;
-        let result = match backend.execute(&core, sql).await {
-            Ok(summary) => {
+        let about_id = mentions(names);
+        if (about_id || backend.pool.routines.concern(names))
+            && backend.last_insert_id != Some(self.last_insert_id)
+            && let Err(failure) = self.give_insert_id(&mut backend).await
+        {
+            return Err(self
+                .not_prepared(place, backend, failure, &mut Answer::first())
+                .await);
+        }
+        let result = match backend.execute_tracked(&core, sql).await {
+            Ok((summary, session)) => {
                 if summary.warnings > 0 {
                     self.fetch_warnings(&mut backend).await;
                 }
                 self.read_back(&mut backend, assignments)
                     .await
-                    .map(|values| (summary.warnings, values))
+                    .map(|values| ((summary.warnings, session), values))
             }
             Err(e) => Err(e.into()),
         };
         if backend.pool.routines.concern(names) {
             self.routine_ran(place, &mut backend);
+        }
+        if about_id && !backend.busy {
+            self.read_insert_id(&mut backend, true, 0).await;
         }
         match result {
             Ok((_, values)) if sets_oracle(assignments, &values) => {
@@ -202,6 +220,15 @@ impl Session {
                     let isolation = words.windows(9).any(|w| w == b"ISOLATION");
                     format!("{TRANSACTION}{}", if isolation { "isolation" } else { "access" })
                 }
+                // Read behind the statement, like any other that may set it.
+                Scope::Session if matches!(assignment.name.as_str(), "last_insert_id" | "identity") => {
+                    continue;
+                }
+                // For the next INSERT alone, and on this connection.
+                Scope::Session if assignment.name == "insert_id" => {
+                    self.pinned = true;
+                    continue;
+                }
                 Scope::Session => assignment.name.clone(),
                 // Its name could be repeated otherwise than it was read.
                 Scope::User if !is_ordinary(&assignment.name) => {
@@ -250,6 +277,11 @@ impl Session {
         match name {
             "autocommit" => {
                 self.autocommit = value.is_none_or(|v| !matches!(v.as_str(), "0" | "off" | "false"));
+            }
+            "wait_timeout" => {
+                let seconds = value.as_deref().and_then(|v| v.parse::<u64>().ok());
+                // A server takes 0 for 1.
+                self.handle.wait_timeout.set(seconds.map(|s| s.max(1)));
             }
             "sql_mode" => self.sql_mode = sql_mode_of(value.as_deref().unwrap_or_default()),
             _ => {}

@@ -220,7 +220,8 @@ impl Session {
             _ => {}
         }
         self.handle.in_transaction.set(self.in_transaction());
-        self.send_ok(answer, Done { warnings, ..Done::default() });
+        let session = self.transaction_report(action);
+        self.send_ok(answer, Done { warnings, session: &session, ..Done::default() });
         Ok(())
     }
 

@@ -49,6 +49,8 @@ impl SessionValues for Values<'_> {
                 out.extend_from_slice(number.format(count).as_bytes());
                 out.extend_from_slice(b"|0,-1)");
             }
+            // Clients on the server's machine would go past us.
+            SessionValue::Socket => out.extend_from_slice(b"NULLIF('','')"),
             SessionValue::CurrentUser => {
                 let user = format!("{}@%", session.handle.user.borrow());
                 out.extend_from_slice(b"NULLIF(");

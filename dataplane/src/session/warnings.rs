@@ -4,7 +4,7 @@ use super::answer::{Answer, text_column};
 use super::{Outcome, Session};
 use crate::pool::Backend;
 use coregate_planner::control::SqlError;
-use coregate_planner::plan::WarningsKind;
+use coregate_planner::plan::{Effects, Plan, WarningsKind};
 use coregate_protocol::Capabilities;
 use coregate_protocol::column::{ColumnDefinition, ColumnFlags, ColumnType};
 use coregate_protocol::frame;
@@ -43,6 +43,11 @@ impl Session {
     pub(super) fn count_of_warnings(&self, errors_only: bool) -> u64 {
         let warnings = self.warnings.as_deref();
         warnings.map_or(0, |w| if errors_only { w.errors } else { w.count })
+    }
+
+    pub(super) fn note(&mut self, code: u16, message: &str) {
+        let rows = vec![("Note".into(), code, message.to_owned())];
+        self.warnings = Some(Box::new(Warnings { rows, count: 1, errors: 0 }));
     }
 
     pub(super) fn note_error(&mut self, error: &SqlError) {
@@ -88,6 +93,31 @@ impl Session {
             .collect();
         let errors = rows.iter().filter(|(level, ..)| level == "Error").count() as u64;
         self.warnings = Some(Box::new(Warnings { count: rows.len() as u64, errors, rows }));
+    }
+
+    /// The same for one of several servers: those of the others stay.
+    #[cold]
+    pub(super) async fn fetch_more_warnings(&mut self, backend: &mut Backend) {
+        let before = self.warnings.take();
+        self.fetch_warnings(backend).await;
+        let Some(mut all) = before else { return };
+        if let Some(more) = self.warnings.take() {
+            all.count += more.count;
+            all.errors += more.errors;
+            all.rows.extend(more.rows);
+            all.rows.truncate(WARNINGS_MAX);
+        }
+        self.warnings = Some(all);
+    }
+
+    /// Before a statement: MariaDB leaves the last one's warnings where they are if it has no tables.
+    #[inline]
+    pub(super) fn begin_warnings(&mut self, plan: &Plan) {
+        if !self.warnings_are_empty()
+            && (!plan.effects.contains(Effects::NO_TABLES) || !self.core.is_mariadb())
+        {
+            self.clear_warnings();
+        }
     }
 
     pub(super) fn show_warnings(

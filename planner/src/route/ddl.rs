@@ -33,7 +33,11 @@ impl<'a> Planner<'_, 'a> {
         let known = self.keyspace_named(name).is_ok();
         match (ddl.create, known, ddl.if_exists) {
             (true, true, true) | (false, false, true) => {
-                Ok(session_plan(SessionAction::Nothing, StatementClass::Ddl))
+                let (code, message) = match ddl.create {
+                    true => (1007, format!("Can't create database '{name}'; database exists")),
+                    false => (1008, format!("Can't drop database '{name}'; database doesn't exist")),
+                };
+                Ok(session_plan(SessionAction::Note { code, message }, StatementClass::Ddl))
             }
             (true, true, false) => Err(PlanError::DatabaseExists(name.to_owned())),
             (false, false, false) => Err(PlanError::UnknownDatabase(name.to_owned())),

@@ -52,8 +52,11 @@ pub(super) fn scan(sql: &[u8], tokens: &Tokens<'_>) -> Found {
                 let session = name_at == n + 1
                     || first.eq_ignore_ascii_case(b"session")
                     || first.eq_ignore_ascii_case(b"local");
-                if session
-                    && let Some(value) = session_variable(name)
+                // The same whatever the scope: where clients connect to.
+                let socket = name
+                    .eq_ignore_ascii_case(b"socket")
+                    .then_some(SessionValue::Socket);
+                if let Some(value) = socket.or_else(|| session.then(|| session_variable(name)).flatten())
                     && let Some(last) = items.get(name_at)
                 {
                     let span = Span { start: item.span.start, end: last.span.end };

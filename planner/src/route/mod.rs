@@ -10,6 +10,7 @@ mod directives;
 mod dml;
 mod effects;
 mod explain;
+mod ids;
 mod insert;
 mod joins;
 mod names;
@@ -85,7 +86,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     let mut planner = Planner {
         input,
         tokens: &tokens,
-        effects: effects.effects,
+        effects: effects.effects | ids::effects(sql, tokens.items),
         edits: Edits::default(),
         tables: Vec::new(),
         cacheable: fingerprint.cacheable,
@@ -176,6 +177,13 @@ impl<'p, 'a> Planner<'p, 'a> {
     fn routed(&mut self, statement: &Statement<'a>) -> Result<Plan, PlanError> {
         let class = class_of(statement);
         self.rewrite_session_calls(statement, class);
+        if let Statement::Query(query) = statement
+            && query.limit
+            && !query.rest.is_empty()
+        {
+            // The server counts the rows before the LIMIT.
+            self.effects |= Effects::CALC_FOUND_ROWS;
+        }
         if matches!(statement, Statement::Unknown) {
             self.effects |= Effects::PIN;
         }

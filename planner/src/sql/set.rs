@@ -27,10 +27,12 @@ fn is_vitess(name: &str) -> bool {
 
 pub(super) fn set<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     // Not assignments: SET PASSWORD, SET ROLE, SET DEFAULT ROLE, SET RESOURCE GROUP, SET STATEMENT ... FOR ...
-    if ["password", "role", "resource", "statement"]
-        .iter()
-        .any(|w| i.is_word(0, w))
-        && i.tok_at(1) != Tok::Eq
+    let is_no_variable = i.is_word(0, "password");
+    if is_no_variable
+        || ["role", "resource", "statement"]
+            .iter()
+            .any(|w| i.is_word(0, w))
+            && i.tok_at(1) != Tok::Eq
         || i.peek_kw() == Kw::Default
     {
         return Ok((i.skip(usize::MAX), Statement::Unknown));

@@ -15,7 +15,7 @@ use crate::frame::PacketWriter;
 use crate::handshake::{
     AuthMoreData, AuthSwitchRequest, HandshakeResponse41, HandshakeV10, SCRAMBLE_LEN, SslRequest,
 };
-use crate::response::{ErrPacket, OkPacket};
+use crate::response::{ErrPacket, OkPacket, SessionChanges};
 
 mod check;
 mod login;
@@ -218,7 +218,12 @@ impl ServerHandshake {
 
     /// Appends the OK that ends the login.
     pub fn accept(&mut self, status: Status, out: &mut Vec<u8>) {
-        let ok = OkPacket { status, ..OkPacket::default() };
+        self.accept_with(status, &[], out);
+    }
+
+    /// The same, with what has changed of the session's state.
+    pub fn accept_with(&mut self, status: Status, session: &[u8], out: &mut Vec<u8>) {
+        let ok = OkPacket { status, session: SessionChanges::new(session), ..OkPacket::default() };
         let caps = self.login.capabilities;
         PacketWriter::new(out, &mut self.seq).packet(|w| ok.encode(caps, w));
     }

@@ -6,6 +6,7 @@ use crate::link::Packet;
 use crate::pool::{Backend, Place};
 use crate::ring::Buf;
 use crate::session::answer::Answer;
+use crate::session::insert_id::Given;
 use crate::session::plan::Planned;
 use crate::session::query::{Wire, place_of, query_payload};
 use crate::session::scatter::Work;
@@ -58,9 +59,14 @@ impl Session {
             }
             return Box::pin(self.execute_local(&statement, &entry, answer)).await;
         };
+        let mut given = Given::default();
         let resolved = {
             let long = statement.long_data.borrow();
             let (bound, kinds) = statement.bound(&parsed, &long)?;
+            if plan.effects.contains(Effects::PLAIN_ROWS) {
+                given.add_text(&statement.sql);
+                given.add_values(&bound);
+            }
             let mut texts: Vec<Vec<u8>> = Vec::new();
             for value in &bound {
                 if planner_value(value).is_none() {
@@ -90,7 +96,7 @@ impl Session {
         let (start, shards) = (self.core.ring.now(), resolved.shards.len());
         let cursor = flags & CURSOR_FLAGS != 0;
         let result = self
-            .execute_route(&statement, &entry, route, resolved, packet, cursor, answer)
+            .execute_route(&statement, &entry, route, resolved, packet, cursor, &given, answer)
             .await;
         let spent = self.core.ring.now().saturating_duration_since(start);
         entry.stats.record(spent, shards, result.as_ref().ok());
@@ -108,12 +114,11 @@ impl Session {
         resolved: Resolved,
         packet: Packet,
         cursor: bool,
+        given: &Given,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         let plan = &entry.plan;
-        if !self.warnings_are_empty() && !plan.effects.contains(Effects::NO_TABLES) {
-            self.clear_warnings();
-        }
+        self.begin_warnings(plan);
         let mut shards = resolved.shards;
         if let [only] = shards.as_mut_slice() {
             let place = place_of(route, only.id);
@@ -126,7 +131,7 @@ impl Session {
                     .await;
             }
             return self
-                .execute_on(statement, entry, place, text, packet, cursor, answer)
+                .execute_on(statement, entry, place, text, packet, cursor, given, answer)
                 .await;
         }
         if resolved.interpolated || shards.is_empty() {
@@ -172,6 +177,7 @@ impl Session {
         text: Option<Vec<u8>>,
         packet: Packet,
         cursor: bool,
+        given: &Given,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         let plan = &entry.plan;
@@ -179,6 +185,11 @@ impl Session {
             Some(backend) => backend,
             None => Box::pin(self.acquire(place, plan.effects)).await?,
         };
+        if self.needs_insert_id(plan, &backend)
+            && let Err(failure) = Box::pin(self.give_insert_id(&mut backend)).await
+        {
+            return Err(self.not_prepared(place, backend, failure, answer).await);
+        }
         let key = text
             .as_deref()
             .map_or(statement.key, |text| statement.made_under.key_of(text));
@@ -211,6 +222,10 @@ impl Session {
         }
         if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
             Box::pin(self.fetch_warnings(&mut backend)).await;
+        }
+        if let Ok(summary) = &summary {
+            self.note_insert_id(&mut backend, plan, summary, given)
+                .await;
         }
         let summary = match summary {
             Ok(summary) => {
