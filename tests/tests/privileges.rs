@@ -121,7 +121,7 @@ fn the_printed_grants_suffice() {
     }
     let url = format!("mysql://cg:pw@127.0.0.1:{}", server.port);
     let args = ["serve", "--upstream", &url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-    let proxy = Coregate::start("granted", args);
+    let proxy = Coregate::start("granted-proxy", args);
     let mut conn = proxy.connect_as("cg", "pw", Some("test"));
     for sql in [
         "create table t (id int primary key, v int)",

@@ -12,6 +12,7 @@ use crate::tls::Tls;
 use coregate_planner::snapshot::{Address, BackendTls, Tablet};
 use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, ServerInfo, TlsPolicy};
 use coregate_protocol::handshake::Attributes;
+use coregate_protocol::response::OwnedError;
 use coregate_protocol::{Capabilities, ProtocolError};
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 use std::future::{Future, poll_fn};
@@ -88,29 +89,8 @@ async fn login(
     };
     let socket = dial(core, tablet).await.map_err(|e| unreachable(&e))?;
     let mut stream = PacketStream::new(Link::new(socket), usize::MAX >> 1);
-    let database = pool.database.as_deref().or(settings.database.as_deref());
-    let shape = Capabilities::from_bits_truncate(flavour & !HAS_DATABASE);
-    let mut attributes = Vec::new();
-    Attributes::put(&mut attributes, b"program_name", b"coregate");
     let local = matches!(tablet.address, Address::Unix(_));
-    let mut handshake = ClientHandshake::new(ClientConfig {
-        user: tablet.user.clone().into_bytes(),
-        password: tablet.password.clone().into_bytes().into(),
-        database: database.map(|name| name.as_bytes().to_vec()),
-        wanted: DIALECT | shape,
-        required: Capabilities::PROTOCOL_41,
-        collation: u8::try_from(settings.collation).unwrap_or(45),
-        attributes,
-        tls: match tablet.tls {
-            BackendTls::Disabled => TlsPolicy::Disabled,
-            BackendTls::Preferred if matches!(tablet.address, Address::Unix(_)) => TlsPolicy::Disabled,
-            BackendTls::Preferred => TlsPolicy::Preferred,
-            _ => TlsPolicy::Required,
-        },
-        max_packet: MAX_PACKET,
-        zstd_level: 0,
-        allow_public_key_retrieval: true,
-    });
+    let mut handshake = ClientHandshake::new(client_config(pool, flavour, settings));
     let mut out = Vec::new();
     let mut seq = 0;
     loop {
@@ -153,18 +133,50 @@ async fn login(
             }
             ClientStep::Done(info) => return Ok((stream, info)),
             ClientStep::Failed(e) => {
-                let message = match e.code {
-                    // The client must not take the server's limit for ours.
-                    1040 | 1203 | 1226 => format!(
-                        "the server {} is out of connections ({}): raise its max_connections, or lower pool.size_per_core",
-                        tablet.alias, e.message
-                    ),
-                    _ => e.message,
-                };
-                return Err(BackendError::Refused { code: e.code, sqlstate: e.sqlstate, message });
+                return Err(refused(tablet, e));
             }
         }
     }
+}
+
+/// Who logs in, and how.
+fn client_config(pool: &TabletPool, flavour: u64, settings: &Settings) -> ClientConfig {
+    let tablet = &*pool.tablet;
+    let database = pool.database.as_deref().or(settings.database.as_deref());
+    let shape = Capabilities::from_bits_truncate(flavour & !HAS_DATABASE);
+    let mut attributes = Vec::new();
+    Attributes::put(&mut attributes, b"program_name", b"coregate");
+    ClientConfig {
+        user: tablet.user.clone().into_bytes(),
+        password: tablet.password.clone().into_bytes().into(),
+        database: database.map(|name| name.as_bytes().to_vec()),
+        wanted: DIALECT | shape,
+        required: Capabilities::PROTOCOL_41,
+        collation: u8::try_from(settings.collation).unwrap_or(45),
+        attributes,
+        tls: match tablet.tls {
+            BackendTls::Disabled => TlsPolicy::Disabled,
+            BackendTls::Preferred if matches!(tablet.address, Address::Unix(_)) => TlsPolicy::Disabled,
+            BackendTls::Preferred => TlsPolicy::Preferred,
+            _ => TlsPolicy::Required,
+        },
+        max_packet: MAX_PACKET,
+        zstd_level: 0,
+        allow_public_key_retrieval: true,
+    }
+}
+
+/// What the server says. The client must not take the server's limit for ours.
+fn refused(tablet: &Tablet, error: OwnedError) -> BackendError {
+    let OwnedError { code, sqlstate, message } = error;
+    let message = match code {
+        1040 | 1203 | 1226 => format!(
+            "the server {} is out of connections ({message}): raise its max_connections, or lower pool.size_per_core",
+            tablet.alias
+        ),
+        _ => message,
+    };
+    BackendError::Refused { code, sqlstate, message }
 }
 
 /// A network that is cut says nothing: what was sent must be acknowledged, and a peer that has nothing to say must still be

@@ -2,11 +2,12 @@
 //! what would reach beyond a user's rows - accounts, the server's own settings and life, replication, its files - is found
 //! in the tokens alone, so that statements which the grammar does not know are found too.
 use super::PlanInput;
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, Literal, LiteralKind, literal_value};
 use crate::sql::ast::Statement;
 use crate::sql::input::{Item, Tokens, tokens};
 use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;
+use crate::value::Value;
 
 /// Tables of `mysql` that hold accounts and their secrets, also to be read.
 const ACCOUNTS: &[&str] = &[
@@ -211,15 +212,10 @@ fn prepares_privileged(input: &PlanInput<'_>, words: &Words<'_, '_>) -> bool {
     };
     let Some(item) = words.items.get(at).filter(|i| i.tok == Tok::Str) else { return immediate };
     let whole = words.items.len() == at + 1 || immediate && words.kw(at + 1) == Kw::Using;
-    let literal = crate::fingerprint::Literal {
-        span: item.span.start..item.span.end,
-        kind: crate::fingerprint::LiteralKind::String,
-    };
+    let literal = Literal { span: item.span.start..item.span.end, kind: LiteralKind::String };
     let mut scratch = Vec::new();
-    let mode = input.session.sql_mode;
-    let text = match crate::fingerprint::literal_value(input.sql, &literal, &mut scratch, mode) {
-        crate::value::Value::Bytes(bytes) => bytes,
-        _ => return true,
+    let Value::Bytes(text) = literal_value(input.sql, &literal, &mut scratch, input.session.sql_mode) else {
+        return true;
     };
     !whole || text_is_privileged(text, input)
 }

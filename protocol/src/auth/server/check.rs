@@ -104,7 +104,9 @@ impl<'a> Credentials<'a> {
                 (None, None) => None,
             };
             let fits = stored.is_some_and(|stored| native::verify(scramble, response, &stored));
-            right = right.or(fits.then_some(n));
+            if fits && right.is_none() {
+                right = Some(n);
+            }
         }
         right
     }
@@ -120,7 +122,9 @@ impl<'a> Credentials<'a> {
                 (None, None) => None,
             };
             let fits = cached.is_some_and(|cached| sha2::verify(scramble, response, &cached));
-            right = right.or(fits.then_some(n));
+            if fits && right.is_none() {
+                right = Some(n);
+            }
         }
         right
     }

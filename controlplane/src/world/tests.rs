@@ -1,0 +1,92 @@
+use super::*;
+
+const KEYSPACE: &str = r#"{"name": "NAME", "shards": [{"name": "0", "tablets": [
+    {"alias": "NAME-1", "type": "primary", "host": "nowhere.invalid", "user": "u"}]}]}"#;
+
+async fn world(dir: &std::path::Path) -> World {
+    std::fs::create_dir_all(dir.join("topology")).unwrap();
+    for name in ["a", "b"] {
+        std::fs::write(dir.join(format!("topology/{name}.json")), KEYSPACE.replace("NAME", name)).unwrap();
+    }
+    let store = Store::open(dir).unwrap();
+    World::from_store(store, Connector::default())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_name_gets_its_address_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path()).await;
+    assert!(!world.missing().lines(&world.tablets()).is_empty());
+    let found = |host: &str| Found::Address {
+        host: host.to_owned(),
+        port: 3306,
+        address: ([127, 0, 0, 1], 3306).into(),
+    };
+    assert!(!world.found(found("elsewhere.invalid")).await);
+    assert!(world.found(found("nowhere.invalid")).await);
+    let tcp = |t: &Arc<Tablet>| matches!(t.address, Address::Tcp(_));
+    assert!(world.tablets().iter().all(tcp));
+}
+
+#[tokio::test]
+async fn a_reload_is_all_or_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path()).await;
+    let file = |name: &str| dir.path().join(format!("topology/{name}.json"));
+    let edited = KEYSPACE
+        .replace("NAME", "a")
+        .replace("\"shards\"", "\"database\": \"other\", \"shards\"");
+    std::fs::write(file("a"), &edited).unwrap();
+    for wrong in [
+        "{".to_owned(),
+        KEYSPACE.replace("NAME", "c"),
+        KEYSPACE.replace("NAME", "b").replace("b-1", "a-1"),
+        KEYSPACE
+            .replace("NAME", "b")
+            .replace("\"shards\"", "\"vschema\": {\"sharded\": true, \"tables\": {\"t\": {}}}, \"shards\""),
+    ] {
+        std::fs::write(file("b"), &wrong).unwrap();
+        assert!(world.reload().await.is_err(), "{wrong}");
+        let snapshot = world.snapshot().unwrap();
+        assert!(snapshot.keyspaces.iter().all(|k| k.database == k.name), "{wrong}");
+        for name in ["a", "b"] {
+            let before = std::fs::read_to_string(file(name)).unwrap();
+            let sql = format!("alter vschema add table {name}.t");
+            let error = world.alter(&sql, None).unwrap_err();
+            assert!(error.message.contains("has changed since it was read"), "{}", error.message);
+            assert_eq!(std::fs::read_to_string(file(name)).unwrap(), before, "an edit is lost");
+        }
+    }
+    let rules = dir.path().join("routing_rules.json");
+    std::fs::write(&rules, "[").unwrap();
+    std::fs::write(file("b"), KEYSPACE.replace("NAME", "b")).unwrap();
+    assert!(world.reload().await.is_err() && world.set_rules(Default::default()).is_err());
+    assert_eq!(world.snapshot().unwrap().keyspaces[0].database, "a");
+    std::fs::remove_file(&rules).unwrap();
+    world.reload().await.unwrap();
+    assert_eq!(world.snapshot().unwrap().keyspaces[0].database, "other");
+    world.alter("alter vschema add table a.t", None).unwrap();
+    world.alter("alter vschema add table a.u", None).unwrap();
+    assert!(
+        std::fs::read_to_string(file("a"))
+            .unwrap()
+            .contains("other")
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_compile_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path()).await;
+    let path = dir.path().join("topology/a.json");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let wrong = vschema::Keyspace::from_json(r#"{"sharded": true, "tables": {"t": {}}}"#).unwrap();
+    assert!(world.set_vschema("a", wrong).is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+    let rules = r#"{"rules": [{"from_table": "t", "to_tables": ["nowhere.t"]}]}"#;
+    let rules = vschema::RoutingRules::from_json(rules).unwrap();
+    assert!(world.set_rules(rules).is_err(), "no such keyspace");
+    world.snapshot().unwrap();
+}
