@@ -236,7 +236,7 @@ impl Session {
                 if answer.more
                     && matches!(role, PacketRole::Ok | PacketRole::RowsEnd | PacketRole::ColumnsEof)
                 {
-                    set_more_results(payload, self.capabilities);
+                    set_status(payload, self.capabilities, Status::MORE_RESULTS);
                 }
                 frame::write_packet(&mut out, &mut answer.seq, payload);
             }
@@ -330,12 +330,12 @@ pub(super) fn step(walker: &mut ResponseWalker, payload: &[u8], seq: u8) -> Outc
     Ok(role)
 }
 
-/// Sets SERVER_MORE_RESULTS_EXISTS in an OK or EOF packet.
-pub(super) fn set_more_results(payload: &mut [u8], capabilities: Capabilities) {
+/// Sets a flag of the status's low byte in an OK or EOF packet.
+pub(super) fn set_status(payload: &mut [u8], capabilities: Capabilities, flag: Status) {
     if let Some(at) = status_at(payload, capabilities)
         && let Some(byte) = payload.get_mut(at)
     {
-        *byte |= Status::MORE_RESULTS.bits() as u8;
+        *byte |= flag.bits() as u8;
     }
 }
 

@@ -9,6 +9,7 @@ use crate::link::UNSENT_MAX;
 use crate::pool::{Backend, Exchange, Place};
 use crate::ring::Buf;
 use coregate_planner::plan::{Combine, Effects, Plan, Route, StatementClass};
+use coregate_protocol::Status;
 use coregate_protocol::frame;
 use coregate_protocol::response::OkPacket;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
@@ -31,6 +32,15 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         self.core.metrics().scatters.add(1);
+        let is_query = matches!(plan.class, StatementClass::Select | StatementClass::SelectLocking);
+        if is_query && route.combine == Combine::Concat && wires.len() > 1 && self.limits_rows() {
+            return Err(sql_error(
+                1235,
+                "VT12001: unsupported: a query of several shards under sql_select_limit, which each shard would apply by itself; \
+                 SET sql_select_limit = DEFAULT",
+            )
+            .into());
+        }
         if wires.is_empty() {
             // A write whose every row is nowhere.
             self.send_ok(answer, Done::default());
@@ -110,6 +120,12 @@ impl Session {
         }
         self.end_write(plan, route, summary, error, own_transaction, &info.text(), answer)
             .await
+    }
+
+    /// Has the session set a limit to the rows of a query?
+    fn limits_rows(&self) -> bool {
+        let set = self.settings.get("sql_select_limit");
+        set.is_some_and(|sql| !sql.trim_end().ends_with("18446744073709551615"))
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -251,7 +267,12 @@ impl Session {
                         self.in_clients_form(backend, kind, role, &mut packet, &mut changed)?
                 {
                     if answer.more && matches!(role, PacketRole::RowsEnd | PacketRole::ColumnsEof) {
-                        super::relay::set_more_results(payload, self.capabilities);
+                        super::relay::set_status(payload, self.capabilities, Status::MORE_RESULTS);
+                    }
+                    let is_empty = sum.rows + walker.summary().rows == 0;
+                    if role == PacketRole::RowsEnd && is_empty && answer.opens_empty_cursor(self.capabilities)
+                    {
+                        super::relay::set_status(payload, self.capabilities, Status::CURSOR_EXISTS);
                     }
                     frame::write_packet(&mut out, &mut answer.seq, payload);
                 }
