@@ -226,6 +226,50 @@ fn prepared_statements_are_executed_as_the_server_does() {
     queries_of_several_shards(&cluster);
 }
 
+/// LOAD DATA LOCAL between other statements of one packet; what was counted and loaded.
+fn load_among_others(address: SocketAddr) -> Vec<String> {
+    const LOCAL_FILES: u32 = 128;
+    let login = Login {
+        user: world::USER,
+        password: world::PASSWORD,
+        database: Some("test"),
+        capabilities: LOCAL_FILES,
+    };
+    let mut conn = Connection::over(TcpStream::connect(address).unwrap(), &login).unwrap();
+    let load = "load data local infile 'x' into table loaded (v)";
+    conn.send_command(
+        3,
+        format!("delete from loaded; {load}; select count(*) from loaded; {load}; select max(v) from loaded")
+            .as_bytes(),
+    )
+    .unwrap();
+    let mut seen = vec![shape(&conn.answer(false).unwrap())];
+    for _ in 0..2 {
+        assert_eq!(conn.packet().unwrap()[0], 0xFB, "the file is asked for");
+        for part in [&b"a\nb\n"[..], &[b'c'; 100_000], b"\nd\n", b""] {
+            conn.send_next(part).unwrap();
+        }
+        seen.push(shape(&conn.answer(false).unwrap()));
+        seen.push(shape(&conn.answer(false).unwrap()));
+    }
+    assert!(conn.ping());
+    seen
+}
+
+#[test]
+fn a_file_is_loaded_among_other_statements() {
+    let server = MariaDb::start("upstream", &[]);
+    let mut direct = server.connect();
+    direct.run("create user app@'%' identified by 'app'");
+    direct.run("grant all on *.* to app@'%'");
+    direct.run("create table loaded (v varchar(10))");
+    direct.run("set global sql_mode = ''");
+    let users = world::users_file();
+    let coregate = Coregate::drop_in("loading", &server, &["--users", users.to_str().unwrap()]);
+    let there = load_among_others(SocketAddr::from(([127, 0, 0, 1], server.port)));
+    assert_eq!(load_among_others(coregate.mysql), there);
+}
+
 /// Executes with a cursor on a connection without EOF packets: the status behind the columns, and that of a fetch.
 fn empty_cursor(conn: &mut Connection, sql: &str) -> (u16, u16) {
     let statement = conn.prepare(sql).unwrap();

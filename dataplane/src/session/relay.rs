@@ -79,7 +79,8 @@ impl Session {
                 }
                 FeedState::LocalInfile => {
                     self.client.link.send(buf);
-                    let last = Box::pin(self.relay_file(backend, walker.next_seq())).await?;
+                    let seq = walker.next_seq();
+                    let (last, _) = Box::pin(self.relay_file(backend, seq, seq)).await?;
                     walker.infile_sent(last);
                 }
             }
@@ -226,7 +227,6 @@ impl Session {
         let _awaited = Exchange::begin(&core);
         let mut walker = ResponseWalker::new(kind, backend.capabilities);
         let (mut out, mut changed) = (Vec::new(), Vec::new());
-        let alone = answer.is_plain();
         loop {
             let next = self.next_packet(backend, walker.next_seq()).await;
             let mut packet = self.after(&mut out, next)?;
@@ -254,14 +254,11 @@ impl Session {
                     return Ok(*walker.summary());
                 }
                 // The file's packets go on with the numbers of the request for it.
-                FeedState::LocalInfile if alone => {
-                    let last = Box::pin(self.relay_file(backend, walker.next_seq())).await?;
-                    walker.infile_sent(last);
-                    answer.seq = walker.next_seq();
-                }
                 FeedState::LocalInfile => {
-                    let message = "LOAD DATA LOCAL must be the only statement of its packet";
-                    return Err(sql_error(1235, message).into());
+                    let ids = (answer.seq, walker.next_seq());
+                    let (from, to) = Box::pin(self.relay_file(backend, ids.0, ids.1)).await?;
+                    walker.infile_sent(to);
+                    answer.seq = from.wrapping_add(1);
                 }
             }
         }
