@@ -4,6 +4,7 @@ mod backend;
 mod connect;
 mod tablet;
 
+use crate::error::BackendError;
 pub(crate) use backend::{Backend, Exchange};
 pub(crate) use connect::{HAS_DATABASE, kill_query};
 pub(crate) use tablet::{PoolLimits, TabletPool};
@@ -33,6 +34,16 @@ struct ShardPools {
 pub(crate) enum Place {
     DropIn,
     Shard { keyspace: KeyspaceIdx, shard: ShardIdx, kind: Kind },
+}
+
+impl Place {
+    /// Why nothing serves it.
+    pub(crate) fn missing(self) -> BackendError {
+        match self {
+            Self::Shard { kind: Kind::Replica | Kind::Rdonly, .. } => BackendError::NoReplica,
+            _ => BackendError::NoTablet,
+        }
+    }
 }
 
 /// [`TabletKind`] with an order, so that places can be sorted.

@@ -73,7 +73,7 @@ impl Session {
             return Ok(backend);
         }
         let _ = class;
-        let pool = core.pools.get(place).ok_or(BackendError::NoTablet)?;
+        let pool = core.pools.get(place).ok_or_else(|| place.missing())?;
         let mut backend = pool.take(&core, self.flavour, &self.settings).await?;
         if let Err(e) = self.join(&mut backend).await {
             return Err(self.broken(backend, e.into()));
