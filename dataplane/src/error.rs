@@ -45,6 +45,10 @@ pub(crate) enum BackendError {
     #[error("no primary serves this shard at the moment; see SHOW TABLETS")]
     NoTablet,
     #[error(
+        "the shard has no replica of the tablet type that USE has chosen; choose another with USE <keyspace>@primary, or see SHOW TABLETS"
+    )]
+    NoReplica,
+    #[error(
         "all {size} connections of a core to {tablet} were busy for {ms} ms; raise pool.size or look for long transactions"
     )]
     WaitTimeout { tablet: String, size: usize, ms: u64 },
@@ -80,7 +84,7 @@ impl BackendError {
     pub(crate) fn to_sql(&self) -> SqlError {
         let (code, sqlstate) = match self {
             Self::Refused { code, sqlstate, .. } => (*code, *sqlstate),
-            Self::NoTablet | Self::WaitTimeout { .. } | Self::QueueFull { .. } => {
+            Self::NoTablet | Self::NoReplica | Self::WaitTimeout { .. } | Self::QueueFull { .. } => {
                 (codes::ER_CON_COUNT_ERROR, *b"08004")
             }
             Self::Unreachable { .. } => (2003, *b"HY000"),

@@ -41,7 +41,8 @@ fn main() {
             arena.reset();
             let arena = &arena;
             if let Ok(tokens) = tokens(black_box(sql), &fingerprint, mode, arena) {
-                let shared = arena.alloc(Shared { sql, arena, mode, end: tokens.end });
+                let shared =
+                    arena.alloc(Shared { sql, arena, mode, end: tokens.end, steps: Default::default() });
                 let _ = black_box(parse(shared, &tokens));
             }
         });

@@ -23,6 +23,7 @@ fn statements_are_understood() {
             arena: &arena,
             mode: SqlMode::empty(),
             end: tokens.end,
+            steps: Default::default(),
         });
         match parse(shared, &tokens) {
             Ok(Statement::Unknown) => failed.push(format!("{sql}\n   not known")),

@@ -19,6 +19,20 @@ fn on_small_stack(sql: String) -> Result<(), PlanError> {
         .unwrap()
 }
 
+/// What is read in one way, then in another, at each of many levels ends none the less.
+#[test]
+fn alternatives_within_alternatives_end() {
+    let rows = format!("select {}1{}", "(".repeat(40), ",2)".repeat(40));
+    let joins =
+        format!("select * from {}customer{}", "(customer a join customer b join ".repeat(30), ")".repeat(30));
+    let derived =
+        format!("select * from {}select 1{}", "((select * from ".repeat(25), ") d join x)".repeat(25));
+    for sql in [rows, joins, derived] {
+        let session = SessionContext { autocommit: true, ..SessionContext::default() };
+        let _ = plan_sql(&snapshot(), &session, &sql);
+    }
+}
+
 #[test]
 fn depth_is_bounded() {
     let nested = |open: &str, inner: &str, close: &str, n: usize| {

@@ -1,6 +1,6 @@
 //! Compressed connections: what clients put into a send, and the answers, are compared with the server's own.
 #![allow(clippy::unwrap_used)]
-use coregate_tests::wire::{Login, caps};
+use coregate_tests::wire::Login;
 use coregate_tests::{Connection, Coregate, MariaDb, world};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -169,7 +169,7 @@ fn change_user(address: SocketAddr, database: &str) -> u8 {
     assert_eq!(&rest[..end], b"mysql_native_password");
     let scramble = rest[end + 1..]
         .strip_suffix(&[0])
-        .unwrap_or(&rest[end + 1..]);
+        .unwrap_or_else(|| &rest[end + 1..]);
     let token = coregate_tests::wire::native_password(world::PASSWORD, scramble);
     conn.send(&wrapped(2, &framed(2, &token)));
     let verdict = conn.packet()[0];
@@ -197,5 +197,4 @@ fn compressed_commands_are_answered_as_by_the_server() {
     assert_eq!(wanted.len(), got.len());
     assert_eq!(change_user(there, "test"), 0);
     assert_eq!(change_user(coregate.mysql, "test"), 0);
-    assert!(caps::USUAL & COMPRESS == 0);
 }

@@ -1,6 +1,6 @@
 //! What a packet holds: where a statement ends, what may follow it, and what PREPARE takes. Compared with the server itself.
 #![allow(clippy::unwrap_used)]
-use coregate_tests::wire::SqlError;
+use coregate_tests::wire::{Login, SqlError, caps};
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, world};
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -30,12 +30,8 @@ const SEVERAL: &[&str] = &[
 
 fn login(address: SocketAddr, database: &str, several: bool) -> Connection {
     let stream = TcpStream::connect(address).unwrap();
-    let login = coregate_tests::wire::Login {
-        user: world::USER,
-        password: world::PASSWORD,
-        database: Some(database),
-        capabilities: 0,
-    };
+    let login =
+        Login { user: world::USER, password: world::PASSWORD, database: Some(database), capabilities: 0 };
     let mut conn = Connection::over(stream, &login).unwrap();
     // COM_SET_OPTION
     conn.send_command(0x1B, &[u8::from(!several), 0]).unwrap();
@@ -226,5 +222,117 @@ fn prepared_statements_are_executed_as_the_server_does() {
             "{database}"
         );
         assert_eq!(execute(&mut conn, NEWEST, &[]).error().code, 1243, "{database}");
+    }
+    queries_of_several_shards(&cluster);
+}
+
+/// LOAD DATA LOCAL between other statements of one packet; what was counted and loaded.
+fn load_among_others(address: SocketAddr) -> Vec<String> {
+    const LOCAL_FILES: u32 = 128;
+    let login = Login {
+        user: world::USER,
+        password: world::PASSWORD,
+        database: Some("test"),
+        capabilities: LOCAL_FILES,
+    };
+    let mut conn = Connection::over(TcpStream::connect(address).unwrap(), &login).unwrap();
+    let load = "load data local infile 'x' into table loaded (v)";
+    conn.send_command(
+        3,
+        format!("truncate loaded; {load}; select count(*) from loaded; {load}; select max(v) from loaded")
+            .as_bytes(),
+    )
+    .unwrap();
+    let mut seen = vec![shape(&conn.answer(false).unwrap())];
+    for _ in 0..2 {
+        assert_eq!(conn.packet().unwrap()[0], 0xFB, "the file is asked for");
+        for part in [&b"a\nb\n"[..], &[b'c'; 100_000], b"\nd\n", b""] {
+            conn.send_next(part).unwrap();
+        }
+        seen.push(shape(&conn.answer(false).unwrap()));
+        seen.push(shape(&conn.answer(false).unwrap()));
+    }
+    assert!(conn.ping());
+    seen
+}
+
+#[test]
+fn a_file_is_loaded_among_other_statements() {
+    let server = MariaDb::start("upstream", &[]);
+    let mut direct = server.connect();
+    direct.run("create user app@'%' identified by 'app'");
+    direct.run("grant all on *.* to app@'%'");
+    direct.run("create table loaded (v varchar(10))");
+    direct.run("set global sql_mode = ''");
+    let users = world::users_file();
+    let coregate = Coregate::drop_in("loading", &server, &["--users", users.to_str().unwrap()]);
+    let there = load_among_others(SocketAddr::from(([127, 0, 0, 1], server.port)));
+    assert_eq!(load_among_others(coregate.mysql), there);
+}
+
+/// Executes with a cursor on a connection without EOF packets: the status behind the columns, and that of a fetch.
+fn empty_cursor(conn: &mut Connection, sql: &str) -> (u16, u16) {
+    let statement = conn.prepare(sql).unwrap();
+    let status_of = |packet: &[u8]| {
+        assert_eq!(packet[0], 0xFE, "{packet:?}");
+        u16::from_le_bytes([packet[3], packet[4]])
+    };
+    let body = [&statement.id.to_le_bytes()[..], &[1, 1, 0, 0, 0]].concat();
+    conn.send_command(0x17, &body).unwrap();
+    assert_eq!(conn.packet().unwrap(), [1], "one column");
+    conn.packet().unwrap();
+    let opened = status_of(&conn.packet().unwrap());
+    conn.send_command(0x1C, &[&statement.id.to_le_bytes()[..], &[10, 0, 0, 0]].concat())
+        .unwrap();
+    let fetched = status_of(&conn.packet().unwrap());
+    conn.send_command(0x1C, &[&statement.id.to_le_bytes()[..], &[10, 0, 0, 0]].concat())
+        .unwrap();
+    assert_eq!(conn.packet().unwrap()[0], 0xFF, "the cursor is closed");
+    assert!(conn.ping());
+    (opened, fetched)
+}
+
+fn queries_of_several_shards(cluster: &Coregate) {
+    let mut conn = cluster.connect_as(world::USER, world::PASSWORD, Some("ring"));
+    let queries = [
+        "select id from big",
+        "select id from big where id in (1, 2, 3, 4, 5, 6)",
+        "select id from big union all select id from big",
+    ];
+    for set in ["set sql_select_limit = 2", "set @@session.sql_select_limit = 1 + 1"] {
+        conn.run(set);
+        for sql in queries {
+            assert_eq!(conn.query(sql).error().code, 1235, "{sql}");
+            if let Ok(statement) = conn.prepare(sql) {
+                assert_eq!(conn.execute(&statement, &[]).error().code, 1235, "{sql}");
+            }
+            conn.run(&format!("prepare p from '{sql}'"));
+            assert_eq!(conn.query("execute p").error().code, 1235, "{sql}");
+        }
+        assert_eq!(conn.run("select id from big where id = 1").rows().len(), 1);
+        conn.run("use plain");
+        assert_eq!(conn.run("select id from big").rows().len(), 2);
+        conn.run("use ring");
+        conn.run("set sql_select_limit = default");
+        assert!(conn.run("select id from big").rows().len() > 2);
+    }
+    let hint = "select /*+ SET_VAR(sql_select_limit = 2) */ id from big";
+    assert_eq!(conn.query(hint).error().code, 1235);
+    conn.run(&format!("{hint} where id = 1"));
+
+    let login = Login {
+        user: world::USER,
+        password: world::PASSWORD,
+        database: Some("ring"),
+        capabilities: caps::DEPRECATE_EOF,
+    };
+    let mut conn = Connection::over(TcpStream::connect(cluster.mysql).unwrap(), &login).unwrap();
+    for sql in [
+        "select id from big where v = 'none'",
+        "show vitess_shards like 'none'",
+        "select id from big where id = -1",
+    ] {
+        let (opened, fetched) = empty_cursor(&mut conn, sql);
+        assert_eq!((opened & 0xC0, fetched & 0xC0), (0x40, 0x80), "{sql}");
     }
 }

@@ -5,6 +5,7 @@ mod connect;
 mod routines;
 mod tablet;
 
+use crate::error::BackendError;
 pub(crate) use backend::{Backend, Exchange, UNDO};
 pub(crate) use connect::{HAS_DATABASE, kill_query};
 pub(crate) use routines::refresh as refresh_routines;
@@ -37,6 +38,16 @@ struct ShardPools {
 pub(crate) enum Place {
     DropIn,
     Shard { shard: ShardId, kind: Kind },
+}
+
+impl Place {
+    /// Why nothing serves it.
+    pub(crate) fn missing(self) -> BackendError {
+        match self {
+            Self::Shard { kind: Kind::Replica | Kind::Rdonly, .. } => BackendError::NoReplica,
+            _ => BackendError::NoTablet,
+        }
+    }
 }
 
 /// [`TabletKind`] with an order, so that places can be sorted.

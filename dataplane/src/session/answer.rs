@@ -16,23 +16,34 @@ pub(super) struct Answer {
     pub(super) more: bool,
     /// Rows in the binary protocol.
     pub(super) binary: bool,
+    /// The client has asked for a cursor.
+    pub(super) cursor: bool,
+    /// An empty one has been opened: its rows are still to be fetched.
+    pub(super) empty_cursor: bool,
 }
 
 impl Answer {
     /// The only answer to a command.
     pub(super) fn first() -> Self {
-        Self { seq: 1, more: false, binary: false }
+        Self { seq: 1, more: false, binary: false, cursor: false, empty_cursor: false }
     }
 
     /// Said without being asked, before the connection is closed.
     pub(super) fn unasked() -> Self {
-        Self { seq: 0, more: false, binary: false }
+        Self { seq: 0, ..Self::first() }
     }
 
     /// May a backend's answer go through byte for byte?
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
         self.seq == 1 && !self.more
+    }
+
+    /// Clients that ask for a cursor take the first packet behind the columns for the columns' end, not the rows', where both
+    /// look alike (DEPRECATE_EOF): a result without rows must be a cursor, as it is from a server.
+    pub(super) fn opens_empty_cursor(&mut self, capabilities: Capabilities) -> bool {
+        self.empty_cursor = self.cursor && capabilities.contains(Capabilities::DEPRECATE_EOF);
+        self.empty_cursor
     }
 
     pub(super) fn flags(&self) -> Status {
@@ -94,7 +105,10 @@ impl Session {
         rows: &[Vec<Option<S>>],
     ) {
         let capabilities = self.capabilities;
-        let end = OkPacket { status: self.status() | answer.flags(), ..OkPacket::default() };
+        let mut end = OkPacket { status: self.status() | answer.flags(), ..OkPacket::default() };
+        if rows.is_empty() && answer.opens_empty_cursor(capabilities) {
+            end.status |= Status::CURSOR_EXISTS;
+        }
         let mut out = Vec::new();
         let binary = answer.binary;
         let mut writer = PacketWriter::new(&mut out, &mut answer.seq);

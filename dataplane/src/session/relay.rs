@@ -2,7 +2,7 @@
 use super::answer::Answer;
 use super::lost::stopped;
 use super::{Failure, Interrupt, Outcome, Session};
-use crate::error::{BackendError, sql_error};
+use crate::error::BackendError;
 use crate::link::UNSENT_MAX;
 use crate::pool::{Backend, Exchange};
 use crate::ring::Buf;
@@ -80,7 +80,8 @@ impl Session {
                 }
                 FeedState::LocalInfile => {
                     self.client.link.send(buf);
-                    let last = Box::pin(self.relay_file(backend, walker.next_seq())).await?;
+                    let seq = walker.next_seq();
+                    let (last, _) = Box::pin(self.relay_file(backend, seq, seq)).await?;
                     walker.infile_sent(last);
                 }
             }
@@ -224,7 +225,6 @@ impl Session {
         let _awaited = Exchange::begin(&core);
         let mut walker = ResponseWalker::new(kind, backend.capabilities);
         let (mut out, mut changed) = (Vec::new(), Vec::new());
-        let alone = answer.is_plain();
         loop {
             let next = self.next_packet(backend, walker.next_seq()).await;
             if matches!(next, Err(Failure::Sql(_))) {
@@ -237,7 +237,7 @@ impl Session {
                 if answer.more
                     && matches!(role, PacketRole::Ok | PacketRole::RowsEnd | PacketRole::ColumnsEof)
                 {
-                    set_more_results(payload, self.capabilities);
+                    set_status(payload, self.capabilities, Status::MORE_RESULTS);
                 }
                 frame::write_packet(&mut out, &mut answer.seq, payload);
             }
@@ -255,14 +255,11 @@ impl Session {
                     return Ok(*walker.summary());
                 }
                 // The file's packets go on with the numbers of the request for it.
-                FeedState::LocalInfile if alone => {
-                    let last = Box::pin(self.relay_file(backend, walker.next_seq())).await?;
-                    walker.infile_sent(last);
-                    answer.seq = walker.next_seq();
-                }
                 FeedState::LocalInfile => {
-                    let message = "LOAD DATA LOCAL must be the only statement of its packet";
-                    return Err(sql_error(1235, message).into());
+                    let ids = (answer.seq, walker.next_seq());
+                    let (from, to) = Box::pin(self.relay_file(backend, ids.0, ids.1)).await?;
+                    walker.infile_sent(to);
+                    answer.seq = from.wrapping_add(1);
                 }
             }
         }
@@ -318,12 +315,12 @@ pub(super) fn step(walker: &mut ResponseWalker, payload: &[u8], seq: u8) -> Outc
     Ok(crate::link::step(walker, payload, seq)?)
 }
 
-/// Sets SERVER_MORE_RESULTS_EXISTS in an OK or EOF packet.
-pub(super) fn set_more_results(payload: &mut [u8], capabilities: Capabilities) {
+/// Sets a flag of the status's low byte in an OK or EOF packet.
+pub(super) fn set_status(payload: &mut [u8], capabilities: Capabilities, flag: Status) {
     if let Some(at) = status_at(payload, capabilities)
         && let Some(byte) = payload.get_mut(at)
     {
-        *byte |= Status::MORE_RESULTS.bits() as u8;
+        *byte |= flag.bits() as u8;
     }
 }
 

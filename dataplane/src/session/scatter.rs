@@ -10,7 +10,8 @@ use crate::link::UNSENT_MAX;
 use crate::pool::{Backend, Exchange, Place, UNDO};
 use crate::ring::Buf;
 use coregate_planner::control::SqlError;
-use coregate_planner::plan::{Combine, Effects, Plan};
+use coregate_planner::plan::{Combine, Effects, Plan, StatementClass};
+use coregate_protocol::Status;
 use coregate_protocol::frame;
 use coregate_protocol::response::OkPacket;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
@@ -48,6 +49,15 @@ impl Session {
     /// Runs a statement on several servers and combines their answers.
     pub(super) async fn several(&mut self, mut work: Work<'_>, answer: &mut Answer) -> Outcome<Summary> {
         self.core.metrics().scatters.add(1);
+        let is_query = matches!(work.plan.class, StatementClass::Select | StatementClass::SelectLocking);
+        if is_query && work.combine == Combine::Concat && work.wires.len() > 1 && self.limits_rows() {
+            return Err(sql_error(
+                1235,
+                "VT12001: unsupported: a query of several shards under sql_select_limit, which each shard would apply by itself; \
+                 SET sql_select_limit = DEFAULT",
+            )
+            .into());
+        }
         if work.wires.is_empty() {
             // A write whose every row is nowhere.
             self.send_ok(answer, Done::default());
@@ -86,6 +96,12 @@ impl Session {
                 Err(failure)
             }
         }
+    }
+
+    /// Has the session set a limit to the rows of a query?
+    fn limits_rows(&self) -> bool {
+        let set = self.settings.get("sql_select_limit");
+        set.is_some_and(|sql| !sql.trim_ascii_end().ends_with(b"18446744073709551615"))
     }
 
     /// Takes the connections, sends, reads all answers, and lets go of the connections again.
@@ -390,7 +406,12 @@ impl Session {
                         super::relay::set_warnings(payload, self.capabilities, all);
                     }
                     if answer.more && matches!(role, PacketRole::RowsEnd | PacketRole::ColumnsEof) {
-                        super::relay::set_more_results(payload, self.capabilities);
+                        super::relay::set_status(payload, self.capabilities, Status::MORE_RESULTS);
+                    }
+                    let is_empty = sum.rows + walker.summary().rows == 0;
+                    if role == PacketRole::RowsEnd && is_empty && answer.opens_empty_cursor(self.capabilities)
+                    {
+                        super::relay::set_status(payload, self.capabilities, Status::CURSOR_EXISTS);
                     }
                     frame::write_packet(&mut out, &mut answer.seq, payload);
                 }

@@ -134,7 +134,7 @@ impl Session {
                 backend
             }
             None => {
-                let pool = core.pools.get(place).ok_or(BackendError::NoTablet)?;
+                let pool = core.pools.get(place).ok_or_else(|| place.missing())?;
                 let taken = pool.take(&core, self.flavour, &self.settings);
                 let mut backend = Self::unless_interrupted(&handle, taken).await??;
                 backend.tainted |= self.pinned;

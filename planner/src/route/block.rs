@@ -170,6 +170,11 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         self.planner.effects
     }
 
+    /// Does a hint limit the rows of each shard?
+    pub(super) fn is_limited(&self) -> bool {
+        self.planner.tokens.limited
+    }
+
     pub(super) fn breaks(&mut self, why: &str) {
         self.broken.get_or_insert_with(|| why.to_owned());
     }

@@ -70,7 +70,13 @@ pub struct PlanInput<'a> {
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     let PlanInput { sql, fingerprint, session, arena, .. } = *input;
     let tokens = tokens(sql, fingerprint, session.sql_mode, arena)?;
-    let shared = arena.alloc(Shared { sql, arena, mode: session.sql_mode, end: tokens.end });
+    let shared = arena.alloc(Shared {
+        sql,
+        arena,
+        mode: session.sql_mode,
+        end: tokens.end,
+        steps: Default::default(),
+    });
     if tokens.items.is_empty() {
         return if tokens.end == 0
             && tokens.directives.is_empty()

@@ -27,6 +27,10 @@ impl<'a> Planner<'_, 'a> {
                 blocks.breaks("functions that lock, over several shards");
             }
         }
+        let limited = blocks.is_limited() && !block.instances.is_empty();
+        if limited {
+            blocks.breaks("sql_select_limit in a hint, over several shards");
+        }
         let destination = blocks.destination()?;
         Ok(self.placed(keyspace, destination, Combine::Concat, class))
     }

@@ -283,7 +283,7 @@ fn parenthesised<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     let (rest, inner) = expr(i.skip(1))?;
     match rest.peek() {
         Tok::Close => one(i, rest.skip(1), inner.kind),
-        Tok::Comma => row(i),
+        Tok::Comma => row(i, rest.skip(1), inner),
         _ => rest.fail(),
     }
 }
@@ -295,9 +295,13 @@ fn subquery<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
 }
 
 #[inline(never)]
-fn row<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
-    let (rest, list) = parens(i, |i| commas(i, expr))?;
-    one(i, rest, ExprKind::Row(list))
+fn row<'a>(i: In<'a>, rest: In<'a>, first: Expr<'a>) -> R<'a, Expr<'a>> {
+    let mut list = i.vec();
+    list.push(first);
+    let (rest, others) = commas(rest, expr)?;
+    list.extend_from_slice(others);
+    let (rest, _) = tok(Tok::Close)(rest)?;
+    one(i, rest, ExprKind::Row(list.into_bump_slice()))
 }
 
 #[inline(never)]

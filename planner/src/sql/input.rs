@@ -8,6 +8,7 @@ use bumpalo::Bump;
 use bumpalo::collections::Vec as BumpVec;
 use nom::error::{ErrorKind, ParseError};
 use nom::{Err, IResult};
+use std::cell::Cell;
 
 /// How deep parentheses, subqueries and CASE may be nested. 100 fit a stack of 512 KiB; frames are several times as large without
 /// optimisation.
@@ -31,7 +32,12 @@ pub struct Shared<'a> {
     pub mode: SqlMode,
     /// The end of the last token.
     pub end: u32,
+    /// Steps down that the parsers may still take: alternatives that are tried within alternatives would take for ever.
+    pub steps: Cell<usize>,
 }
+
+/// Steps down into an expression or a query, for each token. A few are taken where nothing is read twice.
+pub const STEPS_PER_TOKEN_MAX: usize = 100;
 
 /// The input of every parser.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +122,9 @@ impl<'a> In<'a> {
 
     /// One level deeper.
     pub fn deeper(self) -> Result<Self, Err<Trouble>> {
-        if usize::from(self.depth) >= DEPTH_MAX {
+        let steps = self.shared.steps.get();
+        self.shared.steps.set(steps.saturating_sub(1));
+        if usize::from(self.depth) >= DEPTH_MAX || steps == 0 {
             return Err(Err::Failure(Trouble { at: self.at(), deep: true }));
         }
         Ok(Self { depth: self.depth + 1, ..self })
@@ -284,6 +292,8 @@ pub struct Tokens<'a> {
     pub end: u32,
     /// A `/*!80000 ... */` that some servers run and others skip.
     pub ambiguous: bool,
+    /// Has it a hint that sets `sql_select_limit`?
+    pub limited: bool,
     pub directives: &'a [Span],
 }
 
@@ -308,7 +318,7 @@ pub fn tokens<'a>(
         .zip(fingerprint.rows.last())
         .map(|(a, b)| (a.start, b.end));
     let (mut params, mut last, mut ambiguous) = (0u16, 0u32, false);
-    let mut after_in = false;
+    let (mut after_in, mut limited) = (false, false);
     loop {
         let mut token = lexer.next_token()?;
         if token.tok == Tok::End {
@@ -371,6 +381,7 @@ pub fn tokens<'a>(
                     continue;
                 }
                 Tok::VersionClose | Tok::Hint => {
+                    limited |= token.tok == Tok::Hint && sets_limit(token.text(sql));
                     last = token.end;
                     continue;
                 }
@@ -395,6 +406,14 @@ pub fn tokens<'a>(
         items: items.into_bump_slice(),
         end: last,
         ambiguous,
+        limited,
         directives: directives.into_bump_slice(),
     })
+}
+
+/// `SET_VAR(sql_select_limit = 2)`
+fn sets_limit(hint: &[u8]) -> bool {
+    let name = b"sql_select_limit";
+    hint.windows(name.len())
+        .any(|part| part.eq_ignore_ascii_case(name))
 }

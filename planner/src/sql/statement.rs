@@ -20,6 +20,9 @@ use nom::combinator::opt;
 /// [`PlanError::Syntax`] where the grammar of a statement that it knows is violated, [`PlanError::TooDeep`].
 pub fn parse<'a>(shared: &'a Shared<'a>, tokens: &Tokens<'a>) -> Result<Statement<'a>, PlanError> {
     let input = In::new(tokens.items, shared);
+    shared
+        .steps
+        .set(STEPS_PER_TOKEN_MAX.saturating_mul(tokens.items.len() + 10));
     match parse_statement(input) {
         Ok((rest, found)) if rest.peek() == Tok::End => Ok(found),
         Ok((rest, _)) => Err(PlanError::syntax(shared.sql, rest.at() as usize)),
@@ -42,7 +45,7 @@ pub fn parse_alone<'a>(text: &'a str, arena: &'a Bump) -> Result<Statement<'a>, 
     let mode = SqlMode::default();
     let fingerprint = Fingerprint { end: sql.len(), ..Fingerprint::default() };
     let tokens = arena.alloc(tokens(sql, &fingerprint, mode, arena)?);
-    let shared = arena.alloc(Shared { sql, arena, mode, end: tokens.end });
+    let shared = arena.alloc(Shared { sql, arena, mode, end: tokens.end, steps: Default::default() });
     parse(shared, tokens)
 }
 

@@ -146,9 +146,13 @@ fn column_vindex(
             return Err(format!("{what} in vindex ({name}) and table ({table})"));
         }
     };
-    let columns: Vec<String> = columns;
+    let mut columns: Vec<String> = columns;
     if let Some(functional) = &vindex.vindex {
         let most = functional.max_columns();
+        if most == 1 {
+            // As Vitess does.
+            columns.truncate(1);
+        }
         if columns.len() > most {
             let kind = functional.kind();
             return Err(format!(
@@ -246,7 +250,7 @@ mod tests {
             ServerTable { name: "other".into(), ..ServerTable::default() },
         ];
         let json = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}, "l": {"type": "lookup"}},
-            "tables": {"t": {"column_vindexes": [{"column": "Id", "name": "hash"}, {"columns": ["a", "b"], "name": "l"}]},
+            "tables": {"t": {"column_vindexes": [{"columns": ["Id", "more"], "name": "hash"}, {"columns": ["a", "b"], "name": "l"}]},
                        "p": {"pinned": "00", "columns": [{"name": "c", "type": "INT32"}]}}}"#;
         let out = try_compile(json, &server).unwrap();
         let table = &out.tables["t"];
@@ -287,7 +291,6 @@ mod tests {
                 tables(r#"{"t": {"column_vindexes": [{"column": "a", "columns": ["b"], "name": "hash"}]}}"#),
                 "same time",
             ),
-            (tables(r#"{"t": {"column_vindexes": [{"columns": ["a", "b"], "name": "hash"}]}}"#), "at most 1"),
             (tables(r#"{"t": {"column_vindexes": [{"column": "a", "name": "l"}]}}"#), "is not Unique"),
             (tables(r#"{"t": {"column_vindexes": [{"column": "a", "name": "u"}]}}"#), "cannot be owned"),
             (r#"{"vindexes": {"x": {"type": "y"}}}"#.to_owned(), "vindexType \"y\" not found"),

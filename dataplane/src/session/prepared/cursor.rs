@@ -2,11 +2,14 @@
 use super::{Statement, Statements};
 use crate::error::sql_error;
 use crate::pool::Place;
+use crate::ring::Buf;
 use crate::session::answer::Answer;
 use crate::session::{Failure, Outcome, Session};
 use coregate_protocol::Status;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::command::execute::STMT_ID_AT;
+use coregate_protocol::frame::PacketWriter;
+use coregate_protocol::response::{OkPacket, encode_rows_end};
 use coregate_protocol::walker::{ResponseKind, Summary};
 
 /// An open cursor: where, and by which id its statement is known there.
@@ -52,8 +55,16 @@ impl Session {
         self.set_cursor(statement, open.then_some(Cursor { place, id }));
     }
 
+    /// Notes whether an execution has opened a cursor over no rows, which no server knows of.
+    pub(super) fn note_empty_cursor(&self, id: u32, open: bool) {
+        if let Ok(statement) = self.statement_of(id, "mysqld_stmt_execute") {
+            statement.empty_cursor.set(open);
+        }
+    }
+
     /// Closes a statement's cursor on its server, if it has one, and lets go of the connection.
     pub(super) async fn end_cursor(&mut self, statement: &Statement) {
+        statement.empty_cursor.set(false);
         let Some(cursor) = statement.cursor.get() else { return };
         self.set_cursor(statement, None);
         let core = self.core.clone();
@@ -78,6 +89,13 @@ impl Session {
     ) -> Outcome {
         let statement = self.statement_of(id, "mysqld_stmt_fetch")?;
         let nothing = || Failure::Sql(sql_error(1421, format!("The statement ({id}) has no open cursor.")));
+        if statement.empty_cursor.take() {
+            let end = OkPacket { status: self.status() | Status::LAST_ROW_SENT, ..OkPacket::default() };
+            let (capabilities, mut out) = (self.capabilities, Vec::new());
+            PacketWriter::new(&mut out, &mut answer.seq).packet(|w| encode_rows_end(&end, capabilities, w));
+            self.client.link.send(Buf::from(out));
+            return Ok(());
+        }
         let cursor = statement.cursor.get().ok_or_else(nothing)?;
         let at = self
             .held

@@ -31,7 +31,18 @@ impl Session {
     /// COM_STMT_EXECUTE.
     pub(in crate::session) async fn execute(&mut self, packet: Packet) -> Outcome {
         let mut answer = Answer { binary: true, ..Answer::first() };
+        let id = packet
+            .payload()
+            .first_chunk_at::<4>(1)
+            .map(u32::from_le_bytes);
+        let flags = packet.payload().get(5).copied().unwrap_or_default();
+        answer.cursor = flags & CURSOR_FLAGS != 0;
         let result = self.execute_statement(packet, &mut answer).await;
+        if answer.cursor
+            && let Some(id) = id
+        {
+            self.note_empty_cursor(id, answer.empty_cursor && result.is_ok());
+        }
         self.finish(&mut answer, result)
     }
 
@@ -43,6 +54,7 @@ impl Session {
         let id = u32::from_le_bytes(id);
         let statement = self.statement_of(id, "mysqld_stmt_execute")?;
         self.handle.runs(&statement.sql);
+        statement.empty_cursor.set(false);
         let entry = self.current_plan(&statement)?;
         let body = payload.get(BODY_AT..).unwrap_or_default();
         let params = usize::from(statement.fingerprint.params);

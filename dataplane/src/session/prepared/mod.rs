@@ -66,6 +66,7 @@ pub(super) struct Statement {
     types_hash: Cell<u64>,
     long_data: RefCell<Vec<(u16, Vec<u8>)>>,
     cursor: Cell<Option<Cursor>>,
+    empty_cursor: Cell<bool>,
 }
 
 /// What decides on how a text is read, as it was when the statement was prepared: it stays so, whatever the session selects
@@ -203,6 +204,7 @@ impl Session {
             types_hash: Cell::new(0),
             long_data: RefCell::default(),
             cursor: Cell::new(None),
+            empty_cursor: Cell::new(false),
         });
         Ok((statement, entry))
     }
