@@ -165,12 +165,11 @@ impl Session {
     /// `None`: there is no server yet.
     async fn fetch_default(&mut self) -> Outcome<Option<Rc<str>>> {
         let mut places: Vec<Place> = self.any_place().into_iter().collect();
-        places.extend(
-            self.first_places()
-                .into_iter()
-                .filter(|p| !places.contains(p))
-                .collect::<Vec<_>>(),
-        );
+        for place in self.first_places() {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
         let mut last = None;
         for place in places.into_iter().take(ASKED_MAX) {
             let core = self.core.clone();

@@ -150,7 +150,8 @@ impl Session {
                 wires.push((place, query_payload(&text.unwrap_or_default())));
                 continue;
             }
-            self.prepare_by_name(&statement, place, plan.class, text.as_deref().unwrap_or(statement.sql()))
+            let text = text.as_deref().unwrap_or_else(|| statement.sql());
+            self.prepare_by_name(&statement, place, plan.class, text)
                 .await?;
             wires.push((place, query_payload(execute.as_bytes())));
         }
