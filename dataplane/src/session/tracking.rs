@@ -32,7 +32,7 @@ impl Session {
         self.tracks()
             && ["session_track_system_variables", "session_track_state_change"]
                 .iter()
-                .any(|name| chosen(name))
+                .any(chosen)
     }
 
     /// A setting's value, without quotes, in upper case.

@@ -29,6 +29,10 @@ impl Transaction {
         self.begin.is_some() || !self.savepoints.is_empty()
     }
 
+    pub(super) fn is_read_only(&self) -> bool {
+        self.begin.is_some_and(|begin| begin.contains("READ ONLY"))
+    }
+
     /// Opens one for a single statement on several shards.
     pub(super) fn begin_implicit(&mut self) {
         self.begin = Some("BEGIN");
