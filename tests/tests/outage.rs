@@ -44,7 +44,7 @@ fn server_of(dir: &Path, proxy: &Coregate, id: i64) -> Pid {
             return Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
         }
     }
-    panic!("whose socket is {socket}?");
+    panic!("whose directory is {data}?");
 }
 
 fn connect(proxy: &Coregate) -> Connection {
