@@ -33,18 +33,18 @@ fn cluster(name: &str, more: &[&str]) -> (Coregate, PathBuf) {
 /// The process of the server whose shard has this row.
 fn server_of(dir: &Path, proxy: &Coregate, id: i64) -> Pid {
     let mut conn = connect(proxy);
-    let socket = conn
-        .value(&format!("select @@socket from t where id = {id}"))
-        .expect("a socket");
+    let data = conn
+        .value(&format!("select @@datadir from t where id = {id}"))
+        .expect("a directory");
     let tablets = dir.join("tablets");
     for entry in std::fs::read_dir(tablets).unwrap() {
         let tablet = entry.unwrap().path();
-        if socket.ends_with(&format!("/{}/sock", tablet.file_name().unwrap().to_str().unwrap())) {
+        if data.contains(&format!("/{}/", tablet.file_name().unwrap().to_str().unwrap())) {
             let pid = std::fs::read_to_string(tablet.join("pid")).unwrap();
             return Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
         }
     }
-    panic!("whose socket is {socket}?");
+    panic!("whose directory is {data}?");
 }
 
 fn connect(proxy: &Coregate) -> Connection {

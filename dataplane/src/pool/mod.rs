@@ -136,8 +136,8 @@ impl Pools {
         }
     }
 
-    pub(crate) fn for_each(&self, mut see: impl FnMut(&Rc<TabletPool>)) {
-        self.all.borrow().iter().for_each(|pool| see(pool));
+    pub(crate) fn for_each(&self, see: impl FnMut(&Rc<TabletPool>)) {
+        self.all.borrow().iter().for_each(see);
     }
 }
 

@@ -99,7 +99,7 @@ impl SessionHandle {
         let limit = self
             .wait_timeout
             .get()
-            .unwrap_or(core.config().idle_timeout_s);
+            .unwrap_or_else(|| core.config().idle_timeout_s);
         self.deadline
             .set((limit > 0).then(|| core.ring.now() + Duration::from_secs(limit)));
         // A KILL QUERY that came too late concerns no statement.

@@ -165,12 +165,15 @@ impl Session {
     /// `None`: there is no server yet.
     async fn fetch_default(&mut self) -> Outcome<Option<Rc<str>>> {
         let mut places: Vec<Place> = self.any_place().into_iter().collect();
-        places.extend(
-            self.first_places()
-                .into_iter()
-                .filter(|p| !places.contains(p))
-                .collect::<Vec<_>>(),
-        );
+        let others = self
+            .places_of_target()
+            .into_iter()
+            .chain(self.first_places());
+        for place in others {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
         let mut last = None;
         for place in places.into_iter().take(ASKED_MAX) {
             let core = self.core.clone();

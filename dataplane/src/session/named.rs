@@ -158,7 +158,7 @@ impl Session {
                 wires.push((place, query_payload(&text.unwrap_or_default())));
                 continue;
             }
-            let text = text.as_deref().unwrap_or(statement.sql());
+            let text = text.as_deref().unwrap_or_else(|| statement.sql());
             self.prepare_by_name(&statement, place, plan.effects, text, answer)
                 .await?;
             wires.push((place, query_payload(execute.as_bytes())));

@@ -270,7 +270,7 @@ impl Session {
                 .trim_matches('\'')
                 .to_ascii_lowercase()
         });
-        let value = read_back.or(match &assignment.value {
+        let value = read_back.or_else(|| match &assignment.value {
             SetValue::Literal(value) | SetValue::Text(value) => Some(value.to_ascii_lowercase()),
             _ => None,
         });

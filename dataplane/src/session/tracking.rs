@@ -32,7 +32,7 @@ impl Session {
         self.tracks()
             && ["session_track_system_variables", "session_track_state_change"]
                 .iter()
-                .any(|name| chosen(&name))
+                .any(chosen)
     }
 
     /// A setting's value, without quotes, in upper case.
@@ -66,8 +66,6 @@ impl Session {
             return out;
         }
         match name {
-            // MariaDB does not report that it is on again.
-            "autocommit" if self.autocommit && self.core.is_mariadb() => {}
             "autocommit" => {
                 let value: &[u8] = if self.autocommit { b"ON" } else { b"OFF" };
                 change(&mut out, SYSTEM_VARIABLE, &[b"autocommit", value]);

@@ -39,6 +39,10 @@ impl Transaction {
         self.is_open() || self.next.is_some()
     }
 
+    pub(super) fn is_read_only(&self) -> bool {
+        self.begin.is_some_and(|begin| begin.contains("READ ONLY"))
+    }
+
     /// Opens one for a single statement on several shards.
     pub(super) fn begin_own(&mut self) {
         self.begin = Some("BEGIN");

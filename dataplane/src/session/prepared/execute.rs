@@ -130,7 +130,12 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         let plan = &entry.plan;
+        // Names are found before anything is waited for: a snapshot may come meanwhile.
+        let keyspace = self.changed_keyspace(plan, route);
         self.begin_warnings(plan);
+        if plan.effects.contains(Effects::IMPLICIT_COMMIT) {
+            Box::pin(self.implicit_commit()).await?;
+        }
         let mut shards = resolved.shards;
         if let [only] = shards.as_mut_slice() {
             let place = place_of(route, only.id);
@@ -151,12 +156,11 @@ impl Session {
                 .iter_mut()
                 .map(|s| (place_of(route, s.id), query_payload(&s.text.take().unwrap_or_default())))
                 .collect();
-            let keyspace = self.changed_keyspace(plan, route);
             let work = Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace };
             return Box::pin(self.several(work, answer)).await;
         }
         let places: Vec<Place> = shards.iter().map(|s| place_of(route, s.id)).collect();
-        Box::pin(self.execute_on_several(statement, entry, route, places, &packet, answer)).await
+        Box::pin(self.execute_on_several(statement, entry, route, keyspace, places, &packet, answer)).await
     }
 
     /// The statement's plan, made anew when the snapshot has changed: for the keyspace that was selected when it was prepared.
@@ -308,17 +312,18 @@ impl Session {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     /// Executes on several servers: prepared on each, answers combined as those of a text statement.
     async fn execute_on_several(
         &mut self,
         statement: &Rc<Statement>,
         entry: &CachedPlan,
         route: &Route,
+        keyspace: Option<String>,
         places: Vec<Place>,
         packet: &Packet,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        let keyspace = self.changed_keyspace(&entry.plan, route);
         let prepared = self
             .prepare_on_all(statement, entry, places, packet, answer)
             .await;

@@ -180,13 +180,6 @@ impl Session {
     fn new_statement(&mut self, sql: Vec<u8>) -> Outcome<(Rc<Statement>, Rc<CachedPlan>)> {
         let sql = self.text_to_prepare(sql);
         let (fingerprint, entry) = self.plan_prepared(&sql)?;
-        if fingerprint.more {
-            return Err(sql_error(
-                1295,
-                "This command is not supported in the prepared statement protocol yet",
-            )
-            .into());
-        }
         let version = self.core.snapshot.borrow().version;
         let made_under = MadeUnder {
             target: RefCell::new(self.target.clone()),
