@@ -58,9 +58,8 @@ fn direct(capabilities: u32) -> Connection {
 }
 
 /// What differs, and why. A statement that does not differ any more must leave this list.
-const KNOWN: &[(&str, &str)] = &[
-    ("select 1; selekt 2; select 3", "the text after `near` ends with the statement, not with the packet"),
-];
+const KNOWN: &[(&str, &str)] =
+    &[("select 1; selekt 2; select 3", "the text after `near` ends with the statement, not with the packet")];
 
 /// Both work on the same server, one after the other, each in a database of its own.
 #[test]

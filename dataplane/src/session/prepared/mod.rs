@@ -2,6 +2,7 @@
 //! client's ids are ours, an execution's packet goes on with only its id changed, answers are relayed undecoded.
 mod cursor;
 mod execute;
+mod packet;
 
 use super::answer::{Answer, Done};
 use super::values::Values;
