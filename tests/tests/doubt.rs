@@ -1,7 +1,7 @@
 //! What an error packet does not say: whether a transaction is open, begun or ended by the statement that failed. A plain server
 //! is asked the same; what it answers is right.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-use coregate_tests::{Answer, Connection, Coregate, MariaDb, world};
+use coregate_tests::{Answer, Connection, Coregate, MariaDb};
 use std::sync::{LazyLock, Mutex};
 
 struct Pair {

@@ -247,10 +247,10 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome {
         let (chains, releases) = self.completion_type();
-        if chain.unwrap_or(chains && release != Some(true)) {
+        if chain.unwrap_or_else(|| chains && release != Some(true)) {
             (self.transaction.begin, self.transaction.next) = characteristics;
             self.transaction.begin.get_or_insert("BEGIN");
-        } else if release.unwrap_or(releases && chain != Some(true)) {
+        } else if release.unwrap_or_else(|| releases && chain != Some(true)) {
             self.send_ok(answer, Done::default());
             return Err(Failure::Close);
         }
