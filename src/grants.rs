@@ -28,7 +28,7 @@ pub(crate) fn statements(user: &str, host: &str, databases: &[String]) -> String
         out.push_str(&format!("GRANT {ON_DATABASE} ON {}.* TO {account};\n", name(&pattern)));
     }
     out.push_str(&format!(
-        "-- SHOW PROCESSLIST, and how far replicas are behind: of MySQL, and of MariaDB from 10.5 on.\n\
+        "-- information_schema.PROCESSLIST of all, and how far replicas are behind: of MySQL, and of MariaDB from 10.5 on.\n\
          GRANT PROCESS ON *.* TO {account};\n\
          GRANT REPLICATION CLIENT ON *.* TO {account}; -- MySQL\n\
          GRANT REPLICA MONITOR ON *.* TO {account}; -- MariaDB\n\

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Largest packet that we take from a server; rows pass through, so this is the protocol's own limit.
+/// Largest packet that is announced to a server; rows pass through, so this is the protocol's own limit.
 const MAX_PACKET: u32 = 1 << 30;
 /// Bit of a flavour: the connection has a database selected.
 pub(crate) const HAS_DATABASE: u64 = 1 << 63;
@@ -216,7 +216,7 @@ async fn dial(core: &Rc<Core>, tablet: &Tablet) -> std::io::Result<Socket> {
     Ok(Socket::new(&core.ring, fd))
 }
 
-/// Ends what a connection of ours is doing whose client is gone, over a connection of its own.
+/// Ends the statement that a connection of ours runs, or the connection, over a connection of its own.
 pub(crate) async fn kill_query(core: Rc<Core>, pool: Rc<TabletPool>, thread_id: u32, connection: bool) {
     let settings = core
         .settings

@@ -123,7 +123,7 @@ impl Session {
 
     /// Undoes a statement that failed half-way, with all that came before it in its transaction.
     pub(super) async fn abandon_transaction(&mut self) {
-        // Rolling back cannot fail: a connection that does not obey is closed.
+        // A connection that does not obey is closed, which rolls back too; an XA transaction is its client's to end.
         let _ = self.rollback_held().await;
     }
 

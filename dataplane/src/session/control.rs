@@ -25,7 +25,9 @@ thread_local! {
 impl Session {
     pub(super) async fn alter_vschema(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
         if !self.admin {
-            return Err(sql_error(1227, "Access denied; ALTER VSCHEMA needs a user of the group \"admin\" or one that vschema_ddl allows").into());
+            return Err(
+                sql_error(1227, "Access denied; ALTER VSCHEMA needs a user of the group \"admin\"").into()
+            );
         }
         let sql = String::from_utf8_lossy(sql)
             .trim()

@@ -176,16 +176,14 @@ impl Session {
         }
     }
 
-    /// In a transaction the connection must be kept; the next `apply` resets only what the session knows, so it is made exact here.
+    /// A SET that failed may have been applied in part: the connection stays for what hangs on it, and is closed after it.
     fn forget_settings(
         &mut self,
         place: crate::pool::Place,
         mut backend: Box<Backend>,
         failure: super::Failure,
     ) -> super::Failure {
-        if !backend.in_transaction && !self.pinned {
-            backend.tainted = true;
-        }
+        backend.tainted = true;
         self.keep_or_return(place, backend);
         failure
     }

@@ -1,5 +1,4 @@
-//! Transactions. BEGIN is remembered and sent to a shard with the first statement that goes there; COMMIT goes to every
-//! shard that takes part, one after another, as Vitess's MULTI mode does.
+//! Transactions. BEGIN is remembered and sent to a shard with the first statement that goes there. How they end is in `commit`.
 use super::answer::{Answer, Done};
 use super::{Failure, Outcome, Session};
 use crate::core::Core;
