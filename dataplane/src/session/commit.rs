@@ -18,9 +18,10 @@ impl Session {
         if self.in_transaction() { self.commit_held().await } else { Ok(()) }
     }
 
-    /// Commits on every shard that takes part.
+    /// Commits on every shard that takes part. What `completion_type` adds is the session's to do: a server whose default it is must
+    /// not chain a transaction of its own.
     pub(super) async fn commit_held(&mut self) -> Outcome {
-        let text = self.end_text("COMMIT");
+        let text = "COMMIT AND NO CHAIN NO RELEASE";
         let mut committed = 0;
         for at in 0..self.held.len() {
             let Some((_, backend)) = self.held.get_mut(at) else { break };
@@ -28,7 +29,7 @@ impl Session {
                 continue;
             }
             let (core, handle) = (self.core.clone(), self.handle.clone());
-            match Self::unless_interrupted(&handle, backend.execute(&core, text)).await {
+            match Self::unless_killed(&handle, backend.execute(&core, text)).await {
                 Ok(Ok(_)) => committed += 1,
                 Ok(Err(e)) => return Err(self.commit_failed(at, committed, e).await),
                 Err(failure) => {
@@ -93,7 +94,7 @@ impl Session {
     /// Returns the number of warnings (tables without transactions keep their rows).
     pub(super) async fn rollback_held(&mut self) -> Outcome<u16> {
         let core = self.core.clone();
-        let text = self.end_text("ROLLBACK");
+        let text = "ROLLBACK AND NO CHAIN NO RELEASE";
         let mut warnings = 0u16;
         let mut refused = None;
         for (place, mut backend) in std::mem::take(&mut self.held) {
@@ -158,15 +159,6 @@ impl Session {
         }
         self.release_held();
         Ok(())
-    }
-
-    /// COMMIT and ROLLBACK as sent to servers: what `completion_type` adds is the session's to do.
-    fn end_text(&self, word: &'static str) -> &'static str {
-        match (word, self.settings.get("completion_type")) {
-            (word, None) => word,
-            ("COMMIT", Some(_)) => "COMMIT AND NO CHAIN NO RELEASE",
-            (_, Some(_)) => "ROLLBACK AND NO CHAIN NO RELEASE",
-        }
     }
 
     /// What COMMIT and ROLLBACK do besides where they do not say: (AND CHAIN, RELEASE).

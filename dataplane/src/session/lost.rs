@@ -151,6 +151,20 @@ pub(super) async fn within<T>(core: &Core, time: Duration, work: impl Future<Out
 }
 
 impl Session {
+    /// The same for what must not be left half done: KILL QUERY and time limits come too late for it.
+    pub(super) async fn unless_killed<T>(
+        handle: &super::SessionHandle,
+        work: impl Future<Output = T>,
+    ) -> Outcome<T> {
+        let mut work = pin!(work);
+        loop {
+            match Self::unless_interrupted(handle, work.as_mut()).await {
+                Err(Failure::Sql(_)) => {}
+                other => return other,
+            }
+        }
+    }
+
     /// Waits for something of servers, unless the session is asked to stop meanwhile.
     pub(super) async fn unless_interrupted<T>(
         handle: &super::SessionHandle,

@@ -66,6 +66,7 @@ impl Session {
         // Always in the same order, so that two statements never wait for each other's connections.
         work.wires.sort_by_key(|(place, _)| *place);
         let writes = work.combine == Combine::Sum;
+        self.adopt_transaction();
         let own = writes && !self.in_transaction() && self.autocommit && !self.transaction.locked;
         if own {
             self.transaction.begin_own();

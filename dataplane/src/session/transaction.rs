@@ -156,6 +156,7 @@ impl Session {
             }
         };
         if !backend.in_transaction {
+            self.adopt_transaction();
             let joined =
                 Self::unless_interrupted(&handle, self.transaction.join(&core, &mut backend, effects)).await;
             match joined {
@@ -165,6 +166,15 @@ impl Session {
             }
         }
         Ok(backend)
+    }
+
+    /// A transaction that a server has begun by itself (in a routine, a compound statement, a statement prepared by name) is the
+    /// session's: shards that join later take part in it.
+    pub(super) fn adopt_transaction(&mut self) {
+        let begun = |(_, backend): &(Place, Box<Backend>)| backend.in_transaction;
+        if self.autocommit && self.transaction.begin.is_none() && self.held.iter().any(begun) {
+            self.transaction.begin = Some("BEGIN");
+        }
     }
 
     pub(super) async fn transaction_action(

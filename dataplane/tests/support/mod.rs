@@ -198,7 +198,11 @@ fn serve(mut wire: Wire, on_begin: OnBegin, n: usize, log: &Log) {
             other => {
                 match other {
                     Command::Query { sql: b"BEGIN", .. } => status |= Status::IN_TRANS,
-                    Command::Query { sql: b"COMMIT" | b"ROLLBACK", .. } => status -= Status::IN_TRANS,
+                    Command::Query { sql, .. }
+                        if sql.starts_with(b"COMMIT") || sql.starts_with(b"ROLLBACK AND") =>
+                    {
+                        status -= Status::IN_TRANS;
+                    }
                     _ => {}
                 }
                 let ok = OkPacket { status, ..OkPacket::default() };

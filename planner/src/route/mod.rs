@@ -108,10 +108,27 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         Err(error) => planner.not_understood(error),
     };
     let mut plan = plan?;
+    if plan.effects.contains(Effects::ASSIGNS_VARIABLES) && spreads(&plan, input.snapshot) {
+        return Err(PlanError::unsupported(
+            "user variables assigned by a query of a sharded keyspace, where other shards would not see them; read the value and SET it",
+        ));
+    }
     plan.names = crate::mention::names(sql, &tokens, &plan.tables);
     plan.effects.set(Effects::ADMIN, privileged);
     plan.cacheable &= !privileged::is_immediate(&tokens, sql);
     Ok(plan)
+}
+
+/// Can the session's next statement run on another server than this one?
+fn spreads(plan: &Plan, snapshot: &Snapshot) -> bool {
+    let Action::Route(Route { to: Target::Keyspace { keyspace, shards }, .. }) = &plan.action else {
+        return false;
+    };
+    let several = snapshot
+        .keyspaces
+        .get(usize::from(*keyspace))
+        .is_some_and(|k| k.shards.len() > 1);
+    several && !matches!(shards, Destination::Shard(_))
 }
 
 /// Does the cluster's owner allow this plan?
