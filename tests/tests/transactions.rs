@@ -7,14 +7,14 @@ use std::sync::LazyLock;
 static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
     let schema = guard::dir().join("schema");
     std::fs::create_dir_all(&schema).unwrap();
-    let tables: String = ["saved", "locked", "sums"]
+    let tables: String = ["saved", "locked", "sums", "joined"]
         .map(|t| format!("create table {t} (id bigint primary key, v varchar(100));\n"))
         .concat();
     std::fs::write(schema.join("ks.sql"), tables).unwrap();
     let by_id = r#"{"column_vindexes": [{"column": "id", "name": "hash"}]}"#;
     let vschema = format!(
         r#"{{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}},
-            "tables": {{"saved": {by_id}, "locked": {by_id}, "sums": {by_id}}}}}"#
+            "tables": {{"saved": {by_id}, "locked": {by_id}, "sums": {by_id}, "joined": {by_id}}}}}"#
     );
     std::fs::write(schema.join("ks.json"), vschema).unwrap();
     let schema = schema.to_str().unwrap();
@@ -149,4 +149,35 @@ fn sessions_that_are_not_there_cannot_be_killed() {
         let said = other.try_query("select 1");
         assert!(matches!(said.as_deref(), Err(_) | Ok([Answer::Error(_)])), "{said:?}");
     }
+}
+
+/// A transaction that a server begins by itself is the session's: shards that join later take part in it.
+#[test]
+fn a_transaction_that_a_server_began_is_joined_by_later_shards() {
+    let mut conn = connect();
+    for end in ["rollback", "commit"] {
+        conn.run("use `ks:-80`");
+        conn.run("begin not atomic start transaction; insert into joined values (1, 'a'); end");
+        conn.run("use ks");
+        conn.run("insert into joined values (2, 'b'), (4, 'd'), (6, 'f')");
+        conn.run(end);
+        let wanted: &[&str] = if end == "commit" { &["1a", "2b", "4d", "6f"] } else { &[] };
+        assert_eq!(rows(&mut connect(), "joined"), wanted, "{end}");
+    }
+}
+
+/// A variable that a query assigns lives on one shard's connection: another shard would read NULL, or an older value.
+#[test]
+fn variables_that_other_shards_would_not_see_are_refused() {
+    let mut conn = connect();
+    for sql in [
+        "select v into @z from saved where id = 4",
+        "select @z := v from saved where id = 1",
+        "update saved set v = (@z := 1)",
+    ] {
+        let Answer::Error(error) = conn.query(sql) else { panic!("{sql} was not refused") };
+        assert_eq!(error.code, 1235, "{sql}");
+    }
+    conn.run("set @z = 7");
+    assert_eq!(conn.value("select @z"), Some("7".into()));
 }
