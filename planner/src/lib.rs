@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod charset;
+pub mod collation;
 pub mod column;
 pub mod control;
 pub mod error;
