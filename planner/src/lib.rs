@@ -7,6 +7,7 @@
 
 pub mod charset;
 pub mod column;
+mod column_type;
 pub mod control;
 pub mod error;
 pub mod fingerprint;
