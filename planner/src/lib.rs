@@ -8,6 +8,7 @@
 pub mod charset;
 pub mod collation;
 pub mod column;
+mod column_type;
 pub mod control;
 pub mod error;
 pub mod fingerprint;
