@@ -1,4 +1,5 @@
 //! The state of the world at one moment, as both planes see it: published by the control plane, read by every core, never changed.
+use crate::collation::Collation;
 use crate::identity::{ShardId, ShardIds};
 use crate::vindex::Vindex;
 use ahash::AHashMap;
@@ -25,6 +26,20 @@ pub struct Snapshot {
     pub routes: AHashMap<String, Routed>,
     /// Of this snapshot's shards, and of those that were there before.
     pub ids: ShardIds,
+    /// By lower-case name: those in use, as far as their servers have told how they compare.
+    pub collations: AHashMap<String, Arc<Collation>>,
+}
+
+impl Snapshot {
+    /// How a collation compares; `None` when that is not known, or cannot be told by weights.
+    pub fn collation(&self, name: &str) -> Option<&Arc<Collation>> {
+        match self.collations.get(name) {
+            None if name.bytes().any(|b| b.is_ascii_uppercase()) => {
+                self.collations.get(&name.to_ascii_lowercase())
+            }
+            found => found,
+        }
+    }
 }
 
 /// What a routing rule says.
