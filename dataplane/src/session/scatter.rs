@@ -1,5 +1,6 @@
 //! One statement on several shards: rows one shard after another, counts added up.
 mod rows;
+mod sum;
 
 use super::answer::{Answer, Done};
 use super::info::Info;
@@ -8,11 +9,10 @@ use super::lost::{STOP_MAX, stop, within};
 use super::relay::step;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
-use crate::pool::{Backend, Exchange, Place, UNDO};
+use crate::pool::{Backend, Place};
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::{Combine, Effects, Plan, StatementClass};
-use coregate_protocol::response::OkPacket;
-use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
+use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
 use std::rc::Rc;
 
@@ -118,7 +118,7 @@ impl Session {
         let mut info = Info::default();
         let result = match work.combine {
             Combine::Concat => self.concatenate(&mut parts, work.kind, answer).await,
-            Combine::Sum | Combine::First => self.add_up(&mut parts, work, &mut info).await,
+            Combine::Sum | Combine::First => self.add_up(&mut parts, work, undoable, &mut info).await,
         };
         self.look_at_parts(&mut parts, work, &result).await;
         let mut result = self.end_parts(parts, work.plan, result).await;
@@ -264,7 +264,7 @@ impl Session {
         for (place, backend) in &mut self.held {
             // Only where this statement has set the savepoint: elsewhere it may be an earlier one's.
             if work.wires.iter().any(|(part, _)| part == place) {
-                undone &= within(&core, STOP_MAX, backend.execute(&core, UNDO))
+                undone &= within(&core, STOP_MAX, backend.undo(&core))
                     .await
                     .is_some_and(|done| done.is_ok());
             }
@@ -309,43 +309,6 @@ impl Session {
         };
         self.send_ok(answer, done);
         Ok(summary)
-    }
-
-    /// Reads every shard's OK, all of them even when one fails.
-    async fn add_up(&mut self, parts: &mut Parts, work: &Work<'_>, info: &mut Info) -> Outcome<Combined> {
-        let core = Rc::clone(&self.core);
-        let mut sum = Summary::default();
-        let mut first_error = None;
-        for (at, Part { backend, walker, .. }) in parts.iter_mut().enumerate() {
-            let _awaited = Exchange::begin(&core);
-            while walker.state() != FeedState::Done {
-                let packet = self.next_packet(backend, walker.next_seq()).await?;
-                let role = step(walker, packet.payload(), packet.seq)?;
-                if role == PacketRole::Ok
-                    && let Ok(ok) = OkPacket::parse(packet.payload(), backend.capabilities)
-                {
-                    info.add(work.plan.class, ok.info, ok.affected_rows, ok.warnings);
-                }
-                if role == PacketRole::Err && first_error.is_none() {
-                    first_error = Some(error_of(packet.payload()));
-                }
-                if walker.state() == FeedState::LocalInfile {
-                    return Err(
-                        sql_error(1235, "VT12001: unsupported: LOAD DATA LOCAL into several shards").into()
-                    );
-                }
-            }
-            let summary = walker.summary();
-            backend.answered(summary);
-            if work.combine == Combine::Sum || at == 0 {
-                sum.affected_rows = sum.affected_rows.saturating_add(summary.affected_rows);
-                sum.warnings = sum.warnings.saturating_add(summary.warnings);
-                if sum.last_insert_id == 0 {
-                    sum.last_insert_id = summary.last_insert_id;
-                }
-            }
-        }
-        Ok((sum, first_error))
     }
 
     /// Reads and drops the answers of the remaining shards, so that their connections stay usable.
