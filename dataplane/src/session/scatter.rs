@@ -12,6 +12,7 @@ use crate::error::sql_error;
 use crate::pool::{Backend, Place};
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::{Combine, Effects, Plan, StatementClass};
+use coregate_protocol::codes;
 use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -77,7 +78,7 @@ impl Session {
             Ok((summary, info, None)) => self.end_write(work, summary, info, own, answer).await,
             Ok((.., Some(mut error))) => {
                 if own {
-                    self.abandon_transaction().await;
+                    self.abandon_own(work.plan.effects, Some(error.code)).await;
                 } else if writes && self.transaction.locked && !self.in_transaction() {
                     error.message.push_str(
                         " (other shards may have kept their part: there is no transaction while LOCK TABLES holds)",
@@ -87,10 +88,22 @@ impl Session {
             }
             Err(failure) => {
                 if own {
-                    self.abandon_transaction().await;
+                    self.abandon_own(work.plan.effects, None).await;
                 }
                 Err(failure)
             }
+        }
+    }
+
+    /// Undoes a statement that had a transaction of its own. `error`: a server's, where one has told.
+    #[cold]
+    async fn abandon_own(&mut self, effects: Effects, error: Option<u16>) {
+        let next = self.transaction.take_next();
+        self.abandon_transaction().await;
+        self.transaction.restore_next(next);
+        if error.is_some() {
+            self.transaction
+                .statement_done(self.autocommit, effects, error);
         }
     }
 
@@ -129,9 +142,14 @@ impl Session {
                 other => other,
             };
         }
-        if matches!(result, Ok((_, None))) {
+        let ended = match &result {
+            Ok((_, error)) => Some(error.as_ref().map(|error| error.code)),
+            Err(Failure::Sql(error)) => Some(Some(error.code)),
+            Err(_) => None,
+        };
+        if let Some(error) = ended {
             self.transaction
-                .statement_done(self.autocommit, work.plan.effects);
+                .statement_done(self.autocommit, work.plan.effects, error);
         }
         result.map(|(summary, error)| (summary, info, error))
     }
@@ -214,7 +232,10 @@ impl Session {
         for Part { place, mut backend, walker } in parts {
             if backend.busy {
                 // Whoever is lost first tells the client; for the others it is over, too.
-                let reason = sql_error(2013, format!("Lost connection to {}", backend.pool.tablet.alias));
+                let reason = sql_error(
+                    codes::ER_NET_READ_ERROR,
+                    format!("Lost connection to {}", backend.pool.tablet.alias),
+                );
                 let failure = self.lose(backend, reason.into());
                 if matches!(failure, Failure::Fatal(_)) {
                     lost.get_or_insert(failure);
