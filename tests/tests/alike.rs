@@ -148,6 +148,29 @@ fn statements_by_name_do_not_nest() {
     }
 }
 
+/// A view that calls GET_LOCK(), or one over it.
+#[test]
+fn locks_taken_in_views_stay_with_their_session() {
+    for target in WORLD.targets().iter().filter(|t| t.name != "sharded") {
+        let (name, mut other) = (target.name, target.connect());
+        let mut conn = target.connect();
+        conn.run(&format!("create or replace view locking as select get_lock('{name}', 0) l"));
+        conn.run("create or replace view over_it as select l + 1 from locking");
+        let mut is_free = || other.value(&format!("select is_free_lock('{name}')")) == Some("1".into());
+        for view in ["locking", "over_it"] {
+            conn.run(&format!("select * from {view}"));
+            assert!(!is_free(), "{name} {view}");
+            assert_eq!(conn.value(&format!("select release_lock('{name}')")), Some("1".into()), "{name} {view}");
+            assert!(is_free(), "{name} {view}");
+            let mut brief = target.connect();
+            brief.run(&format!("select * from {view}"));
+            assert!(!is_free(), "{name} {view}");
+            drop(brief);
+            coregate_tests::wait_until("the lock goes with its session", &mut is_free);
+        }
+    }
+}
+
 /// What MariaDB's drivers make objects of.
 #[test]
 fn types_of_mariadbs_own_are_told() {

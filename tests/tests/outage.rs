@@ -213,20 +213,19 @@ fn statements_wait_for_a_server_without_connections() {
     let server = MariaDb::start("full", &["--max-connections=8"]);
     for cores in ["1", "2"] {
         let proxy = Coregate::drop_in(&format!("full-proxy-{cores}"), &server, &["--cores", cores]);
-        let clients: Vec<_> = (0..25)
-            .map(|n| {
-                let mut conn = Connection::login(proxy.mysql, "sb", "sb", None);
-                std::thread::spawn(move || {
-                    for _ in 0..4 {
-                        let value = conn.value(&format!("select sleep(0.02) + {n}"));
-                        assert_eq!(value, Some(n.to_string()));
-                    }
-                })
-            })
-            .collect();
-        clients
-            .into_iter()
-            .for_each(|client| client.join().unwrap());
+        let mut clients = Vec::new();
+        for n in 0..25 {
+            let mut conn = Connection::login(proxy.mysql, "sb", "sb", None);
+            clients.push(std::thread::spawn(move || {
+                for _ in 0..4 {
+                    let value = conn.value(&format!("select sleep(0.02) + {n}"));
+                    assert_eq!(value, Some(n.to_string()));
+                }
+            }));
+        }
+        for client in clients {
+            client.join().unwrap();
+        }
         wait_until("it is said that the server was full", || {
             proxy.metric("coregate_backend_connect_errors_total") > 0.0
         });
