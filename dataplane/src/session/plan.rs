@@ -189,7 +189,7 @@ impl Session {
             autocommit: self.autocommit,
             no_scatter: self.core.config().no_scatter,
         };
-        plan(&PlanInput { sql, fingerprint, snapshot, session: &session, arena, prepared })
+        plan(&PlanInput { sql, fingerprint, snapshot, session: &session, arena, prepared, split: false })
     }
 
     /// Plans a statement that is being prepared.

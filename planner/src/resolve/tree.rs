@@ -41,7 +41,7 @@ pub fn resolve_tree(
         match resolve(whole, snapshot, binding, scratch, &mut found) {
             Ok(()) if found.shards.len() == 1 => return Ok(BoundTree::Whole(found)),
             // Of several shards, as the leaves will say.
-            Ok(()) | Err(PlanError::Unsupported(_)) => {}
+            Ok(()) | Err(PlanError::Unsupported(_) | PlanError::Several) => {}
             Err(other) => return Err(other),
         }
     }
