@@ -51,7 +51,7 @@ select name from customers where id > 1000 order by name limit 3
 = select distinct quantity from orders order by quantity
 = select distinct state from orders order by state desc
 = select distinct quantity, state from orders order by state, quantity limit 11
-select distinct customer_id, quantity from orders
+select distinct customer_id, weight from notes
 = select distinct amount from orders order by amount desc limit 9
 = select distinct born from customers order by born
 -- groups
