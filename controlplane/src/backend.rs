@@ -1,9 +1,7 @@
-//! The control plane's own connections to database servers: what version they are, what columns their tables have.
+//! The control plane's own connections to database servers: how they are reached, and what version they are.
 use crate::Error;
 use crate::tunnel::{TlsClient, Tunnel};
-use coregate_planner::snapshot::{Address, BackendTls, Column, Tablet};
-use coregate_planner::vschema::ServerTable;
-use mysql_async::prelude::Queryable;
+use coregate_planner::snapshot::{Address, BackendTls, Tablet};
 use mysql_async::{Conn, OptsBuilder};
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,43 +153,6 @@ fn parse_greeting(packet: &[u8]) -> Result<String, String> {
         Some((0xff, rest)) => Err(String::from_utf8_lossy(rest.get(2..).unwrap_or_default()).into_owned()),
         _ => Err("it does not speak the MySQL protocol".to_owned()),
     }
-}
-
-type ColumnRow = (String, String, String, Option<String>, String, Option<u64>, bool);
-
-/// The columns of all tables and views of a database.
-pub(crate) async fn columns(conn: &mut Conn, database: &str) -> Result<Vec<ServerTable>, mysql_async::Error> {
-    let query = "SELECT table_name, column_name, LOWER(data_type), collation_name, UPPER(extra), \
-                 character_maximum_length, column_type LIKE '%unsigned%' \
-                 FROM information_schema.columns WHERE table_schema = ? ORDER BY table_name, ordinal_position";
-    let rows: Vec<ColumnRow> = conn.exec(query, (database,)).await?;
-    let mut tables: Vec<ServerTable> = Vec::new();
-    for (table, name, data_type, collation, extra, length, unsigned) in rows {
-        if tables.last().is_none_or(|t| t.name != table) {
-            tables.push(ServerTable { name: table, ..ServerTable::default() });
-        }
-        let column = Column {
-            name,
-            data_type,
-            length: length.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
-            unsigned,
-            collation,
-            auto_increment: extra.contains("AUTO_INCREMENT"),
-            generated: extra.contains("GENERATED") && !extra.contains("DEFAULT_GENERATED"),
-            invisible: extra.contains("INVISIBLE"),
-        };
-        if let Some(last) = tables.last_mut() {
-            last.columns.push(column);
-        }
-    }
-    let query = "SELECT table_name, view_definition FROM information_schema.views WHERE table_schema = ?";
-    let views: Vec<(String, Option<String>)> = conn.exec(query, (database,)).await?;
-    for (name, definition) in views {
-        if let Some(table) = tables.iter_mut().find(|t| t.name == name) {
-            table.view = Some(definition.unwrap_or_default());
-        }
-    }
-    Ok(tables)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod schema;
 mod shared;
 mod signals;
 mod store;
+mod tables;
 pub mod topology;
 mod tunnel;
 pub mod users;

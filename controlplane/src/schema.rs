@@ -1,6 +1,7 @@
 //! Reading what tables a keyspace has: from the first shard's primary, or from the next best server that answers.
 use crate::Error;
 use crate::backend::{self, Connector};
+use crate::tables::tables;
 use coregate_planner::snapshot::Tablet;
 use coregate_planner::vschema::ServerTable;
 use mysql_async::Conn;
@@ -35,8 +36,7 @@ pub(crate) struct Reading {
 pub(crate) async fn read(connector: Connector, question: Question) -> Result<Reading, Error> {
     let Question { keyspace, database, primaries, others, conn } = question;
     if let Some(mut conn) = conn
-        && let Ok(Ok(tables)) =
-            tokio::time::timeout(COLUMNS_PATIENCE, backend::columns(&mut conn, &database)).await
+        && let Ok(Ok(tables)) = tokio::time::timeout(COLUMNS_PATIENCE, tables(&mut conn, &database)).await
     {
         return Ok(Reading { tables, conn: Some(conn), certain: true });
     }
@@ -62,7 +62,7 @@ async fn ask(
     database: &str,
 ) -> Result<(Vec<ServerTable>, Conn), Error> {
     let mut conn = connector.connect(tablet).await?;
-    match tokio::time::timeout(COLUMNS_PATIENCE, backend::columns(&mut conn, database)).await {
+    match tokio::time::timeout(COLUMNS_PATIENCE, tables(&mut conn, database)).await {
         Ok(tables) => Ok((tables.map_err(|e| backend::failed(tablet, e))?, conn)),
         Err(_) => Err(backend::failed(tablet, format!("no answer within {} s", COLUMNS_PATIENCE.as_secs()))),
     }

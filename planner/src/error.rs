@@ -69,6 +69,8 @@ pub enum PlanError {
     TooManyParameters,
     #[error("a parameter of the prepared statement is missing")]
     MissingParameter,
+    #[error("Incorrect arguments to LIMIT: it takes whole numbers from 0")]
+    NotACount,
 }
 
 impl PlanError {
@@ -108,7 +110,7 @@ impl PlanError {
             Self::NoScatter => (1235, b"42000"),
             Self::AmbiguousText => (1235, b"42000"),
             Self::TooManyParameters => (1390, b"HY000"),
-            Self::MissingParameter => (1210, b"HY000"),
+            Self::MissingParameter | Self::NotACount => (1210, b"HY000"),
         }
     }
 

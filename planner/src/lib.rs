@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod charset;
+pub mod collation;
 pub mod column;
+mod column_type;
 pub mod control;
 pub mod error;
 pub mod fingerprint;

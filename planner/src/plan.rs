@@ -1,5 +1,7 @@
 //! What the planner hands to the executor. A plan holds no literal of the statement it was made from: it is shared by all
 //! statements with the same normalised text, and is bound to one of them by [`resolve`](crate::resolve).
+pub mod tree;
+
 use crate::column::Family;
 use crate::snapshot::{KeyspaceIdx, TabletKind};
 use crate::vindex::Vindex;
@@ -103,6 +105,8 @@ pub enum Action {
     Rows(LocalRows),
     /// `ALTER VSCHEMA ...`: the statement's own text goes to the control plane; `keyspace` is the default one.
     AlterVschema { keyspace: Option<KeyspaceIdx> },
+    /// Put the answers of several shards together.
+    Tree(Box<tree::Tree>),
 }
 
 /// A result that the planner can give in full.
@@ -251,7 +255,7 @@ pub enum Text {
     Split(Vec<Piece>),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
     Verbatim(Vec<u8>),
     /// The n-th literal, as written.
@@ -273,6 +277,11 @@ pub enum Piece {
     Param(u16),
     /// A value that only the session knows.
     Session(SessionValue),
+    /// The number of rows that every shard must send for `LIMIT skip, take`: their sum.
+    LimitSum {
+        skip: Option<Operand>,
+        take: Operand,
+    },
 }
 
 /// Replaces a function call in the text: behind a pool the backend's own answer would belong to someone else.

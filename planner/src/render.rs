@@ -1,4 +1,5 @@
 //! A plan as JSON: what `VEXPLAIN PLAN`, `coregate explain` and the golden files show.
+use crate::plan::tree::{Aggregate, Form, Function, Key, TextKey, Tree};
 use crate::plan::{
     Action, Combine, Destination, Effects, EqualTo, InRows, LocalRows, Operand, Piece, Plan, Route,
     RowSource, StatementClass, Target, Text,
@@ -21,6 +22,7 @@ pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
             out.insert("Columns".into(), json!(columns));
             out.insert("Rows".into(), json!(rows));
         }
+        Action::Tree(found) => tree(snapshot, found, &mut out),
         Action::AlterVschema { keyspace } => {
             out.insert("OperatorType".into(), json!("AlterVSchema"));
             let name = keyspace
@@ -53,6 +55,77 @@ pub(crate) fn explain(snapshot: &Snapshot, found: &Plan) -> Plan {
         names: Vec::new(),
         directives: Default::default(),
     }
+}
+
+/// The steps, the last one first, over the queries that the shards answer.
+fn tree(snapshot: &Snapshot, found: &Tree, out: &mut Map<String, Value>) {
+    let leaves = found.leaves.iter().map(|leaf| {
+        let mut out = Map::new();
+        route(snapshot, &leaf.route, &mut out);
+        Value::Object(out)
+    });
+    let leaves: Vec<Value> = leaves.collect();
+    match &found.form {
+        Form::Merge(merge) => {
+            out.insert("OperatorType".into(), json!("Merge"));
+            out.insert("Why".into(), json!(merge.why));
+            out.insert("Columns".into(), json!(merge.shown));
+            for (name, keys) in [("OrderBy", &merge.order), ("SortAgain", &merge.sort)] {
+                if !keys.is_empty() {
+                    out.insert(name.into(), json!(keys.iter().map(key).collect::<Vec<_>>()));
+                }
+            }
+            if let Some(group) = &merge.group {
+                let aggregates: Vec<_> = group.aggregates.iter().map(aggregate).collect();
+                out.insert("GroupBy".into(), json!(format!("{} keys", group.keys)));
+                out.insert("Aggregates".into(), json!(aggregates));
+            }
+            if let Some(limit) = &merge.limit {
+                let skip = limit.skip.as_ref().map(operand);
+                out.insert("Limit".into(), json!({ "Skip": skip, "Take": operand(&limit.take) }));
+            }
+        }
+        Form::Finish(finish) => {
+            out.insert("OperatorType".into(), json!("Finish"));
+            out.insert("Why".into(), json!(finish.why));
+            out.insert("Query".into(), json!(pieces(&finish.text)));
+            let gathers = finish.gathers.iter().map(|gather| {
+                let columns: Vec<_> = gather.columns.iter().map(|c| format!("{} {}", c.name, c.definition)).collect();
+                json!({ "Table": gather.table, "Of": format!("{}.{}", gather.keyspace, gather.org_table), "Columns": columns })
+            });
+            out.insert("Gathers".into(), json!(gathers.collect::<Vec<_>>()));
+        }
+    }
+    if let Some(whole) = &found.whole {
+        let mut one = Map::new();
+        route(snapshot, whole, &mut one);
+        out.insert("OnOneShard".into(), Value::Object(one));
+    }
+    out.insert("Inputs".into(), json!(leaves));
+}
+
+fn key(key: &Key) -> String {
+    let text = match &key.text {
+        None => String::new(),
+        Some(TextKey::Bytes) => " bytes".into(),
+        Some(TextKey::Weight { column, ascii, collation }) => {
+            let ascii = if *ascii { " or ASCII" } else { "" };
+            format!(" by {} weight {column}{ascii}", collation.name)
+        }
+    };
+    format!("{}{text}{}", key.column, if key.descending { " DESC" } else { "" })
+}
+
+fn aggregate(found: &Aggregate) -> String {
+    let name = match &found.function {
+        Function::Count => "COUNT".into(),
+        Function::Sum => "SUM".into(),
+        Function::Avg { sum, count } => format!("AVG of {sum} / {count}"),
+        Function::Least { .. } => "MIN".into(),
+        Function::Greatest { .. } => "MAX".into(),
+        other => format!("{other:?}").to_uppercase(),
+    };
+    format!("{}: {name}", found.column)
 }
 
 fn route(snapshot: &Snapshot, found: &Route, out: &mut Map<String, Value>) {
@@ -162,6 +235,10 @@ fn pieces(list: &[Piece]) -> String {
                 out.push_str(&format!("[row {row}: {}]", pieces(inner)));
             }
             Piece::Param(n) => out.push_str(&format!(":p{n}")),
+            Piece::LimitSum { skip: None, take } => out.push_str(&operand(take)),
+            Piece::LimitSum { skip: Some(skip), take } => {
+                out.push_str(&format!("{} + {}", operand(skip), operand(take)));
+            }
             Piece::Session(value) => out.push_str(&format!(":{value:?}")),
         }
     }

@@ -1,4 +1,5 @@
 //! The state of the world at one moment, as both planes see it: published by the control plane, read by every core, never changed.
+use crate::collation::Collation;
 use crate::identity::{ShardId, ShardIds};
 use crate::vindex::Vindex;
 use ahash::AHashMap;
@@ -25,6 +26,20 @@ pub struct Snapshot {
     pub routes: AHashMap<String, Routed>,
     /// Of this snapshot's shards, and of those that were there before.
     pub ids: ShardIds,
+    /// By lower-case name: those in use, as far as their servers have told how they compare.
+    pub collations: AHashMap<String, Arc<Collation>>,
+}
+
+impl Snapshot {
+    /// How a collation compares; `None` when that is not known, or cannot be told by weights.
+    pub fn collation(&self, name: &str) -> Option<&Arc<Collation>> {
+        match self.collations.get(name) {
+            None if name.bytes().any(|b| b.is_ascii_uppercase()) => {
+                self.collations.get(&name.to_ascii_lowercase())
+            }
+            found => found,
+        }
+    }
 }
 
 /// What a routing rule says.
@@ -174,6 +189,46 @@ pub struct Table {
     pub source: Option<String>,
     /// Views: the query, as the server gives it.
     pub view: Option<String>,
+    /// The primary key's columns, in order. Empty where there is none, or nothing is known of it: the vschema does not say it.
+    pub primary_key: Vec<String>,
+    /// Beside the primary key.
+    pub unique_keys: Vec<Key>,
+    /// Those that are neither primary nor unique, by which rows can be found in order: none of FULLTEXT and SPATIAL.
+    pub indexes: Vec<Key>,
+    pub foreign_keys: Vec<ForeignKey>,
+}
+
+/// An index. Columns' names are as the server writes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Key {
+    pub name: String,
+    /// In order, without parts that are expressions.
+    pub columns: Vec<String>,
+    /// It holds whole columns: no part is an expression or a column's beginning.
+    pub whole: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForeignKey {
+    pub name: String,
+    pub columns: Vec<String>,
+    /// The database's name on the server, which is not always the keyspace's.
+    pub referenced_schema: String,
+    pub referenced_table: String,
+    /// As many as `columns`.
+    pub referenced_columns: Vec<String>,
+    /// `None`: the server does not say.
+    pub on_update: Option<ReferentialAction>,
+    pub on_delete: Option<ReferentialAction>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReferentialAction {
+    /// RESTRICT, or NO ACTION, which is the same for InnoDB.
+    Restrict,
+    Cascade,
+    SetNull,
+    SetDefault,
 }
 
 #[derive(Debug, Clone)]
@@ -192,10 +247,39 @@ pub struct Column {
     /// Characters that fit, or bytes of a binary type; `None` when unknown or of another type.
     pub length: Option<u32>,
     pub unsigned: bool,
+    /// The type in full, as a definition of the column would have it: `enum('a','b')`, `decimal(10,2) unsigned`. Without character
+    /// set and collation. `None`: not known exactly.
+    pub column_type: Option<String>,
+    pub nullable: Option<bool>,
+    pub charset: Option<String>,
     pub collation: Option<String>,
+    /// Digits in all; of BIT, bits.
+    pub numeric_precision: Option<u32>,
+    /// Digits after the point; `None` of FLOAT and DOUBLE without any.
+    pub numeric_scale: Option<u32>,
+    /// Digits after the seconds of TIME, DATETIME and TIMESTAMP.
+    pub datetime_precision: Option<u32>,
+    pub key: ColumnKey,
     pub auto_increment: bool,
+    /// An INSERT may leave it out because a default is written, or because it may be NULL. AUTO_INCREMENT and generation are told
+    /// by their own fields.
+    pub has_default: bool,
     pub generated: bool,
     pub invisible: bool,
+}
+
+/// A column's place in keys, as COLUMN_KEY of information_schema says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ColumnKey {
+    /// In none, or not first; or not known.
+    #[default]
+    None,
+    /// PRI: in the primary key; or in a unique key without NULLs, where there is no primary one.
+    Primary,
+    /// UNI: a unique key for itself.
+    Unique,
+    /// MUL: first of a key whose values may repeat in it.
+    Multiple,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

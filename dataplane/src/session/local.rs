@@ -28,7 +28,9 @@ impl Session {
                 Ok(())
             }
             Action::AlterVschema { .. } => self.alter_vschema(sql, answer).await,
-            Action::Route(_) => Err(sql_error(1105, "a route is not a local statement").into()),
+            Action::Route(_) | Action::Tree(_) => {
+                Err(sql_error(1105, "a statement for servers is not a local one").into())
+            }
         }
     }
 

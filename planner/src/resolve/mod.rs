@@ -1,6 +1,7 @@
 //! Binds a plan to one statement: which shards, and with what text.
 mod rows;
 mod text;
+mod tree;
 
 use crate::charset::Charsets;
 use crate::column::{Family, Sought, sought};
@@ -13,6 +14,7 @@ use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
 use smallvec::SmallVec;
+pub use tree::{BoundTree, Parts, resolve_tree};
 
 /// The statement at hand.
 #[derive(Clone, Copy)]
@@ -189,6 +191,24 @@ impl Found {
     }
 }
 
+impl Binding<'_> {
+    /// What an operand stands for in this statement.
+    fn value<'v>(&'v self, operand: &'v Operand, buffer: &'v mut Vec<u8>) -> Result<Value<'v>, PlanError> {
+        let Binding { sql, fingerprint, params, sql_mode, .. } = *self;
+        Ok(match operand {
+            Operand::Null => Value::Null,
+            Operand::Literal(n) => match fingerprint.literals.get(usize::from(*n)) {
+                Some(literal) => literal_value(sql, literal, buffer, sql_mode),
+                None => return Err(PlanError::MissingParameter),
+            },
+            Operand::Param(n) => *params
+                .get(usize::from(*n))
+                .ok_or(PlanError::MissingParameter)?,
+            Operand::Const(text) => const_value(text, buffer, sql_mode).ok_or(PlanError::MissingParameter)?,
+        })
+    }
+}
+
 impl Binder<'_> {
     fn place(&self, destination: &Destination, scratch: &mut Scratch) -> Result<(), PlanError> {
         match destination {
@@ -224,21 +244,6 @@ impl Binder<'_> {
         self.keyspace.shard_for(id).ok_or_else(none)
     }
 
-    fn value<'v>(&'v self, operand: &'v Operand, buffer: &'v mut Vec<u8>) -> Result<Value<'v>, PlanError> {
-        let Binding { sql, fingerprint, params, sql_mode, .. } = *self.binding;
-        Ok(match operand {
-            Operand::Null => Value::Null,
-            Operand::Literal(n) => match fingerprint.literals.get(usize::from(*n)) {
-                Some(literal) => literal_value(sql, literal, buffer, sql_mode),
-                None => return Err(PlanError::MissingParameter),
-            },
-            Operand::Param(n) => *params
-                .get(usize::from(*n))
-                .ok_or(PlanError::MissingParameter)?,
-            Operand::Const(text) => const_value(text, buffer, sql_mode).ok_or(PlanError::MissingParameter)?,
-        })
-    }
-
     /// What a comparison with these values can match.
     fn map(
         &self,
@@ -253,7 +258,7 @@ impl Binder<'_> {
         }
         for (operand, buffer) in operands.iter().zip(buffers.iter_mut()) {
             let family = families.get(values.len()).copied().unwrap_or_default();
-            let value = self.value(operand, &mut buffer.text)?;
+            let value = self.binding.value(operand, &mut buffer.text)?;
             match sought(family, value, self.binding.charsets, &mut buffer.utf8) {
                 Sought::Value(value) => values.push(value),
                 Sought::Nothing => return Ok(Found::Nothing),

@@ -86,7 +86,7 @@ impl Binder<'_> {
                     let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
                     for (operand, buffer) in row.iter().zip(buffers.iter_mut()) {
                         let family = rows.families.get(values.len()).copied().unwrap_or_default();
-                        let value = self.value(operand, &mut buffer.text)?;
+                        let value = self.binding.value(operand, &mut buffer.text)?;
                         let value = stored(family, value, charsets, &mut buffer.utf8);
                         values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
                     }

@@ -34,6 +34,20 @@ pub(super) fn write(
     }
 }
 
+/// The text for a server that is none of a route's.
+pub(super) fn one(pieces: &[Piece], binding: &Binding<'_>) -> Vec<u8> {
+    let mut writer = Writer {
+        binding,
+        places: &[],
+        only: None,
+        interpolate: true,
+        out: Vec::with_capacity(binding.fingerprint.end + 32),
+        any_row: false,
+    };
+    writer.pieces(pieces);
+    writer.out
+}
+
 /// Does the text hold values that change from execution to execution?
 pub(super) fn has_session(pieces: &[Piece]) -> bool {
     pieces.iter().any(|p| match p {
@@ -84,6 +98,14 @@ impl Writer<'_> {
             Piece::Param(n) if self.interpolate => self.binding.session.write_param(*n, &mut self.out),
             Piece::Param(_) => self.out.push(b'?'),
             Piece::Session(which) => self.binding.session.write(*which, &mut self.out),
+            Piece::LimitSum { skip, take } => {
+                let count = |operand| super::tree::count(self.binding, operand);
+                let skip = skip.as_ref().map_or(Ok(0), count);
+                // What is no number was refused before.
+                let rows = skip.and_then(|skip| Ok(skip.saturating_add(count(take)?)));
+                self.out
+                    .extend_from_slice(rows.unwrap_or_default().to_string().as_bytes());
+            }
             Piece::List { list, split } => {
                 let items = fingerprint.lists.get(usize::from(*list));
                 let items = items.and_then(|l| fingerprint.items.get(l.start as usize..l.end as usize));

@@ -201,7 +201,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             let part = self.body(body, outer, position)?;
             parts_with += usize::from(!part.instances.is_empty());
             all.instances.extend(part.instances);
-            if *op == SetOp::Compares && position == Position::Rows && parts_with > 0 {
+            if op.compares() && position == Position::Rows && parts_with > 0 {
                 self.breaks("UNION, EXCEPT or INTERSECT that compares rows of several shards");
             }
         }
@@ -216,7 +216,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             }
         }
         if !all.instances.is_empty() && position == Position::Rows {
-            if query.limit {
+            if query.limit.is_some() {
                 self.breaks("LIMIT over several shards");
             }
             if !query.order.is_empty() {
@@ -226,15 +226,15 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
                 self.breaks("INTO over several shards");
             }
         }
-        if query.limit {
+        if query.limit.is_some() {
             all.columns.iter_mut().for_each(|c| c.1 = None);
         }
         // ORDER BY sees the select list and the tables; its subqueries are evaluated for each row.
-        if query.order.iter().any(has_subquery) && !all.instances.is_empty() {
+        if query.order.iter().any(|o| has_subquery(&o.expr)) && !all.instances.is_empty() {
             self.breaks("subqueries in ORDER BY over several shards");
         }
-        for expr in query.order {
-            self.subqueries(expr, outer, &all.instances.clone(), &mut all.instances)?;
+        for item in query.order {
+            self.subqueries(&item.expr, outer, &all.instances.clone(), &mut all.instances)?;
         }
         self.ctes.truncate(before);
         Ok(all)
@@ -284,7 +284,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             let items = select.items.iter().map(|i| &i.expr);
             items
                 .chain(&select.filter)
-                .chain(select.group)
+                .chain(select.group.iter().map(|g| &g.expr))
                 .chain(&select.having)
                 .chain(select.windows)
         };
@@ -299,8 +299,8 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         let aggregates = select.items.iter().any(|i| counts_rows(&i.expr))
             || select.having.as_ref().is_some_and(counts_rows);
         let grouped = !select.group.is_empty();
-        let by_vindex =
-            grouped && !select.rollup && self.holds_vindex(select.group.iter(), &scopes, &tables_of_from);
+        let keys = select.group.iter().map(|g| &g.expr);
+        let by_vindex = grouped && !select.rollup && self.holds_vindex(keys, &scopes, &tables_of_from);
         if position == Position::Rows && !block.instances.is_empty() {
             if grouped && !by_vindex {
                 self.breaks("GROUP BY over several shards");
@@ -330,8 +330,8 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             && !select.rollup;
         let own: Scopes<'_, 'a> = vec![&sources];
         let mut group = Vec::new();
-        for expr in select.group {
-            if let ExprKind::Column(c) = &expr.kind {
+        for item in select.group {
+            if let ExprKind::Column(c) = &item.expr.kind {
                 group.extend(self.column(c, &own));
             }
         }
@@ -340,7 +340,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
                 ExprKind::Column(c) if c.name != "*" => self
                     .column(c, &own)
                     .filter(|node| transparent && (!grouped || group.contains(node))),
-                ExprKind::Star | ExprKind::Column(_) => {
+                ExprKind::Star(_) | ExprKind::Column(_) => {
                     self.stars(&sources, transparent && !grouped, &mut block.columns);
                     continue;
                 }

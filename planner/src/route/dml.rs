@@ -32,7 +32,7 @@ impl<'a> Planner<'_, 'a> {
             .iter()
             .map(|a| &a.value)
             .chain(&update.filter)
-            .chain(update.order);
+            .chain(update.order.iter().map(|o| &o.expr));
         blocks.expressions(exprs, &scopes, &instances)?;
         if update.limit || !update.order.is_empty() {
             blocks.breaks("UPDATE with LIMIT or ORDER BY over several shards");
@@ -76,7 +76,8 @@ impl<'a> Planner<'_, 'a> {
         blocks.from(delete.tables, delete.filter.as_ref(), &Vec::new(), &mut sources, &mut instances)?;
         let scopes: Scopes<'_, 'a> = vec![&sources];
         let returning = delete.returning.iter().map(|i| &i.expr);
-        blocks.expressions(delete.filter.iter().chain(delete.order).chain(returning), &scopes, &instances)?;
+        let order = delete.order.iter().map(|o| &o.expr);
+        blocks.expressions(delete.filter.iter().chain(order).chain(returning), &scopes, &instances)?;
         if delete.limit || !delete.order.is_empty() {
             blocks.breaks("DELETE with LIMIT or ORDER BY over several shards");
         }

@@ -199,7 +199,7 @@ impl<'a> Planner<'_, 'a> {
         };
         for item in items
             .iter()
-            .filter(|i| i.alias.is_none() && !matches!(i.expr.kind, ExprKind::Star))
+            .filter(|i| i.alias.is_none() && !matches!(i.expr.kind, ExprKind::Star(_)))
         {
             let span = Span { start: item.expr.span.start, end: item.end };
             if calls

@@ -94,7 +94,7 @@ impl<'a> Planner<'_, 'a> {
         // `*` may stand for columns that are not known here.
         let stars = match &query.first {
             Body::Select(s) => s.items.iter().any(|i| match i.expr.kind {
-                ExprKind::Star => true,
+                ExprKind::Star(_) => true,
                 ExprKind::Column(c) => c.name == "*",
                 _ => false,
             }),

@@ -201,7 +201,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         let class = class_of(statement);
         self.rewrite_session_calls(statement, class);
         if let Statement::Query(query) = statement
-            && query.limit
+            && query.limit.is_some()
             && !query.rest.is_empty()
         {
             // The server counts the rows before the LIMIT.

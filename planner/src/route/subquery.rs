@@ -57,7 +57,7 @@ impl<'a> Blocks<'_, '_, 'a> {
     ) {
         let Body::Select(select) = &query.first else { return };
         let plain = query.rest.is_empty()
-            && !query.limit
+            && query.limit.is_none()
             && select.group.is_empty()
             && select.having.is_none()
             && select.items.len() == 1;
@@ -81,9 +81,12 @@ pub(super) static EMPTY: Query<'static> = Query {
     first: Body::Values(&[]),
     rest: &[],
     order: &[],
-    limit: false,
+    order_span: None,
+    limit: None,
     locking: false,
+    locks: &[],
     into: false,
+    into_span: None,
 };
 
 pub(super) fn has_subquery(expr: &Expr<'_>) -> bool {

@@ -69,8 +69,8 @@ pub enum ExprKind<'a> {
     Call(&'a Call<'a>),
     Exists(&'a Query<'a>),
     Subquery(&'a Query<'a>),
-    /// `*`, `t.*`
-    Star,
+    /// `*`, `t.*`: the table's name. `db.t.*` is a column whose name is `*`.
+    Star(Option<&'a str>),
     /// Any other operation.
     Other(&'a [Expr<'a>]),
 }
@@ -82,6 +82,10 @@ pub struct Call<'a> {
     pub args: &'a [Expr<'a>],
     /// `f(...) OVER ...`
     pub window: bool,
+    /// `COUNT(DISTINCT ...)`
+    pub distinct: bool,
+    /// Has it more in its parentheses than arguments: ORDER BY, SEPARATOR, LIMIT, FROM, USING, AS?
+    pub clauses: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -91,9 +95,35 @@ pub struct TableName<'a> {
     pub database_span: Option<Span>,
     pub name: &'a str,
     pub alias: Option<&'a str>,
+    /// With everything that belongs to it in a FROM, from the name to the last index hint.
+    pub full_span: Span,
+    /// The alias, with AS.
+    pub alias_span: Option<Span>,
+    /// `PARTITION (...)`
+    pub partition: Option<Span>,
+    /// `USE INDEX (...)` and the like, all of them.
+    pub hints: Option<Span>,
+    /// `FOR SYSTEM_TIME ...`
+    pub system_time: Option<Span>,
 }
 
 impl<'a> TableName<'a> {
+    /// A name that stands alone.
+    pub fn alone(span: Span, name: &'a str) -> Self {
+        Self {
+            span,
+            database: None,
+            database_span: None,
+            name,
+            alias: None,
+            full_span: span,
+            alias_span: None,
+            partition: None,
+            hints: None,
+            system_time: None,
+        }
+    }
+
     /// The name by which columns refer to it.
     pub fn exposed(&self) -> &'a str {
         self.alias.unwrap_or(self.name)
@@ -131,6 +161,8 @@ pub struct Derived<'a> {
 
 #[derive(Debug, Clone, Copy)]
 pub struct Join<'a> {
+    /// Both sides and their condition.
+    pub span: Span,
     pub kind: JoinKind,
     pub natural: bool,
     pub left: TableExpr<'a>,
@@ -147,26 +179,73 @@ pub struct SelectItem<'a> {
     pub end: u32,
 }
 
+/// An item of ORDER BY or GROUP BY.
+#[derive(Debug, Clone, Copy)]
+pub struct Ordered<'a> {
+    /// With its direction.
+    pub span: Span,
+    pub expr: Expr<'a>,
+    pub descending: bool,
+    /// The word ASC or DESC.
+    pub direction: Option<Span>,
+}
+
+/// LIMIT, or OFFSET and FETCH.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit<'a> {
+    pub span: Span,
+    pub skip: Option<Expr<'a>>,
+    pub take: Option<Expr<'a>>,
+    /// Is there nothing else in it: no ROWS EXAMINED, no WITH TIES, no FETCH without a number?
+    pub plain: bool,
+}
+
+/// One SELECT. Spans of clauses begin with their first word.
 #[derive(Debug, Clone, Copy)]
 pub struct Select<'a> {
+    pub span: Span,
     pub distinct: bool,
+    /// The word DISTINCT.
+    pub distinct_span: Option<Span>,
     pub calc_found_rows: bool,
     pub items: &'a [SelectItem<'a>],
+    /// The end of the last item, with its alias.
+    pub items_end: u32,
+    pub from_span: Option<Span>,
     pub from: &'a [TableExpr<'a>],
+    pub filter_span: Option<Span>,
     pub filter: Option<Expr<'a>>,
-    pub group: &'a [Expr<'a>],
+    pub group_span: Option<Span>,
+    pub group: &'a [Ordered<'a>],
     pub rollup: bool,
+    pub having_span: Option<Span>,
     pub having: Option<Expr<'a>>,
     /// Expressions of the WINDOW clause.
     pub windows: &'a [Expr<'a>],
+    pub windows_span: Option<Span>,
     pub into: bool,
+    pub into_span: Option<Span>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SetOp {
-    UnionAll,
-    /// UNION, EXCEPT, INTERSECT in all their forms: rows are compared with each other.
-    Compares,
+pub enum SetKind {
+    Union,
+    Except,
+    Intersect,
+}
+
+/// How a query's part is put together with those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetOp {
+    pub kind: SetKind,
+    pub all: bool,
+}
+
+impl SetOp {
+    /// Are rows compared with each other?
+    pub fn compares(self) -> bool {
+        self.kind != SetKind::Union || !self.all
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -193,11 +272,15 @@ pub struct Query<'a> {
     pub recursive: bool,
     pub first: Body<'a>,
     pub rest: &'a [(SetOp, Body<'a>)],
-    pub order: &'a [Expr<'a>],
-    pub limit: bool,
+    pub order: &'a [Ordered<'a>],
+    pub order_span: Option<Span>,
+    pub limit: Option<Limit<'a>>,
     /// FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE
     pub locking: bool,
+    pub locks: &'a [Span],
+    /// INTO, PROCEDURE
     pub into: bool,
+    pub into_span: Option<Span>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -238,7 +321,7 @@ pub struct Update<'a> {
     pub tables: &'a [TableExpr<'a>],
     pub set: &'a [Assign<'a>],
     pub filter: Option<Expr<'a>>,
-    pub order: &'a [Expr<'a>],
+    pub order: &'a [Ordered<'a>],
     pub limit: bool,
 }
 
@@ -249,7 +332,7 @@ pub struct Delete<'a> {
     pub targets: &'a [&'a TableName<'a>],
     pub tables: &'a [TableExpr<'a>],
     pub filter: Option<Expr<'a>>,
-    pub order: &'a [Expr<'a>],
+    pub order: &'a [Ordered<'a>],
     pub limit: bool,
     pub returning: &'a [SelectItem<'a>],
 }

@@ -12,16 +12,23 @@ use nom::combinator::opt;
 pub(super) fn call<'a>(i: In<'a>, database: Option<&'a str>) -> R<'a, Expr<'a>> {
     let keyword = i.peek_kw();
     let (rest, name) = any_name(i)?;
-    let (rest, args) = parens(rest, |i| arguments(i, keyword))?;
+    let mut call = Call { database, name, args: &[], window: false, distinct: false, clauses: false };
+    let (rest, args) = parens(rest, |i| arguments(i, keyword, &mut call))?;
     let (rest, (window, args)) = over(rest, args)?;
-    let call = Call { database, name, args, window };
+    (call.window, call.args) = (window, args);
     one(i, rest, ExprKind::Call(i.alloc(call)))
 }
 
 /// What stands in a call's parentheses, in all the forms that MySQL's functions have.
 #[inline(never)]
-fn arguments<'a>(i: In<'a>, function: Kw) -> R<'a, &'a [Expr<'a>]> {
-    let mut rest = eat_all(i, &[Kw::Distinct, Kw::All]);
+fn arguments<'a>(i: In<'a>, function: Kw, call: &mut Call<'a>) -> R<'a, &'a [Expr<'a>]> {
+    let mut rest = i;
+    while matches!(rest.peek_kw(), Kw::Distinct | Kw::All) {
+        call.distinct |= rest.peek_kw() == Kw::Distinct;
+        rest = rest.skip(1);
+    }
+    // These have words in between that matter to the value.
+    call.clauses = matches!(function, Kw::Trim | Kw::Position | Kw::Extract);
     if function == Kw::Trim {
         while ["both", "leading", "trailing"]
             .iter()
@@ -50,49 +57,56 @@ fn arguments<'a>(i: In<'a>, function: Kw) -> R<'a, &'a [Expr<'a>]> {
                 all.push(Expr { span: found.span, kind: ExprKind::Subquery(found) });
                 rest = next;
             }
-            Tok::Word => match rest.peek_kw() {
-                Kw::From
-                | Kw::For
-                | Kw::In
-                | Kw::Using
-                | Kw::Separator
-                | Kw::Asc
-                | Kw::Desc
-                | Kw::Distinct
-                | Kw::All => {
-                    let using = rest.peek_kw() == Kw::Using;
-                    rest = rest.skip(1);
-                    if using {
-                        // A character set's name, which may be a keyword (`binary`).
-                        rest = any_name(rest)?.0;
-                    }
-                }
-                Kw::Order if rest.kw_at(1) == Kw::By => rest = rest.skip(2),
-                Kw::Limit => rest = rest.skip(1),
-                // CAST(x AS type), CONVERT(x, type): the type is only words, numbers and parentheses.
-                Kw::As => rest = skip_type(rest.skip(1)),
-                _ if function == Kw::Convert && all.len() == 1 => rest = skip_type(rest),
-                _ => {
-                    let (next, operand) = expr(rest)?;
-                    all.push(operand);
-                    rest = next;
-                    // JSON_VALUE(... RETURNING CHAR(10) NULL ON EMPTY)
-                    if rest.peek_kw() == Kw::Returning {
-                        rest = skip_type(rest.skip(1));
-                    }
-                }
-            },
+            Tok::Word if all.len() == 1 && function == Kw::Convert || is_clause(rest) => {
+                rest = clause_word(rest, call)?;
+            }
             Tok::End => return rest.fail(),
             _ => {
                 let (next, operand) = expr(rest)?;
                 all.push(operand);
                 rest = next;
+                // JSON_VALUE(... RETURNING CHAR(10) NULL ON EMPTY)
                 if rest.peek_kw() == Kw::Returning {
                     rest = skip_type(rest.skip(1));
                 }
             }
         }
     }
+}
+
+/// Does a word stand here that is no argument?
+fn is_clause(i: In<'_>) -> bool {
+    match i.peek_kw() {
+        Kw::From
+        | Kw::For
+        | Kw::In
+        | Kw::Using
+        | Kw::Separator
+        | Kw::Asc
+        | Kw::Desc
+        | Kw::Distinct
+        | Kw::All
+        | Kw::Limit
+        | Kw::As => true,
+        Kw::Order => i.kw_at(1) == Kw::By,
+        _ => false,
+    }
+}
+
+/// Moves past what is no argument: words between arguments, a character set, a type.
+fn clause_word<'a>(i: In<'a>, call: &mut Call<'a>) -> Result<In<'a>, nom::Err<Trouble>> {
+    call.distinct |= i.peek_kw() == Kw::Distinct;
+    call.clauses = true;
+    Ok(match i.peek_kw() {
+        // A character set's name, which may be a keyword (`binary`).
+        Kw::Using => any_name(i.skip(1))?.0,
+        Kw::Order => i.skip(2),
+        // CAST(x AS type): the type is only words, numbers and parentheses.
+        Kw::As => skip_type(i.skip(1)),
+        _ if is_clause(i) => i.skip(1),
+        // CONVERT(x, type)
+        _ => skip_type(i),
+    })
 }
 
 fn skip_type(mut i: In<'_>) -> In<'_> {

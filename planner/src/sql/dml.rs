@@ -118,14 +118,14 @@ fn assign<'a>(i: In<'a>) -> R<'a, Assign<'a>> {
 
 struct Where<'a> {
     filter: Option<Expr<'a>>,
-    order: &'a [Expr<'a>],
+    order: &'a [Ordered<'a>],
     limit: bool,
 }
 
 fn where_order_limit<'a>(i: In<'a>) -> R<'a, Where<'a>> {
     let (rest, filter) = clause(i, Kw::Where, expr)?;
     let (rest, order) =
-        if rest.peek_kw() == Kw::Order { order_by(rest)? } else { (rest, &[] as &[Expr<'a>]) };
+        if rest.peek_kw() == Kw::Order { order_by(rest)? } else { (rest, &[] as &[Ordered<'a>]) };
     let limited = rest.peek_kw() == Kw::Limit;
     let rest = if limited { limit(rest)?.0 } else { rest };
     Ok((rest, Where { filter, order, limit: limited }))
@@ -170,10 +170,7 @@ pub(super) fn delete<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>>
 /// `a`, `db.a`, `a.*`
 fn target<'a>(i: In<'a>) -> R<'a, &'a TableName<'a>> {
     if i.tok_at(1) == Tok::Dot && i.tok_at(2) == Tok::Star {
-        let (_, mut found) = name(i).map(|(r, n)| {
-            (r, TableName { span: i.span_to(&r), database: None, database_span: None, name: n, alias: None })
-        })?;
-        found.alias = None;
+        let (_, found) = name(i).map(|(r, n)| (r, TableName::alone(i.span_to(&r), n)))?;
         return Ok((i.skip(3), i.alloc(found)));
     }
     let (mut rest, found) = table_name(i)?;

@@ -269,7 +269,7 @@ fn primary<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
             let (rest, _) = tok(Tok::CloseBrace)(rest)?;
             one(i, rest, ExprKind::Other(i.shared.arena.alloc_slice_copy(&[inner])))
         }
-        Tok::Star => one(i, i.skip(1), ExprKind::Star),
+        Tok::Star => one(i, i.skip(1), ExprKind::Star(None)),
         Tok::Quoted => named(i),
         Tok::Word => word(i),
         _ => i.fail(),
@@ -400,7 +400,7 @@ fn named<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
         return one(i, rest, ExprKind::Column(i.alloc(column)));
     }
     if rest.tok_at(1) == Tok::Star {
-        return one(i, rest.skip(2), ExprKind::Star);
+        return one(i, rest.skip(2), ExprKind::Star(Some(first)));
     }
     if rest.tok_at(2) == Tok::Open && matches!(rest.tok_at(1), Tok::Word | Tok::Quoted) {
         return call(rest.skip(1), Some(first)).map(|(r, e)| (r, Expr { span: i.span_to(&r), ..e }));

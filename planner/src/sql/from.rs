@@ -23,7 +23,7 @@ fn joined<'a>(i: In<'a>) -> R<'a, TableExpr<'a>> {
         }
         let Some((next, kind, natural)) = join_words(rest) else { break };
         let (next, right) = factor(next)?;
-        let mut join = Join { kind, natural, left, right, on: None, using: &[] };
+        let mut join = Join { span: Span::default(), kind, natural, left, right, on: None, using: &[] };
         // `a JOIN b JOIN c ON x ON y`: the inner join first.
         let (next, right) = pending(next, right)?;
         join.right = right;
@@ -37,6 +37,7 @@ fn joined<'a>(i: In<'a>) -> R<'a, TableExpr<'a>> {
             Kw::Using => (rest, join.using) = name_list(rest.skip(1))?,
             _ => {}
         }
+        join.span = i.span_to(&rest);
         left = TableExpr::Join(i.alloc(join));
     }
     Ok((rest.level_of(i), left))
@@ -54,7 +55,9 @@ fn pending<'a>(i: In<'a>, right: TableExpr<'a>) -> R<'a, TableExpr<'a>> {
         if !matches!(rest.peek_kw(), Kw::On | Kw::Using) {
             return rest.fail();
         }
-        let join = Join { kind, natural, left: right, right: far, on: Some(on), using: &[] };
+        // From its right side on; where the left one begins is not known here.
+        let span = i.span_to(&rest);
+        let join = Join { span, kind, natural, left: right, right: far, on: Some(on), using: &[] };
         Ok((rest.level_of(i), TableExpr::Join(i.alloc(join))))
     };
     match attempt() {
@@ -108,16 +111,29 @@ fn factor<'a>(i: In<'a>) -> R<'a, TableExpr<'a>> {
         let (rest, _) = tok(Tok::CloseBrace)(rest)?;
         return Ok((rest, found));
     }
-    let (rest, mut found) = table_name(start)?;
+    named_table(start)
+}
+
+/// A table's name with everything that may follow it.
+fn named_table<'a>(i: In<'a>) -> R<'a, TableExpr<'a>> {
+    let (rest, mut found) = table_name(i)?;
     let mut rest = rest;
+    let span = |from: In<'a>, to: &In<'a>| (from.at() != to.at()).then(|| from.span_to(to));
+    let start = rest;
     if rest.peek_kw() == Kw::Partition {
         rest = name_list(rest.skip(1))?.0;
     }
+    found.partition = span(start, &rest);
+    let start = rest;
     if rest.peek_kw() == Kw::For && rest.is_word(1, "system_time") {
         // FOR SYSTEM_TIME AS OF x | BETWEEN x AND y | FROM x TO y | ALL
         rest = system_time(rest.skip(2))?.0;
     }
+    found.system_time = span(start, &rest);
+    let start = rest;
     (rest, found.alias) = alias(rest)?;
+    found.alias_span = span(start, &rest);
+    let start = rest;
     while matches!(rest.peek_kw(), Kw::Use | Kw::Force | Kw::Ignore)
         && matches!(rest.kw_at(1), Kw::Index | Kw::Key)
     {
@@ -127,6 +143,8 @@ fn factor<'a>(i: In<'a>) -> R<'a, TableExpr<'a>> {
         }
         rest = skip_parens(rest)?.0;
     }
+    found.hints = span(start, &rest);
+    found.full_span = i.span_to(&rest);
     Ok((rest, TableExpr::Table(i.alloc(found))))
 }
 
@@ -151,17 +169,13 @@ pub(super) fn table_name<'a>(i: In<'a>) -> R<'a, TableName<'a>> {
     let (rest, first) = name(i)?;
     if rest.peek() != Tok::Dot {
         let span = i.span_to(&rest);
-        return Ok((rest, TableName { span, database: None, database_span: None, name: first, alias: None }));
+        return Ok((rest, TableName::alone(span, first)));
     }
     let (last, second) = any_name(rest.skip(1))?;
-    Ok((
-        last,
-        TableName {
-            span: i.span_to(&last),
-            database: Some(first),
-            database_span: Some(Span { start: i.at(), end: rest.skip(1).at() }),
-            name: second,
-            alias: None,
-        },
-    ))
+    let found = TableName {
+        database: Some(first),
+        database_span: Some(Span { start: i.at(), end: rest.skip(1).at() }),
+        ..TableName::alone(i.span_to(&last), second)
+    };
+    Ok((last, found))
 }

@@ -46,9 +46,12 @@ pub(super) fn query<'a>(i: In<'a>) -> R<'a, &'a Query<'a>> {
         first,
         rest: parts.into_bump_slice(),
         order: &[],
-        limit: false,
+        order_span: None,
+        limit: None,
         locking: false,
+        locks: &[],
         into: false,
+        into_span: None,
     };
     rest = tail(rest, &mut found)?;
     found.span = i.span_to(&rest);
@@ -59,61 +62,86 @@ fn set_op(i: In<'_>) -> Option<(In<'_>, SetOp)> {
     if !matches!(i.peek_kw(), Kw::Union | Kw::Except | Kw::Intersect) {
         return None;
     }
-    let union = i.peek_kw() == Kw::Union;
+    let kind = match i.peek_kw() {
+        Kw::Union => SetKind::Union,
+        Kw::Except => SetKind::Except,
+        _ => SetKind::Intersect,
+    };
     let (rest, all) = eat(i.skip(1), Kw::All);
     let (rest, _) = eat(rest, Kw::Distinct);
-    Some((rest, if union && all { SetOp::UnionAll } else { SetOp::Compares }))
+    Some((rest, SetOp { kind, all }))
 }
 
 /// ORDER BY, LIMIT, locking and INTO after a query, in any order that MySQL allows.
 fn tail<'a>(mut i: In<'a>, found: &mut Query<'a>) -> Result<In<'a>, nom::Err<Trouble>> {
+    let mut locks = i.vec();
     loop {
+        let start = i;
         match i.peek_kw() {
             Kw::Order => {
-                let (rest, order) = order_by(i)?;
-                found.order = order;
-                i = rest;
+                (i, found.order) = order_by(i)?;
+                found.order_span = Some(start.span_to(&i));
             }
             Kw::Limit => {
-                i = limit(i)?.0;
-                found.limit = true;
+                let (rest, limit) = limit(i)?;
+                found.limit = Some(limit);
+                i = rest;
             }
-            Kw::Offset if i.peek() == Tok::Word => {
-                // OFFSET n ROWS FETCH FIRST n ROWS ONLY
-                i = expr(i.skip(1))?.0;
-                i = eat_all(i, &[Kw::Row, Kw::Rows]);
-                found.limit = true;
-            }
-            _ if i.is_word(0, "fetch") => {
-                i = eat_all(i.skip(1), &[Kw::First, Kw::Next]);
-                if !matches!(i.peek_kw(), Kw::Row | Kw::Rows) {
-                    i = expr(i)?.0;
-                }
-                i = eat_all(i, &[Kw::Row, Kw::Rows, Kw::Only, Kw::With]);
-                if i.is_word(0, "ties") {
-                    i = i.skip(1);
-                }
-                found.limit = true;
-            }
+            Kw::Offset if i.peek() == Tok::Word => i = offset_fetch(i, found)?,
+            _ if i.is_word(0, "fetch") => i = offset_fetch(i, found)?,
             Kw::Procedure => {
                 i = any_name(i.skip(1))?.0;
                 i = skip_parens(i)?.0;
                 found.into = true;
+                found.into_span = Some(start.span_to(&i));
             }
-            Kw::For | Kw::Lock => {
-                if i.peek_kw() == Kw::For && !matches!(i.kw_at(1), Kw::Update | Kw::Share) {
-                    return Ok(i);
-                }
+            Kw::For | Kw::Lock if i.peek_kw() == Kw::Lock || matches!(i.kw_at(1), Kw::Update | Kw::Share) => {
                 i = lock(i)?.0;
                 found.locking = true;
+                locks.push(start.span_to(&i));
             }
             Kw::Into => {
                 i = into(i)?.0;
                 found.into = true;
+                found.into_span = Some(start.span_to(&i));
             }
-            _ => return Ok(i),
+            _ => {
+                found.locks = locks.into_bump_slice();
+                return Ok(i);
+            }
         }
     }
+}
+
+/// `[OFFSET n ROWS] [FETCH FIRST n ROWS ONLY | WITH TIES]`; one half may come alone.
+fn offset_fetch<'a>(i: In<'a>, found: &mut Query<'a>) -> Result<In<'a>, nom::Err<Trouble>> {
+    // `LIMIT 1 OFFSET 2` was read before: what comes here twice is no plain limit.
+    let plain = found.limit.is_none();
+    let mut limit = Limit { span: Span::default(), skip: None, take: None, plain };
+    let mut rest = i;
+    if rest.peek_kw() == Kw::Offset {
+        let (next, skip) = expr(rest.skip(1))?;
+        limit.skip = Some(skip);
+        rest = eat_all(next, &[Kw::Row, Kw::Rows]);
+    }
+    if rest.is_word(0, "fetch") {
+        rest = eat_all(rest.skip(1), &[Kw::First, Kw::Next]);
+        if !matches!(rest.peek_kw(), Kw::Row | Kw::Rows) {
+            let (next, take) = expr(rest)?;
+            limit.take = Some(take);
+            rest = next;
+        }
+        rest = eat_all(rest, &[Kw::Row, Kw::Rows, Kw::Only]);
+        if rest.peek_kw() == Kw::With {
+            limit.plain = false;
+            rest = rest.skip(1);
+            rest = if rest.is_word(0, "ties") { rest.skip(1) } else { rest };
+        }
+    }
+    limit.plain &= limit.take.is_some();
+    limit.span = i.span_to(&rest);
+    found.limit = Some(limit);
+    Ok(rest)
 }
 
 fn lock<'a>(i: In<'a>) -> R<'a, ()> {
@@ -155,25 +183,38 @@ fn into<'a>(i: In<'a>) -> R<'a, ()> {
     Ok((rest, ()))
 }
 
-pub(super) fn order_by<'a>(i: In<'a>) -> R<'a, &'a [Expr<'a>]> {
+pub(super) fn order_by<'a>(i: In<'a>) -> R<'a, &'a [Ordered<'a>]> {
     let (rest, _) = kw(Kw::Order)(i)?;
     let (rest, _) = kw(Kw::By)(rest)?;
-    commas(rest, |i| {
-        let (rest, found) = expr(i)?;
-        Ok((eat_all(rest, &[Kw::Asc, Kw::Desc]), found))
-    })
+    commas(rest, ordered)
 }
 
-pub(super) fn limit<'a>(i: In<'a>) -> R<'a, ()> {
+/// An expression with its direction.
+fn ordered<'a>(i: In<'a>) -> R<'a, Ordered<'a>> {
+    let (after, found) = expr(i)?;
+    let rest = eat_all(after, &[Kw::Asc, Kw::Desc]);
+    let direction = (rest.at() != after.at()).then(|| after.span_to(&rest));
+    let descending = after.peek_kw() == Kw::Desc;
+    Ok((rest, Ordered { span: i.span_to(&rest), expr: found, descending, direction }))
+}
+
+pub(super) fn limit<'a>(i: In<'a>) -> R<'a, Limit<'a>> {
     let (rest, _) = kw(Kw::Limit)(i)?;
-    let (mut rest, _) = expr(rest)?;
+    let (mut rest, first) = expr(rest)?;
+    let mut found = Limit { span: Span::default(), skip: None, take: Some(first), plain: true };
     if rest.peek() == Tok::Comma || rest.peek_kw() == Kw::Offset {
-        rest = expr(rest.skip(1))?.0;
+        let swapped = rest.peek() == Tok::Comma;
+        let (next, second) = expr(rest.skip(1))?;
+        (found.skip, found.take) =
+            if swapped { (Some(first), Some(second)) } else { (Some(second), Some(first)) };
+        rest = next;
     }
     if rest.peek_kw() == Kw::Rows && rest.is_word(1, "examined") {
+        found.plain = false;
         rest = expr(rest.skip(2))?.0;
     }
-    Ok((rest, ()))
+    found.span = i.span_to(&rest);
+    Ok((rest, found))
 }
 
 /// `WITH [RECURSIVE] a [(x, y)] AS (...), ...`
@@ -231,10 +272,10 @@ fn body<'a>(i: In<'a>) -> R<'a, Body<'a>> {
 
 fn select<'a>(i: In<'a>) -> R<'a, Select<'a>> {
     let (mut rest, _) = kw(Kw::Select)(i)?;
-    let (mut distinct, mut calc) = (false, false);
+    let (mut distinct_span, mut calc) = (None, false);
     loop {
         match rest.peek_kw() {
-            Kw::Distinct | Kw::DistinctRow => distinct = true,
+            Kw::Distinct | Kw::DistinctRow => distinct_span = Some(rest.span_to(&rest.skip(1))),
             Kw::SqlCalcFoundRows => calc = true,
             Kw::All
             | Kw::HighPriority
@@ -250,22 +291,41 @@ fn select<'a>(i: In<'a>) -> R<'a, Select<'a>> {
     }
     let (rest, items) = select_items(rest)?;
     let mut found = Select {
-        distinct,
+        span: Span::default(),
+        distinct: distinct_span.is_some(),
+        distinct_span,
         calc_found_rows: calc,
         items,
+        items_end: i.span_to(&rest).end,
+        from_span: None,
         from: &[],
+        filter_span: None,
         filter: None,
+        group_span: None,
         group: &[],
         rollup: false,
+        having_span: None,
         having: None,
         windows: &[],
+        windows_span: None,
         into: false,
+        into_span: None,
     };
-    let mut rest = rest;
+    let rest = clauses(rest, &mut found)?;
+    found.span = i.span_to(&rest);
+    Ok((rest, found))
+}
+
+/// What follows the list of items.
+fn clauses<'a>(i: In<'a>, found: &mut Select<'a>) -> Result<In<'a>, nom::Err<Trouble>> {
+    let mut rest = i;
     if rest.peek_kw() == Kw::Into {
         rest = into(rest)?.0;
         found.into = true;
     }
+    let span = |from: In<'a>, to: &In<'a>| (from.at() != to.at()).then(|| from.span_to(to));
+    found.into_span = span(i, &rest);
+    let start = rest;
     if rest.peek_kw() == Kw::From {
         if rest.kw_at(1) == Kw::Dual {
             rest = rest.skip(2);
@@ -273,21 +333,24 @@ fn select<'a>(i: In<'a>) -> R<'a, Select<'a>> {
             (rest, found.from) = tables(rest.skip(1))?;
         }
     }
+    found.from_span = span(start, &rest);
+    let start = rest;
     (rest, found.filter) = clause(rest, Kw::Where, expr)?;
+    found.filter_span = span(start, &rest);
+    let start = rest;
     if rest.peek_kw() == Kw::Group {
         let (next, _) = kw(Kw::By)(rest.skip(1))?;
-        let (next, group) = commas(next, |i| {
-            let (rest, found) = expr(i)?;
-            Ok((eat_all(rest, &[Kw::Asc, Kw::Desc]), found))
-        })?;
-        found.group = group;
-        rest = next;
+        (rest, found.group) = commas(next, ordered)?;
         if rest.peek_kw() == Kw::With && rest.kw_at(1) == Kw::Rollup {
             found.rollup = true;
             rest = rest.skip(2);
         }
     }
+    found.group_span = span(start, &rest);
+    let start = rest;
     (rest, found.having) = clause(rest, Kw::Having, expr)?;
+    found.having_span = span(start, &rest);
+    let start = rest;
     if rest.peek_kw() == Kw::Window && rest.peek() == Tok::Word {
         let mut all = i.vec();
         let (next, windows) = commas(rest.skip(1), |i| {
@@ -298,7 +361,8 @@ fn select<'a>(i: In<'a>) -> R<'a, Select<'a>> {
         found.windows = all.into_bump_slice();
         rest = next;
     }
-    Ok((rest, found))
+    found.windows_span = span(start, &rest);
+    Ok(rest)
 }
 
 /// What is selected, or returned.
@@ -315,6 +379,9 @@ pub(super) fn select_items<'a>(i: In<'a>) -> R<'a, &'a [SelectItem<'a>]> {
 pub(super) fn alias<'a>(i: In<'a>) -> R<'a, Option<&'a str>> {
     // `OFFSET 2 ROWS` begins a clause; as an alias, no number could follow it.
     if i.peek_kw() == Kw::Offset && (i.tok_at(1).is_literal() || i.tok_at(1) == Tok::Param) {
+        return Ok((i, None));
+    }
+    if i.is_word(0, "fetch") && matches!(i.kw_at(1), Kw::First | Kw::Next) {
         return Ok((i, None));
     }
     let (rest, explicit) = eat(i, Kw::As);

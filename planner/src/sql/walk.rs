@@ -37,12 +37,12 @@ impl<'v, 'a> Walk<'v, 'a> {
                 w.tables(s.tables);
                 w.assigns(s.set);
                 w.exprs(s.filter.as_slice());
-                w.exprs(s.order);
+                w.ordered(s.order);
             }),
             Statement::Delete(s) => self.with(s.ctes, false, |w| {
                 w.tables(s.tables);
                 w.exprs(s.filter.as_slice());
-                w.exprs(s.order);
+                w.ordered(s.order);
                 s.returning.iter().for_each(|i| w.expr(&i.expr));
             }),
             Statement::Explain(s) => {
@@ -78,7 +78,7 @@ impl<'v, 'a> Walk<'v, 'a> {
         self.with(query.ctes, query.recursive, |w| {
             w.body(&query.first);
             query.rest.iter().for_each(|(_, b)| w.body(b));
-            w.exprs(query.order);
+            w.ordered(query.order);
         });
     }
 
@@ -88,7 +88,7 @@ impl<'v, 'a> Walk<'v, 'a> {
                 s.items.iter().for_each(|i| self.expr(&i.expr));
                 self.tables(s.from);
                 self.exprs(s.filter.as_slice());
-                self.exprs(s.group);
+                self.ordered(s.group);
                 self.exprs(s.having.as_slice());
                 self.exprs(s.windows);
             }
@@ -127,6 +127,10 @@ impl<'v, 'a> Walk<'v, 'a> {
         }
     }
 
+    fn ordered(&mut self, list: &'a [Ordered<'a>]) {
+        list.iter().for_each(|o| self.expr(&o.expr));
+    }
+
     pub fn exprs(&mut self, list: &'a [Expr<'a>]) {
         list.iter().for_each(|e| self.expr(e));
     }
@@ -159,7 +163,7 @@ impl<'v, 'a> Walk<'v, 'a> {
             | ExprKind::Param(_)
             | ExprKind::Variable
             | ExprKind::Default
-            | ExprKind::Star => {}
+            | ExprKind::Star(_) => {}
         }
     }
 }

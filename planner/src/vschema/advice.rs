@@ -53,7 +53,7 @@ mod tests {
                 collation: collation.map(str::to_owned),
                 ..Column::default()
             }],
-            view: None,
+            ..ServerTable::default()
         };
         let spec = KeyspaceSpec {
             tables: vec![

@@ -1,5 +1,6 @@
 //! Puts a [`Snapshot`] together: the control plane for the cores, tests for themselves.
 use super::{Keyspace as VSchema, ServerTable, VSchemaError, compile};
+use crate::collation::Collation;
 use crate::identity::ShardIds;
 use crate::keyrange::partition;
 use crate::snapshot::{Keyspace, KeyspaceIdx, Shard, Snapshot, Tablet};
@@ -55,6 +56,15 @@ impl SnapshotBuilder {
     /// Drop-in mode: databases that are no keyspaces live on this server.
     pub fn drop_in(mut self, tablet: Arc<Tablet>) -> Self {
         self.snapshot.drop_in = Some(tablet);
+        self
+    }
+
+    /// How the servers compare text.
+    pub fn collations(mut self, collations: impl IntoIterator<Item = Arc<Collation>>) -> Self {
+        let named = collations
+            .into_iter()
+            .map(|collation| (collation.name.clone(), collation));
+        self.snapshot.collations.extend(named);
         self
     }
 

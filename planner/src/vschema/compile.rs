@@ -1,7 +1,9 @@
 //! From a keyspace's vschema, and the columns that its server has, to what plans are made with. Checks what Vitess checks.
 use super::{Keyspace, Table, TypeName, VSchemaError};
 use crate::keyrange::from_hex;
-use crate::snapshot::{AutoIncrement, Column, ColumnVindex, Table as CompiledTable, TableKind, VindexDef};
+use crate::snapshot::{
+    AutoIncrement, Column, ColumnVindex, ForeignKey, Key, Table as CompiledTable, TableKind, VindexDef,
+};
 use crate::vindex::{self, ReadFile};
 use ahash::AHashMap;
 use std::sync::Arc;
@@ -14,6 +16,27 @@ pub struct ServerTable {
     pub columns: Vec<Column>,
     /// The query of a view.
     pub view: Option<String>,
+    pub primary_key: Vec<String>,
+    pub unique_keys: Vec<Key>,
+    pub indexes: Vec<Key>,
+    pub foreign_keys: Vec<ForeignKey>,
+}
+
+impl ServerTable {
+    /// As a table that no vschema names.
+    fn table(&self) -> CompiledTable {
+        CompiledTable {
+            name: self.name.clone(),
+            columns: self.columns.clone(),
+            columns_complete: true,
+            view: self.view.clone(),
+            primary_key: self.primary_key.clone(),
+            unique_keys: self.unique_keys.clone(),
+            indexes: self.indexes.clone(),
+            foreign_keys: self.foreign_keys.clone(),
+            ..CompiledTable::default()
+        }
+    }
 }
 
 /// A keyspace's part of a snapshot.
@@ -46,15 +69,9 @@ pub fn compile(
         out.tables.insert(name.clone(), Arc::new(compiled));
     }
     for (name, table) in server {
-        out.tables.entry(name.to_owned()).or_insert_with(|| {
-            Arc::new(CompiledTable {
-                name: name.to_owned(),
-                columns: table.columns.clone(),
-                columns_complete: true,
-                view: table.view.clone(),
-                ..CompiledTable::default()
-            })
-        });
+        out.tables
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(table.table()));
     }
     Ok(out)
 }
@@ -100,9 +117,13 @@ fn compile_table(
         }
         column_vindexes.push(compiled);
     }
-    let (columns, columns_complete) = match server {
-        Some(server) => (server.columns.clone(), true),
-        None => (own_columns(name, table)?, table.column_list_authoritative),
+    let known = match server {
+        Some(server) => server.table(),
+        None => CompiledTable {
+            columns: own_columns(name, table)?,
+            columns_complete: table.column_list_authoritative,
+            ..CompiledTable::default()
+        },
     };
     let auto_increment = match &table.auto_increment {
         Some(auto) if auto.column.is_empty() || auto.sequence.is_empty() => {
@@ -116,13 +137,11 @@ fn compile_table(
         name: name.to_owned(),
         kind,
         column_vindexes,
-        columns,
-        columns_complete,
         auto_increment,
         pinned,
         in_vschema: true,
         source: Some(table.source.clone()).filter(|source| !source.is_empty()),
-        view: server.and_then(|s| s.view.clone()),
+        ..known
     })
 }
 
@@ -246,7 +265,12 @@ mod tests {
     fn tables_get_vindexes_and_columns() {
         let id = Column { name: "Id".into(), data_type: "bigint".into(), ..Column::default() };
         let server = [
-            ServerTable { name: "t".into(), columns: vec![id], view: None },
+            ServerTable {
+                name: "t".into(),
+                columns: vec![id],
+                primary_key: vec!["Id".into()],
+                ..ServerTable::default()
+            },
             ServerTable { name: "other".into(), ..ServerTable::default() },
         ];
         let json = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}, "l": {"type": "lookup"}},
@@ -260,6 +284,7 @@ mod tests {
                 && table.column_vindexes[1].vindex.vindex.is_none()
         );
         assert!(table.in_vschema && table.columns_complete && table.columns[0].name == "Id");
+        assert_eq!(table.primary_key, ["Id"]);
         assert!(!out.tables["other"].in_vschema);
         assert_eq!(out.tables["p"].pinned, Some(vec![0]));
         assert_eq!(out.tables["p"].columns[0].data_type, "int");

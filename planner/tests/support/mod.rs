@@ -54,16 +54,64 @@ fn read(name: &str) -> Result<String, String> {
     serde_json::to_string(&map).map_err(|e| e.to_string())
 }
 
-/// A table as a server has it; a column is an integer unless its name ends in `'`: then it is text.
-fn table(name: &str, columns: &[&str]) -> ServerTable {
-    let column = |text: &&str| {
-        let (name, data_type) = match text.strip_suffix('\'') {
-            Some(name) => (name, "varchar"),
-            None => (*text, "bigint"),
+/// A table as a server has it; a column is an integer unless its name ends in `'`: then it is text. Or its type follows in full, and
+/// what else there is to say: `"price decimal(10,2) NOT NULL"`, `"id int PRI"`, `"email varchar(64) UNI COLLATE utf8mb4_bin"`.
+pub(crate) fn table(name: &str, columns: &[&str]) -> ServerTable {
+    let mut table = ServerTable { name: name.into(), ..ServerTable::default() };
+    for text in columns {
+        let column = match (text.split_once(' '), text.strip_suffix('\'')) {
+            (Some((name, rest)), _) => exact_column(name, rest),
+            (None, Some(name)) => {
+                Column { name: name.into(), data_type: "varchar".into(), ..Column::default() }
+            }
+            (None, None) => Column { nullable: None, ..Column::of_type(text, "bigint") },
         };
-        Column { name: name.into(), data_type: data_type.into(), ..Column::default() }
-    };
-    ServerTable { name: name.into(), columns: columns.iter().map(column).collect(), view: None }
+        match column.key {
+            ColumnKey::Primary => table.primary_key.push(column.name.clone()),
+            ColumnKey::Unique => table.unique_keys.push(key(&column.name, &[&column.name])),
+            ColumnKey::Multiple => table.indexes.push(key(&column.name, &[&column.name])),
+            ColumnKey::None => {}
+        }
+        table.columns.push(column);
+    }
+    table
+}
+
+pub(crate) fn key(name: &str, columns: &[&str]) -> Key {
+    Key { name: name.into(), columns: columns.iter().map(|c| c.to_string()).collect(), whole: true }
+}
+
+fn exact_column(name: &str, rest: &str) -> Column {
+    let end = ["PRI", "UNI", "MUL", "NOT NULL", "COLLATE", "DEFAULT", "GENERATED", "INVISIBLE"]
+        .iter()
+        .filter_map(|word| rest.find(word))
+        .min()
+        .unwrap_or(rest.len());
+    let (column_type, more) = rest.split_at(end);
+    let mut column = Column::of_type(name, column_type);
+    let mut words = more.split(' ');
+    while let Some(word) = words.next() {
+        match word {
+            "PRI" => column.key = ColumnKey::Primary,
+            "UNI" => column.key = ColumnKey::Unique,
+            "MUL" => column.key = ColumnKey::Multiple,
+            "DEFAULT" => column.has_default = true,
+            "GENERATED" => column.generated = true,
+            "INVISIBLE" => column.invisible = true,
+            "COLLATE" => {
+                column.collation = words.next().map(str::to_owned);
+                column.charset = column
+                    .collation
+                    .as_ref()
+                    .and_then(|c| c.split('_').next())
+                    .map(str::to_owned);
+            }
+            _ => {}
+        }
+    }
+    column.nullable = Some(!more.contains("NOT NULL") && column.key != ColumnKey::Primary);
+    column.has_default |= column.nullable == Some(true);
+    column
 }
 
 fn view(name: &str, columns: &[&str], query: &str) -> ServerTable {

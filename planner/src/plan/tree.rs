@@ -1,0 +1,168 @@
+//! Plans whose answer is put together from the answers of several shards.
+//!
+//! A tree has *leaves*, each of which is a [`Route`]: a SELECT that every shard answers by itself. What happens to their rows
+//! is the tree's [`Form`]. Every column that the client sees is a column of some server's answer, whose name, type and flags
+//! are passed on; columns that only the merging needs come behind them and are cut off.
+use super::{Operand, Piece, Route};
+use crate::collation::Collation;
+use std::sync::Arc;
+
+/// A query over several shards.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The statement as one route, where its conditions may restrict it to one shard: if they do, the answer of that shard is
+    /// relayed as it is.
+    pub whole: Option<Route>,
+    pub leaves: Vec<Leaf>,
+    pub form: Form,
+}
+
+/// A query that each of its shards answers.
+#[derive(Debug, Clone)]
+pub struct Leaf {
+    pub route: Route,
+}
+
+/// What happens to the rows of the leaves.
+#[derive(Debug, Clone)]
+pub enum Form {
+    /// Rows of one leaf are merged, grouped, sorted and limited on their way.
+    Merge(Merge),
+    /// The leaves' rows are loaded into temporary tables of one server, which runs the statement itself.
+    Finish(Finish),
+}
+
+/// Steps in their order, over the rows of the first leaf. A step that is not there does nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Merge {
+    /// How many columns the client gets: the first ones.
+    pub shown: u16,
+    /// The order in which every shard sends its rows, and in which they are merged. Without keys, the shards' rows come one
+    /// shard after another.
+    pub order: Vec<Key>,
+    /// Rows that are equal by the first keys of `order` become one.
+    pub group: Option<Group>,
+    /// Groups are sorted again by these keys, when `order` is not the wanted one.
+    pub sort: Vec<Key>,
+    pub limit: Option<Limit>,
+    /// Why the shards cannot answer alone, for EXPLAIN.
+    pub why: String,
+}
+
+/// A column by which rows are compared. NULL comes first, or last if `descending`.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Where the value stands in the leaf's rows. Its type on the wire says how it is compared, unless `weight` is given.
+    pub column: u16,
+    pub descending: bool,
+    /// For text, and only there.
+    pub text: Option<TextKey>,
+}
+
+/// How the values of a text column compare.
+#[derive(Debug, Clone)]
+pub enum TextKey {
+    /// By their bytes: the column's collation is a binary one without padding.
+    Bytes,
+    /// By the column that holds `WEIGHT_STRING()` of the value, or NULL where the value is NULL. With `ascii`, also NULL for
+    /// ASCII values: these are weighed by the collation's own table.
+    Weight { column: u16, ascii: bool, collation: Arc<Collation> },
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Group {
+    /// How many keys of `order` make a group; 0: all rows are one group, and there is one row even if the shards send none.
+    pub keys: u16,
+    /// What becomes of each shown column that is no key; columns that are not named keep the first row's value.
+    pub aggregates: Vec<Aggregate>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Aggregate {
+    /// The column of the leaf's answer that holds each shard's part, and where the result goes.
+    pub column: u16,
+    pub function: Function,
+}
+
+#[derive(Debug, Clone)]
+pub enum Function {
+    /// COUNT: integers are added up; NULL counts as 0.
+    Count,
+    /// SUM: exact for integers and decimals; NULL if all are NULL.
+    Sum,
+    /// AVG: the columns that hold SUM and COUNT of the same expression.
+    Avg {
+        sum: u16,
+        count: u16,
+    },
+    /// MIN and MAX: compared as a key is.
+    Least {
+        text: Option<TextKey>,
+    },
+    Greatest {
+        text: Option<TextKey>,
+    },
+    BitAnd,
+    BitOr,
+    BitXor,
+    /// ANY_VALUE and constants: the first row's.
+    First,
+}
+
+/// `LIMIT skip, take`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limit {
+    pub skip: Option<Operand>,
+    pub take: Operand,
+}
+
+/// A statement that one server runs over gathered rows.
+#[derive(Debug, Clone, Default)]
+pub struct Finish {
+    /// One for each leaf.
+    pub gathers: Vec<Gather>,
+    /// The statement's own text with the gathered tables in the places of the real ones, and without its locking clauses.
+    pub text: Vec<Piece>,
+    /// Why the shards cannot answer, for EXPLAIN.
+    pub why: String,
+}
+
+/// Rows of one table, for the server that finishes.
+#[derive(Debug, Clone, Default)]
+pub struct Gather {
+    /// The temporary table's name, as it stands in [`Finish::text`].
+    pub table: String,
+    /// The names that the client knows the table by.
+    pub keyspace: String,
+    pub org_table: String,
+    /// The leaf's columns, in their order.
+    pub columns: Vec<GatherColumn>,
+    /// Columns that are compared with columns of other tables: each gets an index.
+    pub indexed: Vec<u16>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct GatherColumn {
+    pub name: String,
+    /// What follows the name in CREATE TABLE: type, character set and collation, NULL or NOT NULL.
+    pub definition: String,
+    pub load: Load,
+    /// Flags of the real column that the temporary table's lacks (keys, AUTO_INCREMENT), as in a column definition packet.
+    pub flags: u16,
+}
+
+/// How a value that came as text is written into the INSERT.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Load {
+    /// As it came: numbers.
+    #[default]
+    Number,
+    /// In quotes: dates and times, whose text has neither quotes nor backslashes.
+    Quoted,
+    /// `x'...'`: bytes.
+    Hex,
+    /// `CONVERT(x'...' USING utf8mb4)`: JSON.
+    HexText,
+    /// Seconds since 1970 in UTC; 0 is the zero date.
+    Timestamp,
+}

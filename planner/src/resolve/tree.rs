@@ -1,0 +1,82 @@
+//! Binds a tree: where it goes this time, and how many rows it takes.
+use super::{Binding, Resolved, Scratch, resolve, text};
+use crate::error::PlanError;
+use crate::plan::Operand;
+use crate::plan::tree::{Form, Limit, Tree};
+use crate::snapshot::Snapshot;
+use crate::value::Value;
+
+/// Where a tree goes.
+#[derive(Debug)]
+pub enum BoundTree {
+    /// One shard has all of it.
+    Whole(Resolved),
+    Parts(Parts),
+}
+
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// One for each leaf. Their texts are plain queries: values of parameters are in them.
+    pub leaves: Vec<Resolved>,
+    /// Rows that are left out.
+    pub skip: u64,
+    /// Rows that are taken then; `u64::MAX`: all.
+    pub take: u64,
+    /// What the finishing server runs; empty for other trees.
+    pub finish: Vec<u8>,
+}
+
+/// Finds the shards and texts of a tree's leaves, or the one shard that has all of it.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_tree(
+    tree: &Tree,
+    snapshot: &Snapshot,
+    binding: &Binding<'_>,
+    scratch: &mut Scratch,
+) -> Result<BoundTree, PlanError> {
+    if let Some(whole) = &tree.whole {
+        let mut found = Resolved::default();
+        match resolve(whole, snapshot, binding, scratch, &mut found) {
+            Ok(()) if found.shards.len() == 1 => return Ok(BoundTree::Whole(found)),
+            // Of several shards, as the leaves will say.
+            Ok(()) | Err(PlanError::Unsupported(_)) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    let binding = Binding { prepared: false, ..*binding };
+    let mut parts = Parts { take: u64::MAX, ..Parts::default() };
+    for leaf in &tree.leaves {
+        let mut found = Resolved::default();
+        resolve(&leaf.route, snapshot, &binding, scratch, &mut found)?;
+        parts.leaves.push(found);
+    }
+    match &tree.form {
+        Form::Merge(merge) => {
+            if let Some(Limit { skip, take }) = &merge.limit {
+                parts.skip = match skip {
+                    Some(skip) => count(&binding, skip)?,
+                    None => 0,
+                };
+                parts.take = count(&binding, take)?;
+            }
+        }
+        Form::Finish(finish) => parts.finish = text::one(&finish.text, &binding),
+    }
+    Ok(BoundTree::Parts(parts))
+}
+
+/// A number of rows.
+pub(super) fn count(binding: &Binding<'_>, operand: &Operand) -> Result<u64, PlanError> {
+    let mut buffer = Vec::new();
+    match binding.value(operand, &mut buffer)? {
+        Value::UInt(n) => Ok(n),
+        Value::Int(n) => u64::try_from(n).map_err(|_| PlanError::NotACount),
+        Value::Bytes(text) | Value::Decimal(text) => std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.trim_ascii().parse().ok())
+            .ok_or(PlanError::NotACount),
+        _ => Err(PlanError::NotACount),
+    }
+}
