@@ -9,6 +9,7 @@ mod config;
 mod core;
 mod error;
 mod executor;
+mod gather;
 mod inbox;
 mod link;
 mod listener;
