@@ -60,8 +60,15 @@ fn fingerprint_of(sql: &str) -> Fingerprint {
 
 fn route_of(snapshot: &Snapshot, sql: &str, fingerprint: &Fingerprint, arena: &Bump) -> Route {
     let session = SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
-    let input =
-        PlanInput { sql: sql.as_bytes(), fingerprint, snapshot, session: &session, arena, prepared: false };
+    let input = PlanInput {
+        sql: sql.as_bytes(),
+        fingerprint,
+        snapshot,
+        session: &session,
+        arena,
+        prepared: false,
+        split: false,
+    };
     match plan(&input).map(|plan| plan.action) {
         Ok(Action::Route(route)) => route,
         other => panic!("{sql} is not routed: {other:?}"),

@@ -8,6 +8,7 @@ mod cache;
 mod config;
 mod core;
 mod error;
+mod exec;
 mod executor;
 mod gather;
 mod inbox;

@@ -25,6 +25,7 @@ mod scatter;
 mod set;
 mod tracking;
 mod transaction;
+mod tree;
 mod values;
 mod variables;
 mod warnings;

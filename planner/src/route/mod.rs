@@ -61,6 +61,9 @@ pub struct PlanInput<'a> {
     pub arena: &'a Bump,
     /// Is the statement prepared, so that `?` are parameters?
     pub prepared: bool,
+    /// Are its values known to lie on several shards? Else the plan may be one for a single shard, and say so with
+    /// [`PlanError::Several`] when it is bound.
+    pub split: bool,
 }
 
 /// Plans the first statement of the text.

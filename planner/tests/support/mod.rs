@@ -192,6 +192,7 @@ pub(crate) fn plan_sql(
         session,
         arena: &arena,
         prepared: fingerprint.params > 0,
+        split: false,
     };
     let plan = plan(&input)?;
     Ok((plan, fingerprint))
