@@ -10,6 +10,7 @@ mod core;
 mod error;
 mod exec;
 mod executor;
+mod gather;
 mod inbox;
 mod link;
 mod listener;

@@ -187,6 +187,9 @@ impl Session {
         match next {
             Some(packet) => {
                 self.handle.works(&self.core);
+                if let Ok(Some(packet)) = &packet {
+                    self.client.fit_buffers(packet);
+                }
                 packet
             }
             None => {
