@@ -38,6 +38,7 @@ fn explain(args: &ExplainArgs) -> Result<serde_json::Value, Failure> {
         session: &session,
         arena: &arena,
         prepared,
+        split: false,
     };
     let found = plan(&input).map_err(refused)?;
     let advice: Vec<String> = snapshot.keyspaces.iter().flat_map(advice).collect();

@@ -69,6 +69,10 @@ pub enum PlanError {
     TooManyParameters,
     #[error("a parameter of the prepared statement is missing")]
     MissingParameter,
+    /// The plan is for one shard, and the values at hand lie on several: the statement has to be planned again, as one that is
+    /// split (`PlanInput::split`).
+    #[error("VT12001: unsupported: the statement's values lie on several shards")]
+    Several,
     #[error("Incorrect arguments to LIMIT: it takes whole numbers from 0")]
     NotACount,
 }
@@ -91,7 +95,7 @@ impl PlanError {
     /// MySQL's error number and SQLSTATE.
     pub fn code(&self) -> (u16, &'static [u8; 5]) {
         match self {
-            Self::Unsupported(_) => (1235, b"42000"),
+            Self::Unsupported(_) | Self::Several => (1235, b"42000"),
             Self::Syntax { .. } => (1064, b"42000"),
             Self::Empty => (1065, b"42000"),
             Self::NoDatabase => (1046, b"3D000"),

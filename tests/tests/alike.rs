@@ -160,7 +160,11 @@ fn locks_taken_in_views_stay_with_their_session() {
         for view in ["locking", "over_it"] {
             conn.run(&format!("select * from {view}"));
             assert!(!is_free(), "{name} {view}");
-            assert_eq!(conn.value(&format!("select release_lock('{name}')")), Some("1".into()), "{name} {view}");
+            assert_eq!(
+                conn.value(&format!("select release_lock('{name}')")),
+                Some("1".into()),
+                "{name} {view}"
+            );
             assert!(is_free(), "{name} {view}");
             let mut brief = target.connect();
             brief.run(&format!("select * from {view}"));

@@ -10,9 +10,6 @@ use std::sync::Arc;
 /// A query over several shards.
 #[derive(Debug, Clone)]
 pub struct Tree {
-    /// The statement as one route, where its conditions may restrict it to one shard: if they do, the answer of that shard is
-    /// relayed as it is.
-    pub whole: Option<Route>,
     pub leaves: Vec<Leaf>,
     pub form: Form,
 }
@@ -37,6 +34,8 @@ pub enum Form {
 pub struct Merge {
     /// How many columns the client gets: the first ones.
     pub shown: u16,
+    /// How many columns each shard must send; any other number means that the tables have changed since the plan was made.
+    pub width: u16,
     /// The order in which every shard sends its rows, and in which they are merged. Without keys, the shards' rows come one
     /// shard after another.
     pub order: Vec<Key>,
