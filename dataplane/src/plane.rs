@@ -70,6 +70,8 @@ pub fn start(
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
     let cpus = cpus_for(&config, cores);
     let shared = Arc::new(Shared {
+        port: address.port(),
+        hostname: hostname(),
         inboxes,
         metrics: (0..cores).map(|_| Default::default()).collect(),
         control,
@@ -100,6 +102,13 @@ pub fn start(
             .map_err(|_| StartError::Core("it ended before it was ready".into()))??;
     }
     Ok(DataPlane { shared, threads: Arc::new(Mutex::new(threads)), address })
+}
+
+/// As the kernel has it; empty where it cannot be read.
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// What the kernel offers, less what the configuration forbids.

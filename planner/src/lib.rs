@@ -18,6 +18,7 @@ pub mod keyrange;
 mod literal;
 pub mod mention;
 pub mod plan;
+pub mod raw;
 pub mod render;
 pub mod resolve;
 pub mod route;

@@ -310,6 +310,10 @@ pub enum SessionValue {
     ErrorCount,
     /// `@@socket`
     Socket,
+    /// `@@port`
+    Port,
+    /// `@@hostname`
+    Hostname,
 }
 
 #[derive(Debug, Clone, PartialEq)]

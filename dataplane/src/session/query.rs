@@ -12,6 +12,7 @@ use coregate_planner::fingerprint::second_statement;
 use coregate_planner::identity::ShardId;
 use coregate_planner::mention;
 use coregate_planner::plan::{Action, Effects, Plan, Route, StatementClass, Target};
+use coregate_planner::raw;
 use coregate_planner::resolve::Resolved;
 use coregate_protocol::codes;
 use coregate_protocol::command::encode as commands;
@@ -128,7 +129,7 @@ impl Session {
         match failure {
             Failure::Sql(mut error) => {
                 if error.code == codes::ER_PARSE_ERROR {
-                    self.name_the_server(&mut error.message);
+                    self.as_the_server(&mut error.message);
                 }
                 self.note_error(&error);
                 self.row_count = -1;
@@ -143,10 +144,20 @@ impl Session {
         }
     }
 
-    /// The planner's syntax errors are MySQL's; MariaDB's differ in one word.
-    fn name_the_server(&self, message: &mut String) {
-        if self.core.config().server_version.contains("MariaDB") {
+    /// The planner's syntax errors are MySQL's; MariaDB's differ in one word, and show that there was more.
+    fn as_the_server(&self, message: &mut String) {
+        let is_mariadb = self.core.config().server_version.contains("MariaDB");
+        if is_mariadb {
             *message = message.replacen("your MySQL server version", "your MariaDB server version", 1);
+        }
+        const START: &str = " near '";
+        let (Some(start), Some(end)) = (message.find(START), message.rfind("' at line ")) else { return };
+        let near = start + START.len()..end;
+        if let Some(short) = message
+            .get(near.clone())
+            .and_then(|text| shortened(text, is_mariadb))
+        {
+            message.replace_range(near, &short);
         }
     }
 
@@ -290,6 +301,7 @@ impl Session {
         }
         self.core.metrics().shard_queries.add(1);
         backend.send(wire.into_buf());
+        answer.variables = Self::lists_variables(plan);
         let summary = self.relay(&mut backend, kind, answer).await;
         if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
             Box::pin(self.fetch_warnings(&mut backend)).await;
@@ -481,6 +493,26 @@ impl Session {
             self.row_count = i64::try_from(summary.affected_rows).unwrap_or(i64::MAX);
         }
     }
+}
+
+/// Bytes of a text that a server shows in a syntax error.
+const NEAR_MAX: usize = 80;
+
+/// `None`: it is short enough.
+fn shortened(text: &str, is_mariadb: bool) -> Option<String> {
+    if raw::to_bytes(text).len() <= NEAR_MAX {
+        return None;
+    }
+    let dots = if is_mariadb { "..." } else { "" };
+    let fits =
+        |end: &usize| raw::to_bytes(text.get(..*end).unwrap_or_default()).len() <= NEAR_MAX - dots.len();
+    let end = text
+        .char_indices()
+        .map(|(at, _)| at)
+        .take_while(fits)
+        .last()
+        .unwrap_or(0);
+    Some(format!("{}{dots}", text.get(..end).unwrap_or_default()))
 }
 
 #[inline]

@@ -272,6 +272,7 @@ impl Session {
             known.types = statement.types_hash.get();
         }
         backend.send(wire);
+        answer.variables = Self::lists_variables(plan);
         let summary = self
             .relay(&mut backend, ResponseKind::Execute, answer)
             .await;
