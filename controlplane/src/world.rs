@@ -397,6 +397,11 @@ impl World {
             .collect();
         let names = snapshot.keyspaces.iter().map(|k| k.name.as_str());
         advice.extend(vschema::unknown_targets(&self.rules, names));
+        let vschemas = self
+            .keyspaces
+            .iter()
+            .filter_map(|(name, known)| vschema::ignored(name, &known.record.vschema));
+        advice.extend(vschemas);
         for line in advice.iter().filter(|line| !self.told.contains(line)) {
             tracing::warn!("{line}");
         }
