@@ -57,6 +57,7 @@ impl<'a> Planner<'_, 'a> {
             text,
             tablet_kind: self.input.session.tablet_kind,
             alone: false,
+            maintain: None,
         }
     }
 
