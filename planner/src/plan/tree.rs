@@ -141,6 +141,9 @@ pub struct Gather {
     pub columns: Vec<GatherColumn>,
     /// Columns that are compared with columns of other tables: each gets an index.
     pub indexed: Vec<u16>,
+    /// The primary key, where all of its columns are gathered and no two rows have the same: servers then know that other columns
+    /// depend on it.
+    pub primary: Vec<u16>,
 }
 
 #[derive(Debug, Clone, Default)]
