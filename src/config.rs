@@ -19,6 +19,8 @@ pub(crate) struct File {
     pub(crate) backend_tls: BackendTls,
     pub(crate) pool: Pool,
     pub(crate) plans: Plans,
+    pub(crate) query: Query,
+    pub(crate) finisher: Finisher,
     pub(crate) cores: Cores,
     pub(crate) topology: Topology,
     pub(crate) users: Users,
@@ -137,6 +139,41 @@ impl Default for Plans {
     fn default() -> Self {
         let data = Defaults::default();
         Self { entries_per_core: data.plan_cache_entries, bytes_per_core: data.plan_cache_bytes }
+    }
+}
+
+/// `[query]`: what one statement over several shards may hold.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Query {
+    /// Bytes of rows that are sorted or grouped.
+    pub(crate) memory_max: usize,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self { memory_max: Defaults::default().query_memory_max }
+    }
+}
+
+/// `[finisher]`: statements that one server finishes over rows of several shards.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Finisher {
+    pub(crate) rows_max: u64,
+    pub(crate) bytes_max: usize,
+    /// Connections to each server, from each core, beside those of the pool.
+    pub(crate) size_per_core: usize,
+}
+
+impl Default for Finisher {
+    fn default() -> Self {
+        let data = Defaults::default();
+        Self {
+            rows_max: data.finisher_rows_max,
+            bytes_max: data.finisher_bytes_max,
+            size_per_core: data.finisher_size_per_core,
+        }
     }
 }
 
@@ -302,6 +339,10 @@ impl File {
         between("server.backlog", u64::from(self.server.backlog), 1, 1 << 20)?;
         between("plans.entries_per_core", size(self.plans.entries_per_core), 1, 10_000_000)?;
         between("plans.bytes_per_core", size(self.plans.bytes_per_core), 1 << 16, 1 << 36)?;
+        between("query.memory_max", size(self.query.memory_max), 1 << 16, 1 << 36)?;
+        between("finisher.rows_max", self.finisher.rows_max, 1, 1 << 32)?;
+        between("finisher.bytes_max", size(self.finisher.bytes_max), 1 << 16, 1 << 31)?;
+        between("finisher.size_per_core", size(self.finisher.size_per_core), 1, 1_000)?;
         between("pool.connect_timeout_ms", self.pool.connect_timeout_ms, 1, 3_600_000)?;
         // Keepalive counts whole seconds, six of them at least.
         match self.pool.network_timeout_ms {

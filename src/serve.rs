@@ -176,6 +176,10 @@ fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>
         plan_cache_entries: file.plans.entries_per_core,
         plan_cache_bytes: file.plans.bytes_per_core,
         statements_max: file.server.statements_max,
+        query_memory_max: file.query.memory_max,
+        finisher_rows_max: file.finisher.rows_max,
+        finisher_bytes_max: file.finisher.bytes_max,
+        finisher_size_per_core: file.finisher.size_per_core,
     };
     let data =
         dataplane::start(config, control.snapshot(), control.users(), control.port()).map_err(|e| {

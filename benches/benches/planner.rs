@@ -75,10 +75,23 @@ fn route_of(snapshot: &Snapshot, sql: &str, fingerprint: &Fingerprint, arena: &B
     }
 }
 
+/// An INSERT of 1,000 rows, as sysbench writes them.
+fn bulk() -> String {
+    let (c, pad) = ("c".repeat(60), "p".repeat(30));
+    let rows: Vec<String> = (0..1_000)
+        .map(|n| format!("({},{n},'{c}','{pad}')", 5_012_000 + n))
+        .collect();
+    format!("INSERT INTO sbtest1 (id, k, c, pad) VALUES {}", rows.join(","))
+}
+
 fn fingerprints(c: &mut Criterion) {
     let mut group = c.benchmark_group("fingerprint");
     let mut fingerprint = Fingerprint::new();
-    for (name, sql) in STATEMENTS {
+    let bulk = bulk();
+    for (name, sql) in STATEMENTS
+        .into_iter()
+        .chain([("insert_1000", bulk.as_str())])
+    {
         group.throughput(Throughput::Bytes(sql.len() as u64));
         group.bench_with_input(BenchmarkId::from_parameter(name), sql, |b, sql| {
             b.iter(|| fingerprint.read(black_box(sql.as_bytes()), SqlMode::default()));
@@ -105,7 +118,11 @@ fn resolves(c: &mut Criterion) {
     let mut group = c.benchmark_group("resolve");
     let snapshot = snapshot();
     let (mut scratch, mut resolved) = (Scratch::default(), Resolved::default());
-    for (name, sql) in STATEMENTS {
+    let bulk = bulk();
+    for (name, sql) in STATEMENTS
+        .into_iter()
+        .chain([("insert_1000", bulk.as_str())])
+    {
         let fingerprint = fingerprint_of(sql);
         let route = route_of(&snapshot, sql, &fingerprint, &Bump::new());
         let binding = Binding {

@@ -13,6 +13,7 @@ mod health;
 pub mod local;
 mod missing;
 mod plane;
+mod probe;
 mod schema;
 mod shared;
 mod signals;

@@ -1,6 +1,7 @@
 //! What a start could not find out: names without an address, columns of tables, the servers' version. It is asked for again
 //! and again, beside the control plane's loop, which hears of what was found.
 use crate::plane::Command;
+use crate::probe::{Answers, Wanted};
 use crate::shared::Shared;
 use crate::{schema, topology};
 use coregate_planner::snapshot::{Address, Tablet};
@@ -19,6 +20,8 @@ const RETRY: Duration = Duration::from_secs(2);
 pub(crate) struct Missing {
     /// Keyspaces whose tables no primary has told, and who could.
     pub(crate) tables: Vec<(String, Vec<Arc<Tablet>>)>,
+    /// Keyspaces whose servers have not told how they compare text, and who could.
+    pub(crate) collations: Vec<(String, Vec<Arc<Tablet>>, Wanted)>,
     /// No server could be asked what it is.
     pub(crate) version: bool,
 }
@@ -36,10 +39,17 @@ impl Missing {
             let servers: Vec<&str> = servers.iter().map(|t| t.alias.as_str()).collect();
             format!("keyspace {keyspace}: the columns of its tables, from {}", servers.join(", "))
         });
+        let collations = self.collations.iter().map(|(keyspace, ..)| {
+            format!("keyspace {keyspace}: how its servers compare text; till then, less is sorted here")
+        });
         let version = self
             .version
             .then(|| "the servers' version: none could be asked".to_owned());
-        names.chain(tables).chain(version).collect()
+        names
+            .chain(tables)
+            .chain(collations)
+            .chain(version)
+            .collect()
     }
 }
 
@@ -53,6 +63,10 @@ pub(crate) enum Found {
     /// A server of the keyspace answers.
     Server {
         keyspace: String,
+    },
+    Collations {
+        keyspace: String,
+        answers: Answers,
     },
     Version(String),
 }
@@ -84,6 +98,14 @@ pub(crate) async fn seek(shared: Arc<Shared>, commands: mpsc::UnboundedSender<Co
                     Some(Found::Server { keyspace })
                 });
             }
+        }
+        for (keyspace, servers, wanted) in missing.collations {
+            let connector = shared.connector.clone();
+            asked.spawn(async move {
+                let mut conn = connector.connect(servers.first()?).await.ok()?;
+                let answers = schema::collations(&mut conn, wanted).await?;
+                Some(Found::Collations { keyspace, answers })
+            });
         }
         if missing.version {
             asked.spawn(async move { schema::version(&tablets).await.ok().map(Found::Version) });

@@ -1,6 +1,7 @@
 //! Reading what tables a keyspace has: from the first shard's primary, or from the next best server that answers.
 use crate::Error;
-use crate::backend::{self, Connector};
+use crate::backend::{self, Connector, PATIENCE};
+use crate::probe::{self, Answers, Cache, Wanted};
 use crate::tables::tables;
 use coregate_planner::snapshot::Tablet;
 use coregate_planner::vschema::ServerTable;
@@ -22,6 +23,8 @@ pub(crate) struct Question {
     pub(crate) others: Vec<Arc<Tablet>>,
     /// One that was used before, to the first primary; it may be dead by now.
     pub(crate) conn: Option<Conn>,
+    /// What is known of collations.
+    pub(crate) cache: Arc<Cache>,
 }
 
 pub(crate) struct Reading {
@@ -30,57 +33,84 @@ pub(crate) struct Reading {
     pub(crate) conn: Option<Conn>,
     /// A primary has said it.
     pub(crate) certain: bool,
+    /// How the tables' text compares; `None` where the server has not told within its time.
+    pub(crate) collations: Option<Answers>,
 }
 
 /// Asks until one has answered.
 pub(crate) async fn read(connector: Connector, question: Question) -> Result<Reading, Error> {
-    let Question { keyspace, database, primaries, others, conn } = question;
+    let Question { keyspace, database, primaries, others, conn, cache } = question;
+    let ask = Ask { connector, database, cache };
     if let Some(mut conn) = conn
-        && let Ok(Ok(tables)) = tokio::time::timeout(COLUMNS_PATIENCE, tables(&mut conn, &database)).await
+        && let Ok(Ok(tables)) = tokio::time::timeout(COLUMNS_PATIENCE, tables(&mut conn, &ask.database)).await
     {
-        return Ok(Reading { tables, conn: Some(conn), certain: true });
+        return Ok(ask.collations(tables, conn).await);
     }
     let Some((first, rest)) = primaries.split_first() else {
         return Err(Error::Server(format!("keyspace {keyspace} has no primary")));
     };
-    let why = match ask(&connector, first, &database).await {
-        Ok((tables, conn)) => return Ok(Reading { tables, conn: Some(conn), certain: true }),
+    let why = match ask.tables(first).await {
+        Ok((tables, conn)) => return Ok(ask.collations(tables, conn).await),
         Err(why) => why,
     };
     for (servers, certain) in [(rest, true), (&others, false)] {
-        if let Some(tables) = any(&connector, servers, &database).await {
+        if let Some((tables, conn)) = ask.any(servers).await {
             tracing::warn!(keyspace, "the tables' columns come from another server: {why}");
-            return Ok(Reading { tables, conn: None, certain });
+            return Ok(Reading { conn: None, certain, ..ask.collations(tables, conn).await });
         }
     }
     Err(why)
 }
 
-async fn ask(
-    connector: &Connector,
-    tablet: &Tablet,
-    database: &str,
-) -> Result<(Vec<ServerTable>, Conn), Error> {
-    let mut conn = connector.connect(tablet).await?;
-    match tokio::time::timeout(COLUMNS_PATIENCE, tables(&mut conn, database)).await {
-        Ok(tables) => Ok((tables.map_err(|e| backend::failed(tablet, e))?, conn)),
-        Err(_) => Err(backend::failed(tablet, format!("no answer within {} s", COLUMNS_PATIENCE.as_secs()))),
+/// What is asked of each server.
+#[derive(Clone)]
+struct Ask {
+    connector: Connector,
+    database: String,
+    cache: Arc<Cache>,
+}
+
+impl Ask {
+    async fn tables(&self, tablet: &Tablet) -> Result<(Vec<ServerTable>, Conn), Error> {
+        let mut conn = self.connector.connect(tablet).await?;
+        match tokio::time::timeout(COLUMNS_PATIENCE, tables(&mut conn, &self.database)).await {
+            Ok(tables) => Ok((tables.map_err(|e| backend::failed(tablet, e))?, conn)),
+            Err(_) => {
+                Err(backend::failed(tablet, format!("no answer within {} s", COLUMNS_PATIENCE.as_secs())))
+            }
+        }
+    }
+
+    /// All at once; the first answer counts.
+    async fn any(&self, servers: &[Arc<Tablet>]) -> Option<(Vec<ServerTable>, Conn)> {
+        let mut asked = JoinSet::new();
+        for tablet in servers {
+            let (ask, tablet) = (self.clone(), Arc::clone(tablet));
+            asked.spawn(async move { ask.tables(&tablet).await });
+        }
+        while let Some(answer) = asked.join_next().await {
+            if let Ok(Ok(answer)) = answer {
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    /// Of tables that a primary has told, on the same connection.
+    async fn collations(&self, tables: Vec<ServerTable>, mut conn: Conn) -> Reading {
+        let wanted = Wanted::of(&self.database, &tables, Arc::clone(&self.cache));
+        let collations = collations(&mut conn, wanted).await;
+        let conn = collations.is_some().then_some(conn);
+        Reading { tables, conn, certain: true, collations }
     }
 }
 
-/// All at once; the first answer counts.
-async fn any(connector: &Connector, servers: &[Arc<Tablet>], database: &str) -> Option<Vec<ServerTable>> {
-    let mut asked = JoinSet::new();
-    for tablet in servers {
-        let (connector, tablet, database) = (connector.clone(), Arc::clone(tablet), database.to_owned());
-        asked.spawn(async move { ask(&connector, &tablet, &database).await });
+/// How a server's text compares; `None`: the connection is of no more use.
+pub(crate) async fn collations(conn: &mut Conn, wanted: Wanted) -> Option<Answers> {
+    match tokio::time::timeout(PATIENCE, probe::ask(conn, wanted)).await {
+        Ok(Ok(answers)) => Some(answers),
+        _ => None,
     }
-    while let Some(answer) = asked.join_next().await {
-        if let Ok(Ok((tables, _))) = answer {
-            return Some(tables);
-        }
-    }
-    None
 }
 
 /// What a server says that it is: of the first that can be reached, where it is not the first of all.

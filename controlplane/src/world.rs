@@ -1,6 +1,7 @@
 //! What the control plane knows: the topology, the vschemas and the servers' tables. Makes snapshots of it.
 use crate::backend::Connector;
 use crate::missing::{Found, Missing};
+use crate::probe::{self, Answers, Cache, Wanted};
 use crate::schema::{Question, Reading};
 use crate::topology::{KeyspaceRecord, Upstream};
 use crate::{Error, Store, schema};
@@ -32,6 +33,8 @@ pub(crate) struct World {
     pub(crate) version_missing: bool,
     /// One connection a keyspace, for reading its columns.
     conns: AHashMap<String, Conn>,
+    /// What servers have told of collations.
+    cache: Arc<Cache>,
     connector: Connector,
 }
 
@@ -55,6 +58,10 @@ pub(crate) struct Known {
     tablets: BTreeMap<String, Arc<Tablet>>,
     tables: Vec<ServerTable>,
     seen: Seen,
+    /// How the tables' text compares, as far as a server has told.
+    collations: Answers,
+    /// There is more to be told.
+    unprobed: bool,
 }
 
 impl Known {
@@ -71,7 +78,15 @@ impl Known {
             connector.check(&tablet)?;
             tablets.insert(tablet.alias.clone(), tablet);
         }
-        Ok(Self { record, text, tablets, tables: Vec::new(), seen: Seen::Never })
+        Ok(Self {
+            record,
+            text,
+            tablets,
+            tables: Vec::new(),
+            seen: Seen::Never,
+            collations: Answers::default(),
+            unprobed: false,
+        })
     }
 
     /// What the servers have said stays true until they are asked again.
@@ -79,6 +94,8 @@ impl Known {
         if old.record.database() == self.record.database() && old.seen != Seen::Never {
             self.tables = old.tables.clone();
             self.seen = Seen::Stale;
+            self.collations = old.collations.clone();
+            self.unprobed = old.unprobed;
         }
     }
 
@@ -100,7 +117,7 @@ impl Known {
     }
 
     /// Who can tell the tables. Replicas are asked only where nothing is known.
-    fn question(&self, conn: Option<Conn>) -> Question {
+    fn question(&self, conn: Option<Conn>, cache: &Arc<Cache>) -> Question {
         let replicas = self
             .tablets
             .values()
@@ -111,6 +128,7 @@ impl Known {
             primaries: self.primaries(),
             others: replicas.cloned().collect(),
             conn,
+            cache: Arc::clone(cache),
         }
     }
 
@@ -164,6 +182,7 @@ impl World {
             ids: ShardIds::default(),
             version_missing: false,
             conns: AHashMap::new(),
+            cache: Arc::default(),
             connector,
         }
     }
@@ -212,13 +231,19 @@ impl World {
             .iter()
             .filter(|(_, known)| known.seen != Seen::Now);
         let servers = |known: &Known| {
-            let question = known.question(None);
+            let question = known.question(None, &self.cache);
             [question.primaries, question.others].concat()
+        };
+        let unprobed = self.keyspaces.values().filter(|known| known.unprobed);
+        let wanted = |known: &Known| {
+            let wanted = Wanted::of(known.record.database(), &known.tables, Arc::clone(&self.cache));
+            (known.record.name.clone(), known.primaries(), wanted)
         };
         Missing {
             tables: tables
                 .map(|(name, known)| (name.clone(), servers(known)))
                 .collect(),
+            collations: unprobed.map(wanted).collect(),
             version: self.version_missing,
         }
     }
@@ -247,7 +272,7 @@ impl World {
     pub(crate) async fn read_all_columns(&mut self) {
         let mut reads = JoinSet::new();
         for (name, known) in &self.keyspaces {
-            let question = known.question(self.conns.remove(name));
+            let question = known.question(self.conns.remove(name), &self.cache);
             let (name, connector) = (name.clone(), self.connector.clone());
             reads.spawn(async move { (name, schema::read(connector, question).await) });
         }
@@ -262,7 +287,7 @@ impl World {
     /// Reads the columns of a keyspace's tables.
     pub(crate) async fn read_columns(&mut self, keyspace: &str) -> Result<(), Error> {
         let Some(known) = self.keyspaces.get(keyspace) else { return Ok(()) };
-        let question = known.question(self.conns.remove(keyspace));
+        let question = known.question(self.conns.remove(keyspace), &self.cache);
         let reading = schema::read(self.connector.clone(), question).await;
         self.take_columns(keyspace, reading)
     }
@@ -270,8 +295,13 @@ impl World {
     fn take_columns(&mut self, keyspace: &str, reading: Result<Reading, Error>) -> Result<(), Error> {
         let Some(known) = self.keyspaces.get_mut(keyspace) else { return Ok(()) };
         match reading {
-            Ok(Reading { tables, conn, certain }) => {
+            Ok(Reading { tables, conn, certain, collations }) => {
                 known.tables = tables;
+                known.unprobed = collations.is_none();
+                if let Some(answers) = collations {
+                    answers.remember(&mut self.cache);
+                    known.collations = answers;
+                }
                 known.seen = if certain { Seen::Now } else { Seen::Stale };
                 if let Some(conn) = conn {
                     self.conns.insert(keyspace.to_owned(), conn);
@@ -298,7 +328,20 @@ impl World {
                     .is_some_and(|known| known.seen != Seen::Now);
                 wanted && self.read_columns(&keyspace).await.is_ok()
             }
+            Found::Collations { keyspace, answers } => self.take_collations(&keyspace, answers),
             Found::Version(_) => false,
+        }
+    }
+
+    /// As soon as a server tells how it compares text, if it did not when its tables were read.
+    fn take_collations(&mut self, keyspace: &str, answers: Answers) -> bool {
+        answers.remember(&mut self.cache);
+        match self.keyspaces.get_mut(keyspace) {
+            Some(known) if known.unprobed => {
+                known.unprobed = false;
+                std::mem::replace(&mut known.collations, answers) != known.collations
+            }
+            _ => false,
         }
     }
 
@@ -341,7 +384,8 @@ impl World {
         for known in keyspaces.values() {
             builder = builder.keyspace(known.spec(), &read_file)?;
         }
-        Ok(builder.rules(rules)?.build())
+        let collations = probe::in_use(keyspaces.values().map(|known| &known.collations));
+        Ok(builder.collations(collations).rules(rules)?.build())
     }
 
     /// Tells the owner of a vschema once what is no mistake and yet may surprise.

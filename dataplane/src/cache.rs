@@ -18,6 +18,8 @@ pub(crate) struct PlanContext {
     pub(crate) tablet_kind: TabletKind,
     pub(crate) sql_mode: u16,
     pub(crate) prepared: bool,
+    /// The plan for values that lie on several shards.
+    pub(crate) split: bool,
     /// Without a selected database, unqualified names mean something else.
     pub(crate) has_database: bool,
 }
@@ -209,6 +211,7 @@ mod tests {
         tablet_kind: TabletKind::Primary,
         sql_mode: 0,
         prepared: false,
+        split: false,
         has_database: true,
     };
 

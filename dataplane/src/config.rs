@@ -66,6 +66,13 @@ pub struct Config {
     pub plan_cache_bytes: usize,
     /// Prepared statements of one client.
     pub statements_max: usize,
+    /// Bytes of rows that one statement over several shards may hold.
+    pub query_memory_max: usize,
+    /// Rows, and bytes of them, that one statement may have on the server that finishes it.
+    pub finisher_rows_max: u64,
+    pub finisher_bytes_max: usize,
+    /// Connections of a core to one server on which statements are finished.
+    pub finisher_size_per_core: usize,
 }
 
 impl Default for Config {
@@ -101,6 +108,10 @@ impl Default for Config {
             plan_cache_entries: 10_000,
             plan_cache_bytes: 32 << 20,
             statements_max: 16_382,
+            query_memory_max: 64 << 20,
+            finisher_rows_max: 1_000_000,
+            finisher_bytes_max: 256 << 20,
+            finisher_size_per_core: 4,
         }
     }
 }

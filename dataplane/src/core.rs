@@ -238,6 +238,7 @@ impl Core {
         let config = self.config();
         metrics.plans_max.set(config.plan_cache_entries as u64);
         metrics.plan_bytes_max.set(config.plan_cache_bytes as u64);
+        metrics.query_memory_max.set(config.query_memory_max as u64);
         metrics.statements_max.set(config.statements_max as u64);
         metrics
             .backend_statements_max

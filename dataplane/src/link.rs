@@ -1,5 +1,6 @@
 //! A connection as sessions and backends use it: bytes in, bytes out, with TLS and compression in between when they were
 //! agreed on, and packets cut out of the stream.
+use crate::gather::Gather;
 use crate::ring::{Buf, Socket};
 use crate::tls::{Tls, wire_buf};
 use coregate_protocol::compress::{Compressor, Decompressor};
@@ -13,6 +14,11 @@ use std::task::{Context, Poll, ready};
 /// Bytes that may wait for a slow peer before whoever produces them is stopped.
 /// So little that a stream of large buffers stays in a core's second-level cache.
 pub(crate) const UNSENT_MAX: usize = 128 << 10;
+
+/// A client that sends a packet of so many bytes is given large receive buffers.
+const LARGE_BYTES: usize = 32 << 10;
+/// It has them until it has sent so many smaller packets.
+const LARGE_FOR: u8 = 16;
 
 /// A byte stream over a socket.
 pub(crate) struct Link {
@@ -244,16 +250,20 @@ pub(crate) enum ReadError {
 pub(crate) struct PacketStream {
     pub(crate) link: Link,
     rest: Option<Buf>,
+    /// A packet that is still to come in full: of one chunk, or of several.
+    gather: Option<Box<Gather>>,
     assembler: Option<Box<Assembler>>,
     /// The answers to statements of our own that were sent ahead of the session's, in the same send.
     ahead: Vec<ResponseWalker>,
     /// Largest packet in bytes.
     limit: usize,
+    /// For how many small packets the receive buffers are still large.
+    large_for: u8,
 }
 
 impl PacketStream {
     pub(crate) fn new(link: Link, limit: usize) -> Self {
-        Self { link, rest: None, assembler: None, ahead: Vec::new(), limit }
+        Self { link, rest: None, gather: None, assembler: None, ahead: Vec::new(), limit, large_for: 0 }
     }
 
     /// What comes next is the answer to a statement sent ahead; readers get what is behind it, or an error if it failed.
@@ -312,7 +322,21 @@ impl PacketStream {
 
     /// Is part of a packet held?
     pub(crate) fn is_cutting(&self) -> bool {
-        self.assembler.is_some()
+        self.assembler.is_some() || self.gather.is_some()
+    }
+
+    /// Fits the receive buffers to what the client sends, of which this is the last packet.
+    #[inline]
+    pub(crate) fn fit_buffers(&mut self, packet: &Packet) {
+        if packet.bytes.len() >= LARGE_BYTES {
+            self.large_for = LARGE_FOR;
+            self.link.socket.set_bulk(true);
+        } else if self.large_for > 0 {
+            self.large_for -= 1;
+            if self.large_for == 0 {
+                self.link.socket.set_bulk(false);
+            }
+        }
     }
 
     pub(crate) fn set_limit(&mut self, limit: usize) {
@@ -338,13 +362,16 @@ impl PacketStream {
     }
 
     fn end(&self) -> Result<Option<Packet>, ReadError> {
-        if self.assembler.is_some() {
+        if self.is_cutting() {
             return Err(ReadError::Io(io::ErrorKind::UnexpectedEof.into()));
         }
         Ok(None)
     }
 
     fn cut(&mut self, mut buf: Buf, seq: u8) -> Result<Option<Packet>, ReadError> {
+        if self.gather.is_some() {
+            return Ok(self.gather(buf, seq));
+        }
         if self.assembler.is_none() {
             let whole = frame::split(&buf, self.limit)?.map(|(packet, consumed)| (packet.seq, consumed));
             if let Some((got, consumed)) = whole {
@@ -373,6 +400,12 @@ impl PacketStream {
             }
         }
         let limit = self.limit;
+        if self.assembler.is_none()
+            && let Some(begun) = Gather::begin(&buf, seq, !self.link.is_compressed(), limit)
+        {
+            self.gather = Some(Box::new(begun));
+            return Ok(None);
+        }
         let assembler = self.assembler.get_or_insert_with(|| {
             let mut assembler = Box::new(Assembler::new(limit));
             assembler.expect(seq);
@@ -390,6 +423,21 @@ impl PacketStream {
             self.rest = Some(buf);
         }
         Ok(Some(Packet { bytes, joined: true, seq }))
+    }
+
+    /// Goes on with a packet of one chunk.
+    fn gather(&mut self, mut buf: Buf, seq: u8) -> Option<Packet> {
+        let gather = self.gather.as_mut()?;
+        let taken = gather.feed(&buf);
+        if taken < buf.len() {
+            buf.consume(taken);
+            self.rest = Some(buf);
+        }
+        if !gather.is_whole() {
+            return None;
+        }
+        let wire = self.gather.take()?.into_wire();
+        Some(Packet { bytes: Buf::from(wire), joined: false, seq })
     }
 
     /// Bytes that follow the last packet, e.g. a TLS hello behind an SSLRequest.

@@ -59,6 +59,12 @@ counters! {
     Counter errors "coregate_errors_total";
     /// Statements sent to more than one shard.
     Counter scatters "coregate_scatter_queries_total";
+    /// Queries over several shards whose rows were merged here.
+    Counter merged "coregate_merged_queries_total";
+    /// Queries over several shards that one server finished over gathered rows.
+    Counter finished "coregate_finished_queries_total";
+    /// Rows gathered for the servers that finish queries.
+    Counter gathered_rows "coregate_gathered_rows_total";
     /// Statements sent to shards.
     Counter shard_queries "coregate_shard_queries_total";
     /// Rows relayed to clients.
@@ -81,6 +87,8 @@ counters! {
     Gauge plans_max "coregate_plan_cache_entries_max";
     /// Bytes of plans kept at most (plans.bytes_per_core).
     Gauge plan_bytes_max "coregate_plan_cache_bytes_max";
+    /// Bytes of rows that a statement over several shards may hold (query.memory_max).
+    Gauge query_memory_max "coregate_query_memory_max_bytes";
     /// Statements that a client may have prepared (server.statements_max).
     Gauge statements_max "coregate_client_statements_max";
     /// Statements kept prepared on one backend connection (pool.statements_max).

@@ -69,8 +69,9 @@ pub enum PlanError {
     TooManyParameters,
     #[error("a parameter of the prepared statement is missing")]
     MissingParameter,
-    /// The statement is to be planned again for several shards.
-    #[error("VT12001: unsupported: a statement whose values lie on several shards")]
+    /// The plan is for one shard, and the values at hand lie on several: the statement has to be planned again, as one that is
+    /// split (`PlanInput::split`).
+    #[error("VT12001: unsupported: the statement's values lie on several shards")]
     Several,
     #[error("Incorrect arguments to LIMIT: it takes whole numbers from 0")]
     NotACount,

@@ -5,6 +5,7 @@
 //! statement means stay. Two statements with the same normalised text have the same plan.
 use crate::error::PlanError;
 pub use crate::literal::{Literal, LiteralKind, literal_value};
+pub use crate::rows::Rows;
 use crate::sql::blocks::Blocks;
 pub use crate::sql::lex::SqlMode;
 use crate::sql::lex::{Lexer, Tok, Token};
@@ -26,10 +27,8 @@ pub struct Fingerprint {
     pub items: Vec<Literal>,
     /// Collapsed `IN (...)` lists: ranges of `items`.
     pub lists: Vec<Range<u32>>,
-    /// The literals of collapsed rows, row after row.
-    pub row_literals: Vec<Literal>,
-    /// Collapsed rows of an INSERT: their bytes in the statement, parentheses included.
-    pub rows: Vec<Range<u32>>,
+    /// Collapsed rows of an INSERT.
+    pub rows: Rows,
     /// Parameters (`?`).
     pub params: u16,
     /// Where the first statement ends: its `;`, or the end of the text.
@@ -119,7 +118,6 @@ impl Fingerprint {
         self.literals.clear();
         self.items.clear();
         self.lists.clear();
-        self.row_literals.clear();
         self.rows.clear();
         self.params = 0;
         self.more = false;
@@ -306,7 +304,7 @@ impl Fingerprint {
         let open = pass.lexer.next_token()?;
         let from = self.items.len();
         let close = match open.tok {
-            Tok::Open => literals(&mut pass.lexer, pass.sql, &mut self.items, false)?,
+            Tok::Open => literals(&mut pass.lexer, &mut self.items)?,
             _ => None,
         };
         match close {
@@ -332,42 +330,15 @@ impl Fingerprint {
         if !self.rows.is_empty() {
             return Ok(());
         }
-        let before = pass.lexer;
-        let mut lexer = before;
-        let mut width = None;
-        let mut after = before;
-        let collapsed = loop {
-            let open = lexer.next_token()?;
-            if open.tok != Tok::Open {
-                break false;
-            }
-            let from = self.row_literals.len();
-            let Some(close) = literals(&mut lexer, pass.sql, &mut self.row_literals, true)? else {
-                break false;
-            };
-            let this = self.row_literals.len() - from;
-            if *width.get_or_insert(this) != this {
-                break false;
-            }
-            self.rows.push(open.start..close);
-            after = lexer;
-            if lexer.next_token()?.tok != Tok::Comma {
-                break true;
-            }
-        };
-        if collapsed {
-            pass.lexer = after;
-            pass.last = self.rows.last().map_or(pass.last, |r| r.end);
+        if self.rows.read(pass.sql, &mut pass.lexer)? {
+            pass.last = self.rows.span().map_or(pass.last, |r| r.end);
             self.norm.extend_from_slice(b" (");
-            for n in 0..width.unwrap_or(0) {
+            for n in 0..self.rows.width {
                 self.norm
                     .extend_from_slice(if n == 0 { b"?" } else { b",?" });
             }
             self.norm.extend_from_slice(b"),...");
             pass.previous = Tok::Close;
-        } else {
-            self.rows.clear();
-            self.row_literals.clear();
         }
         Ok(())
     }
@@ -416,12 +387,7 @@ pub fn param_places(sql: &[u8], mode: SqlMode) -> Result<Vec<usize>, PlanError> 
 }
 
 /// Reads literals separated by commas up to the closing parenthesis, and returns where that ends; `None` if anything else stands there.
-fn literals(
-    lexer: &mut Lexer<'_>,
-    sql: &[u8],
-    out: &mut Vec<Literal>,
-    nulls: bool,
-) -> Result<Option<u32>, PlanError> {
+fn literals(lexer: &mut Lexer<'_>, out: &mut Vec<Literal>) -> Result<Option<u32>, PlanError> {
     loop {
         let mut token = lexer.next_token()?;
         if token.tok == Tok::Minus {
@@ -432,11 +398,7 @@ fn literals(
             }
             token.start = sign;
         }
-        let kind = match LiteralKind::of(token.tok) {
-            Some(kind) => kind,
-            None if nulls && token.tok == Tok::Word && is_null(token.text(sql)) => LiteralKind::Null,
-            None => return Ok(None),
-        };
+        let Some(kind) = LiteralKind::of(token.tok) else { return Ok(None) };
         out.push(Literal { span: token.start..token.end, kind });
         let next = lexer.next_token()?;
         match next.tok {
@@ -454,10 +416,6 @@ fn literals(
 pub fn end_of_first(sql: &[u8], mode: SqlMode) -> Result<usize, PlanError> {
     let mut fingerprint = Fingerprint::new();
     fingerprint.read(sql, mode).map(|()| fingerprint.end)
-}
-
-fn is_null(word: &[u8]) -> bool {
-    word.eq_ignore_ascii_case(b"null") || word == b"\\N"
 }
 
 /// Does something follow the statement that ends at `end`? Servers cut `;` and white space off a packet's end, nothing else.

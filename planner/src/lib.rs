@@ -20,6 +20,7 @@ pub mod plan;
 pub mod render;
 pub mod resolve;
 pub mod route;
+pub mod rows;
 pub mod snapshot;
 pub mod sql;
 pub mod target;

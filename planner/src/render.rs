@@ -102,11 +102,6 @@ fn tree(snapshot: &Snapshot, found: &Tree, out: &mut Map<String, Value>) {
             out.insert("Gathers".into(), json!(gathers.collect::<Vec<_>>()));
         }
     }
-    if let Some(whole) = &found.whole {
-        let mut one = Map::new();
-        route(snapshot, whole, &mut one);
-        out.insert("OnOneShard".into(), Value::Object(one));
-    }
     out.insert("Inputs".into(), json!(leaves));
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use coregate_planner::collation::Collation;
 
 const KEYSPACE: &str = r#"{"name": "NAME", "shards": [{"name": "0", "tablets": [
     {"alias": "NAME-1", "type": "primary", "host": "nowhere.invalid", "user": "u"}]}]}"#;
@@ -28,6 +29,37 @@ async fn a_name_gets_its_address_later() {
     assert!(world.found(found("nowhere.invalid")).await);
     let tcp = |t: &Arc<Tablet>| matches!(t.address, Address::Tcp(_));
     assert!(world.tablets().iter().all(tcp));
+}
+
+#[tokio::test]
+async fn what_a_server_did_not_tell_of_text_is_taken_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path()).await;
+    let answers = |space: &[u8]| {
+        let collation = Collation { name: "x_ci".into(), space: space.to_vec(), ..Collation::default() };
+        let version = String::from_utf8_lossy(space).into_owned();
+        Answers { version, collations: [("x_ci".to_owned(), Some(Arc::new(collation)))].into() }
+    };
+    let found = |keyspace: &str, space: &[u8]| Found::Collations {
+        keyspace: keyspace.to_owned(),
+        answers: answers(space),
+    };
+    let reading = || Reading { tables: Vec::new(), conn: None, certain: true, collations: None };
+    for name in ["a", "b"] {
+        world.take_columns(name, Ok(reading())).unwrap();
+    }
+    assert_eq!(world.missing().collations.len(), 2);
+    assert_eq!(world.snapshot().unwrap().collation("x_ci"), None);
+    assert!(world.found(found("a", b"1")).await);
+    assert!(!world.found(found("a", b"2")).await, "it was no longer asked for");
+    assert_eq!(world.snapshot().unwrap().collation("x_ci").unwrap().space, b"1");
+    // What is known stays known, until a server tells something else.
+    world.take_columns("a", Ok(reading())).unwrap();
+    assert_eq!(world.snapshot().unwrap().collation("x_ci").unwrap().space, b"1");
+    assert!(!world.found(found("a", b"1")).await, "the cores know it");
+    assert!(world.found(found("b", b"2")).await);
+    assert_eq!(world.snapshot().unwrap().collation("x_ci"), None, "the servers do not agree");
+    assert!(world.missing().collations.is_empty());
 }
 
 #[tokio::test]

@@ -54,6 +54,9 @@ pub(crate) struct TabletPool {
     /// The server does not know COM_RESET_CONNECTION.
     pub(super) cannot_reset: Cell<bool>,
     pub(crate) routines: Routines,
+    /// Connections on which statements over several shards are finished. Whoever waits for one may hold connections of this
+    /// pool, so that they have places of their own: who has one waits for nothing else.
+    finisher: RefCell<Option<Rc<Self>>>,
     pub(crate) stats: PoolStats,
 }
 
@@ -108,8 +111,19 @@ impl TabletPool {
             retired: Cell::new(false),
             cannot_reset: Cell::new(false),
             routines: Routines::default(),
+            finisher: RefCell::default(),
             stats: PoolStats::default(),
         }
+    }
+
+    /// The pool of the same server on whose connections statements are finished.
+    pub(crate) fn finisher(&self, size: usize) -> Rc<Self> {
+        let mut finisher = self.finisher.borrow_mut();
+        let made = finisher.get_or_insert_with(|| {
+            let limits = PoolLimits { size: size.max(1), ..self.limits.clone() };
+            Rc::new(Self::new(Arc::clone(&self.tablet), self.database.as_deref(), limits))
+        });
+        Rc::clone(made)
     }
 
     pub(super) fn serves(&self, tablet: &Tablet, database: Option<&str>) -> bool {
@@ -321,6 +335,9 @@ impl TabletPool {
 
     /// Closes connections that have rested or lived too long, or that the server has closed.
     pub(crate) fn sweep(&self, now: Instant) {
+        if let Some(finisher) = &*self.finisher.borrow() {
+            finisher.sweep(now);
+        }
         let limits = &self.limits;
         let mut gone = Vec::new();
         let mut idle = self.idle.borrow_mut();
@@ -341,6 +358,9 @@ impl TabletPool {
 
     /// No new snapshot names this server: connections close as they come back.
     pub(super) fn retire(&self) {
+        if let Some(finisher) = &*self.finisher.borrow() {
+            finisher.retire();
+        }
         self.retired.set(true);
         let idle = std::mem::take(&mut *self.idle.borrow_mut());
         drop(idle);

@@ -25,6 +25,7 @@ mod scatter;
 mod set;
 mod tracking;
 mod transaction;
+mod tree;
 mod values;
 mod variables;
 mod warnings;
@@ -186,6 +187,9 @@ impl Session {
         match next {
             Some(packet) => {
                 self.handle.works(&self.core);
+                if let Ok(Some(packet)) = &packet {
+                    self.client.fit_buffers(packet);
+                }
                 packet
             }
             None => {

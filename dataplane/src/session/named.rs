@@ -2,14 +2,16 @@
 //! connection. Else the session keeps the statement as those of the binary protocol are kept; an execution is placed by the
 //! variables' values, and runs by name on every server that it needs: the values are bound there, never written into a text.
 use super::answer::{Answer, Done};
-use super::prepared::Statement;
+use super::prepared::{BoundPlan, Statement};
 use super::query::{Wire, place_of, query_payload};
-use super::scatter::Work;
+use super::scatter::{Rows, Work};
 use super::values::Named;
 use super::variables::{Variable, user_variable};
 use super::{Failure, Outcome, Session};
+use crate::cache::CachedPlan;
 use crate::error::sql_error;
 use crate::pool::{Backend, Place};
+use coregate_planner::PlanError;
 use coregate_planner::charset::{Charset, Charsets};
 use coregate_planner::plan::{Action, Effects, Plan, PrepareSource, SessionAction, StatementClass};
 use coregate_planner::value::Value;
@@ -118,7 +120,7 @@ impl Session {
         let entry = self.current_plan(&statement)?;
         let names: Vec<String> = using.iter().map(|name| user_variable(name)).collect();
         match &entry.plan.action {
-            Action::Route(_) if !names.is_empty() || !self.reads_texts_as(&statement) => {}
+            Action::Route(_) | Action::Tree(_) if !names.is_empty() || !self.reads_texts_as(&statement) => {}
             Action::Session(SessionAction::Set(_)) if !names.is_empty() => {
                 let sql = statement.with_params(|n, out| {
                     out.extend_from_slice(names.get(n).map_or(b"NULL", |name| name.as_bytes()));
@@ -126,7 +128,9 @@ impl Session {
                 return Box::pin(self.run_text(&sql, answer)).await;
             }
             // Without parameters it is what its text is.
-            Action::Route(_) => return Box::pin(self.run_text(statement.sql(), answer)).await,
+            Action::Route(_) | Action::Tree(_) => {
+                return Box::pin(self.run_text(statement.sql(), answer)).await;
+            }
             _ => return Box::pin(self.execute_local(&statement, &entry, answer)).await,
         }
         let variables = self.fetch_variables(&names).await?;
@@ -135,16 +139,26 @@ impl Session {
             self.implicit_commit().await?;
         }
         // A plan is bound under the snapshot that it was made for, which may be another by now.
-        let entry = self.current_plan(&statement)?;
+        let mut entry = self.current_plan(&statement)?;
+        let bound = match self.bind_named(&statement, &entry, &variables, &names)? {
+            Some(bound) => bound,
+            None => {
+                entry = self.split_plan(&statement)?;
+                let bound = self.bind_named(&statement, &entry, &variables, &names)?;
+                bound.ok_or_else(|| Failure::from(PlanError::Several))?
+            }
+        };
         let plan = &entry.plan;
-        let Action::Route(route) = &plan.action else {
-            return Err(sql_error(1615, "Prepared statement needs to be re-prepared").into());
+        let (mut resolved, route) = match (bound, &plan.action) {
+            (BoundPlan::Route(resolved), Action::Route(route)) => (resolved, route),
+            (BoundPlan::Tree(parts), Action::Tree(tree)) => {
+                return Box::pin(self.tree(plan, tree, *parts, answer))
+                    .await
+                    .map(|_| ());
+            }
+            _ => return Err(sql_error(1615, "Prepared statement needs to be re-prepared").into()),
         };
         let keyspace = self.changed_keyspace(plan, route);
-        let mut resolved = {
-            let (values, charsets) = self.values_of(&statement, &variables)?;
-            self.bind(&statement, &entry, &values, charsets, &Named { session: self, names: &names })?
-        };
         self.begin_warnings(plan);
         let execute = match names.is_empty() {
             true => format!("EXECUTE {NAME}"),
@@ -170,12 +184,30 @@ impl Session {
                     .await
             }
             _ => {
-                let work = Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace };
+                let work = Work {
+                    plan,
+                    combine: route.combine,
+                    kind: ResponseKind::Query,
+                    wires,
+                    keyspace,
+                    rows: Rows::Pass,
+                };
                 Box::pin(self.several(work, answer)).await
             }
         };
         self.release_held();
         result.map(|_| ())
+    }
+
+    fn bind_named(
+        &self,
+        statement: &Statement,
+        entry: &CachedPlan,
+        variables: &[Variable],
+        names: &[String],
+    ) -> Outcome<Option<BoundPlan>> {
+        let (values, charsets) = self.values_of(statement, variables)?;
+        self.bind_any(statement, entry, &values, charsets, &Named { session: self, names })
     }
 
     /// Prepares the statement on a server, on a connection that is then held for its execution.

@@ -6,7 +6,7 @@ use bumpalo::Bump;
 use coregate_planner::PlanError;
 use coregate_planner::fingerprint::{Fingerprint, second_statement};
 use coregate_planner::plan::Action;
-use coregate_planner::resolve::{self, Binding, Resolved};
+use coregate_planner::resolve::{self, Binding, Parts, Resolved};
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::Snapshot;
 use coregate_planner::sql::versions;
@@ -30,9 +30,28 @@ pub(super) struct Planned {
     pub(super) entry: Rc<CachedPlan>,
     /// Empty unless the plan is a route.
     pub(super) resolved: Resolved,
+    /// Where a tree's leaves go.
+    pub(super) parts: Option<Box<Parts>>,
     /// Where the statement ends in its text, and whether another one follows.
     pub(super) end: usize,
     pub(super) more: bool,
+}
+
+/// Which of a text's plans.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    prepared: bool,
+    split: bool,
+}
+
+impl Kind {
+    const TEXT: Self = Self { prepared: false, split: false };
+    pub(super) const PREPARED: Self = Self { prepared: true, split: false };
+
+    /// The plan for values that lie on several shards.
+    pub(super) const fn split(self) -> Self {
+        Self { split: true, ..self }
+    }
 }
 
 impl Session {
@@ -57,13 +76,14 @@ impl Session {
     }
 
     #[inline]
-    fn plan_context(&self, prepared: bool) -> PlanContext {
+    fn plan_context(&self, prepared: bool, split: bool) -> PlanContext {
         PlanContext {
             keyspace: self.target.index,
             shard: self.target.shard,
             tablet_kind: self.target.kind,
             sql_mode: u16::from(self.sql_mode.bits()),
             prepared,
+            split,
             has_database: self.target.database.is_some(),
         }
     }
@@ -97,20 +117,34 @@ impl Session {
         let (end, more) = (scratch.fingerprint.end, scratch.fingerprint.more);
         let sql = sql.get(..end).unwrap_or(sql);
         let snapshot = core.snapshot.borrow();
-        let entry = self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, false)?;
+        let arena = &mut scratch.arena;
+        let mut entry = self.cached_plan(sql, &scratch.fingerprint, arena, &snapshot, Kind::TEXT)?;
         self.permit(&entry.plan)?;
-        let resolved = if let Action::Route(route) = &entry.plan.action {
-            let values = Values { session: self, params: &[] };
-            let binding = Binding {
-                sql,
-                fingerprint: &scratch.fingerprint,
-                params: &[],
-                sql_mode: self.sql_mode,
-                charsets: self.charsets,
-                session: &values,
-                prepared: false,
-            };
-            resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved)?;
+        let values = Values { session: self, params: &[] };
+        let binding = Binding {
+            sql,
+            fingerprint: &scratch.fingerprint,
+            params: &[],
+            sql_mode: self.sql_mode,
+            charsets: self.charsets,
+            session: &values,
+            prepared: false,
+        };
+        let mut parts = None;
+        let mut found = Ok(());
+        if let Action::Route(route) = &entry.plan.action {
+            found = resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved);
+        }
+        if matches!(found, Err(PlanError::Several)) {
+            entry = self.cached_plan(sql, &scratch.fingerprint, arena, &snapshot, Kind::TEXT.split())?;
+            found = Ok(());
+        }
+        found?;
+        if let Action::Tree(tree) = &entry.plan.action {
+            let bound = resolve::resolve_tree(tree, &snapshot, &binding, &mut scratch.resolve)?;
+            parts = Some(Box::new(bound));
+        }
+        let resolved = if let Action::Route(_) = &entry.plan.action {
             if is_resolved {
                 // The servers run what has been planned, whatever they make of the comments.
                 for shard in &mut scratch.resolved.shards {
@@ -123,7 +157,7 @@ impl Session {
         };
         self.handle
             .limit(&core, entry.plan.directives.query_timeout_ms);
-        Ok(Planned { entry, resolved, end, more })
+        Ok(Planned { entry, resolved, parts, end, more })
     }
 
     /// The text without comments that depend on the server's version, where it has some; a drop-in server resolves them itself,
@@ -155,14 +189,14 @@ impl Session {
         fingerprint: &Fingerprint,
         arena: &mut Bump,
         snapshot: &Arc<Snapshot>,
-        prepared: bool,
+        kind: Kind,
     ) -> Result<Rc<CachedPlan>, PlanError> {
-        let context = self.plan_context(prepared);
+        let context = self.plan_context(kind.prepared, kind.split);
         let mut cache = self.core.cache.borrow_mut();
         if let Some(entry) = cache.get(fingerprint.hash, &fingerprint.norm, &context) {
             return Ok(Rc::clone(entry));
         }
-        let made = self.make_plan(sql, fingerprint, arena, snapshot, prepared);
+        let made = self.make_plan(sql, fingerprint, arena, snapshot, kind);
         arena.reset();
         if arena.allocated_bytes() > ARENA_KEEP {
             *arena = Bump::new();
@@ -177,7 +211,7 @@ impl Session {
         fingerprint: &Fingerprint,
         arena: &Bump,
         snapshot: &Snapshot,
-        prepared: bool,
+        kind: Kind,
     ) -> Result<coregate_planner::plan::Plan, PlanError> {
         let session = SessionContext {
             keyspace: self.target.index,
@@ -189,11 +223,23 @@ impl Session {
             autocommit: self.autocommit,
             no_scatter: self.core.config().no_scatter,
         };
-        plan(&PlanInput { sql, fingerprint, snapshot, session: &session, arena, prepared, split: false })
+        plan(&PlanInput {
+            sql,
+            fingerprint,
+            snapshot,
+            session: &session,
+            arena,
+            prepared: kind.prepared,
+            split: kind.split,
+        })
     }
 
     /// Plans a statement that is being prepared.
-    pub(super) fn plan_prepared(&mut self, sql: &[u8]) -> Result<(Fingerprint, Rc<CachedPlan>), Failure> {
+    pub(super) fn plan_prepared(
+        &mut self,
+        sql: &[u8],
+        kind: Kind,
+    ) -> Result<(Fingerprint, Rc<CachedPlan>), Failure> {
         self.follow_snapshot()?;
         let core = Rc::clone(&self.core);
         let mut scratch = core.scratch.borrow_mut();
@@ -208,7 +254,7 @@ impl Session {
             return Err(PlanError::syntax(sql, at).into());
         }
         let snapshot = core.snapshot.borrow();
-        let entry = self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, true)?;
+        let entry = self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, kind)?;
         self.permit(&entry.plan)?;
         Ok((scratch.fingerprint.clone(), entry))
     }
@@ -216,8 +262,18 @@ impl Session {
 
 /// For `/queryz`.
 pub(crate) fn destination_name(plan: &coregate_planner::plan::Plan) -> String {
+    use coregate_planner::plan::tree::Form;
     use coregate_planner::plan::{Destination, Target};
-    let Action::Route(route) = &plan.action else { return "session".into() };
+    let route = match &plan.action {
+        Action::Route(route) => route,
+        Action::Tree(tree) => {
+            return match tree.form {
+                Form::Merge(_) => "merge".into(),
+                Form::Finish(_) => "finish".into(),
+            };
+        }
+        _ => return "session".into(),
+    };
     let name = match &route.to {
         Target::DropIn => "drop-in",
         Target::Keyspace { shards, .. } => match shards {

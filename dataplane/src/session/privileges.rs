@@ -28,7 +28,7 @@ impl Session {
             Err(Failure::Sql(_)) => return Ok(()),
             Err(failure) => return Err(failure),
         };
-        match self.plan_prepared(&text) {
+        match self.plan_prepared(&text, super::plan::Kind::PREPARED) {
             Err(Failure::Sql(error)) if error.code == denied().code => Err(error.into()),
             // Whatever else is wrong with it, the server says.
             _ => Ok(()),

@@ -2,7 +2,7 @@
 use super::answer::Answer;
 use super::insert_id::Given;
 use super::plan::Planned;
-use super::scatter::Work;
+use super::scatter::{Rows, Work};
 use super::{Failure, Outcome, Session};
 use crate::link::Packet;
 use crate::pool::{Backend, Place, TabletPool};
@@ -169,6 +169,10 @@ impl Session {
                 self.route(plan, route, planned.resolved, packet, sql, answer)
                     .await
             }
+            Action::Tree(tree) => {
+                let parts = planned.parts.map(|parts| *parts).unwrap_or_default();
+                Box::pin(self.tree(plan, tree, parts, answer)).await
+            }
             _ => {
                 let owned;
                 let sql = match &packet {
@@ -235,7 +239,14 @@ impl Session {
         if plan.class == StatementClass::Lock {
             return Box::pin(self.lock_in_turn(wires, answer)).await;
         }
-        let work = Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace };
+        let work = Work {
+            plan,
+            combine: route.combine,
+            kind: ResponseKind::Query,
+            wires,
+            keyspace,
+            rows: Rows::Pass,
+        };
         Box::pin(self.several(work, answer)).await
     }
 

@@ -1,4 +1,6 @@
 //! One statement on several shards: rows one shard after another, counts added up.
+mod gather;
+mod merge;
 mod rows;
 
 use super::answer::{Answer, Done};
@@ -8,12 +10,15 @@ use super::lost::{STOP_MAX, stop, within};
 use super::relay::step;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
+use crate::exec::Gathered;
 use crate::pool::{Backend, Exchange, Place, UNDO};
 use coregate_planner::control::SqlError;
+use coregate_planner::plan::tree::{Finish, Merge};
 use coregate_planner::plan::{Combine, Effects, Plan, StatementClass};
 use coregate_protocol::response::OkPacket;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 /// A statement that runs on several servers.
@@ -25,20 +30,40 @@ pub(super) struct Work<'p> {
     pub(super) wires: Vec<(Place, Vec<u8>)>,
     /// Whose tables change, where they do.
     pub(super) keyspace: Option<String>,
+    /// What becomes of rows.
+    pub(super) rows: Rows<'p>,
+}
+
+/// What becomes of the rows of several servers.
+pub(super) enum Rows<'p> {
+    /// They are passed on, one server's after another's.
+    Pass,
+    Merge(Merging<'p>),
+    /// They are kept for a server that goes on with them.
+    Gather(&'p RefCell<Gathered>),
+}
+
+/// How the rows of several shards become one answer.
+pub(super) struct Merging<'p> {
+    pub(super) merge: &'p Merge,
+    pub(super) skip: u64,
+    pub(super) take: u64,
+    /// The tables that stand for others, where one server finishes the statement.
+    pub(super) finish: Option<&'p Finish>,
 }
 
 /// One server's part of a statement.
-struct Part {
-    place: Place,
-    backend: Box<Backend>,
+pub(super) struct Part {
+    pub(super) place: Place,
+    pub(super) backend: Box<Backend>,
     /// As far as its answer was read.
-    walker: ResponseWalker,
+    pub(super) walker: ResponseWalker,
 }
 
-type Parts = SmallVec<[Part; 2]>;
+pub(super) type Parts = SmallVec<[Part; 2]>;
 
 /// What came of all parts: counts added up, and the first error of a server.
-type Combined = (Summary, Option<SqlError>);
+pub(super) type Combined = (Summary, Option<SqlError>);
 
 impl Session {
     /// Runs a statement on several servers and combines their answers.
@@ -117,7 +142,11 @@ impl Session {
         }
         let mut info = Info::default();
         let result = match work.combine {
-            Combine::Concat => self.concatenate(&mut parts, work.kind, answer).await,
+            Combine::Concat => match &work.rows {
+                Rows::Pass => self.concatenate(&mut parts, work.kind, answer).await,
+                Rows::Merge(merging) => self.merge(&mut parts, merging, answer).await,
+                Rows::Gather(gathered) => self.gather(&mut parts, gathered).await,
+            },
             Combine::Sum | Combine::First => self.add_up(&mut parts, work, &mut info).await,
         };
         self.look_at_parts(&mut parts, work, &result).await;

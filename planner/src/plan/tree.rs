@@ -10,9 +10,6 @@ use std::sync::Arc;
 /// A query over several shards.
 #[derive(Debug, Clone)]
 pub struct Tree {
-    /// The statement as one route, where its conditions may restrict it to one shard: if they do, the answer of that shard is
-    /// relayed as it is.
-    pub whole: Option<Route>,
     pub leaves: Vec<Leaf>,
     pub form: Form,
 }

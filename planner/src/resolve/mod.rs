@@ -14,7 +14,7 @@ use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
 use smallvec::SmallVec;
-pub use tree::{BoundTree, Parts, resolve_tree};
+pub use tree::{Parts, resolve_tree};
 
 /// The statement at hand.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 use super::{Binder, Binding, COLUMNS_MAX, Scratch};
 use crate::column::{NotStored, stored};
 use crate::error::PlanError;
-use crate::fingerprint::{LiteralKind, literal_value};
+use crate::fingerprint::{Literal, LiteralKind, literal_value};
 use crate::plan::{InsertRows, RowSource};
 use crate::snapshot::ShardIdx;
 use crate::value::Value;
@@ -31,31 +31,49 @@ impl Binder<'_> {
         let Scratch { values: buffers, places, set } = scratch;
         let Binding { sql, fingerprint, params, sql_mode, charsets, .. } = *self.binding;
         if let Some(sequence) = &rows.sequence {
-            let width = if let RowSource::Collapsed { width, .. } = rows.source {
-                usize::from(width).max(1)
-            } else {
-                0
-            };
-            let mut numbers = fingerprint
-                .row_literals
-                .iter()
-                .skip(usize::from(sequence.position))
-                .step_by(width.max(1));
-            let null = width > 0 && numbers.any(|l| l.kind == LiteralKind::Null);
+            // A whole number in every row is no NULL.
+            let position = usize::from(sequence.position);
+            let numbered = fingerprint
+                .rows
+                .numbered
+                .checked_shr(u32::from(sequence.position));
+            let null = numbered.unwrap_or(0) & 1 == 0
+                && (0..fingerprint.rows.spans.len()).any(|row| {
+                    let literal = fingerprint.rows.literals(sql, sql_mode, row).nth(position);
+                    literal.is_some_and(|l| l.kind == LiteralKind::Null)
+                });
             let null_param = |n: &u16| params.get(usize::from(*n)) == Some(&Value::Null);
             if null || sequence.params.iter().any(null_param) {
                 return Err(PlanError::no_sequence(&sequence.column));
             }
         }
         match &rows.source {
-            RowSource::Collapsed { positions, width } => {
-                let width = usize::from(*width).max(1);
-                for row in fingerprint.row_literals.chunks(width) {
+            RowSource::Collapsed { positions, .. } => {
+                let mut literals: SmallVec<[Option<Literal>; COLUMNS_MAX]> = SmallVec::new();
+                for row in 0..fingerprint.rows.spans.len() {
+                    literals.clear();
+                    literals.resize(positions.len(), None);
+                    let last = positions.iter().copied().filter(|p| *p != u16::MAX).max();
+                    let wanted = last.map_or(0, |last| usize::from(last) + 1);
+                    for (n, literal) in fingerprint
+                        .rows
+                        .literals(sql, sql_mode, row)
+                        .take(wanted)
+                        .enumerate()
+                    {
+                        for (place, _) in literals
+                            .iter_mut()
+                            .zip(positions)
+                            .filter(|(_, p)| usize::from(**p) == n)
+                        {
+                            *place = Some(literal.clone());
+                        }
+                    }
                     let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
-                    for (&position, buffer) in positions.iter().zip(buffers.iter_mut()) {
+                    for (literal, buffer) in literals.iter().zip(buffers.iter_mut()) {
                         let family = rows.families.get(values.len()).copied().unwrap_or_default();
-                        let value = row
-                            .get(usize::from(position))
+                        let value = literal
+                            .as_ref()
                             .map_or(Value::Null, |l| literal_value(sql, l, &mut buffer.text, sql_mode));
                         let value = stored(family, value, charsets, &mut buffer.utf8);
                         values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);

@@ -125,7 +125,7 @@ impl Writer<'_> {
                 self.out.push(b')');
             }
             Piece::CollapsedRows => {
-                for (n, row) in fingerprint.rows.iter().enumerate() {
+                for (n, row) in fingerprint.rows.spans.iter().enumerate() {
                     if self.here(n) {
                         self.comma();
                         self.span(row);

@@ -6,14 +6,7 @@ use crate::plan::tree::{Form, Limit, Tree};
 use crate::snapshot::Snapshot;
 use crate::value::Value;
 
-/// Where a tree goes.
-#[derive(Debug)]
-pub enum BoundTree {
-    /// One shard has all of it.
-    Whole(Resolved),
-    Parts(Parts),
-}
-
+/// Where a tree's leaves go.
 #[derive(Debug, Default)]
 pub struct Parts {
     /// One for each leaf. Their texts are plain queries: values of parameters are in them.
@@ -26,7 +19,7 @@ pub struct Parts {
     pub finish: Vec<u8>,
 }
 
-/// Finds the shards and texts of a tree's leaves, or the one shard that has all of it.
+/// Finds the shards and texts of a tree's leaves.
 ///
 /// # Errors
 /// As [`resolve`].
@@ -35,16 +28,7 @@ pub fn resolve_tree(
     snapshot: &Snapshot,
     binding: &Binding<'_>,
     scratch: &mut Scratch,
-) -> Result<BoundTree, PlanError> {
-    if let Some(whole) = &tree.whole {
-        let mut found = Resolved::default();
-        match resolve(whole, snapshot, binding, scratch, &mut found) {
-            Ok(()) if found.shards.len() == 1 => return Ok(BoundTree::Whole(found)),
-            // Of several shards, as the leaves will say.
-            Ok(()) | Err(PlanError::Unsupported(_) | PlanError::Several) => {}
-            Err(other) => return Err(other),
-        }
-    }
+) -> Result<Parts, PlanError> {
     let binding = Binding { prepared: false, ..*binding };
     let mut parts = Parts { take: u64::MAX, ..Parts::default() };
     for leaf in &tree.leaves {
@@ -64,7 +48,7 @@ pub fn resolve_tree(
         }
         Form::Finish(finish) => parts.finish = text::one(&finish.text, &binding),
     }
-    Ok(BoundTree::Parts(parts))
+    Ok(parts)
 }
 
 /// A number of rows.

@@ -209,8 +209,7 @@ impl<'a> Planner<'_, 'a> {
         let names = primary.columns.iter().cloned().collect();
         let source = match insert.source {
             InsertSource::Collapsed(span) => {
-                let fingerprint = self.input.fingerprint;
-                let width = fingerprint.row_literals.len() / fingerprint.rows.len().max(1);
+                let width = self.input.fingerprint.rows.width;
                 if width != columns.len() {
                     return Err(PlanError::ColumnCount(1));
                 }

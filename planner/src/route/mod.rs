@@ -65,7 +65,8 @@ pub struct PlanInput<'a> {
     pub arena: &'a Bump,
     /// Is the statement prepared, so that `?` are parameters?
     pub prepared: bool,
-    /// Resolving the plan that was made without this gave [`PlanError::Several`]: the rows lie on several shards.
+    /// Are its values known to lie on several shards? Else the plan may be one for a single shard, and say so with
+    /// [`PlanError::Several`] when it is bound.
     pub split: bool,
 }
 

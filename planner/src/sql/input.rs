@@ -312,11 +312,7 @@ pub fn tokens<'a>(
     let mut lexer = Lexer::new(sql, mode);
     let mut literals = fingerprint.literals.iter().enumerate().peekable();
     let mut lists = fingerprint.lists.iter().enumerate().peekable();
-    let rows = fingerprint
-        .rows
-        .first()
-        .zip(fingerprint.rows.last())
-        .map(|(a, b)| (a.start, b.end));
+    let rows = fingerprint.rows.span();
     let (mut params, mut last, mut ambiguous) = (0u16, 0u32, false);
     let (mut after_in, mut limited) = (false, false);
     loop {
@@ -365,8 +361,8 @@ pub fn tokens<'a>(
                         token.tok = Tok::List;
                     }
                 }
-                Tok::Open if rows.is_some_and(|(start, _)| start == token.start) => {
-                    token.end = rows.map_or(token.end, |r| r.1);
+                Tok::Open if rows.as_ref().is_some_and(|r| r.start == token.start) => {
+                    token.end = rows.as_ref().map_or(token.end, |r| r.end);
                     token.tok = Tok::Rows;
                     lexer.seek(token.end as usize);
                 }

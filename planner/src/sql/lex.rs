@@ -54,6 +54,11 @@ impl<'a> Lexer<'a> {
         self.at = at.min(self.sql.len());
     }
 
+    /// Inside of a `/*!50000 ... */`?
+    pub(crate) fn is_in_version(&self) -> bool {
+        self.in_version
+    }
+
     #[inline]
     fn peek(&self, ahead: usize) -> u8 {
         self.sql.get(self.at + ahead).copied().unwrap_or(0)
@@ -71,7 +76,7 @@ impl<'a> Lexer<'a> {
     #[inline]
     pub fn next_token(&mut self) -> Result<Token, PlanError> {
         if CLASS[self.peek(0) as usize] == SPACE {
-            self.after_name = false;
+            (self.after_name, self.after_dot) = (false, false);
             self.at = self.run(self.at, |b| CLASS[b as usize] == SPACE);
         }
         let start = self.at;
@@ -235,25 +240,16 @@ impl<'a> Lexer<'a> {
 
     /// Moves past a quoted text that begins at `at`.
     fn quoted(&mut self, quote: u8, escapes: bool) -> Result<(), PlanError> {
-        let open = self.at;
-        let escapes = escapes && !self.mode.contains(SqlMode::NO_BACKSLASH_ESCAPES);
-        let mut at = open + 1;
-        loop {
-            let rest = self.sql.get(at..).unwrap_or_default();
-            let found =
-                if escapes { memchr::memchr2(quote, b'\\', rest) } else { memchr::memchr(quote, rest) };
-            let Some(n) = found else {
-                return Err(PlanError::syntax(self.sql, open));
-            };
-            at += n;
-            let escaped = escapes && self.sql.get(at) == Some(&b'\\');
-            if escaped || self.sql.get(at + 1) == Some(&quote) {
-                at += 2;
-            } else {
-                self.at = at + 1;
-                return Ok(());
-            }
+        match quoted_end(self.sql, self.at, quote, escapes && self.escapes()) {
+            Some(end) => self.at = end,
+            None => return Err(PlanError::syntax(self.sql, self.at)),
         }
+        Ok(())
+    }
+
+    /// Is a backslash in a string more than a character?
+    pub(crate) fn escapes(&self) -> bool {
+        !self.mode.contains(SqlMode::NO_BACKSLASH_ESCAPES)
     }
 
     /// Everything that begins with punctuation. `None`: a comment was skipped.
@@ -401,6 +397,22 @@ impl<'a> Lexer<'a> {
             [b'/', b'*', b'v' | b'V', b't' | b'T', b'+', ..] => Some(Tok::Directive),
             _ => None,
         })
+    }
+}
+
+/// Where a quoted text ends that begins at `open`, its last quote included.
+#[inline]
+pub(crate) fn quoted_end(sql: &[u8], open: usize, quote: u8, escapes: bool) -> Option<usize> {
+    let mut at = open + 1;
+    loop {
+        let rest = sql.get(at..)?;
+        at += if escapes { memchr::memchr2(quote, b'\\', rest) } else { memchr::memchr(quote, rest) }?;
+        let escaped = escapes && sql.get(at) == Some(&b'\\');
+        if escaped || sql.get(at + 1) == Some(&quote) {
+            at += 2;
+        } else {
+            return Some(at + 1);
+        }
     }
 }
 

@@ -2,9 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 use coregate_planner::collation::{AsciiWeights, Collation};
 use coregate_planner::plan::{Action, Plan, SessionValue};
-use coregate_planner::resolve::{
-    Binding, BoundTree, Resolved, Scratch, SessionValues, resolve, resolve_tree,
-};
+use coregate_planner::resolve::{Binding, Resolved, Scratch, SessionValues, resolve, resolve_tree};
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::*;
 use coregate_planner::value::Value;
@@ -319,24 +317,19 @@ pub(crate) fn texts(
             let shards = found.shards.iter();
             out.extend(shards.map(|s| (format!("shard {}", s.shard), text(&s.text))));
         }
-        Action::Tree(tree) => match resolve_tree(tree, snapshot, &binding, scratch)? {
-            BoundTree::Whole(found) => {
-                let shards = found.shards.iter();
-                out.extend(shards.map(|s| (format!("whole shard {}", s.shard), text(&s.text))));
+        Action::Tree(tree) => {
+            let parts = resolve_tree(tree, snapshot, &binding, scratch)?;
+            for (n, leaf) in parts.leaves.iter().enumerate() {
+                let shards = leaf.shards.iter();
+                out.extend(shards.map(|s| (format!("leaf {n} shard {}", s.shard), text(&s.text))));
             }
-            BoundTree::Parts(parts) => {
-                for (n, leaf) in parts.leaves.iter().enumerate() {
-                    let shards = leaf.shards.iter();
-                    out.extend(shards.map(|s| (format!("leaf {n} shard {}", s.shard), text(&s.text))));
-                }
-                if !parts.finish.is_empty() {
-                    out.push(("finish".into(), Some(String::from_utf8_lossy(&parts.finish).into_owned())));
-                }
-                if parts.skip != 0 || parts.take != u64::MAX {
-                    out.push(("limit".into(), Some(format!("skip {} take {}", parts.skip, parts.take))));
-                }
+            if !parts.finish.is_empty() {
+                out.push(("finish".into(), Some(String::from_utf8_lossy(&parts.finish).into_owned())));
             }
-        },
+            if parts.skip != 0 || parts.take != u64::MAX {
+                out.push(("limit".into(), Some(format!("skip {} take {}", parts.skip, parts.take))));
+            }
+        }
         _ => {}
     }
     Ok(out)

@@ -50,6 +50,19 @@ impl Backend {
         Ok(())
     }
 
+    /// Runs statements that are answered with OK, in one round trip.
+    pub(crate) async fn run_batch(
+        &mut self,
+        core: &Core,
+        statements: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<(), BackendError> {
+        let mut wire = Wire::default();
+        for sql in statements {
+            wire.query(&sql);
+        }
+        self.run_all(core, wire).await
+    }
+
     /// Runs commands that are answered with OK, in one round trip. After an error the connection is not to be used.
     async fn run_all(&mut self, core: &Core, wire: Wire) -> Result<(), BackendError> {
         if wire.commands == 0 {

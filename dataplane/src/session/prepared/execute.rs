@@ -1,16 +1,17 @@
 //! Executions: a prepared statement's parameters bound, its plan resolved, its packet sent to the servers that it needs.
-use super::Statement;
+use super::{BoundPlan, Statement};
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
 use crate::link::Packet;
 use crate::pool::{Backend, Place};
 use crate::session::answer::Answer;
 use crate::session::insert_id::Given;
-use crate::session::plan::Planned;
+use crate::session::plan::{Kind, Planned};
 use crate::session::query::{Wire, place_of, query_payload};
-use crate::session::scatter::Work;
+use crate::session::scatter::{Rows, Work};
 use crate::session::values::Values;
 use crate::session::{Failure, Outcome, Session};
+use coregate_planner::PlanError;
 use coregate_planner::plan::{Action, Effects, Route, SessionAction};
 use coregate_planner::resolve::{Resolved, SessionValues};
 use coregate_planner::value::Value;
@@ -63,54 +64,81 @@ impl Session {
         let plan = &entry.plan;
         self.handle
             .limit(&self.core, plan.directives.query_timeout_ms);
-        let Action::Route(route) = &plan.action else {
+        if !matches!(plan.action, Action::Route(_) | Action::Tree(_)) {
             if params > 0 && matches!(plan.action, Action::Session(SessionAction::Set(_))) {
                 return Box::pin(self.execute_set(&statement, &parsed, answer)).await;
             }
             return Box::pin(self.execute_local(&statement, &entry, answer)).await;
-        };
+        }
         let mut given = Given::default();
-        let resolved = {
-            let long = statement.long_data.borrow();
-            let (bound, kinds) = statement.bound(&parsed, &long)?;
-            if plan.effects.contains(Effects::PLAIN_ROWS) {
-                given.add_text(&statement.sql);
-                given.add_values(&bound);
+        let mut entry = entry;
+        let bound = match self.bind_execution(&statement, &entry, &parsed, &mut given)? {
+            Some(bound) => bound,
+            None => {
+                entry = self.split_plan(&statement)?;
+                let bound = self.bind_execution(&statement, &entry, &parsed, &mut given)?;
+                bound.ok_or_else(|| Failure::from(PlanError::Several))?
             }
-            let mut texts: Vec<Vec<u8>> = Vec::new();
-            for value in &bound {
-                if planner_value(value).is_none() {
-                    let mut text = Vec::new();
-                    value.write_text(&mut text);
-                    texts.push(text);
-                }
-            }
-            let mut texts = texts.iter();
-            let values: SmallVec<[Value<'_>; 8]> = bound
-                .iter()
-                .zip(kinds)
-                .map(|(v, kind)| match (v, kind) {
-                    (Bound::Bytes(digits), ColumnType::DECIMAL | ColumnType::NEWDECIMAL) => {
-                        Value::Decimal(digits)
-                    }
-                    (Bound::Bytes(bytes), kind) if is_blob(kind) => Value::Binary(bytes),
-                    _ => planner_value(v)
-                        .unwrap_or_else(|| Value::Bytes(texts.next().map_or(&[], |t| t.as_slice()))),
-                })
-                .collect();
-            let session_values = Values { session: self, params: &bound };
-            let charsets = statement.charsets().unwrap_or(self.charsets);
-            self.bind(&statement, &entry, &values, charsets, &session_values)?
         };
         self.core.metrics().queries.add(1);
-        let (start, shards) = (self.core.ring.now(), resolved.shards.len());
+        let (start, shards) = (self.core.ring.now(), bound.shards());
         let cursor = flags & CURSOR_FLAGS != 0;
-        let result = self
-            .execute_route(&statement, &entry, route, resolved, packet, cursor, &given, answer)
-            .await;
+        let result = match (bound, &entry.plan.action) {
+            (BoundPlan::Route(resolved), Action::Route(route)) => {
+                self.execute_route(&statement, &entry, route, resolved, packet, cursor, &given, answer)
+                    .await
+            }
+            (BoundPlan::Tree(parts), Action::Tree(tree)) => {
+                statement.long_data.borrow_mut().clear();
+                Box::pin(self.tree(&entry.plan, tree, *parts, answer)).await
+            }
+            _ => Err(Failure::from(PlanError::Several)),
+        };
         let spent = self.core.ring.now().saturating_duration_since(start);
         entry.stats.record(spent, shards, result.as_ref().ok());
         result.map(|_| ())
+    }
+
+    /// Binds a plan to the values of an execution. `None`: they lie on several shards, which this plan is not for.
+    #[inline]
+    fn bind_execution(
+        &self,
+        statement: &Statement,
+        entry: &CachedPlan,
+        parsed: &ExecuteBody<'_>,
+        given: &mut Given,
+    ) -> Outcome<Option<BoundPlan>> {
+        let plan = &entry.plan;
+        let long = statement.long_data.borrow();
+        let (bound, kinds) = statement.bound(parsed, &long)?;
+        if plan.effects.contains(Effects::PLAIN_ROWS) {
+            given.add_text(&statement.sql);
+            given.add_values(&bound);
+        }
+        let mut texts: Vec<Vec<u8>> = Vec::new();
+        for value in &bound {
+            if planner_value(value).is_none() {
+                let mut text = Vec::new();
+                value.write_text(&mut text);
+                texts.push(text);
+            }
+        }
+        let mut texts = texts.iter();
+        let values: SmallVec<[Value<'_>; 8]> = bound
+            .iter()
+            .zip(kinds)
+            .map(|(v, kind)| match (v, kind) {
+                (Bound::Bytes(digits), ColumnType::DECIMAL | ColumnType::NEWDECIMAL) => {
+                    Value::Decimal(digits)
+                }
+                (Bound::Bytes(bytes), kind) if is_blob(kind) => Value::Binary(bytes),
+                _ => planner_value(v)
+                    .unwrap_or_else(|| Value::Bytes(texts.next().map_or(&[], |t| t.as_slice()))),
+            })
+            .collect();
+        let session_values = Values { session: self, params: &bound };
+        let charsets = statement.charsets().unwrap_or(self.charsets);
+        self.bind_any(statement, entry, &values, charsets, &session_values)
     }
 
     /// Sends an execution where its plan says.
@@ -154,7 +182,14 @@ impl Session {
                 .iter_mut()
                 .map(|s| (place_of(route, s.id), query_payload(&s.text.take().unwrap_or_default())))
                 .collect();
-            let work = Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace };
+            let work = Work {
+                plan,
+                combine: route.combine,
+                kind: ResponseKind::Query,
+                wires,
+                keyspace,
+                rows: Rows::Pass,
+            };
             return Box::pin(self.several(work, answer)).await;
         }
         let places: Vec<Place> = shards.iter().map(|s| place_of(route, s.id)).collect();
@@ -170,15 +205,26 @@ impl Session {
                 return Ok(Rc::clone(&plan.1));
             }
         }
+        let entry = self.plan_as_prepared(statement, Kind::PREPARED)?;
+        *statement.plan.borrow_mut() = (version, Rc::clone(&entry));
+        Ok(entry)
+    }
+
+    /// The plan for values that lie on several shards.
+    #[cold]
+    pub(in crate::session) fn split_plan(&mut self, statement: &Statement) -> Outcome<Rc<CachedPlan>> {
+        self.plan_as_prepared(statement, Kind::PREPARED.split())
+    }
+
+    /// Plans a statement's text for what was selected when it was prepared.
+    fn plan_as_prepared(&mut self, statement: &Statement, kind: Kind) -> Outcome<Rc<CachedPlan>> {
         let made_under = &statement.made_under;
         let target = std::mem::replace(&mut self.target, made_under.target.borrow().clone());
         let sql_mode = std::mem::replace(&mut self.sql_mode, made_under.sql_mode);
-        let planned = self.plan_prepared(&statement.sql);
+        let planned = self.plan_prepared(&statement.sql, kind);
         *made_under.target.borrow_mut() = std::mem::replace(&mut self.target, target);
         self.sql_mode = sql_mode;
-        let (_, entry) = planned?;
-        *statement.plan.borrow_mut() = (version, Rc::clone(&entry));
-        Ok(entry)
+        Ok(planned?.1)
     }
 
     /// Executes on one server.
@@ -328,7 +374,7 @@ impl Session {
         let result = match prepared {
             Ok(wires) => {
                 let (plan, kind) = (&entry.plan, ResponseKind::Execute);
-                let work = Work { plan, combine: route.combine, kind, wires, keyspace };
+                let work = Work { plan, combine: route.combine, kind, wires, keyspace, rows: Rows::Pass };
                 self.several(work, answer).await
             }
             Err(failure) => Err(failure),
@@ -399,6 +445,7 @@ impl Session {
         let planned = Planned {
             entry: Rc::clone(entry),
             resolved: Resolved::default(),
+            parts: None,
             end: statement.sql.len(),
             more: false,
         };

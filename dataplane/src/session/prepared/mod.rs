@@ -5,6 +5,7 @@ mod execute;
 mod packet;
 
 use super::answer::{Answer, Done};
+use super::plan::Kind;
 use super::values::Values;
 use super::{Failure, Outcome, Session};
 use crate::cache::CachedPlan;
@@ -13,6 +14,7 @@ use crate::pool::{Backend, Place};
 use crate::ring::Buf;
 use crate::settings::Settings;
 use ahash::AHashMap;
+use coregate_planner::PlanError;
 use coregate_planner::charset::Charsets;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
 use coregate_planner::plan::{Action, Destination, Effects, Route, Target};
@@ -165,7 +167,9 @@ impl Session {
         let id = statements.last_id;
         let params = statement.fingerprint.params;
         let described = match &entry.plan.action {
-            Action::Route(route) => self.describe(&statement, &entry, route, id, answer).await?,
+            action if let Some(route) = describing_route(action) => {
+                self.describe(&statement, &entry, route, id, answer).await?
+            }
             action => {
                 self.describe_local(action, params, id, answer);
                 true
@@ -180,7 +184,7 @@ impl Session {
 
     fn new_statement(&mut self, sql: Vec<u8>) -> Outcome<(Rc<Statement>, Rc<CachedPlan>)> {
         let sql = self.text_to_prepare(sql);
-        let (fingerprint, entry) = self.plan_prepared(&sql)?;
+        let (fingerprint, entry) = self.plan_prepared(&sql, Kind::PREPARED)?;
         let version = self.core.snapshot.borrow().version;
         let made_under = MadeUnder {
             target: RefCell::new(self.target.clone()),
@@ -206,7 +210,7 @@ impl Session {
     /// Prepares a statement that the client knows by a name of its own; a server says what is wrong with it.
     pub(super) async fn prepare_unseen(&mut self, sql: Vec<u8>) -> Outcome<Rc<Statement>> {
         let (statement, entry) = self.new_statement(sql)?;
-        if let Action::Route(route) = &entry.plan.action {
+        if let Some(route) = describing_route(&entry.plan.action) {
             let place = self.place_to_describe(route)?;
             let text = self.text_for(&statement, &entry, route)?;
             let (key, text) = statement.key_and_text(text);
@@ -294,7 +298,7 @@ impl Session {
 
     /// The statement's text with the session's values in it, if it has such places.
     fn text_for(&self, statement: &Statement, entry: &CachedPlan, route: &Route) -> Outcome<Option<Vec<u8>>> {
-        if !resolve::has_session_values(route) {
+        if !resolve::has_session_values(route) || matches!(entry.plan.action, Action::Tree(_)) {
             return Ok(None);
         }
         let values = Values { session: self, params: &[] };
@@ -304,7 +308,7 @@ impl Session {
         Ok(resolved.shards.first_mut().and_then(|s| s.text.take()))
     }
 
-    /// Binds the statement's plan to the values of one execution.
+    /// Binds a statement's route to the values of one execution.
     pub(super) fn bind(
         &self,
         statement: &Statement,
@@ -313,7 +317,22 @@ impl Session {
         charsets: Charsets,
         values: &dyn SessionValues,
     ) -> Outcome<Resolved> {
-        let Action::Route(route) = &entry.plan.action else { return Ok(Resolved::default()) };
+        match self.bind_any(statement, entry, params, charsets, values)? {
+            Some(BoundPlan::Route(resolved)) => Ok(resolved),
+            _ => Err(PlanError::Several.into()),
+        }
+    }
+
+    /// Binds a statement's plan to the values of one execution. `None`: they lie on several shards, which this plan is not for.
+    #[inline]
+    pub(super) fn bind_any(
+        &self,
+        statement: &Statement,
+        entry: &CachedPlan,
+        params: &[Value<'_>],
+        charsets: Charsets,
+        values: &dyn SessionValues,
+    ) -> Outcome<Option<BoundPlan>> {
         let mut scratch = self.core.scratch.borrow_mut();
         let scratch = &mut *scratch;
         let snapshot = self.core.snapshot.borrow();
@@ -326,8 +345,23 @@ impl Session {
             session: values,
             prepared: true,
         };
-        resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved)?;
-        Ok(std::mem::take(&mut scratch.resolved))
+        match &entry.plan.action {
+            Action::Route(route) => {
+                let (buffers, resolved) = (&mut scratch.resolve, &mut scratch.resolved);
+                match resolve::resolve(route, &snapshot, &binding, buffers, resolved) {
+                    Err(PlanError::Several) => Ok(None),
+                    result => {
+                        result?;
+                        Ok(Some(BoundPlan::Route(std::mem::take(resolved))))
+                    }
+                }
+            }
+            Action::Tree(tree) => {
+                let parts = resolve::resolve_tree(tree, &snapshot, &binding, &mut scratch.resolve)?;
+                Ok(Some(BoundPlan::Tree(Box::new(parts))))
+            }
+            _ => Ok(Some(BoundPlan::Route(Resolved::default()))),
+        }
     }
 
     fn register(&mut self, backend: &mut Backend, key: u64, id: u32) {
@@ -426,6 +460,31 @@ impl Session {
             None => long.push((param, data.to_vec())),
         }
         Ok(())
+    }
+}
+
+/// A plan bound to the values of one execution.
+pub(super) enum BoundPlan {
+    Route(Resolved),
+    Tree(Box<resolve::Parts>),
+}
+
+impl BoundPlan {
+    /// To how many servers it goes.
+    fn shards(&self) -> usize {
+        match self {
+            Self::Route(resolved) => resolved.shards.len(),
+            Self::Tree(parts) => parts.leaves.iter().map(|leaf| leaf.shards.len()).sum(),
+        }
+    }
+}
+
+/// Whose servers can describe a statement.
+fn describing_route(action: &Action) -> Option<&Route> {
+    match action {
+        Action::Route(route) => Some(route),
+        Action::Tree(tree) => tree.leaves.first().map(|leaf| &leaf.route),
+        _ => None,
     }
 }
 

@@ -54,7 +54,7 @@ impl<'a> Planner<'_, 'a> {
         let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
         let text = edits.pieces(self.input.sql, self.tokens, Span { start: self.start, end });
         let route = self.leaf(keyspace, leaf, Text::Pieces(text));
-        Some(Tree { whole: None, leaves: vec![Leaf { route }], form: Form::Merge(merge) })
+        Some(Tree { leaves: vec![Leaf { route }], form: Form::Merge(merge) })
     }
 
     fn leaf(&self, keyspace: KeyspaceIdx, place: Placed, text: Text) -> Route {

@@ -1,0 +1,62 @@
+//! Rows of several shards made into one answer: merged, grouped, sorted, limited.
+//!
+//! Nothing in here knows sockets: a [`Feed`] is given bytes and cuts rows out of them, a [`Heap`] says whose row comes next, a
+//! [`Pipeline`] takes the rows in that order and writes the client's packets. The session drives them (`session/tree.rs`).
+mod aggregate;
+mod binary;
+mod cells;
+mod decimal;
+mod double;
+mod feed;
+mod gather;
+mod heap;
+mod key;
+mod pipeline;
+
+pub(crate) use cells::{Cells, Row};
+pub(crate) use feed::{Feed, Next};
+pub(crate) use gather::{GatherLimits, Gathered, quoted};
+pub(crate) use heap::Heap;
+pub(crate) use key::{Column, Keys};
+pub(crate) use pipeline::{Flow, Output, Pipeline};
+
+/// Why an answer cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecError {
+    /// A shard has sent what it must not.
+    #[error("a shard's answer cannot be read: {0}")]
+    Answer(String),
+    /// More than the budget would have to be held.
+    #[error(
+        "Out of sort memory: the statement would have to hold more than query.memory_max ({0} bytes) of rows of several shards; restrict it, add a LIMIT, or raise the limit"
+    )]
+    Memory(usize),
+    #[error(
+        "Out of sort memory: the statement needs more rows of several shards on one server than {0} ({1}) allows; restrict it, or raise the limit"
+    )]
+    Gathered(&'static str, u64),
+    /// Understood, but not exact.
+    #[error("VT12001: unsupported: {0}")]
+    Unsupported(&'static str),
+    #[error("{0} value is out of range in '{1}'")]
+    OutOfRange(&'static str, &'static str),
+}
+
+impl ExecError {
+    /// As the client is told.
+    pub(crate) fn code(&self) -> u16 {
+        match self {
+            Self::Answer(_) => 1105,
+            Self::Memory(_) | Self::Gathered(..) => 1038,
+            Self::Unsupported(_) => 1235,
+            Self::OutOfRange(..) => 1690,
+        }
+    }
+
+    pub(crate) fn answer(what: impl Into<String>) -> Self {
+        Self::Answer(what.into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

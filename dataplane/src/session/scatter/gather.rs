@@ -1,0 +1,82 @@
+//! Rows of several shards kept for the server that finishes a query.
+use super::super::{Failure, Outcome, Session};
+use super::{Combined, Parts};
+use crate::error::sql_error;
+use crate::exec::{Feed, Gathered, Next};
+use crate::pool::Exchange;
+use coregate_protocol::walker::{FeedState, Summary};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+impl Session {
+    /// Reads the rows of all shards, one shard after another.
+    pub(super) async fn gather(
+        &mut self,
+        parts: &mut Parts,
+        gathered: &RefCell<Gathered>,
+    ) -> Outcome<Combined> {
+        let core = Rc::clone(&self.core);
+        let _awaited = Exchange::begin(&core);
+        let heads = match self.read_heads(parts).await? {
+            Ok(heads) => heads,
+            Err(error) => return self.shard_failed(parts, &error).await,
+        };
+        let columns = gathered.borrow().columns();
+        if heads.iter().any(|head| head.len() != columns) {
+            return Err(sql_error(1105, "a shard answered with other columns than were asked for").into());
+        }
+        let mut sum = Summary { columns: columns as u16, ..Summary::default() };
+        for at in 0..parts.len() {
+            let mut feed = Feed::new(columns);
+            let result = self.gather_part(parts, at, &mut feed, gathered).await;
+            if let (Some(part), Some(rest)) = (parts.get_mut(at), feed.rest()) {
+                match part.walker.state() {
+                    FeedState::Done => part.backend.tainted = true,
+                    _ => part.backend.stream.put_back(rest),
+                }
+            }
+            if let Some(error) = result? {
+                return self.shard_failed(parts, &error).await;
+            }
+            if let Some(part) = parts.get(at) {
+                sum.rows += part.walker.summary().rows;
+                sum.status = part.walker.summary().status;
+            }
+        }
+        Ok((sum, None))
+    }
+
+    /// One shard's rows. `Some`: its error.
+    async fn gather_part(
+        &mut self,
+        parts: &mut Parts,
+        at: usize,
+        feed: &mut Feed,
+        gathered: &RefCell<Gathered>,
+    ) -> Outcome<Option<Vec<u8>>> {
+        let Some(part) = parts.get_mut(at) else { return Ok(None) };
+        loop {
+            match feed.next(&mut part.walker).map_err(Failure::from)? {
+                Next::Row => gathered
+                    .borrow_mut()
+                    .row(feed.row())
+                    .map_err(Failure::from)?,
+                Next::End => {
+                    part.backend.answered(part.walker.summary());
+                    return Ok(None);
+                }
+                Next::Error(error) => {
+                    part.backend.answered(part.walker.summary());
+                    return Ok(Some(error));
+                }
+                Next::Wait => {
+                    let bytes = self
+                        .wait_for_server(&mut part.backend, |backend, cx| backend.poll_answer(cx))
+                        .await??;
+                    part.backend.stream.link.socket.expect_more(&bytes);
+                    feed.give(bytes);
+                }
+            }
+        }
+    }
+}

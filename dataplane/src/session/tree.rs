@@ -1,0 +1,198 @@
+//! Queries over several shards whose answer is put together: merged here, or finished on one server.
+//!
+//! The server that finishes a query has its rows in temporary tables, on a connection of its own that takes no part in the
+//! client's transaction: the rows were read in that transaction before.
+use super::answer::Answer;
+use super::query::{place_of, query_payload};
+use super::scatter::{Merging, Part, Parts, Rows, Work};
+use super::{Failure, Outcome, Session};
+use crate::error::{BackendError, sql_error};
+use crate::exec::{GatherLimits, Gathered, quoted};
+use crate::pool::{Backend, Place, kill_query};
+use coregate_planner::plan::tree::{Finish, Form, Merge, Tree};
+use coregate_planner::plan::{Combine, Plan};
+use coregate_planner::resolve::{self, Resolved};
+use coregate_protocol::walker::{ResponseKind, ResponseWalker, Summary};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// The load must not depend on the session's settings; they are kept in variables meanwhile. NO_AUTO_VALUE_ON_ZERO and
+/// ALLOW_INVALID_DATES: every value that a table can hold goes in as it is.
+const BEFORE_LOAD: &[u8] = b"SET @_coregate_mode=@@sql_mode,@_coregate_zone=@@time_zone,@_coregate_client=@@character_set_client,\
+@_coregate_autocommit=@@autocommit,sql_mode='ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO',time_zone='+00:00',character_set_client=utf8mb4,\
+autocommit=1";
+
+const AFTER_LOAD: &[u8] =
+    b"SET sql_mode=@_coregate_mode,time_zone=@_coregate_zone,character_set_client=@_coregate_client";
+
+const AT_THE_END: &[u8] =
+    b"SET autocommit=@_coregate_autocommit,@_coregate_mode=NULL,@_coregate_zone=NULL,@_coregate_client=NULL,@_coregate_autocommit=NULL";
+
+impl Session {
+    /// Runs a tree whose rows lie on several shards.
+    pub(super) async fn tree(
+        &mut self,
+        plan: &Plan,
+        tree: &Tree,
+        bound: resolve::Parts,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        self.begin_warnings(plan);
+        match &tree.form {
+            Form::Merge(merge) => {
+                let merging = Merging { merge, skip: bound.skip, take: bound.take, finish: None };
+                let Some(shards) = bound.leaves.into_iter().next() else {
+                    return Err(sql_error(1105, "a plan without a query").into());
+                };
+                self.core.metrics().merged.add(1);
+                let work = self.leaf(plan, tree, 0, shards, Rows::Merge(merging))?;
+                Box::pin(self.several(work, answer)).await
+            }
+            Form::Finish(finish) => Box::pin(self.finish_tree(plan, tree, finish, bound, answer)).await,
+        }
+    }
+
+    /// What one leaf sends to its shards.
+    fn leaf<'p>(
+        &self,
+        plan: &'p Plan,
+        tree: &Tree,
+        at: usize,
+        shards: Resolved,
+        rows: Rows<'p>,
+    ) -> Outcome<Work<'p>> {
+        let Some(leaf) = tree.leaves.get(at) else {
+            return Err(sql_error(1105, "a plan without a query").into());
+        };
+        let wires = shards.shards.into_iter().map(|shard| {
+            let text = shard
+                .text
+                .ok_or_else(|| Failure::from(sql_error(1105, "a leaf of a plan has no text")))?;
+            Ok((place_of(&leaf.route, shard.id), query_payload(&text)))
+        });
+        let wires = wires.collect::<Outcome<_>>()?;
+        Ok(Work { plan, combine: Combine::Concat, kind: ResponseKind::Query, wires, keyspace: None, rows })
+    }
+
+    /// Gathers the rows of every table, loads them into one server, and runs the statement there.
+    async fn finish_tree(
+        &mut self,
+        plan: &Plan,
+        tree: &Tree,
+        finish: &Finish,
+        bound: resolve::Parts,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        let config = self.core.config();
+        let limits =
+            GatherLimits { rows_max: config.finisher_rows_max, bytes_max: config.finisher_bytes_max };
+        let mut before = (0, 0);
+        let mut statements = vec![BEFORE_LOAD.to_vec()];
+        let mut places: Vec<Place> = Vec::new();
+        for (at, (shards, gather)) in bound.leaves.into_iter().zip(&finish.gathers).enumerate() {
+            let gathered = RefCell::new(Gathered::new(gather, limits, before));
+            let work = self.leaf(plan, tree, at, shards, Rows::Gather(&gathered))?;
+            places.extend(work.wires.iter().map(|(place, _)| *place));
+            // Nothing is answered yet: a failure has the client's first packet.
+            let mut nothing = *answer;
+            Box::pin(self.several(work, &mut nothing)).await?;
+            let gathered = gathered.into_inner();
+            before = (gathered.rows, gathered.bytes);
+            gathered.into_statements(gather, &mut statements);
+        }
+        statements.push(AFTER_LOAD.to_vec());
+        places.sort_unstable();
+        places.dedup();
+        // Sessions take turns in the choice of the server.
+        let turn = self.handle.id as usize % places.len().max(1);
+        let place = places
+            .get(turn)
+            .copied()
+            .ok_or_else(|| sql_error(1105, "a plan without tables"))?;
+        self.core.metrics().finished.add(1);
+        self.core.metrics().gathered_rows.add(before.0);
+        let summary = self
+            .finish_on(place, finish, statements, &bound.finish, answer)
+            .await?;
+        self.remember(plan.class, &summary);
+        Ok(summary)
+    }
+
+    /// Runs the last step on one server. After any failure the connection is closed, and with it the tables are gone.
+    async fn finish_on(
+        &mut self,
+        place: Place,
+        finish: &Finish,
+        statements: Vec<Vec<u8>>,
+        text: &[u8],
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
+        let pool = core.pools.get(place).ok_or_else(|| place.missing())?;
+        let pool = pool.finisher(core.config().finisher_size_per_core);
+        let taken = pool.take(&core, self.flavour, &self.settings);
+        let mut backend = Self::unless_interrupted(&handle, taken).await??;
+        let loaded = Self::unless_interrupted(&handle, backend.run_batch(&core, statements)).await;
+        let failure = match loaded {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(not_loaded(error)),
+            Err(failure) => Some(failure),
+        };
+        if let Some(failure) = failure {
+            self.abandon_finisher(backend);
+            return Err(failure);
+        }
+        backend.send_payload(&query_payload(text));
+        let walker = ResponseWalker::new(ResponseKind::Query, backend.capabilities);
+        let mut parts = Parts::new();
+        parts.push(Part { place, backend, walker });
+        let merge = Merge { shown: u16::MAX, ..Merge::default() };
+        let merging = Merging { merge: &merge, skip: 0, take: u64::MAX, finish: Some(finish) };
+        let result = self.merge(&mut parts, &merging, answer).await;
+        let Some(Part { mut backend, .. }) = parts.pop() else {
+            return Err(sql_error(1105, "a connection was lost").into());
+        };
+        if backend.busy {
+            self.abandon_finisher(backend);
+            return result.map(|(summary, _)| summary);
+        }
+        if backend.warnings > 0 && result.is_ok() {
+            self.fetch_warnings(&mut backend).await;
+        }
+        let tables: Vec<String> = finish
+            .gathers
+            .iter()
+            .map(|gather| quoted(&gather.table))
+            .collect();
+        let drop_tables = format!("DROP TEMPORARY TABLE {}", tables.join(","));
+        let cleaned = backend.run_batch(&core, [drop_tables.into_bytes(), AT_THE_END.to_vec()]);
+        match Self::unless_interrupted(&handle, cleaned).await {
+            Ok(Ok(())) => pool.put(&core, backend),
+            // The client has its answer: what stops now stops for the next statement.
+            _ => self.abandon_finisher(backend),
+        }
+        result.map(|(summary, _)| summary)
+    }
+
+    /// Closes a connection, and ends what its server still does there.
+    #[cold]
+    fn abandon_finisher(&self, mut backend: Box<Backend>) {
+        if backend.busy && backend.is_connected() {
+            self.core.metrics().orphans_killed.add(1);
+            let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));
+            crate::executor::spawn(kill_query(core, pool, backend.thread_id, true));
+            self.core.ring.mark_runnable();
+        }
+        backend.tainted = true;
+    }
+}
+
+/// The tables could not be made.
+fn not_loaded(error: BackendError) -> Failure {
+    let mut error = error.to_sql();
+    error.message = format!(
+        "the server that finishes the statement could not take its rows into temporary tables: {}",
+        error.message
+    );
+    error.into()
+}

@@ -1,0 +1,45 @@
+-- joins across shards
+= select c.id, n.id from customers c join notes n on n.customer_id = c.id order by c.id, n.id
+= select c.id, n.id, n.body from customers c left join notes n on n.customer_id = c.id order by c.id, n.id
+= select c.name, count(n.id) from customers c left join notes n on n.customer_id = c.id where c.id < 10 group by c.id, c.name order by c.id
+= select a.id, b.id from customers a, customers b where a.id < 4 and b.id < 4 order by a.id, b.id
+= select o.id, n.id from orders o join notes n using (customer_id) where o.id < 40 order by o.id, n.id
+select count(*) from orders o join notes n on n.customer_id = o.customer_id and n.weight > 1
+-- groups and windows
+= select quantity, count(*) from orders group by quantity having count(*) > 25 order by quantity
+= select quantity, count(distinct state) from orders group by quantity order by quantity
+select count(distinct customer_id), count(distinct state, quantity) from orders
+= select state, group_concat(id order by id) from orders where id < 60 group by state order by state
+= select quantity, sum(amount) / count(*) from orders group by quantity order by quantity
+select sum(amount) * 2 + 1 from orders
+= select quantity, count(*) from orders group by quantity with rollup
+= select id, row_number() over (partition by state order by id) r from orders order by id limit 40
+= select id, sum(quantity) over (order by id) s from orders order by id limit 20
+select std(quantity), variance(amount) from orders
+= select year(placed) y, count(*) from orders group by year(placed) order by y
+= select upper(name) u, count(*) from customers group by upper(name) order by u, 2
+= select id from customers order by length(name), id
+= select distinct lower(state) from orders order by 1
+-- subqueries
+= select id from customers where id in (select customer_id from notes where weight > 1) order by id
+= select id from customers where id not in (select customer_id from notes) order by id
+= select id, (select count(*) from notes n where n.customer_id = c.id) k from customers c order by id
+= select id from customers c where exists (select 1 from notes n where n.customer_id = c.id and n.weight < 0) order by id
+= select id from orders where amount = (select max(amount) from orders) order by id
+= select q, max(c) from (select quantity q, count(*) c from orders group by quantity, state) d group by q order by q
+= select d.id from (select id from orders order by amount desc, id limit 10) d order by d.id
+-- set operations and WITH
+= select id from customers union select id from notes order by id
+= select name from customers where id < 9 union all select body from notes where id < 9 order by 1
+= select customer_id from orders except select customer_id from notes order by 1
+= select customer_id from orders intersect select customer_id from notes order by 1
+= with t as (select customer_id, count(*) n from orders group by customer_id) select c.id, t.n from customers c join t on t.customer_id = c.id order by c.id
+= with recursive r as (select 1 n union all select n + 1 from r where n < 5) select r.n, c.name from r join customers c on c.id = r.n order by r.n
+-- values of all types go through
+= select a.* from things a join things b on b.id = a.id where a.id < 80 order by a.id
+= select a.ti, b.bu, a.d, b.big, a.db, b.da, a.t, b.dt, a.ts, b.y, a.c, b.vc, a.ci, b.la, a.bin, b.en, a.se from things a join things b on b.id = a.id + 1 order by a.id
+= select c.*, n.* from customers c join notes n on n.customer_id = c.id order by c.id, n.id
+-- reference tables, and errors
+= select c.id, k.name from customers c join countries k on k.code = 'de' join notes n on n.customer_id = c.id order by c.id, n.id limit 9
+= select c.id from customers c join notes n on n.customer_id = c.no_such order by c.id
+= select id from customers c join notes n on n.customer_id = c.id and 'no_such' = 'x' order by c.id

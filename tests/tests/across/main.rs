@@ -1,0 +1,126 @@
+//! Queries over four shards answer as one server does: values, order, and the definitions of their columns; as text and prepared.
+//!
+//! The queries stand in files, one in a line: `merged.sql` are put together by the proxy itself, `finished.sql` by one of the
+//! servers over gathered rows. A line that begins with `=` has a total order, in which its rows are compared.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use coregate_tests::wire::Column;
+use coregate_tests::{Answer, Connection};
+use world::WORLD;
+
+mod world;
+
+/// What two answers must have in common.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Rows { columns: Vec<Column>, rows: Vec<Vec<u8>> },
+    Error(u16),
+}
+
+fn outcome(answer: Answer, ordered: bool) -> Outcome {
+    match answer {
+        Answer::Rows { mut columns, mut raw, .. } => {
+            if !ordered {
+                raw.sort();
+            }
+            // A shard's database has a name of its own.
+            columns.iter_mut().for_each(|column| column.schema.clear());
+            Outcome::Rows { columns, rows: raw }
+        }
+        Answer::Error(error) => Outcome::Error(error.code),
+        Answer::Ok { .. } => panic!("a query without rows"),
+    }
+}
+
+fn prepared(conn: &mut Connection, sql: &str) -> Answer {
+    match conn.prepare(sql) {
+        Ok(statement) => {
+            let answer = conn.execute(&statement, &[]);
+            conn.close_statement(&statement);
+            answer
+        }
+        Err(error) => Answer::Error(error),
+    }
+}
+
+/// How two answers differ, in words.
+fn difference(plain: &Outcome, sharded: &Outcome, why: &str) -> String {
+    match (plain, sharded) {
+        (Outcome::Rows { columns: a, rows: x }, Outcome::Rows { columns: b, rows: y }) => {
+            if a != b {
+                let differing = a.iter().zip(b).filter(|(a, b)| a != b);
+                let all: Vec<_> = differing
+                    .map(|(a, b)| format!("{a:?}\n        {b:?}"))
+                    .collect();
+                return format!("columns ({} and {}):\n        {}", a.len(), b.len(), all.join("\n        "));
+            }
+            let text = |rows: &[Vec<u8>]| -> Vec<String> {
+                rows.iter()
+                    .map(|row| String::from_utf8_lossy(row).into_owned())
+                    .collect()
+            };
+            let at = x
+                .iter()
+                .zip(y)
+                .position(|(x, y)| x != y)
+                .unwrap_or(x.len().min(y.len()));
+            let from = at.saturating_sub(1);
+            let some = |rows: &[Vec<u8>]| {
+                text(rows)
+                    .into_iter()
+                    .skip(from)
+                    .take(4)
+                    .collect::<Vec<_>>()
+            };
+            format!(
+                "{} and {} rows, from row {at} on:\n        {:?}\n        {:?}",
+                x.len(),
+                y.len(),
+                some(x),
+                some(y)
+            )
+        }
+        _ => format!("{plain:.200?}\n        {why}"),
+    }
+}
+
+fn compare_all(queries: &str, metric: &str) {
+    let mut plain = WORLD.server.connect();
+    let mut sharded = WORLD.sharded();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for line in queries
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("--"))
+    {
+        let (ordered, sql) = match line.strip_prefix('=') {
+            Some(sql) => (true, sql.trim()),
+            None => (false, line),
+        };
+        let before = WORLD.local.metric(metric);
+        for (how, run) in
+            [("text", Connection::query as fn(&mut Connection, &str) -> Answer), ("prepared", prepared)]
+        {
+            count += 1;
+            let answer = run(&mut sharded, sql);
+            let why = format!("{answer:.300?}");
+            let (theirs, ours) = (outcome(run(&mut plain, sql), ordered), outcome(answer, ordered));
+            if theirs != ours {
+                wrong.push(format!("{how}: {sql}\n        {}", difference(&theirs, &ours, &why)));
+            }
+        }
+        if !sql.contains("no_such") && WORLD.local.metric(metric) < before + 2.0 {
+            wrong.push(format!("{sql}\n        was not run as {metric} counts"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn merged_queries_answer_as_one_server() {
+    compare_all(include_str!("merged.sql"), "coregate_merged_queries_total");
+}
+
+#[test]
+fn finished_queries_answer_as_one_server() {
+    compare_all(include_str!("finished.sql"), "coregate_finished_queries_total");
+}

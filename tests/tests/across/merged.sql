@@ -1,0 +1,84 @@
+-- order and limit
+= select id, name from customers order by id
+= select id from customers order by id desc limit 7
+= select id from customers order by id limit 5, 10
+= select id from customers order by id limit 10 offset 55
+= select * from customers order by id limit 3
+= select c.* from customers c order by c.id desc limit 3
+= select id from customers order by 1 limit 4
+= select id as n from customers order by n desc limit 4
+= select name from customers order by id
+= select id from customers where balance > 0 order by balance, id
+= select id, balance from customers order by balance desc, id
+= select id from customers order by name, id
+= select id from customers order by name desc, id limit 20
+= select id from customers order by region, id
+= select id from customers order by region desc, name, id limit 9
+= select id from customers order by born, id
+= select id from things order by ti, id
+= select id from things order by bu, id
+= select id from things order by bu desc, id limit 30
+= select id from things order by d, id
+= select id from things order by big desc, id
+= select id from things order by db, id
+= select id from things order by da, id
+= select id from things order by t, id
+= select id from things order by t desc, id limit 50
+= select id from things order by dt, id
+= select id from things order by ts, id
+= select id from things order by y, id
+= select id from things order by c, id
+= select id from things order by vc, id
+= select id from things order by ci, id
+= select id from things order by ci desc, id
+= select id from things order by la, id
+= select id from things order by bin, id
+= select id from things order by bt, id
+= select id from things order by en, id
+= select id from things order by en desc, id limit 17
+= select id from things order by se, id
+= select id, weight from notes order by weight desc, id
+= select id from notes order by body, id
+= select id from notes order by at, id limit 12
+= select o.id, c.name from orders o join customers c on c.id = o.customer_id order by o.id limit 20
+= select o.id, c.name from customers c left join orders o on c.id = o.customer_id order by c.id, o.id
+= select id from orders where customer_id in (1, 2, 3, 4, 5) order by id limit 8
+= select id from orders where state = 'paid' and quantity > 3 order by placed desc, id limit 5
+select count(*) from (select 1) x, customers where customers.id > 0
+select id from customers limit 60
+select name from customers where id > 1000 order by name limit 3
+-- distinct
+= select distinct quantity from orders order by quantity
+= select distinct state from orders order by state desc
+= select distinct quantity, state from orders order by state, quantity limit 11
+select distinct customer_id, weight from notes
+= select distinct amount from orders order by amount desc limit 9
+= select distinct born from customers order by born
+-- groups
+= select state, count(*) from orders group by state order by state
+select state, count(*) from orders group by state
+= select quantity, count(*), sum(amount), min(amount), max(amount), avg(amount) from orders group by quantity order by quantity
+= select quantity, count(amount) c from orders group by quantity order by c desc, quantity limit 4
+= select quantity, sum(quantity), avg(quantity) from orders group by quantity order by 2 desc
+= select quantity, state, count(*) from orders group by quantity, state order by state desc, quantity limit 13
+= select state, quantity, max(placed), min(placed) from orders group by state, quantity order by state, quantity
+= select sum(amount) s, quantity from orders group by quantity order by s limit 3
+= select born, count(*) from customers group by born order by born desc
+= select ti, bit_and(bu), bit_or(bu), bit_xor(bu) from things group by ti order by ti
+= select y, min(da), max(t), min(dt), max(ts) from things group by y order by y
+= select en, count(*) from things group by en order by en
+-- one row
+select count(*) from orders
+select count(*), count(amount), sum(amount), avg(amount), min(amount), max(amount) from orders
+select count(*) from orders where id < 0
+select sum(amount), avg(amount), min(id), max(placed) from orders where id < 0
+select sum(quantity), avg(quantity), min(quantity) from orders
+select sum(big), avg(big), min(big), max(big) from things
+select sum(d), avg(d), max(d) from things
+select min(name), max(id) from customers where id in (5, 6, 7)
+select bit_and(ti), bit_or(ti), bit_xor(id) from things
+select count(*) from orders limit 1
+select count(*) from orders limit 0
+select min(da), max(da), min(t), max(t), min(dt), max(y) from things
+select count(*) from orders o join customers c on c.id = o.customer_id
+select count(*) as n, max(id) as m from customers where name like 'a%'

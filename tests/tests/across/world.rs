@@ -1,0 +1,160 @@
+//! The same tables with the same rows on one server and over four shards: every kind of value that sorts, groups and compares in a
+//! way of its own.
+use coregate_tests::{Connection, Coregate, MariaDb, guard, world};
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+pub(crate) struct World {
+    pub(crate) server: MariaDb,
+    pub(crate) local: Coregate,
+}
+
+/// `customers`, and `orders` that lie with their customer; `things` of all types, by id; `notes` of the customers by a key of their
+/// own, so that a join with them crosses shards.
+const SCHEMA: &str = "
+create table customers (id bigint not null primary key, name varchar(40) character set utf8mb4 collate utf8mb4_general_ci not null, region char(3) character set latin1 collate latin1_swedish_ci, balance decimal(20,4), born date) ;
+create table orders (id bigint not null primary key, customer_id bigint not null, amount decimal(12,2), quantity int unsigned not null, state enum('new','paid','sent'), placed datetime(3), key (customer_id)) ;
+create table notes (id bigint not null primary key, customer_id bigint not null, body text character set utf8mb4 collate utf8mb4_unicode_ci, weight double, at timestamp(2) null default null, key (customer_id)) ;
+create table things (id int not null primary key, ti tinyint, bu bigint unsigned, d decimal(30,10), big decimal(65,0), f float, db double, da date, t time(6), dt datetime(6), ts timestamp(6) null default null, y year, c char(10) character set utf8mb4 collate utf8mb4_bin, vc varchar(30) character set utf8mb4 collate utf8mb4_nopad_bin, ci varchar(30) character set utf8mb4 collate utf8mb4_general_ci, la varchar(30) character set latin1 collate latin1_german2_ci, bin varbinary(30), bt bit(10), en enum('z','y','x'), se set('a','b','c')) ;
+create table countries (code char(2) not null primary key, name varchar(40)) ;
+";
+
+const VSCHEMA: &str = r#"{"sharded": true,
+ "vindexes": {"hash": {"type": "hash"}, "xxhash": {"type": "xxhash"}},
+ "tables": {
+  "customers": {"column_vindexes": [{"column": "id", "name": "hash"}]},
+  "orders": {"column_vindexes": [{"column": "customer_id", "name": "hash"}]},
+  "notes": {"column_vindexes": [{"column": "id", "name": "hash"}]},
+  "things": {"column_vindexes": [{"column": "id", "name": "xxhash"}]},
+  "countries": {"type": "reference"}
+ }}"#;
+
+pub(crate) static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let dir = guard::dir().join("across");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("test.json"), VSCHEMA).unwrap();
+    std::fs::write(dir.join("test.sql"), SCHEMA).unwrap();
+    let dir = dir.to_str().unwrap();
+    let local = Coregate::local("cluster", &["--keyspace", "test:4", "--schema", dir, "--vschema", dir]);
+    let server = MariaDb::start("plain", &[]);
+    let mut plain = server.connect();
+    for statement in SCHEMA.lines().filter(|line| !line.trim().is_empty()) {
+        plain.run(statement);
+    }
+    let world = World { server, local };
+    let mut sharded = world.sharded();
+    for conn in [&mut plain, &mut sharded] {
+        conn.run("set names utf8mb4");
+        conn.run("set sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'");
+        for statement in rows() {
+            conn.run(&statement);
+        }
+    }
+    world
+});
+
+impl World {
+    pub(crate) fn sharded(&self) -> Connection {
+        self.local
+            .connect_as(world::USER, world::PASSWORD, Some("test"))
+    }
+}
+
+/// A small generator: the rows are the same in every run.
+struct Mix(u64);
+
+impl Mix {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.below(from.len() as u64) as usize]
+    }
+}
+
+const NAMES: &[&str] = &[
+    "anna", "Anna", "ANNA ", "Ånna", "berta", "Bérta", "BERTA", "çesar", "cesar", "zoe", "Zoë", "", " ",
+    "a b", "a\\tb", "a", "ab", "Ω", "straße", "strasse", "10", "9", "日本",
+];
+
+fn rows() -> Vec<String> {
+    let mut mix = Mix(7);
+    let mut all = Vec::new();
+    let mut insert = |table: &str, rows: Vec<String>| {
+        for rows in rows.chunks(50) {
+            all.push(format!("insert into {table} values {}", rows.join(",")));
+        }
+    };
+    let customers = (1..=60).map(|id| {
+        let region = mix.pick(&["'eu'", "'EU'", "'us'", "'as '", "null"]);
+        let balance =
+            mix.pick(&["0", "-0.0001", "12.5", "99999.9999", "-7", "null", "1000000000000000.0001"]);
+        let born = mix.pick(&["'1970-01-01'", "'2000-02-29'", "null", "'0000-00-00'", "'1999-12-31'"]);
+        format!("({id},'{}',{region},{balance},{born})", mix.pick(NAMES))
+    });
+    let customers = customers.collect();
+    insert("customers", customers);
+    let orders = (1..=300).map(|id| {
+        let amount = match mix.below(12) {
+            0 => "null".to_owned(),
+            n => format!("{}.{:02}", n * 7 % 13, mix.below(100)),
+        };
+        let state = mix.pick(&["'new'", "'paid'", "'sent'", "null"]);
+        let placed =
+            format!("'2026-0{}-1{} 10:00:00.{:03}'", 1 + mix.below(9), mix.below(9), mix.below(1000));
+        format!("({id},{},{amount},{},{state},{placed})", 1 + mix.below(65), mix.below(10))
+    });
+    let orders = orders.collect();
+    insert("orders", orders);
+    let notes = (1..=120).map(|id| {
+        let weight = mix.pick(&["1.5", "-2", "null", "1e10", "0.25"]);
+        let at = mix.pick(&["'2026-10-25 02:30:00.5'", "null", "'2026-01-01 00:00:00'"]);
+        format!("({id},{},'{}',{weight},{at})", 1 + mix.below(65), mix.pick(NAMES))
+    });
+    let notes = notes.collect();
+    insert("notes", notes);
+    let things: Vec<String> = (1..=150).map(|id| thing(id, &mut mix)).collect();
+    insert("things", things);
+    insert("countries", vec!["('de','Germany')".into(), "('fr','France')".into()]);
+    all
+}
+
+fn thing(id: u64, mix: &mut Mix) -> String {
+    let mut row = format!("({id}");
+    let choices: &[&[&str]] = &[
+        &["0", "-5", "127", "-128", "null"],
+        &["0", "18446744073709551615", "9223372036854775808", "7", "null"],
+        &["0", "-0.0000000001", "12345678901234567890.0123456789", "-3", "null"],
+        &["99999999999999999999999999999999999999999999999999999999999999999", "-1", "0", "null"],
+        &["0.5", "-2.25", "1024", "null"],
+        &["0.1", "-1e-20", "1e20", "3", "null"],
+        &["'2026-11-27'", "'0000-00-00'", "'1000-01-01'", "'9999-12-31'", "null"],
+        &["'-838:59:59'", "'00:00:00.000001'", "'100:00:00'", "'99:59:59'", "'-00:00:01'", "null"],
+        &["'2026-11-27 01:02:03.000004'", "'0000-00-00'", "'1000-01-01'", "null"],
+        &["'2026-10-25 00:30:00'", "'2026-11-27 01:02:03.000004'", "null"],
+        &["1901", "2155", "0", "null"],
+    ];
+    for choice in choices {
+        let _ = write!(row, ",{}", mix.pick(choice));
+    }
+    for _ in 0..3 {
+        match mix.below(8) {
+            0 => row.push_str(",null"),
+            _ => {
+                let _ = write!(row, ",'{}'", mix.pick(NAMES));
+            }
+        }
+    }
+    let latin = mix.pick(&["'ä'", "'ae'", "'a'", "'Ä'", "'ß'", "'ss'", "'z '", "null"]);
+    let bytes = mix.pick(&["x'00'", "x'ff00'", "'a'", "'a '", "''", "null"]);
+    let bits = mix.pick(&["b'0'", "b'1111111111'", "b'101'", "null"]);
+    let one = mix.pick(&["'z'", "'y'", "'x'", "null"]);
+    let set = mix.pick(&["''", "'a'", "'a,c'", "'b'", "null"]);
+    let _ = write!(row, ",{latin},{bytes},{bits},{one},{set})");
+    row
+}
