@@ -53,7 +53,7 @@ impl<'a> Planner<'_, 'a> {
         let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
         finish.text = text.pieces(self.input.sql, self.tokens, Span { start: self.start, end });
         self.cacheable &= cacheable;
-        Ok(Tree { whole: None, leaves, form: Form::Finish(finish) })
+        Ok(Tree { leaves, form: Form::Finish(finish) })
     }
 
     /// Refuses what means something of the table itself, which its rows do not have.
