@@ -359,6 +359,11 @@ pub enum SessionAction {
         name: String,
         using: Vec<String>,
     },
+    /// `EXECUTE IMMEDIATE 'text' | @var [USING @a, ...]`.
+    ExecuteImmediate {
+        source: PrepareSource,
+        using: Vec<String>,
+    },
     Deallocate {
         name: String,
     },
