@@ -149,7 +149,7 @@ pub struct GatherColumn {
     /// What follows the name in CREATE TABLE: type, character set and collation, NULL or NOT NULL.
     pub definition: String,
     pub load: Load,
-    /// Flags of the real column that the temporary table's lacks (keys, AUTO_INCREMENT), as in a column definition packet.
+    /// Which flags about keys and defaults the real column can have, as in a column definition packet.
     pub flags: u16,
 }
 

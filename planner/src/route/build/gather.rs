@@ -50,11 +50,11 @@ impl<'a> Planner<'_, 'a> {
             )));
         }
         let placed = self.gathered_from(reference)?;
-        let primary = if all.groups { self.primary_key(reference, &placed) } else { &[] };
+        let primary = self.primary_key(reference, &placed);
         let wanted = |column: &&Column| {
             reference.all_columns && !column.invisible
                 || words.contains(&column.name.to_lowercase())
-                || primary.iter().any(|p| p.eq_ignore_ascii_case(&column.name))
+                || all.groups && primary.iter().any(|p| p.eq_ignore_ascii_case(&column.name))
         };
         let mut columns: Vec<&Column> = table.columns.iter().filter(wanted).collect();
         if columns.is_empty() {
@@ -228,15 +228,18 @@ fn definition(column: &Column) -> Option<String> {
     Some(out)
 }
 
-/// Those of a column definition packet that say something about keys.
+/// Those of a column definition packet that say something about keys and defaults.
 fn flags(column: &Column) -> u16 {
+    const PART_OF_KEY: u16 = 1 << 14;
     let key = match column.key {
         ColumnKey::None => 0,
-        ColumnKey::Primary => 1 << 1,
-        ColumnKey::Unique => 1 << 2,
-        ColumnKey::Multiple => 1 << 3,
+        ColumnKey::Primary => 1 << 1 | PART_OF_KEY,
+        ColumnKey::Unique => 1 << 2 | PART_OF_KEY,
+        ColumnKey::Multiple => 1 << 3 | PART_OF_KEY,
     };
-    key | if column.auto_increment { 1 << 9 } else { 0 }
+    let flag = |is: bool, bit: u16| if is { bit } else { 0 };
+    let must_be_given = column.nullable == Some(false) && !column.has_default && !column.auto_increment;
+    key | flag(column.auto_increment, 1 << 9) | flag(must_be_given, 1 << 12)
 }
 
 fn can_index(column: &Column) -> bool {
