@@ -92,7 +92,13 @@ fn tree(snapshot: &Snapshot, found: &Tree, out: &mut Map<String, Value>) {
             out.insert("Query".into(), json!(pieces(&finish.text)));
             let gathers = finish.gathers.iter().map(|gather| {
                 let columns: Vec<_> = gather.columns.iter().map(|c| format!("{} {}", c.name, c.definition)).collect();
-                json!({ "Table": gather.table, "Of": format!("{}.{}", gather.keyspace, gather.org_table), "Columns": columns })
+                let mut out = json!({ "Table": gather.table, "Of": format!("{}.{}", gather.keyspace, gather.org_table), "Columns": columns });
+                for (name, places) in [("Indexes", &gather.indexed), ("PrimaryKey", &gather.primary)] {
+                    if !places.is_empty() {
+                        out[name] = json!(places);
+                    }
+                }
+                out
             });
             out.insert("Gathers".into(), json!(gathers.collect::<Vec<_>>()));
         }

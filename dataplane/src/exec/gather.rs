@@ -140,6 +140,15 @@ fn create(gather: &Gather) -> Vec<u8> {
         .iter()
         .map(|column| format!("{} {}", quoted(&column.name), column.definition))
         .collect();
+    let primary: Vec<String> = gather
+        .primary
+        .iter()
+        .filter_map(|at| gather.columns.get(usize::from(*at)))
+        .map(|column| quoted(&column.name))
+        .collect();
+    if !primary.is_empty() {
+        parts.push(format!("PRIMARY KEY ({})", primary.join(", ")));
+    }
     for at in &gather.indexed {
         if let Some(column) = gather.columns.get(usize::from(*at))
             && !matches!(column.load, Load::Hex | Load::HexText)

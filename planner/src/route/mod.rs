@@ -105,6 +105,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         tables: Vec::new(),
         cacheable: fingerprint.cacheable,
         about_rows: !matches!(parsed, Ok(Statement::Ddl(_))),
+        several: false,
         start: 0,
         session_calls: effects.calls,
     };
@@ -183,6 +184,8 @@ struct Planner<'p, 'a> {
     cacheable: bool,
     /// DDL means the table that it names: neither routing rules nor other keyspaces have a say in it.
     about_rows: bool,
+    /// A query reads tables of several keyspaces.
+    several: bool,
     /// Where the statement itself begins, behind EXPLAIN.
     start: u32,
     session_calls: Vec<effects::SessionCall>,
@@ -240,6 +243,9 @@ impl<'p, 'a> Planner<'p, 'a> {
         let Some(keyspace) = self.names(statement)? else {
             return self.without_tables(statement, class);
         };
+        if let (true, Statement::Query(query)) = (self.several, statement) {
+            return self.across_keyspaces(query, class);
+        }
         if self.is_whole(keyspace) {
             self.ddl_effects(statement);
             return Ok(self.route(keyspace, Destination::Unsharded, Combine::Concat, class));

@@ -147,7 +147,9 @@ impl Blocks<'_, '_, '_> {
         let to = match self.places() {
             Places::Any => Destination::Any,
             Places::Pinned(id) => Destination::KeyspaceId(id),
-            Places::PinnedAndOthers => return Err(pinned_and_others()),
+            Places::PinnedAndOthers => {
+                return Err(PlanError::unsupported("a pinned table together with other tables"));
+            }
             Places::One(to) => Destination::Equal { to, alone: broken },
             Places::Together(all) => Destination::Together(all),
             Places::Many(_) | Places::All if broken.is_some() => {
@@ -172,8 +174,4 @@ pub(super) enum Places {
     /// One table, with several values.
     Many(Destination),
     All,
-}
-
-pub(super) fn pinned_and_others() -> PlanError {
-    PlanError::unsupported("a pinned table together with other tables")
 }

@@ -201,7 +201,7 @@ pub struct Limit<'a> {
 }
 
 /// One SELECT. Spans of clauses begin with their first word.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Select<'a> {
     pub span: Span,
     pub distinct: bool,

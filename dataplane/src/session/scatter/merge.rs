@@ -329,7 +329,8 @@ fn name_the_real<'a>(finish: &'a Finish, column: &mut ColumnDefinition<'a>) {
             | ColumnFlags::PART_KEY
             | ColumnFlags::AUTO_INCREMENT
             | ColumnFlags::NO_DEFAULT_VALUE;
-        column.flags = (column.flags - keys) | (ColumnFlags::from_bits_retain(real.flags) & keys);
+        // The temporary table's own, where the server's way of running the query leaves them, but for what it has more.
+        column.flags -= keys - ColumnFlags::from_bits_retain(real.flags);
     }
 }
 
