@@ -1,4 +1,5 @@
 //! Binds a plan to one statement: which shards, and with what text.
+mod numbers;
 mod rows;
 mod text;
 mod tree;
