@@ -80,15 +80,15 @@ impl From<StartError> for BackendError {
 }
 
 impl BackendError {
-    /// As a client is told.
+    /// As a client is told. Codes from 2000 on are the clients' own: libraries take an error packet that has one for malformed.
     pub(crate) fn to_sql(&self) -> SqlError {
         let (code, sqlstate) = match self {
             Self::Refused { code, sqlstate, .. } => (*code, *sqlstate),
             Self::NoTablet | Self::NoReplica | Self::WaitTimeout { .. } | Self::QueueFull { .. } => {
                 (codes::ER_CON_COUNT_ERROR, *b"08004")
             }
-            Self::Unreachable { .. } => (2003, *b"HY000"),
-            Self::Lost { .. } => (2013, *b"HY000"),
+            Self::Unreachable { .. } => (codes::ER_CONNECT_TO_FOREIGN_DATA_SOURCE, *b"HY000"),
+            Self::Lost { .. } => (codes::ER_NET_READ_ERROR, *b"08S01"),
             Self::Protocol(_) | Self::Local(_) | Self::CannotReset => (codes::ER_UNKNOWN_ERROR, *b"HY000"),
         };
         SqlError { code, sqlstate, message: self.to_string() }
@@ -98,4 +98,24 @@ impl BackendError {
 /// Makes an error in MySQL's form.
 pub(crate) fn sql_error(code: u16, message: impl Into<String>) -> SqlError {
     SqlError { code, sqlstate: codes::sqlstate(code), message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_servers() {
+        let (tablet, why) = ("a-1".to_owned(), "why".to_owned());
+        for error in [
+            BackendError::NoTablet,
+            BackendError::Unreachable { tablet: tablet.clone(), why: why.clone() },
+            BackendError::Lost { tablet, why },
+            BackendError::CannotReset,
+        ] {
+            let told = error.to_sql();
+            assert!((1000..2000).contains(&told.code), "{told:?}");
+            assert_eq!(told.message, error.to_string());
+        }
+    }
 }

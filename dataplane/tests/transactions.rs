@@ -102,7 +102,7 @@ fn a_begin_that_fails_is_not_passed_over() {
     let (plane, mut client, _) = start(OnBegin::Refuse);
     run(&mut client, "BEGIN");
     let answer = run(&mut client, FIRST);
-    assert!(is_error(&answer, 2013), "{answer:?}");
+    assert!(is_error(&answer, 1158), "{answer:?}");
     let text = String::from_utf8_lossy(&answer).into_owned();
     assert!(text.contains("could not be begun there (error 1317)"), "{text}");
     assert!(client.read().is_none(), "the connection is closed");

@@ -12,6 +12,7 @@ mod column_type;
 pub mod control;
 pub mod error;
 pub mod fingerprint;
+pub mod fold;
 pub mod identity;
 pub mod keyrange;
 mod literal;

@@ -125,6 +125,9 @@ pub struct Route {
     pub text: Text,
     /// `USE ks@replica` or the statement itself asks for this kind; reads only.
     pub tablet_kind: TabletKind,
+    /// Right only where one shard has all of it. Where several have, resolving gives [`PlanError::Several`](crate::PlanError),
+    /// and the statement is planned again with `split`.
+    pub alone: bool,
 }
 
 /// Which servers.
@@ -356,6 +359,11 @@ pub enum SessionAction {
     /// `EXECUTE name [USING @a, ...]`.
     Execute {
         name: String,
+        using: Vec<String>,
+    },
+    /// `EXECUTE IMMEDIATE 'text' | @var [USING @a, ...]`.
+    ExecuteImmediate {
+        source: PrepareSource,
         using: Vec<String>,
     },
     Deallocate {

@@ -9,7 +9,7 @@ mod cfc;
 mod des;
 mod hash;
 mod identity;
-mod loose;
+pub(crate) mod loose;
 mod multicol;
 mod numeric;
 mod region;

@@ -9,7 +9,6 @@ use coregate_planner::error::PlanError;
 use coregate_planner::render;
 use coregate_planner::route::SessionContext;
 use coregate_planner::target::parse_target;
-use coregate_planner::value::Value;
 use coregate_planner::vschema::{KeyspaceSpec, SnapshotBuilder};
 use std::fmt::Write;
 use support::*;
@@ -28,7 +27,7 @@ fn run(sql: &str) -> String {
         session.tablet_kind = found.tablet_kind.unwrap_or_default();
     }
     let mut out = String::new();
-    match plan_sql(&snapshot, &session, sql) {
+    match plan_split(&snapshot, &session, sql) {
         Err(error) => {
             let (code, state) = error.code();
             write!(out, "{code} {} {error}", String::from_utf8_lossy(state)).unwrap();
@@ -45,15 +44,13 @@ fn run(sql: &str) -> String {
                 }
             }
             out.push_str(&fields.join(" "));
-            let params: Vec<Value<'_>> = (0..fingerprint.params)
-                .map(|n| Value::Int(i64::from(n) * 0x40))
-                .collect();
-            match places(&snapshot, &plan, &fingerprint, sql, &params) {
+            let params = values(&fingerprint);
+            match texts(&snapshot, &plan, &fingerprint, sql, &params) {
                 Err(error) => write!(out, "\n   resolve: {error}").unwrap(),
                 Ok(places) => {
                     for (shard, text) in places {
-                        write!(out, "\n   shard {shard}: {}", text.unwrap_or_else(|| "as is".into()))
-                            .unwrap();
+                        let text = text.unwrap_or_else(|| "as is".into());
+                        write!(out, "\n   {shard}: {text}").unwrap();
                     }
                 }
             }

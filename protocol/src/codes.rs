@@ -105,6 +105,8 @@ codes! {
     ER_QUERY_INTERRUPTED = 1317, b"70100";
     /// Prepared statement needs more parameters.
     ER_WRONG_ARGUMENTS = 1210, b"HY000";
+    /// Unable to connect to a foreign data source.
+    ER_CONNECT_TO_FOREIGN_DATA_SOURCE = 1429, b"HY000";
     /// Too many prepared statements.
     ER_MAX_PREPARED_STMT_COUNT_REACHED = 1461, b"42000";
     /// Not within a transaction.
@@ -123,8 +125,4 @@ codes! {
     ER_SECURE_CONNECTION_REQUIRED = 3158, b"HY000";
     /// The client was disconnected because of inactivity.
     ER_CLIENT_INTERACTION_TIMEOUT = 4031, b"HY000";
-    /// Client side: server has gone away.
-    CR_SERVER_GONE_ERROR = 2006, b"HY000";
-    /// Client side: lost connection during a query.
-    CR_SERVER_LOST = 2013, b"HY000";
 }

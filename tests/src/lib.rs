@@ -2,6 +2,7 @@
 //!
 //! What a test binary has started ends with it, however it ends: see [`guard`].
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+pub mod alike;
 pub mod coregate;
 pub mod guard;
 pub mod mariadb;

@@ -97,7 +97,7 @@ fn refused(coregate: &Coregate, part: &str) {
     let mut conn = coregate.connect_as(mariadb::USER, mariadb::PASSWORD, None);
     let answer = conn.query("SELECT 1");
     let error = answer.error();
-    assert_eq!(error.code, 2003, "{error:?}");
+    assert_eq!(error.code, 1429, "{error:?}");
     assert!(
         error
             .message

@@ -171,7 +171,7 @@ fn tls_troubles_are_told_as_what_they_are() {
         .connect_as(world::USER, world::PASSWORD, Some("ks"))
         .query("select 1 from t");
     let error = answer.error();
-    assert!(error.code == 2003 && error.message.contains("the server offers no TLS"), "{error:?}");
+    assert!(error.code == 1429 && error.message.contains("the server offers no TLS"), "{error:?}");
     let options = [format!("--ssl-cert={ca}"), format!("--ssl-key={key}")];
     let server = MariaDb::start("wrong-password", &options.each_ref().map(String::as_str));
     let wrong = keyspace(server.port, "test", r#", "tls": "required""#)

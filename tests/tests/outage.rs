@@ -76,11 +76,11 @@ fn a_shard_that_dies_takes_no_other_with_it() {
     kill_process(right, Signal::KILL).unwrap();
     // Who was waiting is told; the session lives or is closed, but it is not left waiting.
     if let Ok(answer) = waiting.answer(false) {
-        assert_eq!(answer.error().code, 2013, "{answer:?}");
+        assert_eq!(answer.error().code, 1158, "{answer:?}");
     }
     for _ in 0..20 {
         let error = old.query(&by_id(RIGHT));
-        assert!(matches!(error.error().code, 2003 | 2013 | 1040 | 1105), "{error:?}");
+        assert!(matches!(error.error().code, 1429 | 1158 | 1040 | 1105), "{error:?}");
         assert!(!error.error().message.is_empty());
         assert_eq!(old.value(&by_id(LEFT)), Some("a".into()), "the other shard, in the same session");
         assert_eq!(connect(&proxy).value(&by_id(LEFT)), Some("a".into()), "and in new ones");

@@ -7,14 +7,14 @@ use std::sync::LazyLock;
 static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
     let schema = guard::dir().join("schema");
     std::fs::create_dir_all(&schema).unwrap();
-    let tables: String = ["saved", "locked", "sums", "joined"]
+    let tables: String = ["saved", "locked", "waited", "sums", "joined"]
         .map(|t| format!("create table {t} (id bigint primary key, v varchar(100));\n"))
         .concat();
     std::fs::write(schema.join("ks.sql"), tables).unwrap();
     let by_id = r#"{"column_vindexes": [{"column": "id", "name": "hash"}]}"#;
     let vschema = format!(
         r#"{{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}},
-            "tables": {{"saved": {by_id}, "locked": {by_id}, "sums": {by_id}, "joined": {by_id}}}}}"#
+            "tables": {{"saved": {by_id}, "locked": {by_id}, "waited": {by_id}, "sums": {by_id}, "joined": {by_id}}}}}"#
     );
     std::fs::write(schema.join("ks.json"), vschema).unwrap();
     let schema = schema.to_str().unwrap();
@@ -99,6 +99,51 @@ fn a_deadlock_ends_the_transaction_on_every_shard() {
         let wanted = ["1two", "2two", "3two", "4-", "5two"];
         assert_eq!(rows(&mut setup, "locked"), wanted, "{open}");
     }
+}
+
+/// The first error is told while another shard still waits for a lock, which nobody sets free.
+#[test]
+fn an_error_does_not_wait_for_other_shards() {
+    let mut setup = connect();
+    setup.run("insert into waited values (1, '-'), (2, '-'), (4, '-'), (6, '-')");
+    let mut holder = connect();
+    holder.run("begin");
+    holder.run("update waited set v = 'holder' where id = 1");
+    for open in ["", "begin", "set autocommit = 0"] {
+        let mut one = connect();
+        if !open.is_empty() {
+            one.run(open);
+            one.run("update waited set v = 'one' where id = 2");
+        }
+        let Answer::Error(error) = one.query("insert into waited values (1, 'x'), (4, 'x')") else {
+            panic!("{open}: 4 is there");
+        };
+        assert_eq!(error.code, 1062, "{open}: {}", error.message);
+        // The statement alone is undone.
+        one.run("commit");
+        let wanted = if open.is_empty() { "2-" } else { "2one" };
+        assert!(rows(&mut setup, "waited").contains(&wanted.to_owned()), "{open}");
+        setup.run("update waited set v = '-' where id = 2");
+    }
+    // On 80-, the two wait for each other; the one with fewer changes is the victim, wherever its transaction waits besides.
+    let (mut one, mut two) = (connect(), connect());
+    one.run("begin");
+    one.run("update waited set v = 'one' where id = 4");
+    two.run("begin");
+    two.run("insert into waited values (100, 'two'), (101, 'two'), (102, 'two'), (103, 'two'), (104, 'two')");
+    two.run("update waited set v = 'two' where id = 6");
+    let waiting = std::thread::spawn(move || {
+        two.run("update waited set v = 'two' where id = 4");
+        two.run("rollback");
+    });
+    let Answer::Error(error) = one.query("update waited set v = 'one' where id in (1, 6)") else {
+        panic!("a deadlock was expected");
+    };
+    assert_eq!(error.code, 1213, "{}", error.message);
+    waiting.join().unwrap();
+    one.run("commit");
+    holder.run("rollback");
+    assert_eq!(rows(&mut setup, "waited"), ["1-", "2-", "4-", "6-"]);
 }
 
 /// What a server says of many rows is added up over shards, also where a shard had one row and said nothing.

@@ -22,7 +22,7 @@ const TOGETHER_MAX: usize = 16 << 10;
 /// Set ahead of a write to several shards, see [`Backend::savepoint_ahead`].
 const UNDO_SAVEPOINT: &str = "SAVEPOINT `_coregate_undo`";
 /// Undoes what was done since.
-pub(crate) const UNDO: &str = "ROLLBACK TO `_coregate_undo`";
+const UNDO: &str = "ROLLBACK TO `_coregate_undo`";
 
 pub(crate) struct Backend {
     pub(crate) stream: PacketStream,

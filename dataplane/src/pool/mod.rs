@@ -6,7 +6,7 @@ mod routines;
 mod tablet;
 
 use crate::error::BackendError;
-pub(crate) use backend::{Backend, Exchange, UNDO};
+pub(crate) use backend::{Backend, Exchange};
 pub(crate) use connect::{HAS_DATABASE, kill_query};
 pub(crate) use routines::refresh as refresh_routines;
 pub(crate) use tablet::{PoolLimits, TabletPool};

@@ -193,9 +193,12 @@ impl Session {
 
     /// Forgets everything that the session has set up, as after login.
     pub(super) async fn reset(&mut self) -> Outcome {
-        self.rollback_held().await?;
+        // An XA transaction takes no ROLLBACK. It ends with its connection, or stays if it is prepared, as on one server.
+        let _ = self.rollback_held().await;
         self.release_what_is_pinned().await;
+        self.transaction.clear();
         self.transaction.locked = false;
+        self.handle.in_transaction.set(false);
         self.statements = None;
         self.warnings = None;
         self.vitess = Vec::new();

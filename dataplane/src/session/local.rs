@@ -97,6 +97,7 @@ impl Session {
             }
             SessionAction::Prepare { .. }
             | SessionAction::Execute { .. }
+            | SessionAction::ExecuteImmediate { .. }
             | SessionAction::Deallocate { .. } => self.named_action(action, sql, answer).await,
             SessionAction::UnlockTables => {
                 self.unlock_tables().await?;

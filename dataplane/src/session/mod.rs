@@ -219,7 +219,8 @@ impl Session {
     fn status(&self) -> Status {
         let mut status = Status::empty();
         status.set(Status::AUTOCOMMIT, self.autocommit);
-        status.set(Status::IN_TRANS, self.in_transaction());
+        let on_servers = || self.held.iter().any(|(_, backend)| backend.in_transaction);
+        status.set(Status::IN_TRANS, self.transaction.has_begun() || on_servers());
         status.set(Status::IN_TRANS_READONLY, self.transaction.is_read_only());
         status.set(Status::NO_BACKSLASH_ESCAPES, self.sql_mode.contains(SqlMode::NO_BACKSLASH_ESCAPES));
         let quotes = self.sql_mode.contains(SqlMode::ANSI_QUOTES) && self.core.is_mariadb();

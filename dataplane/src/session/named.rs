@@ -13,6 +13,7 @@ use crate::error::sql_error;
 use crate::pool::{Backend, Place};
 use coregate_planner::PlanError;
 use coregate_planner::charset::{Charset, Charsets};
+use coregate_planner::fold::fold;
 use coregate_planner::plan::{Action, Effects, Plan, PrepareSource, SessionAction, StatementClass};
 use coregate_planner::value::Value;
 use coregate_protocol::walker::ResponseKind;
@@ -37,7 +38,14 @@ impl Session {
         }
         match action {
             SessionAction::Prepare { name, source } => self.prepare_named(name, source, answer).await,
-            SessionAction::Execute { name, using } => self.execute_named(name, using, answer).await,
+            SessionAction::Execute { name, using } => {
+                let statement = self.named(name)?;
+                self.execute_named(&statement, using, answer).await
+            }
+            SessionAction::ExecuteImmediate { source, using } => {
+                let statement = self.prepare_source(source).await?;
+                self.execute_named(&statement, using, answer).await
+            }
             SessionAction::Deallocate { name } => self.deallocate_named(name, answer),
             _ => Ok(()),
         }
@@ -63,16 +71,12 @@ impl Session {
     }
 
     async fn prepare_named(&mut self, name: &str, source: &PrepareSource, answer: &mut Answer) -> Outcome {
-        let name = name.to_lowercase();
+        let name = self.key_of_name(name);
         // A statement that cannot be prepared leaves none under its name.
         if let Some(statements) = &mut self.statements {
             statements.named.remove(&name);
         }
-        let text = match source {
-            PrepareSource::Text(text) => text.clone(),
-            PrepareSource::Variable(variable) => self.text_of_variable(variable).await?,
-        };
-        let statement = self.prepare_unseen(text).await?;
+        let statement = self.prepare_source(source).await?;
         let named = &mut self.statements.get_or_insert_default().named;
         if named.len() >= NAMED_MAX {
             return Err(sql_error(
@@ -84,6 +88,14 @@ impl Session {
         named.insert(name, statement);
         self.send_ok(answer, Done { info: b"Statement prepared", ..Done::default() });
         Ok(())
+    }
+
+    async fn prepare_source(&mut self, source: &PrepareSource) -> Outcome<Rc<Statement>> {
+        let text = match source {
+            PrepareSource::Text(text) => text.clone(),
+            PrepareSource::Variable(variable) => self.text_of_variable(variable).await?,
+        };
+        self.prepare_unseen(text).await
     }
 
     /// A statement's text, in the character set of the session's texts.
@@ -108,19 +120,33 @@ impl Session {
         }
     }
 
-    async fn execute_named(&mut self, name: &str, using: &[String], answer: &mut Answer) -> Outcome {
-        let statement = self
+    /// The same for names that are one to the servers.
+    fn key_of_name(&self, name: &str) -> String {
+        if self.core.is_mariadb() { name.to_lowercase() } else { fold(name) }
+    }
+
+    fn named(&self, name: &str) -> Outcome<Rc<Statement>> {
+        let key = self.key_of_name(name);
+        let known = self
             .statements
             .as_ref()
-            .and_then(|s| s.named.get(&name.to_lowercase()).cloned())
-            .ok_or_else(|| unknown(name, "EXECUTE"))?;
+            .and_then(|s| s.named.get(&key).cloned());
+        known.ok_or_else(|| unknown(name, "EXECUTE"))
+    }
+
+    async fn execute_named(
+        &mut self,
+        statement: &Rc<Statement>,
+        using: &[String],
+        answer: &mut Answer,
+    ) -> Outcome {
         if statement.params() != using.len() {
             return Err(sql_error(1210, "Incorrect arguments to EXECUTE").into());
         }
-        let entry = self.current_plan(&statement)?;
+        let entry = self.current_plan(statement)?;
         let names: Vec<String> = using.iter().map(|name| user_variable(name)).collect();
         match &entry.plan.action {
-            Action::Route(_) | Action::Tree(_) if !names.is_empty() || !self.reads_texts_as(&statement) => {}
+            Action::Route(_) | Action::Tree(_) if !names.is_empty() || !self.reads_texts_as(statement) => {}
             Action::Session(SessionAction::Set(_)) if !names.is_empty() => {
                 let sql = statement.with_params(|n, out| {
                     out.extend_from_slice(names.get(n).map_or(b"NULL", |name| name.as_bytes()));
@@ -131,7 +157,7 @@ impl Session {
             Action::Route(_) | Action::Tree(_) => {
                 return Box::pin(self.run_text(statement.sql(), answer)).await;
             }
-            _ => return Box::pin(self.execute_local(&statement, &entry, answer)).await,
+            _ => return Box::pin(self.execute_local(statement, &entry, answer)).await,
         }
         let variables = self.fetch_variables(&names).await?;
         self.keep_variables(using, &variables);
@@ -139,12 +165,12 @@ impl Session {
             self.implicit_commit().await?;
         }
         // A plan is bound under the snapshot that it was made for, which may be another by now.
-        let mut entry = self.current_plan(&statement)?;
-        let bound = match self.bind_named(&statement, &entry, &variables, &names)? {
+        let mut entry = self.current_plan(statement)?;
+        let bound = match self.bind_named(statement, &entry, &variables, &names)? {
             Some(bound) => bound,
             None => {
-                entry = self.split_plan(&statement)?;
-                let bound = self.bind_named(&statement, &entry, &variables, &names)?;
+                entry = self.split_plan(statement)?;
+                let bound = self.bind_named(statement, &entry, &variables, &names)?;
                 bound.ok_or_else(|| Failure::from(PlanError::Several))?
             }
         };
@@ -173,7 +199,7 @@ impl Session {
                 continue;
             }
             let text = text.as_deref().unwrap_or_else(|| statement.sql());
-            self.prepare_by_name(&statement, place, plan.effects, text, answer)
+            self.prepare_by_name(statement, place, plan.effects, text, answer)
                 .await?;
             wires.push((place, query_payload(execute.as_bytes())));
         }
@@ -304,10 +330,8 @@ impl Session {
     }
 
     fn deallocate_named(&mut self, name: &str, answer: &mut Answer) -> Outcome {
-        let known = self
-            .statements
-            .as_mut()
-            .and_then(|s| s.named.remove(&name.to_lowercase()));
+        let key = self.key_of_name(name);
+        let known = self.statements.as_mut().and_then(|s| s.named.remove(&key));
         known.ok_or_else(|| unknown(name, "DEALLOCATE PREPARE"))?;
         self.send_ok(answer, Done::default());
         Ok(())

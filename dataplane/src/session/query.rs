@@ -135,6 +135,7 @@ impl Session {
                     self.name_the_server(&mut error.message);
                 }
                 self.note_error(&error);
+                self.row_count = -1;
                 self.send_error(answer, &error);
                 Ok(())
             }
@@ -352,10 +353,9 @@ impl Session {
             self.transaction.found_rows_at = Some(place);
         }
         self.keep_or_return(place, backend);
-        if summary.error.is_none() {
-            self.transaction
-                .statement_done(self.autocommit, plan.effects);
-        }
+        let error = summary.error.map(|(code, _)| code);
+        self.transaction
+            .statement_done(self.autocommit, plan.effects, error);
     }
 
     /// After an error that opens no transaction and could end none, the state is known.

@@ -114,7 +114,16 @@ impl Session {
         backend: &mut Backend,
         mut poll: impl FnMut(&mut Backend, &mut Context<'_>) -> Poll<T>,
     ) -> Outcome<T> {
-        match self.first_of(|cx| poll(backend, cx)).await {
+        self.wait_for_servers(|cx| poll(backend, cx)).await
+    }
+
+    /// The same of several servers.
+    #[inline]
+    pub(super) async fn wait_for_servers<T>(
+        &self,
+        poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Outcome<T> {
+        match self.first_of(poll).await {
             Event::Answer(answer) => Ok(answer),
             Event::ClientGone => Err(Failure::Close),
             Event::Interrupt(why) => Err(stopped(&self.handle, why)),

@@ -2,6 +2,7 @@
 mod gather;
 mod merge;
 mod rows;
+mod sum;
 
 use super::answer::{Answer, Done};
 use super::info::Info;
@@ -11,12 +12,12 @@ use super::relay::step;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
 use crate::exec::Gathered;
-use crate::pool::{Backend, Exchange, Place, UNDO};
+use crate::pool::{Backend, Place};
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::tree::{Finish, Merge};
 use coregate_planner::plan::{Combine, Effects, Plan, StatementClass};
-use coregate_protocol::response::OkPacket;
-use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
+use coregate_protocol::codes;
+use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -102,7 +103,7 @@ impl Session {
             Ok((summary, info, None)) => self.end_write(work, summary, info, own, answer).await,
             Ok((.., Some(mut error))) => {
                 if own {
-                    self.abandon_transaction().await;
+                    self.abandon_own(work.plan.effects, Some(error.code)).await;
                 } else if writes && self.transaction.locked && !self.in_transaction() {
                     error.message.push_str(
                         " (other shards may have kept their part: there is no transaction while LOCK TABLES holds)",
@@ -112,10 +113,22 @@ impl Session {
             }
             Err(failure) => {
                 if own {
-                    self.abandon_transaction().await;
+                    self.abandon_own(work.plan.effects, None).await;
                 }
                 Err(failure)
             }
+        }
+    }
+
+    /// Undoes a statement that had a transaction of its own. `error`: a server's, where one has told.
+    #[cold]
+    async fn abandon_own(&mut self, effects: Effects, error: Option<u16>) {
+        let next = self.transaction.take_next();
+        self.abandon_transaction().await;
+        self.transaction.restore_next(next);
+        if error.is_some() {
+            self.transaction
+                .statement_done(self.autocommit, effects, error);
         }
     }
 
@@ -149,7 +162,7 @@ impl Session {
                 Rows::Merge(merging) => self.merge(&mut parts, merging, answer).await,
                 Rows::Gather(gathered) => self.gather(&mut parts, gathered).await,
             },
-            Combine::Sum | Combine::First => self.add_up(&mut parts, work, &mut info).await,
+            Combine::Sum | Combine::First => self.add_up(&mut parts, work, undoable, &mut info).await,
         };
         self.look_at_parts(&mut parts, work, &given, &result).await;
         let mut result = self.end_parts(parts, work.plan, result).await;
@@ -160,9 +173,14 @@ impl Session {
                 other => other,
             };
         }
-        if matches!(result, Ok((_, None))) {
+        let ended = match &result {
+            Ok((_, error)) => Some(error.as_ref().map(|error| error.code)),
+            Err(Failure::Sql(error)) => Some(Some(error.code)),
+            Err(_) => None,
+        };
+        if let Some(error) = ended {
             self.transaction
-                .statement_done(self.autocommit, work.plan.effects);
+                .statement_done(self.autocommit, work.plan.effects, error);
         }
         result.map(|(summary, error)| (summary, info, error))
     }
@@ -245,7 +263,10 @@ impl Session {
         for Part { place, mut backend, walker } in parts {
             if backend.busy {
                 // Whoever is lost first tells the client; for the others it is over, too.
-                let reason = sql_error(2013, format!("Lost connection to {}", backend.pool.tablet.alias));
+                let reason = sql_error(
+                    codes::ER_NET_READ_ERROR,
+                    format!("Lost connection to {}", backend.pool.tablet.alias),
+                );
                 let failure = self.lose(backend, reason.into());
                 if matches!(failure, Failure::Fatal(_)) {
                     lost.get_or_insert(failure);
@@ -295,7 +316,7 @@ impl Session {
         for (place, backend) in &mut self.held {
             // Only where this statement has set the savepoint: elsewhere it may be an earlier one's.
             if work.wires.iter().any(|(part, _)| part == place) {
-                undone &= within(&core, STOP_MAX, backend.execute(&core, UNDO))
+                undone &= within(&core, STOP_MAX, backend.undo(&core))
                     .await
                     .is_some_and(|done| done.is_ok());
             }
@@ -340,43 +361,6 @@ impl Session {
         };
         self.send_ok(answer, done);
         Ok(summary)
-    }
-
-    /// Reads every shard's OK, all of them even when one fails.
-    async fn add_up(&mut self, parts: &mut Parts, work: &Work<'_>, info: &mut Info) -> Outcome<Combined> {
-        let core = Rc::clone(&self.core);
-        let mut sum = Summary::default();
-        let mut first_error = None;
-        for (at, Part { backend, walker, .. }) in parts.iter_mut().enumerate() {
-            let _awaited = Exchange::begin(&core);
-            while walker.state() != FeedState::Done {
-                let packet = self.next_packet(backend, walker.next_seq()).await?;
-                let role = step(walker, packet.payload(), packet.seq)?;
-                if role == PacketRole::Ok
-                    && let Ok(ok) = OkPacket::parse(packet.payload(), backend.capabilities)
-                {
-                    info.add(work.plan.class, ok.info, ok.affected_rows, ok.warnings);
-                }
-                if role == PacketRole::Err && first_error.is_none() {
-                    first_error = Some(error_of(packet.payload()));
-                }
-                if walker.state() == FeedState::LocalInfile {
-                    return Err(
-                        sql_error(1235, "VT12001: unsupported: LOAD DATA LOCAL into several shards").into()
-                    );
-                }
-            }
-            let summary = walker.summary();
-            backend.answered(summary);
-            if work.combine == Combine::Sum || at == 0 {
-                sum.affected_rows = sum.affected_rows.saturating_add(summary.affected_rows);
-                sum.warnings = sum.warnings.saturating_add(summary.warnings);
-                if sum.last_insert_id == 0 {
-                    sum.last_insert_id = summary.last_insert_id;
-                }
-            }
-        }
-        Ok((sum, first_error))
     }
 
     /// Reads and drops the answers of the remaining shards, so that their connections stay usable.

@@ -4,9 +4,15 @@ use super::{Failure, Outcome, Session};
 use crate::core::Core;
 use crate::error::{BackendError, sql_error};
 use crate::pool::{Backend, Place};
+use coregate_planner::fold::fold;
 use coregate_planner::plan::{AccessMode, Effects, SessionAction};
 
 type Characteristics = (Option<&'static str>, Option<String>);
+
+/// Errors of a statement that has not come to its tables: what is refused or not known, and what this side says itself.
+const BEFORE_TABLES: [u16; 13] =
+    [1040, 1044, 1046, 1049, 1064, 1105, 1142, 1143, 1146, 1227, 1235, 1305, ER_CANT_EXECUTE_IN_READ_ONLY];
+const ER_CANT_EXECUTE_IN_READ_ONLY: u16 = 1792;
 
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
@@ -32,6 +38,12 @@ impl Transaction {
         self.begin.is_some() || !self.savepoints.is_empty()
     }
 
+    /// Has it begun for the client? `SAVEPOINT` alone begins none.
+    #[inline]
+    pub(super) fn has_begun(&self) -> bool {
+        self.begin.is_some()
+    }
+
     /// Must the next statement be prepared for, on a connection that was in no transaction yet?
     #[inline]
     pub(super) fn concerns_next(&self) -> bool {
@@ -52,6 +64,15 @@ impl Transaction {
         self.own
     }
 
+    /// Takes what SET TRANSACTION said, which [`Transaction::clear`] forgets.
+    pub(super) fn take_next(&mut self) -> Option<String> {
+        self.next.take()
+    }
+
+    pub(super) fn restore_next(&mut self, next: Option<String>) {
+        self.next = next;
+    }
+
     pub(super) fn set_next(&mut self, sql: String) {
         self.next = Some(sql);
     }
@@ -66,10 +87,15 @@ impl Transaction {
         (begin, self.next.clone())
     }
 
-    /// What SET TRANSACTION said is for one transaction, which with autocommit is one statement that does not fail.
+    /// What SET TRANSACTION said is for one transaction, which with autocommit is one statement: the first that comes to its tables,
+    /// whether it succeeds there or not. `error` is the server's.
     #[inline]
-    pub(super) fn statement_done(&mut self, autocommit: bool, effects: Effects) {
-        if self.next.is_some() && autocommit && self.begin.is_none() && !effects.contains(Effects::NO_TABLES)
+    pub(super) fn statement_done(&mut self, autocommit: bool, effects: Effects, error: Option<u16>) {
+        if self.next.is_some()
+            && autocommit
+            && self.begin.is_none()
+            && !effects.contains(Effects::NO_TABLES)
+            && error.is_none_or(|code| !BEFORE_TABLES.contains(&code))
         {
             self.next = None;
         }
@@ -214,7 +240,7 @@ impl Session {
                 if self.in_transaction() || !self.autocommit {
                     self.transaction
                         .savepoints
-                        .retain(|known| !known.eq_ignore_ascii_case(name));
+                        .retain(|known| fold(known) != fold(name));
                     self.transaction.savepoints.push(name.clone());
                 }
             }
@@ -271,7 +297,7 @@ impl Session {
             .transaction
             .savepoints
             .iter()
-            .position(|known| known.eq_ignore_ascii_case(name));
+            .position(|known| fold(known) == fold(name));
         at.ok_or_else(|| sql_error(1305, format!("SAVEPOINT {name} does not exist")).into())
     }
 

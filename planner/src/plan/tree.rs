@@ -34,6 +34,8 @@ pub enum Form {
 pub struct Merge {
     /// How many columns the client gets: the first ones.
     pub shown: u16,
+    /// How many columns each shard must send; any other number means that the tables have changed since the plan was made.
+    pub width: u16,
     /// The order in which every shard sends its rows, and in which they are merged. Without keys, the shards' rows come one
     /// shard after another.
     pub order: Vec<Key>,

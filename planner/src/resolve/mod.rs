@@ -112,7 +112,14 @@ pub fn resolve(
             if keyspace.shards.is_empty() {
                 return Err(PlanError::NoShard("any".into(), keyspace.name.clone()));
             }
-            Binder { binding, keyspace }.place(shards, scratch)?;
+            let placed = Binder { binding, keyspace }.place(shards, scratch);
+            match placed {
+                Err(PlanError::Unsupported(_)) if route.alone => return Err(PlanError::Several),
+                placed => placed?,
+            }
+            if route.alone && scratch.set.len() > 1 {
+                return Err(PlanError::Several);
+            }
         }
     }
     if scratch.set.is_empty() {

@@ -5,13 +5,14 @@
 //! nothing compares or counts rows of different shards. What breaks it is kept as the first reason, and matters only if
 //! the statement turns out not to be restricted to one shard.
 use super::Planner;
+use super::aggregates::{counts_rows, has_window};
 use super::classes::{Classes, Instance, Node};
+use super::needs::{Broken, Needs};
 use super::subquery::has_subquery;
 use crate::column::Family;
 use crate::error::PlanError;
 use crate::snapshot::{ColumnVindex, KeyspaceIdx, Table};
 use crate::sql::ast::*;
-use crate::sql::walk::{Visitor, Walk};
 use std::sync::Arc;
 
 /// How many tables one statement may read, copies through WITH included.
@@ -72,7 +73,11 @@ pub(super) struct Blocks<'b, 'p, 'a> {
     pub(super) uses: Vec<Use>,
     pub(super) pinned: Vec<Vec<u8>>,
     /// Why it cannot run on several shards.
-    pub(super) broken: Option<String>,
+    pub(super) broken: Broken,
+    /// How many queries deep: at 1, the statement's own.
+    pub(super) level: usize,
+    /// What the names in its own FROM stand for.
+    pub(super) top: Vec<Source<'a>>,
     pub(super) ctes: Vec<CteRef<'a>>,
     /// How many views deep: what is written there is not the statement's text.
     pub(super) views: usize,
@@ -84,64 +89,6 @@ pub(super) struct Block {
     /// Its sharded tables.
     pub(super) instances: Vec<Instance>,
     pub(super) columns: Vec<(String, Option<Node>)>,
-}
-
-const AGGREGATES: &[&str] = &[
-    "count",
-    "sum",
-    "avg",
-    "min",
-    "max",
-    "group_concat",
-    "bit_and",
-    "bit_or",
-    "bit_xor",
-    "std",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "var_pop",
-    "var_samp",
-    "variance",
-    "json_arrayagg",
-    "json_objectagg",
-    "any_value",
-    "median",
-    "percentile_cont",
-    "percentile_disc",
-    "st_collect",
-];
-
-/// Finds aggregates and windows in expressions, but not in subqueries.
-fn counts_rows(expr: &Expr<'_>) -> bool {
-    match &expr.kind {
-        ExprKind::Call(c) => {
-            c.window
-                || AGGREGATES.iter().any(|a| c.name.eq_ignore_ascii_case(a))
-                || c.args.iter().any(counts_rows)
-        }
-        ExprKind::And(l) | ExprKind::Or(l) | ExprKind::Row(l) | ExprKind::Other(l) => {
-            l.iter().any(counts_rows)
-        }
-        ExprKind::Not(e) => counts_rows(e),
-        ExprKind::Compare { sides, .. } => sides.iter().any(counts_rows),
-        ExprKind::InList { left, list, .. } => counts_rows(left) || list.iter().any(counts_rows),
-        ExprKind::InCollapsed { left, .. } | ExprKind::InQuery { left, .. } => counts_rows(left),
-        _ => false,
-    }
-}
-
-fn has_window(expr: &Expr<'_>) -> bool {
-    struct Find(bool);
-    impl<'a> Visitor<'a> for Find {
-        fn table(&mut self, _: &'a TableName<'a>) {}
-        fn call(&mut self, call: &'a Call<'a>) {
-            self.0 |= call.window;
-        }
-    }
-    let mut find = Find(false);
-    Walk::new(&mut find).expr(expr);
-    find.0
 }
 
 /// The vindexes that can place rows: functional and unique.
@@ -160,7 +107,9 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             classes: Classes::default(),
             uses: Vec::new(),
             pinned: Vec::new(),
-            broken: None,
+            broken: Broken::default(),
+            level: 0,
+            top: Vec::new(),
             ctes: Vec::new(),
             views: 0,
         }
@@ -170,13 +119,15 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         self.planner.effects
     }
 
-    /// Does a hint limit the rows of each shard?
-    pub(super) fn is_limited(&self) -> bool {
-        self.planner.tokens.limited
+    /// Rows of several shards would have to meet.
+    pub(super) fn breaks(&mut self, why: &str) {
+        self.broken.add(Needs::MEET, why);
     }
 
-    pub(super) fn breaks(&mut self, why: &str) {
-        self.broken.get_or_insert_with(|| why.to_owned());
+    /// The statement's own query needs this of its rows.
+    fn needs(&mut self, need: Needs, why: &str) {
+        let need = if self.level == 1 { need } else { Needs::MEET };
+        self.broken.add(need, why);
     }
 
     pub(super) fn with_ctes(&mut self, ctes: &'a [Cte<'a>], recursive: bool) {
@@ -195,6 +146,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
     ) -> Result<Block, PlanError> {
         let before = self.ctes.len();
         self.with_ctes(query.ctes, query.recursive);
+        self.level += 1;
         let mut all = self.body(&query.first, outer, position)?;
         let mut parts_with = usize::from(!all.instances.is_empty());
         for (op, body) in query.rest {
@@ -217,13 +169,13 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         }
         if !all.instances.is_empty() && position == Position::Rows {
             if query.limit.is_some() {
-                self.breaks("LIMIT over several shards");
+                self.needs(Needs::LIMIT, "LIMIT over several shards");
             }
             if !query.order.is_empty() {
-                self.breaks("ORDER BY over several shards");
+                self.needs(Needs::ORDER, "ORDER BY over several shards");
             }
             if query.into {
-                self.breaks("INTO over several shards");
+                self.broken.add(Needs::ALONE, "INTO over several shards");
             }
         }
         if query.limit.is_some() {
@@ -237,6 +189,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             self.subqueries(&item.expr, outer, &all.instances.clone(), &mut all.instances)?;
         }
         self.ctes.truncate(before);
+        self.level -= 1;
         Ok(all)
     }
 
@@ -302,24 +255,10 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         let keys = select.group.iter().map(|g| &g.expr);
         let by_vindex = grouped && !select.rollup && self.holds_vindex(keys, &scopes, &tables_of_from);
         if position == Position::Rows && !block.instances.is_empty() {
-            if grouped && !by_vindex {
-                self.breaks("GROUP BY over several shards");
-            }
-            if !grouped && (aggregates || select.having.is_some()) {
-                self.breaks("aggregation over several shards");
-            }
-            if select.items.iter().any(|i| has_window(&i.expr)) || !select.windows.is_empty() {
-                self.breaks("window functions over several shards");
-            }
-            let items = || select.items.iter().map(|i| &i.expr);
-            if select.distinct && !self.holds_vindex(items(), &scopes, &tables_of_from) {
-                self.breaks("SELECT DISTINCT over several shards");
-            }
-            if select.calc_found_rows {
-                self.breaks("SQL_CALC_FOUND_ROWS over several shards");
-            }
-            if select.into {
-                self.breaks("INTO over several shards");
+            self.rows_need(select, grouped && !by_vindex, !grouped && aggregates);
+            let mut items = select.items.iter().map(|i| &i.expr);
+            if select.distinct && !self.holds_vindex(&mut items, &scopes, &tables_of_from) {
+                self.needs(Needs::DISTINCT, "SELECT DISTINCT over several shards");
             }
         }
 
@@ -353,7 +292,30 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             };
             block.columns.push((name, node));
         }
+        if self.level == 1 {
+            self.top = sources;
+        }
         Ok(block)
+    }
+
+    /// What a SELECT over sharded tables needs of its rows.
+    fn rows_need(&mut self, select: &Select<'a>, groups: bool, aggregates: bool) {
+        if groups {
+            self.needs(Needs::GROUP, "GROUP BY over several shards");
+        }
+        if aggregates || select.group.is_empty() && select.having.is_some() {
+            self.needs(Needs::AGGREGATE, "aggregation over several shards");
+        }
+        if select.items.iter().any(|i| has_window(&i.expr)) || !select.windows.is_empty() {
+            self.breaks("window functions over several shards");
+        }
+        if select.calc_found_rows {
+            self.broken
+                .add(Needs::ALONE, "SQL_CALC_FOUND_ROWS over several shards");
+        }
+        if select.into {
+            self.broken.add(Needs::ALONE, "INTO over several shards");
+        }
     }
 
     /// The columns of `*`: those that are known.

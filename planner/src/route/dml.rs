@@ -148,7 +148,7 @@ impl<'a> Planner<'_, 'a> {
 }
 
 enum Change {
-    Shards(super::select::Placed),
+    Shards(super::places::Placed),
     /// Reference tables: every copy changes in the same way.
     Copies,
 }

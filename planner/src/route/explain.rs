@@ -1,6 +1,7 @@
 //! EXPLAIN, VEXPLAIN and DESCRIBE.
 use super::Planner;
 use crate::error::PlanError;
+use crate::plan::tree::Tree;
 use crate::plan::{Action, Combine, Destination, Effects, Plan, Route, StatementClass, Target};
 use crate::sql::ast::{Explain, Statement};
 
@@ -13,11 +14,17 @@ impl<'a> Planner<'_, 'a> {
         // ANALYZE runs the statement.
         let runs = explain.analyze && !explain.plan;
         let writes = runs && !matches!(inner, Statement::Query(_));
+        if let Statement::Query(query) = inner {
+            self.start = query.span.start;
+        }
         let inner = self.statement(inner);
         if explain.plan {
             return Ok(crate::render::explain(self.input.snapshot, &inner?));
         }
         let mut inner = inner?;
+        if let Action::Tree(tree) = &inner.action {
+            inner = self.explained_tree(tree)?;
+        }
         if let Action::Route(Route { to: Target::Keyspace { shards, .. }, combine, text, .. }) =
             &mut inner.action
         {
@@ -42,6 +49,24 @@ impl<'a> Planner<'_, 'a> {
         }
         let kept = if runs { Effects::PIN | Effects::ASSIGNS_VARIABLES } else { Effects::empty() };
         Ok(Plan { class: StatementClass::Explain, effects: inner.effects & kept, cacheable: false, ..inner })
+    }
+
+    /// What several shards answer together is explained by one of them, as the statement that it is.
+    fn explained_tree(&mut self, tree: &Tree) -> Result<Plan, PlanError> {
+        let keyspaces = tree.leaves.iter().map(|leaf| match &leaf.route.to {
+            Target::Keyspace { keyspace, .. } => Some(*keyspace),
+            Target::DropIn => None,
+        });
+        let mut keyspaces: Vec<_> = keyspaces.collect();
+        keyspaces.dedup();
+        match keyspaces.as_slice() {
+            [Some(keyspace)] => {
+                Ok(self.route(*keyspace, Destination::Any, Combine::Concat, StatementClass::Explain))
+            }
+            _ => Err(PlanError::unsupported(
+                "EXPLAIN of a statement that reads several keyspaces; VEXPLAIN PLAN shows how it is answered",
+            )),
+        }
     }
 
     /// `DESCRIBE t`: any shard of its keyspace knows.

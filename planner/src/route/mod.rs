@@ -2,7 +2,9 @@
 //!
 //! Each kind of statement has its module; all of them share [`Planner`], which knows the statement's tokens, its effects and
 //! the keyspaces that its names mean. Where a right answer cannot be proved, planning fails with a clear error.
+mod aggregates;
 mod block;
+mod build;
 mod classes;
 mod conditions;
 mod ddl;
@@ -14,6 +16,8 @@ mod ids;
 mod insert;
 mod joins;
 mod names;
+mod needs;
+mod places;
 mod privileged;
 mod select;
 mod session;
@@ -100,6 +104,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         tables: Vec::new(),
         cacheable: fingerprint.cacheable,
         about_rows: !matches!(parsed, Ok(Statement::Ddl(_))),
+        start: 0,
         session_calls: effects.calls,
     };
     let privileged = privileged::is_privileged(input, &tokens, parsed.as_ref().ok());
@@ -137,10 +142,13 @@ fn spreads(plan: &Plan, snapshot: &Snapshot) -> bool {
 /// Does the cluster's owner allow this plan?
 fn allowed(plan: Plan, session: &SessionContext<'_>) -> Result<Plan, PlanError> {
     use StatementClass::{Delete, Select, SelectLocking, Update};
-    let scatters = matches!(
-        &plan.action,
-        Action::Route(Route { to: Target::Keyspace { shards: Destination::Scatter, .. }, .. })
-    );
+    let everywhere =
+        |route: &Route| matches!(&route.to, Target::Keyspace { shards: Destination::Scatter, .. });
+    let scatters = match &plan.action {
+        Action::Route(route) => everywhere(route),
+        Action::Tree(tree) => tree.leaves.iter().any(|leaf| everywhere(&leaf.route)),
+        _ => false,
+    };
     let counts = matches!(plan.class, Select | SelectLocking | Update | Delete);
     if session.no_scatter && scatters && counts && !plan.directives.allow_scatter {
         return Err(PlanError::NoScatter);
@@ -174,6 +182,8 @@ struct Planner<'p, 'a> {
     cacheable: bool,
     /// DDL means the table that it names: neither routing rules nor other keyspaces have a say in it.
     about_rows: bool,
+    /// Where the statement itself begins, behind EXPLAIN.
+    start: u32,
     session_calls: Vec<effects::SessionCall>,
 }
 
@@ -301,7 +311,13 @@ impl<'p, 'a> Planner<'p, 'a> {
             .edits
             .text(self.input.sql, self.input.fingerprint, self.tokens);
         Plan {
-            action: Action::Route(Route { to, combine, text, tablet_kind: self.input.session.tablet_kind }),
+            action: Action::Route(Route {
+                to,
+                combine,
+                text,
+                tablet_kind: self.input.session.tablet_kind,
+                alone: false,
+            }),
             class,
             effects: self.effects,
             cacheable: self.cacheable,

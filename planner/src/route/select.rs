@@ -1,13 +1,15 @@
 //! Queries, and how an analysed statement becomes a destination.
 use super::Planner;
-use super::block::{Blocks, Position, usable};
-use crate::column::Family;
+use super::block::{Blocks, Position};
+use super::needs::Needs;
+use super::places::{Placed, Places, pinned_and_others};
 use crate::error::PlanError;
-use crate::plan::{Combine, Destination, Effects, EqualTo, InRows, Operand, Piece, Plan, StatementClass};
+use crate::plan::{
+    Action, Combine, Destination, Effects, InRows, Operand, Piece, Plan, Route, StatementClass,
+};
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
-use crate::sql::ast::{Expr, ExprKind, Query};
+use crate::sql::ast::{Body, Expr, ExprKind, Query};
 use crate::sql::lex::Tok;
-use smallvec::SmallVec;
 use std::sync::Arc;
 
 impl<'a> Planner<'_, 'a> {
@@ -17,22 +19,68 @@ impl<'a> Planner<'_, 'a> {
         query: &'a Query<'a>,
         class: StatementClass,
     ) -> Result<Plan, PlanError> {
+        let query = bare(query);
         let mut blocks = Blocks::new(self, keyspace);
         let block = blocks.query(query, &Vec::new(), Position::Rows)?;
         if !block.instances.is_empty() {
             let effects = blocks.planner_effects();
+            let mut alone = |why| blocks.broken.add(Needs::ALONE, why);
             if effects.contains(Effects::ASSIGNS_VARIABLES) {
-                blocks.breaks("assigning user variables over several shards");
+                alone("assigning user variables over several shards");
             } else if effects.contains(Effects::PIN) {
-                blocks.breaks("functions that lock, over several shards");
+                alone("functions that lock, over several shards");
+            }
+            if self.tokens.limited {
+                alone("sql_select_limit in a hint, over several shards");
             }
         }
-        let limited = blocks.is_limited() && !block.instances.is_empty();
-        if limited {
-            blocks.breaks("sql_select_limit in a hint, over several shards");
+        let places = blocks.places();
+        let one_table = blocks.uses.len() == 1;
+        let Blocks { broken, top, .. } = blocks;
+        let route = |planner: &mut Self, to| {
+            Ok(planner.placed(keyspace, Placed { to, one_table }, Combine::Concat, class))
+        };
+        let needed = !broken.needs.is_empty();
+        let to = match places {
+            Places::Any => return route(self, Destination::Any),
+            Places::Pinned(id) => return route(self, Destination::KeyspaceId(id)),
+            Places::PinnedAndOthers => return Err(pinned_and_others()),
+            // One shard's answer is right whatever is needed; only where the values mean several it counts.
+            Places::One(to) if broken.never.is_some() => {
+                return route(self, Destination::Equal { to, alone: broken.never });
+            }
+            Places::One(to) => Destination::Equal { to, alone: None },
+            Places::Together(all) if broken.never.is_some() => {
+                return route(self, Destination::Together(all));
+            }
+            Places::Together(all) => Destination::Together(all),
+            Places::Many(_) | Places::All if broken.never.is_some() => {
+                return Err(PlanError::Unsupported(broken.never.unwrap_or_default()));
+            }
+            Places::Many(to) => to,
+            Places::All => Destination::Scatter,
+        };
+        let together = matches!(to, Destination::Together(_));
+        if !needed && !together {
+            return route(self, to);
         }
-        let destination = blocks.destination()?;
-        Ok(self.placed(keyspace, destination, Combine::Concat, class))
+        if !self.input.split && !matches!(to, Destination::Scatter) {
+            let mut plan = route(self, to)?;
+            if let Action::Route(Route { alone, .. }) = &mut plan.action {
+                *alone = true;
+            }
+            return Ok(plan);
+        }
+        if together {
+            return Err(PlanError::unsupported(
+                "tables restricted to values on different shards in one statement",
+            ));
+        }
+        let leaf = Placed { to, one_table };
+        match self.merged(query, &top, &broken, keyspace, leaf) {
+            Some(tree) => Ok(self.tree(tree, class)),
+            None => Err(PlanError::Unsupported(broken.why)),
+        }
     }
 
     /// A route, with the text of a list divided among the shards where that is safe.
@@ -43,6 +91,12 @@ impl<'a> Planner<'_, 'a> {
         combine: Combine,
         class: StatementClass,
     ) -> Plan {
+        self.divide(&destination);
+        self.route(keyspace, destination.to, combine, class)
+    }
+
+    /// Divides a list of values among the shards, where it decides them and nothing else reads it.
+    pub(super) fn divide(&mut self, destination: &Placed) {
         if let (Destination::In { rows: InRows::List(n), .. }, true) =
             (&destination.to, destination.one_table)
         {
@@ -56,7 +110,6 @@ impl<'a> Planner<'_, 'a> {
                     .split(item.span, vec![Piece::List { list: *n, split: true }]);
             }
         }
-        self.route(keyspace, destination.to, combine, class)
     }
 
     /// A value that is known when the statement runs.
@@ -109,141 +162,17 @@ impl<'a> Planner<'_, 'a> {
     }
 }
 
-/// Where a statement goes.
-pub(super) struct Placed {
-    pub(super) to: Destination,
-    /// Only one sharded table is read.
-    pub(super) one_table: bool,
-}
-
-/// How the conditions of a statement restrict one use of a table.
-enum Restriction {
-    One(EqualTo),
-    /// Cost and place.
-    Many(Destination),
-    None,
-}
-
-impl Blocks<'_, '_, '_> {
-    fn restriction(&self, table: &Table, instance: usize) -> Restriction {
-        let mut best: Option<(u8, EqualTo)> = None;
-        let mut many: Option<(u8, Destination)> = None;
-        for cv in usable(table) {
-            let Some(vindex) = &cv.vindex.vindex else { continue };
-            let classes: Vec<_> = cv
-                .columns
-                .iter()
-                .map(|c| self.classes.class(instance, c))
-                .collect();
-            let ones: SmallVec<[Operand; 1]> = classes
-                .iter()
-                .map_while(|c| self.classes.one((*c)?))
-                .cloned()
-                .collect();
-            let cost = vindex.cost();
-            let families = || {
-                cv.columns
-                    .iter()
-                    .map(|c| Family::of_column(table, c))
-                    .collect()
-            };
-            if ones.len() == cv.columns.len() {
-                if best.as_ref().is_none_or(|(c, _)| cost < *c) {
-                    best =
-                        Some((cost, EqualTo { vindex: vindex.clone(), values: ones, families: families() }));
-                }
-                continue;
-            }
-            let place = match (classes.as_slice(), vindex.max_columns()) {
-                // A list of the first column, as it was collapsed.
-                ([Some(class), ..], _) if ones.is_empty() && self.is_list(*class) => {
-                    let Some(rows) = self.classes.many(*class) else { continue };
-                    Destination::In { vindex: vindex.clone(), families: families(), rows: rows.clone() }
-                }
-                (_, 1) => match classes.as_slice() {
-                    [Some(class)] => match self.classes.many(*class) {
-                        Some(rows) => Destination::In {
-                            vindex: vindex.clone(),
-                            families: families(),
-                            rows: rows.clone(),
-                        },
-                        None => continue,
-                    },
-                    _ => continue,
-                },
-                _ => match self.classes.combinations(&classes) {
-                    Some(rows) => {
-                        let rows = InRows::Operands(rows);
-                        Destination::In { vindex: vindex.clone(), families: families(), rows }
-                    }
-                    None => continue,
-                },
-            };
-            if many.as_ref().is_none_or(|(c, _)| cost < *c) {
-                many = Some((cost, place));
-            }
-        }
-        match (best, many) {
-            (Some((_, equal)), _) => Restriction::One(equal),
-            (None, Some((_, place))) => Restriction::Many(place),
-            (None, None) => Restriction::None,
-        }
+/// The query inside of parentheses that hold nothing else.
+fn bare<'a>(mut query: &'a Query<'a>) -> &'a Query<'a> {
+    while let Body::Nested(inner) = query.first
+        && query.ctes.is_empty()
+        && query.rest.is_empty()
+        && query.order.is_empty()
+        && query.limit.is_none()
+        && !query.locking
+        && !query.into
+    {
+        query = inner;
     }
-
-    fn is_list(&self, class: usize) -> bool {
-        matches!(self.classes.many(class), Some(InRows::List(_)))
-    }
-
-    /// The shards that hold every row the statement can touch.
-    ///
-    /// # Errors
-    /// [`PlanError::Unsupported`] if they may be several and the statement cannot be answered by each of them alone.
-    pub(super) fn destination(&mut self) -> Result<Placed, PlanError> {
-        let one_table = self.uses.len() == 1;
-        let placed = |to| Ok(Placed { to, one_table });
-        if self.uses.is_empty() {
-            return placed(Destination::Any);
-        }
-        if !self.pinned.is_empty() {
-            return match self.pinned.as_slice() {
-                [first, rest @ ..]
-                    if self.pinned.len() == self.uses.len() && rest.iter().all(|p| p == first) =>
-                {
-                    placed(Destination::KeyspaceId(first.clone()))
-                }
-                _ => Err(PlanError::unsupported("a pinned table together with other tables")),
-            };
-        }
-        let restrictions: Vec<Restriction> = self
-            .uses
-            .iter()
-            .map(|u| self.restriction(&u.table, u.instance))
-            .collect();
-        let ones: Vec<&EqualTo> = restrictions
-            .iter()
-            .filter_map(|r| match r {
-                Restriction::One(equal) => Some(equal),
-                _ => None,
-            })
-            .collect();
-        if ones.len() == restrictions.len() {
-            let mut distinct: Vec<EqualTo> = Vec::new();
-            for equal in ones {
-                if !distinct.iter().any(|d| d.same(equal)) {
-                    distinct.push(equal.clone());
-                }
-            }
-            return match <[EqualTo; 1]>::try_from(distinct) {
-                Ok([to]) => placed(Destination::Equal { to, alone: self.broken.take() }),
-                Err(several) => placed(Destination::Together(several)),
-            };
-        }
-        if let Some(why) = self.broken.take() {
-            return Err(PlanError::Unsupported(why));
-        }
-        match restrictions.into_iter().next() {
-            Some(Restriction::Many(place)) if one_table => placed(place),
-            _ => placed(Destination::Scatter),
-        }
-    }
+    query
 }

@@ -6,6 +6,10 @@ use crate::plan::{Assignment, Effects, Plan, PrepareSource, Scope, SessionAction
 use crate::sql::ast::{SetItem, SetItemKind, Span, Statement};
 use crate::value::Value;
 
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
 impl<'a> Planner<'_, 'a> {
     pub(super) fn session_statement(&self, statement: &Statement<'a>) -> Result<Option<Plan>, PlanError> {
         use SessionAction as A;
@@ -26,15 +30,14 @@ impl<'a> Planner<'_, 'a> {
                 (A::Set(all), C::Set)
             }
             Statement::Prepare { name, text, variable } => {
-                let source = match (text, variable) {
-                    (Some(span), _) => PrepareSource::Text(self.string(span)),
-                    (None, variable) => PrepareSource::Variable(variable.unwrap_or_default().to_owned()),
-                };
-                (A::Prepare { name: name.to_owned(), source }, C::Prepare)
+                (A::Prepare { name: name.to_owned(), source: self.source(text, variable) }, C::Prepare)
             }
             Statement::Execute { name, using } => {
-                let using = using.iter().map(|u| (*u).to_owned()).collect();
-                (A::Execute { name: name.to_owned(), using }, C::Prepare)
+                (A::Execute { name: name.to_owned(), using: owned(using) }, C::Prepare)
+            }
+            Statement::ExecuteImmediate { text, variable, using } => {
+                let source = self.source(text, variable);
+                (A::ExecuteImmediate { source, using: owned(using) }, C::Prepare)
             }
             Statement::Deallocate(name) => (A::Deallocate { name: name.to_owned() }, C::Prepare),
             Statement::UnlockTables => (A::UnlockTables, C::Lock),
@@ -50,6 +53,13 @@ impl<'a> Planner<'_, 'a> {
             plan.effects |= self.effects & kept;
         }
         Ok(Some(plan))
+    }
+
+    fn source(&self, text: Option<Span>, variable: Option<&str>) -> PrepareSource {
+        match text {
+            Some(span) => PrepareSource::Text(self.string(span)),
+            None => PrepareSource::Variable(variable.unwrap_or_default().to_owned()),
+        }
     }
 
     fn bytes(&self, span: Span) -> &'a [u8] {

@@ -6,7 +6,7 @@ use crate::sql::input::Tokens;
 use crate::sql::lex::Tok;
 
 /// A list of changes: bytes that are replaced. They do not overlap.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Edits {
     list: Vec<(Span, Vec<Piece>)>,
     /// The changes only divide rows or lists among shards.

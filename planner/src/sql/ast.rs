@@ -456,6 +456,12 @@ pub enum Statement<'a> {
         name: &'a str,
         using: &'a [&'a str],
     },
+    /// `EXECUTE IMMEDIATE` of a text between quotes, or of a variable.
+    ExecuteImmediate {
+        text: Option<Span>,
+        variable: Option<&'a str>,
+        using: &'a [&'a str],
+    },
     Deallocate(&'a str),
     LockTables(&'a [&'a TableName<'a>]),
     UnlockTables,

@@ -214,26 +214,47 @@ fn kill<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
 fn prepare<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let (rest, name) = any_name(i)?;
     let (rest, _) = kw(Kw::From)(rest)?;
-    let (after, item) = rest.any()?;
+    let (rest, (text, variable)) = text_or_variable(rest)?;
+    Ok((rest, Statement::Prepare { name, text, variable }))
+}
+
+fn text_or_variable<'a>(i: In<'a>) -> R<'a, (Option<Span>, Option<&'a str>)> {
+    let (after, item) = i.any()?;
     match item.tok {
-        Tok::Str => Ok((after, Statement::Prepare { name, text: Some(item.span), variable: None })),
-        Tok::UserVar => {
-            Ok((after, Statement::Prepare { name, text: None, variable: Some(after.name_of(item)) }))
-        }
-        _ => rest.fail(),
+        Tok::Str => Ok((after, (Some(item.span), None))),
+        Tok::UserVar => Ok((after, (None, Some(after.name_of(item))))),
+        _ => i.fail(),
     }
 }
 
+/// `USING @a, @b`, or nothing.
+fn using<'a>(i: In<'a>) -> R<'a, &'a [&'a str]> {
+    if i.peek_kw() != Kw::Using {
+        return Ok((i, &[]));
+    }
+    commas(i.skip(1), |i| {
+        let (rest, item) = tok(Tok::UserVar)(i)?;
+        Ok((rest, rest.name_of(item)))
+    })
+}
+
+/// MariaDB takes any expressions for the text and the values.
+fn execute_immediate<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    let (rest, (text, variable)) = text_or_variable(i)?;
+    let (rest, using) = using(rest)?;
+    if rest.peek() != Tok::End {
+        return rest.fail();
+    }
+    Ok((rest, Statement::ExecuteImmediate { text, variable, using }))
+}
+
 fn execute<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    if i.is_word(0, "immediate") && i.tok_at(1) != Tok::End && i.kw_at(1) != Kw::Using {
+        return execute_immediate(i.skip(1)).or_else(|_| unknown(i));
+    }
     if i.peek_kw() == Kw::None || i.tok_at(1) == Tok::End || i.kw_at(1) == Kw::Using {
         let (rest, name) = any_name(i)?;
-        if rest.peek_kw() != Kw::Using {
-            return Ok((rest, Statement::Execute { name, using: &[] }));
-        }
-        let (rest, using) = commas(rest.skip(1), |i| {
-            let (rest, item) = tok(Tok::UserVar)(i)?;
-            Ok((rest, rest.name_of(item)))
-        })?;
+        let (rest, using) = using(rest)?;
         return Ok((rest, Statement::Execute { name, using }));
     }
     unknown(i)

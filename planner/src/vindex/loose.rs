@@ -5,7 +5,7 @@ use super::text::text;
 use super::{KeyspaceId, Mapping, Vindex, VindexError};
 use crate::value::Value;
 
-mod nfd;
+pub(crate) mod nfd;
 mod weights;
 
 /// The bytes that are hashed.

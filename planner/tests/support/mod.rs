@@ -1,7 +1,8 @@
 //! A snapshot for tests, with a vindex whose ids are easy to read: n lies at n * 2^56, so that its id begins with the byte n.
 #![allow(dead_code, unreachable_pub)]
-use coregate_planner::plan::{Plan, SessionValue};
-use coregate_planner::resolve::{Binding, Resolved, Scratch, SessionValues, resolve};
+use coregate_planner::collation::{AsciiWeights, Collation};
+use coregate_planner::plan::{Action, Plan, SessionValue};
+use coregate_planner::resolve::{Binding, Resolved, Scratch, SessionValues, resolve, resolve_tree};
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::*;
 use coregate_planner::value::Value;
@@ -29,6 +30,8 @@ const CUSTOMER: &str = r#"{
             "column_vindexes": [{"column": "id", "name": "byte"}],
             "auto_increment": {"column": "id", "sequence": "customer_seq"}
         },
+        "wide": {"column_vindexes": [{"column": "id", "name": "byte"}]},
+        "line": {"column_vindexes": [{"column": "wide_id", "name": "byte"}]},
         "pinned": {"pinned": "50"}
     }
 }"#;
@@ -118,6 +121,44 @@ fn view(name: &str, columns: &[&str], query: &str) -> ServerTable {
     ServerTable { view: Some(query.into()), ..table(name, columns) }
 }
 
+/// A column of every kind.
+const WIDE: [&str; 20] = [
+    "id bigint PRI",
+    "n int",
+    "price decimal(10,2) NOT NULL",
+    "d double",
+    "f float",
+    "name varchar(40) COLLATE utf8mb4_general_ci",
+    "tag varchar(20) COLLATE latin1_swedish_ci",
+    "code varchar(10) COLLATE utf8mb4_0900_bin",
+    "pad varchar(10) COLLATE utf8mb4_bin",
+    "odd varchar(10) COLLATE utf8mb4_czech_ci",
+    "kind enum('a','b') COLLATE utf8mb4_general_ci",
+    "flags set('x','y') COLLATE utf8mb4_general_ci",
+    "b bit(4)",
+    "at timestamp",
+    "day date",
+    "moment datetime(6)",
+    "body text COLLATE utf8mb4_general_ci",
+    "raw varbinary(20)",
+    "js json",
+    "hidden int INVISIBLE",
+];
+
+fn collations() -> Vec<Arc<Collation>> {
+    let weights: Vec<[u8; 1]> = (0..128u8).map(|c| [c.to_ascii_uppercase()]).collect();
+    let ascii = AsciiWeights::new(weights.iter().map(|w| w.as_slice())).map(Box::new);
+    let made = |name: &str, binary, space: &[u8], ascii: &Option<Box<AsciiWeights>>| {
+        Arc::new(Collation { name: name.into(), binary, space: space.to_vec(), ascii: ascii.clone() })
+    };
+    vec![
+        made("utf8mb4_general_ci", false, b" ", &ascii),
+        made("latin1_swedish_ci", false, b" ", &ascii),
+        made("utf8mb4_0900_bin", true, b"", &None),
+        made("utf8mb4_bin", true, b" ", &None),
+    ]
+}
+
 /// `commerce` on one shard; `customer` on -40, 40-80, 80-; `legacy`, whose database is called otherwise.
 pub(crate) fn snapshot() -> Snapshot {
     let vschema = |json: &str| Keyspace::from_json(json).unwrap();
@@ -131,6 +172,16 @@ pub(crate) fn snapshot() -> Snapshot {
             table("country", &["code'", "name'"]),
             table("numbered", &["id", "name'"]),
             table("bare", &["id"]),
+            table("wide", &WIDE),
+            table(
+                "line",
+                &[
+                    "wide_id bigint NOT NULL",
+                    "no int NOT NULL",
+                    "item varchar(40) COLLATE utf8mb4_general_ci",
+                    "price decimal(10,2)",
+                ],
+            ),
             view(
                 "seen",
                 &["id", "n"],
@@ -150,7 +201,12 @@ pub(crate) fn snapshot() -> Snapshot {
         .and_then(|b| b.keyspace(customer, &read))
         .and_then(|b| b.keyspace(legacy, &read));
     let rules = RoutingRules::from_json(RULES).unwrap();
-    builder.unwrap().rules(&rules).unwrap().build()
+    builder
+        .unwrap()
+        .rules(&rules)
+        .unwrap()
+        .collations(collations())
+        .build()
 }
 
 pub(crate) fn drop_in() -> Snapshot {
@@ -182,6 +238,15 @@ pub(crate) fn plan_sql(
     session: &SessionContext<'_>,
     sql: &str,
 ) -> Result<(Plan, Fingerprint), PlanError> {
+    plan_with(snapshot, session, sql, false)
+}
+
+fn plan_with(
+    snapshot: &Snapshot,
+    session: &SessionContext<'_>,
+    sql: &str,
+    split: bool,
+) -> Result<(Plan, Fingerprint), PlanError> {
     let mut fingerprint = Fingerprint::new();
     fingerprint.read(sql.as_bytes(), session.sql_mode)?;
     let arena = bumpalo::Bump::new();
@@ -192,21 +257,40 @@ pub(crate) fn plan_sql(
         session,
         arena: &arena,
         prepared: fingerprint.params > 0,
-        split: false,
+        split,
     };
     let plan = plan(&input)?;
     Ok((plan, fingerprint))
 }
 
-/// The shards, by name, and their texts.
-pub(crate) fn places(
+/// As a session does: planned again where the values lie on several shards.
+pub(crate) fn plan_split(
+    snapshot: &Snapshot,
+    session: &SessionContext<'_>,
+    sql: &str,
+) -> Result<(Plan, Fingerprint), PlanError> {
+    let (plan, fingerprint) = plan_sql(snapshot, session, sql)?;
+    match texts(snapshot, &plan, &fingerprint, sql, &values(&fingerprint)) {
+        Err(PlanError::Several) => plan_with(snapshot, session, sql, true),
+        _ => Ok((plan, fingerprint)),
+    }
+}
+
+/// Parameters: n * 0x40.
+pub(crate) fn values(fingerprint: &Fingerprint) -> Vec<Value<'static>> {
+    (0..fingerprint.params)
+        .map(|n| Value::Int(i64::from(n) * 0x40))
+        .collect()
+}
+
+/// Where a plan's parts go, and their texts: `shard 0` for one, `leaf 1 shard 0` and `finish` for several.
+pub(crate) fn texts(
     snapshot: &Snapshot,
     plan: &Plan,
     fingerprint: &Fingerprint,
     sql: &str,
     params: &[Value<'_>],
-) -> Result<Vec<(u16, Option<String>)>, PlanError> {
-    let coregate_planner::plan::Action::Route(route) = &plan.action else { return Ok(vec![]) };
+) -> Result<Vec<(String, Option<String>)>, PlanError> {
     let binding = Binding {
         sql: sql.as_bytes(),
         fingerprint,
@@ -216,18 +300,49 @@ pub(crate) fn places(
         session: &Session,
         prepared: !params.is_empty(),
     };
-    let mut out = Resolved::default();
-    resolve(route, snapshot, &binding, &mut Scratch::default(), &mut out)?;
-    Ok(out
-        .shards
-        .iter()
-        .map(|s| {
-            (
-                s.shard,
-                s.text
-                    .as_ref()
-                    .map(|t| String::from_utf8_lossy(t).into_owned()),
-            )
-        })
+    let text = |text: &Option<Vec<u8>>| {
+        text.as_ref()
+            .map(|t| String::from_utf8_lossy(t).into_owned())
+    };
+    let mut out = Vec::new();
+    let scratch = &mut Scratch::default();
+    match &plan.action {
+        Action::Route(route) => {
+            let mut found = Resolved::default();
+            resolve(route, snapshot, &binding, scratch, &mut found)?;
+            let shards = found.shards.iter();
+            out.extend(shards.map(|s| (format!("shard {}", s.shard), text(&s.text))));
+        }
+        Action::Tree(tree) => {
+            let parts = resolve_tree(tree, snapshot, &binding, scratch)?;
+            for (n, leaf) in parts.leaves.iter().enumerate() {
+                let shards = leaf.shards.iter();
+                out.extend(shards.map(|s| (format!("leaf {n} shard {}", s.shard), text(&s.text))));
+            }
+            if !parts.finish.is_empty() {
+                out.push(("finish".into(), Some(String::from_utf8_lossy(&parts.finish).into_owned())));
+            }
+            if parts.skip != 0 || parts.take != u64::MAX {
+                out.push(("limit".into(), Some(format!("skip {} take {}", parts.skip, parts.take))));
+            }
+        }
+        _ => {}
+    }
+    Ok(out)
+}
+
+/// The shards of a route, and their texts; nothing for other plans.
+pub(crate) fn places(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    fingerprint: &Fingerprint,
+    sql: &str,
+    params: &[Value<'_>],
+) -> Result<Vec<(u16, Option<String>)>, PlanError> {
+    let found = texts(snapshot, plan, fingerprint, sql, params)?;
+    let shard = |place: &str| place.strip_prefix("shard ").and_then(|n| n.parse().ok());
+    Ok(found
+        .into_iter()
+        .filter_map(|(place, text)| Some((shard(&place)?, text)))
         .collect())
 }

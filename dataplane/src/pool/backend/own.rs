@@ -1,5 +1,5 @@
 //! Statements of our own on a connection: what they answer is read here, to the end.
-use super::{Backend, Exchange};
+use super::{Backend, Exchange, UNDO};
 use crate::core::Core;
 use crate::error::BackendError;
 use crate::ring::Buf;
@@ -53,13 +53,24 @@ impl Backend {
         walker.infile_sent(seq.wrapping_sub(1));
     }
 
-    /// Asks whether a transaction is open. Any answer without an error tells. A KILL QUERY that came too late may take the first.
+    /// Asks whether a transaction is open. Any answer without an error tells.
     #[cold]
     pub(crate) async fn ask_state(&mut self, core: &Core) -> Result<(), BackendError> {
+        self.execute_surely(core, "DO 0").await
+    }
+
+    /// Undoes what was done since [`Backend::savepoint_ahead`].
+    #[cold]
+    pub(crate) async fn undo(&mut self, core: &Core) -> Result<(), BackendError> {
+        self.execute_surely(core, UNDO).await
+    }
+
+    /// Runs what may be run twice: a KILL QUERY that came too late may take the first.
+    async fn execute_surely(&mut self, core: &Core, sql: &str) -> Result<(), BackendError> {
         const ER_QUERY_INTERRUPTED: u16 = 1317;
-        match self.execute(core, "DO 0").await {
+        match self.execute(core, sql).await {
             Err(BackendError::Refused { code: ER_QUERY_INTERRUPTED, .. }) => {
-                self.execute(core, "DO 0").await.map(|_| ())
+                self.execute(core, sql).await.map(|_| ())
             }
             other => other.map(|_| ()),
         }

@@ -17,7 +17,7 @@ use ahash::AHashMap;
 use coregate_planner::PlanError;
 use coregate_planner::charset::Charsets;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
-use coregate_planner::plan::{Action, Destination, Effects, Route, Target};
+use coregate_planner::plan::{Action, Destination, Effects, Route, SessionAction, Target};
 use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx};
 use coregate_planner::value::Value;
@@ -185,6 +185,9 @@ impl Session {
     fn new_statement(&mut self, sql: Vec<u8>) -> Outcome<(Rc<Statement>, Rc<CachedPlan>)> {
         let sql = self.text_to_prepare(sql);
         let (fingerprint, entry) = self.plan_prepared(&sql, Kind::PREPARED)?;
+        if let Action::Session(action) = &entry.plan.action {
+            preparable(action)?;
+        }
         let version = self.core.snapshot.borrow().version;
         let made_under = MadeUnder {
             target: RefCell::new(self.target.clone()),
@@ -485,6 +488,20 @@ fn describing_route(action: &Action) -> Option<&Route> {
         Action::Route(route) => Some(route),
         Action::Tree(tree) => tree.leaves.first().map(|leaf| &leaf.route),
         _ => None,
+    }
+}
+
+/// Statements by name do not nest.
+fn preparable(action: &SessionAction) -> Outcome {
+    match action {
+        SessionAction::Prepare { .. }
+        | SessionAction::Execute { .. }
+        | SessionAction::ExecuteImmediate { .. }
+        | SessionAction::Deallocate { .. } => {
+            let what = "This command is not supported in the prepared statement protocol yet";
+            Err(sql_error(1295, what).into())
+        }
+        _ => Ok(()),
     }
 }
 

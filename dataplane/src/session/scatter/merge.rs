@@ -139,6 +139,18 @@ impl Session {
                 .into());
             }
         }
+        let width = usize::from(merging.merge.width);
+        if merging.finish.is_none() && columns.len() != width {
+            return Err(sql_error(
+                1105,
+                format!(
+                    "the shards answered with {} columns where the plan has {width}; their tables were changed, and the change is not \
+                     known yet: try again",
+                    columns.len()
+                ),
+            )
+            .into());
+        }
         let shown = usize::from(merging.merge.shown).min(columns.len());
         let memory = self.core.config().query_memory_max;
         let pipeline = Pipeline::new(merging.merge, &columns, (merging.skip, merging.take), memory)?;

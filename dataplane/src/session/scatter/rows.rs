@@ -15,6 +15,10 @@ use std::rc::Rc;
 /// Rewritten packets are sent when so many bytes have gathered.
 const CHUNK: usize = 64 << 10;
 
+/// So many bytes of an answer at first are copied, so that short answers of several shards go out in one send: copying costs less
+/// than another one.
+const COPIED_MAX: usize = 32 << 10;
+
 impl Session {
     /// Rows of all shards: the first shard's columns, every shard's rows, one end.
     pub(super) async fn concatenate(
@@ -26,16 +30,17 @@ impl Session {
         let core = Rc::clone(&self.core);
         let mut sum = Summary::default();
         let (mut out, mut changed) = (Vec::new(), Vec::new());
+        let mut copied = 0;
         let last = parts.len() - 1;
         for at in 0..parts.len() {
             let Some(Part { backend, walker, .. }) = parts.get_mut(at) else { break };
             let _awaited = Exchange::begin(&core);
             loop {
                 if walker.in_rows() {
-                    if !out.is_empty() {
-                        self.client.link.send(Buf::from(std::mem::take(&mut out)));
-                    }
-                    self.pass_rows(backend, walker, answer).await?;
+                    let passed = self
+                        .pass_rows(backend, walker, (&mut out, &mut copied), answer)
+                        .await;
+                    self.after(&mut out, passed)?;
                 }
                 let next = self.next_packet(backend, walker.next_seq()).await;
                 let mut packet = self.after(&mut out, next)?;
@@ -104,6 +109,7 @@ impl Session {
         &mut self,
         backend: &mut Backend,
         walker: &mut ResponseWalker,
+        (out, copied): (&mut Vec<u8>, &mut usize),
         answer: &mut Answer,
     ) -> Outcome {
         loop {
@@ -127,7 +133,15 @@ impl Session {
             let ends = passed == 0 || backend.stream.has_rest();
             if !buf.is_empty() {
                 self.core.metrics().bytes_relayed.add(buf.len() as u64);
-                self.client.link.send(buf);
+                *copied += buf.len();
+                if *copied <= COPIED_MAX {
+                    out.extend_from_slice(&buf);
+                } else {
+                    if !out.is_empty() {
+                        self.client.link.send(Buf::from(std::mem::take(out)));
+                    }
+                    self.client.link.send(buf);
+                }
                 if self.client.link.socket.unsent() >= UNSENT_MAX {
                     self.wait_for_client().await?;
                 }

@@ -61,7 +61,7 @@ impl Table {
 }
 
 /// Decomposes a string: code points with their combining classes, in canonical order.
-pub(super) fn decompose(text: &str) -> Vec<(u32, u8)> {
+pub(crate) fn decompose(text: &str) -> Vec<(u32, u8)> {
     let table = &*TABLE;
     let mut out = Vec::with_capacity(text.len());
     let mut push = |point| out.push((point, table.class(point)));

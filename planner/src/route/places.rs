@@ -1,0 +1,179 @@
+//! Which shards hold what an analysed statement reads.
+use super::block::{Blocks, usable};
+use crate::column::Family;
+use crate::error::PlanError;
+use crate::plan::{Destination, EqualTo, InRows, Operand};
+use crate::snapshot::Table;
+use smallvec::SmallVec;
+
+/// Where a statement goes.
+pub(super) struct Placed {
+    pub(super) to: Destination,
+    /// Only one sharded table is read.
+    pub(super) one_table: bool,
+}
+
+/// How the conditions of a statement restrict one use of a table.
+enum Restriction {
+    One(EqualTo),
+    /// Cost and place.
+    Many(Destination),
+    None,
+}
+
+impl Blocks<'_, '_, '_> {
+    fn restriction(&self, table: &Table, instance: usize) -> Restriction {
+        let mut best: Option<(u8, EqualTo)> = None;
+        let mut many: Option<(u8, Destination)> = None;
+        for cv in usable(table) {
+            let Some(vindex) = &cv.vindex.vindex else { continue };
+            let classes: Vec<_> = cv
+                .columns
+                .iter()
+                .map(|c| self.classes.class(instance, c))
+                .collect();
+            let ones: SmallVec<[Operand; 1]> = classes
+                .iter()
+                .map_while(|c| self.classes.one((*c)?))
+                .cloned()
+                .collect();
+            let cost = vindex.cost();
+            let families = || {
+                cv.columns
+                    .iter()
+                    .map(|c| Family::of_column(table, c))
+                    .collect()
+            };
+            if ones.len() == cv.columns.len() {
+                if best.as_ref().is_none_or(|(c, _)| cost < *c) {
+                    best =
+                        Some((cost, EqualTo { vindex: vindex.clone(), values: ones, families: families() }));
+                }
+                continue;
+            }
+            let place = match (classes.as_slice(), vindex.max_columns()) {
+                // A list of the first column, as it was collapsed.
+                ([Some(class), ..], _) if ones.is_empty() && self.is_list(*class) => {
+                    let Some(rows) = self.classes.many(*class) else { continue };
+                    Destination::In { vindex: vindex.clone(), families: families(), rows: rows.clone() }
+                }
+                (_, 1) => match classes.as_slice() {
+                    [Some(class)] => match self.classes.many(*class) {
+                        Some(rows) => Destination::In {
+                            vindex: vindex.clone(),
+                            families: families(),
+                            rows: rows.clone(),
+                        },
+                        None => continue,
+                    },
+                    _ => continue,
+                },
+                _ => match self.classes.combinations(&classes) {
+                    Some(rows) => {
+                        let rows = InRows::Operands(rows);
+                        Destination::In { vindex: vindex.clone(), families: families(), rows }
+                    }
+                    None => continue,
+                },
+            };
+            if many.as_ref().is_none_or(|(c, _)| cost < *c) {
+                many = Some((cost, place));
+            }
+        }
+        match (best, many) {
+            (Some((_, equal)), _) => Restriction::One(equal),
+            (None, Some((_, place))) => Restriction::Many(place),
+            (None, None) => Restriction::None,
+        }
+    }
+
+    fn is_list(&self, class: usize) -> bool {
+        matches!(self.classes.many(class), Some(InRows::List(_)))
+    }
+
+    /// What the conditions say about where the statement's rows lie.
+    pub(super) fn places(&self) -> Places {
+        let one_table = self.uses.len() == 1;
+        if self.uses.is_empty() {
+            return Places::Any;
+        }
+        if !self.pinned.is_empty() {
+            return match self.pinned.as_slice() {
+                [first, rest @ ..]
+                    if self.pinned.len() == self.uses.len() && rest.iter().all(|p| p == first) =>
+                {
+                    Places::Pinned(first.clone())
+                }
+                _ => Places::PinnedAndOthers,
+            };
+        }
+        let restrictions: Vec<Restriction> = self
+            .uses
+            .iter()
+            .map(|u| self.restriction(&u.table, u.instance))
+            .collect();
+        let ones: Vec<&EqualTo> = restrictions
+            .iter()
+            .filter_map(|r| match r {
+                Restriction::One(equal) => Some(equal),
+                _ => None,
+            })
+            .collect();
+        if ones.len() == restrictions.len() {
+            let mut distinct: Vec<EqualTo> = Vec::new();
+            for equal in ones {
+                if !distinct.iter().any(|d| d.same(equal)) {
+                    distinct.push(equal.clone());
+                }
+            }
+            return match <[EqualTo; 1]>::try_from(distinct) {
+                Ok([to]) => Places::One(to),
+                Err(several) => Places::Together(several),
+            };
+        }
+        match restrictions.into_iter().next() {
+            Some(Restriction::Many(place)) if one_table => Places::Many(place),
+            _ => Places::All,
+        }
+    }
+
+    /// The shards that hold every row that a changing statement can touch.
+    ///
+    /// # Errors
+    /// [`PlanError::Unsupported`] if they may be several and the statement cannot be answered by each of them alone.
+    pub(super) fn destination(&self) -> Result<Placed, PlanError> {
+        let one_table = self.uses.len() == 1;
+        let broken = self.broken.why();
+        let to = match self.places() {
+            Places::Any => Destination::Any,
+            Places::Pinned(id) => Destination::KeyspaceId(id),
+            Places::PinnedAndOthers => return Err(pinned_and_others()),
+            Places::One(to) => Destination::Equal { to, alone: broken },
+            Places::Together(all) => Destination::Together(all),
+            Places::Many(_) | Places::All if broken.is_some() => {
+                return Err(PlanError::Unsupported(broken.unwrap_or_default()));
+            }
+            Places::Many(to) => to,
+            Places::All => Destination::Scatter,
+        };
+        Ok(Placed { to, one_table })
+    }
+}
+
+/// Where the rows of a statement lie.
+pub(super) enum Places {
+    /// It reads no sharded table.
+    Any,
+    Pinned(Vec<u8>),
+    PinnedAndOthers,
+    One(EqualTo),
+    /// Each table has a value of its own.
+    Together(Vec<EqualTo>),
+    /// One table, with several values.
+    Many(Destination),
+    All,
+}
+
+pub(super) fn pinned_and_others() -> PlanError {
+    PlanError::unsupported("a pinned table together with other tables")
+}

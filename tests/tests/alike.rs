@@ -1,0 +1,181 @@
+//! What a session sees of transactions, names and counts is what it would see on one plain server.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use coregate_tests::alike::{World, told};
+use std::sync::LazyLock;
+
+static WORLD: LazyLock<World> = LazyLock::new(|| World::start("alike"));
+
+/// 1, 2 and 3 lie on another shard than 4 and 6.
+const ROWS: &str = "insert into kv values (1, 'a'), (2, 'b'), (4, 'd'), (6, 'f')";
+
+#[test]
+fn set_transaction_is_for_the_statement_that_comes_to_its_tables() {
+    WORLD.alike(&[
+        ROWS,
+        "set transaction read only",
+        "insert into kv values (3, 'c'), (5, 'e'), (7, 'g'), (8, 'h')",
+        "update kv set v = 'x' where id in (1, 2, 4, 6)",
+        "insert into kv values (3, 'c')",
+        "select nofunction()",
+        "insert into kv values (3, 'c')",
+        "select count(*) from kv where id = 1",
+        "insert into kv values (3, 'c')",
+        "set transaction read only",
+        "select (select id from kv where id = 1 union select 2) from kv where id = 1",
+        "insert into kv values (5, 'e')",
+        "set transaction isolation level serializable",
+        "insert into kv values (1, 'a'), (4, 'd')",
+        "select id, v from kv",
+    ]);
+}
+
+#[test]
+fn row_count_of_what_failed() {
+    WORLD.alike(&[
+        ROWS,
+        "select row_count()",
+        "insert into kv values (7, 'a'), (8, 'b'), (9, 'c'), (10, 'd'), (4, 'd'), (1, 'a')",
+        "select row_count()",
+        "update kv set v = 'y' where id in (1, 2, 4, 6)",
+        "select row_count()",
+        "update kv set nosuch = 1",
+        "select row_count()",
+        "delete from kv where id in (1, 4)",
+        "select row_count()",
+        "select from where",
+        "select row_count()",
+        "rollback to nosuch",
+        "select row_count()",
+    ]);
+}
+
+#[test]
+fn a_savepoint_alone_begins_nothing() {
+    WORLD.alike(&[
+        "set autocommit = 0",
+        "savepoint s",
+        "rollback to s",
+        "select 1",
+        "savepoint s2",
+        "insert into kv values (1, 'a')",
+        "savepoint s",
+        "insert into kv values (4, 'd')",
+        "rollback to s",
+        "commit",
+        "select id from kv",
+        "rollback to s",
+        "set autocommit = 1",
+        "savepoint s",
+        "begin",
+        "savepoint s",
+        "commit",
+    ]);
+}
+
+#[test]
+fn savepoints_are_named_without_case_and_accents() {
+    WORLD.alike(&[
+        "set names utf8mb4",
+        "begin",
+        "savepoint é",
+        "insert into kv values (1, 'a')",
+        "savepoint É",
+        "insert into kv values (4, 'd')",
+        "rollback to e",
+        "select id from kv",
+        "release savepoint É",
+        "release savepoint é",
+        "savepoint ß",
+        "insert into kv values (6, 'f')",
+        "rollback to S",
+        "savepoint ø",
+        "release savepoint o",
+        "savepoint я",
+        "release savepoint Я",
+        "commit",
+        "select id from kv",
+        "prepare é from 'select 1'",
+        "execute é",
+        "execute E",
+        "deallocate prepare É",
+        "execute É",
+    ]);
+}
+
+#[test]
+fn execute_immediate_is_prepare_and_execute() {
+    WORLD.alike(&[
+        ROWS,
+        "execute immediate 'select id, v from kv'",
+        "execute immediate 'select v from kv where id = 4'",
+        "set @id = 4, @sql = 'select v from kv where id = ?'",
+        "execute immediate @sql using @id",
+        "execute immediate 'update kv set v = ? where id = ?' using @sql, @id",
+        "execute immediate @sql using @id",
+        "execute immediate @sql",
+        "execute immediate 'selec 1'",
+        "execute immediate 'insert into kv values (8, ''h''), (9, ''i'')'",
+        "execute immediate @nosuch",
+        "prepare immediate from 'select 2'",
+        "execute immediate",
+        "execute immediate 'execute immediate \"select 1\"'",
+        "select id, v from kv",
+    ]);
+}
+
+#[test]
+fn statements_by_name_do_not_nest() {
+    WORLD.alike(&[
+        "prepare p from 'select 1'",
+        "prepare q from 'prepare r from ''select 1'''",
+        "prepare q from 'execute p'",
+        "prepare q from 'deallocate prepare p'",
+        "prepare q from 'drop prepare p'",
+        "prepare q from 'execute immediate ''select 1'''",
+        "execute q",
+        "execute p",
+    ]);
+    for target in WORLD.targets() {
+        let mut conn = target.connect();
+        conn.run("prepare p from 'select 1'");
+        for sql in
+            ["prepare r from 'select 1'", "execute p", "deallocate prepare p", "execute immediate 'do 1'"]
+        {
+            assert_eq!(conn.prepare(sql).unwrap_err().code, 1295, "{}: {sql}", target.name);
+        }
+    }
+}
+
+/// The session goes on; what is prepared stays, what is not is rolled back.
+#[test]
+fn a_reset_leaves_xa_transactions_that_are_prepared() {
+    let _turn = WORLD.turn();
+    for (n, target) in WORLD
+        .targets()
+        .iter()
+        .enumerate()
+        .filter(|(_, t)| t.name != "sharded")
+    {
+        for prepare in [true, false] {
+            let mut conn = target.connect();
+            conn.run("delete from kv");
+            let xid = format!("'reset{n}{prepare}'");
+            conn.run(&format!("xa start {xid}"));
+            conn.run("insert into kv values (1, 'a')");
+            conn.run(&format!("xa end {xid}"));
+            if prepare {
+                conn.run(&format!("xa prepare {xid}"));
+            }
+            conn.send_command(0x1F, b"").unwrap();
+            let answer = conn.answer(false).unwrap();
+            assert_eq!(told(&[answer]), "OK 0 0 0x2", "{}", target.name);
+            if prepare {
+                let end = || conn.query(&format!("xa commit {xid}")).is_error();
+                let mut end = end;
+                coregate_tests::wait_until("its connection is closed", || !end());
+            }
+            let wanted = if prepare { "1" } else { "0" };
+            assert_eq!(conn.value("select count(*) from kv").as_deref(), Some(wanted), "{}", target.name);
+        }
+    }
+}
