@@ -6,7 +6,7 @@ use crate::link::Packet;
 use crate::pool::{Backend, Place};
 use crate::session::answer::Answer;
 use crate::session::insert_id::Given;
-use crate::session::plan::{Kind, Planned};
+use crate::session::plan::{Kind, Planned, RowsAt};
 use crate::session::query::{Wire, place_of, query_payload};
 use crate::session::scatter::{Rows, Work};
 use crate::session::values::Values;
@@ -471,6 +471,7 @@ impl Session {
             parts: None,
             end: statement.sql.len(),
             more: false,
+            rows: RowsAt::default(),
         };
         let sql = statement.sql.clone();
         self.statement(planned, None, &sql, answer).await
