@@ -264,6 +264,13 @@ impl Backend {
         Some(found)
     }
 
+    /// The ids of all statements, which are forgotten.
+    #[cold]
+    pub(super) fn take_statements(&mut self) -> Vec<u32> {
+        let known = self.statements.take().unwrap_or_default();
+        known.into_values().map(|s| s.id).collect()
+    }
+
     /// Remembers a statement; returns the id of one that must be closed for it.
     pub(crate) fn remember_statement(&mut self, key: u64, id: u32) -> Option<u32> {
         self.uses += 1;
