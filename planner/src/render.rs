@@ -1,4 +1,5 @@
 //! A plan as JSON: what `VEXPLAIN PLAN`, `coregate explain` and the golden files show.
+use crate::plan::maintain::Maintain;
 use crate::plan::tree::{Aggregate, Form, Function, Key, TextKey, Tree};
 use crate::plan::{
     Action, Combine, Destination, Effects, EqualTo, InRows, LocalRows, Operand, Piece, Plan, Route,
@@ -131,6 +132,13 @@ fn aggregate(found: &Aggregate) -> String {
 
 fn route(snapshot: &Snapshot, found: &Route, out: &mut Map<String, Value>) {
     out.insert("OperatorType".into(), json!("Route"));
+    if let Some(maintain) = &found.maintain {
+        let names: Vec<&str> = match &**maintain {
+            Maintain::Insert(all) => all.iter().map(|e| e.def.name.as_str()).collect(),
+            Maintain::Change(change) => change.lookups.iter().map(|e| e.def.name.as_str()).collect(),
+        };
+        out.insert("LookupVindexes".into(), json!(names));
+    }
     out.insert("Variant".into(), json!(variant(&found.to)));
     if let Target::Keyspace { keyspace, shards } = &found.to {
         let keyspace = snapshot.keyspaces.get(usize::from(*keyspace));

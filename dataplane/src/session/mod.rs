@@ -11,6 +11,7 @@ mod insert_id;
 mod local;
 mod lock;
 mod login;
+mod lookups;
 mod lost;
 mod mode;
 mod named;

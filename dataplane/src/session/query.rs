@@ -11,8 +11,8 @@ use coregate_planner::PlanError;
 use coregate_planner::fingerprint::second_statement;
 use coregate_planner::identity::ShardId;
 use coregate_planner::mention;
-use coregate_planner::plan::{Action, Effects, Plan, Route, StatementClass, Target};
-use coregate_planner::resolve::Resolved;
+use coregate_planner::plan::{Action, Combine, Effects, Plan, Route, StatementClass, Target};
+use coregate_planner::resolve::{Resolved, ShardText};
 use coregate_protocol::codes;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::frame;
@@ -211,6 +211,21 @@ impl Session {
             Box::pin(self.implicit_commit()).await?;
         }
         let mut shards = resolved.shards;
+        if let Some(before) = resolved.before {
+            let text = packet
+                .as_ref()
+                .map_or(sql, |p| p.payload().get(TEXT_AT..).unwrap_or_default());
+            let wires = wires_of(route, &mut shards, text);
+            let work = Work {
+                plan,
+                combine: Combine::Sum,
+                kind: ResponseKind::Query,
+                wires,
+                keyspace,
+                rows: Rows::Pass,
+            };
+            return Box::pin(self.maintained(route, &before, work, answer)).await;
+        }
         // A change of tables is answered when every core knows it, so its answer is not relayed but given.
         let relayed = !plan.effects.contains(Effects::SCHEMA_CHANGE) || matches!(route.to, Target::DropIn);
         if relayed && let [only] = shards.as_mut_slice() {
@@ -227,16 +242,7 @@ impl Session {
         let text = packet
             .as_ref()
             .map_or(sql, |p| p.payload().get(TEXT_AT..).unwrap_or_default());
-        let wires = shards
-            .iter_mut()
-            .map(|shard| {
-                let payload = shard
-                    .text
-                    .take()
-                    .map_or_else(|| query_payload(text), |text| query_payload(&text));
-                (place_of(route, shard.id), payload)
-            })
-            .collect();
+        let wires = wires_of(route, &mut shards, text);
         if plan.class == StatementClass::Lock {
             return Box::pin(self.lock_in_turn(wires, answer)).await;
         }
@@ -481,6 +487,18 @@ impl Session {
             self.row_count = i64::try_from(summary.affected_rows).unwrap_or(i64::MAX);
         }
     }
+}
+
+/// What goes to each shard: its own text, or the statement's.
+fn wires_of(route: &Route, shards: &mut [ShardText], text: &[u8]) -> Vec<(Place, Vec<u8>)> {
+    let wires = shards.iter_mut().map(|shard| {
+        let payload = shard
+            .text
+            .take()
+            .map_or_else(|| query_payload(text), |text| query_payload(&text));
+        (place_of(route, shard.id), payload)
+    });
+    wires.collect()
 }
 
 #[inline]

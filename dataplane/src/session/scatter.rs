@@ -11,7 +11,7 @@ use super::lost::{STOP_MAX, stop, within};
 use super::relay::step;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
-use crate::exec::Gathered;
+use crate::exec::Sink;
 use crate::pool::{Backend, Place};
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::tree::{Finish, Merge};
@@ -41,7 +41,7 @@ pub(super) enum Rows<'p> {
     Pass,
     Merge(Merging<'p>),
     /// They are kept for a server that goes on with them.
-    Gather(&'p RefCell<Gathered>),
+    Gather(&'p RefCell<dyn Sink>),
 }
 
 /// How the rows of several shards become one answer.
@@ -93,8 +93,10 @@ impl Session {
         work.wires.sort_by_key(|(place, _)| *place);
         let writes = work.combine == Combine::Sum;
         self.adopt_transaction();
-        let own = writes && !self.in_transaction() && self.autocommit && !self.transaction.locked;
-        if own {
+        // One that keeps lookup tables right has opened its transaction for these already.
+        let opened = writes && self.transaction.is_own();
+        let own = opened || writes && !self.in_transaction() && self.autocommit && !self.transaction.locked;
+        if own && !opened {
             self.transaction.begin_own();
         }
         let undoable = writes && (self.in_transaction() || !self.autocommit) && !own && work.wires.len() > 1;
@@ -139,7 +141,7 @@ impl Session {
     }
 
     /// Takes the connections, sends, reads all answers, and lets go of the connections again.
-    async fn run_parts(
+    pub(super) async fn run_parts(
         &mut self,
         work: &Work<'_>,
         undoable: bool,

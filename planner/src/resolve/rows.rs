@@ -6,7 +6,7 @@ use crate::fingerprint::{Literal, LiteralKind, literal_value};
 use crate::plan::{InsertRows, RowSource};
 use crate::snapshot::ShardIdx;
 use crate::value::Value;
-use crate::vindex::Mapping;
+use crate::vindex::{KeyspaceId, Mapping};
 use smallvec::SmallVec;
 
 fn as_integer(value: &Value<'_>) -> Option<i128> {
@@ -28,7 +28,8 @@ fn not_stored(rows: &InsertRows, nth: usize, why: NotStored) -> PlanError {
 
 impl Binder<'_> {
     pub(super) fn place_rows(&self, rows: &InsertRows, scratch: &mut Scratch) -> Result<(), PlanError> {
-        let Scratch { values: buffers, places, set } = scratch;
+        let Scratch { values: buffers, places, set, ids } = scratch;
+        ids.clear();
         let Binding { sql, fingerprint, params, sql_mode, charsets, .. } = *self.binding;
         if let Some(sequence) = &rows.sequence {
             // A whole number in every row is no NULL.
@@ -78,7 +79,7 @@ impl Binder<'_> {
                         let value = stored(family, value, charsets, &mut buffer.utf8);
                         values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
                     }
-                    places.push(self.place_row(rows, &values)?);
+                    places.push(self.place_row(rows, &values, ids)?);
                 }
             }
             RowSource::Operands(all) => {
@@ -90,7 +91,7 @@ impl Binder<'_> {
                         let value = stored(family, value, charsets, &mut buffer.utf8);
                         values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
                     }
-                    places.push(self.place_row(rows, &values)?);
+                    places.push(self.place_row(rows, &values, ids)?);
                 }
             }
         }
@@ -100,7 +101,12 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn place_row(&self, rows: &InsertRows, values: &[Value<'_>]) -> Result<ShardIdx, PlanError> {
+    fn place_row(
+        &self,
+        rows: &InsertRows,
+        values: &[Value<'_>],
+        ids: &mut Vec<KeyspaceId>,
+    ) -> Result<ShardIdx, PlanError> {
         let column = || rows.columns.first().map_or("?", String::as_str);
         let cannot =
             |reason: &str| PlanError::CannotMap { column: column().to_owned(), reason: reason.to_owned() };
@@ -116,7 +122,13 @@ impl Binder<'_> {
             .map(values)
             .map_err(|e| PlanError::cannot_map(column(), e))?
         {
-            Mapping::Id(id) => self.shard(&id),
+            Mapping::Id(id) => {
+                let shard = self.shard(&id)?;
+                if rows.keeps_ids {
+                    ids.push(id);
+                }
+                Ok(shard)
+            }
             Mapping::None if values.contains(&Value::Null) => {
                 Err(cannot("it is NULL, or the statement gives no value for it"))
             }

@@ -15,6 +15,7 @@ mod explain;
 mod ids;
 mod insert;
 mod joins;
+mod lookups;
 mod names;
 mod needs;
 mod places;
@@ -323,6 +324,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 text,
                 tablet_kind: self.input.session.tablet_kind,
                 alone: false,
+                maintain: None,
             }),
             class,
             effects: self.effects,

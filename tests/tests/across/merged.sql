@@ -59,7 +59,7 @@ select distinct customer_id, weight from notes
 select state, count(*) from orders group by state
 = select quantity, count(*), sum(amount), min(amount), max(amount), avg(amount) from orders group by quantity order by quantity
 = select quantity, count(amount) c from orders group by quantity order by c desc, quantity limit 4
-= select quantity, sum(quantity), avg(quantity) from orders group by quantity order by 2 desc
+= select quantity, sum(quantity), avg(quantity) from orders group by quantity order by 2 desc, quantity
 = select quantity, state, count(*) from orders group by quantity, state order by state desc, quantity limit 13
 = select state, quantity, max(placed), min(placed) from orders group by state, quantity order by state, quantity
 = select sum(amount) s, quantity from orders group by quantity order by s limit 3

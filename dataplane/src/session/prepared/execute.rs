@@ -12,7 +12,7 @@ use crate::session::scatter::{Rows, Work};
 use crate::session::values::Values;
 use crate::session::{Failure, Outcome, Session};
 use coregate_planner::PlanError;
-use coregate_planner::plan::{Action, Effects, Route, SessionAction};
+use coregate_planner::plan::{Action, Combine, Effects, Route, SessionAction};
 use coregate_planner::resolve::{Resolved, SessionValues};
 use coregate_planner::value::Value;
 use coregate_protocol::column::ColumnType;
@@ -163,6 +163,29 @@ impl Session {
             Box::pin(self.implicit_commit()).await?;
         }
         let mut shards = resolved.shards;
+        if let Some(before) = resolved.before {
+            self.begin_maintained(route, &before).await?;
+            let result = if resolved.interpolated {
+                let wires = shards
+                    .iter_mut()
+                    .map(|s| (place_of(route, s.id), query_payload(&s.text.take().unwrap_or_default())))
+                    .collect();
+                let work = Work {
+                    plan,
+                    combine: Combine::Sum,
+                    kind: ResponseKind::Query,
+                    wires,
+                    keyspace,
+                    rows: Rows::Pass,
+                };
+                Box::pin(self.several(work, answer)).await
+            } else {
+                let places = shards.iter().map(|s| place_of(route, s.id)).collect();
+                Box::pin(self.execute_on_several(statement, entry, route, keyspace, places, &packet, answer))
+                    .await
+            };
+            return Box::pin(self.end_maintained(result)).await;
+        }
         if let [only] = shards.as_mut_slice() {
             let place = place_of(route, only.id);
             let text = only.text.take();

@@ -65,6 +65,7 @@ impl<'a> Planner<'_, 'a> {
             text,
             tablet_kind: self.input.session.tablet_kind,
             alone: false,
+            maintain: None,
         }
     }
 
