@@ -113,7 +113,14 @@ impl<'a> Planner<'_, 'a> {
         text.push(verbatim(&format!(" AS {}", quoted(name.exposed()))));
         for (n, condition) in reference.conditions.iter().enumerate() {
             text.push(verbatim(if n == 0 { " WHERE (" } else { " AND (" }));
-            text.extend(pieces(condition.span));
+            match condition.replacement() {
+                None => text.extend(pieces(condition.expr.span)),
+                Some((span, column)) => {
+                    let mut edits = edits.clone();
+                    edits.replace_all(span, vec![verbatim(&column)]);
+                    text.extend(edits.pieces(self.input.sql, self.tokens, condition.expr.span));
+                }
+            }
             text.push(verbatim(")"));
         }
         if let Some(lock) = &reference.lock {
@@ -133,9 +140,9 @@ impl<'a> Planner<'_, 'a> {
             arena.alloc(TableName { alias: Some(reference.name.exposed()), ..*reference.name });
         let filter = match reference.conditions.as_slice() {
             [] => None,
-            [one] => Some(**one),
+            [one] => Some(*one.expr),
             more => {
-                let all = arena.alloc_slice_fill_iter(more.iter().map(|e| **e));
+                let all = arena.alloc_slice_fill_iter(more.iter().map(|c| *c.expr));
                 Some(Expr { span: Span::default(), kind: ExprKind::And(all) })
             }
         };

@@ -1,5 +1,6 @@
 //! Plans over several shards: what the shards send, and how it becomes the answer.
 mod aggregate;
+mod carry;
 mod distinct;
 mod finish;
 mod functions;

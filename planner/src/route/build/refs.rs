@@ -3,6 +3,7 @@
 use super::super::Planner;
 use super::super::conditions::conjuncts;
 use super::super::names::Place;
+use super::carry::Condition;
 use super::functions::{is_native, is_sure};
 use super::locks::Lock;
 use crate::error::PlanError;
@@ -17,7 +18,7 @@ pub(super) struct Reference<'a> {
     pub(super) keyspace: KeyspaceIdx,
     pub(super) table: &'a Arc<Table>,
     /// What rows that matter fulfil.
-    pub(super) conditions: Vec<&'a Expr<'a>>,
+    pub(super) conditions: Vec<Condition<'a>>,
     /// Does `*` stand for its columns?
     pub(super) all_columns: bool,
     pub(super) lock: Option<Lock>,
@@ -26,7 +27,7 @@ pub(super) struct Reference<'a> {
 }
 
 /// What a name in a FROM stands for.
-enum Entry<'a> {
+pub(super) enum Entry<'a> {
     Reference(usize),
     /// A derived table, or a name that WITH defines.
     Other(Option<&'a str>),
@@ -34,7 +35,7 @@ enum Entry<'a> {
 
 /// All that is asked of a statement's tree.
 pub(super) struct References<'c, 'p, 'a> {
-    planner: &'c Planner<'p, 'a>,
+    pub(super) planner: &'c Planner<'p, 'a>,
     pub(super) list: Vec<Reference<'a>>,
     /// Databases' names before columns, with the dot.
     pub(super) qualifiers: Vec<Span>,
@@ -148,14 +149,19 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
             .iter()
             .for_each(|f| conjuncts(f, &mut filters));
         conditions.extend(filters.into_iter().map(|f| (f, kept.clone())));
+        let mut equalities = Vec::new();
         for (condition, allowed) in conditions {
+            self.equalities(condition, &allowed, &entries, &mut equalities);
             if let Some(at) = self.owner(condition, &entries)
                 && allowed.contains(&at)
                 && let Some(reference) = self.list.get_mut(at)
             {
-                reference.conditions.push(condition);
+                reference
+                    .conditions
+                    .push(Condition { expr: condition, instead: None });
             }
         }
+        self.carry(&equalities);
         self.stars(select, shown, &entries);
         self.exprs(select.filter.as_slice())?;
         self.ordered(select.group)?;
@@ -359,7 +365,7 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
         }
     }
 
-    fn table_of(&self, column: &ColumnName<'_>, entries: &[Entry<'a>]) -> Option<usize> {
+    pub(super) fn table_of(&self, column: &ColumnName<'_>, entries: &[Entry<'a>]) -> Option<usize> {
         let exposed = |entry: &Entry<'a>| match entry {
             Entry::Reference(at) => self.list.get(*at).map(|r| r.name.exposed()),
             Entry::Other(name) => *name,
