@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Value;
 use coregate_tests::{Connection, Coregate, guard, world};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 const PLAIN: &str = "
 create table email_idx (email varchar(60) not null primary key, keyspace_id varbinary(20));
-create table team_idx (team varchar(20), id bigint not null, keyspace_id varbinary(20), key (team));
+create table team_idx (team varchar(20), id bigint not null, keyspace_id varbinary(20), unique key (id, team));
 create table badge_idx (badge bigint not null primary key, user_id bigint unsigned);
 ";
 
@@ -35,6 +35,12 @@ static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
     let keyspaces = ["--keyspace", "look", "--keyspace", "test:3", "--schema", dir, "--vschema", dir];
     Coregate::local("cluster", &keyspaces)
 });
+
+/// One test at a time: entries next to each other are locked together, and servers may call that a deadlock.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn connect() -> Connection {
     LOCAL.connect_as(world::USER, world::PASSWORD, Some("test"))
@@ -100,6 +106,7 @@ fn insert(base: i64, rows: i64) -> String {
 
 #[test]
 fn rows_that_come_change_and_go_have_their_entries() {
+    let _turn = alone();
     let mut conn = connect();
     conn.run(&insert(1000, 20));
     check(&mut conn, 1000, 1999);
@@ -120,6 +127,7 @@ fn rows_that_come_change_and_go_have_their_entries() {
 
 #[test]
 fn prepared_statements_keep_them_too() {
+    let _turn = alone();
     let mut conn = connect();
     let insert = conn
         .prepare("insert into users (id, email, team, badge) values (?, ?, ?, ?), (?, ?, ?, ?)")
@@ -149,6 +157,7 @@ fn prepared_statements_keep_them_too() {
 
 #[test]
 fn a_statement_that_fails_leaves_nothing_in_the_lookup_tables() {
+    let _turn = alone();
     let mut conn = connect();
     conn.run(&insert(3000, 6));
     // The entry of the second row is there already; the first row's goes again.
@@ -195,6 +204,7 @@ fn a_statement_that_fails_leaves_nothing_in_the_lookup_tables() {
 
 #[test]
 fn without_autocommit_they_change_with_the_transaction() {
+    let _turn = alone();
     let mut conn = connect();
     conn.run("set autocommit = 0");
     conn.run(&insert(4000, 5));

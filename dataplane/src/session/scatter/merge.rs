@@ -332,7 +332,12 @@ fn name_the_real<'a>(finish: &'a Finish, column: &mut ColumnDefinition<'a>) {
             | ColumnFlags::AUTO_INCREMENT
             | ColumnFlags::NO_DEFAULT_VALUE;
         // The temporary table's own, where the server's way of running the query leaves them, but for what it has more.
-        column.flags -= keys - ColumnFlags::from_bits_retain(real.flags);
+        let real = ColumnFlags::from_bits_retain(real.flags);
+        column.flags -= keys - real;
+        if gather.primary.is_empty() {
+            // It has none of its own where the shards' keys may clash.
+            column.flags |= keys & real;
+        }
     }
 }
 
