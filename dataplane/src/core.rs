@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) globals: AtomicU32,
     /// Counts the statements that may have changed a routine, a trigger or a view.
     pub(crate) routines: AtomicU32,
+    /// Counts the statements that may have changed a table.
+    pub(crate) ddl: AtomicU32,
 }
 
 impl Shared {

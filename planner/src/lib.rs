@@ -16,6 +16,7 @@ pub mod fold;
 pub mod identity;
 pub mod keyrange;
 mod literal;
+pub mod lookup;
 pub mod mention;
 pub mod plan;
 pub mod raw;

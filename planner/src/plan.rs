@@ -1,5 +1,6 @@
 //! What the planner hands to the executor. A plan holds no literal of the statement it was made from: it is shared by all
 //! statements with the same normalised text, and is bound to one of them by [`resolve`](crate::resolve).
+pub mod maintain;
 pub mod tree;
 
 use crate::column::Family;
@@ -90,6 +91,8 @@ bitflags::bitflags! {
         const SETS_INSERT_ID = 1 << 9;
         /// INSERT or REPLACE of literals and parameters only.
         const PLAIN_ROWS = 1 << 10;
+        /// INSERT or REPLACE of collapsed rows, with nothing behind them: see [`crate::rows::Rows`].
+        const ROWS_ONLY = 1 << 11;
         /// For users with the admin right only: accounts, the server's own settings and life, its files.
         const ADMIN = 1 << 15;
     }
@@ -126,6 +129,8 @@ pub struct Route {
     /// Right only where one shard has all of it. Where several have, resolving gives [`PlanError::Several`](crate::PlanError),
     /// and the statement is planned again with `split`.
     pub alone: bool,
+    /// What keeps lookup tables right.
+    pub maintain: Option<Box<maintain::Maintain>>,
 }
 
 /// Which servers.
@@ -213,6 +218,8 @@ pub struct InsertRows {
     /// The place of the column for which the server puts in a number of its own when it is given 0.
     pub numbered: Option<usize>,
     pub source: RowSource,
+    /// The rows' keyspace ids are needed for lookup tables.
+    pub keeps_ids: bool,
     /// A column that would be numbered by a sequence, and so must be given.
     pub sequence: Option<SequenceColumn>,
 }

@@ -1,4 +1,5 @@
 //! A plan as JSON: what `VEXPLAIN PLAN`, `coregate explain` and the golden files show.
+use crate::plan::maintain::Maintain;
 use crate::plan::tree::{Aggregate, Form, Function, Key, TextKey, Tree};
 use crate::plan::{
     Action, Combine, Destination, Effects, EqualTo, InRows, LocalRows, Operand, Piece, Plan, Route,
@@ -32,7 +33,7 @@ pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
         }
     }
     // What a statement leaves behind; these leave nothing.
-    let shown = plan.effects - Effects::NO_TABLES - Effects::ADMIN - Effects::PLAIN_ROWS;
+    let shown = plan.effects - Effects::NO_TABLES - Effects::ADMIN - Effects::PLAIN_ROWS - Effects::ROWS_ONLY;
     if !shown.is_empty() {
         let names: Vec<_> = shown.iter_names().map(|(name, _)| name).collect();
         out.insert("Effects".into(), json!(names));
@@ -91,7 +92,13 @@ fn tree(snapshot: &Snapshot, found: &Tree, out: &mut Map<String, Value>) {
             out.insert("Query".into(), json!(pieces(&finish.text)));
             let gathers = finish.gathers.iter().map(|gather| {
                 let columns: Vec<_> = gather.columns.iter().map(|c| format!("{} {}", c.name, c.definition)).collect();
-                json!({ "Table": gather.table, "Of": format!("{}.{}", gather.keyspace, gather.org_table), "Columns": columns })
+                let mut out = json!({ "Table": gather.table, "Of": format!("{}.{}", gather.keyspace, gather.org_table), "Columns": columns });
+                for (name, places) in [("Indexes", &gather.indexed), ("PrimaryKey", &gather.primary)] {
+                    if !places.is_empty() {
+                        out[name] = json!(places);
+                    }
+                }
+                out
             });
             out.insert("Gathers".into(), json!(gathers.collect::<Vec<_>>()));
         }
@@ -125,6 +132,13 @@ fn aggregate(found: &Aggregate) -> String {
 
 fn route(snapshot: &Snapshot, found: &Route, out: &mut Map<String, Value>) {
     out.insert("OperatorType".into(), json!("Route"));
+    if let Some(maintain) = &found.maintain {
+        let names: Vec<&str> = match &**maintain {
+            Maintain::Insert(all) => all.iter().map(|e| e.def.name.as_str()).collect(),
+            Maintain::Change(change) => change.lookups.iter().map(|e| e.def.name.as_str()).collect(),
+        };
+        out.insert("LookupVindexes".into(), json!(names));
+    }
     out.insert("Variant".into(), json!(variant(&found.to)));
     if let Target::Keyspace { keyspace, shards } = &found.to {
         let keyspace = snapshot.keyspaces.get(usize::from(*keyspace));

@@ -1,6 +1,7 @@
 //! The state of the world at one moment, as both planes see it: published by the control plane, read by every core, never changed.
 use crate::collation::Collation;
 use crate::identity::{ShardId, ShardIds};
+use crate::lookup::LookupDef;
 use crate::vindex::Vindex;
 use ahash::AHashMap;
 use std::net::SocketAddr;
@@ -160,6 +161,8 @@ pub struct VindexDef {
     /// `None`: a type that is known but cannot be used yet (lookup vindexes).
     pub vindex: Option<Arc<dyn Vindex>>,
     pub owner: Option<String>,
+    /// The table of a lookup vindex.
+    pub lookup: Option<Arc<LookupDef>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -82,7 +82,7 @@ fn golden() {
                 continue;
             }
             let sql = paragraph.split("\n=> ").next().unwrap();
-            let now = format!("{sql}\n=> {}", run(sql));
+            let now = format!("{sql}\n=> {}", run(sql)).trim_end().to_owned();
             if now != paragraph {
                 wrong.push(format!("{}\nwas:\n{paragraph}\nis:\n{now}\n", path.display()));
             }

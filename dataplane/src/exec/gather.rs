@@ -15,6 +15,45 @@ pub(crate) struct GatherLimits {
     pub(crate) bytes_max: usize,
 }
 
+/// Where rows go that the client does not get.
+pub(crate) trait Sink {
+    /// How many columns they have.
+    fn columns(&self) -> usize;
+
+    /// Takes a row.
+    fn row(&mut self, row: Row<'_>) -> Result<(), ExecError>;
+}
+
+/// Rows that are kept as they are, for a statement that goes by them.
+pub(crate) struct Collected {
+    columns: usize,
+    pub(crate) rows: Vec<Vec<Option<Vec<u8>>>>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Collected {
+    pub(crate) fn new(columns: usize, bytes_max: usize) -> Self {
+        Self { columns, rows: Vec::new(), bytes: 0, bytes_max }
+    }
+}
+
+impl Sink for Collected {
+    fn columns(&self) -> usize {
+        self.columns
+    }
+
+    fn row(&mut self, row: Row<'_>) -> Result<(), ExecError> {
+        self.bytes += row.payload.len() + size_of::<Vec<Option<Vec<u8>>>>();
+        if self.bytes > self.bytes_max {
+            return Err(ExecError::Memory(self.bytes_max));
+        }
+        let cells = (0..self.columns).map(|at| row.value(at).map(<[u8]>::to_vec));
+        self.rows.push(cells.collect());
+        Ok(())
+    }
+}
+
 /// The rows of one table.
 pub(crate) struct Gathered {
     loads: Vec<Load>,
@@ -42,12 +81,8 @@ impl Gathered {
         }
     }
 
-    pub(crate) fn columns(&self) -> usize {
-        self.loads.len()
-    }
-
     /// Adds a row.
-    pub(crate) fn row(&mut self, row: Row<'_>) -> Result<(), ExecError> {
+    fn add(&mut self, row: Row<'_>) -> Result<(), ExecError> {
         let start = self.current.len();
         if self.current.is_empty() {
             self.current.extend_from_slice(&self.head);
@@ -89,12 +124,31 @@ impl Gathered {
     }
 }
 
+impl Sink for Gathered {
+    fn columns(&self) -> usize {
+        self.loads.len()
+    }
+
+    fn row(&mut self, row: Row<'_>) -> Result<(), ExecError> {
+        self.add(row)
+    }
+}
+
 fn create(gather: &Gather) -> Vec<u8> {
     let mut parts: Vec<String> = gather
         .columns
         .iter()
         .map(|column| format!("{} {}", quoted(&column.name), column.definition))
         .collect();
+    let primary: Vec<String> = gather
+        .primary
+        .iter()
+        .filter_map(|at| gather.columns.get(usize::from(*at)))
+        .map(|column| quoted(&column.name))
+        .collect();
+    if !primary.is_empty() {
+        parts.push(format!("PRIMARY KEY ({})", primary.join(", ")));
+    }
     for at in &gather.indexed {
         if let Some(column) = gather.columns.get(usize::from(*at))
             && !matches!(column.load, Load::Hex | Load::HexText)

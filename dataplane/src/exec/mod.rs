@@ -15,7 +15,7 @@ mod pipeline;
 
 pub(crate) use cells::{Cells, Row};
 pub(crate) use feed::{Feed, Next};
-pub(crate) use gather::{GatherLimits, Gathered, quoted};
+pub(crate) use gather::{Collected, GatherLimits, Gathered, Sink, quoted};
 pub(crate) use heap::Heap;
 pub(crate) use key::{Column, Keys};
 pub(crate) use pipeline::{Flow, Output, Pipeline};

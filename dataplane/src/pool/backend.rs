@@ -208,6 +208,11 @@ impl Backend {
         self.send(Buf::from(wire));
     }
 
+    /// As [`Self::send_payload`], in the payload's own memory.
+    pub(crate) fn send_owned(&mut self, payload: Vec<u8>) {
+        self.send(Buf::from(frame::into_packet(payload, 0)));
+    }
+
     /// The next bytes of an answer.
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buf, BackendError>> {
         match self.stream.poll_bytes(cx) {

@@ -248,6 +248,13 @@ impl Session {
             _ => return Err(sql_error(1615, "Prepared statement needs to be re-prepared").into()),
         };
         let keyspace = self.changed_keyspace(plan, route);
+        if resolved.before.is_some() {
+            return Err(sql_error(
+                1235,
+                "VT12001: unsupported: EXECUTE ... USING of a change to a table that owns a lookup vindex; use the binary protocol",
+            )
+            .into());
+        }
         self.begin_warnings(plan);
         let execute = match names.is_empty() {
             true => format!("EXECUTE {NAME}"),

@@ -101,6 +101,19 @@ impl Transaction {
         }
     }
 
+    /// One of our own, in front of a statement that may have to be undone.
+    pub(super) fn add_savepoint(&mut self, name: &str) {
+        self.savepoints.push(name.to_owned());
+    }
+
+    pub(super) fn has_savepoint(&self, name: &str) -> bool {
+        self.savepoints.iter().any(|known| known == name)
+    }
+
+    pub(super) fn drop_savepoint(&mut self, name: &str) {
+        self.savepoints.retain(|known| known != name);
+    }
+
     pub(super) fn clear(&mut self) {
         self.begin = None;
         self.next = None;
@@ -301,7 +314,7 @@ impl Session {
         at.ok_or_else(|| sql_error(1305, format!("SAVEPOINT {name} does not exist")).into())
     }
 
-    async fn on_all_held(&mut self, sql: &str) -> Outcome {
+    pub(super) async fn on_all_held(&mut self, sql: &str) -> Outcome {
         let (core, handle) = (self.core.clone(), self.handle.clone());
         for at in 0..self.held.len() {
             let Some((_, backend)) = self.held.get_mut(at).filter(|(_, b)| b.in_transaction) else {

@@ -138,6 +138,9 @@ pub struct Gather {
     pub columns: Vec<GatherColumn>,
     /// Columns that are compared with columns of other tables: each gets an index.
     pub indexed: Vec<u16>,
+    /// The primary key, where all of its columns are gathered and no two rows have the same: servers then know that other columns
+    /// depend on it.
+    pub primary: Vec<u16>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -146,7 +149,7 @@ pub struct GatherColumn {
     /// What follows the name in CREATE TABLE: type, character set and collation, NULL or NOT NULL.
     pub definition: String,
     pub load: Load,
-    /// Flags of the real column that the temporary table's lacks (keys, AUTO_INCREMENT), as in a column definition packet.
+    /// Which flags about keys and defaults the real column can have, as in a column definition packet.
     pub flags: u16,
 }
 

@@ -1,4 +1,6 @@
 //! Binds a plan to one statement: which shards, and with what text.
+mod maintain;
+mod numbers;
 mod rows;
 mod text;
 mod tree;
@@ -13,6 +15,7 @@ use crate::plan::{Destination, EqualTo, InRows, Operand, Route, SessionValue, Ta
 use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
+pub use maintain::{Before, NewValues, change_statements};
 use smallvec::SmallVec;
 pub use tree::{Parts, resolve_tree};
 
@@ -45,6 +48,8 @@ pub struct Resolved {
     pub shards: SmallVec<[ShardText; 2]>,
     /// The texts have the values of parameters in them: they run as plain queries even if the statement was prepared.
     pub interpolated: bool,
+    /// What runs first, in the same transaction.
+    pub before: Option<Box<Before>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +68,8 @@ pub struct Scratch {
     /// The shard of every row or list item; `NOWHERE` for values that no row can have.
     places: Vec<ShardIdx>,
     set: Vec<ShardIdx>,
+    /// The keyspace ids of an INSERT's rows, where lookup tables need them.
+    ids: Vec<KeyspaceId>,
 }
 
 /// Of one value: its text without escapes, and that in UTF-8.
@@ -99,6 +106,7 @@ pub fn resolve(
 ) -> Result<(), PlanError> {
     out.shards.clear();
     out.interpolated = false;
+    out.before = None;
     scratch.places.clear();
     scratch.set.clear();
     match &route.to {
@@ -153,6 +161,9 @@ pub fn resolve(
         }
     }
     name_shards(route, snapshot, out);
+    if let Some(maintain) = &route.maintain {
+        out.before = Some(Box::new(maintain::bind(maintain, binding, &scratch.ids)?));
+    }
     Ok(())
 }
 
@@ -299,7 +310,7 @@ impl Binder<'_> {
         rows: &InRows,
         scratch: &mut Scratch,
     ) -> Result<(), PlanError> {
-        let Scratch { values: buffers, places, set } = scratch;
+        let Scratch { values: buffers, places, set, .. } = scratch;
         match rows {
             InRows::List(n) => {
                 let Binding { sql, fingerprint, sql_mode, charsets, .. } = *self.binding;

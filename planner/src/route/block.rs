@@ -115,10 +115,6 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         }
     }
 
-    pub(super) fn planner_effects(&self) -> crate::plan::Effects {
-        self.planner.effects
-    }
-
     /// Rows of several shards would have to meet.
     pub(super) fn breaks(&mut self, why: &str) {
         self.broken.add(Needs::MEET, why);

@@ -1,12 +1,11 @@
 //! UPDATE and DELETE.
-use super::Planner;
 use super::block::{Blocks, Scopes};
 use super::names::Place;
+use super::{Planner, lookups};
 use crate::error::PlanError;
 use crate::plan::{Combine, Plan, StatementClass};
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::{Assign, Delete, Expr, TableExpr, TableName, Update};
-use std::sync::Arc;
 
 impl<'a> Planner<'_, 'a> {
     pub(super) fn update(
@@ -16,10 +15,12 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<Plan, PlanError> {
         let mut names = Vec::new();
         base_tables(update.tables, &mut names);
+        let mut maintain = None;
         for name in &names {
             let Place::Table { table: Some(table), .. } = self.locate(name)? else { continue };
             self.sharded_table(keyspace, name.name, Some(table))?;
-            self.check_assigned(name, table, update.set)?;
+            self.check_assigned(name, table, update.set, true)?;
+            maintain = maintain.or(self.updated_entries(table, name, update)?);
         }
         let mut blocks = Blocks::new(self, keyspace);
         blocks.with_ctes(update.ctes, false);
@@ -44,7 +45,8 @@ impl<'a> Planner<'_, 'a> {
             })
         };
         let change = blocks_destination(&mut blocks, &names, self, &changed)?;
-        self.changed(keyspace, change, StatementClass::Update)
+        let plan = self.changed(keyspace, change, StatementClass::Update)?;
+        Ok(lookups::with(plan, maintain))
     }
 
     pub(super) fn delete(
@@ -54,6 +56,7 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<Plan, PlanError> {
         let mut names = Vec::new();
         base_tables(delete.tables, &mut names);
+        let mut maintain = None;
         for name in &names {
             let Place::Table { table: Some(table), .. } = self.locate(name)? else { continue };
             self.sharded_table(keyspace, name.name, Some(table))?;
@@ -62,11 +65,8 @@ impl<'a> Planner<'_, 'a> {
                     .targets
                     .iter()
                     .any(|t| t.name == name.exposed() || t.name == name.name);
-            if target && owns_lookup(table) {
-                return Err(PlanError::unsupported(format!(
-                    "DELETE from '{}', which owns a lookup vindex",
-                    table.name
-                )));
+            if target {
+                maintain = maintain.or(self.deleted_entries(table, name, delete)?);
             }
         }
         let mut blocks = Blocks::new(self, keyspace);
@@ -92,7 +92,8 @@ impl<'a> Planner<'_, 'a> {
                     .any(|t| t.name == name.exposed() || t.name == name.name)
         };
         let change = blocks_destination(&mut blocks, &names, self, &changed)?;
-        self.changed(keyspace, change, StatementClass::Delete)
+        let plan = self.changed(keyspace, change, StatementClass::Delete)?;
+        Ok(lookups::with(plan, maintain))
     }
 
     fn changed(
@@ -113,6 +114,7 @@ impl<'a> Planner<'_, 'a> {
         name: &TableName<'_>,
         table: &Table,
         set: &[Assign<'_>],
+        may_change_lookups: bool,
     ) -> Result<(), PlanError> {
         for assign in set {
             if assign
@@ -123,19 +125,19 @@ impl<'a> Planner<'_, 'a> {
                 continue;
             }
             let column = assign.column.name;
-            let place = table
+            let by = table
                 .column_vindexes
                 .iter()
-                .position(|v| v.columns.iter().any(|c| c.eq_ignore_ascii_case(column)));
-            match place {
-                None => {}
-                Some(0) => {
+                .enumerate()
+                .filter(|(_, v)| v.columns.iter().any(|c| c.eq_ignore_ascii_case(column)));
+            for (n, vindex) in by {
+                if n == 0 {
                     return Err(PlanError::unsupported(format!(
                         "you cannot UPDATE primary vindex columns; column '{column}' of '{}' decides where its row lies",
                         table.name
                     )));
                 }
-                Some(_) => {
+                if !(may_change_lookups && lookups::is_kept(table, vindex)) {
                     return Err(PlanError::unsupported(format!(
                         "UPDATE of vindex column '{column}' of '{}'",
                         table.name
@@ -192,13 +194,6 @@ fn check_copies<'a>(names: &[&'a TableName<'a>], planner: &Planner<'_, 'a>) -> R
         }
     }
     Ok(())
-}
-
-pub(super) fn owns_lookup(table: &Arc<Table>) -> bool {
-    table
-        .column_vindexes
-        .iter()
-        .any(|v| v.vindex.vindex.is_none() && v.vindex.owner.as_deref() == Some(table.name.as_str()))
 }
 
 fn base_tables<'a>(tables: &[TableExpr<'a>], out: &mut Vec<&'a TableName<'a>>) {

@@ -1,7 +1,7 @@
 //! INSERT and REPLACE: every row goes to the shard that its primary vindex names.
 use super::Planner;
 use super::block::{Blocks, Position};
-use super::dml::owns_lookup;
+use super::lookups;
 use super::names::Place;
 use crate::column::{Family, find};
 use crate::error::PlanError;
@@ -48,13 +48,7 @@ impl<'a> Planner<'_, 'a> {
             self.no_subqueries(keyspace, insert)?;
             return Ok(self.route(keyspace, to, Combine::Sum, class));
         }
-        if owns_lookup(table) {
-            return Err(PlanError::unsupported(format!(
-                "INSERT into '{}', which owns a lookup vindex",
-                table.name
-            )));
-        }
-        self.check_assigned(insert.table, table, insert.on_duplicate)?;
+        self.check_assigned(insert.table, table, insert.on_duplicate, false)?;
         let columns: Vec<String> = match insert.columns {
             Some(columns) if !columns.is_empty() => columns.iter().map(|c| c.to_ascii_lowercase()).collect(),
             _ if table.columns_complete => table
@@ -76,10 +70,13 @@ impl<'a> Planner<'_, 'a> {
         self.no_subqueries(keyspace, insert)?;
         let mut rows = self.rows(table, insert, &columns)?;
         rows.sequence = self.check_sequence(table, insert, &columns)?;
+        let maintain = self.inserted_entries(table, insert, &columns)?;
+        rows.keeps_ids = maintain.is_some();
         if !insert.returning.is_empty() && self.row_count(insert) > 1 {
             return Err(PlanError::unsupported("INSERT ... RETURNING of several rows in a sharded keyspace"));
         }
-        Ok(self.route(keyspace, Destination::Rows(rows), Combine::Sum, class))
+        let plan = self.route(keyspace, Destination::Rows(rows), Combine::Sum, class);
+        Ok(lookups::with(plan, maintain))
     }
 
     /// INSERT ... SELECT, where each row that is read gives a row on the same shard: the column that places the new row is
@@ -95,6 +92,12 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<Plan, PlanError> {
         if let Some(auto) = &table.auto_increment {
             return Err(PlanError::no_sequence(&auto.column));
+        }
+        if lookups::owned(table).next().is_some() {
+            return Err(PlanError::unsupported(format!(
+                "INSERT ... SELECT into '{}', which owns a lookup vindex",
+                table.name
+            )));
         }
         let refused = || PlanError::unsupported("INSERT ... SELECT whose rows may move to other shards");
         let primary = table.column_vindexes.first().ok_or_else(refused)?;
@@ -260,7 +263,15 @@ impl<'a> Planner<'_, 'a> {
             .columns
             .iter()
             .position(|c| is_auto_increment(table, c));
-        Ok(InsertRows { vindex, columns: names, families, numbered, source, sequence: None })
+        Ok(InsertRows {
+            vindex,
+            columns: names,
+            families,
+            numbered,
+            source,
+            keeps_ids: false,
+            sequence: None,
+        })
     }
 
     /// A second functional vindex must agree with the first, which is certain only if it is over the same columns.

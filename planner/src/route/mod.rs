@@ -15,6 +15,7 @@ mod explain;
 mod ids;
 mod insert;
 mod joins;
+mod lookups;
 mod names;
 mod needs;
 mod places;
@@ -104,6 +105,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         tables: Vec::new(),
         cacheable: fingerprint.cacheable,
         about_rows: !matches!(parsed, Ok(Statement::Ddl(_))),
+        several: false,
         start: 0,
         session_calls: effects.calls,
     };
@@ -182,6 +184,8 @@ struct Planner<'p, 'a> {
     cacheable: bool,
     /// DDL means the table that it names: neither routing rules nor other keyspaces have a say in it.
     about_rows: bool,
+    /// A query reads tables of several keyspaces.
+    several: bool,
     /// Where the statement itself begins, behind EXPLAIN.
     start: u32,
     session_calls: Vec<effects::SessionCall>,
@@ -239,6 +243,9 @@ impl<'p, 'a> Planner<'p, 'a> {
         let Some(keyspace) = self.names(statement)? else {
             return self.without_tables(statement, class);
         };
+        if let (true, Statement::Query(query)) = (self.several, statement) {
+            return self.across_keyspaces(query, class);
+        }
         if self.is_whole(keyspace) {
             self.ddl_effects(statement);
             return Ok(self.route(keyspace, Destination::Unsharded, Combine::Concat, class));
@@ -317,6 +324,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 text,
                 tablet_kind: self.input.session.tablet_kind,
                 alone: false,
+                maintain: None,
             }),
             class,
             effects: self.effects,

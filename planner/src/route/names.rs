@@ -200,6 +200,9 @@ impl<'a> Planner<'_, 'a> {
             };
             self.columns_known(keyspace, name.name, table)?;
             match found {
+                Some(other) if other != keyspace && matches!(statement, Statement::Query(_)) => {
+                    self.several = true;
+                }
                 Some(other) if other != keyspace => {
                     return Err(PlanError::unsupported("tables of different keyspaces in one statement"));
                 }

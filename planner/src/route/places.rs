@@ -5,6 +5,7 @@ use crate::error::PlanError;
 use crate::plan::{Destination, EqualTo, InRows, Operand};
 use crate::snapshot::Table;
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// Where a statement goes.
 pub(super) struct Placed {
@@ -93,7 +94,6 @@ impl Blocks<'_, '_, '_> {
 
     /// What the conditions say about where the statement's rows lie.
     pub(super) fn places(&self) -> Places {
-        let one_table = self.uses.len() == 1;
         if self.uses.is_empty() {
             return Places::Any;
         }
@@ -131,8 +131,15 @@ impl Blocks<'_, '_, '_> {
                 Err(several) => Places::Together(several),
             };
         }
-        match restrictions.into_iter().next() {
-            Some(Restriction::Many(place)) if one_table => Places::Many(place),
+        let mut many = restrictions.into_iter().map(|r| match r {
+            Restriction::Many(place) => Some(place),
+            Restriction::One(_) | Restriction::None => None,
+        });
+        match many.next().flatten() {
+            // Of all tables the same, as rows that are joined have the same value.
+            Some(place) if many.all(|other| other.is_some_and(|o| same_places(&o, &place))) => {
+                Places::Many(place)
+            }
             _ => Places::All,
         }
     }
@@ -147,7 +154,9 @@ impl Blocks<'_, '_, '_> {
         let to = match self.places() {
             Places::Any => Destination::Any,
             Places::Pinned(id) => Destination::KeyspaceId(id),
-            Places::PinnedAndOthers => return Err(pinned_and_others()),
+            Places::PinnedAndOthers => {
+                return Err(PlanError::unsupported("a pinned table together with other tables"));
+            }
             Places::One(to) => Destination::Equal { to, alone: broken },
             Places::Together(all) => Destination::Together(all),
             Places::Many(_) | Places::All if broken.is_some() => {
@@ -160,6 +169,23 @@ impl Blocks<'_, '_, '_> {
     }
 }
 
+/// Are these lists of the same values for the same vindex?
+fn same_places(a: &Destination, b: &Destination) -> bool {
+    let (
+        Destination::In { vindex: v, families: f, rows: r },
+        Destination::In { vindex: w, families: g, rows: s },
+    ) = (a, b)
+    else {
+        return false;
+    };
+    let same_rows = match (r, s) {
+        (InRows::List(a), InRows::List(b)) => a == b,
+        (InRows::Operands(a), InRows::Operands(b)) => a == b,
+        _ => false,
+    };
+    Arc::ptr_eq(v, w) && f == g && same_rows
+}
+
 /// Where the rows of a statement lie.
 pub(super) enum Places {
     /// It reads no sharded table.
@@ -169,11 +195,7 @@ pub(super) enum Places {
     One(EqualTo),
     /// Each table has a value of its own.
     Together(Vec<EqualTo>),
-    /// One table, with several values.
+    /// Every table has one of several values.
     Many(Destination),
     All,
-}
-
-pub(super) fn pinned_and_others() -> PlanError {
-    PlanError::unsupported("a pinned table together with other tables")
 }

@@ -2,14 +2,14 @@
 use super::Planner;
 use super::block::{Blocks, Position};
 use super::needs::Needs;
-use super::places::{Placed, Places, pinned_and_others};
+use super::places::{Placed, Places};
 use crate::error::PlanError;
 use crate::fingerprint::LiteralKind;
 use crate::plan::{
     Action, Combine, Destination, Effects, InRows, Operand, Piece, Plan, Route, StatementClass,
 };
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
-use crate::sql::ast::{Body, Call, Expr, ExprKind, Query};
+use crate::sql::ast::{Body, Call, Expr, ExprKind, Query, Span};
 use crate::sql::lex::Tok;
 use std::sync::Arc;
 
@@ -24,16 +24,7 @@ impl<'a> Planner<'_, 'a> {
         let mut blocks = Blocks::new(self, keyspace);
         let block = blocks.query(query, &Vec::new(), Position::Rows)?;
         if !block.instances.is_empty() {
-            let effects = blocks.planner_effects();
-            let mut alone = |why| blocks.broken.add(Needs::ALONE, why);
-            if effects.contains(Effects::ASSIGNS_VARIABLES) {
-                alone("assigning user variables over several shards");
-            } else if effects.contains(Effects::PIN) {
-                alone("functions that lock, over several shards");
-            }
-            if self.tokens.limited {
-                alone("sql_select_limit in a hint, over several shards");
-            }
+            self.needs_one_server(&mut blocks);
         }
         let places = blocks.places();
         let one_table = blocks.uses.len() == 1;
@@ -45,7 +36,13 @@ impl<'a> Planner<'_, 'a> {
         let to = match places {
             Places::Any => return route(self, Destination::Any),
             Places::Pinned(id) => return route(self, Destination::KeyspaceId(id)),
-            Places::PinnedAndOthers => return Err(pinned_and_others()),
+            Places::PinnedAndOthers if broken.never.is_some() => {
+                return Err(PlanError::Unsupported(broken.never.unwrap_or_default()));
+            }
+            Places::PinnedAndOthers => {
+                let tree = self.finished(query, "a pinned table together with other tables")?;
+                return Ok(self.tree(tree, class));
+            }
             // One shard's answer is right whatever is needed; only where the values mean several it counts.
             Places::One(to) if broken.never.is_some() => {
                 return route(self, Destination::Equal { to, alone: broken.never });
@@ -72,16 +69,45 @@ impl<'a> Planner<'_, 'a> {
             }
             return Ok(plan);
         }
-        if together {
-            return Err(PlanError::unsupported(
-                "tables restricted to values on different shards in one statement",
-            ));
+        let merged = if together {
+            None
+        } else {
+            self.merged(query, &top, &broken, keyspace, Placed { to, one_table })
+        };
+        let tree = match merged {
+            Some(tree) => tree,
+            None if needed => self.finished(query, &broken.why)?,
+            None => self.finished(query, "tables restricted to values on different shards")?,
+        };
+        Ok(self.tree(tree, class))
+    }
+
+    /// What the statement does to the session on its server, which several could not do.
+    fn needs_one_server(&self, blocks: &mut Blocks<'_, '_, 'a>) {
+        let mut alone = |why| blocks.broken.add(Needs::ALONE, why);
+        if self.effects.contains(Effects::ASSIGNS_VARIABLES) {
+            alone("assigning user variables over several shards");
+        } else if self.effects.contains(Effects::PIN) {
+            alone("functions that lock, over several shards");
         }
-        let leaf = Placed { to, one_table };
-        match self.merged(query, &top, &broken, keyspace, leaf) {
-            Some(tree) => Ok(self.tree(tree, class)),
-            None => Err(PlanError::Unsupported(broken.why)),
+        if self.tokens.limited {
+            alone("sql_select_limit in a hint, over several shards");
         }
+    }
+
+    /// A query that reads tables of several keyspaces.
+    pub(super) fn across_keyspaces(
+        &mut self,
+        query: &'a Query<'a>,
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
+        let why = "tables of different keyspaces in one statement";
+        let effects = Effects::ASSIGNS_VARIABLES | Effects::PIN | Effects::CALC_FOUND_ROWS;
+        if self.effects.intersects(effects) || self.tokens.limited || self.tokens.ambiguous {
+            return Err(PlanError::unsupported(why));
+        }
+        let tree = self.finished(query, why)?;
+        Ok(self.tree(tree, class))
     }
 
     /// A route, with the text of a list divided among the shards where that is safe.
@@ -92,25 +118,18 @@ impl<'a> Planner<'_, 'a> {
         combine: Combine,
         class: StatementClass,
     ) -> Plan {
-        self.divide(&destination);
+        if let Some((span, pieces)) = self.divided(&destination) {
+            self.edits.split(span, pieces);
+        }
         self.route(keyspace, destination.to, combine, class)
     }
 
-    /// Divides a list of values among the shards, where it decides them and nothing else reads it.
-    pub(super) fn divide(&mut self, destination: &Placed) {
-        if let (Destination::In { rows: InRows::List(n), .. }, true) =
-            (&destination.to, destination.one_table)
-        {
-            let list = self
-                .tokens
-                .items
-                .iter()
-                .find(|i| i.tok == Tok::List && i.number == *n);
-            if let Some(item) = list {
-                self.edits
-                    .split(item.span, vec![Piece::List { list: *n, split: true }]);
-            }
-        }
+    /// A list of values that is divided among the shards: where it decides them and nothing else reads it.
+    pub(super) fn divided(&self, destination: &Placed) -> Option<(Span, Vec<Piece>)> {
+        let Destination::In { rows: InRows::List(n), .. } = &destination.to else { return None };
+        let mut items = self.tokens.items.iter();
+        let item = items.find(|i| i.tok == Tok::List && i.number == *n && destination.one_table)?;
+        Some((item.span, vec![Piece::List { list: *n, split: true }]))
     }
 
     /// A value that is known when the statement runs.

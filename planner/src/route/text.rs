@@ -27,6 +27,18 @@ impl Edits {
         self.replace(Span { start: at, end: at }, pieces);
     }
 
+    /// A change instead of those that were made in the same bytes.
+    pub(super) fn replace_all(&mut self, span: Span, pieces: Vec<Piece>) {
+        self.list
+            .retain(|(s, _)| s.start < span.start || s.end > span.end || s.start == span.end);
+        self.replace(span, pieces);
+    }
+
+    /// Is something put in at this place?
+    pub(super) fn has_insert(&self, at: u32) -> bool {
+        self.list.iter().any(|(s, _)| s.start == at && s.end == at)
+    }
+
     /// A change that matters only if several shards are hit.
     pub(super) fn split(&mut self, span: Span, pieces: Vec<Piece>) {
         self.only_splits = self.only_splits || self.list.is_empty();

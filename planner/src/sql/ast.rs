@@ -201,7 +201,7 @@ pub struct Limit<'a> {
 }
 
 /// One SELECT. Spans of clauses begin with their first word.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Select<'a> {
     pub span: Span,
     pub distinct: bool,
@@ -306,6 +306,7 @@ pub struct Assign<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Insert<'a> {
     pub replace: bool,
+    pub ignore: bool,
     pub table: &'a TableName<'a>,
     pub columns: Option<&'a [&'a str]>,
     pub source: InsertSource<'a>,
@@ -318,6 +319,7 @@ pub struct Insert<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Update<'a> {
     pub ctes: &'a [Cte<'a>],
+    pub ignore: bool,
     pub tables: &'a [TableExpr<'a>],
     pub set: &'a [Assign<'a>],
     pub filter: Option<Expr<'a>>,
@@ -328,6 +330,7 @@ pub struct Update<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Delete<'a> {
     pub ctes: &'a [Cte<'a>],
+    pub ignore: bool,
     /// The tables whose rows go, in the multi-table forms.
     pub targets: &'a [&'a TableName<'a>],
     pub tables: &'a [TableExpr<'a>],

@@ -12,9 +12,19 @@ use nom::combinator::opt;
 const MODIFIERS: &[Kw] =
     &[Kw::LowPriority, Kw::Delayed, Kw::HighPriority, Kw::Ignore, Kw::Quick, Kw::Concurrent];
 
+/// LOW_PRIORITY and the like; is IGNORE among them?
+fn modifiers(mut i: In<'_>) -> (In<'_>, bool) {
+    let mut ignore = false;
+    while MODIFIERS.contains(&i.peek_kw()) {
+        ignore |= i.peek_kw() == Kw::Ignore;
+        i = i.skip(1);
+    }
+    (i, ignore)
+}
+
 pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let replace = i.peek_kw() == Kw::Replace;
-    let rest = eat_all(i.skip(1), MODIFIERS);
+    let (rest, ignore) = modifiers(i.skip(1));
     let (rest, _) = eat(rest, Kw::Into);
     let (rest, table) = table_name(rest)?;
     let mut rest = rest;
@@ -69,6 +79,7 @@ pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let (rest, returning) = clause(rest, Kw::Returning, select_items)?;
     let found = Insert {
         replace,
+        ignore,
         table: i.alloc(table),
         columns,
         source,
@@ -132,16 +143,16 @@ fn where_order_limit<'a>(i: In<'a>) -> R<'a, Where<'a>> {
 }
 
 pub(super) fn update<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>> {
-    let rest = eat_all(i.skip(1), MODIFIERS);
+    let (rest, ignore) = modifiers(i.skip(1));
     let (rest, tables) = tables(rest)?;
     let (rest, _) = kw(Kw::Set)(rest)?;
     let (rest, set) = commas(rest, assign)?;
     let (rest, Where { filter, order, limit }) = where_order_limit(rest)?;
-    Ok((rest, Statement::Update(i.alloc(Update { ctes, tables, set, filter, order, limit }))))
+    Ok((rest, Statement::Update(i.alloc(Update { ctes, ignore, tables, set, filter, order, limit }))))
 }
 
 pub(super) fn delete<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>> {
-    let rest = eat_all(i.skip(1), MODIFIERS);
+    let (rest, ignore) = modifiers(i.skip(1));
     let mut targets: &[&TableName<'a>] = &[];
     let from;
     let mut rest = rest;
@@ -163,7 +174,7 @@ pub(super) fn delete<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>>
     let (rest, Where { filter, order, limit }) = where_order_limit(rest)?;
     let (rest, returning) = clause(rest, Kw::Returning, select_items)?;
     let returning = returning.unwrap_or_default();
-    let found = Delete { ctes, targets, tables: from, filter, order, limit, returning };
+    let found = Delete { ctes, ignore, targets, tables: from, filter, order, limit, returning };
     Ok((rest, Statement::Delete(i.alloc(found))))
 }
 

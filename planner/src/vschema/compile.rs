@@ -1,6 +1,7 @@
 //! From a keyspace's vschema, and the columns that its server has, to what plans are made with. Checks what Vitess checks.
 use super::{Keyspace, Table, TypeName, VSchemaError};
 use crate::keyrange::from_hex;
+use crate::lookup::LookupDef;
 use crate::snapshot::{
     AutoIncrement, Column, ColumnVindex, ForeignKey, Key, Table as CompiledTable, TableKind, VindexDef,
 };
@@ -59,7 +60,13 @@ pub fn compile(
         let vindex = vindex::create(name, &def.kind, &def.params, read)
             .map_err(|source| VSchemaError::Vindex { keyspace: keyspace.to_owned(), source })?;
         let owner = Some(def.owner.clone()).filter(|owner| !owner.is_empty());
-        let def = VindexDef { name: name.clone(), kind: def.kind.clone(), vindex, owner };
+        let lookup = match vindex {
+            None => LookupDef::new(name, &def.kind, &def.params)
+                .map_err(|source| VSchemaError::Vindex { keyspace: keyspace.to_owned(), source })?
+                .map(Arc::new),
+            Some(_) => None,
+        };
+        let def = VindexDef { name: name.clone(), kind: def.kind.clone(), vindex, owner, lookup };
         out.vindexes.insert(name.clone(), def);
     }
     let server: AHashMap<&str, &ServerTable> = server.iter().map(|t| (t.name.as_str(), t)).collect();

@@ -169,7 +169,7 @@ pub(crate) fn snapshot() -> Snapshot {
             table("place", &["region", "id", "name'"]),
             table("named", &["name'", "x"]),
             table("owned", &["id", "email'"]),
-            table("country", &["code'", "name'"]),
+            table("country", &["code varchar(2) COLLATE utf8mb4_general_ci", "name'"]),
             table("numbered", &["id", "name'"]),
             table("bare", &["id"]),
             table("wide", &WIDE),
@@ -192,12 +192,16 @@ pub(crate) fn snapshot() -> Snapshot {
         ..KeyspaceSpec::new("customer", &["-40", "40-80", "80-"], vschema(CUSTOMER))
     };
     let commerce = vschema(r#"{"tables": {"product": {}, "twice": {}}}"#);
+    let commerce = KeyspaceSpec {
+        tables: vec![table("typed", &["a int NOT NULL", "b varchar(20) COLLATE utf8mb4_general_ci"])],
+        ..KeyspaceSpec::new("commerce", &["0"], commerce)
+    };
     let legacy = KeyspaceSpec {
         database: "old-db".into(),
         ..KeyspaceSpec::new("legacy", &["0"], vschema(r#"{"tables": {"twice": {}}}"#))
     };
     let builder = SnapshotBuilder::new(1)
-        .keyspace(KeyspaceSpec::new("commerce", &["0"], commerce), &read)
+        .keyspace(commerce, &read)
         .and_then(|b| b.keyspace(customer, &read))
         .and_then(|b| b.keyspace(legacy, &read));
     let rules = RoutingRules::from_json(RULES).unwrap();

@@ -3,16 +3,16 @@ use super::{BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
 use crate::link::Packet;
-use crate::pool::{Backend, Place, Spare, give_up_spare};
+use crate::pool::{Backend, Place};
 use crate::session::answer::Answer;
 use crate::session::insert_id::Given;
-use crate::session::plan::{Kind, Planned};
+use crate::session::plan::{Kind, Planned, RowsAt};
 use crate::session::query::{Wire, place_of, query_payload};
 use crate::session::scatter::{Rows, Work};
 use crate::session::values::Values;
 use crate::session::{Failure, Outcome, Session};
 use coregate_planner::PlanError;
-use coregate_planner::plan::{Action, Effects, Route, SessionAction};
+use coregate_planner::plan::{Action, Combine, Effects, Route, SessionAction};
 use coregate_planner::resolve::{Resolved, SessionValues};
 use coregate_planner::value::Value;
 use coregate_protocol::column::ColumnType;
@@ -22,7 +22,6 @@ use coregate_protocol::value::Value as Bound;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// Flag of COM_STMT_EXECUTE: a cursor of any kind.
 const CURSOR_FLAGS: u8 = 0x07;
@@ -164,6 +163,29 @@ impl Session {
             Box::pin(self.implicit_commit()).await?;
         }
         let mut shards = resolved.shards;
+        if let Some(before) = resolved.before {
+            self.begin_maintained(route, &before).await?;
+            let result = if resolved.interpolated {
+                let wires = shards
+                    .iter_mut()
+                    .map(|s| (place_of(route, s.id), query_payload(&s.text.take().unwrap_or_default())))
+                    .collect();
+                let work = Work {
+                    plan,
+                    combine: Combine::Sum,
+                    kind: ResponseKind::Query,
+                    wires,
+                    keyspace,
+                    rows: Rows::Pass,
+                };
+                Box::pin(self.several(work, answer)).await
+            } else {
+                let places = shards.iter().map(|s| place_of(route, s.id)).collect();
+                Box::pin(self.execute_on_several(statement, entry, route, keyspace, places, &packet, answer))
+                    .await
+            };
+            return Box::pin(self.end_maintained(result)).await;
+        }
         if let [only] = shards.as_mut_slice() {
             let place = place_of(route, only.id);
             let text = only.text.take();
@@ -346,16 +368,6 @@ impl Session {
         self.try_prepare(backend, key, sql).await
     }
 
-    /// The server has no more prepared statements to give: those that nobody uses now are closed.
-    #[cold]
-    pub(in crate::session) async fn make_room(&self, backend: &mut Backend, pause: Duration) {
-        if self.statements.as_ref().is_none_or(|s| s.cursors == 0) {
-            backend.forget_statements();
-        }
-        give_up_spare(&self.core, &backend.pool.tablet, Spare::Statements);
-        self.core.sleep(pause).await;
-    }
-
     async fn try_prepare(&mut self, backend: &mut Backend, key: u64, sql: &[u8]) -> Outcome<u32> {
         let mut payload = Vec::with_capacity(sql.len() + 1);
         commands::stmt_prepare(&mut payload, sql);
@@ -472,6 +484,7 @@ impl Session {
             parts: None,
             end: statement.sql.len(),
             more: false,
+            rows: RowsAt::default(),
         };
         let sql = statement.sql.clone();
         self.statement(planned, None, &sql, answer).await

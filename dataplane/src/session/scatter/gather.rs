@@ -2,7 +2,7 @@
 use super::super::{Failure, Outcome, Session};
 use super::{Combined, Parts};
 use crate::error::sql_error;
-use crate::exec::{Feed, Gathered, Next};
+use crate::exec::{Feed, Next, Sink};
 use crate::pool::Exchange;
 use coregate_protocol::walker::{FeedState, Summary};
 use std::cell::RefCell;
@@ -13,7 +13,7 @@ impl Session {
     pub(super) async fn gather(
         &mut self,
         parts: &mut Parts,
-        gathered: &RefCell<Gathered>,
+        gathered: &RefCell<dyn Sink>,
     ) -> Outcome<Combined> {
         let core = Rc::clone(&self.core);
         let _awaited = Exchange::begin(&core);
@@ -52,7 +52,7 @@ impl Session {
         parts: &mut Parts,
         at: usize,
         feed: &mut Feed,
-        gathered: &RefCell<Gathered>,
+        gathered: &RefCell<dyn Sink>,
     ) -> Outcome<Option<Vec<u8>>> {
         let Some(part) = parts.get_mut(at) else { return Ok(None) };
         loop {

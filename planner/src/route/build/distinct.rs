@@ -2,6 +2,7 @@
 use super::super::text::Edits;
 use super::order::Item;
 use super::shape::{Shape, verbatim};
+use super::visible::Visible;
 use crate::plan::tree::{Group, Merge};
 
 impl Shape<'_, '_, '_> {
@@ -9,7 +10,12 @@ impl Shape<'_, '_, '_> {
     pub(super) fn distinct(mut self) -> Option<(Merge, Edits)> {
         let select = self.select;
         let plain = select.group.is_empty() && select.having.is_none() && !self.visible.is_empty();
-        if !plain || !(0..self.visible.len()).all(|at| self.can_group(&Item::Visible(at))) {
+        // What becomes of a BIT depends on how a server finds the distinct rows.
+        let bits = |v: &Visible<'_>| v.column.is_some_and(|c| c.column.data_type == "bit");
+        if !plain
+            || self.visible.iter().any(bits)
+            || !(0..self.visible.len()).all(|at| self.can_group(&Item::Visible(at)))
+        {
             return None;
         }
         let mut order: Vec<(usize, bool)> = Vec::new();

@@ -1,10 +1,16 @@
 //! Plans over several shards: what the shards send, and how it becomes the answer.
 mod aggregate;
+mod carry;
 mod distinct;
+mod finish;
+mod functions;
+mod gather;
 mod group;
 mod keys;
 mod kind;
+mod locks;
 mod order;
+mod refs;
 mod shape;
 mod visible;
 
@@ -22,7 +28,7 @@ use shape::Shape;
 impl<'a> Planner<'_, 'a> {
     /// A query that each shard can answer for itself, up to its order, groups, distinct rows and limit; `None` if it is another.
     pub(super) fn merged(
-        &mut self,
+        &self,
         query: &'a Query<'a>,
         sources: &[Source<'a>],
         broken: &Broken,
@@ -34,9 +40,8 @@ impl<'a> Planner<'_, 'a> {
         if !plain || broken.needs.intersects(Needs::MEET | Needs::ALONE) {
             return None;
         }
-        self.divide(&leaf);
         let shape = Shape::new(self, query, select, sources)?;
-        let (mut merge, edits) = if select.distinct {
+        let (mut merge, mut edits) = if select.distinct {
             shape.distinct()?
         } else if broken.needs.intersects(Needs::GROUP | Needs::AGGREGATE) {
             shape.grouped()?
@@ -44,6 +49,9 @@ impl<'a> Planner<'_, 'a> {
             shape.ordered()?
         };
         merge.why.clone_from(&broken.why);
+        if let Some((span, pieces)) = self.divided(&leaf) {
+            edits.split(span, pieces);
+        }
         let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
         let text = edits.pieces(self.input.sql, self.tokens, Span { start: self.start, end });
         let route = self.leaf(keyspace, leaf, Text::Pieces(text));
@@ -57,6 +65,7 @@ impl<'a> Planner<'_, 'a> {
             text,
             tablet_kind: self.input.session.tablet_kind,
             alone: false,
+            maintain: None,
         }
     }
 

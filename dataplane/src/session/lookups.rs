@@ -1,0 +1,173 @@
+//! Changes of tables that own lookup vindexes. The lookup tables are changed first, in the same transaction; if anything fails, the
+//! whole statement is undone.
+use super::answer::Answer;
+use super::query::{place_of, query_payload};
+use super::scatter::{Rows, Work};
+use super::transaction::quoted;
+use super::{Failure, Outcome, Session};
+use crate::error::sql_error;
+use crate::exec::Collected;
+use coregate_planner::plan::maintain::{ChangeEntries, Maintain};
+use coregate_planner::plan::{Action, Combine, Route};
+use coregate_planner::resolve::{Before, change_statements};
+use coregate_protocol::walker::{ResponseKind, Summary};
+use std::cell::RefCell;
+
+/// The state before the statement, in a transaction of the client's.
+const UNDO: &str = "_coregate_lookup";
+
+impl Session {
+    /// Runs a change, and before it what keeps lookup tables right.
+    pub(super) async fn maintained(
+        &mut self,
+        route: &Route,
+        before: &Before,
+        work: Work<'_>,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        self.begin_maintained(route, before).await?;
+        let result = Box::pin(self.several(work, answer)).await;
+        self.end_maintained(result).await
+    }
+
+    /// Does what must come before a change. The change itself has to be run by `several`, which ends a transaction that is
+    /// opened here; then [`Self::end_maintained`].
+    pub(super) async fn begin_maintained(&mut self, route: &Route, before: &Before) -> Outcome {
+        if self.transaction.locked {
+            return Err(sql_error(
+                1235,
+                "VT12001: unsupported: changing a table that owns a lookup vindex while LOCK TABLES holds; UNLOCK TABLES first",
+            )
+            .into());
+        }
+        self.adopt_transaction();
+        let own = !self.in_transaction() && self.autocommit;
+        if own {
+            self.transaction.begin_own();
+        } else {
+            self.on_all_held(&format!("SAVEPOINT {}", quoted(UNDO)))
+                .await?;
+            self.transaction.add_savepoint(UNDO);
+        }
+        let result = self.change_lookups(route, before).await;
+        match result {
+            Ok(()) => Ok(()),
+            Err(failure) => {
+                if own {
+                    self.abandon_transaction().await;
+                    return Err(failure);
+                }
+                self.end_maintained(Err(failure)).await.map(|_| ())
+            }
+        }
+    }
+
+    /// Ends what [`Self::begin_maintained`] began, with what came of the change.
+    pub(super) async fn end_maintained(&mut self, result: Outcome<Summary>) -> Outcome<Summary> {
+        if !self.transaction.has_savepoint(UNDO) {
+            if result.is_err() && self.transaction.is_own() {
+                self.abandon_transaction().await;
+            }
+            return result;
+        }
+        let failed = match result {
+            Ok(summary) => {
+                self.transaction.drop_savepoint(UNDO);
+                self.on_all_held(&format!("RELEASE SAVEPOINT {}", quoted(UNDO)))
+                    .await?;
+                return Ok(summary);
+            }
+            Err(Failure::Sql(error)) => error,
+            Err(failure) => return Err(failure),
+        };
+        let undone = self
+            .on_all_held(&format!("ROLLBACK TO {}", quoted(UNDO)))
+            .await;
+        self.transaction.drop_savepoint(UNDO);
+        let mut error = failed;
+        match undone {
+            Ok(()) => {}
+            Err(failure @ (Failure::Fatal(_) | Failure::Close)) => return Err(failure),
+            Err(Failure::Sql(_)) => {
+                self.abandon_transaction().await;
+                error
+                    .message
+                    .push_str(" (the transaction was rolled back, to undo changes of lookup tables)");
+            }
+        }
+        Err(error.into())
+    }
+
+    async fn change_lookups(&mut self, route: &Route, before: &Before) -> Outcome {
+        let made;
+        let statements = match (before, route.maintain.as_deref()) {
+            (Before::Statements(statements), _) => statements,
+            (Before::Query { text, new }, Some(Maintain::Change(change))) => {
+                let rows = self.read_entries(text, change).await?;
+                made = change_statements(change, new, &rows)?;
+                &made
+            }
+            (Before::Query { .. }, _) => {
+                return Err(sql_error(1105, "a plan lacks what its lookup tables need").into());
+            }
+        };
+        for sql in statements {
+            self.inner(sql, Combine::Sum, Rows::Pass).await?;
+        }
+        Ok(())
+    }
+
+    /// The rows that will change: they are locked until the transaction ends.
+    async fn read_entries(
+        &mut self,
+        text: &[u8],
+        change: &ChangeEntries,
+    ) -> Outcome<Vec<Vec<Option<Vec<u8>>>>> {
+        let last = change
+            .lookups
+            .iter()
+            .flat_map(|lookup| lookup.columns.iter().map(|(at, _)| usize::from(*at) + 1));
+        let columns = last.max().unwrap_or(0).max(change.families.len());
+        let rows = RefCell::new(Collected::new(columns, self.core.config().query_memory_max));
+        self.inner(text, Combine::Concat, Rows::Gather(&rows))
+            .await?;
+        Ok(rows.into_inner().rows)
+    }
+
+    /// Runs a statement of our own in the session's transaction; the client does not hear of it.
+    async fn inner(&mut self, sql: &[u8], combine: Combine, rows: Rows<'_>) -> Outcome {
+        let planned = self.plan(sql)?;
+        let plan = &planned.entry.plan;
+        let Action::Route(route) = &plan.action else {
+            return Err(sql_error(
+                1235,
+                "VT12001: unsupported: a lookup vindex whose rows cannot be reached",
+            )
+            .into());
+        };
+        if planned.resolved.before.is_some() {
+            return Err(
+                sql_error(1235, "VT12001: unsupported: a lookup table that owns a lookup vindex").into()
+            );
+        }
+        let mut wires: Vec<_> = planned
+            .resolved
+            .shards
+            .into_iter()
+            .map(|shard| {
+                let text = shard.text.unwrap_or_else(|| sql.to_vec());
+                (place_of(route, shard.id), query_payload(&text))
+            })
+            .collect();
+        // As every statement takes its connections, so that no two wait for each other.
+        wires.sort_by_key(|(place, _)| *place);
+        let mut work = Work { plan, combine, kind: ResponseKind::Query, wires, keyspace: None, rows };
+        match self
+            .run_parts(&mut work, false, &mut Answer::first())
+            .await?
+        {
+            (.., Some(error)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Lookup vindexes: tables that say where the rows with a value lie. Whoever changes rows of the table that owns one keeps it
+//! right, in the same transaction.
+//!
+//! <https://vitess.io/docs/reference/features/vindexes/#lookup-vindex-types>
+use crate::vindex::{CreateError, KeyspaceId, Params, hashed_number};
+
+/// A lookup vindex's table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupDef {
+    pub name: String,
+    /// The table as SQL names it, in backticks.
+    pub table: String,
+    /// Its columns for the values, and the one for the keyspace id.
+    pub from: Vec<String>,
+    pub to: String,
+    /// It holds not the keyspace id, but the number that `hash` makes it from.
+    pub number: bool,
+    /// Rows with NULL have no entry.
+    pub ignore_nulls: bool,
+}
+
+/// How a value of a column is written as a literal that means the same under any settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    Number,
+    /// Dates and times, whose text has neither quotes nor backslashes.
+    Quoted,
+    Bytes,
+    /// In this character set.
+    Text(String),
+}
+
+impl LookupDef {
+    /// Reads the params of a lookup vindex; `None` for types that are not kept yet.
+    ///
+    /// # Errors
+    /// Params that Vitess refuses, too.
+    pub fn new(name: &str, kind: &str, params: &Params) -> Result<Option<Self>, CreateError> {
+        let get = |key: &str| params.get(key).map(|value| value.trim().to_owned());
+        if kind.starts_with("lookup_unicodeloosemd5") {
+            return Ok(None);
+        }
+        let (Some(table), Some(from), Some(to)) = (get("table"), get("from"), get("to")) else {
+            // Vitess takes it, and cannot use it.
+            return Ok(None);
+        };
+        let from: Vec<String> = from
+            .split(',')
+            .map(|column| column.trim().to_owned())
+            .collect();
+        if table.is_empty() || to.is_empty() || from.iter().any(String::is_empty) {
+            return Ok(None);
+        }
+        let is_set = |key: &str| match get(key).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => {
+                let why = format!("must be true or false, not {other:?}");
+                Err(CreateError::Param { vindex: name.to_owned(), param: key.to_owned(), why })
+            }
+        };
+        let quoted: Vec<String> = table.split('.').map(quoted).collect();
+        Ok(Some(Self {
+            name: name.to_owned(),
+            table: quoted.join("."),
+            from,
+            to,
+            number: kind.starts_with("lookup_hash"),
+            ignore_nulls: is_set("ignore_nulls")?,
+        }))
+    }
+
+    /// The keyspace id as the table holds it.
+    fn id(&self, id: &KeyspaceId) -> String {
+        match (self.number, <[u8; 8]>::try_from(id.as_slice())) {
+            (true, Ok(bytes)) => hashed_number(bytes).to_string(),
+            _ => format!("x'{}'", crate::keyrange::to_hex(id)),
+        }
+    }
+
+    /// `INSERT INTO table (from, to) VALUES `
+    fn insert_head(&self, verb: &str) -> String {
+        let columns: Vec<String> = self.columns().map(quoted).collect();
+        format!("{verb} INTO {} ({}) VALUES ", self.table, columns.join(","))
+    }
+
+    fn columns(&self) -> impl Iterator<Item = &str> {
+        self.from.iter().chain([&self.to]).map(String::as_str)
+    }
+}
+
+/// An identifier in backticks.
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.trim().trim_matches('`').replace('`', "``"))
+}
+
+/// A value as a literal, with what says whether it is NULL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Literal {
+    pub sql: Vec<u8>,
+    pub is_null: bool,
+}
+
+impl Literal {
+    pub(crate) fn null() -> Self {
+        Self { sql: b"NULL".to_vec(), is_null: true }
+    }
+
+    /// A value that a server gave as text.
+    pub(crate) fn of(value: Option<&[u8]>, written: &Written) -> Option<Self> {
+        let Some(value) = value else { return Some(Self::null()) };
+        let hex = || crate::keyrange::to_hex(value);
+        let sql = match written {
+            Written::Number => {
+                let plain = |b: &u8| b.is_ascii_digit() || b"+-.eE".contains(b);
+                (!value.is_empty() && value.iter().all(plain)).then(|| value.to_vec())?
+            }
+            Written::Quoted => {
+                let plain = |b: &u8| b.is_ascii() && !matches!(b, b'\'' | b'\\');
+                value
+                    .iter()
+                    .all(plain)
+                    .then(|| [b"'", value, b"'"].concat())?
+            }
+            Written::Bytes => format!("x'{}'", hex()).into_bytes(),
+            Written::Text(charset) => format!("_{charset} x'{}'", hex()).into_bytes(),
+        };
+        Some(Self { sql, is_null: false })
+    }
+}
+
+/// An entry: the values, and where the row lies.
+pub type Entry<'e> = (&'e [Literal], &'e KeyspaceId);
+
+/// What becomes of entries that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// An error, as of the table's unique key.
+    Error,
+    /// They stay, with the new id.
+    Update,
+}
+
+/// Entries of one statement.
+const BATCH: usize = 500;
+
+/// The statements that add entries.
+pub(crate) fn add<'e>(
+    def: &LookupDef,
+    existing: Existing,
+    entries: impl IntoIterator<Item = Entry<'e>>,
+    out: &mut Vec<Vec<u8>>,
+) {
+    let mut rows = 0;
+    let mut sql: Vec<u8> = Vec::new();
+    let mut end = |sql: &mut Vec<u8>| {
+        if existing == Existing::Update {
+            let set = def
+                .columns()
+                .map(|column| format!("{0}=VALUES({0})", quoted(column)));
+            let set = set.collect::<Vec<_>>().join(",");
+            sql.extend_from_slice(format!(" ON DUPLICATE KEY UPDATE {set}").as_bytes());
+        }
+        out.push(std::mem::take(sql));
+    };
+    for (values, id) in entries {
+        if def.ignore_nulls && values.iter().any(|value| value.is_null) {
+            continue;
+        }
+        if rows == 0 {
+            sql.extend_from_slice(def.insert_head("INSERT").as_bytes());
+        } else {
+            sql.push(b',');
+        }
+        sql.push(b'(');
+        for value in values {
+            sql.extend_from_slice(&value.sql);
+            sql.push(b',');
+        }
+        sql.extend_from_slice(def.id(id).as_bytes());
+        sql.push(b')');
+        rows += 1;
+        if rows == BATCH {
+            rows = 0;
+            end(&mut sql);
+        }
+    }
+    if rows > 0 {
+        end(&mut sql);
+    }
+}
+
+/// The statements that take entries away.
+pub(crate) fn remove<'e>(
+    def: &LookupDef,
+    entries: impl IntoIterator<Item = Entry<'e>>,
+    out: &mut Vec<Vec<u8>>,
+) {
+    for (values, id) in entries {
+        if def.ignore_nulls && values.iter().any(|value| value.is_null) {
+            continue;
+        }
+        let mut sql = format!("DELETE FROM {} WHERE ", def.table).into_bytes();
+        for (column, value) in def.from.iter().zip(values) {
+            sql.extend_from_slice(quoted(column).as_bytes());
+            sql.extend_from_slice(if value.is_null { b" IS " } else { b"=" });
+            sql.extend_from_slice(&value.sql);
+            sql.extend_from_slice(b" AND ");
+        }
+        sql.extend_from_slice(format!("{}={}", quoted(&def.to), def.id(id)).as_bytes());
+        out.push(sql);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn def(kind: &str, more: &[(&str, &str)]) -> LookupDef {
+        let mut params = Params::new();
+        for (key, value) in [("table", "look.name_idx"), ("from", "name, part"), ("to", "keyspace_id")]
+            .iter()
+            .chain(more)
+        {
+            params.insert((*key).to_owned(), (*value).to_owned());
+        }
+        LookupDef::new("v", kind, &params).unwrap().unwrap()
+    }
+
+    fn literal(text: &str) -> Literal {
+        Literal { sql: text.into(), is_null: text == "NULL" }
+    }
+
+    fn texts(sql: Vec<Vec<u8>>) -> Vec<String> {
+        sql.into_iter()
+            .map(|sql| String::from_utf8(sql).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn entries_are_added_and_removed_by_their_values_and_ids() {
+        let id = KeyspaceId::from_slice(&[0x16, 0x6b, 0x40, 0xb4, 0x4a, 0xba, 0x4b, 0xd6]);
+        let values = [literal("'a'"), literal("NULL")];
+        let mut out = Vec::new();
+        add(&def("lookup", &[]), Existing::Error, [(&values[..], &id)], &mut out);
+        remove(&def("lookup_hash_unique", &[]), [(&values[..], &id)], &mut out);
+        add(
+            &def("consistent_lookup", &[("ignore_nulls", "true")]),
+            Existing::Error,
+            [(&values[..], &id)],
+            &mut out,
+        );
+        add(&def("lookup", &[]), Existing::Update, [(&values[..], &id), (&values[..], &id)], &mut out);
+        assert_eq!(
+            texts(out),
+            [
+                "INSERT INTO `look`.`name_idx` (`name`,`part`,`keyspace_id`) VALUES ('a',NULL,x'166b40b44aba4bd6')",
+                "DELETE FROM `look`.`name_idx` WHERE `name`='a' AND `part` IS NULL AND `keyspace_id`=1",
+                "INSERT INTO `look`.`name_idx` (`name`,`part`,`keyspace_id`) VALUES ('a',NULL,x'166b40b44aba4bd6'),('a',NULL,x'166b40b44aba4bd6') ON DUPLICATE KEY UPDATE `name`=VALUES(`name`),`part`=VALUES(`part`),`keyspace_id`=VALUES(`keyspace_id`)",
+            ]
+        );
+    }
+
+    #[test]
+    fn values_of_servers_become_literals_or_are_refused() {
+        let of = |value: &str, written| Literal::of(Some(value.as_bytes()), &written);
+        assert_eq!(of("-5", Written::Number).unwrap().sql, b"-5");
+        assert!(of("5; DROP TABLE t", Written::Number).is_none());
+        assert_eq!(of("2026-11-27", Written::Quoted).unwrap().sql, b"'2026-11-27'");
+        assert!(of("'", Written::Quoted).is_none());
+        assert_eq!(of("\u{e9}'", Written::Text("utf8mb4".into())).unwrap().sql, b"_utf8mb4 x'c3a927'");
+        assert!(Literal::of(None, &Written::Bytes).unwrap().is_null);
+    }
+}

@@ -1,0 +1,52 @@
+//! What keeps the lookup tables right that a changed table owns.
+use super::{Operand, Piece};
+use crate::column::Family;
+use crate::lookup::{Existing, LookupDef, Written};
+use crate::vindex::Vindex;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Runs before the change, in its transaction.
+#[derive(Debug, Clone)]
+pub enum Maintain {
+    /// New rows: entries are added.
+    Insert(Vec<InsertEntries>),
+    /// Rows that there are: they are read and locked, and their entries taken away or put in another's place.
+    Change(Box<ChangeEntries>),
+}
+
+/// The entries that an INSERT adds to one lookup table.
+#[derive(Debug, Clone)]
+pub struct InsertEntries {
+    pub def: Arc<LookupDef>,
+    pub existing: Existing,
+    pub values: EntryValues,
+}
+
+/// Where an INSERT's rows have the values.
+#[derive(Debug, Clone)]
+pub enum EntryValues {
+    /// Places in the rows that the fingerprint collapsed.
+    Collapsed(SmallVec<[u16; 1]>),
+    Operands(Vec<SmallVec<[Operand; 1]>>),
+}
+
+/// The entries of rows that an UPDATE or DELETE changes.
+#[derive(Debug, Clone)]
+pub struct ChangeEntries {
+    /// Reads the rows: first the columns of the primary vindex, then those of lookup vindexes.
+    pub query: Vec<Piece>,
+    pub vindex: Arc<dyn Vindex>,
+    /// The types of the primary vindex's columns.
+    pub families: SmallVec<[Family; 1]>,
+    pub lookups: Vec<ChangedEntries>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ChangedEntries {
+    pub def: Arc<LookupDef>,
+    /// The query's columns that hold the values, and how they are written.
+    pub columns: SmallVec<[(u16, Written); 1]>,
+    /// New values, for columns that change; none at all where the rows go.
+    pub new: Vec<Option<Vec<Piece>>>,
+}

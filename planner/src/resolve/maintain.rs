@@ -1,0 +1,165 @@
+//! The statements that keep lookup tables right, for one execution.
+use super::{Binding, text};
+use crate::charset::Charsets;
+use crate::column::stored;
+use crate::error::PlanError;
+use crate::lookup::{Literal, add, remove};
+use crate::plan::maintain::{ChangeEntries, EntryValues, InsertEntries, Maintain};
+use crate::plan::{Operand, Piece};
+use crate::value::Value;
+use crate::vindex::{KeyspaceId, Mapping};
+use smallvec::SmallVec;
+
+/// What runs before a statement, in its transaction.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Before {
+    Statements(Vec<Vec<u8>>),
+    /// A query whose rows tell the statements: [`change_statements`].
+    Query {
+        text: Vec<u8>,
+        new: NewValues,
+    },
+}
+
+/// For each lookup table, for each of its columns: the new value's text, where it changes.
+pub type NewValues = Vec<Vec<Option<Literal>>>;
+
+/// `ids`: where the rows of an INSERT lie.
+pub(super) fn bind(
+    maintain: &Maintain,
+    binding: &Binding<'_>,
+    ids: &[KeyspaceId],
+) -> Result<Before, PlanError> {
+    let binding = Binding { prepared: false, ..*binding };
+    match maintain {
+        Maintain::Insert(all) => {
+            let mut out = Vec::new();
+            for entries in all {
+                let rows = insert_values(entries, &binding)?;
+                let list = rows.iter().map(SmallVec::as_slice).zip(ids);
+                add(&entries.def, entries.existing, list, &mut out);
+            }
+            Ok(Before::Statements(out))
+        }
+        Maintain::Change(change) => {
+            let new = change.lookups.iter().map(|lookup| {
+                lookup
+                    .new
+                    .iter()
+                    .map(|pieces| pieces.as_ref().map(|pieces| new_value(pieces, &binding)))
+                    .collect()
+            });
+            Ok(Before::Query { text: text::one(&change.query, &binding), new: new.collect() })
+        }
+    }
+}
+
+fn new_value(pieces: &[Piece], binding: &Binding<'_>) -> Literal {
+    let sql = text::one(pieces, binding);
+    let is_null = sql.eq_ignore_ascii_case(b"NULL");
+    Literal { sql, is_null }
+}
+
+type Rows = Vec<SmallVec<[Literal; 1]>>;
+
+fn insert_values(entries: &InsertEntries, binding: &Binding<'_>) -> Result<Rows, PlanError> {
+    let Binding { sql, fingerprint, sql_mode, .. } = *binding;
+    match &entries.values {
+        EntryValues::Collapsed(positions) => {
+            let rows = (0..fingerprint.rows.spans.len()).map(|row| {
+                let literals: Vec<_> = fingerprint.rows.literals(sql, sql_mode, row).collect();
+                let values = positions.iter().map(|position| {
+                    let literal = literals.get(usize::from(*position));
+                    let literal = literal.ok_or(PlanError::ColumnCount(row as u64 + 1))?;
+                    let range = literal.span.start as usize..literal.span.end as usize;
+                    let text = sql.get(range).unwrap_or_default();
+                    Ok(Literal { sql: text.to_vec(), is_null: text.eq_ignore_ascii_case(b"NULL") })
+                });
+                values.collect()
+            });
+            rows.collect()
+        }
+        EntryValues::Operands(rows) => {
+            let rows = rows.iter().map(|row| {
+                let values = row.iter().map(|operand| operand_text(operand, binding));
+                values.collect()
+            });
+            rows.collect()
+        }
+    }
+}
+
+fn operand_text(operand: &Operand, binding: &Binding<'_>) -> Result<Literal, PlanError> {
+    let mut buffer = Vec::new();
+    if binding.value(operand, &mut buffer)? == Value::Null {
+        return Ok(Literal::null());
+    }
+    let piece = match operand {
+        Operand::Null => return Ok(Literal::null()),
+        Operand::Literal(n) => Piece::Literal(*n),
+        Operand::Param(n) => Piece::Param(*n),
+        Operand::Const(text) => Piece::Verbatim(text.clone()),
+    };
+    Ok(Literal { sql: text::one(&[piece], binding), is_null: false })
+}
+
+/// The statements for rows that [`Before::Query`] has read, as text.
+///
+/// # Errors
+/// A row whose place cannot be told, or whose value cannot be written.
+pub fn change_statements(
+    change: &ChangeEntries,
+    new: &NewValues,
+    rows: &[Vec<Option<Vec<u8>>>],
+) -> Result<Vec<Vec<u8>>, PlanError> {
+    let ids: Vec<KeyspaceId> = rows
+        .iter()
+        .map(|row| id_of(change, row))
+        .collect::<Result<_, _>>()?;
+    let mut out = Vec::new();
+    for (lookup, new) in change.lookups.iter().zip(new) {
+        let mut old: Rows = Vec::with_capacity(rows.len());
+        for row in rows {
+            let values = lookup.columns.iter().map(|(column, written)| {
+                let value = row.get(usize::from(*column)).and_then(Option::as_deref);
+                Literal::of(value, written).ok_or_else(|| {
+                    let reason = format!("a value of a row cannot be written for '{}'", lookup.def.name);
+                    PlanError::CannotMap { column: lookup.def.name.clone(), reason }
+                })
+            });
+            old.push(values.collect::<Result<_, _>>()?);
+        }
+        remove(&lookup.def, old.iter().map(SmallVec::as_slice).zip(&ids), &mut out);
+        if new.iter().any(Option::is_some) {
+            for row in &mut old {
+                for (value, new) in row.iter_mut().zip(new) {
+                    if let Some(new) = new {
+                        value.clone_from(new);
+                    }
+                }
+            }
+            let entries = old.iter().map(SmallVec::as_slice).zip(&ids);
+            add(&lookup.def, crate::lookup::Existing::Error, entries, &mut out);
+        }
+    }
+    Ok(out)
+}
+
+/// Where a row lies.
+fn id_of(change: &ChangeEntries, row: &[Option<Vec<u8>>]) -> Result<KeyspaceId, PlanError> {
+    let cannot = || PlanError::CannotMap {
+        column: "primary vindex".into(),
+        reason: "where a row lies that the statement changes cannot be told".into(),
+    };
+    let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); change.families.len()];
+    let mut values: SmallVec<[Value<'_>; 8]> = SmallVec::new();
+    for ((family, value), buffer) in change.families.iter().zip(row).zip(&mut buffers) {
+        let value = value.as_deref().ok_or_else(cannot)?;
+        let value = stored(*family, Value::Bytes(value), Charsets::default(), buffer);
+        values.push(value.map_err(|_| cannot())?);
+    }
+    match change.vindex.map(&values) {
+        Ok(Mapping::Id(id)) => Ok(id),
+        _ => Err(cannot()),
+    }
+}

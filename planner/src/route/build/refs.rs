@@ -1,0 +1,396 @@
+//! Every table that a statement reads, each time that it reads it, with the conditions that its rows must meet whatever they
+//! are joined with.
+use super::super::Planner;
+use super::super::conditions::conjuncts;
+use super::super::names::Place;
+use super::carry::Condition;
+use super::functions::{is_native, is_sure};
+use super::locks::Lock;
+use crate::error::PlanError;
+use crate::snapshot::{KeyspaceIdx, Table};
+use crate::sql::ast::*;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// One use of a table.
+pub(super) struct Reference<'a> {
+    pub(super) name: &'a TableName<'a>,
+    pub(super) keyspace: KeyspaceIdx,
+    pub(super) table: &'a Arc<Table>,
+    /// What rows that matter fulfil.
+    pub(super) conditions: Vec<Condition<'a>>,
+    /// Does `*` stand for its columns?
+    pub(super) all_columns: bool,
+    pub(super) lock: Option<Lock>,
+    /// `TABLE t`: no alias can follow.
+    pub(super) bare: bool,
+}
+
+/// What a name in a FROM stands for.
+pub(super) enum Entry<'a> {
+    Reference(usize),
+    /// A derived table, or a name that WITH defines.
+    Other(Option<&'a str>),
+}
+
+/// All that is asked of a statement's tree.
+pub(super) struct References<'c, 'p, 'a> {
+    pub(super) planner: &'c Planner<'p, 'a>,
+    pub(super) list: Vec<Reference<'a>>,
+    /// Databases' names before columns, with the dot.
+    pub(super) qualifiers: Vec<Span>,
+    /// Parameters that stand alone in ORDER BY or GROUP BY: as text, they would be positions.
+    pub(super) constants: Vec<Span>,
+    /// Columns that are compared with each other by `=`, with their tables' names.
+    pub(super) equal: Vec<(Option<&'a str>, &'a str)>,
+    /// Items of select lists without aliases.
+    pub(super) items: Vec<&'a SelectItem<'a>>,
+    pub(super) groups: bool,
+    /// Locking clauses.
+    pub(super) locks: Vec<Span>,
+    ctes: Vec<&'a str>,
+}
+
+impl<'c, 'p, 'a> References<'c, 'p, 'a> {
+    pub(super) fn of(planner: &'c Planner<'p, 'a>, query: &'a Query<'a>) -> Result<Self, PlanError> {
+        let mut found = Self {
+            planner,
+            list: Vec::new(),
+            qualifiers: Vec::new(),
+            constants: Vec::new(),
+            equal: Vec::new(),
+            items: Vec::new(),
+            groups: false,
+            locks: Vec::new(),
+            ctes: Vec::new(),
+        };
+        found.query(query, true)?;
+        Ok(found)
+    }
+
+    /// The tables that its own FROM reads. `shown`: its columns matter.
+    fn query(&mut self, query: &'a Query<'a>, shown: bool) -> Result<Vec<usize>, PlanError> {
+        if query.into {
+            return Err(PlanError::unsupported("INTO over several shards"));
+        }
+        let before = self.ctes.len();
+        if query.recursive {
+            self.ctes.extend(query.ctes.iter().map(|c| c.name));
+        }
+        for cte in query.ctes {
+            self.query(cte.query, true)?;
+            self.ctes.push(cte.name);
+        }
+        let mut own = self.body(&query.first, shown || !query.rest.is_empty())?;
+        for (_, body) in query.rest {
+            own.extend(self.body(body, true)?);
+        }
+        self.ordered(query.order)?;
+        for &span in query.locks {
+            self.locks.push(span);
+            let lock = Lock::of(self.planner, span);
+            for &at in &own {
+                if let Some(reference) = self.list.get_mut(at)
+                    && lock.is_on(reference.name.exposed())
+                {
+                    reference.lock = Some(lock.clone());
+                }
+            }
+        }
+        self.ctes.truncate(before);
+        Ok(own)
+    }
+
+    fn body(&mut self, body: &'a Body<'a>, shown: bool) -> Result<Vec<usize>, PlanError> {
+        match body {
+            Body::Select(select) => self.select(select, shown),
+            Body::Nested(query) => self.query(query, shown),
+            Body::Values(rows) => {
+                self.exprs(rows)?;
+                Ok(Vec::new())
+            }
+            Body::Table(name) => {
+                let Entry::Reference(at) = self.table(name)? else { return Ok(Vec::new()) };
+                if let Some(reference) = self.list.get_mut(at) {
+                    (reference.all_columns, reference.bare) = (true, true);
+                }
+                Ok(vec![at])
+            }
+        }
+    }
+
+    fn ordered(&mut self, items: &'a [Ordered<'a>]) -> Result<(), PlanError> {
+        for item in items {
+            if let ExprKind::Param(_) = item.expr.kind {
+                self.constants.push(item.expr.span);
+            }
+            self.expr(&item.expr)?;
+        }
+        Ok(())
+    }
+
+    fn select(&mut self, select: &'a Select<'a>, shown: bool) -> Result<Vec<usize>, PlanError> {
+        if select.into || select.calc_found_rows {
+            return Err(PlanError::unsupported("INTO and SQL_CALC_FOUND_ROWS over several shards"));
+        }
+        for item in select.items {
+            self.expr(&item.expr)?;
+            if item.alias.is_none() {
+                self.items.push(item);
+            }
+        }
+        let (mut entries, mut conditions, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for table in select.from {
+            kept.extend(self.from(table, &mut entries, &mut conditions)?);
+        }
+        let mut filters: SmallVec<[&'a Expr<'a>; 8]> = SmallVec::new();
+        select
+            .filter
+            .iter()
+            .for_each(|f| conjuncts(f, &mut filters));
+        conditions.extend(filters.into_iter().map(|f| (f, kept.clone())));
+        let mut equalities = Vec::new();
+        for (condition, allowed) in conditions {
+            self.equalities(condition, &allowed, &entries, &mut equalities);
+            if let Some(at) = self.owner(condition, &entries)
+                && allowed.contains(&at)
+                && let Some(reference) = self.list.get_mut(at)
+            {
+                reference
+                    .conditions
+                    .push(Condition { expr: condition, instead: None });
+            }
+        }
+        self.carry(&equalities);
+        self.stars(select, shown, &entries);
+        self.exprs(select.filter.as_slice())?;
+        self.ordered(select.group)?;
+        self.groups |= !select.group.is_empty();
+        self.exprs(select.having.as_slice())?;
+        self.exprs(select.windows)?;
+        Ok(entries
+            .iter()
+            .filter_map(|e| match e {
+                Entry::Reference(at) => Some(*at),
+                Entry::Other(_) => None,
+            })
+            .collect())
+    }
+
+    /// The tables whose rows are all kept, up to conditions: those that no outer join fills with NULLs.
+    fn from(
+        &mut self,
+        table: &'a TableExpr<'a>,
+        entries: &mut Vec<Entry<'a>>,
+        conditions: &mut Vec<(&'a Expr<'a>, Vec<usize>)>,
+    ) -> Result<Vec<usize>, PlanError> {
+        Ok(match table {
+            TableExpr::Table(name) => {
+                let entry = self.table(name)?;
+                let kept = match &entry {
+                    Entry::Reference(at) => vec![*at],
+                    Entry::Other(_) => Vec::new(),
+                };
+                entries.push(entry);
+                kept
+            }
+            TableExpr::Derived(derived) => {
+                self.query(derived.query, true)?;
+                entries.push(Entry::Other(derived.alias));
+                Vec::new()
+            }
+            TableExpr::Function { args, alias } => {
+                self.exprs(args)?;
+                entries.push(Entry::Other(*alias));
+                Vec::new()
+            }
+            TableExpr::List(list) => {
+                let mut kept = Vec::new();
+                for one in *list {
+                    kept.extend(self.from(one, entries, conditions)?);
+                }
+                kept
+            }
+            TableExpr::Join(join) => {
+                let left = self.from(&join.left, entries, conditions)?;
+                let right = self.from(&join.right, entries, conditions)?;
+                self.exprs(join.on.as_slice())?;
+                self.equal
+                    .extend(join.using.iter().map(|name| (None, *name)));
+                let (may, kept) = match join.kind {
+                    JoinKind::Inner => {
+                        let both = [left, right].concat();
+                        (both.clone(), both)
+                    }
+                    JoinKind::Left => (right, left),
+                    JoinKind::Right => (left, right),
+                };
+                let mut list: SmallVec<[&'a Expr<'a>; 8]> = SmallVec::new();
+                join.on.iter().for_each(|on| conjuncts(on, &mut list));
+                conditions.extend(list.into_iter().map(|c| (c, may.clone())));
+                kept
+            }
+        })
+    }
+
+    fn table(&mut self, name: &'a TableName<'a>) -> Result<Entry<'a>, PlanError> {
+        if name.database.is_none() && self.ctes.contains(&name.name) {
+            return Ok(Entry::Other(Some(name.exposed())));
+        }
+        if self.list.len() >= super::super::block::INSTANCES_MAX {
+            return Err(PlanError::TooLong(super::super::block::INSTANCES_MAX));
+        }
+        let (keyspace, table) = match self.planner.locate(name)? {
+            Place::System if name.name.eq_ignore_ascii_case("dual") => return Ok(Entry::Other(None)),
+            Place::System => {
+                return Err(PlanError::unsupported(
+                    "tables of a system schema together with tables of several shards",
+                ));
+            }
+            Place::Table { keyspace, table } => (keyspace, table),
+        };
+        let table = self.planner.readable_table(keyspace, name.name, table)?;
+        self.list.push(Reference {
+            name,
+            keyspace,
+            table,
+            conditions: Vec::new(),
+            all_columns: false,
+            lock: None,
+            bare: false,
+        });
+        Ok(Entry::Reference(self.list.len() - 1))
+    }
+
+    /// Which tables' columns `*` and NATURAL JOIN stand for.
+    fn stars(&mut self, select: &Select<'a>, shown: bool, entries: &[Entry<'a>]) {
+        let natural = select.from.iter().any(is_natural);
+        for entry in entries {
+            let Entry::Reference(at) = entry else { continue };
+            let Some(reference) = self.list.get_mut(*at) else { continue };
+            let name = reference.name.exposed();
+            let star = select.items.iter().any(|item| match &item.expr.kind {
+                ExprKind::Star(table) => table.is_none_or(|t| t == name),
+                ExprKind::Column(c) => c.name == "*" && c.table.is_none_or(|t| t == name),
+                _ => false,
+            });
+            reference.all_columns |= natural || shown && star;
+        }
+    }
+
+    fn exprs(&mut self, list: &'a [Expr<'a>]) -> Result<(), PlanError> {
+        list.iter().try_for_each(|e| self.expr(e))
+    }
+
+    fn expr(&mut self, expr: &'a Expr<'a>) -> Result<(), PlanError> {
+        match &expr.kind {
+            ExprKind::Column(c) => self.qualifiers.extend(c.database_span),
+            ExprKind::And(list) | ExprKind::Or(list) | ExprKind::Row(list) | ExprKind::Other(list) => {
+                self.exprs(list)?;
+            }
+            ExprKind::Not(e) => self.expr(e)?,
+            ExprKind::Compare { op, sides } => {
+                let [left, right] = sides;
+                if let (ExprKind::Column(a), ExprKind::Column(b), CompareOp::Eq | CompareOp::NullSafeEq) =
+                    (&left.kind, &right.kind, op)
+                {
+                    self.equal.extend([(a.table, a.name), (b.table, b.name)]);
+                }
+                self.exprs(sides.as_slice())?;
+            }
+            ExprKind::InList { left, list, .. } => {
+                self.expr(left)?;
+                self.exprs(list)?;
+            }
+            ExprKind::InCollapsed { left, .. } => self.expr(left)?,
+            ExprKind::InQuery { left, query, .. } => {
+                if let ExprKind::Column(c) = &left.kind {
+                    self.equal.push((c.table, c.name));
+                }
+                self.expr(left)?;
+                self.query(query, true)?;
+            }
+            ExprKind::Call(call) => {
+                if call.database.is_some() || !is_native(call.name) {
+                    return Err(PlanError::unsupported(format!(
+                        "the function '{}', which may read tables, in a statement that several shards must answer together",
+                        call.name
+                    )));
+                }
+                self.exprs(call.args)?;
+            }
+            ExprKind::Exists(query) => drop(self.query(query, false)?),
+            ExprKind::Subquery(query) => drop(self.query(query, true)?),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The one table that a condition is about, where that is certain, and its value sure.
+    fn owner(&self, condition: &Expr<'a>, entries: &[Entry<'a>]) -> Option<usize> {
+        let mut owner = None;
+        self.owned(condition, entries, &mut owner)?;
+        owner
+    }
+
+    fn owned(&self, expr: &Expr<'a>, entries: &[Entry<'a>], owner: &mut Option<usize>) -> Option<()> {
+        let mut all = |list: &[Expr<'a>]| list.iter().try_for_each(|e| self.owned(e, entries, owner));
+        match &expr.kind {
+            ExprKind::Column(c) => {
+                let at = self.table_of(c, entries)?;
+                (*owner.get_or_insert(at) == at).then_some(())
+            }
+            ExprKind::Literal(_) | ExprKind::Null | ExprKind::Bool | ExprKind::Param(_) => Some(()),
+            ExprKind::And(list) | ExprKind::Or(list) | ExprKind::Row(list) | ExprKind::Other(list) => {
+                all(list)
+            }
+            ExprKind::Not(e) => self.owned(e, entries, owner),
+            ExprKind::Compare { sides, .. } => all(sides.as_slice()),
+            ExprKind::InList { left, list, .. } => {
+                all(std::slice::from_ref(*left))?;
+                all(list)
+            }
+            ExprKind::InCollapsed { left, .. } => self.owned(left, entries, owner),
+            ExprKind::Call(call) => {
+                let sure = call.database.is_none() && !call.window && !call.distinct && is_sure(call.name);
+                sure.then_some(())?;
+                all(call.args)
+            }
+            ExprKind::Variable
+            | ExprKind::Default
+            | ExprKind::InQuery { .. }
+            | ExprKind::Exists(_)
+            | ExprKind::Subquery(_)
+            | ExprKind::Star(_) => None,
+        }
+    }
+
+    pub(super) fn table_of(&self, column: &ColumnName<'_>, entries: &[Entry<'a>]) -> Option<usize> {
+        let exposed = |entry: &Entry<'a>| match entry {
+            Entry::Reference(at) => self.list.get(*at).map(|r| r.name.exposed()),
+            Entry::Other(name) => *name,
+        };
+        let has = |entry: &Entry<'a>| match entry {
+            Entry::Reference(at) => self.list.get(*at).is_none_or(|r| {
+                !r.table.columns_complete || crate::column::find(r.table, column.name).is_some()
+            }),
+            Entry::Other(_) => true,
+        };
+        let mut found = entries.iter().filter(|e| match column.table {
+            Some(table) => exposed(e) == Some(table),
+            None => has(e),
+        });
+        match (found.next(), found.next()) {
+            (Some(entry @ Entry::Reference(at)), None) if has(entry) => Some(*at),
+            _ => None,
+        }
+    }
+}
+
+fn is_natural(table: &TableExpr<'_>) -> bool {
+    match table {
+        TableExpr::Join(j) => j.natural || is_natural(&j.left) || is_natural(&j.right),
+        TableExpr::List(list) => list.iter().any(is_natural),
+        _ => false,
+    }
+}

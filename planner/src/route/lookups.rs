@@ -1,0 +1,255 @@
+//! Changes of tables that own lookup vindexes: what must be known to keep these right.
+use super::Planner;
+use crate::column::{Family, find};
+use crate::error::PlanError;
+use crate::lookup::{Existing, Written};
+use crate::plan::maintain::{ChangeEntries, ChangedEntries, EntryValues, InsertEntries, Maintain};
+use crate::plan::{Action, Operand, Piece, Plan};
+use crate::snapshot::{Column, ColumnVindex, Table};
+use crate::sql::ast::{Assign, Delete, ExprKind, Insert, InsertSource, Span, TableExpr, TableName, Update};
+use crate::sql::keyword::Kw;
+use smallvec::SmallVec;
+
+/// The lookup vindexes that a table keeps right.
+pub(super) fn owned(table: &Table) -> impl Iterator<Item = &ColumnVindex> {
+    table
+        .column_vindexes
+        .iter()
+        .filter(|v| v.vindex.vindex.is_none() && v.vindex.owner.as_deref() == Some(table.name.as_str()))
+}
+
+/// Does the table keep this vindex right?
+pub(super) fn is_kept(table: &Table, vindex: &ColumnVindex) -> bool {
+    vindex.vindex.lookup.is_some() && vindex.vindex.owner.as_deref() == Some(table.name.as_str())
+}
+
+/// Gives a plan for a change what it must do before.
+pub(super) fn with(mut plan: Plan, maintain: Option<Maintain>) -> Plan {
+    if let (Action::Route(route), Some(maintain)) = (&mut plan.action, maintain) {
+        route.maintain = Some(Box::new(maintain));
+    }
+    plan
+}
+
+impl<'a> Planner<'_, 'a> {
+    /// The entries of new rows.
+    pub(super) fn inserted_entries(
+        &self,
+        table: &Table,
+        insert: &Insert<'a>,
+        columns: &[String],
+    ) -> Result<Option<Maintain>, PlanError> {
+        let mut all = Vec::new();
+        for vindex in owned(table) {
+            let refused = |what: &str| {
+                PlanError::unsupported(format!("{what} into '{}', which owns a lookup vindex", table.name))
+            };
+            let def = vindex
+                .vindex
+                .lookup
+                .clone()
+                .ok_or_else(|| refused("INSERT"))?;
+            if insert.replace {
+                return Err(refused("REPLACE"));
+            }
+            if insert.ignore {
+                return Err(refused("INSERT IGNORE"));
+            }
+            if def.from.len() != vindex.columns.len() {
+                return Err(refused("INSERT of another number of columns than its params name"));
+            }
+            let mut positions = SmallVec::<[u16; 1]>::new();
+            for column in &vindex.columns {
+                let at = columns.iter().position(|c| c == column);
+                let at = at.and_then(|at| u16::try_from(at).ok()).ok_or_else(|| {
+                    PlanError::unsupported(format!(
+                        "INSERT into '{}' without a value for '{column}', which a lookup vindex needs; give the value, NULL if it has none",
+                        table.name
+                    ))
+                })?;
+                positions.push(at);
+            }
+            let values = match insert.source {
+                InsertSource::Collapsed(_) => EntryValues::Collapsed(positions),
+                InsertSource::Rows(rows) => {
+                    let rows = rows.iter().map(|row| {
+                        let values = positions.iter().map(|at| {
+                            let value = row.values.get(usize::from(*at));
+                            let name = || {
+                                PlanError::NotALiteral(
+                                    columns.get(usize::from(*at)).cloned().unwrap_or_default(),
+                                )
+                            };
+                            value.and_then(|value| self.operand(value)).ok_or_else(name)
+                        });
+                        values.collect::<Result<SmallVec<[Operand; 1]>, _>>()
+                    });
+                    EntryValues::Operands(rows.collect::<Result<_, _>>()?)
+                }
+                InsertSource::Query(_) => return Err(refused("INSERT ... SELECT")),
+            };
+            let existing = if insert.on_duplicate.is_empty() { Existing::Error } else { Existing::Update };
+            all.push(InsertEntries { def, existing, values });
+        }
+        Ok((!all.is_empty()).then_some(Maintain::Insert(all)))
+    }
+
+    /// The entries of rows that go.
+    pub(super) fn deleted_entries(
+        &self,
+        table: &Table,
+        name: &TableName<'a>,
+        delete: &Delete<'a>,
+    ) -> Result<Option<Maintain>, PlanError> {
+        let vindexes: Vec<&ColumnVindex> = owned(table).collect();
+        if vindexes.is_empty() {
+            return Ok(None);
+        }
+        let one = matches!(delete.tables, [TableExpr::Table(_)]) && delete.targets.is_empty();
+        if !one || delete.ignore || !delete.ctes.is_empty() || !delete.returning.is_empty() {
+            return Err(PlanError::unsupported(format!(
+                "DELETE of several tables, or with IGNORE, WITH or RETURNING, from '{}', which owns a lookup vindex",
+                table.name
+            )));
+        }
+        let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
+        let tail = self.pieces(Span { start: name.full_span.start, end });
+        self.change(table, &vindexes, tail, &|_| None)
+    }
+
+    /// The entries of rows whose lookup columns change.
+    pub(super) fn updated_entries(
+        &self,
+        table: &Table,
+        name: &TableName<'a>,
+        update: &Update<'a>,
+    ) -> Result<Option<Maintain>, PlanError> {
+        let assigned = |column: &String| {
+            update
+                .set
+                .iter()
+                .rev()
+                .find(|assign| assign.column.name.eq_ignore_ascii_case(column))
+        };
+        let vindexes: Vec<&ColumnVindex> = owned(table)
+            .filter(|v| v.columns.iter().any(|column| assigned(column).is_some()))
+            .collect();
+        if vindexes.is_empty() {
+            return Ok(None);
+        }
+        let refused = |what: &str| {
+            PlanError::unsupported(format!("UPDATE of a lookup vindex's column of '{}' {what}", table.name))
+        };
+        let one = matches!(update.tables, [TableExpr::Table(_)]) && update.ctes.is_empty();
+        if !one || update.ignore {
+            return Err(refused("together with other tables, or with IGNORE"));
+        }
+        for column in vindexes.iter().flat_map(|v| &v.columns) {
+            if let Some(Assign { value, .. }) = assigned(column)
+                && (self.operand(value).is_none() || matches!(value.kind, ExprKind::Default))
+            {
+                return Err(refused("to something else than a literal or a parameter"));
+            }
+        }
+        let Some(last) = update.set.last() else { return Ok(None) };
+        let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
+        let mut tail = self.pieces(name.full_span);
+        tail.push(Piece::Verbatim(b" ".to_vec()));
+        // Behind the value only parentheses can stand before the next clause.
+        let clause = self.tokens.items.iter().find(|item| {
+            item.span.start >= last.value.span.end && matches!(item.kw, Kw::Where | Kw::Order | Kw::Limit)
+        });
+        let start = clause.map_or(end, |item| item.span.start);
+        tail.extend(self.pieces(Span { start, end }));
+        self.change(table, &vindexes, tail, &|column| {
+            assigned(column).map(|assign| self.pieces(assign.value.span))
+        })
+    }
+
+    fn pieces(&self, span: Span) -> Vec<Piece> {
+        self.edits.pieces(self.input.sql, self.tokens, span)
+    }
+
+    /// `tail`: the table and everything that chooses its rows.
+    fn change(
+        &self,
+        table: &Table,
+        vindexes: &[&ColumnVindex],
+        tail: Vec<Piece>,
+        new: &dyn Fn(&String) -> Option<Vec<Piece>>,
+    ) -> Result<Option<Maintain>, PlanError> {
+        let refused = |what: &str| {
+            PlanError::unsupported(format!(
+                "changing rows of '{}', which owns a lookup vindex, {what}",
+                table.name
+            ))
+        };
+        let primary = table.column_vindexes.first();
+        let (primary, vindex) = primary
+            .and_then(|p| Some((p, p.vindex.vindex.clone()?)))
+            .ok_or_else(|| refused("whose primary vindex is a lookup, too"))?;
+        let mut selected: Vec<String> = Vec::new();
+        let mut place = |column: &String| -> Result<(u16, Written), PlanError> {
+            let known = find(table, column).ok_or_else(|| refused("whose columns are not known"))?;
+            let (text, written) = read_as(known).ok_or_else(|| refused("by a column of such a type"))?;
+            let at = selected.iter().position(|s| *s == text).unwrap_or_else(|| {
+                selected.push(text);
+                selected.len() - 1
+            });
+            Ok((u16::try_from(at).unwrap_or(u16::MAX), written))
+        };
+        for column in &primary.columns {
+            place(column)?;
+        }
+        let mut lookups = Vec::new();
+        for vindex in vindexes {
+            let def = vindex
+                .vindex
+                .lookup
+                .clone()
+                .ok_or_else(|| refused("of a type that is not kept yet"))?;
+            if def.from.len() != vindex.columns.len() {
+                return Err(refused("whose params name another number of columns"));
+            }
+            lookups.push(ChangedEntries {
+                def,
+                columns: vindex
+                    .columns
+                    .iter()
+                    .map(&mut place)
+                    .collect::<Result<_, _>>()?,
+                new: vindex.columns.iter().map(new).collect(),
+            });
+        }
+        let mut query = vec![Piece::Verbatim(format!("SELECT {} FROM ", selected.join(",")).into_bytes())];
+        query.extend(tail);
+        query.push(Piece::Verbatim(b" FOR UPDATE".to_vec()));
+        let families = primary
+            .columns
+            .iter()
+            .map(|c| Family::of_column(table, c))
+            .collect();
+        Ok(Some(Maintain::Change(Box::new(ChangeEntries { query, vindex, families, lookups }))))
+    }
+}
+
+/// How a column is read so that its value can be written again.
+fn read_as(column: &Column) -> Option<(String, Written)> {
+    let name = format!("`{}`", column.name.replace('`', "``"));
+    let bytes = format!("CAST({name} AS BINARY)");
+    Some(match column.data_type.as_str() {
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal" | "numeric"
+        | "year" => (name, Written::Number),
+        "date" | "datetime" | "timestamp" | "time" => (name, Written::Quoted),
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => (bytes, Written::Bytes),
+        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => {
+            let charset = column.charset.clone().or_else(|| {
+                let collation = column.collation.as_deref()?;
+                collation.split('_').next().map(str::to_owned)
+            })?;
+            let plain = charset.bytes().all(|b| b.is_ascii_alphanumeric());
+            (bytes, plain.then_some(Written::Text(charset))?)
+        }
+        _ => return None,
+    })
+}

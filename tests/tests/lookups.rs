@@ -1,0 +1,217 @@
+//! Tables that own lookup vindexes: whoever changes their rows, the lookup tables say where the rows lie.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use coregate_tests::wire::Value;
+use coregate_tests::{Connection, Coregate, guard, world};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+const PLAIN: &str = "
+create table email_idx (email varchar(60) not null primary key, keyspace_id varbinary(20));
+create table team_idx (team varchar(20), id bigint not null, keyspace_id varbinary(20), unique key (id, team));
+create table badge_idx (badge bigint not null primary key, user_id bigint unsigned);
+";
+
+const SHARDED: &str = "
+create table users (id bigint not null primary key, email varchar(60), team varchar(20), badge bigint, note varchar(20));
+";
+
+const VSCHEMA: &str = r#"{"sharded": true,
+ "vindexes": {
+  "hash": {"type": "hash"},
+  "email": {"type": "lookup_unique", "owner": "users", "params": {"table": "look.email_idx", "from": "email", "to": "keyspace_id", "ignore_nulls": "true"}},
+  "team": {"type": "lookup", "owner": "users", "params": {"table": "look.team_idx", "from": "team,id", "to": "keyspace_id"}},
+  "badge": {"type": "lookup_hash_unique", "owner": "users", "params": {"table": "look.badge_idx", "from": "badge", "to": "user_id", "ignore_nulls": "true"}}
+ },
+ "tables": {"users": {"column_vindexes": [
+   {"column": "id", "name": "hash"}, {"column": "email", "name": "email"},
+   {"columns": ["team", "id"], "name": "team"}, {"column": "badge", "name": "badge"}]}}}"#;
+
+static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
+    let dir = guard::dir().join("lookups");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("look.sql"), PLAIN).unwrap();
+    std::fs::write(dir.join("test.sql"), SHARDED).unwrap();
+    std::fs::write(dir.join("test.json"), VSCHEMA).unwrap();
+    let dir = dir.to_str().unwrap();
+    let keyspaces = ["--keyspace", "look", "--keyspace", "test:3", "--schema", dir, "--vschema", dir];
+    Coregate::local("cluster", &keyspaces)
+});
+
+/// One test at a time: entries next to each other are locked together, and servers may call that a deadlock.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn connect() -> Connection {
+    LOCAL.connect_as(world::USER, world::PASSWORD, Some("test"))
+}
+
+/// What the lookup tables must hold for the users with ids in a range, and do hold.
+fn check(conn: &mut Connection, from: i64, to: i64) {
+    let expected = conn.query(&format!(
+        "select email, team, badge, id from users where id between {from} and {to} order by id"
+    ));
+    let mut entries = Vec::new();
+    for row in expected.rows() {
+        let cell = |at: usize| row[at].clone();
+        entries.push((cell(0), cell(1), cell(2), cell(3).unwrap()));
+    }
+    let mut emails: Vec<_> = entries.iter().filter_map(|e| e.0.clone()).collect();
+    emails.sort();
+    let mut teams: Vec<_> = entries.iter().map(|e| (e.1.clone(), e.3.clone())).collect();
+    teams.sort();
+    let mut badges: Vec<_> = entries
+        .iter()
+        .filter_map(|e| Some((e.2.clone()?, e.3.clone())))
+        .collect();
+    badges.sort();
+    let rows = |conn: &mut Connection, sql: &str| {
+        let mut rows = conn.query(sql).rows();
+        rows.sort();
+        rows
+    };
+    let like = |column: &str| format!("{column} between '{from:06}' and '{to:06}~'");
+    let found = rows(conn, &format!("select email from look.email_idx where {}", like("email")));
+    assert_eq!(
+        found
+            .into_iter()
+            .map(|r| r[0].clone().unwrap())
+            .collect::<Vec<_>>(),
+        emails
+    );
+    let found = rows(conn, &format!("select team, id from look.team_idx where id between {from} and {to}"));
+    let found: Vec<_> = found
+        .into_iter()
+        .map(|r| (r[0].clone(), r[1].clone().unwrap()))
+        .collect();
+    assert_eq!(found, teams);
+    let sql = format!("select badge, user_id from look.badge_idx where user_id between {from} and {to}");
+    let found = rows(conn, &sql);
+    let found: Vec<_> = found
+        .into_iter()
+        .map(|r| (r[0].clone().unwrap(), r[1].clone().unwrap()))
+        .collect();
+    assert_eq!(found, badges);
+}
+
+/// Rows with ids from `base` on; emails sort by them.
+fn insert(base: i64, rows: i64) -> String {
+    let rows = (0..rows).map(|n| {
+        let id = base + n;
+        format!("({id}, '{id:06}@x', 'team{}', {}, null)", n % 3, id * 10)
+    });
+    let rows = rows.collect::<Vec<_>>().join(", ");
+    format!("insert into users (id, email, team, badge, note) values {rows}")
+}
+
+#[test]
+fn rows_that_come_change_and_go_have_their_entries() {
+    let _turn = alone();
+    let mut conn = connect();
+    conn.run(&insert(1000, 20));
+    check(&mut conn, 1000, 1999);
+    conn.run("insert into users (id, email, team, badge) values (1500, null, null, null)");
+    check(&mut conn, 1000, 1999);
+    conn.run("update users set email = '001003@y', badge = 99001003 where id = 1003");
+    conn.run("update users set team = 'other' where id between 1005 and 1009");
+    conn.run("update users set team = null, email = null where id in (1010, 1011)");
+    conn.run("update users set note = 'x' where id between 1000 and 1999");
+    check(&mut conn, 1000, 1999);
+    conn.run("delete from users where id in (1001, 1003, 1010, 1500)");
+    check(&mut conn, 1000, 1999);
+    conn.run("delete from users where team = 'other' and id < 2000");
+    check(&mut conn, 1000, 1999);
+    let count = conn.value("select count(*) from users where id between 1000 and 1999");
+    assert_eq!(count.unwrap(), "12");
+}
+
+#[test]
+fn prepared_statements_keep_them_too() {
+    let _turn = alone();
+    let mut conn = connect();
+    let insert = conn
+        .prepare("insert into users (id, email, team, badge) values (?, ?, ?, ?), (?, ?, ?, ?)")
+        .unwrap();
+    let row = |id: i64| {
+        vec![
+            Value::Int(id),
+            Value::from(format!("{id:06}'\\@p").as_str()),
+            Value::from("p"),
+            Value::Int(id * 10),
+        ]
+    };
+    for id in (2000..2010).step_by(2) {
+        let values: Vec<Value> = row(id).into_iter().chain(row(id + 1)).collect();
+        conn.execute(&insert, &values).ok();
+    }
+    check(&mut conn, 2000, 2999);
+    let update = conn
+        .prepare("update users set email = ?, team = ? where id = ?")
+        .unwrap();
+    conn.execute(&update, &[Value::from("002003@q"), Value::Null, Value::Int(2003)])
+        .ok();
+    let delete = conn.prepare("delete from users where id = ?").unwrap();
+    conn.execute(&delete, &[Value::Int(2004)]).ok();
+    check(&mut conn, 2000, 2999);
+}
+
+#[test]
+fn a_statement_that_fails_leaves_nothing_in_the_lookup_tables() {
+    let _turn = alone();
+    let mut conn = connect();
+    conn.run(&insert(3000, 6));
+    // The entry of the second row is there already; the first row's goes again.
+    let clash = "insert into users (id, email, team, badge) values (3100, '003100@x', 't', null), (3101, '003001@x', 't', null)";
+    assert_eq!(conn.query(clash).error().code, 1062);
+    check(&mut conn, 3000, 3999);
+    // The row itself is there already.
+    let clash = "insert into users (id, email, team, badge) values (3000, '003102@x', 't', 31020)";
+    assert_eq!(conn.query(clash).error().code, 1062);
+    check(&mut conn, 3000, 3999);
+    assert_eq!(
+        conn.query("update users set email = '003001@x' where id = 3002")
+            .error()
+            .code,
+        1062
+    );
+    check(&mut conn, 3000, 3999);
+
+    conn.run("begin");
+    conn.run("insert into users (id, email, team, badge) values (3200, '003200@x', 't', null)");
+    assert_eq!(conn.query(clash).error().code, 1062);
+    // Only the statement is undone.
+    conn.run("update users set team = 'kept' where id = 3003");
+    conn.run("commit");
+    check(&mut conn, 3000, 3999);
+    assert_eq!(
+        conn.value("select team from users where id = 3200")
+            .unwrap(),
+        "t"
+    );
+    assert_eq!(
+        conn.value("select team from users where id = 3003")
+            .unwrap(),
+        "kept"
+    );
+
+    conn.run("begin");
+    conn.run("delete from users where id between 3000 and 3999");
+    conn.run("rollback");
+    check(&mut conn, 3000, 3999);
+    let count = conn.value("select count(*) from users where id between 3000 and 3999");
+    assert_eq!(count.unwrap(), "7");
+}
+
+#[test]
+fn without_autocommit_they_change_with_the_transaction() {
+    let _turn = alone();
+    let mut conn = connect();
+    conn.run("set autocommit = 0");
+    conn.run(&insert(4000, 5));
+    conn.run("rollback");
+    check(&mut conn, 4000, 4999);
+    conn.run(&insert(4000, 5));
+    conn.run("delete from users where id = 4002");
+    conn.run("commit");
+    check(&mut connect(), 4000, 4999);
+}
