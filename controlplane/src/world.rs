@@ -16,6 +16,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
+mod loaded;
+
+use loaded::Loaded;
+
 pub(crate) struct World {
     store: Option<Store>,
     pub(crate) keyspaces: BTreeMap<String, Known>,
@@ -397,6 +401,11 @@ impl World {
             .collect();
         let names = snapshot.keyspaces.iter().map(|k| k.name.as_str());
         advice.extend(vschema::unknown_targets(&self.rules, names));
+        let vschemas = self
+            .keyspaces
+            .iter()
+            .filter_map(|(name, known)| vschema::ignored(name, &known.record.vschema));
+        advice.extend(vschemas);
         for line in advice.iter().filter(|line| !self.told.contains(line)) {
             tracing::warn!("{line}");
         }
@@ -458,25 +467,6 @@ impl World {
             known.text = store.replace(&mut known.record, &known.text)?;
         }
         Ok(())
-    }
-}
-
-/// What the topology's directory says, before it is taken over.
-struct Loaded {
-    keyspaces: BTreeMap<String, Known>,
-    rules: vschema::RoutingRules,
-    rules_text: Option<String>,
-}
-
-impl Loaded {
-    async fn read(store: &Store, connector: &Connector) -> Result<Self, Error> {
-        let (rules, rules_text) = store.read_rules()?;
-        let mut keyspaces = BTreeMap::new();
-        for (record, text) in store.read()? {
-            let name = record.name.clone();
-            keyspaces.insert(name, Known::of(record, text, connector).await?);
-        }
-        Ok(Self { keyspaces, rules, rules_text })
     }
 }
 

@@ -45,6 +45,9 @@ pub(crate) const FLAVOURS: Capabilities = Capabilities::DEPRECATE_EOF
 /// What the threads have in common.
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    /// Where clients connect to, as they may ask: of the first address, and this machine's name.
+    pub(crate) port: u16,
+    pub(crate) hostname: String,
     pub(crate) features: Features,
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) metrics: Vec<CoreMetrics>,

@@ -49,27 +49,15 @@ pub fn start(
         .map(|_| Inbox::new())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| StartError::Core(format!("no descriptor for a core's inbox: {e}")))?;
-    // The first listener decides the port when 0 was asked for; the others of the same address follow it.
-    let mut addresses = Vec::new();
-    let mut listeners: Vec<Vec<socket2::Socket>> = (0..cores).map(|_| Vec::new()).collect();
-    for wanted in &config.listen {
-        listener::check_free(*wanted)?;
-        let mut bound = *wanted;
-        for listeners in &mut listeners {
-            let listener = listener::bind(bound, config.backlog)?;
-            if let Some(real) = listener.local_addr().ok().and_then(|a| a.as_socket()) {
-                bound = real;
-            }
-            listeners.push(listener);
-        }
-        addresses.push(bound);
-    }
+    let (addresses, listeners) = listen(&config, cores)?;
     let address = addresses
         .first()
         .copied()
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
     let cpus = cpus_for(&config, cores);
     let shared = Arc::new(Shared {
+        port: address.port(),
+        hostname: hostname(),
         inboxes,
         metrics: (0..cores).map(|_| Default::default()).collect(),
         control,
@@ -101,6 +89,34 @@ pub fn start(
             .map_err(|_| StartError::Core("it ended before it was ready".into()))??;
     }
     Ok(DataPlane { shared, threads: Arc::new(Mutex::new(threads)), address })
+}
+
+/// The addresses, and each core's listeners on them.
+#[allow(clippy::type_complexity)]
+fn listen(config: &Config, cores: usize) -> Result<(Vec<SocketAddr>, Vec<Vec<socket2::Socket>>), StartError> {
+    // The first listener decides the port when 0 was asked for; the others of the same address follow it.
+    let mut addresses = Vec::new();
+    let mut listeners: Vec<Vec<socket2::Socket>> = (0..cores).map(|_| Vec::new()).collect();
+    for wanted in &config.listen {
+        listener::check_free(*wanted)?;
+        let mut bound = *wanted;
+        for listeners in &mut listeners {
+            let listener = listener::bind(bound, config.backlog)?;
+            if let Some(real) = listener.local_addr().ok().and_then(|a| a.as_socket()) {
+                bound = real;
+            }
+            listeners.push(listener);
+        }
+        addresses.push(bound);
+    }
+    Ok((addresses, listeners))
+}
+
+/// As the kernel has it; empty where it cannot be read.
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// What the kernel offers, less what the configuration forbids.

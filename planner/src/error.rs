@@ -1,6 +1,9 @@
 //! Why a statement cannot be planned, in MySQL's form: code, SQLSTATE and a sentence that says what to do.
 use crate::vindex::VindexError;
 
+/// Bytes of a text that are shown where it stops making sense. Servers show 80 of them, each in its way.
+const NEAR_MAX: usize = 200;
+
 /// Every way in which planning or binding a statement can fail. All of them are the statement's fault, not the server's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -35,8 +38,14 @@ pub enum PlanError {
     NoVindex { keyspace: String, table: String },
     #[error("cannot map the value of column '{column}' to a keyspace id: {reason}")]
     CannotMap { column: String, reason: String },
-    #[error("INSERT into a sharded table needs a literal or a parameter for vindex column '{0}'")]
+    #[error(
+        "VT12001: unsupported: INSERT into a sharded table with an expression for vindex column '{0}'; give a literal or a parameter"
+    )]
     NotALiteral(String),
+    #[error("Column '{0}' cannot be null: it places the row, so the statement must give a value")]
+    NullKey(String),
+    #[error("Field '{0}' doesn't have a default value")]
+    NoDefault(String),
     #[error("Column count doesn't match value count at row {0}")]
     ColumnCount(u64),
     #[error("Unknown column '{column}' in '{place}'")]
@@ -104,7 +113,10 @@ impl PlanError {
             Self::UnknownShard { .. } | Self::UnknownTabletType(_) => (1049, b"42000"),
             Self::AmbiguousTable(_) => (1105, b"HY000"),
             Self::NoVindex { .. } => (1173, b"42000"),
-            Self::CannotMap { .. } | Self::NotALiteral(_) => (1105, b"HY000"),
+            Self::CannotMap { .. } => (1105, b"HY000"),
+            Self::NotALiteral(_) => (1235, b"42000"),
+            Self::NullKey(_) => (1048, b"23000"),
+            Self::NoDefault(_) => (1364, b"HY000"),
             Self::ColumnCount(_) => (1136, b"21S01"),
             Self::UnknownColumn { .. } => (1054, b"42S22"),
             Self::TooDeep(_) | Self::TooLong(_) => (1436, b"HY000"),
@@ -123,11 +135,10 @@ impl PlanError {
         let at = at.min(sql.len());
         let (before, after) = sql.split_at(at);
         let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
-        let near = after.get(..80).unwrap_or(after);
         // As servers do, which keep texts that end at a NUL.
-        let near = near.split(|b| *b == 0).next().unwrap_or_default();
+        let near = after.split(|b| *b == 0).next().unwrap_or_default();
         Self::Syntax {
-            near: String::from_utf8_lossy(near).into_owned(),
+            near: crate::raw::to_short_text(near, NEAR_MAX),
             line: u32::try_from(line).unwrap_or(u32::MAX),
         }
     }

@@ -19,6 +19,7 @@ mod literal;
 pub mod lookup;
 pub mod mention;
 pub mod plan;
+pub mod raw;
 pub mod render;
 pub mod resolve;
 pub mod route;

@@ -317,6 +317,10 @@ pub enum SessionValue {
     ErrorCount,
     /// `@@socket`
     Socket,
+    /// `@@port`
+    Port,
+    /// `@@hostname`
+    Hostname,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,7 @@ mod compile;
 mod ddl;
 mod rules;
 
-pub use advice::advice;
+pub use advice::{advice, ignored};
 pub use build::{KeyspaceSpec, ShardSpec, SnapshotBuilder};
 pub use compile::{Compiled, ServerTable, compile};
 pub use ddl::{AlterVschema, DdlError, apply, parse_alter};

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 pub mod alike;
 pub mod coregate;
+mod fields;
 pub mod guard;
 pub mod mariadb;
 pub mod process;

@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::fields::Fields;
+
 pub mod caps {
     pub const LONG_PASSWORD: u32 = 1;
     pub const FOUND_ROWS: u32 = 1 << 1;
@@ -124,63 +126,6 @@ impl Answer {
             Self::Ok { status, .. } | Self::Rows { status, .. } => *status,
             Self::Error(_) => 0,
         }
-    }
-}
-
-/// Reads fields of a packet; panics when there are too few bytes, as the packet is then malformed.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn take(&mut self, n: usize) -> &'a [u8] {
-        let (head, rest) = self
-            .0
-            .split_at_checked(n)
-            .unwrap_or_else(|| panic!("a packet is too short: {:?}", self.0));
-        self.0 = rest;
-        head
-    }
-    fn int(&mut self, n: usize) -> u64 {
-        self.take(n)
-            .iter()
-            .rev()
-            .fold(0, |all, byte| all << 8 | u64::from(*byte))
-    }
-    fn u8(&mut self) -> u8 {
-        self.take(1)[0]
-    }
-    fn u16(&mut self) -> u16 {
-        self.int(2) as u16
-    }
-    fn u32(&mut self) -> u32 {
-        self.int(4) as u32
-    }
-    fn lenenc(&mut self) -> u64 {
-        match self.u8() {
-            0xFC => self.int(2),
-            0xFD => self.int(3),
-            0xFE => self.int(8),
-            small => u64::from(small),
-        }
-    }
-    fn bytes(&mut self) -> &'a [u8] {
-        let n = self.lenenc();
-        self.take(usize::try_from(n).unwrap())
-    }
-    fn text(&mut self) -> String {
-        String::from_utf8_lossy(self.bytes()).into_owned()
-    }
-    fn cell(&mut self) -> Option<Vec<u8>> {
-        if self.0.first() == Some(&0xFB) {
-            self.take(1);
-            return None;
-        }
-        Some(self.bytes().to_vec())
-    }
-    fn until_nul(&mut self) -> &'a [u8] {
-        let n = self.0.iter().position(|b| *b == 0).expect("a NUL");
-        let text = self.take(n);
-        self.take(1);
-        text
     }
 }
 

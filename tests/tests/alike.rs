@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::Answer;
 use coregate_tests::alike::{Target, World, told};
-use coregate_tests::wire::caps;
+use coregate_tests::wire::{Value, caps};
 use std::sync::LazyLock;
 
 static WORLD: LazyLock<World> = LazyLock::new(|| World::start("alike"));
@@ -243,6 +243,103 @@ fn a_reset_leaves_xa_transactions_that_are_prepared() {
             }
             let wanted = if prepare { "1" } else { "0" };
             assert_eq!(conn.value("select count(*) from kv").as_deref(), Some(wanted), "{}", target.name);
+        }
+    }
+}
+
+#[test]
+fn last_insert_id_of_a_number_places_rows() {
+    WORLD.alike(&[
+        "insert into kv values (1, 'a'), (4, 'd'), (7, 'x')",
+        "insert into kv values (last_insert_id(8), 'x')",
+        "select last_insert_id()",
+        "insert into kv values (last_insert_id(6), 'x')",
+        "select last_insert_id()",
+        "select v from kv where id = last_insert_id(7)",
+        "select last_insert_id()",
+        "select v from kv where id = last_insert_id('4')",
+        "select v from kv where id = last_insert_id(7.4)",
+        "update kv set v = 'z' where id = last_insert_id(4)",
+        "select last_insert_id()",
+        "delete from kv where id = last_insert_id(1)",
+        "select last_insert_id()",
+        "select id, v from kv",
+    ]);
+}
+
+#[test]
+fn rows_without_a_place_are_refused_by_the_servers_codes() {
+    WORLD.alike(&[
+        "insert into kv values (null, 'a')",
+        "insert into kv (v) values ('a')",
+        "replace into kv (v) values ('a')",
+        "insert into kv values (null, 'a'), (4, 'd')",
+        "select id from kv",
+    ]);
+    let target = &WORLD.targets()[2];
+    let mut conn = target.connect();
+    for sql in ["insert into kv values (1 + 1, 'a')", "insert into kv set id = abs(-1)"] {
+        assert_eq!(conn.query(sql).error().code, 1235, "{sql}");
+    }
+    let statement = conn.prepare("insert into kv values (?, 'a')").unwrap();
+    assert_eq!(conn.execute(&statement, &[Value::Null]).error().code, 1048);
+}
+
+/// A client on the same machine would reconnect past us.
+#[test]
+fn where_clients_connect_is_told_as_of_this_side() {
+    for target in WORLD.targets() {
+        let (mut conn, port) = (target.connect(), target.address.port().to_string());
+        let row = |name: &str, value: &str| vec![vec![Some(name.to_owned()), Some(value.to_owned())]];
+        for scope in ["", "global ", "session "] {
+            let mut shown = |name: &str| {
+                conn.query(&format!("show {scope}variables like '{name}'"))
+                    .rows()
+            };
+            assert_eq!(shown("port"), row("port", &port), "{}", target.name);
+            assert_eq!(shown("socket"), row("socket", ""), "{}", target.name);
+            assert_eq!(shown("version_comment").len(), 1, "{}", target.name);
+        }
+        assert_eq!(conn.value("select @@port").as_ref(), Some(&port), "{}", target.name);
+        assert_eq!(conn.value("select @@global.socket"), None, "{}", target.name);
+        let name = conn.value("select @@hostname");
+        let shown = conn.query("show variables where variable_name = 'hostname'");
+        assert_eq!(shown.rows()[0][1], name, "{}", target.name);
+        let statement = conn.prepare("show variables like 'port'").unwrap();
+        let Answer::Rows { raw, .. } = conn.execute(&statement, &[]) else { panic!("rows") };
+        assert!(raw[0].ends_with(port.as_bytes()), "{}: {raw:?}", target.name);
+        let all = conn.query("show variables").rows();
+        assert!(all.len() > 400 && all.contains(&row("port", &port)[0]), "{}", target.name);
+    }
+}
+
+/// The text near a syntax error is the client's own bytes, cut as the server cuts it.
+#[test]
+fn syntax_errors_quote_the_clients_bytes() {
+    let long = [b"frm '".as_slice(), &b"\xE9".repeat(200), b"'"].concat();
+    let texts = [
+        b"select 'caf\xE9' frm `\xE9`".as_slice(),
+        b"selec 'caf\xE9'",
+        &[b"frm ".as_slice(), &[b'a'; 200]].concat(),
+        &long,
+    ];
+    let told = |target: &Target| {
+        let mut conn = target.connect();
+        conn.run("set names latin1");
+        let told = texts.map(|text| {
+            conn.send_command(3, text).unwrap();
+            conn.packet().unwrap()
+        });
+        let warning = conn.query("show warnings");
+        let Answer::Rows { rows, .. } = warning else { panic!("rows") };
+        (told, rows)
+    };
+    let wanted = told(&WORLD.plain());
+    for target in WORLD.targets() {
+        let got = told(&target);
+        for (got, wanted) in got.0.iter().zip(&wanted.0).take(3) {
+            let text = |packet: &[u8]| String::from_utf8_lossy(packet).into_owned();
+            assert_eq!(got, wanted, "{}: {} {}", target.name, text(got), text(wanted));
         }
     }
 }

@@ -2,6 +2,7 @@
 use super::Session;
 use crate::ring::Buf;
 use coregate_planner::control::SqlError;
+use coregate_planner::raw;
 use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_protocol::frame::PacketWriter;
 use coregate_protocol::response::{ErrPacket, OkPacket, SessionChanges, encode_rows_end};
@@ -20,12 +21,14 @@ pub(super) struct Answer {
     pub(super) cursor: bool,
     /// An empty one has been opened: its rows are still to be fetched.
     pub(super) empty_cursor: bool,
+    /// Rows of SHOW VARIABLES: where clients connect to is told as of this side.
+    pub(super) variables: bool,
 }
 
 impl Answer {
     /// The only answer to a command.
     pub(super) fn first() -> Self {
-        Self { seq: 1, more: false, binary: false, cursor: false, empty_cursor: false }
+        Self { seq: 1, more: false, binary: false, cursor: false, empty_cursor: false, variables: false }
     }
 
     /// Said without being asked, before the connection is closed.
@@ -36,7 +39,7 @@ impl Answer {
     /// May a backend's answer go through byte for byte?
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
-        self.seq == 1 && !self.more
+        self.seq == 1 && !self.more && !self.variables
     }
 
     /// Clients that ask for a cursor take the first packet behind the columns for the columns' end, not the rows', where both
@@ -80,8 +83,8 @@ impl Session {
 
     pub(super) fn send_error(&mut self, answer: &mut Answer, error: &SqlError) {
         let mut out = Vec::with_capacity(error.message.len() + 16);
-        let packet =
-            ErrPacket { code: error.code, sqlstate: error.sqlstate, message: error.message.as_bytes() };
+        let message = raw::to_bytes(&error.message);
+        let packet = ErrPacket { code: error.code, sqlstate: error.sqlstate, message: &message };
         let capabilities = self.capabilities;
         PacketWriter::new(&mut out, &mut answer.seq).packet(|w| packet.encode(capabilities, w));
         self.client.link.send(Buf::from(out));

@@ -76,22 +76,7 @@ impl Session {
                 self.clear_warnings();
                 self.show_processlist(*full, answer).await
             }
-            SessionAction::Kill { query_only, whom } => {
-                let id = match whom {
-                    KillTarget::Own => self.handle.id,
-                    KillTarget::Session(id) => {
-                        u32::try_from(*id).map_err(|_| sql_error(1094, format!("Unknown thread id: {id}")))?
-                    }
-                    KillTarget::Other => {
-                        let what = "VT12001: unsupported: KILL of anything but a connection's id; SHOW PROCESSLIST has the ids";
-                        return Err(sql_error(1235, what).into());
-                    }
-                };
-                self.kill(id, if *query_only { Interrupt::KillQuery } else { Interrupt::KillConnection })
-                    .await?;
-                self.send_ok(answer, Done::default());
-                Ok(())
-            }
+            SessionAction::Kill { query_only, whom } => self.kill_action(*query_only, *whom, answer).await,
             SessionAction::ShowWarnings { kind, count_only, offset, limit } => {
                 self.show_warnings(*kind, *count_only, *offset, *limit, answer)
             }
@@ -116,6 +101,23 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    async fn kill_action(&mut self, query_only: bool, whom: KillTarget, answer: &mut Answer) -> Outcome {
+        let id = match whom {
+            KillTarget::Own => self.handle.id,
+            KillTarget::Session(id) => {
+                u32::try_from(id).map_err(|_| sql_error(1094, format!("Unknown thread id: {id}")))?
+            }
+            KillTarget::Other => {
+                let what = "VT12001: unsupported: KILL of anything but a connection's id; SHOW PROCESSLIST has the ids";
+                return Err(sql_error(1235, what).into());
+            }
+        };
+        let how = if query_only { Interrupt::KillQuery } else { Interrupt::KillConnection };
+        self.kill(id, how).await?;
+        self.send_ok(answer, Done::default());
+        Ok(())
     }
 
     /// BEGIN releases the tables that LOCK TABLES has locked, and others wait for that: it cannot be put off there.

@@ -16,6 +16,7 @@ mod lookups;
 mod lost;
 mod mode;
 mod named;
+mod near;
 mod plan;
 mod prepared;
 mod privileges;

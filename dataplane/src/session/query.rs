@@ -132,7 +132,7 @@ impl Session {
         match failure {
             Failure::Sql(mut error) => {
                 if error.code == codes::ER_PARSE_ERROR {
-                    self.name_the_server(&mut error.message);
+                    self.as_the_server(&mut error.message);
                 }
                 self.note_error(&error);
                 self.row_count = -1;
@@ -144,13 +144,6 @@ impl Session {
                 Err(Failure::Close)
             }
             Failure::Close => Err(Failure::Close),
-        }
-    }
-
-    /// The planner's syntax errors are MySQL's; MariaDB's differ in one word.
-    fn name_the_server(&self, message: &mut String) {
-        if self.core.config().server_version.contains("MariaDB") {
-            *message = message.replacen("your MySQL server version", "your MariaDB server version", 1);
         }
     }
 
@@ -302,6 +295,7 @@ impl Session {
         let given = self.given(plan, &wire);
         self.core.metrics().shard_queries.add(1);
         backend.send(wire.into_buf());
+        answer.variables = Self::lists_variables(plan);
         let summary = self.relay(&mut backend, kind, answer).await;
         if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
             Box::pin(self.fetch_warnings(&mut backend)).await;

@@ -242,6 +242,13 @@ impl Session {
             let mut packet = self.after(&mut out, next)?;
             let role = step(&mut walker, packet.payload(), packet.seq)?;
             let state = walker.state();
+            if answer.variables && role == PacketRole::Row {
+                let row = self.own_variable(packet.payload(), answer.binary);
+                if let Some(row) = row {
+                    frame::write_packet(&mut out, &mut answer.seq, &row);
+                    continue;
+                }
+            }
             if let Some(payload) = self.in_clients_form(backend, kind, role, &mut packet, &mut changed)? {
                 if answer.more
                     && matches!(role, PacketRole::Ok | PacketRole::RowsEnd | PacketRole::ColumnsEof)

@@ -392,7 +392,7 @@ pub(super) fn error_of(payload: &[u8]) -> SqlError {
         Ok(e) => SqlError {
             code: e.code,
             sqlstate: e.sqlstate,
-            message: String::from_utf8_lossy(e.message).into_owned(),
+            message: coregate_planner::raw::to_text(e.message),
         },
         Err(e) => sql_error(1105, format!("a shard's error cannot be read: {e}")),
     }

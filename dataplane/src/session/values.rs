@@ -1,7 +1,10 @@
 //! Values that only the session knows, as SQL, in the place of function calls.
 use super::Session;
-use coregate_planner::plan::SessionValue;
+use coregate_planner::mention;
+use coregate_planner::plan::{Plan, SessionValue, StatementClass};
 use coregate_planner::resolve::SessionValues;
+use coregate_protocol::codec::put_lenenc_bytes;
+use coregate_protocol::row::TextRow;
 use coregate_protocol::value::Value as Bound;
 use coregate_protocol::value::write_string;
 
@@ -51,6 +54,16 @@ impl SessionValues for Values<'_> {
             }
             // Clients on the server's machine would go past us.
             SessionValue::Socket => out.extend_from_slice(b"NULLIF('','')"),
+            SessionValue::Port => {
+                out.push(b'(');
+                out.extend_from_slice(number.format(session.core.shared.port).as_bytes());
+                out.extend_from_slice(b"|0)");
+            }
+            SessionValue::Hostname => {
+                out.extend_from_slice(b"NULLIF(");
+                write_string(session.core.shared.hostname.as_bytes(), session.status(), out);
+                out.extend_from_slice(b",'')");
+            }
             SessionValue::CurrentUser => {
                 let user = format!("{}@%", session.handle.user.borrow());
                 out.extend_from_slice(b"NULLIF(");
@@ -74,6 +87,42 @@ impl SessionValues for Values<'_> {
             Some(value) => value.write_literal(self.session.status(), out),
             None => out.extend_from_slice(b"NULL"),
         }
+    }
+}
+
+impl Session {
+    /// Does the statement list the server's variables?
+    #[inline]
+    pub(super) fn lists_variables(plan: &Plan) -> bool {
+        plan.class == StatementClass::Show
+            && plan
+                .names
+                .binary_search(&mention::hash(b"variables"))
+                .is_ok()
+    }
+
+    /// The row of SHOW VARIABLES that stands for one of a server, where it tells where clients connect to: they would go past us.
+    #[cold]
+    pub(super) fn own_variable(&self, row: &[u8], binary: bool) -> Option<Vec<u8>> {
+        /// A packet header, and one byte of NULL flags.
+        const BINARY_HEAD: usize = 2;
+        let head = if binary { BINARY_HEAD } else { 0 };
+        let name = row.get(head..).map(TextRow::new)?.next()?.ok()??;
+        let shared = &self.core.shared;
+        let port;
+        let value = match () {
+            () if name.eq_ignore_ascii_case(b"socket") => "",
+            () if name.eq_ignore_ascii_case(b"hostname") => shared.hostname.as_str(),
+            () if name.eq_ignore_ascii_case(b"port") => {
+                port = shared.port.to_string();
+                &port
+            }
+            () => return None,
+        };
+        let mut own = row.get(..head)?.to_vec();
+        put_lenenc_bytes(&mut own, name);
+        put_lenenc_bytes(&mut own, value.as_bytes());
+        Some(own)
     }
 }
 

@@ -5,12 +5,14 @@ use super::{Outcome, Session};
 use crate::pool::Backend;
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::{Effects, Plan, WarningsKind};
+use coregate_planner::raw;
 use coregate_protocol::Capabilities;
 use coregate_protocol::column::{ColumnDefinition, ColumnFlags, ColumnType};
 use coregate_protocol::frame;
 use coregate_protocol::response::ErrPacket;
 use coregate_protocol::row::TextRow;
 use coregate_protocol::walker::{PacketRole, ResponseKind, ResponseWalker};
+use std::borrow::Cow;
 
 /// Warnings kept; MySQL's max_error_count is 64 by default.
 const WARNINGS_MAX: usize = 64;
@@ -147,11 +149,12 @@ impl Session {
             let take = limit
                 .and_then(|l| usize::try_from(l).ok())
                 .unwrap_or(usize::MAX);
-            let cells: Vec<Vec<Option<String>>> = picked
+            let cells: Vec<Vec<Option<Cow<'_, [u8]>>>> = picked
                 .skip(skip)
                 .take(take)
                 .map(|(level, code, message)| {
-                    vec![Some(level.clone()), Some(code.to_string()), Some(message.clone())]
+                    let code = Cow::Owned(code.to_string().into_bytes());
+                    vec![Some(level.as_bytes().into()), Some(code), Some(raw::to_bytes(message))]
                 })
                 .collect();
             let text = |name, length| ColumnDefinition {
@@ -184,7 +187,7 @@ fn rows_of(bytes: &[u8], capabilities: Capabilities) -> impl Iterator<Item = (St
                 continue;
             }
             let mut cells = TextRow::new(packet.payload).map(|cell| cell.ok().flatten().unwrap_or_default());
-            let mut text = || String::from_utf8_lossy(cells.next().unwrap_or_default()).into_owned();
+            let mut text = || raw::to_text(cells.next().unwrap_or_default());
             let (level, code, message) = (text(), text(), text());
             return Some((level, code.parse().unwrap_or(0), message));
         }

@@ -136,7 +136,9 @@ impl Binder<'_> {
                 Ok(shard)
             }
             Mapping::None if values.contains(&Value::Null) => {
-                Err(cannot("it is NULL, or the statement gives no value for it"))
+                let null = values.iter().position(|value| *value == Value::Null);
+                let name = null.and_then(|n| rows.columns.get(n));
+                Err(PlanError::NullKey(name.map_or("?", String::as_str).to_owned()))
             }
             Mapping::None => Err(cannot("the vindex maps this value to nothing")),
             Mapping::Range(_) => Err(cannot("the vindex needs a value for each of its columns")),

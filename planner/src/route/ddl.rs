@@ -12,7 +12,7 @@ impl<'a> Planner<'_, 'a> {
             Statement::Ddl(ddl) if ddl.temporary => self.effects |= Effects::PIN,
             Statement::Ddl(_) => self.effects |= Effects::SCHEMA_CHANGE | Effects::IMPLICIT_COMMIT,
             Statement::LockTables(_) => self.effects |= Effects::PIN | Effects::IMPLICIT_COMMIT,
-            Statement::Admin(_) | Statement::Flush => self.effects |= Effects::IMPLICIT_COMMIT,
+            Statement::Admin(_) | Statement::Flush(_) => self.effects |= Effects::IMPLICIT_COMMIT,
             Statement::Call(_) => self.effects |= Effects::PIN,
             _ => {}
         }

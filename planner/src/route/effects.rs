@@ -53,10 +53,8 @@ pub(super) fn scan(sql: &[u8], tokens: &Tokens<'_>) -> Found {
                     || first.eq_ignore_ascii_case(b"session")
                     || first.eq_ignore_ascii_case(b"local");
                 // The same whatever the scope: where clients connect to.
-                let socket = name
-                    .eq_ignore_ascii_case(b"socket")
-                    .then_some(SessionValue::Socket);
-                if let Some(value) = socket.or_else(|| session.then(|| session_variable(name)).flatten())
+                if let Some(value) =
+                    where_clients_connect(name).or_else(|| session.then(|| session_variable(name)).flatten())
                     && let Some(last) = items.get(name_at)
                 {
                     let span = Span { start: item.span.start, end: last.span.end };
@@ -115,6 +113,16 @@ fn locks(name: &[u8]) -> Effects {
             Effects::PIN
         }
         () => Effects::empty(),
+    }
+}
+
+fn where_clients_connect(name: &[u8]) -> Option<SessionValue> {
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    match () {
+        () if is("socket") => Some(SessionValue::Socket),
+        () if is("port") => Some(SessionValue::Port),
+        () if is("hostname") => Some(SessionValue::Hostname),
+        () => None,
     }
 }
 

@@ -31,6 +31,16 @@ pub(super) fn effects(sql: &[u8], items: &[Item]) -> Effects {
     found
 }
 
+/// Is `LAST_INSERT_ID(n)` in it?
+pub(super) fn gives_value(sql: &[u8], items: &[Item]) -> bool {
+    items.windows(3).any(|window| match window {
+        [name, open, value] => {
+            is(sql, name, "last_insert_id") && open.tok == Tok::Open && value.tok != Tok::Close
+        }
+        _ => false,
+    })
+}
+
 /// INSERT or REPLACE whose values are all literals and parameters, or LAST_INSERT_ID() itself: a number that none of them is
 /// has been generated.
 fn rows_are_plain(sql: &[u8], items: &[Item]) -> bool {

@@ -3,7 +3,7 @@ use super::Planner;
 use super::block::{Blocks, Position};
 use super::lookups;
 use super::names::Place;
-use crate::column::Family;
+use crate::column::{Family, find};
 use crate::error::PlanError;
 use crate::plan::{
     Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, SequenceColumn, StatementClass,
@@ -12,6 +12,22 @@ use crate::snapshot::{KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::{Body, ExprKind, Insert, InsertRow, InsertSource, Query, Span};
 use smallvec::SmallVec;
 use std::sync::Arc;
+
+/// Columns that place the row and are not given must have a default, or a number of the server's own.
+fn needs_value(table: &Table, columns: &[String], positions: &[Option<usize>]) -> Result<(), PlanError> {
+    let missing = columns
+        .iter()
+        .zip(positions)
+        .filter(|(_, position)| position.is_none());
+    for (name, _) in missing {
+        let Some(column) = find(table, name) else { continue };
+        let given = column.has_default || column.generated || column.auto_increment;
+        if column.nullable == Some(false) && !given && !is_auto_increment(table, name) {
+            return Err(PlanError::NoDefault(column.name.clone()));
+        }
+    }
+    Ok(())
+}
 
 impl<'a> Planner<'_, 'a> {
     pub(super) fn insert(
@@ -208,6 +224,7 @@ impl<'a> Planner<'_, 'a> {
         };
         let position = |name: &String| columns.iter().position(|c| c == name);
         let positions: Vec<Option<usize>> = primary.columns.iter().map(position).collect();
+        needs_value(table, &primary.columns, &positions)?;
         self.check_other_vindexes(table, columns, &positions)?;
         let names = primary.columns.iter().cloned().collect();
         let source = match insert.source {

@@ -125,7 +125,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     }
     plan.names = crate::mention::names(sql, &tokens, &plan.tables);
     plan.effects.set(Effects::ADMIN, privileged);
-    plan.cacheable &= !privileged::is_immediate(&tokens, sql);
+    plan.cacheable &= !privileged::is_immediate(&tokens, sql) && !ids::gives_value(sql, tokens.items);
     Ok(plan)
 }
 
@@ -262,7 +262,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::Delete(delete) => self.delete(keyspace, delete),
             Statement::Ddl(ddl) => self.sharded_ddl(keyspace, ddl),
             Statement::Admin(_) => Ok(self.route(keyspace, Destination::Scatter, Combine::Concat, class)),
-            Statement::LockTables(_) => {
+            Statement::LockTables(_) | Statement::Flush(_) => {
                 self.ddl_effects(statement);
                 Ok(self.route(keyspace, Destination::Scatter, Combine::First, class))
             }
@@ -353,7 +353,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         match statement {
             Statement::Ddl(_) if self.input.session.keyspace.is_none() => Err(PlanError::NoDatabase),
             Statement::Ddl(ddl) if !whole => self.sharded_ddl(keyspace, ddl),
-            Statement::Flush if !whole => {
+            Statement::Flush(_) if !whole => {
                 Ok(self.route(keyspace, Destination::Scatter, Combine::First, class))
             }
             Statement::Unknown | Statement::Call(_) if !whole => Err(self.refuse_unknown()),
@@ -379,7 +379,7 @@ fn class_of(statement: &Statement<'_>) -> StatementClass {
         Statement::LockTables(_) | Statement::UnlockTables => StatementClass::Lock,
         Statement::Call(_) => StatementClass::Call,
         Statement::LoadData(_) => StatementClass::LoadData,
-        Statement::Admin(_) | Statement::Flush => StatementClass::Admin,
+        Statement::Admin(_) | Statement::Flush(_) => StatementClass::Admin,
         _ => StatementClass::Other,
     }
 }

@@ -4,11 +4,12 @@ use super::block::{Blocks, Position};
 use super::needs::Needs;
 use super::places::{Placed, Places};
 use crate::error::PlanError;
+use crate::fingerprint::LiteralKind;
 use crate::plan::{
     Action, Combine, Destination, Effects, InRows, Operand, Piece, Plan, Route, StatementClass,
 };
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
-use crate::sql::ast::{Body, Expr, ExprKind, Query, Span};
+use crate::sql::ast::{Body, Call, Expr, ExprKind, Query, Span};
 use crate::sql::lex::Tok;
 use std::sync::Arc;
 
@@ -146,8 +147,19 @@ impl<'a> Planner<'_, 'a> {
             ExprKind::Literal(None) | ExprKind::Bool => Some(Operand::Const(text())),
             ExprKind::Null => Some(Operand::Null),
             ExprKind::Param(n) => Some(Operand::Param(n)),
+            ExprKind::Call(call) => self.given_insert_id(call),
             _ => None,
         }
+    }
+
+    /// `LAST_INSERT_ID(5)` is 5. Plans of such statements are not kept: of other literals it makes numbers.
+    fn given_insert_id(&self, call: &Call<'_>) -> Option<Operand> {
+        let plain = call.database.is_none() && !call.clauses && !call.distinct && !call.window;
+        let [Expr { kind: ExprKind::Literal(Some(n)), .. }] = call.args else { return None };
+        let literal = self.input.fingerprint.literals.get(usize::from(*n))?;
+        let is_integer = literal.kind == LiteralKind::Int;
+        (plain && is_integer && call.name.eq_ignore_ascii_case("last_insert_id"))
+            .then_some(Operand::Literal(*n))
     }
 
     /// A table of a sharded keyspace that statements can change.

@@ -93,8 +93,8 @@ impl Planner<'_, '_> {
                 "this statement in a sharded keyspace; select one shard with USE keyspace:shard",
             );
         }
-        let near = String::from_utf8_lossy(sql.get(..80).unwrap_or(sql)).into_owned();
-        PlanError::Syntax { near, line: 1 }
+        let skipped = self.input.sql.len() - sql.len();
+        PlanError::syntax(self.input.sql, skipped)
     }
 
     pub(super) fn not_understood(&mut self, error: PlanError) -> Result<Plan, PlanError> {

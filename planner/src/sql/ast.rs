@@ -472,7 +472,8 @@ pub enum Statement<'a> {
     AlterVschema,
     /// ANALYZE, OPTIMIZE, CHECK, REPAIR, CHECKSUM TABLE.
     Admin(&'a [&'a TableName<'a>]),
-    Flush,
+    /// Of these tables, of which there may be none.
+    Flush(&'a [&'a TableName<'a>]),
     /// `CALL p(...)`: the database that names it.
     Call(Option<&'a str>),
     Do(&'a [Expr<'a>]),

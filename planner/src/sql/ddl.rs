@@ -133,6 +133,23 @@ fn second_table<'a>(i: In<'a>, verb: Kw) -> Option<&'a TableName<'a>> {
 }
 
 /// ANALYZE, OPTIMIZE, CHECK, REPAIR, CHECKSUM TABLE.
+/// `FLUSH [LOCAL] TABLES a, b [WITH READ LOCK]`, and all others, which name no tables.
+pub(super) fn flush<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    let end = i.skip(usize::MAX);
+    let mut rest = i.skip(1);
+    if rest.is_word(0, "no_write_to_binlog") || rest.peek_kw() == Kw::Local {
+        rest = rest.skip(1);
+    }
+    let named = matches!(rest.peek_kw(), Kw::Table | Kw::Tables)
+        && rest.tok_at(1) != Tok::End
+        && rest.kw_at(1) != Kw::With;
+    let names = match named.then(|| tables_at(rest.skip(1))) {
+        Some(Ok((_, names))) => names,
+        _ => &[],
+    };
+    Ok((end, Statement::Flush(names)))
+}
+
 pub(super) fn admin<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let mut rest = i.skip(1);
     while !matches!(rest.peek_kw(), Kw::Table | Kw::Tables) {

@@ -118,7 +118,7 @@ fn parse_statement<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         Kw::Create | Kw::Alter | Kw::Drop | Kw::Truncate | Kw::Rename => super::ddl::ddl(i),
         Kw::Analyze if !matches!(i.kw_at(1), Kw::Table | Kw::Local | Kw::None) => explain(i),
         Kw::Analyze | Kw::Optimize | Kw::Check | Kw::Repair | Kw::Checksum => super::ddl::admin(i),
-        Kw::Flush => Ok((end(i), Statement::Flush)),
+        Kw::Flush => super::ddl::flush(i),
         Kw::Call => {
             let (_, name) = opt(table_name).parse(i.skip(1))?;
             Ok((end(i), Statement::Call(name.and_then(|n| n.database))))

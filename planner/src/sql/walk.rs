@@ -52,7 +52,7 @@ impl<'v, 'a> Walk<'v, 'a> {
                 s.table.into_iter().for_each(|t| self.visitor.table(t));
             }
             Statement::Do(list) => self.exprs(list),
-            Statement::LockTables(names) | Statement::Admin(names) => {
+            Statement::LockTables(names) | Statement::Admin(names) | Statement::Flush(names) => {
                 names.iter().for_each(|t| self.visitor.table(t));
             }
             Statement::Ddl(s) => s.tables.iter().for_each(|t| self.visitor.table(t)),

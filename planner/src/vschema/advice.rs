@@ -5,6 +5,19 @@ use crate::snapshot::Keyspace;
 /// Vindexes that map the bytes of a text.
 const BYTEWISE: [&str; 6] = ["binary", "binary_md5", "cfc", "multicol", "region_json", "xxhash"];
 
+/// What a vschema asks for, and does not get.
+pub fn ignored(keyspace: &str, vschema: &super::Keyspace) -> Option<String> {
+    let mode = ["foreignKeyMode", "foreign_key_mode"]
+        .iter()
+        .find_map(|name| vschema.rest.get(*name)?.as_str())?;
+    (mode == "managed").then(|| {
+        format!(
+            "keyspace {keyspace}: foreignKeyMode is \"managed\", which is not done: the servers keep their own foreign keys \
+             within a shard, and nobody keeps those between shards"
+        )
+    })
+}
+
 /// Columns of text whose collation finds more strings equal than the vindex that places their rows. Sorted.
 pub fn advice(keyspace: &Keyspace) -> Vec<String> {
     let mut out = Vec::new();
@@ -71,5 +84,18 @@ mod tests {
         let advice = super::advice(&snapshot.keyspaces[0]);
         assert_eq!(advice.len(), 1, "{advice:?}");
         assert!(advice[0].starts_with("ks.a: column 'k'"), "{advice:?}");
+    }
+
+    #[test]
+    fn foreign_keys_that_nobody_manages_are_named() {
+        for (json, told) in [
+            (r#"{"foreignKeyMode": "managed"}"#, true),
+            (r#"{"foreign_key_mode": "managed"}"#, true),
+            (r#"{"foreignKeyMode": "unmanaged"}"#, false),
+            ("{}", false),
+        ] {
+            let vschema = Keyspace::from_json(json).unwrap();
+            assert_eq!(crate::vschema::ignored("ks", &vschema).is_some(), told, "{json}");
+        }
     }
 }

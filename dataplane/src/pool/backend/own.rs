@@ -227,6 +227,6 @@ pub(super) fn refusal(payload: &[u8]) -> Result<BackendError, ProtocolError> {
     Ok(BackendError::Refused {
         code: error.code,
         sqlstate: error.sqlstate,
-        message: String::from_utf8_lossy(error.message).into_owned(),
+        message: coregate_planner::raw::to_text(error.message),
     })
 }

@@ -3,7 +3,7 @@ use super::{BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
 use crate::link::Packet;
-use crate::pool::{Backend, Place, Spare, give_up_spare};
+use crate::pool::{Backend, Place};
 use crate::session::answer::Answer;
 use crate::session::insert_id::Given;
 use crate::session::plan::{Kind, Planned, RowsAt};
@@ -22,7 +22,6 @@ use coregate_protocol::value::Value as Bound;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// Flag of COM_STMT_EXECUTE: a cursor of any kind.
 const CURSOR_FLAGS: u8 = 0x07;
@@ -295,6 +294,7 @@ impl Session {
             known.types = statement.types_hash.get();
         }
         backend.send(wire);
+        answer.variables = Self::lists_variables(plan);
         let summary = self
             .relay(&mut backend, ResponseKind::Execute, answer)
             .await;
@@ -366,16 +366,6 @@ impl Session {
             }
         }
         self.try_prepare(backend, key, sql).await
-    }
-
-    /// The server has no more prepared statements to give: those that nobody uses now are closed.
-    #[cold]
-    pub(in crate::session) async fn make_room(&self, backend: &mut Backend, pause: Duration) {
-        if self.statements.as_ref().is_none_or(|s| s.cursors == 0) {
-            backend.forget_statements();
-        }
-        give_up_spare(&self.core, &backend.pool.tablet, Spare::Statements);
-        self.core.sleep(pause).await;
     }
 
     async fn try_prepare(&mut self, backend: &mut Backend, key: u64, sql: &[u8]) -> Outcome<u32> {

@@ -3,6 +3,7 @@
 mod cursor;
 mod execute;
 mod packet;
+mod room;
 
 use super::answer::{Answer, Done};
 use super::plan::Kind;
@@ -17,31 +18,22 @@ use ahash::AHashMap;
 use coregate_planner::PlanError;
 use coregate_planner::charset::Charsets;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
-use coregate_planner::plan::{Action, Destination, Effects, Route, SessionAction, Target};
+use coregate_planner::plan::{Action, Destination, Effects, Route, Target};
 use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx};
 use coregate_planner::value::Value;
+use coregate_protocol::Capabilities;
 use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::command::execute::STMT_ID_AT;
 use coregate_protocol::frame::{self, PacketWriter};
 use coregate_protocol::response::{EofPacket, PrepareOk};
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
-use coregate_protocol::{Capabilities, codes};
 use cursor::Cursor;
+use room::preparable;
+pub(super) use room::{PAUSES, TOO_MANY_STATEMENTS};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
-
-/// The server's `max_prepared_stmt_count` is reached.
-pub(super) const TOO_MANY_STATEMENTS: u16 = codes::ER_MAX_PREPARED_STMT_COUNT_REACHED;
-/// After how long it is asked again then: statements are closed without an answer.
-pub(super) const PAUSES: [Duration; 4] = [
-    Duration::from_millis(1),
-    Duration::from_millis(10),
-    Duration::from_millis(50),
-    Duration::from_millis(200),
-];
 
 /// Bytes of COM_STMT_SEND_LONG_DATA kept for one statement.
 const LONG_DATA_MAX: usize = 1 << 30;
@@ -517,20 +509,6 @@ fn describing_route(action: &Action) -> Option<&Route> {
         Action::Route(route) => Some(route),
         Action::Tree(tree) => tree.leaves.first().map(|leaf| &leaf.route),
         _ => None,
-    }
-}
-
-/// Statements by name do not nest.
-fn preparable(action: &SessionAction) -> Outcome {
-    match action {
-        SessionAction::Prepare { .. }
-        | SessionAction::Execute { .. }
-        | SessionAction::ExecuteImmediate { .. }
-        | SessionAction::Deallocate { .. } => {
-            let what = "This command is not supported in the prepared statement protocol yet";
-            Err(sql_error(1295, what).into())
-        }
-        _ => Ok(()),
     }
 }
 
