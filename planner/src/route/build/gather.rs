@@ -123,6 +123,8 @@ impl<'a> Planner<'_, 'a> {
             }
             text.push(verbatim(")"));
         }
+        // All rows, whatever `sql_select_limit` says: the statement itself heeds it.
+        text.push(verbatim(" LIMIT 18446744073709551615"));
         if let Some(lock) = &reference.lock {
             text.push(verbatim(&lock.text));
         }

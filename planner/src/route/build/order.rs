@@ -88,8 +88,12 @@ impl<'a> Shape<'_, '_, 'a> {
         selected.map_or(Item::Column(found), Item::Visible)
     }
 
-    /// An expression that is selected in the same words, and reads no names of the select list.
+    /// An expression that is selected in the same words, and reads no names of the select list. Values are no words: in the
+    /// statements that share the plan they are others.
     fn same_text(&self, expr: &Expr<'a>) -> Option<usize> {
+        if self.planner.has_values(expr.span) {
+            return None;
+        }
         let text = self.source_text(expr.span);
         let same = |e: &&Expr<'a>| self.source_text(e.span) == text;
         let at = self
