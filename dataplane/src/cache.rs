@@ -2,6 +2,7 @@
 //!
 //! Bounded by entries and bytes, and scan resistant by SIEVE (Zhang et al., NSDI '24): a hit only sets a bit; the hand
 //! moves when room is needed and spares what was used since it last came by.
+use crate::session::AutoColumn;
 use coregate_planner::plan::Plan;
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, TabletKind};
 use coregate_protocol::walker::Summary;
@@ -32,6 +33,7 @@ pub(crate) struct CachedPlan {
     hash: u64,
     visited: Cell<bool>,
     pub(crate) stats: PlanCounters,
+    pub(crate) auto: AutoColumn,
 }
 
 #[derive(Default)]
@@ -143,6 +145,7 @@ impl PlanCache {
             hash,
             visited: Cell::new(false),
             stats: PlanCounters::default(),
+            auto: AutoColumn::default(),
         });
         if !keep {
             return entry;

@@ -37,6 +37,7 @@ pub(crate) const DIALECT: Capabilities = Capabilities::DRIVER.union(Capabilities
 /// Capabilities in which a client and the backend connection that serves it must agree: they shape answers or meanings.
 pub(crate) const FLAVOURS: Capabilities = Capabilities::DEPRECATE_EOF
     .union(Capabilities::SESSION_TRACK)
+    .union(Capabilities::MARIADB_EXTENDED_METADATA)
     .union(Capabilities::FOUND_ROWS)
     .union(Capabilities::IGNORE_SPACE)
     .union(Capabilities::LOCAL_FILES);
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) globals: AtomicU32,
     /// Counts the statements that may have changed a routine, a trigger or a view.
     pub(crate) routines: AtomicU32,
+    /// Counts the statements that may have changed a table.
+    pub(crate) ddl: AtomicU32,
 }
 
 impl Shared {

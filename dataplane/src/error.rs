@@ -39,6 +39,10 @@ pub(crate) fn explain_io_uring(error: &io::Error) -> String {
     }
 }
 
+/// The server's limit of connections: of all, of an account, of an account's resources.
+pub(crate) const OUT_OF_CONNECTIONS: [u16; 3] =
+    [codes::ER_CON_COUNT_ERROR, codes::ER_TOO_MANY_USER_CONNECTIONS, codes::ER_USER_LIMIT_REACHED];
+
 /// A backend did not do what was asked. Whether the statement took effect is unknown only for [`Self::Lost`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum BackendError {
@@ -80,6 +84,11 @@ impl From<StartError> for BackendError {
 }
 
 impl BackendError {
+    /// Does the server have no connection to give, for the moment?
+    pub(crate) fn is_out_of_connections(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if OUT_OF_CONNECTIONS.contains(code))
+    }
+
     /// As a client is told. Codes from 2000 on are the clients' own: libraries take an error packet that has one for malformed.
     pub(crate) fn to_sql(&self) -> SqlError {
         let (code, sqlstate) = match self {

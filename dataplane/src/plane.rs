@@ -80,6 +80,7 @@ pub fn start(
         rsa: ServerKey::generate()?,
         globals: AtomicU32::new(0),
         routines: AtomicU32::new(0),
+        ddl: AtomicU32::new(0),
         features,
         config,
     });

@@ -34,7 +34,21 @@ pub enum KeyRangeError {
 
 /// Vitess's order of keyspace ids: as bytes, with trailing zeros of no account.
 pub fn compare_ids(a: &[u8], b: &[u8]) -> Ordering {
-    trim_zeros(a).cmp(trim_zeros(b))
+    match (padded(a), padded(b)) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        _ => trim_zeros(a).cmp(trim_zeros(b)),
+    }
+}
+
+/// An id of at most eight bytes as a number that compares as the id does.
+#[inline]
+pub(crate) fn padded(id: &[u8]) -> Option<u64> {
+    if let Ok(whole) = id.try_into() {
+        return Some(u64::from_be_bytes(whole));
+    }
+    let mut bytes = [0; 8];
+    bytes.get_mut(..id.len())?.copy_from_slice(id);
+    Some(u64::from_be_bytes(bytes))
 }
 
 fn trim_zeros(id: &[u8]) -> &[u8] {

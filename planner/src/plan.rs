@@ -91,6 +91,8 @@ bitflags::bitflags! {
         const SETS_INSERT_ID = 1 << 9;
         /// INSERT or REPLACE of literals and parameters only.
         const PLAIN_ROWS = 1 << 10;
+        /// INSERT or REPLACE of collapsed rows, with nothing behind them: see [`crate::rows::Rows`].
+        const ROWS_ONLY = 1 << 11;
         /// For users with the admin right only: accounts, the server's own settings and life, its files.
         const ADMIN = 1 << 15;
     }

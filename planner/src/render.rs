@@ -33,7 +33,7 @@ pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
         }
     }
     // What a statement leaves behind; these leave nothing.
-    let shown = plan.effects - Effects::NO_TABLES - Effects::ADMIN - Effects::PLAIN_ROWS;
+    let shown = plan.effects - Effects::NO_TABLES - Effects::ADMIN - Effects::PLAIN_ROWS - Effects::ROWS_ONLY;
     if !shown.is_empty() {
         let names: Vec<_> = shown.iter_names().map(|(name, _)| name).collect();
         out.insert("Effects".into(), json!(names));

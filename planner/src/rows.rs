@@ -113,6 +113,21 @@ impl Iterator for RowLiterals<'_> {
     }
 }
 
+/// The literals of a row alone, by their place in it.
+pub(crate) fn literals(row: &[u8], mode: SqlMode) -> RowLiterals<'_> {
+    RowLiterals { reader: Some(Reader { sql: row, at: 1, lexer: Lexer::new(row, mode) }) }
+}
+
+/// The whole numbers among a row's first 64 literals, by their place in it.
+pub fn numbers(row: &[u8], mode: SqlMode) -> impl Iterator<Item = (u8, u64)> {
+    (0u8..64)
+        .zip(literals(row, mode))
+        .filter_map(|(n, literal)| {
+            let number = std::str::from_utf8(literal.text(row)).ok()?.parse().ok()?;
+            (literal.kind == LiteralKind::Int).then_some((n, number))
+        })
+}
+
 fn is_number_above_0(sql: &[u8], literal: &Literal) -> bool {
     literal.kind == LiteralKind::Int && matches!(sql.get(literal.span.start as usize), Some(b'1'..=b'9'))
 }

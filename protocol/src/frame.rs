@@ -130,6 +130,18 @@ impl<'a> PacketWriter<'a> {
     }
 }
 
+/// `payload` as a packet, in its own memory where it is one chunk.
+pub fn into_packet(mut payload: Vec<u8>, mut seq: u8) -> Vec<u8> {
+    if payload.len() < MAX_CHUNK {
+        let header = Header { len: payload.len() as u32, seq };
+        payload.splice(0..0, header.to_bytes());
+        return payload;
+    }
+    let mut out = Vec::with_capacity(payload.len() + 4 * HEADER_LEN);
+    write_packet(&mut out, &mut seq, &payload);
+    out
+}
+
 /// Appends `payload` as one packet, advancing `seq` for each chunk.
 pub fn write_packet(out: &mut Vec<u8>, seq: &mut u8, payload: &[u8]) {
     let mut rest = payload;
@@ -172,6 +184,7 @@ mod tests {
             write_packet(&mut a, &mut seq_a, &payload);
             PacketWriter::new(&mut b, &mut seq_b).packet(|w| w.extend_from_slice(&payload));
             assert!(a == b, "length {len}");
+            assert!(a[3..] == into_packet(payload, 255), "length {len}");
             assert_eq!(seq_a, seq_b);
             assert_eq!(usize::from(seq_a.wrapping_sub(255)), len / MAX_CHUNK + 1);
         }

@@ -79,10 +79,15 @@ impl World {
 
 impl Target {
     pub fn connect(&self) -> Connection {
+        self.connect_mariadb(0)
+    }
+
+    /// With capabilities of MariaDB's own.
+    pub fn connect_mariadb(&self, extended: u32) -> Connection {
         let (user, password) = if self.database == "one" { ("sb", "sb") } else { ("app", "app") };
         let login = Login { user, password, database: Some(self.database), capabilities: 0 };
         let stream = TcpStream::connect(self.address).expect("a connection");
-        Connection::over(stream, &login).expect("a login")
+        Connection::over_mariadb(stream, &login, extended).expect("a login")
     }
 }
 

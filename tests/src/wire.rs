@@ -18,6 +18,8 @@ pub mod caps {
     pub const PS_MULTI_RESULTS: u32 = 1 << 18;
     pub const PLUGIN_AUTH: u32 = 1 << 19;
     pub const DEPRECATE_EOF: u32 = 1 << 24;
+    /// Of MariaDB's own.
+    pub const EXTENDED_METADATA: u32 = 1 << 3;
     pub const USUAL: u32 = LONG_PASSWORD
         | LONG_FLAG
         | PROTOCOL_41
@@ -53,6 +55,8 @@ pub struct Column {
     pub kind: u8,
     pub flags: u16,
     pub decimals: u8,
+    /// MariaDB's extended type.
+    pub extended: Vec<u8>,
 }
 
 /// Cells of a row; `None` is NULL.
@@ -194,6 +198,8 @@ pub struct Login<'a> {
 pub struct Connection {
     pub stream: TcpStream,
     pub capabilities: u32,
+    /// MariaDB's own.
+    pub extended_capabilities: u32,
     pub server_version: String,
     /// The connection's id as the server counts.
     pub id: u32,
@@ -222,7 +228,16 @@ impl Connection {
     /// # Errors
     /// As [`Self::try_login`].
     pub fn over(stream: TcpStream, login: &Login) -> Result<Self, SqlError> {
+        Self::over_mariadb(stream, login, 0)
+    }
+
+    /// With capabilities of MariaDB's own.
+    ///
+    /// # Errors
+    /// As [`Self::try_login`].
+    pub fn over_mariadb(stream: TcpStream, login: &Login, extended: u32) -> Result<Self, SqlError> {
         let mut conn = Self::greeted(stream)?;
+        conn.extended_capabilities = extended;
         let greeting = conn.packet().map_err(network)?;
         if greeting.first() == Some(&0xFF) {
             return Err(conn.parse_error(&greeting));
@@ -255,7 +270,14 @@ impl Connection {
         stream.set_nodelay(true).map_err(network)?;
         stream.set_read_timeout(Some(TIMEOUT)).map_err(network)?;
         stream.set_write_timeout(Some(TIMEOUT)).map_err(network)?;
-        Ok(Self { stream, capabilities: 0, server_version: String::new(), id: 0, seq: 0 })
+        Ok(Self {
+            stream,
+            capabilities: 0,
+            extended_capabilities: 0,
+            server_version: String::new(),
+            id: 0,
+            seq: 0,
+        })
     }
 
     /// Takes what matters from the greeting; the challenge.
@@ -265,7 +287,11 @@ impl Connection {
         self.server_version = String::from_utf8_lossy(f.until_nul()).into_owned();
         self.id = f.u32();
         let mut scramble = f.take(8).to_vec();
-        f.take(1 + 2 + 1 + 2 + 2 + 1 + 10);
+        f.take(1);
+        let mariadb = u32::from(f.u16()) & caps::LONG_PASSWORD == 0;
+        f.take(1 + 2 + 2 + 1 + 6);
+        let extended = f.u32();
+        self.extended_capabilities &= if mariadb { extended } else { 0 };
         scramble.extend_from_slice(f.take(12));
         scramble
     }
@@ -275,11 +301,15 @@ impl Connection {
         if login.database.is_some() {
             capabilities |= caps::CONNECT_WITH_DB;
         }
+        if self.extended_capabilities != 0 {
+            capabilities &= !caps::LONG_PASSWORD;
+        }
         self.capabilities = capabilities;
         let mut out = capabilities.to_le_bytes().to_vec();
         out.extend_from_slice(&(64u32 << 20).to_le_bytes());
         out.push(45);
-        out.extend_from_slice(&[0; 23]);
+        out.extend_from_slice(&[0; 19]);
+        out.extend_from_slice(&self.extended_capabilities.to_le_bytes());
         out.extend_from_slice(login.user.as_bytes());
         out.push(0);
         let token = native_password(login.password, scramble);
@@ -367,18 +397,20 @@ impl Connection {
         Answer::Ok { affected, insert_id, status, warnings, info }
     }
 
-    fn parse_column(packet: &[u8]) -> Column {
+    fn parse_column(packet: &[u8], extended: bool) -> Column {
         let mut f = Fields(packet);
         assert_eq!(f.text(), "def");
         let (schema, table, org_table, name, org_name) = (f.text(), f.text(), f.text(), f.text(), f.text());
+        let extended = if extended { f.bytes().to_vec() } else { Vec::new() };
         assert_eq!(f.lenenc(), 12);
         let (charset, length, kind, flags, decimals) = (f.u16(), f.u32(), f.u8(), f.u16(), f.u8());
-        Column { schema, table, org_table, name, org_name, charset, length, kind, flags, decimals }
+        Column { schema, table, org_table, name, org_name, charset, length, kind, flags, decimals, extended }
     }
 
     fn columns(&mut self, count: u64) -> io::Result<Vec<Column>> {
+        let extended = self.extended_capabilities & caps::EXTENDED_METADATA != 0;
         let columns: io::Result<Vec<_>> = (0..count)
-            .map(|_| Ok(Self::parse_column(&self.packet()?)))
+            .map(|_| Ok(Self::parse_column(&self.packet()?, extended)))
             .collect();
         if count > 0 && self.capabilities & caps::DEPRECATE_EOF == 0 {
             let eof = self.packet()?;

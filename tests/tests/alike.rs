@@ -1,6 +1,8 @@
 //! What a session sees of transactions, names and counts is what it would see on one plain server.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-use coregate_tests::alike::{World, told};
+use coregate_tests::Answer;
+use coregate_tests::alike::{Target, World, told};
+use coregate_tests::wire::caps;
 use std::sync::LazyLock;
 
 static WORLD: LazyLock<World> = LazyLock::new(|| World::start("alike"));
@@ -143,6 +145,71 @@ fn statements_by_name_do_not_nest() {
         {
             assert_eq!(conn.prepare(sql).unwrap_err().code, 1295, "{}: {sql}", target.name);
         }
+    }
+}
+
+/// A view that calls GET_LOCK(), or one over it.
+#[test]
+fn locks_taken_in_views_stay_with_their_session() {
+    for target in WORLD.targets().iter().filter(|t| t.name != "sharded") {
+        let (name, mut other) = (target.name, target.connect());
+        let mut conn = target.connect();
+        conn.run(&format!("create or replace view locking as select get_lock('{name}', 0) l"));
+        conn.run("create or replace view over_it as select l + 1 from locking");
+        let mut is_free = || other.value(&format!("select is_free_lock('{name}')")) == Some("1".into());
+        for view in ["locking", "over_it"] {
+            conn.run(&format!("select * from {view}"));
+            assert!(!is_free(), "{name} {view}");
+            assert_eq!(
+                conn.value(&format!("select release_lock('{name}')")),
+                Some("1".into()),
+                "{name} {view}"
+            );
+            assert!(is_free(), "{name} {view}");
+            let mut brief = target.connect();
+            brief.run(&format!("select * from {view}"));
+            assert!(!is_free(), "{name} {view}");
+            drop(brief);
+            coregate_tests::wait_until("the lock goes with its session", &mut is_free);
+        }
+    }
+}
+
+/// What MariaDB's drivers make objects of.
+#[test]
+fn types_of_mariadbs_own_are_told() {
+    const SQL: &str = "select json_object('a', 1) j, 'a' t, inet6_aton('::1') i from kv";
+    let _turn = WORLD.turn();
+    let columns = |target: &Target| {
+        let mut conn = target.connect_mariadb(caps::EXTENDED_METADATA);
+        assert_ne!(conn.extended_capabilities, 0, "{}", target.name);
+        conn.run("delete from kv");
+        conn.run(ROWS);
+        let mut all = Vec::new();
+        for sql in [SQL, &format!("{SQL} where id = 4"), &format!("{SQL} where id = 0")] {
+            let Answer::Rows { columns, .. } = conn.query(sql) else { panic!("{sql} has rows") };
+            all.extend(columns.into_iter().map(|c| (c.name, c.kind, c.extended)));
+            let statement = conn.prepare(sql).unwrap();
+            let Answer::Rows { columns, .. } = conn.execute(&statement, &[]) else {
+                panic!("{sql} has rows")
+            };
+            all.extend(columns.into_iter().map(|c| (c.name, c.kind, c.extended)));
+        }
+        // Others' answers have the form that they know.
+        assert_eq!(conn.query("show databases").is_error(), false);
+        let mut other = target.connect();
+        assert!(matches!(other.query(SQL), Answer::Rows { rows, .. } if rows.len() == 4));
+        all
+    };
+    let wanted = columns(&WORLD.plain());
+    assert!(
+        wanted
+            .iter()
+            .any(|(_, _, extended)| extended.ends_with(b"json")),
+        "{wanted:?}"
+    );
+    for target in WORLD.targets() {
+        assert_eq!(columns(&target), wanted, "{}", target.name);
     }
 }
 

@@ -117,8 +117,10 @@ fn logs_are_json_to_the_last_line_and_debug_says_more() {
 fn health_tells_what_is_wrong() {
     let mut server = MariaDb::start("sick", &["--max-connections=3"]);
     let config = topology("sick-topology", &keyspace(server.port, "nosuch", ""));
-    let proxy =
-        Coregate::configured("sick-proxy", &(config + "[server]\nserver_version = \"10.11.6-MariaDB\"\n"));
+    let proxy = Coregate::configured(
+        "sick-proxy",
+        &(config + "[server]\nserver_version = \"10.11.6-MariaDB\"\n[pool]\nwait_timeout_ms = 200\n"),
+    );
     let status = || proxy.admin("/api/tablets");
     wait_until("the database is missed", || status().contains("it has no database nosuch"));
     assert!(status().contains("NOT_SERVING"), "{}", status());

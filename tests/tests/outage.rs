@@ -207,6 +207,55 @@ fn too_many_connections() {
     wait_until("the place of the one that left is free", || client().is_ok());
 }
 
+/// A server that has no more connections to give is waited for, as a pool that is full.
+#[test]
+fn statements_wait_for_a_server_without_connections() {
+    let server = MariaDb::start("full", &["--max-connections=8"]);
+    for cores in ["1", "2"] {
+        let proxy = Coregate::drop_in(&format!("full-proxy-{cores}"), &server, &["--cores", cores]);
+        let mut clients = Vec::new();
+        for n in 0..25 {
+            let mut conn = Connection::login(proxy.mysql, "sb", "sb", None);
+            clients.push(std::thread::spawn(move || {
+                for _ in 0..4 {
+                    let value = conn.value(&format!("select sleep(0.02) + {n}"));
+                    assert_eq!(value, Some(n.to_string()));
+                }
+            }));
+        }
+        for client in clients {
+            client.join().unwrap();
+        }
+        wait_until("it is said that the server was full", || {
+            proxy.metric("coregate_backend_connect_errors_total") > 0.0
+        });
+    }
+}
+
+/// What rests on pooled connections makes room for statements that are needed.
+#[test]
+fn statements_are_prepared_on_a_server_that_allows_few() {
+    let server = MariaDb::start("frugal", &["--max-prepared-stmt-count=20"]);
+    for cores in ["1", "2"] {
+        let proxy = Coregate::drop_in(&format!("frugal-proxy-{cores}"), &server, &["--cores", cores]);
+        let login = || Connection::login(proxy.mysql, "sb", "sb", None);
+        for round in 0..3 {
+            let mut conns: Vec<Connection> = (0..4).map(|_| login()).collect();
+            for n in 0..30 {
+                for conn in &mut conns {
+                    let statement = conn.prepare(&format!("select {round} + {n}")).unwrap();
+                    assert!(!conn.execute(&statement, &[]).is_error());
+                    conn.close_statement(&statement);
+                }
+            }
+        }
+        let mut conn = login();
+        conn.run("set @sql = 'select 5'");
+        conn.run("prepare p from @sql");
+        assert_eq!(conn.value("execute p"), Some("5".into()));
+    }
+}
+
 /// Another process before the same servers, for what only a configuration file says.
 fn configured(name: &str, config: &str) -> (Coregate, Coregate) {
     let (cluster, dir) = cluster(&format!("{name}-cluster"), &["--cores", "1"]);

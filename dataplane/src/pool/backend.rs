@@ -208,6 +208,11 @@ impl Backend {
         self.send(Buf::from(wire));
     }
 
+    /// As [`Self::send_payload`], in the payload's own memory.
+    pub(crate) fn send_owned(&mut self, payload: Vec<u8>) {
+        self.send(Buf::from(frame::into_packet(payload, 0)));
+    }
+
     /// The next bytes of an answer.
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buf, BackendError>> {
         match self.stream.poll_bytes(cx) {
@@ -257,6 +262,13 @@ impl Backend {
         let found = self.statements.as_mut()?.get_mut(&key)?;
         found.last_use = uses;
         Some(found)
+    }
+
+    /// The ids of all statements, which are forgotten.
+    #[cold]
+    pub(super) fn take_statements(&mut self) -> Vec<u32> {
+        let known = self.statements.take().unwrap_or_default();
+        known.into_values().map(|s| s.id).collect()
     }
 
     /// Remembers a statement; returns the id of one that must be closed for it.

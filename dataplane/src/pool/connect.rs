@@ -1,9 +1,10 @@
 //! Opening connections to database servers.
 use super::backend::Backend;
+use super::spare::{Spare, give_up as give_up_spare};
 use super::tablet::{Permit, TabletPool};
 use crate::backend_tls::server_name;
 use crate::core::{Core, DIALECT};
-use crate::error::BackendError;
+use crate::error::{BackendError, OUT_OF_CONNECTIONS};
 use crate::link::{Link, PacketStream, ReadError};
 use crate::ring::{Buf, Connect, Socket};
 use crate::rsa::BackendKey;
@@ -36,6 +37,12 @@ impl Backend {
     ) -> Result<Box<Self>, BackendError> {
         let pool = permit.pool();
         let result = Box::pin(within(core, &pool.tablet, login(core, &pool, flavour, settings))).await;
+        // Before the place is free for others to try in vain.
+        let full = matches!(&result, Err(e) if e.is_out_of_connections());
+        pool.note_full(full, core.ring.now());
+        if full {
+            give_up_spare(core, &pool.tablet, Spare::Connection);
+        }
         let stat = if result.is_ok() { &pool.stats.connected } else { &pool.stats.connect_errors };
         stat.set(stat.get() + 1);
         let (stream, info) = result?;
@@ -170,7 +177,7 @@ fn client_config(pool: &TabletPool, flavour: u64, settings: &Settings) -> Client
 fn refused(tablet: &Tablet, error: OwnedError) -> BackendError {
     let OwnedError { code, sqlstate, message } = error;
     let message = match code {
-        1040 | 1203 | 1226 => format!(
+        code if OUT_OF_CONNECTIONS.contains(&code) => format!(
             "the server {} is out of connections ({message}): raise its max_connections, or lower pool.size_per_core",
             tablet.alias
         ),

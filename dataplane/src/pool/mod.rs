@@ -3,12 +3,14 @@
 mod backend;
 mod connect;
 mod routines;
+mod spare;
 mod tablet;
 
 use crate::error::BackendError;
 pub(crate) use backend::{Backend, Exchange};
 pub(crate) use connect::{HAS_DATABASE, kill_query};
 pub(crate) use routines::refresh as refresh_routines;
+pub(crate) use spare::{Spare, give_up as give_up_spare};
 pub(crate) use tablet::{PoolLimits, TabletPool};
 
 use coregate_planner::identity::ShardId;

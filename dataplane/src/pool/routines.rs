@@ -21,6 +21,9 @@ const NAMES_MAX: usize = 16 << 10;
 const LEAVES: &str = "@|temporary|_lock|call|execute|prepare|last_insert_id|(set|,) *(session|local|global|names|character|charset|password|role|statement|transaction)|\
     (sql_|time_zone|_mode|charset|character_set|collation|autocommit|tx_|transaction_|_checks|timestamp|insert_id|rand_seed|_timeout|_size|_switch|_limit|_increment|_offset|completion_type|lc_|foreign_key)[a-z_]* *:?=";
 
+/// The same of views, whose bodies the server writes: they take locks, and set LAST_INSERT_ID().
+const VIEW_LEAVES: &str = "(get|release|release_all)_locks? *[(]|last_insert_id *[(] *[^ )]";
+
 #[derive(Default)]
 pub(crate) struct Routines {
     known: Cell<Option<u32>>,
@@ -94,7 +97,7 @@ impl Routines {
 }
 
 async fn find(core: &Core, backend: &mut Backend) -> Result<Marked, BackendError> {
-    let mut found: Vec<Vec<u8>> = backend.column(core, &question(LEAVES, false)).await?;
+    let mut found: Vec<Vec<u8>> = backend.column(core, &question(LEAVES, VIEW_LEAVES)).await?;
     let mut round = 0;
     let mut newest = found.clone();
     while !newest.is_empty() {
@@ -112,7 +115,7 @@ async fn find(core: &Core, backend: &mut Backend) -> Result<Marked, BackendError
             .map(|name| String::from_utf8_lossy(name).replace('$', "[$]"))
             .collect();
         let mention = format!("(^|[^a-z0-9_$])({})([^a-z0-9_$]|$)", names.join("|"));
-        let more = backend.column(core, &question(&mention, true)).await?;
+        let more = backend.column(core, &question(&mention, &mention)).await?;
         newest = more
             .into_iter()
             .filter(|name| !found.contains(name))
@@ -123,22 +126,17 @@ async fn find(core: &Core, backend: &mut Backend) -> Result<Marked, BackendError
 }
 
 /// Names of functions, of tables with triggers, and of views, whose bodies match.
-fn question(pattern: &str, views: bool) -> String {
-    let mut sql = format!(
+fn question(pattern: &str, views: &str) -> String {
+    format!(
         "SELECT LOWER(ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'FUNCTION' \
          AND ROUTINE_SCHEMA NOT IN ('sys', 'mysql') \
          AND (ROUTINE_DEFINITION IS NULL OR LOWER(ROUTINE_DEFINITION) REGEXP '{pattern}') \
          UNION SELECT LOWER(EVENT_OBJECT_TABLE) FROM information_schema.TRIGGERS \
-         WHERE TRIGGER_SCHEMA NOT IN ('sys', 'mysql') AND LOWER(ACTION_STATEMENT) REGEXP '{pattern}'"
-    );
-    if views {
-        sql.push_str(&format!(
-            " UNION SELECT LOWER(TABLE_NAME) FROM information_schema.VIEWS \
-             WHERE TABLE_SCHEMA NOT IN ('sys', 'mysql') \
-             AND (VIEW_DEFINITION = '' OR LOWER(VIEW_DEFINITION) REGEXP '{pattern}')"
-        ));
-    }
-    sql
+         WHERE TRIGGER_SCHEMA NOT IN ('sys', 'mysql') AND LOWER(ACTION_STATEMENT) REGEXP '{pattern}' \
+         UNION SELECT LOWER(TABLE_NAME) FROM information_schema.VIEWS \
+         WHERE TABLE_SCHEMA NOT IN ('sys', 'mysql') \
+         AND (VIEW_DEFINITION = '' OR LOWER(VIEW_DEFINITION) REGEXP '{views}')"
+    )
 }
 
 /// Reads again, in the background, what is old: on a connection that rests. Where none does, the next statement asks.

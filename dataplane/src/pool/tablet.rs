@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+/// A server that has no more connections to give is asked again after so long, unless one of ours comes back.
+const FULL_RETRY: Duration = Duration::from_millis(100);
+
 /// Bounds of a pool.
 #[derive(Debug, Clone)]
 pub(crate) struct PoolLimits {
@@ -51,6 +54,8 @@ pub(crate) struct TabletPool {
     open: Cell<usize>,
     waiters: RefCell<VecDeque<Rc<Waiter>>>,
     retired: Cell<bool>,
+    /// The server has no more connections to give; when it is asked again.
+    full_until: Cell<Option<Instant>>,
     /// The server does not know COM_RESET_CONNECTION.
     pub(super) cannot_reset: Cell<bool>,
     pub(crate) routines: Routines,
@@ -109,6 +114,7 @@ impl TabletPool {
             open: Cell::new(0),
             waiters: RefCell::default(),
             retired: Cell::new(false),
+            full_until: Cell::new(None),
             cannot_reset: Cell::new(false),
             routines: Routines::default(),
             finisher: RefCell::default(),
@@ -184,26 +190,58 @@ impl TabletPool {
         flavour: u64,
         settings: &Rc<Settings>,
     ) -> Result<Box<Backend>, BackendError> {
+        let deadline = core.ring.now() + self.limits.wait_timeout;
+        let mut place = None;
         if self.waiters.borrow().is_empty() {
             if let Some(backend) = self.pop_idle(flavour, settings) {
                 return Ok(backend);
             }
-            if let Some(permit) = self.permit().or_else(|| self.evict_for_permit()) {
-                return Backend::connect(core, permit, flavour, settings).await;
+            place = self.permit().or_else(|| self.evict_for_permit());
+        }
+        let mut refused = None;
+        loop {
+            let permit = match place.take() {
+                Some(permit) => permit,
+                None => match self.wait(core, deadline).await {
+                    Ok(Given::Connection(backend)) if backend.flavour == flavour => return Ok(backend),
+                    // Another dialect: its place is taken over, not the connection.
+                    Ok(Given::Connection(other)) => (*other).into_permit(),
+                    Ok(Given::Permit(permit)) => permit,
+                    Err(late) => return Err(refused.unwrap_or(late)),
+                },
+            };
+            match Backend::connect(core, permit, flavour, settings).await {
+                Err(e) if e.is_out_of_connections() => refused = Some(e),
+                other => return other,
             }
         }
-        match self.wait(core).await? {
-            Given::Connection(backend) if backend.flavour == flavour => Ok(backend),
-            Given::Connection(other) => {
-                // Another dialect: its place is taken over, not the connection.
-                let permit = (*other).into_permit();
-                Backend::connect(core, permit, flavour, settings).await
-            }
-            Given::Permit(permit) => Backend::connect(core, permit, flavour, settings).await,
+    }
+
+    /// How the last attempt to connect has ended.
+    pub(super) fn note_full(self: &Rc<Self>, full: bool, now: Instant) {
+        let was = self.full_until.replace(full.then(|| now + FULL_RETRY));
+        if was.is_some() && !full {
+            self.offer_permit();
         }
     }
 
     fn permit(self: &Rc<Self>) -> Option<Permit> {
+        if self.full_until.get().is_some() {
+            return None;
+        }
+        self.any_permit()
+    }
+
+    /// The right to ask a server again that had no connections to give: of those who wait, one at a time.
+    fn permit_to_retry(self: &Rc<Self>, now: Instant) -> Option<Permit> {
+        if self.full_until.get().is_none_or(|until| now < until) {
+            return None;
+        }
+        self.full_until.set(Some(now + FULL_RETRY));
+        self.any_permit()
+    }
+
+    fn any_permit(self: &Rc<Self>) -> Option<Permit> {
         (self.open.get() < self.limits.size).then(|| {
             self.open.set(self.open.get() + 1);
             Permit { pool: Rc::clone(self), counted: true }
@@ -242,7 +280,7 @@ impl TabletPool {
         }
     }
 
-    async fn wait(self: &Rc<Self>, core: &Rc<Core>) -> Result<Given, BackendError> {
+    async fn wait(self: &Rc<Self>, core: &Rc<Core>, deadline: Instant) -> Result<Given, BackendError> {
         if self.waiters.borrow().len() >= self.limits.waiters_max {
             self.stats.queue_full.set(self.stats.queue_full.get() + 1);
             return Err(BackendError::QueueFull {
@@ -255,15 +293,27 @@ impl TabletPool {
         self.waiters.borrow_mut().push_back(Rc::clone(&waiter));
         let _leave = Leave { pool: self, waiter: &waiter };
         let start = core.ring.now();
-        let deadline = start + self.limits.wait_timeout;
-        let mut armed = false;
+        let mut retry_at = start;
+        let (mut armed, mut retry_armed) = (false, false);
         let given = poll_fn(|cx| {
             if let Some(given) = waiter.given.borrow_mut().take() {
                 return Poll::Ready(Some(given));
             }
             *waiter.waker.borrow_mut() = Some(cx.waker().clone());
+            let now = core.ring.now();
+            if let Some(permit) = self.permit_to_retry(now) {
+                return Poll::Ready(Some(Given::Permit(permit)));
+            }
+            if let Some(until) = self.full_until.get() {
+                // Woken by the timer that was armed last: the next has to be.
+                retry_armed &= now < retry_at;
+                if !retry_armed {
+                    retry_at = until;
+                }
+                let _ = core.timers.poll_until(cx, now, until, &mut retry_armed);
+            }
             core.timers
-                .poll_until(cx, core.ring.now(), deadline, &mut armed)
+                .poll_until(cx, now, deadline, &mut armed)
                 .map(|()| None)
         })
         .await;
@@ -308,6 +358,21 @@ impl TabletPool {
     pub(super) fn borrow_resting(&self) -> Option<Box<Backend>> {
         let backend = self.idle.borrow_mut().pop()?;
         backend.is_usable().then_some(backend)
+    }
+
+    /// Closes the connection that has rested longest. Is there one?
+    #[cold]
+    pub(super) fn close_resting(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let oldest = (0..idle.len()).min_by_key(|&at| idle[at].used);
+        let gone = oldest.map(|at| idle.swap_remove(at));
+        drop(idle);
+        gone.is_some()
+    }
+
+    pub(super) fn each_resting(&self, mut work: impl FnMut(&mut Backend)) {
+        let mut idle = self.idle.borrow_mut();
+        idle.iter_mut().for_each(|backend| work(backend));
     }
 
     fn next_waiter(&self) -> Option<Rc<Waiter>> {

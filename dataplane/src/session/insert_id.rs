@@ -1,22 +1,29 @@
 //! LAST_INSERT_ID(): the number that was generated last, or that a statement has given to the function. The OK packet's id is
 //! another thing: it may be a number that the statement itself has given. Where the OK leaves a doubt, the connection is asked
 //! behind the answer, while it still knows.
+use super::auto_column::{LastRow, Within};
+use super::query::{TEXT_AT, Wire};
 use super::{Outcome, Session};
-use crate::pool::Backend;
+use crate::cache::CachedPlan;
+use crate::pool::{Backend, Place};
 use coregate_planner::mention;
-use coregate_planner::plan::{Effects, Plan, StatementClass};
+use coregate_planner::plan::{Action, Destination, Effects, Plan, Route, StatementClass, Target};
 use coregate_protocol::value::Value as Bound;
 use coregate_protocol::walker::Summary;
 use smallvec::SmallVec;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 /// Numbers of a statement that are remembered until its answer comes; with more, there is a doubt.
 const NUMBERS_MAX: usize = 16;
 
 /// The numbers that a statement itself gives.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Given {
     numbers: SmallVec<[f64; NUMBERS_MAX]>,
     more: bool,
+    /// Of a statement that is an INSERT of rows and nothing else.
+    last_row: Option<(LastRow, Rc<CachedPlan>)>,
 }
 
 impl Given {
@@ -38,11 +45,26 @@ impl Given {
                 .get(len - 1)
                 .is_some_and(|b| b.eq_ignore_ascii_case(&b'e'))
                 && matches!(rest.get(len), Some(b'+' | b'-'));
-            self.more |= signed;
+            // Hexadecimal or bits: `0x1F`, `x'1F'`.
+            let before = text.get(start.saturating_sub(2)..start).unwrap_or_default();
+            let other = matches!(rest.get(len), Some(b'x' | b'X' | b'b' | b'B'))
+                || matches!(before, [b'x' | b'X' | b'b' | b'B', b'\'']);
+            self.more |= signed || other;
             if self.more {
                 return;
             }
         }
+    }
+
+    /// Those of the parts of a statement, which are whole texts.
+    pub(super) fn of_parts(plan: &Plan, parts: &[(Place, Vec<u8>)]) -> Self {
+        let mut given = Self::default();
+        if plan.effects.contains(Effects::PLAIN_ROWS) && !gives_ids(plan) {
+            parts
+                .iter()
+                .for_each(|(_, payload)| given.add_text(payload));
+        }
+        given
     }
 
     fn add_number(&mut self, digits: &[u8]) {
@@ -85,6 +107,30 @@ impl Given {
 }
 
 impl Session {
+    /// What a statement gives, before it is sent.
+    #[inline]
+    pub(super) fn given(&self, plan: &Plan, wire: &Wire) -> Given {
+        let mut given = Given::default();
+        let gives = plan
+            .effects
+            .intersects(Effects::PLAIN_ROWS | Effects::ROWS_ONLY);
+        if !gives || gives_ids(plan) {
+            return given;
+        }
+        let payload = wire.payload();
+        match wire {
+            // Where no id was generated, servers tell the one of the last row.
+            Wire::Rows(_, at, entry) if at.end > at.start => {
+                let row = TEXT_AT + at.start as usize..TEXT_AT + at.end as usize;
+                let row = payload.get(row).unwrap_or_default();
+                given.add_text(row);
+                given.last_row = Some((LastRow::of(row, at.numbered, self.sql_mode), Rc::clone(entry)));
+            }
+            _ => given.add_text(payload),
+        }
+        given
+    }
+
     /// Must the connection have the session's value before the statement, because it reads or sets it there?
     #[inline]
     pub(super) fn needs_insert_id(&self, plan: &Plan, backend: &Backend) -> bool {
@@ -119,7 +165,7 @@ impl Session {
         use StatementClass as C;
         let inserts = matches!(plan.class, C::Insert | C::Replace | C::LoadData);
         let sets = plan.effects.contains(Effects::SETS_INSERT_ID);
-        if !inserts && !sets {
+        if !sets && (!inserts || gives_ids(plan)) {
             return;
         }
         let id = summary.last_insert_id;
@@ -128,12 +174,48 @@ impl Session {
                 return;
             }
             if plan.effects.contains(Effects::PLAIN_ROWS) && !given.may_be(id) {
+                if let Some((_, entry)) = &given.last_row {
+                    entry.auto.forget();
+                }
                 self.last_insert_id = id;
                 backend.last_insert_id = Some(id);
                 return;
             }
+            if self.shows_given(given, id) {
+                return;
+            }
         }
         Box::pin(self.read_insert_id(backend, sets, id)).await;
+        if !sets && summary.error.is_none() {
+            self.learn(backend, given, id);
+        }
+    }
+
+    /// Have earlier answers shown that the id is one that the statement gave? They may have been about another table than one that is
+    /// temporary.
+    fn shows_given(&self, given: &Given, id: u64) -> bool {
+        let Some((row, entry)) = given.last_row.as_ref().filter(|_| !self.pinned) else { return false };
+        entry
+            .auto
+            .shows_given(row, id, self.within(), self.core.ring.now())
+    }
+
+    /// The server has been asked.
+    #[cold]
+    fn learn(&self, backend: &Backend, given: &Given, id: u64) {
+        let Some((row, entry)) = given.last_row.as_ref().filter(|_| !self.pinned) else { return };
+        match backend.last_insert_id {
+            Some(now) if now != id => entry
+                .auto
+                .was_given(row, id, self.within(), self.core.ring.now()),
+            _ => entry.auto.forget(),
+        }
+    }
+
+    fn within(&self) -> Within {
+        let database = self.target.database.as_deref().unwrap_or_default();
+        let ddl = self.core.shared.ddl.load(Ordering::Relaxed);
+        Within { database: mention::hash(database.as_bytes()), ddl }
     }
 
     /// `own`: the connection had the session's value before the statement.
@@ -151,6 +233,17 @@ impl Session {
             self.last_insert_id = now;
         }
     }
+}
+
+/// Does every row give the AUTO_INCREMENT column a number, as binding has made sure where that column places the rows? Then none is
+/// generated.
+fn gives_ids(plan: &Plan) -> bool {
+    let Action::Route(Route { to: Target::Keyspace { shards: Destination::Rows(rows), .. }, .. }) =
+        &plan.action
+    else {
+        return false;
+    };
+    rows.numbered.is_some() && !plan.effects.contains(Effects::SETS_INSERT_ID)
 }
 
 /// Does a statement name the function or the variable?
@@ -177,6 +270,9 @@ mod tests {
             assert!(given(text).may_be(7), "{text}");
         }
         assert!(!given("insert into t (a, b) values (70, 'x17')").may_be(7));
+        for text in ["values (0x7)", "values (x'07')", "values (b'111')", "values (0B111)", "values (0x1F)"] {
+            assert!(given(text).may_be(7), "{text}");
+        }
         assert!(given("values (1)").may_be(1) && given("values (true)").may_be(1));
         assert!(given(&"5, ".repeat(100)).may_be(7), "too many to tell");
     }

@@ -136,12 +136,34 @@ async fn told_peer(
     told
 }
 
+/// What the servers can do, too. MariaDB's capabilities count only where the first of MySQL's is not set.
+fn offered(server_version: &str) -> Capabilities {
+    let extended = Capabilities::MARIADB_EXTENDED_METADATA;
+    if has_extended_metadata(server_version) {
+        OFFERED.difference(Capabilities::LONG_PASSWORD)
+    } else {
+        OFFERED.difference(extended)
+    }
+}
+
+/// MariaDB since 10.5.2.
+fn has_extended_metadata(server_version: &str) -> bool {
+    let version = server_version
+        .strip_prefix("5.5.5-")
+        .unwrap_or(server_version);
+    let mut numbers = version
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|number| number.parse::<u32>().ok());
+    let number: [u32; 3] = std::array::from_fn(|_| numbers.next().unwrap_or(0));
+    version.contains("MariaDB") && number >= [10, 5, 2]
+}
+
 fn server_config(core: &Core, id: u32, scramble: [u8; 20]) -> ServerConfig {
     ServerConfig {
         thread_id: id,
         scramble,
         server_version: core.server_version.borrow().clone().into_bytes(),
-        offered: OFFERED,
+        offered: offered(&core.server_version.borrow()),
         collation: 45,
         plugin: plugin::NATIVE,
         tls: core.shared.tls.is_some(),

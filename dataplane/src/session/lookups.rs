@@ -161,8 +161,11 @@ impl Session {
             .collect();
         // As every statement takes its connections, so that no two wait for each other.
         wires.sort_by_key(|(place, _)| *place);
-        let work = Work { plan, combine, kind: ResponseKind::Query, wires, keyspace: None, rows };
-        match self.run_parts(&work, false, &mut Answer::first()).await? {
+        let mut work = Work { plan, combine, kind: ResponseKind::Query, wires, keyspace: None, rows };
+        match self
+            .run_parts(&mut work, false, &mut Answer::first())
+            .await?
+        {
             (.., Some(error)) => Err(error.into()),
             _ => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! One client's session: reads commands, finds plans, runs them, answers. One task per client, which
 //! is small while it rests: what runs a command is lent by the core (`runner`).
 mod answer;
+mod auto_column;
 mod command;
 mod commit;
 mod control;
@@ -31,6 +32,7 @@ mod values;
 mod variables;
 mod warnings;
 
+pub(crate) use auto_column::AutoColumn;
 pub(crate) use handle::{Interrupt, SessionHandle};
 pub(crate) use login::serve;
 pub(crate) use mode::DefaultMode;

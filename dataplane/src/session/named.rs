@@ -2,21 +2,24 @@
 //! connection. Else the session keeps the statement as those of the binary protocol are kept; an execution is placed by the
 //! variables' values, and runs by name on every server that it needs: the values are bound there, never written into a text.
 use super::answer::{Answer, Done};
-use super::prepared::{BoundPlan, Statement};
+use super::prepared::{BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
 use super::query::{Wire, place_of, query_payload};
-use super::scatter::{Rows, Work};
+use super::relay::{set_status, step};
+use super::scatter::{Rows, Work, error_of};
 use super::values::Named;
 use super::variables::{Variable, user_variable};
 use super::{Failure, Outcome, Session};
 use crate::cache::CachedPlan;
-use crate::error::sql_error;
+use crate::error::{BackendError, sql_error};
 use crate::pool::{Backend, Place};
+use crate::ring::Buf;
 use coregate_planner::PlanError;
 use coregate_planner::charset::{Charset, Charsets};
 use coregate_planner::fold::fold;
 use coregate_planner::plan::{Action, Effects, Plan, PrepareSource, SessionAction, StatementClass};
 use coregate_planner::value::Value;
-use coregate_protocol::walker::ResponseKind;
+use coregate_protocol::walker::{PacketRole, ResponseKind, ResponseWalker, Summary};
+use coregate_protocol::{Status, frame};
 use std::rc::Rc;
 
 /// SQL-level prepared statements of one session.
@@ -34,7 +37,8 @@ impl Session {
     ) -> Outcome {
         if self.places_of_target().len() == 1 {
             self.permit_named(action).await?;
-            return self.on_the_server(sql, answer).await;
+            let prepares = matches!(action, SessionAction::Prepare { .. });
+            return self.on_the_server(prepares, sql, answer).await;
         }
         match action {
             SessionAction::Prepare { name, source } => self.prepare_named(name, source, answer).await,
@@ -53,7 +57,7 @@ impl Session {
 
     /// Runs a statement as it is on the only server that the session's target has, and keeps that connection: what the
     /// statement sets up lives there.
-    async fn on_the_server(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
+    async fn on_the_server(&mut self, prepares: bool, sql: &[u8], answer: &mut Answer) -> Outcome {
         let place = self.any_place()?;
         let plan = Plan {
             action: Action::Session(SessionAction::Nothing),
@@ -64,10 +68,69 @@ impl Session {
             names: Vec::new(),
             directives: Default::default(),
         };
-        let wire = Wire::Payload(query_payload(sql));
-        self.one(&plan, place, wire, ResponseKind::Query, answer)
+        if !prepares {
+            let wire = Wire::Payload(query_payload(sql));
+            let done = self
+                .one(&plan, place, wire, ResponseKind::Query, answer)
+                .await;
+            return done.map(|_| ());
+        }
+        let mut backend = self.acquire(place, plan.effects).await?;
+        let summary = match self
+            .relay_prepare(&mut backend, &query_payload(sql), answer)
             .await
-            .map(|_| ())
+        {
+            Ok(summary) => summary,
+            Err(failure) => {
+                return self
+                    .give_up(place, backend, failure, answer)
+                    .await
+                    .map(|_| ());
+            }
+        };
+        self.settle(place, backend, &plan, &summary);
+        self.remember(plan.class, &summary);
+        Ok(())
+    }
+
+    /// PREPARE, whose answer is one packet: room is made where the server has too many statements.
+    async fn relay_prepare(
+        &mut self,
+        backend: &mut Backend,
+        payload: &[u8],
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            backend.send_payload(payload);
+            let mut walker = ResponseWalker::new(ResponseKind::Query, backend.capabilities);
+            let next = self.next_packet(backend, walker.next_seq()).await;
+            if matches!(next, Err(Failure::Sql(_))) {
+                backend.leave(walker.clone());
+            }
+            let mut packet = next?;
+            let role = step(&mut walker, packet.payload(), packet.seq)?;
+            backend.answered(walker.summary());
+            if let Some((TOO_MANY_STATEMENTS, _)) = walker.summary().error
+                && let Some(pause) = pauses.next()
+            {
+                self.make_room(backend, pause).await;
+                continue;
+            }
+            let (mut out, mut changed) = (Vec::new(), Vec::new());
+            if role == PacketRole::Err {
+                self.note_error(&error_of(packet.payload()));
+            }
+            let kind = ResponseKind::Query;
+            if let Some(payload) = self.in_clients_form(backend, kind, role, &mut packet, &mut changed)? {
+                if answer.more && role == PacketRole::Ok {
+                    set_status(payload, self.capabilities, Status::MORE_RESULTS);
+                }
+                frame::write_packet(&mut out, &mut answer.seq, payload);
+            }
+            self.client.link.send(Buf::from(out));
+            return Ok(*walker.summary());
+        }
     }
 
     async fn prepare_named(&mut self, name: &str, source: &PrepareSource, answer: &mut Answer) -> Outcome {
@@ -276,19 +339,31 @@ impl Session {
         backend
             .execute(&core, format!("SET {TEXT} = _binary x'{digits}'"))
             .await?;
-        let prepare = format!("PREPARE {NAME} FROM {TEXT}");
         if self.reads_texts_as(statement) {
-            backend.execute(&core, prepare).await?;
+            self.prepare_from_variable(backend).await?;
             return Ok(());
         }
         let wanted = core
             .settings
             .intern(self.settings.with_text_of(statement.settings()));
         backend.apply_in_place(&core, &wanted).await?;
-        let prepared = backend.execute(&core, prepare).await;
+        let prepared = self.prepare_from_variable(backend).await;
         backend.apply_in_place(&core, &self.settings).await?;
         prepared?;
         Ok(())
+    }
+
+    async fn prepare_from_variable(&self, backend: &mut Backend) -> Result<(), BackendError> {
+        let prepare = format!("PREPARE {NAME} FROM {TEXT}");
+        for pause in PAUSES {
+            match backend.execute(&self.core, &prepare).await {
+                Err(BackendError::Refused { code: TOO_MANY_STATEMENTS, .. }) => {
+                    self.make_room(backend, pause).await;
+                }
+                other => return other.map(|_| ()),
+            }
+        }
+        backend.execute(&self.core, &prepare).await.map(|_| ())
     }
 
     fn reads_texts_as(&self, statement: &Statement) -> bool {

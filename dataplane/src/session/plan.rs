@@ -35,6 +35,24 @@ pub(super) struct Planned {
     /// Where the statement ends in its text, and whether another one follows.
     pub(super) end: usize,
     pub(super) more: bool,
+    pub(super) rows: RowsAt,
+}
+
+/// Where the last of a statement's collapsed rows stands in its text (nowhere if there are none), and which columns have a number
+/// above 0 in every row.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct RowsAt {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    pub(super) numbered: u64,
+}
+
+impl RowsAt {
+    #[inline]
+    fn of(fingerprint: &Fingerprint) -> Self {
+        let Some(last) = fingerprint.rows.spans.last() else { return Self::default() };
+        Self { start: last.start, end: last.end, numbered: fingerprint.rows.numbered }
+    }
 }
 
 /// Which of a text's plans.
@@ -157,7 +175,8 @@ impl Session {
         };
         self.handle
             .limit(&core, entry.plan.directives.query_timeout_ms);
-        Ok(Planned { entry, resolved, parts, end, more })
+        let rows = RowsAt::of(&scratch.fingerprint);
+        Ok(Planned { entry, resolved, parts, end, more, rows })
     }
 
     /// The text without comments that depend on the server's version, where it has some; a drop-in server resolves them itself,

@@ -1,9 +1,9 @@
 //! Running text statements: one command may hold several.
 use super::answer::Answer;
-use super::insert_id::Given;
-use super::plan::Planned;
+use super::plan::{Planned, RowsAt};
 use super::scatter::{Rows, Work};
 use super::{Failure, Outcome, Session};
+use crate::cache::CachedPlan;
 use crate::link::Packet;
 use crate::pool::{Backend, Place, TabletPool};
 use crate::ring::Buf;
@@ -14,6 +14,7 @@ use coregate_planner::mention;
 use coregate_planner::plan::{Action, Combine, Effects, Plan, Route, StatementClass, Target};
 use coregate_planner::resolve::{Resolved, ShardText};
 use coregate_protocol::codes;
+use coregate_protocol::command::com;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::frame;
 use coregate_protocol::walker::{ResponseKind, Summary};
@@ -21,7 +22,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 /// Bytes of COM_QUERY before the text. Clients are not offered query attributes, so there is nothing else.
-const TEXT_AT: usize = 1;
+pub(super) const TEXT_AT: usize = 1;
 
 /// A syntax error, and names that there are not: hardly anything of the statement has run.
 const NOT_RUN: [u16; 4] = [1064, 1049, 1305, 1243];
@@ -30,26 +31,23 @@ const NOT_RUN: [u16; 4] = [1064, 1049, 1305, 1243];
 pub(super) enum Wire {
     /// The client's own packet.
     Packet(Packet),
+    /// The client's own packet, an INSERT of rows.
+    Rows(Packet, RowsAt, Rc<CachedPlan>),
     Payload(Vec<u8>),
 }
 
 impl Wire {
-    fn payload(&self) -> &[u8] {
+    pub(super) fn payload(&self) -> &[u8] {
         match self {
-            Self::Packet(packet) => packet.payload(),
+            Self::Packet(packet) | Self::Rows(packet, ..) => packet.payload(),
             Self::Payload(payload) => payload,
         }
     }
 
     pub(super) fn into_buf(self) -> Buf {
         match self {
-            Self::Packet(packet) => packet.into_wire(),
-            Self::Payload(payload) => {
-                let mut wire = Vec::with_capacity(payload.len() + 4);
-                let mut seq = 0;
-                frame::write_packet(&mut wire, &mut seq, &payload);
-                Buf::from(wire)
-            }
+            Self::Packet(packet) | Self::Rows(packet, ..) => packet.into_wire(),
+            Self::Payload(payload) => Buf::from(frame::into_packet(payload, 0)),
         }
     }
 }
@@ -58,6 +56,12 @@ pub(super) fn query_payload(sql: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(sql.len() + 1);
     commands::query(&mut payload, coregate_protocol::Capabilities::empty(), sql);
     payload
+}
+
+/// As [`query_payload`], in the text's own memory.
+fn into_query(mut sql: Vec<u8>) -> Vec<u8> {
+    sql.insert(0, com::QUERY);
+    sql
 }
 
 impl Session {
@@ -167,7 +171,9 @@ impl Session {
         let (start, shards) = (self.core.ring.now(), planned.resolved.shards.len());
         let result = match &plan.action {
             Action::Route(route) => {
-                self.route(plan, route, planned.resolved, packet, sql, answer)
+                let inserts = plan.effects.contains(Effects::ROWS_ONLY);
+                let rows = inserts.then(|| (planned.rows, Rc::clone(&entry)));
+                self.route(plan, route, planned.resolved, (packet, rows), sql, answer)
                     .await
             }
             Action::Tree(tree) => {
@@ -200,7 +206,7 @@ impl Session {
         plan: &Plan,
         route: &Route,
         resolved: Resolved,
-        packet: Option<Packet>,
+        (packet, rows): (Option<Packet>, Option<(RowsAt, Rc<CachedPlan>)>),
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome<Summary> {
@@ -231,8 +237,11 @@ impl Session {
         if relayed && let [only] = shards.as_mut_slice() {
             let place = place_of(route, only.id);
             let wire = match (only.text.take(), packet) {
-                (None, Some(packet)) => Wire::Packet(packet),
-                (Some(text), _) => Wire::Payload(query_payload(&text)),
+                (None, Some(packet)) => match rows {
+                    Some((at, entry)) => Wire::Rows(packet, at, entry),
+                    None => Wire::Packet(packet),
+                },
+                (Some(text), _) => Wire::Payload(into_query(text)),
                 (None, None) => Wire::Payload(query_payload(sql)),
             };
             return self
@@ -290,10 +299,7 @@ impl Session {
         {
             return Err(self.not_prepared(place, backend, failure, answer).await);
         }
-        let mut given = Given::default();
-        if plan.effects.contains(Effects::PLAIN_ROWS) {
-            given.add_text(wire.payload());
-        }
+        let given = self.given(plan, &wire);
         self.core.metrics().shard_queries.add(1);
         backend.send(wire.into_buf());
         let summary = self.relay(&mut backend, kind, answer).await;
@@ -376,9 +382,10 @@ impl Session {
         backend.unknown_state = true;
     }
 
-    /// Routines, triggers or views may be others now, on every core.
+    /// Tables, routines, triggers or views may be others now, on every core.
     #[cold]
     pub(super) fn note_change(&self, plan: &Plan) {
+        self.core.shared.ddl.fetch_add(1, Ordering::Relaxed);
         let words = ["trigger", "function", "view", "alter", "rename"];
         let about = |word: &str| {
             plan.names
@@ -495,7 +502,7 @@ fn wires_of(route: &Route, shards: &mut [ShardText], text: &[u8]) -> Vec<(Place,
         let payload = shard
             .text
             .take()
-            .map_or_else(|| query_payload(text), |text| query_payload(&text));
+            .map_or_else(|| query_payload(text), into_query);
         (place_of(route, shard.id), payload)
     });
     wires.collect()

@@ -100,7 +100,7 @@ impl Session {
             self.transaction.begin_own();
         }
         let undoable = writes && (self.in_transaction() || !self.autocommit) && !own && work.wires.len() > 1;
-        let result = self.run_parts(&work, undoable, answer).await;
+        let result = self.run_parts(&mut work, undoable, answer).await;
         match result {
             Ok((summary, info, None)) => self.end_write(work, summary, info, own, answer).await,
             Ok((.., Some(mut error))) => {
@@ -143,18 +143,20 @@ impl Session {
     /// Takes the connections, sends, reads all answers, and lets go of the connections again.
     pub(super) async fn run_parts(
         &mut self,
-        work: &Work<'_>,
+        work: &mut Work<'_>,
         undoable: bool,
         answer: &mut Answer,
     ) -> Outcome<(Summary, Info, Option<SqlError>)> {
         let mut parts = self.take_parts(work, answer).await?;
         self.core.metrics().shard_queries.add(parts.len() as u64);
-        for (part, (_, payload)) in parts.iter_mut().zip(&work.wires) {
+        let given = Given::of_parts(work.plan, &work.wires);
+        for (part, (_, payload)) in parts.iter_mut().zip(&mut work.wires) {
             if undoable {
                 part.backend.savepoint_ahead();
             }
-            part.backend.send_payload(payload);
+            part.backend.send_owned(std::mem::take(payload));
         }
+        let work = &*work;
         let mut info = Info::default();
         let result = match work.combine {
             Combine::Concat => match &work.rows {
@@ -164,7 +166,7 @@ impl Session {
             },
             Combine::Sum | Combine::First => self.add_up(&mut parts, work, undoable, &mut info).await,
         };
-        self.look_at_parts(&mut parts, work, &result).await;
+        self.look_at_parts(&mut parts, work, &given, &result).await;
         let mut result = self.end_parts(parts, work.plan, result).await;
         if undoable {
             result = match result {
@@ -186,13 +188,13 @@ impl Session {
     }
 
     /// What only the connections of the statement know is read before others use them.
-    async fn look_at_parts(&mut self, parts: &mut Parts, work: &Work<'_>, result: &Outcome<Combined>) {
-        let mut given = Given::default();
-        if work.plan.effects.contains(Effects::PLAIN_ROWS) {
-            work.wires
-                .iter()
-                .for_each(|(_, payload)| given.add_text(payload));
-        }
+    async fn look_at_parts(
+        &mut self,
+        parts: &mut Parts,
+        work: &Work<'_>,
+        given: &Given,
+        result: &Outcome<Combined>,
+    ) {
         let mut told = false;
         for Part { backend, .. } in parts.iter_mut().filter(|part| !part.backend.busy) {
             if backend.warnings > 0 && !(told && work.combine == Combine::First) {
@@ -200,7 +202,7 @@ impl Session {
                 self.fetch_more_warnings(backend).await;
             }
             if let Ok((summary, _)) = result {
-                self.note_insert_id(backend, work.plan, summary, &given)
+                self.note_insert_id(backend, work.plan, summary, given)
                     .await;
             }
         }

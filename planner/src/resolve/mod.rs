@@ -1,5 +1,6 @@
 //! Binds a plan to one statement: which shards, and with what text.
 mod maintain;
+mod numbers;
 mod rows;
 mod text;
 mod tree;

@@ -2,7 +2,7 @@
 use super::{Binder, Binding, COLUMNS_MAX, Scratch};
 use crate::column::{NotStored, stored};
 use crate::error::PlanError;
-use crate::fingerprint::{Literal, LiteralKind, literal_value};
+use crate::fingerprint::{LiteralKind, literal_value};
 use crate::plan::{InsertRows, RowSource};
 use crate::snapshot::ShardIdx;
 use crate::value::Value;
@@ -26,56 +26,42 @@ fn not_stored(rows: &InsertRows, nth: usize, why: NotStored) -> PlanError {
     PlanError::CannotMap { column, reason: reason.into() }
 }
 
+/// The shards among the rows' places, each once, in order.
+fn name_once(places: &[ShardIdx], set: &mut Vec<ShardIdx>) {
+    let mut seen = 0u64;
+    for &place in places {
+        let bit = 1u64.checked_shl(place.into()).unwrap_or(0);
+        if seen & bit == 0 {
+            seen |= bit;
+            set.push(place);
+        }
+    }
+    set.sort_unstable();
+    set.dedup();
+}
+
 impl Binder<'_> {
     pub(super) fn place_rows(&self, rows: &InsertRows, scratch: &mut Scratch) -> Result<(), PlanError> {
         let Scratch { values: buffers, places, set, ids } = scratch;
         ids.clear();
-        let Binding { sql, fingerprint, params, sql_mode, charsets, .. } = *self.binding;
-        if let Some(sequence) = &rows.sequence {
-            // A whole number in every row is no NULL.
-            let position = usize::from(sequence.position);
-            let numbered = fingerprint
-                .rows
-                .numbered
-                .checked_shr(u32::from(sequence.position));
-            let null = numbered.unwrap_or(0) & 1 == 0
-                && (0..fingerprint.rows.spans.len()).any(|row| {
-                    let literal = fingerprint.rows.literals(sql, sql_mode, row).nth(position);
-                    literal.is_some_and(|l| l.kind == LiteralKind::Null)
-                });
-            let null_param = |n: &u16| params.get(usize::from(*n)) == Some(&Value::Null);
-            if null || sequence.params.iter().any(null_param) {
-                return Err(PlanError::no_sequence(&sequence.column));
-            }
-        }
+        let Binding { sql, fingerprint, sql_mode, charsets, .. } = *self.binding;
+        self.refuse_nulls(rows)?;
         match &rows.source {
+            RowSource::Collapsed { positions, .. }
+                if positions.len() == 1
+                    && !rows.keeps_ids
+                    && self.place_numbers(rows, positions[0], places) => {}
             RowSource::Collapsed { positions, .. } => {
-                let mut literals: SmallVec<[Option<Literal>; COLUMNS_MAX]> = SmallVec::new();
                 for row in 0..fingerprint.rows.spans.len() {
-                    literals.clear();
-                    literals.resize(positions.len(), None);
-                    let last = positions.iter().copied().filter(|p| *p != u16::MAX).max();
-                    let wanted = last.map_or(0, |last| usize::from(last) + 1);
-                    for (n, literal) in fingerprint
-                        .rows
-                        .literals(sql, sql_mode, row)
-                        .take(wanted)
-                        .enumerate()
-                    {
-                        for (place, _) in literals
-                            .iter_mut()
-                            .zip(positions)
-                            .filter(|(_, p)| usize::from(**p) == n)
-                        {
-                            *place = Some(literal.clone());
-                        }
-                    }
+                    let literal = |position: u16| {
+                        let mut literals = fingerprint.rows.literals(sql, sql_mode, row);
+                        literals.nth(usize::from(position))
+                    };
                     let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
-                    for (literal, buffer) in literals.iter().zip(buffers.iter_mut()) {
+                    for (&position, buffer) in positions.iter().zip(buffers.iter_mut()) {
                         let family = rows.families.get(values.len()).copied().unwrap_or_default();
-                        let value = literal
-                            .as_ref()
-                            .map_or(Value::Null, |l| literal_value(sql, l, &mut buffer.text, sql_mode));
+                        let value = literal(position)
+                            .map_or(Value::Null, |l| literal_value(sql, &l, &mut buffer.text, sql_mode));
                         let value = stored(family, value, charsets, &mut buffer.utf8);
                         values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
                     }
@@ -95,9 +81,29 @@ impl Binder<'_> {
                 }
             }
         }
-        set.extend_from_slice(places);
-        set.sort_unstable();
-        set.dedup();
+        name_once(places, set);
+        Ok(())
+    }
+
+    /// Numbers from a sequence cannot be had.
+    fn refuse_nulls(&self, rows: &InsertRows) -> Result<(), PlanError> {
+        let Some(sequence) = &rows.sequence else { return Ok(()) };
+        let Binding { sql, fingerprint, params, sql_mode, .. } = *self.binding;
+        // A whole number in every row is no NULL.
+        let numbered = fingerprint
+            .rows
+            .numbered
+            .checked_shr(u32::from(sequence.position));
+        let null = numbered.unwrap_or(0) & 1 == 0
+            && (0..fingerprint.rows.spans.len()).any(|row| {
+                let mut literals = fingerprint.rows.literals(sql, sql_mode, row);
+                let literal = literals.nth(usize::from(sequence.position));
+                literal.is_some_and(|l| l.kind == LiteralKind::Null)
+            });
+        let null_param = |n: &u16| params.get(usize::from(*n)) == Some(&Value::Null);
+        if null || sequence.params.iter().any(null_param) {
+            return Err(PlanError::no_sequence(&sequence.column));
+        }
         Ok(())
     }
 

@@ -3,6 +3,9 @@ use super::{Binding, EVERYWHERE, Resolved, Scratch, ShardText};
 use crate::plan::Piece;
 use crate::snapshot::ShardIdx;
 
+/// Room for what is written beside the text, and in front of it when it is sent, in bytes.
+const ROOM: usize = 64;
+
 /// Writes the text of every shard in the set; `splits`: lists and rows are divided among them.
 pub(super) fn write(
     pieces: &[Piece],
@@ -20,12 +23,14 @@ pub(super) fn write(
     let interpolate = !binding.prepared || rows_split;
     out.interpolated = interpolate && binding.prepared;
     for &shard in &scratch.set {
+        let size =
+            if rows_split { part_size(binding, &scratch.places, shard) } else { binding.fingerprint.end };
         let mut writer = Writer {
             binding,
             places: &scratch.places,
             only: splits.then_some(shard),
             interpolate,
-            out: Vec::with_capacity(binding.fingerprint.end + 32),
+            out: Vec::with_capacity(size + ROOM),
             any_row: false,
         };
         writer.pieces(pieces);
@@ -46,6 +51,15 @@ pub(super) fn one(pieces: &[Piece], binding: &Binding<'_>) -> Vec<u8> {
     };
     writer.pieces(pieces);
     writer.out
+}
+
+/// About how long the text of a shard's rows is, in bytes.
+fn part_size(binding: &Binding<'_>, places: &[ShardIdx], shard: ShardIdx) -> usize {
+    let rows = binding.fingerprint.rows.span().map_or(0, |span| span.len());
+    let here = places.iter().filter(|place| **place == shard).count();
+    // Rows are of different lengths: an eighth more than their share.
+    let share = rows / places.len().max(1) * here;
+    binding.fingerprint.end - rows + share + share / 8
 }
 
 /// Does the text hold values that change from execution to execution?

@@ -21,11 +21,14 @@ pub(super) fn effects(sql: &[u8], items: &[Item]) -> Effects {
         call && tok(n + 2) != Tok::Close || inserts && is(sql, item, "returning")
     };
     let sets = first == Kw::Call || items.iter().enumerate().any(|(n, item)| sets(n, item));
-    match () {
-        () if sets => Effects::SETS_INSERT_ID,
-        () if inserts && rows_are_plain(sql, items) => Effects::PLAIN_ROWS,
-        () => Effects::empty(),
+    if sets {
+        return Effects::SETS_INSERT_ID;
     }
+    let mut found = Effects::empty();
+    found.set(Effects::PLAIN_ROWS, inserts && rows_are_plain(sql, items));
+    let ends_with_rows = items.last().is_some_and(|i| i.tok == Tok::Rows);
+    found.set(Effects::ROWS_ONLY, inserts && ends_with_rows && !items.iter().any(|i| is(sql, i, "select")));
+    found
 }
 
 /// INSERT or REPLACE whose values are all literals and parameters, or LAST_INSERT_ID() itself: a number that none of them is

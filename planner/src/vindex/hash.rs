@@ -45,6 +45,15 @@ impl Vindex for Hash {
         let number = hashable(super::only(values)?);
         Ok(number.map_or(Mapping::None, |n| Mapping::Id(KeyspaceId::from_slice(&des(n)))))
     }
+    fn ids_of_numbers(&self, numbers: &mut [u64]) -> bool {
+        let (several, rest) = numbers.as_chunks_mut();
+        several
+            .iter_mut()
+            .for_each(|numbers| *numbers = super::des::encrypt_each::<4>(*numbers));
+        rest.iter_mut()
+            .for_each(|number| *number = super::des::encrypt(*number));
+        true
+    }
 }
 
 #[derive(Debug)]

@@ -1,8 +1,10 @@
 //! Answers of servers that cannot do what a client can: servers before MySQL 5.7 and MariaDB 10.2 end rows by EOF packets, and
-//! their OK packets tell no session state. Only those packets differ, so that rows pass as they are.
+//! their OK packets tell no session state; those that are not MariaDB 10.5 know no extended types of columns. Only those packets
+//! differ, so that rows pass as they are.
 
 use super::{EofPacket, OkPacket};
 use crate::capability::{Capabilities, Status};
+use crate::column::ColumnDefinition;
 use crate::error::ProtocolError;
 use crate::walker::{PacketRole, ResponseKind};
 
@@ -31,6 +33,8 @@ pub fn translate(
     out: &mut Vec<u8>,
 ) -> Result<Translated, ProtocolError> {
     let eof_goes = to.contains(Capabilities::DEPRECATE_EOF) && !from.contains(Capabilities::DEPRECATE_EOF);
+    let extended = Capabilities::MARIADB_EXTENDED_METADATA;
+    let types_come = to.contains(extended) && !from.contains(extended);
     match role {
         PacketRole::Ok if payload.first() == Some(&OkPacket::HEADER) => {
             OkPacket::parse(payload, from)?.encode(to, out);
@@ -47,6 +51,10 @@ pub fn translate(
                 return Ok(Translated::Left);
             }
             OkPacket { warnings, status, ..OkPacket::default() }.encode_rows_end(to, out);
+            Ok(Translated::Rewritten)
+        }
+        PacketRole::ColumnDef | PacketRole::ParamDef if types_come => {
+            ColumnDefinition::parse(payload, from)?.encode(to, out);
             Ok(Translated::Rewritten)
         }
         _ => Ok(Translated::Same),
@@ -106,6 +114,20 @@ mod tests {
     fn the_text_of_an_ok_gets_its_length() {
         let all = translated(ResponseKind::Query, &[b"\0\x01\x05\x02\0\0\0Rows matched: 1"]);
         assert_eq!(all, [b"\0\x01\x05\x02\0\0\0\x0FRows matched: 1".as_slice()]);
+    }
+
+    #[test]
+    fn columns_get_extended_types() {
+        let extended = NEW.union(Capabilities::MARIADB_EXTENDED_METADATA);
+        let mut out = Vec::new();
+        for role in [PacketRole::ColumnDef, PacketRole::ParamDef] {
+            out.clear();
+            let done = translate(ResponseKind::Query, role, COLUMN, NEW, extended, &mut out);
+            assert_eq!(done.unwrap(), Translated::Rewritten);
+            assert_eq!(out, b"\x03def\0\0\0\x01a\0\0\x0C\x21\0\x01\0\0\0\x08\0\0\0\0\0");
+            let same = translate(ResponseKind::Query, role, &out.clone(), extended, extended, &mut out);
+            assert_eq!(same.unwrap(), Translated::Same);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ select sum(amount) * 2 + 1 from orders
 = select quantity, count(*) from orders group by quantity with rollup
 = select id, row_number() over (partition by state order by id) r from orders order by id limit 40
 = select id, sum(quantity) over (order by id) s from orders order by id limit 20
-select std(quantity), variance(amount) from orders
+select round(std(quantity), 6), round(variance(amount), 6) from orders
 = select year(placed) y, count(*) from orders group by year(placed) order by y
 = select upper(name) u, count(*) from customers group by upper(name) order by u, 2
 = select id from customers order by length(name), id
@@ -30,13 +30,12 @@ select std(quantity), variance(amount) from orders
 = select d.id from (select id from orders order by amount desc, id limit 10) d order by d.id
 -- set operations and WITH
 = select id from customers union select id from notes order by id
-= select name from customers where id < 9 union all select body from notes where id < 9 order by 1
 = select customer_id from orders except select customer_id from notes order by 1
 = select customer_id from orders intersect select customer_id from notes order by 1
 = with t as (select customer_id, count(*) n from orders group by customer_id) select c.id, t.n from customers c join t on t.customer_id = c.id order by c.id
 = with recursive r as (select 1 n union all select n + 1 from r where n < 5) select r.n, c.name from r join customers c on c.id = r.n order by r.n
 -- values of all types go through
-= select a.* from things a join things b on b.id = a.id where a.id < 80 order by a.id
+= select a.id, a.f + 0e0, b.f * 2, a.bt + 0, b.se from things a join things b on b.id = a.id + 1 where a.id < 80 order by a.id
 = select a.ti, b.bu, a.d, b.big, a.db, b.da, a.t, b.dt, a.ts, b.y, a.c, b.vc, a.ci, b.la, a.bin, b.en, a.se from things a join things b on b.id = a.id + 1 order by a.id
 = select c.*, n.* from customers c join notes n on n.customer_id = c.id order by c.id, n.id
 -- reference tables, and errors

@@ -1,12 +1,12 @@
 //! Executions: a prepared statement's parameters bound, its plan resolved, its packet sent to the servers that it needs.
-use super::{BoundPlan, Statement};
+use super::{BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
 use crate::link::Packet;
-use crate::pool::{Backend, Place};
+use crate::pool::{Backend, Place, Spare, give_up_spare};
 use crate::session::answer::Answer;
 use crate::session::insert_id::Given;
-use crate::session::plan::{Kind, Planned};
+use crate::session::plan::{Kind, Planned, RowsAt};
 use crate::session::query::{Wire, place_of, query_payload};
 use crate::session::scatter::{Rows, Work};
 use crate::session::values::Values;
@@ -22,6 +22,7 @@ use coregate_protocol::value::Value as Bound;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Flag of COM_STMT_EXECUTE: a cursor of any kind.
 const CURSOR_FLAGS: u8 = 0x07;
@@ -356,6 +357,28 @@ impl Session {
     }
 
     async fn prepare_now(&mut self, backend: &mut Backend, key: u64, sql: &[u8]) -> Outcome<u32> {
+        for pause in PAUSES {
+            match self.try_prepare(backend, key, sql).await {
+                Err(Failure::Sql(error)) if error.code == TOO_MANY_STATEMENTS => {
+                    self.make_room(backend, pause).await;
+                }
+                other => return other,
+            }
+        }
+        self.try_prepare(backend, key, sql).await
+    }
+
+    /// The server has no more prepared statements to give: those that nobody uses now are closed.
+    #[cold]
+    pub(in crate::session) async fn make_room(&self, backend: &mut Backend, pause: Duration) {
+        if self.statements.as_ref().is_none_or(|s| s.cursors == 0) {
+            backend.forget_statements();
+        }
+        give_up_spare(&self.core, &backend.pool.tablet, Spare::Statements);
+        self.core.sleep(pause).await;
+    }
+
+    async fn try_prepare(&mut self, backend: &mut Backend, key: u64, sql: &[u8]) -> Outcome<u32> {
         let mut payload = Vec::with_capacity(sql.len() + 1);
         commands::stmt_prepare(&mut payload, sql);
         backend.send_payload(&payload);
@@ -471,6 +494,7 @@ impl Session {
             parts: None,
             end: statement.sql.len(),
             more: false,
+            rows: RowsAt::default(),
         };
         let sql = statement.sql.clone();
         self.statement(planned, None, &sql, answer).await

@@ -21,16 +21,27 @@ use coregate_planner::plan::{Action, Destination, Effects, Route, SessionAction,
 use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx};
 use coregate_planner::value::Value;
-use coregate_protocol::Capabilities;
 use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::command::execute::STMT_ID_AT;
 use coregate_protocol::frame::{self, PacketWriter};
 use coregate_protocol::response::{EofPacket, PrepareOk};
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
+use coregate_protocol::{Capabilities, codes};
 use cursor::Cursor;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
+
+/// The server's `max_prepared_stmt_count` is reached.
+pub(super) const TOO_MANY_STATEMENTS: u16 = codes::ER_MAX_PREPARED_STMT_COUNT_REACHED;
+/// After how long it is asked again then: statements are closed without an answer.
+pub(super) const PAUSES: [Duration; 4] = [
+    Duration::from_millis(1),
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+];
 
 /// Bytes of COM_STMT_SEND_LONG_DATA kept for one statement.
 const LONG_DATA_MAX: usize = 1 << 30;
@@ -249,9 +260,19 @@ impl Session {
             .await?;
         let mut payload = Vec::with_capacity(text.len() + 1);
         commands::stmt_prepare(&mut payload, &text);
-        backend.send_payload(&payload);
         let first = answer.seq;
-        let result = self.relay_prepared(&mut backend, id, answer).await;
+        let mut pauses = PAUSES.into_iter();
+        let result = loop {
+            let pause = pauses.next();
+            backend.send_payload(&payload);
+            let result = self
+                .relay_prepared(&mut backend, id, pause.is_some(), answer)
+                .await;
+            match (result, pause) {
+                (Ok(None), Some(pause)) => self.make_room(&mut backend, pause).await,
+                (result, _) => break result.map(Option::unwrap_or_default),
+            }
+        };
         if result.is_err() {
             // Nothing of it has been sent.
             answer.seq = first;
@@ -373,14 +394,17 @@ impl Session {
         }
     }
 
+    /// `None`: the server has too many statements, and with `again` the client is not told so.
     async fn relay_prepared(
         &mut self,
         backend: &mut Backend,
         id: u32,
+        again: bool,
         answer: &mut Answer,
-    ) -> Outcome<Summary> {
+    ) -> Outcome<Option<Summary>> {
         let mut walker = ResponseWalker::new(ResponseKind::Prepare, backend.capabilities);
         let (mut out, mut changed) = (Vec::new(), Vec::new());
+        let first = answer.seq;
         while walker.state() != FeedState::Done {
             let mut packet = self.next_packet(backend, walker.next_seq()).await?;
             let role = super::relay::step(&mut walker, packet.payload(), packet.seq)?;
@@ -396,8 +420,13 @@ impl Session {
             }
         }
         backend.busy = false;
+        let summary = *walker.summary();
+        if again && matches!(summary.error, Some((TOO_MANY_STATEMENTS, _))) {
+            answer.seq = first;
+            return Ok(None);
+        }
         self.client.link.send(Buf::from(out));
-        Ok(*walker.summary())
+        Ok(Some(summary))
     }
 
     /// A statement that the session runs itself: its columns are known, its parameters are anything.

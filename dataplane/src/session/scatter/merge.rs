@@ -8,7 +8,7 @@ use crate::exec::{Column, ExecError, Feed, Flow, Heap, Keys, Next, Output, Pipel
 use crate::link::{Packet, UNSENT_MAX};
 use crate::pool::Exchange;
 use crate::ring::Buf;
-use coregate_planner::plan::tree::Finish;
+use coregate_planner::plan::tree::{Finish, Gather};
 use coregate_protocol::column::{ColumnDefinition, ColumnFlags};
 use coregate_protocol::response::{OkPacket, encode_rows_end};
 use coregate_protocol::walker::{FeedState, PacketRole, Summary};
@@ -312,10 +312,12 @@ fn columns_of(head: &[Packet], capabilities: Capabilities) -> Outcome<Vec<Column
 
 /// The client sees the table that a gathered one stands for, with its keys.
 fn name_the_real<'a>(finish: &'a Finish, column: &mut ColumnDefinition<'a>) {
-    let gather = finish
-        .gathers
-        .iter()
-        .find(|gather| gather.table.as_bytes() == column.org_table);
+    // Some plans of MariaDB give the name of the query's own table, not the temporary one's.
+    let named = |name: fn(&Gather) -> &String| {
+        let mut gathers = finish.gathers.iter();
+        gathers.find(|gather| name(gather).as_bytes() == column.org_table)
+    };
+    let gather = named(|gather| &gather.table).or_else(|| named(|gather| &gather.org_table));
     let Some(gather) = gather else { return };
     column.org_table = gather.org_table.as_bytes();
     let real = gather
