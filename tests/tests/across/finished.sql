@@ -16,16 +16,15 @@ select sum(amount) * 2 + 1 from orders
 = select id, row_number() over (partition by state order by id) r from orders order by id limit 40
 = select id, sum(quantity) over (order by id) s from orders order by id limit 20
 select round(std(quantity), 6), round(variance(amount), 6) from orders
-= select year(placed) y, count(*) from orders group by year(placed) order by y
 = select upper(name) u, count(*) from customers group by upper(name) order by u, 2
-= select id from customers order by length(name), id
 = select distinct lower(state) from orders order by 1
 -- subqueries
 = select id from customers where id in (select customer_id from notes where weight > 1) order by id
 = select id from customers where id not in (select customer_id from notes) order by id
 = select id, (select count(*) from notes n where n.customer_id = c.id) k from customers c order by id
 = select id from customers c where exists (select 1 from notes n where n.customer_id = c.id and n.weight < 0) order by id
-= select id from orders where amount = (select max(amount) from orders) order by id
+= select id from customers where balance = (select max(balance) from customers) order by id
+= select amount, quantity from orders where amount = (select max(amount) from orders) order by amount, quantity
 = select q, max(c) from (select quantity q, count(*) c from orders group by quantity, state) d group by q order by q
 = select d.id from (select id from orders order by amount desc, id limit 10) d order by d.id
 -- set operations and WITH
