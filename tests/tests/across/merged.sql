@@ -71,7 +71,6 @@ select state, count(*) from orders group by state
 = select id from customers order by length(name), id
 = select date(placed) d, count(*), sum(amount) from orders group by d order by d desc limit 7
 = select quantity % 3 r, quantity > 4 b, count(*) from orders group by r, b order by r, b desc
-select count(*) from customers a cross join countries b where a.id in (27, 24, 49, 56) group by a.balance, a.region
 = select c.id, o.id from customers c join orders o on o.customer_id = c.id where c.id in (1, 2, 3, 4, 5) order by o.id
 -- one row
 select count(*) from orders
