@@ -1,16 +1,17 @@
 //! The pool of one database server on one core.
+mod queue;
+
 use super::backend::Backend;
 use super::routines::Routines;
 use crate::core::Core;
 use crate::error::BackendError;
 use crate::settings::Settings;
 use coregate_planner::snapshot::Tablet;
+use queue::{Given, Waiter};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// A server that has no more connections to give is asked again after so long, unless one of ours comes back.
@@ -63,19 +64,6 @@ pub(crate) struct TabletPool {
     /// pool, so that they have places of their own: who has one waits for nothing else.
     finisher: RefCell<Option<Rc<Self>>>,
     pub(crate) stats: PoolStats,
-}
-
-/// A statement in the queue.
-struct Waiter {
-    waker: RefCell<Option<Waker>>,
-    given: RefCell<Option<Given>>,
-    gone: Cell<bool>,
-}
-
-enum Given {
-    Connection(Box<Backend>),
-    /// The right to open one.
-    Permit(Permit),
 }
 
 /// The right to have one connection open; the place is free again when this is dropped.
@@ -280,58 +268,6 @@ impl TabletPool {
         }
     }
 
-    async fn wait(self: &Rc<Self>, core: &Rc<Core>, deadline: Instant) -> Result<Given, BackendError> {
-        if self.waiters.borrow().len() >= self.limits.waiters_max {
-            self.stats.queue_full.set(self.stats.queue_full.get() + 1);
-            return Err(BackendError::QueueFull {
-                tablet: self.tablet.alias.clone(),
-                waiters_max: self.limits.waiters_max,
-            });
-        }
-        let waiter =
-            Rc::new(Waiter { waker: RefCell::default(), given: RefCell::default(), gone: Cell::new(false) });
-        self.waiters.borrow_mut().push_back(Rc::clone(&waiter));
-        let _leave = Leave { pool: self, waiter: &waiter };
-        let start = core.ring.now();
-        let mut retry_at = start;
-        let (mut armed, mut retry_armed) = (false, false);
-        let given = poll_fn(|cx| {
-            if let Some(given) = waiter.given.borrow_mut().take() {
-                return Poll::Ready(Some(given));
-            }
-            *waiter.waker.borrow_mut() = Some(cx.waker().clone());
-            let now = core.ring.now();
-            if let Some(permit) = self.permit_to_retry(now) {
-                return Poll::Ready(Some(Given::Permit(permit)));
-            }
-            if let Some(until) = self.full_until.get() {
-                // Woken by the timer that was armed last: the next has to be.
-                retry_armed &= now < retry_at;
-                if !retry_armed {
-                    retry_at = until;
-                }
-                let _ = core.timers.poll_until(cx, now, until, &mut retry_armed);
-            }
-            core.timers
-                .poll_until(cx, now, deadline, &mut armed)
-                .map(|()| None)
-        })
-        .await;
-        let waited = core.ring.now().saturating_duration_since(start).as_micros() as u64;
-        self.stats.waited.set(self.stats.waited.get() + 1);
-        self.stats.wait_us.set(self.stats.wait_us.get() + waited);
-        given.ok_or_else(|| {
-            self.stats
-                .wait_timeouts
-                .set(self.stats.wait_timeouts.get() + 1);
-            BackendError::WaitTimeout {
-                tablet: self.tablet.alias.clone(),
-                size: self.limits.size,
-                ms: self.limits.wait_timeout.as_millis() as u64,
-            }
-        })
-    }
-
     /// Takes a connection back: to the statement that has waited longest, or to rest. One that cannot be trusted is closed.
     pub(crate) fn put(self: &Rc<Self>, core: &Core, mut backend: Box<Backend>) {
         let now = core.ring.now();
@@ -373,25 +309,6 @@ impl TabletPool {
     pub(super) fn each_resting(&self, mut work: impl FnMut(&mut Backend)) {
         let mut idle = self.idle.borrow_mut();
         idle.iter_mut().for_each(|backend| work(backend));
-    }
-
-    fn next_waiter(&self) -> Option<Rc<Waiter>> {
-        let mut waiters = self.waiters.borrow_mut();
-        std::iter::from_fn(|| waiters.pop_front()).find(|waiter| !waiter.gone.get())
-    }
-
-    /// A place became free.
-    fn offer_permit(self: &Rc<Self>) {
-        if self.waiters.borrow().is_empty() {
-            return;
-        }
-        let Some(permit) = self.permit() else { return };
-        let Some(waiter) = self.next_waiter() else { return };
-        *waiter.given.borrow_mut() = Some(Given::Permit(permit));
-        let waker = waiter.waker.borrow_mut().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
     }
 
     fn count_discarded(&self) {
@@ -441,34 +358,5 @@ impl TabletPool {
 
     pub(crate) fn waiting(&self) -> usize {
         self.waiters.borrow().len()
-    }
-}
-
-/// Leaves the queue, also when the session ends meanwhile; passes on what was given too late.
-struct Leave<'a> {
-    pool: &'a Rc<TabletPool>,
-    waiter: &'a Rc<Waiter>,
-}
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        self.waiter.gone.set(true);
-        self.pool
-            .waiters
-            .borrow_mut()
-            .retain(|other| !Rc::ptr_eq(other, self.waiter));
-        let given = self.waiter.given.borrow_mut().take();
-        if let Some(Given::Connection(backend)) = given {
-            // Clean as it came: the next in the queue gets it, or it rests.
-            match self.pool.next_waiter() {
-                Some(next) => {
-                    *next.given.borrow_mut() = Some(Given::Connection(backend));
-                    if let Some(waker) = next.waker.borrow_mut().take() {
-                        waker.wake();
-                    }
-                }
-                None => self.pool.idle.borrow_mut().push(backend),
-            }
-        }
     }
 }

@@ -28,14 +28,14 @@ const AGGREGATES: &[&str] = &[
     "st_collect",
 ];
 
+pub(super) fn is_aggregate(name: &str) -> bool {
+    AGGREGATES.iter().any(|a| name.eq_ignore_ascii_case(a))
+}
+
 /// Finds aggregates and windows in expressions, but not in subqueries.
 pub(super) fn counts_rows(expr: &Expr<'_>) -> bool {
     match &expr.kind {
-        ExprKind::Call(c) => {
-            c.window
-                || AGGREGATES.iter().any(|a| c.name.eq_ignore_ascii_case(a))
-                || c.args.iter().any(counts_rows)
-        }
+        ExprKind::Call(c) => c.window || is_aggregate(c.name) || c.args.iter().any(counts_rows),
         ExprKind::And(l) | ExprKind::Or(l) | ExprKind::Row(l) | ExprKind::Other(l) => {
             l.iter().any(counts_rows)
         }

@@ -184,7 +184,7 @@ pub(crate) fn snapshot() -> Snapshot {
             ),
             view(
                 "seen",
-                &["id", "n"],
+                &["id bigint", "n varchar(20) COLLATE utf8mb4_general_ci"],
                 "select `customer`.`customer`.`id` AS `id`,`customer`.`customer`.`name` AS `n` from `customer`.`customer` where `customer`.`customer`.`name` > 'a'",
             ),
             view("counted", &["c"], "select count(0) AS `c` from `customer`.`customer`"),

@@ -1,4 +1,5 @@
 //! SELECT DISTINCT: groups of equal rows, without aggregates.
+use super::super::aggregates::counts_rows;
 use super::super::text::Edits;
 use super::order::Item;
 use super::shape::{Shape, verbatim};
@@ -12,7 +13,9 @@ impl Shape<'_, '_, '_> {
         let plain = select.group.is_empty() && select.having.is_none() && !self.visible.is_empty();
         // What becomes of a BIT depends on how a server finds the distinct rows.
         let bits = |v: &Visible<'_>| v.column.is_some_and(|c| c.column.data_type == "bit");
+        let counts = select.items.iter().any(|i| counts_rows(&i.expr));
         if !plain
+            || counts
             || self.visible.iter().any(bits)
             || !(0..self.visible.len()).all(|at| self.can_group(&Item::Visible(at)))
         {

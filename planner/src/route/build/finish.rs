@@ -11,9 +11,6 @@ use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;
 use ahash::AHashSet;
 
-/// Characters of a column's alias; servers cut the names of expressions there.
-const ALIAS_MAX: usize = 256;
-
 impl<'a> Planner<'_, 'a> {
     /// The plan for a query in which rows of several shards meet.
     pub(in crate::route) fn finished(&mut self, query: &'a Query<'a>, why: &str) -> Result<Tree, PlanError> {
@@ -115,15 +112,18 @@ impl<'a> Planner<'_, 'a> {
             let span = Span { start: item.expr.span.start, end: item.end };
             let inside = |s: &Span| s.start >= span.start && s.end <= span.end;
             let column = matches!(item.expr.kind, ExprKind::Column(_) | ExprKind::Star(_));
-            let changed =
-                all.qualifiers.iter().any(inside) || all.list.iter().any(|r| inside(&r.name.full_span));
+            let param = self
+                .tokens
+                .items
+                .iter()
+                .any(|i| i.tok == Tok::Param && inside(&i.span));
+            let changed = param
+                || all.qualifiers.iter().any(inside)
+                || all.list.iter().any(|r| inside(&r.name.full_span));
             if column || !changed || text.has_insert(span.end) {
                 continue;
             }
-            let sql = self.input.sql.get(span.start as usize..span.end as usize);
-            let name = String::from_utf8_lossy(sql.unwrap_or_default());
-            let name: String = name.chars().take(ALIAS_MAX).collect();
-            text.insert(span.end, vec![verbatim(&format!(" AS {}", quoted(&name)))]);
+            text.insert(span.end, self.called(span));
             // The plan's text is shared by statements that differ in literals and blanks; this name is not.
             cacheable = false;
         }

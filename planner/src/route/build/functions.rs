@@ -74,6 +74,22 @@ pub(super) fn is_sure(name: &str) -> bool {
     SURE.binary_search(&name.as_str()).is_ok()
 }
 
+/// Those whose value is a number or a date, whatever they are given. Sorted.
+#[rustfmt::skip]
+const NUMERIC: &[&str] = &[
+    "abs", "ascii", "bit_count", "bit_length", "ceil", "ceiling", "char_length", "character_length", "crc32", "date", "datediff", "day",
+    "dayofmonth", "dayofweek", "dayofyear", "extract", "field", "find_in_set", "floor", "hour", "instr", "isnull", "last_day", "length",
+    "locate", "microsecond", "minute", "month", "octet_length", "ord", "period_diff", "position", "quarter", "round", "second",
+    "sign", "strcmp", "time_to_sec", "to_days", "to_seconds", "truncate", "week", "weekday", "weekofyear", "year",
+    "yearweek",
+];
+
+/// Is its value a number or a date for certain, and the same for the same arguments?
+pub(super) fn is_numeric(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    NUMERIC.binary_search(&name.as_str()).is_ok()
+}
+
 /// Is it a server's own function? What it is given is all that it reads.
 pub(super) fn is_native(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
@@ -84,7 +100,8 @@ pub(super) fn is_native(name: &str) -> bool {
 mod tests {
     #[test]
     fn names_are_sorted() {
-        assert!(super::SURE.is_sorted() && super::OTHERS.is_sorted());
+        assert!(super::SURE.is_sorted() && super::OTHERS.is_sorted() && super::NUMERIC.is_sorted());
+        assert!(super::NUMERIC.iter().all(|n| super::is_sure(n)));
         assert!(super::is_sure("LOWER") && !super::is_sure("rand") && !super::is_sure("now"));
         assert!(super::is_native("Now") && super::is_native("ST_Area") && !super::is_native("my_own"));
     }

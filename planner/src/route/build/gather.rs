@@ -37,12 +37,6 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<(Leaf, Gather), PlanError> {
         let Reference { name, table, .. } = reference;
         let owner = self.keyspace(reference.keyspace);
-        if table.view.is_some() {
-            return Err(PlanError::unsupported(format!(
-                "the view '{}' in a statement that several shards must answer together; write its query in its place",
-                name.name
-            )));
-        }
         if !table.columns_complete || table.columns.is_empty() {
             return Err(PlanError::unsupported(format!(
                 "table '{}', whose columns are not all known, in a statement that several shards must answer together",
@@ -123,6 +117,8 @@ impl<'a> Planner<'_, 'a> {
             }
             text.push(verbatim(")"));
         }
+        // All rows, whatever `sql_select_limit` says: the statement itself heeds it.
+        text.push(verbatim(" LIMIT 18446744073709551615"));
         if let Some(lock) = &reference.lock {
             text.push(verbatim(&lock.text));
         }
@@ -154,6 +150,13 @@ impl<'a> Planner<'_, 'a> {
         debug_assert!(matches!(self.locate(name), Ok(Place::Table { .. })));
         let mut blocks = Blocks::new(self, reference.keyspace);
         blocks.query(query, &Vec::new(), Position::Rows)?;
+        // The rows of a view are those of its query, which each shard must find alone.
+        if reference.table.view.is_some() && !blocks.broken.needs.is_empty() {
+            return Err(PlanError::unsupported(format!(
+                "the view '{}', whose rows several shards must find together; write its query in its place",
+                reference.name.name
+            )));
+        }
         placed(match blocks.places() {
             Places::Any => Destination::Any,
             Places::Pinned(id) => Destination::KeyspaceId(id),

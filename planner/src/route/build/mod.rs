@@ -19,16 +19,21 @@ use super::block::Source;
 use super::directives;
 use super::needs::{Broken, Needs};
 use super::places::Placed;
+use super::text::Edits;
 use crate::plan::tree::{Form, Leaf, Tree};
-use crate::plan::{Action, Combine, Plan, Route, StatementClass, Target, Text};
+use crate::plan::{Action, Combine, Piece, Plan, Route, StatementClass, Target, Text};
 use crate::snapshot::KeyspaceIdx;
-use crate::sql::ast::{Body, Query, Span};
+use crate::sql::ast::{Body, Query, SelectItem, Span};
+use crate::sql::lex::Tok;
 use shape::Shape;
+
+/// Characters of a column's alias; servers cut the names of expressions there.
+const ALIAS_MAX: usize = 256;
 
 impl<'a> Planner<'_, 'a> {
     /// A query that each shard can answer for itself, up to its order, groups, distinct rows and limit; `None` if it is another.
     pub(super) fn merged(
-        &self,
+        &mut self,
         query: &'a Query<'a>,
         sources: &[Source<'a>],
         broken: &Broken,
@@ -52,10 +57,65 @@ impl<'a> Planner<'_, 'a> {
         if let Some((span, pieces)) = self.divided(&leaf) {
             edits.split(span, pieces);
         }
+        let cacheable = self.name_params(select.items, &mut edits);
+        self.cacheable &= cacheable;
         let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
         let text = edits.pieces(self.input.sql, self.tokens, Span { start: self.start, end });
         let route = self.leaf(keyspace, leaf, Text::Pieces(text));
         Some(Tree { leaves: vec![Leaf { route }], form: Form::Merge(merge) })
+    }
+
+    /// Does a part of the statement hold literals or parameters that other statements with this plan have otherwise?
+    fn has_values(&self, span: Span) -> bool {
+        let items = self.tokens.items.iter();
+        items
+            .filter(|i| i.span.start >= span.start && i.span.end <= span.end)
+            .any(|i| i.number != u16::MAX)
+    }
+
+    /// An expression is called by its text, in which a parameter is a `?`; the text that goes to the servers has values there.
+    /// Returns whether the plan can be kept.
+    fn name_params(&self, items: &[SelectItem<'_>], edits: &mut Edits) -> bool {
+        let mut cacheable = true;
+        for item in items {
+            let span = Span { start: item.expr.span.start, end: item.end };
+            let mut inside = self.tokens.items.iter();
+            let param =
+                inside.any(|i| i.tok == Tok::Param && i.span.start >= span.start && i.span.end <= span.end);
+            if item.alias.is_none() && param && !edits.has_insert(span.end) {
+                edits.insert(span.end, self.called(span));
+                let lifted = &self.input.fingerprint.literals;
+                cacheable &= !lifted
+                    .iter()
+                    .any(|l| l.span.start >= span.start && l.span.end <= span.end);
+            }
+        }
+        cacheable
+    }
+
+    /// ` AS` the text itself, as servers call an expression.
+    fn called(&self, span: Span) -> Vec<Piece> {
+        let sql = self
+            .input
+            .sql
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or_default();
+        let mut alias = b" AS `".to_vec();
+        let end = match std::str::from_utf8(sql) {
+            Ok(text) => text
+                .char_indices()
+                .nth(ALIAS_MAX)
+                .map_or(sql.len(), |(at, _)| at),
+            Err(_) => sql.len().min(ALIAS_MAX),
+        };
+        for &byte in sql.get(..end).unwrap_or_default() {
+            if byte == b'`' {
+                alias.push(byte);
+            }
+            alias.push(byte);
+        }
+        alias.push(b'`');
+        vec![Piece::Verbatim(alias)]
     }
 
     fn leaf(&self, keyspace: KeyspaceIdx, place: Placed, text: Text) -> Route {

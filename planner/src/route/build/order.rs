@@ -88,8 +88,12 @@ impl<'a> Shape<'_, '_, 'a> {
         selected.map_or(Item::Column(found), Item::Visible)
     }
 
-    /// An expression that is selected in the same words, and reads no names of the select list.
+    /// An expression that is selected in the same words, and reads no names of the select list. Values are no words: in the
+    /// statements that share the plan they are others.
     fn same_text(&self, expr: &Expr<'a>) -> Option<usize> {
+        if self.planner.has_values(expr.span) {
+            return None;
+        }
         let text = self.source_text(expr.span);
         let same = |e: &&Expr<'a>| self.source_text(e.span) == text;
         let at = self
@@ -110,7 +114,14 @@ impl<'a> Shape<'_, '_, 'a> {
                         .any(|v| v.named && v.name.is_none_or(|n| n.eq_ignore_ascii_case(name.name)));
                 name.name.is_ascii() && !renamed && find(name, self.sources).is_some()
             }
-            ExprKind::Other(list) => list.iter().all(|e| self.reads_tables_only(e)),
+            ExprKind::Other(list) | ExprKind::And(list) | ExprKind::Or(list) => {
+                list.iter().all(|e| self.reads_tables_only(e))
+            }
+            ExprKind::Not(e) => self.reads_tables_only(e),
+            ExprKind::Compare { sides, .. } => sides.iter().all(|e| self.reads_tables_only(e)),
+            ExprKind::InList { left, list, .. } => {
+                self.reads_tables_only(left) && list.iter().all(|e| self.reads_tables_only(e))
+            }
             ExprKind::Call(call) => call.args.iter().all(|e| self.reads_tables_only(e)),
             ExprKind::Literal(_) | ExprKind::Param(_) | ExprKind::Null | ExprKind::Star(None) => true,
             _ => false,
@@ -155,6 +166,9 @@ impl<'a> Shape<'_, '_, 'a> {
             }
             ExprKind::Column(name) => Some(self.of_from(find(name, self.sources)?)),
             ExprKind::Literal(None) => self.position(expr).map(Item::Visible),
+            _ if self.is_number(expr) && self.reads_tables_only(expr) => {
+                Some(self.same_text(expr).map_or(Item::Expr(expr), Item::Visible))
+            }
             _ => None,
         }
     }
@@ -170,8 +184,9 @@ impl<'a> Shape<'_, '_, 'a> {
             (Some(found), _) => self.column_kind(found),
             (None, Item::Visible(at)) => {
                 let expr = self.visible.get(*at).and_then(|v| v.expr);
-                expr.filter(|e| self.is_arithmetic(e)).map(|_| Kind::Number)
+                expr.filter(|e| self.is_number(e)).map(|_| Kind::Number)
             }
+            (None, Item::Expr(expr)) => self.is_number(expr).then_some(Kind::Number),
             _ => None,
         };
         kind.is_some_and(|kind| kind.groups(column.and_then(|c| c.column.length)))

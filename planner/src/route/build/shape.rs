@@ -1,12 +1,15 @@
 //! A query's parts on their way to a plan: the columns that shards send, the changes to its text.
 use super::super::Planner;
+use super::super::aggregates::is_aggregate;
 use super::super::block::Source;
 use super::super::text::Edits;
+use super::functions::{is_numeric, is_sure};
 use super::kind::Kind;
 use super::visible::{Found, Visible, find, visible};
 use crate::plan::Piece;
 use crate::plan::tree::{Limit, Merge};
 use crate::sql::ast::{Call, Expr, ExprKind, Query, Select, Span};
+use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;
 
 /// The most columns that a plan can name.
@@ -143,7 +146,7 @@ impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
     pub(super) fn kind(&self, expr: &Expr<'a>) -> Option<Kind> {
         match &expr.kind {
             ExprKind::Column(name) => self.column_kind(find(name, self.sources)?),
-            ExprKind::Other(_) if self.is_arithmetic(expr) => Some(Kind::Number),
+            _ if self.is_number(expr) => Some(Kind::Number),
             ExprKind::Call(call) => self.aggregate_kind(call),
             _ => None,
         }
@@ -175,7 +178,24 @@ impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
         }
     }
 
-    /// Sums, differences and products of columns and literals: a number, whatever they are.
+    /// Is it a number or a date for each row, whatever its operands are?
+    pub(super) fn is_number(&self, expr: &Expr<'a>) -> bool {
+        is_steady(expr) && self.has_number(expr)
+    }
+
+    fn has_number(&self, expr: &Expr<'a>) -> bool {
+        match &expr.kind {
+            ExprKind::Other(_) => self.is_arithmetic(expr),
+            ExprKind::Call(call) => {
+                call.database.is_none() && !call.window && !call.distinct && is_numeric(call.name)
+            }
+            ExprKind::Compare { .. } | ExprKind::And(_) | ExprKind::Or(_) | ExprKind::Not(_) => true,
+            ExprKind::InList { .. } | ExprKind::InCollapsed { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Sums, differences, products and quotients of columns and literals: a number, whatever they are.
     pub(super) fn is_arithmetic(&self, expr: &Expr<'a>) -> bool {
         let ExprKind::Other([_, _, ..]) = expr.kind else { return false };
         let span = expr.span;
@@ -191,13 +211,20 @@ impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
             .all(|(n, item)| {
                 let next = inside(n + 1).map_or(Tok::End, |i| i.tok);
                 match item.tok {
+                    Tok::Word if matches!(item.kw, Kw::Div | Kw::Mod) => next != Tok::Open,
                     Tok::Word if item.kw.is_reserved() => false,
                     // A call, or a literal of a date.
                     Tok::Word => next != Tok::Open && !next.is_literal(),
                     Tok::Quoted => next != Tok::Open,
-                    Tok::Dot | Tok::Plus | Tok::Minus | Tok::Star | Tok::Open | Tok::Close | Tok::Param => {
-                        true
-                    }
+                    Tok::Slash
+                    | Tok::Percent
+                    | Tok::Dot
+                    | Tok::Plus
+                    | Tok::Minus
+                    | Tok::Star
+                    | Tok::Open
+                    | Tok::Close
+                    | Tok::Param => true,
                     tok => tok.is_literal(),
                 }
             })
@@ -206,6 +233,30 @@ impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
 
 pub(super) fn verbatim(text: &str) -> Piece {
     Piece::Verbatim(text.as_bytes().to_vec())
+}
+
+/// Has it the same value wherever it stands in the statement?
+fn is_steady(expr: &Expr<'_>) -> bool {
+    match &expr.kind {
+        ExprKind::Column(_)
+        | ExprKind::Literal(_)
+        | ExprKind::Param(_)
+        | ExprKind::Null
+        | ExprKind::Bool
+        | ExprKind::Star(None) => true,
+        ExprKind::And(list) | ExprKind::Or(list) | ExprKind::Row(list) | ExprKind::Other(list) => {
+            list.iter().all(is_steady)
+        }
+        ExprKind::Not(e) => is_steady(e),
+        ExprKind::Compare { sides, .. } => sides.iter().all(is_steady),
+        ExprKind::InList { left, list, .. } => is_steady(left) && list.iter().all(is_steady),
+        ExprKind::InCollapsed { left, .. } => is_steady(left),
+        ExprKind::Call(call) => {
+            let known = is_sure(call.name) || is_aggregate(call.name);
+            known && call.database.is_none() && !call.window && call.args.iter().all(is_steady)
+        }
+        _ => false,
+    }
 }
 
 /// `before`, the pieces, `after`.
