@@ -38,6 +38,7 @@ pub(crate) const DIALECT: Capabilities = Capabilities::DRIVER.union(Capabilities
 pub(crate) const FLAVOURS: Capabilities = Capabilities::DEPRECATE_EOF
     .union(Capabilities::SESSION_TRACK)
     .union(Capabilities::MARIADB_EXTENDED_METADATA)
+    .union(Capabilities::MARIADB_STMT_BULK_OPERATIONS)
     .union(Capabilities::FOUND_ROWS)
     .union(Capabilities::IGNORE_SPACE)
     .union(Capabilities::LOCAL_FILES);
