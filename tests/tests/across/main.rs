@@ -8,6 +8,7 @@ use coregate_tests::{Answer, Connection};
 use world::WORLD;
 
 mod faults;
+mod random;
 mod world;
 
 /// What two answers must have in common.
