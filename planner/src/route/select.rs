@@ -102,7 +102,7 @@ impl<'a> Planner<'_, 'a> {
         class: StatementClass,
     ) -> Result<Plan, PlanError> {
         let why = "tables of different keyspaces in one statement";
-        let effects = Effects::ASSIGNS_VARIABLES | Effects::PIN | Effects::CALC_FOUND_ROWS;
+        let effects = Effects::ASSIGNS_VARIABLES | Effects::PIN;
         if self.effects.intersects(effects) || self.tokens.limited || self.tokens.ambiguous {
             return Err(PlanError::unsupported(why));
         }
