@@ -28,6 +28,15 @@ impl<'a> Planner<'_, 'a> {
         let words = self.words();
         let mut edits = self.edits.clone();
         for &span in &all.qualifiers {
+            // Alone, `5` and a dot begin a number.
+            if self
+                .input
+                .sql
+                .get(span.end as usize)
+                .is_some_and(u8::is_ascii_digit)
+            {
+                return Err(PlanError::unsupported("names that begin with digits, behind a keyspace's name"));
+            }
             edits.replace_all(span, Vec::new());
         }
         let mut finish = Finish { why: why.to_owned(), ..Finish::default() };
