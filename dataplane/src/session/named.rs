@@ -3,11 +3,12 @@
 //! variables' values, and runs by name on every server that it needs: the values are bound there, never written into a text.
 use super::answer::{Answer, Done};
 use super::prepared::{BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
-use super::query::{Wire, place_of, query_payload};
+use super::query::place_of;
 use super::relay::{set_status, step};
 use super::scatter::{Rows, Work, error_of};
 use super::values::Named;
 use super::variables::{Variable, user_variable};
+use super::wire::{Wire, query_payload};
 use super::{Failure, Outcome, Session};
 use crate::cache::CachedPlan;
 use crate::error::{BackendError, sql_error};
