@@ -164,7 +164,7 @@ impl Core {
             lifetime_max: Duration::from_secs(config.pool_lifetime_s),
             statements_max: config.backend_statements_max.max(1),
         };
-        self.pools.follow(&snapshot, &limits);
+        self.pools.follow(&snapshot, &limits, &self.ring);
         self.cache.borrow_mut().use_version(snapshot.version);
         *self.snapshot.borrow_mut() = snapshot;
     }

@@ -32,7 +32,13 @@ impl Column {
 
     /// Do values of both compare alike?
     fn is_like(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.decimals == other.decimals
+        // Servers that find no row say less exactly what kind of text or bytes there would be, and with other decimals.
+        let bytes = |kind| {
+            use ColumnType as T;
+            [T::STRING, T::VAR_STRING, T::VARCHAR, T::TINY_BLOB, T::BLOB, T::MEDIUM_BLOB, T::LONG_BLOB]
+                .contains(&kind)
+        };
+        bytes(self.kind) && bytes(other.kind) || self.kind == other.kind && self.decimals == other.decimals
     }
 }
 

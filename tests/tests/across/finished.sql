@@ -16,16 +16,15 @@ select sum(amount) * 2 + 1 from orders
 = select id, row_number() over (partition by state order by id) r from orders order by id limit 40
 = select id, sum(quantity) over (order by id) s from orders order by id limit 20
 select round(std(quantity), 6), round(variance(amount), 6) from orders
-= select year(placed) y, count(*) from orders group by year(placed) order by y
 = select upper(name) u, count(*) from customers group by upper(name) order by u, 2
-= select id from customers order by length(name), id
 = select distinct lower(state) from orders order by 1
 -- subqueries
 = select id from customers where id in (select customer_id from notes where weight > 1) order by id
 = select id from customers where id not in (select customer_id from notes) order by id
 = select id, (select count(*) from notes n where n.customer_id = c.id) k from customers c order by id
 = select id from customers c where exists (select 1 from notes n where n.customer_id = c.id and n.weight < 0) order by id
-= select id from orders where amount = (select max(amount) from orders) order by id
+= select id from customers where balance = (select max(balance) from customers) order by id
+= select amount, quantity from orders where amount = (select max(amount) from orders) order by amount, quantity
 = select q, max(c) from (select quantity q, count(*) c from orders group by quantity, state) d group by q order by q
 = select d.id from (select id from orders order by amount desc, id limit 10) d order by d.id
 -- set operations and WITH
@@ -38,6 +37,8 @@ select round(std(quantity), 6), round(variance(amount), 6) from orders
 = select a.id, a.f + 0e0, b.f * 2, a.bt + 0, b.se from things a join things b on b.id = a.id + 1 where a.id < 80 order by a.id
 = select a.ti, b.bu, a.d, b.big, a.db, b.da, a.t, b.dt, a.ts, b.y, a.c, b.vc, a.ci, b.la, a.bin, b.en, a.se from things a join things b on b.id = a.id + 1 order by a.id
 = select c.*, n.* from customers c join notes n on n.customer_id = c.id order by c.id, n.id
+= select c.id, n.id from customers c join notes n on n.customer_id = c.id where c.id in (3, 4, 5, 6) order by n.id
+= select count(distinct o.state) from customers c left join orders o on o.customer_id = c.id and o.quantity > 3 where c.id in (3, 4, 5, 6)
 -- reference tables, and errors
 = select c.id, k.name from customers c join countries k on k.code = 'de' join notes n on n.customer_id = c.id order by c.id, n.id limit 9
 = select c.id from customers c join notes n on n.customer_id = c.no_such order by c.id

@@ -67,6 +67,11 @@ select state, count(*) from orders group by state
 = select ti, bit_and(bu), bit_or(bu), bit_xor(bu) from things group by ti order by ti
 = select y, min(da), max(t), min(dt), max(ts) from things group by y order by y
 = select en, count(*) from things group by en order by en
+= select year(placed) y, count(*) from orders group by year(placed) order by y
+= select id from customers order by length(name), id
+= select date(placed) d, count(*), sum(amount) from orders group by d order by d desc limit 7
+= select quantity % 3 r, quantity > 4 b, count(*) from orders group by r, b order by r, b desc
+= select c.id, o.id from customers c join orders o on o.customer_id = c.id where c.id in (1, 2, 3, 4, 5) order by o.id
 -- one row
 select count(*) from orders
 select count(*), count(amount), sum(amount), avg(amount), min(amount), max(amount) from orders
@@ -82,3 +87,6 @@ select count(*) from orders limit 0
 select min(da), max(da), min(t), max(t), min(dt), max(y) from things
 select count(*) from orders o join customers c on c.id = o.customer_id
 select count(*) as n, max(id) as m from customers where name like 'a%'
+-- expressions of a certain type
+= select year(placed) y, count(*) from orders group by year(placed) order by y
+= select id from customers order by length(name), id
