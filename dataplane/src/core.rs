@@ -38,6 +38,7 @@ pub(crate) const DIALECT: Capabilities = Capabilities::DRIVER.union(Capabilities
 pub(crate) const FLAVOURS: Capabilities = Capabilities::DEPRECATE_EOF
     .union(Capabilities::SESSION_TRACK)
     .union(Capabilities::MARIADB_EXTENDED_METADATA)
+    .union(Capabilities::MARIADB_STMT_BULK_OPERATIONS)
     .union(Capabilities::FOUND_ROWS)
     .union(Capabilities::IGNORE_SPACE)
     .union(Capabilities::LOCAL_FILES);
@@ -163,7 +164,7 @@ impl Core {
             lifetime_max: Duration::from_secs(config.pool_lifetime_s),
             statements_max: config.backend_statements_max.max(1),
         };
-        self.pools.follow(&snapshot, &limits);
+        self.pools.follow(&snapshot, &limits, &self.ring);
         self.cache.borrow_mut().use_version(snapshot.version);
         *self.snapshot.borrow_mut() = snapshot;
     }

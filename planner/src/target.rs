@@ -1,6 +1,7 @@
 //! Target strings: what `USE` and a connection's database may say.
 use crate::error::PlanError;
-use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, TabletKind};
+use crate::keyrange::{compare_ids, from_hex};
+use crate::snapshot::{KeyRange, Keyspace, KeyspaceIdx, ShardIdx, Snapshot, TabletKind};
 
 /// A target string, understood. Parts that it does not name are `None` and stay as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -10,18 +11,23 @@ pub struct ParsedTarget {
     pub tablet_kind: Option<TabletKind>,
 }
 
-/// Reads `ks`, `ks:shard`, `ks/shard`, each with `@type`, and `@type` alone.
+/// Reads `ks`, `ks:shard`, `ks/shard`, `ks[range]` and `ks[keyspace id]` of one shard, each with `@type`, and `@type` alone.
 ///
 /// # Errors
-/// [`PlanError::UnknownDatabase`], [`PlanError::UnknownShard`], [`PlanError::UnknownTabletType`].
+/// [`PlanError::UnknownDatabase`], [`PlanError::UnknownShard`], [`PlanError::UnknownTabletType`]; [`PlanError::Unsupported`] for a
+/// range of several shards.
 pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, PlanError> {
     let (place, kind) = match text.rsplit_once('@') {
         Some((place, kind)) => (place, Some(tablet_kind(kind)?)),
         None => (text, None),
     };
-    let (name, shard) = match place.split_once([':', '/']) {
-        Some((name, shard)) => (name, Some(shard)),
-        None => (place, None),
+    let within = place
+        .strip_suffix(']')
+        .and_then(|place| place.split_once('['));
+    let (name, shard) = match (place.split_once([':', '/']), within) {
+        (_, Some((name, _))) => (name, None),
+        (Some((name, shard)), None) => (name, Some(shard)),
+        (None, None) => (place, None),
     };
     if name.is_empty() {
         return match (shard, kind) {
@@ -34,7 +40,9 @@ pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, Pla
         .find(|(k, _)| k.name == name)
         .ok_or_else(|| PlanError::UnknownDatabase(name.to_owned()))?;
     let shard = match shard {
-        None => None,
+        None => within
+            .map(|(_, wanted)| shard_within(keyspace, wanted))
+            .transpose()?,
         Some(wanted) => {
             let found = keyspace
                 .shards
@@ -48,11 +56,87 @@ pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, Pla
     Ok(ParsedTarget { keyspace: Some(index), shard, tablet_kind: kind })
 }
 
+/// The shard that a range of keyspace ids, or a single one, means.
+fn shard_within(keyspace: &Keyspace, wanted: &str) -> Result<ShardIdx, PlanError> {
+    let unknown = || PlanError::UnknownShard { keyspace: keyspace.name.clone(), shard: wanted.to_owned() };
+    let range = match wanted.contains('-') {
+        true => Some(KeyRange::parse(wanted).map_err(|_| unknown())?),
+        false => None,
+    };
+    let id = match &range {
+        Some(range) => range.start.clone(),
+        None => from_hex(wanted)
+            .filter(|id| !id.is_empty())
+            .ok_or_else(unknown)?,
+    };
+    let (shard, index) = keyspace
+        .shards
+        .iter()
+        .zip(0u16..)
+        .find(|(shard, _)| shard.range.contains(&id))
+        .ok_or_else(unknown)?;
+    let is_whole = |range: &KeyRange| {
+        range.end.is_empty() == shard.range.end.is_empty()
+            && compare_ids(&range.start, &shard.range.start).is_eq()
+            && compare_ids(&range.end, &shard.range.end).is_eq()
+    };
+    if range.as_ref().is_none_or(is_whole) {
+        return Ok(index);
+    }
+    Err(PlanError::unsupported(
+        "a target that is a range of keyspace ids and not a shard; SHOW SHARDS lists the shards",
+    ))
+}
+
 fn tablet_kind(text: &str) -> Result<TabletKind, PlanError> {
     match text.to_ascii_lowercase().as_str() {
         "primary" | "master" => Ok(TabletKind::Primary),
         "replica" => Ok(TabletKind::Replica),
         "rdonly" | "batch" => Ok(TabletKind::Rdonly),
         _ => Err(PlanError::UnknownTabletType(text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vschema::{Keyspace, KeyspaceSpec, SnapshotBuilder};
+
+    #[test]
+    fn shards_are_named_in_every_way() {
+        let spec = |name, shards: &[&str], json: &str| {
+            KeyspaceSpec::new(name, shards, Keyspace::from_json(json).unwrap())
+        };
+        let none = |_: &str| Err(String::new());
+        let sharded = spec("ks", &["-40", "40-80", "80-"], r#"{"sharded": true}"#);
+        let builder = SnapshotBuilder::new(1).keyspace(sharded, &none).unwrap();
+        let snapshot = builder
+            .keyspace(spec("one", &["0"], "{}"), &none)
+            .unwrap()
+            .build();
+        for (text, shard) in [
+            ("ks", None),
+            ("ks:40-80", Some(1)),
+            ("ks/80-@replica", Some(2)),
+            ("ks[-40]", Some(0)),
+            ("ks[00-40]", Some(0)),
+            ("ks[40-80]@replica", Some(1)),
+            ("ks[4000-80]", Some(1)),
+            ("ks[80-]", Some(2)),
+            ("ks[3f]", Some(0)),
+            ("ks[40]", Some(1)),
+            ("ks[FFFF]", Some(2)),
+            ("one[-]", Some(0)),
+            ("one[12]", Some(0)),
+        ] {
+            assert_eq!(parse_target(text, &snapshot).unwrap().shard, shard, "{text}");
+        }
+        for text in ["ks[-]", "ks[-80]", "ks[40-]", "ks[20-30]"] {
+            let error = parse_target(text, &snapshot).unwrap_err();
+            assert!(matches!(error, PlanError::Unsupported(_)), "{text}: {error}");
+        }
+        for text in ["ks[]", "ks[x]", "ks[1-2-3]", "ks[4"] {
+            assert!(parse_target(text, &snapshot).is_err(), "{text}");
+        }
     }
 }

@@ -22,6 +22,7 @@ pub mod caps {
     pub const DEPRECATE_EOF: u32 = 1 << 24;
     /// Of MariaDB's own.
     pub const EXTENDED_METADATA: u32 = 1 << 3;
+    pub const BULK: u32 = 1 << 2;
     pub const USUAL: u32 = LONG_PASSWORD
         | LONG_FLAG
         | PROTOCOL_41

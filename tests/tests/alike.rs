@@ -343,3 +343,60 @@ fn syntax_errors_quote_the_clients_bytes() {
         }
     }
 }
+
+/// MariaDB's drivers send batches so where they are offered it: a batch that fails leaves none of its rows.
+#[test]
+fn a_batch_is_one_statement() {
+    const SENDS_TYPES: u16 = 128;
+    let _turn = WORLD.turn();
+    let play = |target: &Target| {
+        let mut conn = target.connect_mariadb(caps::BULK);
+        assert_eq!(conn.extended_capabilities, caps::BULK, "{}", target.name);
+        conn.run("delete from kv");
+        conn.run("insert into kv values (50, 'there')");
+        let statement = conn.prepare("insert into kv values (?, ?)").unwrap();
+        let mut bulk = |types: bool, rows: &[(i64, Option<&str>)]| {
+            let mut payload = statement.id.to_le_bytes().to_vec();
+            payload.extend_from_slice(&(if types { SENDS_TYPES } else { 0 }).to_le_bytes());
+            if types {
+                payload.extend_from_slice(&[8, 0, 253, 0]);
+            }
+            for (id, text) in rows {
+                payload.push(0);
+                payload.extend_from_slice(&id.to_le_bytes());
+                match text {
+                    Some(text) => {
+                        payload.extend_from_slice(&[0, u8::try_from(text.len()).unwrap()]);
+                        payload.extend_from_slice(text.as_bytes());
+                    }
+                    None => payload.push(1),
+                }
+            }
+            conn.send_command(0xFA, &payload).unwrap();
+            told(&conn.answers(true).unwrap())
+        };
+        let mut all = vec![
+            bulk(true, &[(1, Some("a")), (2, None), (3, Some("é"))]),
+            bulk(false, &[(4, Some("d")), (5, Some("e"))]),
+            bulk(true, &[(6, Some("f")), (50, Some("twice")), (7, Some("g"))]),
+            bulk(true, &[]),
+        ];
+        all.push(told(&[conn.query("select row_count()")]));
+        all.push(told(&[conn.query("select id, v from kv")]));
+        let statement = conn
+            .prepare("update kv set v = ? where id = last_insert_id()")
+            .unwrap();
+        conn.run("do last_insert_id(4)");
+        let payload = [&statement.id.to_le_bytes()[..], &[128, 0, 253, 0, 0, 1, b'x', 0, 1, b'y']].concat();
+        conn.send_command(0xFA, &payload).unwrap();
+        all.push(told(&conn.answers(true).unwrap()));
+        all.push(told(&[conn.query("select id, v from kv")]));
+        all
+    };
+    let wanted = play(&WORLD.plain());
+    assert_eq!(play(&WORLD.targets()[0]), wanted);
+    // Elsewhere drivers send row by row.
+    for target in &WORLD.targets()[1..] {
+        assert_eq!(target.connect_mariadb(caps::BULK).extended_capabilities, 0, "{}", target.name);
+    }
+}

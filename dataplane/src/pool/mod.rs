@@ -7,6 +7,7 @@ mod spare;
 mod tablet;
 
 use crate::error::BackendError;
+use crate::ring::Ring;
 pub(crate) use backend::{Backend, Exchange};
 pub(crate) use connect::{HAS_DATABASE, kill_query};
 pub(crate) use routines::refresh as refresh_routines;
@@ -72,7 +73,7 @@ impl From<TabletKind> for Kind {
 
 impl Pools {
     /// Follows a new snapshot: pools of servers that are gone are closed when their connections come back.
-    pub(crate) fn follow(&self, snapshot: &Snapshot, limits: &PoolLimits) {
+    pub(crate) fn follow(&self, snapshot: &Snapshot, limits: &PoolLimits, ring: &Ring) {
         let mut kept = Vec::new();
         let mut pool_of = |tablet: &Arc<Tablet>, database: Option<&str>| {
             let same = |pool: &&Rc<TabletPool>| pool.serves(tablet, database);
@@ -83,8 +84,9 @@ impl Pools {
                 .find(same)
                 .or_else(|| kept.iter().find(same))
                 .cloned();
-            let pool =
-                old.unwrap_or_else(|| Rc::new(TabletPool::new(Arc::clone(tablet), database, limits.clone())));
+            let pool = old.unwrap_or_else(|| {
+                Rc::new(TabletPool::new(Arc::clone(tablet), database, limits.clone(), ring))
+            });
             kept.push(Rc::clone(&pool));
             pool
         };

@@ -2,12 +2,15 @@
 //! temporary tables, settings. A statement that mentions none of them costs nothing; after one that does, the connection is
 //! its session's, and is reset before another session uses it.
 use super::backend::Backend;
+use super::tablet::TabletPool;
 use crate::core::Core;
 use crate::error::BackendError;
 use ahash::AHashSet;
 use coregate_planner::mention;
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// What was made on the server itself, behind our back, is seen after so long.
@@ -30,6 +33,26 @@ pub(crate) struct Routines {
     read: Cell<Option<Instant>>,
     marked: RefCell<Marked>,
     any: Cell<bool>,
+    /// Somebody is asking; the others wait for that answer.
+    reading: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
+    /// The next connection that comes back is asked on.
+    wanted: Cell<bool>,
+}
+
+/// Somebody asks the server, until this is dropped.
+struct Reading<'r> {
+    routines: &'r Routines,
+    core: &'r Core,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.routines.reading.set(false);
+        for waker in self.routines.waiting.take() {
+            self.core.ring.wake(waker);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -43,6 +66,11 @@ impl Routines {
     #[inline]
     pub(crate) fn is_current(&self, changes: u32) -> bool {
         self.known.get() == Some(changes)
+    }
+
+    #[inline]
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.get()
     }
 
     /// Can a statement with these names have left something behind?
@@ -70,13 +98,37 @@ impl Routines {
         self.known.set(None);
     }
 
-    /// Asks the server. A refusal means that nothing is known, so that every statement counts.
-    pub(crate) async fn read(
+    /// Makes sure that what is known is as of now: asks the server, or waits for the answer to somebody who has asked. A crowd that
+    /// asks all at once would keep the server from everything else. `anew`: also what is known is asked for.
+    pub(crate) async fn ensure(
         &self,
         core: &Core,
         backend: &mut Backend,
-        changes: u32,
+        anew: bool,
     ) -> Result<(), BackendError> {
+        loop {
+            let changes = core.routine_changes();
+            if self.is_current(changes) && !anew {
+                return Ok(());
+            }
+            if !self.reading.replace(true) {
+                let _reading = Reading { routines: self, core };
+                return self.read(core, backend, changes).await;
+            }
+            let mut waits = false;
+            poll_fn(|cx| {
+                if std::mem::replace(&mut waits, true) && !self.reading.get() {
+                    return Poll::Ready(());
+                }
+                self.waiting.borrow_mut().push(cx.waker().clone());
+                Poll::Pending
+            })
+            .await;
+        }
+    }
+
+    /// Asks the server. A refusal means that nothing is known, so that every statement counts.
+    async fn read(&self, core: &Core, backend: &mut Backend, changes: u32) -> Result<(), BackendError> {
         let marked = match find(core, backend).await {
             Ok(marked) => marked,
             Err(e @ BackendError::Refused { .. }) => {
@@ -139,18 +191,30 @@ fn question(pattern: &str, views: &str) -> String {
     )
 }
 
-/// Reads again, in the background, what is old: on a connection that rests. Where none does, the next statement asks.
-pub(crate) fn refresh(core: &Rc<Core>, pool: &Rc<super::tablet::TabletPool>) {
-    if !pool.routines.is_old(core.ring.now()) {
+/// Reads again, in the background, what is old: on a connection that rests, or on the next that comes back. Until then, statements go
+/// by what is known.
+pub(crate) fn refresh(core: &Rc<Core>, pool: &Rc<TabletPool>) {
+    let routines = &pool.routines;
+    if !routines.is_old(core.ring.now()) || routines.reading.get() {
         return;
     }
-    let Some(mut backend) = pool.borrow_resting() else { return pool.routines.forget() };
+    match pool.borrow_resting() {
+        Some(backend) => ask_on(core, pool, backend),
+        None => routines.wanted.set(true),
+    }
+}
+
+/// Asks in the background, and gives the connection back.
+#[cold]
+pub(super) fn ask_on(core: &Rc<Core>, pool: &Rc<TabletPool>, mut backend: Box<Backend>) {
+    pool.routines.wanted.set(false);
+    core.ring.mark_runnable();
     let (core, pool) = (Rc::clone(core), Rc::clone(pool));
     crate::executor::spawn(async move {
-        let changes = core.routine_changes();
+        let anew = pool.routines.is_old(core.ring.now());
         if pool
             .routines
-            .read(&core, &mut backend, changes)
+            .ensure(&core, &mut backend, anew)
             .await
             .is_err()
         {

@@ -5,6 +5,7 @@ use super::backend::Backend;
 use super::routines::Routines;
 use crate::core::Core;
 use crate::error::BackendError;
+use crate::ring::Ring;
 use crate::settings::Settings;
 use coregate_planner::snapshot::Tablet;
 use queue::{Given, Waiter};
@@ -45,6 +46,7 @@ pub(crate) struct PoolStats {
 }
 
 pub(crate) struct TabletPool {
+    ring: Ring,
     pub(crate) tablet: Arc<Tablet>,
     /// The database that every connection selects; `None`: the session's own.
     pub(crate) database: Option<String>,
@@ -54,6 +56,8 @@ pub(crate) struct TabletPool {
     idle: RefCell<Vec<Box<Backend>>>,
     open: Cell<usize>,
     waiters: RefCell<VecDeque<Rc<Waiter>>>,
+    /// The first deadline that a task sleeps for, if one does.
+    watched_until: Cell<Option<Instant>>,
     retired: Cell<bool>,
     /// The server has no more connections to give; when it is asked again.
     full_until: Cell<Option<Instant>>,
@@ -93,14 +97,16 @@ impl Drop for Permit {
 }
 
 impl TabletPool {
-    pub(super) fn new(tablet: Arc<Tablet>, database: Option<&str>, limits: PoolLimits) -> Self {
+    pub(super) fn new(tablet: Arc<Tablet>, database: Option<&str>, limits: PoolLimits, ring: &Ring) -> Self {
         Self {
+            ring: ring.clone(),
             tablet,
             database: database.map(str::to_owned),
             limits,
             idle: RefCell::default(),
             open: Cell::new(0),
             waiters: RefCell::default(),
+            watched_until: Cell::new(None),
             retired: Cell::new(false),
             full_until: Cell::new(None),
             cannot_reset: Cell::new(false),
@@ -115,7 +121,7 @@ impl TabletPool {
         let mut finisher = self.finisher.borrow_mut();
         let made = finisher.get_or_insert_with(|| {
             let limits = PoolLimits { size: size.max(1), ..self.limits.clone() };
-            Rc::new(Self::new(Arc::clone(&self.tablet), self.database.as_deref(), limits))
+            Rc::new(Self::new(Arc::clone(&self.tablet), self.database.as_deref(), limits, &self.ring))
         });
         Rc::clone(made)
     }
@@ -269,7 +275,7 @@ impl TabletPool {
     }
 
     /// Takes a connection back: to the statement that has waited longest, or to rest. One that cannot be trusted is closed.
-    pub(crate) fn put(self: &Rc<Self>, core: &Core, mut backend: Box<Backend>) {
+    pub(crate) fn put(self: &Rc<Self>, core: &Rc<Core>, mut backend: Box<Backend>) {
         let now = core.ring.now();
         let old = now.saturating_duration_since(backend.born) > self.limits.lifetime_max;
         if old || self.retired.get() || !backend.is_clean() {
@@ -279,6 +285,9 @@ impl TabletPool {
         backend.used = now;
         // A trigger that was made meanwhile may have run.
         backend.unknown_state |= backend.routines_seen != core.routine_changes();
+        if self.routines.is_wanted() {
+            return super::routines::ask_on(core, self, backend);
+        }
         backend.rest(core);
         if let Some(waiter) = self.next_waiter() {
             *waiter.given.borrow_mut() = Some(Given::Connection(backend));

@@ -94,7 +94,10 @@ impl Session {
             Command::Refresh(_) | Command::Shutdown => {
                 Err(sql_error(1227, "Access denied; you need to do this on the servers themselves").into())
             }
-            Command::StmtBulkExecute { .. } | Command::Unknown(_) => Err(unknown()),
+            Command::StmtBulkExecute { stmt_id, .. } => {
+                Box::pin(self.execute_bulk(stmt_id, packet, answer)).await
+            }
+            Command::Unknown(_) => Err(unknown()),
         }
     }
 

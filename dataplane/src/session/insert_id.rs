@@ -27,6 +27,11 @@ pub(super) struct Given {
 }
 
 impl Given {
+    /// Of a statement of which nothing is known.
+    pub(super) fn doubtful() -> Self {
+        Self { more: true, ..Self::default() }
+    }
+
     /// Those of a text, wherever they stand in it.
     pub(super) fn add_text(&mut self, text: &[u8]) {
         let mut at = 0;

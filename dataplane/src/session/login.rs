@@ -137,13 +137,14 @@ async fn told_peer(
 }
 
 /// What the servers can do, too. MariaDB's capabilities count only where the first of MySQL's is not set.
-fn offered(server_version: &str) -> Capabilities {
-    let extended = Capabilities::MARIADB_EXTENDED_METADATA;
-    if has_extended_metadata(server_version) {
-        OFFERED.difference(Capabilities::LONG_PASSWORD)
-    } else {
-        OFFERED.difference(extended)
-    }
+fn offered(server_version: &str, is_drop_in: bool) -> Capabilities {
+    let bulk = Capabilities::MARIADB_STMT_BULK_OPERATIONS;
+    let not = match has_extended_metadata(server_version) {
+        true if is_drop_in => Capabilities::LONG_PASSWORD,
+        true => Capabilities::LONG_PASSWORD | bulk,
+        false => Capabilities::MARIADB_EXTENDED_METADATA | bulk,
+    };
+    OFFERED.difference(not)
 }
 
 /// MariaDB since 10.5.2.
@@ -163,7 +164,7 @@ fn server_config(core: &Core, id: u32, scramble: [u8; 20]) -> ServerConfig {
         thread_id: id,
         scramble,
         server_version: core.server_version.borrow().clone().into_bytes(),
-        offered: offered(&core.server_version.borrow()),
+        offered: offered(&core.server_version.borrow(), core.snapshot.borrow().drop_in.is_some()),
         collation: 45,
         plugin: plugin::NATIVE,
         tls: core.shared.tls.is_some(),

@@ -71,7 +71,12 @@ impl Session {
     pub(super) async fn several(&mut self, mut work: Work<'_>, answer: &mut Answer) -> Outcome<Summary> {
         self.core.metrics().scatters.add(1);
         let is_query = matches!(work.plan.class, StatementClass::Select | StatementClass::SelectLocking);
-        if is_query && work.combine == Combine::Concat && work.wires.len() > 1 && self.limits_rows() {
+        if is_query
+            && work.combine == Combine::Concat
+            && work.wires.len() > 1
+            && let Some(limit) = self.row_limit()
+            && !limit_rows(&mut work, limit)
+        {
             return Err(sql_error(
                 1235,
                 "VT12001: unsupported: a query of several shards under sql_select_limit, which each shard would apply by itself; \
@@ -134,10 +139,16 @@ impl Session {
         }
     }
 
-    /// Has the session set a limit to the rows of a query?
-    fn limits_rows(&self) -> bool {
-        let set = self.settings.get("sql_select_limit");
-        set.is_some_and(|sql| !sql.trim_ascii_end().ends_with(b"18446744073709551615"))
+    /// The limit that the session has set to the rows of a query; `Some(None)`: one that is not known here.
+    fn row_limit(&self) -> Option<Option<u64>> {
+        let set = self.settings.get("sql_select_limit")?;
+        let value = set.rsplit(|b| *b == b'=').next().unwrap_or_default();
+        let value = std::str::from_utf8(value.trim_ascii()).ok();
+        if value.is_some_and(|value| value.eq_ignore_ascii_case("default")) {
+            return None;
+        }
+        let limit = value.and_then(|value| value.parse().ok());
+        (limit != Some(u64::MAX)).then_some(limit)
     }
 
     /// Takes the connections, sends, reads all answers, and lets go of the connections again.
@@ -375,6 +386,25 @@ impl Session {
             backend.answered(walker.summary());
         }
         Ok(())
+    }
+}
+
+/// Lets `sql_select_limit` count the rows of all shards together: each applies it to its own, which leaves enough. It says
+/// nothing of a query that has a LIMIT, or of rows that are only gathered, whose texts say so. `false`: it cannot be done.
+fn limit_rows(work: &mut Work<'_>, limit: Option<u64>) -> bool {
+    static EVERYTHING: Merge = Merge::EVERYTHING;
+    match (&mut work.rows, limit) {
+        (Rows::Gather(_), _) => true,
+        (Rows::Merge(merging), _) if merging.merge.limit.is_some() => true,
+        (Rows::Merge(merging), Some(limit)) => {
+            merging.take = limit;
+            true
+        }
+        (Rows::Pass, Some(take)) if work.kind == ResponseKind::Query => {
+            work.rows = Rows::Merge(Merging { merge: &EVERYTHING, skip: 0, take, finish: None });
+            true
+        }
+        _ => false,
     }
 }
 

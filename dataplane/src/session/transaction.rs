@@ -182,9 +182,7 @@ impl Session {
                 backend.tainted |= self.pinned;
                 backend.routines_seen = core.routine_changes();
                 if !pool.routines.is_current(backend.routines_seen) {
-                    let read = pool
-                        .routines
-                        .read(&core, &mut backend, core.routine_changes());
+                    let read = pool.routines.ensure(&core, &mut backend, false);
                     match Self::unless_interrupted(&handle, read).await {
                         Ok(Ok(())) => {}
                         Ok(Err(e)) => return Err(self.lose(backend, e.into())),

@@ -146,7 +146,7 @@ impl Session {
         let walker = ResponseWalker::new(ResponseKind::Query, backend.capabilities);
         let mut parts = Parts::new();
         parts.push(Part { place, backend, walker });
-        let merge = Merge { shown: u16::MAX, ..Merge::default() };
+        let merge = Merge::EVERYTHING;
         let merging = Merging { merge: &merge, skip: 0, take: u64::MAX, finish: Some(finish) };
         let result = self.merge(&mut parts, &merging, answer).await;
         let Some(Part { mut backend, .. }) = parts.pop() else {

@@ -48,6 +48,19 @@ pub struct Merge {
     pub why: String,
 }
 
+impl Merge {
+    /// Nothing happens to the rows, which may have any columns.
+    pub const EVERYTHING: Self = Self {
+        shown: u16::MAX,
+        width: 0,
+        order: Vec::new(),
+        group: None,
+        sort: Vec::new(),
+        limit: None,
+        why: String::new(),
+    };
+}
+
 /// A column by which rows are compared. NULL comes first, or last if `descending`.
 #[derive(Debug, Clone)]
 pub struct Key {

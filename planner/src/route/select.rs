@@ -71,7 +71,8 @@ impl<'a> Planner<'_, 'a> {
             return Ok(plan);
         }
         self.splittable()?;
-        let merged = if together {
+        let forced = super::directives::read(self.input.sql, self.tokens.directives).finish;
+        let merged = if together || forced {
             None
         } else {
             self.merged(query, &top, &broken, keyspace, Placed { to, one_table })

@@ -23,7 +23,8 @@ select round(std(quantity), 6), round(variance(amount), 6) from orders
 = select id from customers where id not in (select customer_id from notes) order by id
 = select id, (select count(*) from notes n where n.customer_id = c.id) k from customers c order by id
 = select id from customers c where exists (select 1 from notes n where n.customer_id = c.id and n.weight < 0) order by id
-= select id from orders where amount = (select max(amount) from orders) order by id
+= select id from customers where balance = (select max(balance) from customers) order by id
+= select amount, quantity from orders where amount = (select max(amount) from orders) order by amount, quantity
 = select q, max(c) from (select quantity q, count(*) c from orders group by quantity, state) d group by q order by q
 = select d.id from (select id from orders order by amount desc, id limit 10) d order by d.id
 -- set operations and WITH

@@ -7,6 +7,8 @@ use coregate_tests::wire::Column;
 use coregate_tests::{Answer, Connection};
 use world::WORLD;
 
+mod faults;
+mod random;
 mod world;
 
 /// What two answers must have in common.
@@ -123,4 +125,29 @@ fn merged_queries_answer_as_one_server() {
 #[test]
 fn finished_queries_answer_as_one_server() {
     compare_all(include_str!("finished.sql"), "coregate_finished_queries_total");
+}
+
+#[test]
+fn a_session_s_row_limit_counts_the_rows_of_all_shards() {
+    let mut plain = WORLD.server.connect();
+    let mut sharded = WORLD.sharded();
+    for limit in [0, 1, 3, 7] {
+        for conn in [&mut plain, &mut sharded] {
+            conn.run(&format!("set sql_select_limit = {limit}"));
+        }
+        for sql in [
+            "select id from customers where id < 1000 order by id desc",
+            "select id from customers where id < 1000 order by name, id limit 5",
+            "select quantity, count(*) c from orders group by quantity order by c desc, quantity",
+            "select quantity, count(*) from orders group by quantity order by quantity",
+            "select distinct quantity from orders order by quantity desc",
+            "select c.id, n.id from customers c join notes n on n.customer_id = c.id order by c.id, n.id",
+            "select count(*) from (select id from notes order by id) d",
+        ] {
+            let (theirs, ours) = (plain.query(sql).rows(), sharded.query(sql).rows());
+            assert_eq!(theirs, ours, "{sql} with {limit}");
+        }
+        let any = sharded.query("select body from notes");
+        assert_eq!(any.rows().len(), limit);
+    }
 }

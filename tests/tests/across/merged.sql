@@ -87,3 +87,6 @@ select count(*) from orders limit 0
 select min(da), max(da), min(t), max(t), min(dt), max(y) from things
 select count(*) from orders o join customers c on c.id = o.customer_id
 select count(*) as n, max(id) as m from customers where name like 'a%'
+-- expressions of a certain type
+= select year(placed) y, count(*) from orders group by year(placed) order by y
+= select id from customers order by length(name), id

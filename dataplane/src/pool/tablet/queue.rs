@@ -14,6 +14,9 @@ pub(super) struct Waiter {
     pub(super) waker: RefCell<Option<Waker>>,
     pub(super) given: RefCell<Option<Given>>,
     gone: Cell<bool>,
+    /// Still in the queue.
+    queued: Cell<bool>,
+    deadline: Instant,
 }
 
 pub(super) enum Given {
@@ -35,12 +38,18 @@ impl TabletPool {
                 waiters_max: self.limits.waiters_max,
             });
         }
-        let waiter =
-            Rc::new(Waiter { waker: RefCell::default(), given: RefCell::default(), gone: Cell::new(false) });
+        let waiter = Rc::new(Waiter {
+            waker: RefCell::default(),
+            given: RefCell::default(),
+            gone: Cell::new(false),
+            queued: Cell::new(true),
+            deadline,
+        });
         self.waiters.borrow_mut().push_back(Rc::clone(&waiter));
         let _leave = Leave { pool: self, waiter: &waiter };
         let start = core.ring.now();
         let mut retry_at = start;
+        let watched = self.watch(core, deadline);
         let (mut armed, mut retry_armed) = (false, false);
         let given = poll_fn(|cx| {
             if let Some(given) = waiter.given.borrow_mut().take() {
@@ -58,6 +67,9 @@ impl TabletPool {
                     retry_at = until;
                 }
                 let _ = core.timers.poll_until(cx, now, until, &mut retry_armed);
+            }
+            if watched && now < deadline {
+                return Poll::Pending;
             }
             core.timers
                 .poll_until(cx, now, deadline, &mut armed)
@@ -79,9 +91,47 @@ impl TabletPool {
         })
     }
 
+    /// One task looks at the deadlines of all who wait: a timer for each would stay behind when it is no longer needed, thousands in
+    /// a second. `false`: it sleeps for longer than this deadline allows.
+    fn watch(self: &Rc<Self>, core: &Rc<Core>, deadline: Instant) -> bool {
+        if let Some(until) = self.watched_until.get() {
+            return until <= deadline;
+        }
+        self.watched_until.set(Some(deadline));
+        let (pool, core) = (Rc::clone(self), Rc::clone(core));
+        crate::executor::spawn(async move {
+            while let Some(until) = pool.watched_until.get() {
+                core.sleep(until.saturating_duration_since(core.ring.now()))
+                    .await;
+                pool.watched_until.set(pool.wake_late(&core));
+            }
+        });
+        true
+    }
+
+    /// Wakes those that have waited too long; who is next, and when?
+    fn wake_late(&self, core: &Core) -> Option<Instant> {
+        let now = core.ring.now();
+        let waiters = self.waiters.borrow();
+        for late in waiters.iter().filter(|waiter| waiter.deadline <= now) {
+            if let Some(waker) = late.waker.borrow_mut().take() {
+                core.ring.wake(waker);
+            }
+        }
+        waiters
+            .iter()
+            .map(|waiter| waiter.deadline)
+            .filter(|deadline| *deadline > now)
+            .min()
+    }
+
     pub(super) fn next_waiter(&self) -> Option<Rc<Waiter>> {
         let mut waiters = self.waiters.borrow_mut();
-        std::iter::from_fn(|| waiters.pop_front()).find(|waiter| !waiter.gone.get())
+        let mut next = std::iter::from_fn(|| waiters.pop_front());
+        next.find(|waiter| {
+            waiter.queued.set(false);
+            !waiter.gone.get()
+        })
     }
 
     /// A place became free.
@@ -94,7 +144,7 @@ impl TabletPool {
         *waiter.given.borrow_mut() = Some(Given::Permit(permit));
         let waker = waiter.waker.borrow_mut().take();
         if let Some(waker) = waker {
-            waker.wake();
+            self.ring.wake(waker);
         }
     }
 }
@@ -108,10 +158,10 @@ struct Leave<'a> {
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         self.waiter.gone.set(true);
-        self.pool
-            .waiters
-            .borrow_mut()
-            .retain(|other| !Rc::ptr_eq(other, self.waiter));
+        if self.waiter.queued.get() {
+            let mut waiters = self.pool.waiters.borrow_mut();
+            waiters.retain(|other| !Rc::ptr_eq(other, self.waiter));
+        }
         let given = self.waiter.given.borrow_mut().take();
         if let Some(Given::Connection(backend)) = given {
             // Clean as it came: the next in the queue gets it, or it rests.
@@ -119,7 +169,7 @@ impl Drop for Leave<'_> {
                 Some(next) => {
                     *next.given.borrow_mut() = Some(Given::Connection(backend));
                     if let Some(waker) = next.waker.borrow_mut().take() {
-                        waker.wake();
+                        self.pool.ring.wake(waker);
                     }
                 }
                 None => self.pool.idle.borrow_mut().push(backend),

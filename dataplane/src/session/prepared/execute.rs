@@ -252,7 +252,7 @@ impl Session {
 
     /// Executes on one server.
     #[allow(clippy::too_many_arguments)]
-    async fn execute_on(
+    pub(super) async fn execute_on(
         &mut self,
         statement: &Rc<Statement>,
         entry: &CachedPlan,

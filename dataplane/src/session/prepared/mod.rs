@@ -1,5 +1,6 @@
 //! Prepared statements in the binary protocol. They are prepared on the servers that run them, when they first do; the
 //! client's ids are ours, an execution's packet goes on with only its id changed, answers are relayed undecoded.
+mod bulk;
 mod cursor;
 mod execute;
 mod packet;

@@ -1,5 +1,6 @@
 //! An execution's packet: what it binds, and its form for a server.
 use super::Statement;
+use super::bulk::is_bulk;
 use crate::error::sql_error;
 use crate::link::Packet;
 use crate::ring::Buf;
@@ -57,6 +58,9 @@ impl Statement {
         types: u64,
         capabilities: Capabilities,
     ) -> Outcome<Buf> {
+        if is_bulk(packet.payload()) {
+            return Ok(Wire::Payload(self.bulk_execution(packet.payload(), id)).into_buf());
+        }
         let bound = self.brings_types(packet.payload(), capabilities)?;
         if bound || types == self.types_hash.get() {
             if let Some(place) = packet.payload_mut().get_mut(STMT_ID_AT) {

@@ -140,7 +140,7 @@ impl Session {
             }
         }
         let width = usize::from(merging.merge.width);
-        if merging.finish.is_none() && columns.len() != width {
+        if width != 0 && columns.len() != width {
             return Err(sql_error(
                 1105,
                 format!(
@@ -332,12 +332,7 @@ fn name_the_real<'a>(finish: &'a Finish, column: &mut ColumnDefinition<'a>) {
             | ColumnFlags::AUTO_INCREMENT
             | ColumnFlags::NO_DEFAULT_VALUE;
         // The temporary table's own, where the server's way of running the query leaves them, but for what it has more.
-        let real = ColumnFlags::from_bits_retain(real.flags);
-        column.flags -= keys - real;
-        if gather.primary.is_empty() {
-            // It has none of its own where the shards' keys may clash.
-            column.flags |= keys & real;
-        }
+        column.flags -= keys - ColumnFlags::from_bits_retain(real.flags);
     }
 }
 

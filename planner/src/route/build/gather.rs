@@ -6,7 +6,7 @@ use super::super::places::{Placed, Places};
 use super::super::subquery::EMPTY;
 use super::super::text::Edits;
 use super::refs::{Reference, References};
-use super::shape::verbatim;
+use super::shape::{ALL_ROWS, verbatim};
 use crate::column::Family;
 use crate::error::PlanError;
 use crate::plan::tree::{Gather, GatherColumn, Leaf, Load};
@@ -118,7 +118,7 @@ impl<'a> Planner<'_, 'a> {
             text.push(verbatim(")"));
         }
         // All rows, whatever `sql_select_limit` says: the statement itself heeds it.
-        text.push(verbatim(" LIMIT 18446744073709551615"));
+        text.push(verbatim(ALL_ROWS));
         if let Some(lock) = &reference.lock {
             text.push(verbatim(&lock.text));
         }

@@ -4,7 +4,7 @@ use super::super::text::Edits;
 use super::aggregate::{is_constant, order_by};
 use super::distinct::positions;
 use super::order::Item;
-use super::shape::{Shape, verbatim};
+use super::shape::{ALL_ROWS, Shape, verbatim};
 use crate::plan::tree::{Aggregate, Function, Group, Key, Merge};
 use crate::sql::ast::Ordered;
 
@@ -121,7 +121,11 @@ impl<'a> Shape<'_, '_, 'a> {
             places.push((key.at, descending));
             self.merge.order.push(Key { descending, ..key.key.clone() });
         }
-        let by = order_by(&positions(&places));
+        let mut by = order_by(&positions(&places));
+        if !by_keys {
+            // The limit counts sorted groups: every shard sends all of its, whatever sql_select_limit says.
+            by.push(verbatim(ALL_ROWS));
+        }
         match self.query.order_span {
             Some(span) => self.edits.replace(span, by),
             None => {

@@ -12,6 +12,9 @@ use crate::sql::ast::{Call, Expr, ExprKind, Query, Select, Span};
 use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;
 
+/// A LIMIT that is none.
+pub(super) const ALL_ROWS: &str = " LIMIT 18446744073709551615";
+
 /// The most columns that a plan can name.
 const COLUMNS_MAX: usize = 60_000;
 
