@@ -34,6 +34,8 @@ pub struct Directives {
     pub ignore_max_memory_rows: bool,
     /// `QUERY_TIMEOUT_MS`, in milliseconds; 0: no limit.
     pub query_timeout_ms: Option<u64>,
+    /// `FINISH`, one of ours: a query of several shards is finished by a server, even where the proxy could merge it.
+    pub finish: bool,
 }
 
 /// For metrics, and for what the executor may assume (only `Select` and `Show` may be sent to a replica or tried again).

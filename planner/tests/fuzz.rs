@@ -10,7 +10,6 @@ use coregate_planner::route::SessionContext;
 use coregate_planner::snapshot::Snapshot;
 use coregate_planner::sql::lex::{Lexer, Tok};
 use coregate_planner::target::parse_target;
-use coregate_planner::value::Value;
 use std::sync::LazyLock;
 use std::time::Duration;
 use support::*;
@@ -19,7 +18,9 @@ use support::*;
 static STATEMENTS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let grammar = include_str!("grammar/statements.sql").lines();
     let plans = [
+        include_str!("plans/finish.txt"),
         include_str!("plans/join.txt"),
+        include_str!("plans/merge.txt"),
         include_str!("plans/other.txt"),
         include_str!("plans/select.txt"),
         include_str!("plans/write.txt"),
@@ -223,12 +224,17 @@ fn fingerprint() {
 
 /// A statement is planned or refused, and what is planned goes to shards that there are, with a text that can be read.
 fn plans(snapshot: &Snapshot, session: &SessionContext<'_>, sql: &str) {
-    let Ok((plan, fingerprint)) = plan_sql(snapshot, session, sql) else { return };
+    let Ok((plan, fingerprint)) = plan_split(snapshot, session, sql) else { return };
     let _ = coregate_planner::render::plan(snapshot, &plan);
+    let params = values(&fingerprint);
+    if let Action::Tree(_) = &plan.action {
+        let Ok(found) = texts(snapshot, &plan, &fingerprint, sql, &params) else { return };
+        for (place, text) in found.iter().filter(|_| params.is_empty()) {
+            is_query(sql, place, text.as_deref().unwrap_or_default());
+        }
+        return;
+    }
     let Action::Route(_) = &plan.action else { return };
-    let params: Vec<Value<'_>> = (0..fingerprint.params)
-        .map(|n| Value::Int(i64::from(n) * 70))
-        .collect();
     let Ok(shards) = places(snapshot, &plan, &fingerprint, sql, &params) else { return };
     assert!(!shards.is_empty());
     for pair in shards.windows(2) {
@@ -241,6 +247,21 @@ fn plans(snapshot: &Snapshot, session: &SessionContext<'_>, sql: &str) {
             assert!(read.read(text.as_bytes(), session.sql_mode).is_ok(), "{text}");
         }
     }
+}
+
+/// What is put together of a statement's parts is a query again.
+fn is_query(sql: &str, place: &str, text: &str) {
+    // What the session puts in is not written as a literal here.
+    if place == "limit" || text.contains('<') && !sql.contains('<') || text.contains("<ConnectionId>") {
+        return;
+    }
+    let arena = bumpalo::Bump::new();
+    let end = text.trim_end().trim_end_matches(';').len();
+    let parsed = coregate_planner::sql::parse_alone(&text[..end], &arena);
+    assert!(
+        matches!(parsed, Ok(coregate_planner::sql::ast::Statement::Query(_))),
+        "{sql}\n{place}: {text}\n{parsed:?}"
+    );
 }
 
 #[test]

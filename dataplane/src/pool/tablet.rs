@@ -67,6 +67,8 @@ pub(crate) struct TabletPool {
     /// Connections on which statements over several shards are finished. Whoever waits for one may hold connections of this
     /// pool, so that they have places of their own: who has one waits for nothing else.
     finisher: RefCell<Option<Rc<Self>>>,
+    /// Does the server write temporary tables to its binary log? `None`: it was not asked yet.
+    pub(crate) logs_temporary: Cell<Option<bool>>,
     pub(crate) stats: PoolStats,
 }
 
@@ -112,6 +114,7 @@ impl TabletPool {
             cannot_reset: Cell::new(false),
             routines: Routines::default(),
             finisher: RefCell::default(),
+            logs_temporary: Cell::new(None),
             stats: PoolStats::default(),
         }
     }

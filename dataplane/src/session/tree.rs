@@ -10,6 +10,7 @@ use super::{Failure, Outcome, Session};
 use crate::error::{BackendError, sql_error};
 use crate::exec::{GatherLimits, Gathered, quoted};
 use crate::pool::{Backend, Place, kill_query};
+use coregate_planner::control::SqlError;
 use coregate_planner::plan::tree::{Finish, Form, Merge, Tree};
 use coregate_planner::plan::{Combine, Plan};
 use coregate_planner::resolve::{self, Resolved};
@@ -133,13 +134,7 @@ impl Session {
         let pool = pool.finisher(core.config().finisher_size_per_core);
         let taken = pool.take(&core, self.flavour, &self.settings);
         let mut backend = Self::unless_interrupted(&handle, taken).await??;
-        let loaded = Self::unless_interrupted(&handle, backend.run_batch(&core, statements)).await;
-        let failure = match loaded {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(not_loaded(error)),
-            Err(failure) => Some(failure),
-        };
-        if let Some(failure) = failure {
+        if let Err(failure) = self.load(&mut backend, statements).await {
             self.abandon_finisher(backend);
             return Err(failure);
         }
@@ -175,6 +170,31 @@ impl Session {
         result.map(|(summary, _)| summary)
     }
 
+    /// Makes the temporary tables and fills them.
+    async fn load(&mut self, backend: &mut Backend, statements: Vec<Vec<u8>>) -> Outcome {
+        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
+        let pool = Rc::clone(&backend.pool);
+        let logs = match pool.logs_temporary.get() {
+            Some(logs) => logs,
+            None => {
+                let asked = backend.value(&core, LOGS_TEMPORARY);
+                let logs = Self::unless_interrupted(&handle, asked).await??.as_deref() == Some("1");
+                pool.logs_temporary.set(Some(logs));
+                logs
+            }
+        };
+        if logs {
+            let rows = backend.execute(&core, "SET SESSION binlog_format = ROW");
+            match Self::unless_interrupted(&handle, rows).await? {
+                Ok(_) => {}
+                Err(BackendError::Refused { .. }) => return Err(would_be_logged().into()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let loaded = Self::unless_interrupted(&handle, backend.run_batch(&core, statements)).await?;
+        loaded.map_err(not_loaded)
+    }
+
     /// Closes a connection, and ends what its server still does there.
     #[cold]
     fn abandon_finisher(&self, mut backend: Box<Backend>) {
@@ -186,6 +206,18 @@ impl Session {
         }
         backend.tainted = true;
     }
+}
+
+/// MariaDB up to 11.8 logs temporary tables, and replicas make them, unless rows are logged. MySQL has not since 8.0.13, except for
+/// `STATEMENT`.
+const LOGS_TEMPORARY: &str = "SELECT IF(@@log_bin AND @@binlog_format <> 'ROW' AND (VERSION() LIKE '%MariaDB%' OR @@binlog_format = 'STATEMENT'), 1, 0)";
+
+fn would_be_logged() -> SqlError {
+    sql_error(
+        1235,
+        "VT12001: unsupported: the statement needs temporary tables on one server, which would write them to its binary log; set \
+         binlog_format=ROW there, or grant the tablet's account BINLOG ADMIN (MySQL: SESSION_VARIABLES_ADMIN)",
+    )
 }
 
 /// The tables could not be made.

@@ -20,6 +20,7 @@ pub(super) fn read(sql: &[u8], comments: &[Span]) -> Directives {
                 "ALLOW_SCATTER" => found.allow_scatter = on,
                 "SCATTER_ERRORS_AS_WARNINGS" => found.scatter_errors_as_warnings = on,
                 "IGNORE_MAX_MEMORY_ROWS" => found.ignore_max_memory_rows = on,
+                "FINISH" => found.finish = on,
                 "QUERY_TIMEOUT_MS" => found.query_timeout_ms = value.parse().ok(),
                 _ => {}
             }

@@ -40,6 +40,7 @@ impl<'a> Planner<'_, 'a> {
                 return Err(PlanError::Unsupported(broken.never.unwrap_or_default()));
             }
             Places::PinnedAndOthers => {
+                self.splittable()?;
                 let tree = self.finished(query, "a pinned table together with other tables")?;
                 return Ok(self.tree(tree, class));
             }
@@ -69,7 +70,9 @@ impl<'a> Planner<'_, 'a> {
             }
             return Ok(plan);
         }
-        let merged = if together {
+        self.splittable()?;
+        let forced = super::directives::read(self.input.sql, self.tokens.directives).finish;
+        let merged = if together || forced {
             None
         } else {
             self.merged(query, &top, &broken, keyspace, Placed { to, one_table })
@@ -102,12 +105,23 @@ impl<'a> Planner<'_, 'a> {
         class: StatementClass,
     ) -> Result<Plan, PlanError> {
         let why = "tables of different keyspaces in one statement";
-        let effects = Effects::ASSIGNS_VARIABLES | Effects::PIN | Effects::CALC_FOUND_ROWS;
+        let effects = Effects::ASSIGNS_VARIABLES | Effects::PIN;
         if self.effects.intersects(effects) || self.tokens.limited || self.tokens.ambiguous {
             return Err(PlanError::unsupported(why));
         }
+        self.splittable()?;
         let tree = self.finished(query, why)?;
         Ok(self.tree(tree, class))
+    }
+
+    /// Parts of a text can be put together anew only where no comment that servers may run begins in one and ends in another.
+    fn splittable(&self) -> Result<(), PlanError> {
+        if self.input.fingerprint.versioned {
+            return Err(PlanError::unsupported(
+                "versioned comments (/*!50000 ... */) in a statement that several shards must answer together",
+            ));
+        }
+        Ok(())
     }
 
     /// A route, with the text of a list divided among the shards where that is safe.

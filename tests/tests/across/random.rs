@@ -100,7 +100,8 @@ const TABLES: &[Table] = &[
             "ti", "bu", "d", "big", "da", "t", "dt", "ts", "y", "c", "vc", "ci", "la", "bin", "en", "se",
             "bt", "db",
         ],
-        numbers: &["ti", "bu", "d", "big", "y", "id"],
+        // Not `big`: sums of more than 65 digits are cut or not, as the plan goes.
+        numbers: &["ti", "bu", "d", "y", "id"],
         conditions: &[
             "ti > 0",
             "bu is not null",
@@ -357,6 +358,15 @@ fn answers_are_the_same(seed: u64, count: u64) {
             (Outcome::Rows { rows: a, .. }, Outcome::Rows { rows: b, .. }) => a == b,
             (a, b) => a == b,
         };
+        // The same by the other way, where the query has two.
+        let forced = sql.replacen("select ", "select /*vt+ FINISH */ ", 1);
+        let finished = outcome(sharded.query(&forced), true);
+        if n % 3 != 0
+            && let (Outcome::Rows { rows: a, .. }, Outcome::Rows { rows: b, .. }) = (&ours, &finished)
+            && a != b
+        {
+            wrong.push(format!("{forced}\n        {}", difference(&ours, &finished, "")));
+        }
         if !same {
             wrong.push(format!("{sql}\n        {}", difference(&theirs, &ours, &why)));
         }
@@ -368,7 +378,7 @@ fn answers_are_the_same(seed: u64, count: u64) {
 
 #[test]
 fn random_queries_answer_as_one_server() {
-    answers_are_the_same(number("ACROSS_SEED", 1), number("ACROSS_QUERIES", 500));
+    answers_are_the_same(number("ACROSS_SEED", 1), number("ACROSS_QUERIES", 2_000));
 }
 
 #[test]

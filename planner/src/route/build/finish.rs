@@ -5,6 +5,7 @@ use super::gather::quoted;
 use super::refs::References;
 use super::shape::verbatim;
 use crate::error::PlanError;
+use crate::plan::Effects;
 use crate::plan::tree::{Finish, Form, Tree};
 use crate::sql::ast::{ExprKind, Query, Span};
 use crate::sql::keyword::Kw;
@@ -16,12 +17,26 @@ impl<'a> Planner<'_, 'a> {
     pub(in crate::route) fn finished(&mut self, query: &'a Query<'a>, why: &str) -> Result<Tree, PlanError> {
         self.check_words()?;
         let all = References::of(self, query)?;
+        if all.constants {
+            return Err(PlanError::unsupported(
+                "a parameter alone in ORDER BY or GROUP BY, in a statement that several shards must answer together",
+            ));
+        }
         let mut order: Vec<usize> = (0..all.list.len()).collect();
         order.sort_by_key(|&n| all.list.get(n).map(|r| r.name.span.start));
         unique_names(&all)?;
         let words = self.words();
         let mut edits = self.edits.clone();
         for &span in &all.qualifiers {
+            // Alone, `5` and a dot begin a number.
+            if self
+                .input
+                .sql
+                .get(span.end as usize)
+                .is_some_and(u8::is_ascii_digit)
+            {
+                return Err(PlanError::unsupported("names that begin with digits, behind a keyspace's name"));
+            }
             edits.replace_all(span, Vec::new());
         }
         let mut finish = Finish { why: why.to_owned(), ..Finish::default() };
@@ -41,15 +56,14 @@ impl<'a> Planner<'_, 'a> {
             finish.gathers.push(gather);
         }
         let cacheable = self.keep_names(&all, &mut text);
-        for &span in &all.constants {
-            text.replace_all(span, vec![verbatim("NULL")]);
-        }
         for &span in &all.locks {
             text.replace_all(span, Vec::new());
         }
         let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
         finish.text = text.pieces(self.input.sql, self.tokens, Span { start: self.start, end });
         self.cacheable &= cacheable;
+        // The rows that it found are counted where it was finished.
+        self.effects -= Effects::CALC_FOUND_ROWS;
         Ok(Tree { leaves, form: Form::Finish(finish) })
     }
 

@@ -39,8 +39,8 @@ pub(super) struct References<'c, 'p, 'a> {
     pub(super) list: Vec<Reference<'a>>,
     /// Databases' names before columns, with the dot.
     pub(super) qualifiers: Vec<Span>,
-    /// Parameters that stand alone in ORDER BY or GROUP BY: as text, they would be positions.
-    pub(super) constants: Vec<Span>,
+    /// Do parameters stand alone in ORDER BY or GROUP BY? As text they are positions, which to some servers they are not.
+    pub(super) constants: bool,
     /// Columns that are compared with each other by `=`, with their tables' names.
     pub(super) equal: Vec<(Option<&'a str>, &'a str)>,
     /// Items of select lists without aliases.
@@ -57,7 +57,7 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
             planner,
             list: Vec::new(),
             qualifiers: Vec::new(),
-            constants: Vec::new(),
+            constants: false,
             equal: Vec::new(),
             items: Vec::new(),
             groups: false,
@@ -122,7 +122,7 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
     fn ordered(&mut self, items: &'a [Ordered<'a>]) -> Result<(), PlanError> {
         for item in items {
             if let ExprKind::Param(_) = item.expr.kind {
-                self.constants.push(item.expr.span);
+                self.constants = true;
             }
             self.expr(&item.expr)?;
         }
