@@ -72,8 +72,7 @@ pub fn start(
         features,
         config,
     });
-    let (ready, started) = mpsc::channel();
-    let mut threads = Vec::new();
+    let ((ready, started), mut threads) = (mpsc::channel(), Vec::new());
     for (id, (listeners, cpu)) in listeners.into_iter().zip(cpus).enumerate() {
         let (shared, snapshot, users, ready) =
             (Arc::clone(&shared), Arc::clone(&snapshot), Arc::clone(&users), ready.clone());

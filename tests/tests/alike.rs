@@ -196,7 +196,7 @@ fn types_of_mariadbs_own_are_told() {
             all.extend(columns.into_iter().map(|c| (c.name, c.kind, c.extended)));
         }
         // Others' answers have the form that they know.
-        assert_eq!(conn.query("show databases").is_error(), false);
+        assert!(!conn.query("show databases").is_error());
         let mut other = target.connect();
         assert!(matches!(other.query(SQL), Answer::Rows { rows, .. } if rows.len() == 4));
         all

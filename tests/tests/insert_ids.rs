@@ -63,7 +63,12 @@ fn script() -> Vec<String> {
     }
     script.push("insert into auto (n, v) values (31004,'equal to what comes')".into());
     script.push("insert into auto (n, id, v) values (31010,NULL,'learnt otherwise')".into());
-    // The same text means another table: by DDL, by a temporary table, in another database.
+    other_tables(&mut script);
+    script
+}
+
+/// The same text means another table: by DDL, by a temporary table, in another database.
+fn other_tables(script: &mut Vec<String>) {
     for k in 1..5 {
         script.push(format!("insert into other (n, id, v) values ({k}, {}, 'a')", k + 100));
         script.push(format!("insert into other (n, v) values ({}, 'a')", k + 1_000));
@@ -88,7 +93,6 @@ fn script() -> Vec<String> {
         ]
         .map(str::to_owned),
     );
-    script
 }
 
 fn told(answer: &Answer) -> String {

@@ -126,23 +126,41 @@ fn an_error_does_not_wait_for_other_shards() {
         setup.run("update waited set v = '-' where id = 2");
     }
     // On 80-, the two wait for each other; the one with fewer changes is the victim, wherever its transaction waits besides.
-    let (mut one, mut two) = (connect(), connect());
-    one.run("begin");
-    one.run("update waited set v = 'one' where id = 4");
-    two.run("begin");
-    two.run("insert into waited values (100, 'two'), (101, 'two'), (102, 'two'), (103, 'two'), (104, 'two')");
-    two.run("update waited set v = 'two' where id = 6");
-    let waiting = std::thread::spawn(move || {
-        two.run("update waited set v = 'two' where id = 4");
-        two.run("rollback");
-    });
-    let Answer::Error(error) = one.query("update waited set v = 'one' where id in (1, 6)") else {
-        panic!("a deadlock was expected");
-    };
-    assert_eq!(error.code, 1213, "{}", error.message);
-    waiting.join().unwrap();
-    one.run("commit");
+    for sql in [
+        "update waited set v = 'one' where id in (1, 6)",
+        "select id, v from waited where id in (1, 6) for update",
+        "select id, v from waited where id in (1, 6) order by id for update",
+    ] {
+        let (mut one, mut two) = (connect(), connect());
+        one.run("begin");
+        one.run("update waited set v = 'one' where id = 4");
+        two.run("begin");
+        two.run(
+            "insert into waited values (100, 'two'), (101, 'two'), (102, 'two'), (103, 'two'), (104, 'two')",
+        );
+        two.run("update waited set v = 'two' where id = 6");
+        let waiting = std::thread::spawn(move || {
+            two.run("update waited set v = 'two' where id = 4");
+            two.run("rollback");
+        });
+        let Answer::Error(error) = one.query(sql) else { panic!("a deadlock was expected: {sql}") };
+        assert_eq!(error.code, 1213, "{sql}: {}", error.message);
+        waiting.join().unwrap();
+        one.run("commit");
+    }
     holder.run("rollback");
+    let locked =
+        setup.query("select concat(id, v) from waited where id in (1, 2, 4, 6) order by id for update");
+    assert_eq!(locked.rows().len(), 4);
+    let locked = setup.query("select repeat(v, 30000), repeat(v, 20000000) from waited for update");
+    assert_eq!(
+        locked
+            .rows()
+            .iter()
+            .map(|row| row[1].as_ref().map_or(0, String::len))
+            .sum::<usize>(),
+        80_000_000
+    );
     assert_eq!(rows(&mut setup, "waited"), ["1-", "2-", "4-", "6-"]);
 }
 

@@ -47,7 +47,7 @@ pub(super) enum Total {
     Integer(i128),
     Exact(Decimal),
     Double(f64),
-    Average(Box<Total>, i128),
+    Average(Box<Self>, i128),
     Bits(u64),
     /// A value, and the whole row it came from, with its keys.
     Taken {

@@ -21,7 +21,7 @@ pub(super) fn write(value: f64, decimals: u8, out: &mut Vec<u8>) {
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
     let point = exponent + 1;
-    if point > FIXED_MAX || point < 1 - FIXED_MAX {
+    if !(1 - FIXED_MAX..=FIXED_MAX).contains(&point) {
         out.extend_from_slice(mantissa.as_bytes());
         out.push(b'e');
         out.extend_from_slice(exponent.to_string().as_bytes());

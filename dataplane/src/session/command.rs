@@ -1,6 +1,6 @@
 //! The commands of the protocol.
 use super::answer::{Answer, Done};
-use super::query::Wire;
+use super::wire::Wire;
 use super::{Failure, Interrupt, Outcome, Session};
 use crate::error::sql_error;
 use crate::link::Packet;

@@ -2,7 +2,7 @@
 //! another thing: it may be a number that the statement itself has given. Where the OK leaves a doubt, the connection is asked
 //! behind the answer, while it still knows.
 use super::auto_column::{LastRow, Within};
-use super::query::{TEXT_AT, Wire};
+use super::wire::{TEXT_AT, Wire};
 use super::{Outcome, Session};
 use crate::cache::CachedPlan;
 use crate::pool::{Backend, Place};

@@ -1,9 +1,10 @@
 //! Changes of tables that own lookup vindexes. The lookup tables are changed first, in the same transaction; if anything fails, the
 //! whole statement is undone.
 use super::answer::Answer;
-use super::query::{place_of, query_payload};
+use super::query::place_of;
 use super::scatter::{Rows, Work};
 use super::transaction::quoted;
+use super::wire::query_payload;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
 use crate::exec::Collected;

@@ -32,6 +32,7 @@ mod tree;
 mod values;
 mod variables;
 mod warnings;
+mod wire;
 
 pub(crate) use auto_column::AutoColumn;
 pub(crate) use handle::{Interrupt, SessionHandle};

@@ -3,11 +3,12 @@
 //! variables' values, and runs by name on every server that it needs: the values are bound there, never written into a text.
 use super::answer::{Answer, Done};
 use super::prepared::{BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
-use super::query::{Wire, place_of, query_payload};
+use super::query::place_of;
 use super::relay::{set_status, step};
 use super::scatter::{Rows, Work, error_of};
 use super::values::Named;
 use super::variables::{Variable, user_variable};
+use super::wire::{Wire, query_payload};
 use super::{Failure, Outcome, Session};
 use crate::cache::CachedPlan;
 use crate::error::{BackendError, sql_error};
@@ -16,7 +17,8 @@ use crate::ring::Buf;
 use coregate_planner::PlanError;
 use coregate_planner::charset::{Charset, Charsets};
 use coregate_planner::fold::fold;
-use coregate_planner::plan::{Action, Effects, Plan, PrepareSource, SessionAction, StatementClass};
+use coregate_planner::plan::{Action, Effects, Plan, PrepareSource, Route, SessionAction, StatementClass};
+use coregate_planner::resolve::Resolved;
 use coregate_planner::value::Value;
 use coregate_protocol::walker::{PacketRole, ResponseKind, ResponseWalker, Summary};
 use coregate_protocol::{Status, frame};
@@ -222,31 +224,56 @@ impl Session {
             }
             _ => return Box::pin(self.execute_local(statement, &entry, answer)).await,
         }
-        let variables = self.fetch_variables(&names).await?;
+        self.execute_with(statement, &entry, using, &names, answer)
+            .await
+    }
+
+    /// Runs a statement for servers with the values that its variables have now.
+    async fn execute_with(
+        &mut self,
+        statement: &Rc<Statement>,
+        entry: &CachedPlan,
+        using: &[String],
+        names: &[String],
+        answer: &mut Answer,
+    ) -> Outcome {
+        let variables = self.fetch_variables(names).await?;
         self.keep_variables(using, &variables);
         if entry.plan.effects.contains(Effects::IMPLICIT_COMMIT) {
             self.implicit_commit().await?;
         }
         // A plan is bound under the snapshot that it was made for, which may be another by now.
         let mut entry = self.current_plan(statement)?;
-        let bound = match self.bind_named(statement, &entry, &variables, &names)? {
+        let bound = match self.bind_named(statement, &entry, &variables, names)? {
             Some(bound) => bound,
             None => {
                 entry = self.split_plan(statement)?;
-                let bound = self.bind_named(statement, &entry, &variables, &names)?;
+                let bound = self.bind_named(statement, &entry, &variables, names)?;
                 bound.ok_or_else(|| Failure::from(PlanError::Several))?
             }
         };
         let plan = &entry.plan;
-        let (mut resolved, route) = match (bound, &plan.action) {
-            (BoundPlan::Route(resolved), Action::Route(route)) => (resolved, route),
-            (BoundPlan::Tree(parts), Action::Tree(tree)) => {
-                return Box::pin(self.tree(plan, tree, *parts, answer))
+        match (bound, &plan.action) {
+            (BoundPlan::Route(resolved), Action::Route(route)) => {
+                self.run_named(statement, plan, (route, resolved), names, answer)
                     .await
-                    .map(|_| ());
             }
-            _ => return Err(sql_error(1615, "Prepared statement needs to be re-prepared").into()),
-        };
+            (BoundPlan::Tree(parts), Action::Tree(tree)) => Box::pin(self.tree(plan, tree, *parts, answer))
+                .await
+                .map(|_| ()),
+            _ => Err(sql_error(1615, "Prepared statement needs to be re-prepared").into()),
+        }
+    }
+
+    /// Runs a statement by its name on every server that it needs.
+    async fn run_named(
+        &mut self,
+        statement: &Rc<Statement>,
+        plan: &Plan,
+        (route, mut resolved): (&Route, Resolved),
+        names: &[String],
+        answer: &mut Answer,
+    ) -> Outcome {
         let keyspace = self.changed_keyspace(plan, route);
         if resolved.before.is_some() {
             return Err(sql_error(

@@ -2,11 +2,11 @@
 use super::answer::Answer;
 use super::plan::{Planned, RowsAt};
 use super::scatter::{Rows, Work};
+use super::wire::{TEXT_AT, Wire, into_query, query_payload};
 use super::{Failure, Outcome, Session};
 use crate::cache::CachedPlan;
 use crate::link::Packet;
 use crate::pool::{Backend, Place, TabletPool};
-use crate::ring::Buf;
 use coregate_planner::PlanError;
 use coregate_planner::fingerprint::second_statement;
 use coregate_planner::identity::ShardId;
@@ -14,55 +14,12 @@ use coregate_planner::mention;
 use coregate_planner::plan::{Action, Combine, Effects, Plan, Route, StatementClass, Target};
 use coregate_planner::resolve::{Resolved, ShardText};
 use coregate_protocol::codes;
-use coregate_protocol::command::com;
-use coregate_protocol::command::encode as commands;
-use coregate_protocol::frame;
 use coregate_protocol::walker::{ResponseKind, Summary};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-/// Bytes of COM_QUERY before the text. Clients are not offered query attributes, so there is nothing else.
-pub(super) const TEXT_AT: usize = 1;
-
 /// A syntax error, and names that there are not: hardly anything of the statement has run.
 const NOT_RUN: [u16; 4] = [1064, 1049, 1305, 1243];
-
-/// What goes to one server.
-pub(super) enum Wire {
-    /// The client's own packet.
-    Packet(Packet),
-    /// The client's own packet, an INSERT of rows.
-    Rows(Packet, RowsAt, Rc<CachedPlan>),
-    Payload(Vec<u8>),
-}
-
-impl Wire {
-    pub(super) fn payload(&self) -> &[u8] {
-        match self {
-            Self::Packet(packet) | Self::Rows(packet, ..) => packet.payload(),
-            Self::Payload(payload) => payload,
-        }
-    }
-
-    pub(super) fn into_buf(self) -> Buf {
-        match self {
-            Self::Packet(packet) | Self::Rows(packet, ..) => packet.into_wire(),
-            Self::Payload(payload) => Buf::from(frame::into_packet(payload, 0)),
-        }
-    }
-}
-
-pub(super) fn query_payload(sql: &[u8]) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(sql.len() + 1);
-    commands::query(&mut payload, coregate_protocol::Capabilities::empty(), sql);
-    payload
-}
-
-/// As [`query_payload`], in the text's own memory.
-fn into_query(mut sql: Vec<u8>) -> Vec<u8> {
-    sql.insert(0, com::QUERY);
-    sql
-}
 
 impl Session {
     /// COM_QUERY.

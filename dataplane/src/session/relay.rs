@@ -283,10 +283,17 @@ impl Session {
 
     /// Before an error is told, what was written has to go: its packets are counted.
     pub(super) fn after<T>(&mut self, out: &mut Vec<u8>, result: Outcome<T>) -> Outcome<T> {
-        if result.is_err() && !out.is_empty() {
-            self.client.link.send(Buf::from(std::mem::take(out)));
+        if result.is_err() {
+            self.send_out(out);
         }
         result
+    }
+
+    /// Sends the packets that have gathered.
+    pub(super) fn send_out(&mut self, out: &mut Vec<u8>) {
+        if !out.is_empty() {
+            self.client.link.send(Buf::from(std::mem::take(out)));
+        }
     }
 
     /// A packet of an answer as this client takes it: `None` if its form of the answer has no such packet.

@@ -1,5 +1,6 @@
 //! One statement on several shards: rows one shard after another, counts added up.
 mod gather;
+mod locking;
 mod merge;
 mod rows;
 mod sum;
@@ -169,13 +170,19 @@ impl Session {
         }
         let work = &*work;
         let mut info = Info::default();
-        let result = match work.combine {
-            Combine::Concat => match &work.rows {
+        let early = match work.plan.class {
+            StatementClass::SelectLocking if parts.len() > 1 => self.await_first_rows(&mut parts).await,
+            _ => Ok(None),
+        };
+        let result = match (early, work.combine) {
+            (Err(failure), _) => Err(failure),
+            (Ok(Some(error)), _) => Err(error.into()),
+            (_, Combine::Concat) => match &work.rows {
                 Rows::Pass => self.concatenate(&mut parts, work.kind, answer).await,
                 Rows::Merge(merging) => self.merge(&mut parts, merging, answer).await,
                 Rows::Gather(gathered) => self.gather(&mut parts, gathered).await,
             },
-            Combine::Sum | Combine::First => self.add_up(&mut parts, work, undoable, &mut info).await,
+            (_, Combine::Sum | Combine::First) => self.add_up(&mut parts, work, undoable, &mut info).await,
         };
         self.look_at_parts(&mut parts, work, &given, &result).await;
         let mut result = self.end_parts(parts, work.plan, result).await;

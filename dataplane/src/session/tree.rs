@@ -3,8 +3,9 @@
 //! The server that finishes a query has its rows in temporary tables, on a connection of its own that takes no part in the
 //! client's transaction: the rows were read in that transaction before.
 use super::answer::Answer;
-use super::query::{place_of, query_payload};
+use super::query::place_of;
 use super::scatter::{Merging, Part, Parts, Rows, Work};
+use super::wire::query_payload;
 use super::{Failure, Outcome, Session};
 use crate::error::{BackendError, sql_error};
 use crate::exec::{GatherLimits, Gathered, quoted};

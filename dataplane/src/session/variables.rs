@@ -154,7 +154,7 @@ impl Session {
             .iter()
             .map(|v| format!("{v}, COLLATION({v}), HEX({v}), HEX(CONVERT({v} USING utf8mb4))"))
             .collect();
-        let payload = super::query::query_payload(format!("SELECT {}", columns.join(", ")).as_bytes());
+        let payload = super::wire::query_payload(format!("SELECT {}", columns.join(", ")).as_bytes());
         let mut bytes = Vec::new();
         let see = |part: &[u8]| {
             if bytes.len() <= ANSWER_MAX {

@@ -76,7 +76,7 @@ impl Session {
     pub(super) async fn fetch_warnings(&mut self, backend: &mut Backend) {
         let core = self.core.clone();
         let mut bytes = Vec::new();
-        let payload = super::query::query_payload(b"SHOW WARNINGS");
+        let payload = super::wire::query_payload(b"SHOW WARNINGS");
         let see = |part: &[u8]| {
             if bytes.len() < BYTES_MAX {
                 bytes.extend_from_slice(part);

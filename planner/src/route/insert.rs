@@ -93,12 +93,7 @@ impl<'a> Planner<'_, 'a> {
         if let Some(auto) = &table.auto_increment {
             return Err(PlanError::no_sequence(&auto.column));
         }
-        if lookups::owned(table).next().is_some() {
-            return Err(PlanError::unsupported(format!(
-                "INSERT ... SELECT into '{}', which owns a lookup vindex",
-                table.name
-            )));
-        }
+        lookups::refuse_owner(table, "INSERT ... SELECT")?;
         let refused = || PlanError::unsupported("INSERT ... SELECT whose rows may move to other shards");
         let primary = table.column_vindexes.first().ok_or_else(refused)?;
         let others = table.column_vindexes.iter().skip(1);

@@ -18,6 +18,16 @@ pub(super) fn owned(table: &Table) -> impl Iterator<Item = &ColumnVindex> {
         .filter(|v| v.vindex.vindex.is_none() && v.vindex.owner.as_deref() == Some(table.name.as_str()))
 }
 
+/// Refuses a statement that cannot keep a table's lookup vindexes right.
+pub(super) fn refuse_owner(table: &Table, what: &str) -> Result<(), PlanError> {
+    match owned(table).next() {
+        None => Ok(()),
+        Some(_) => {
+            Err(PlanError::unsupported(format!("{what} into '{}', which owns a lookup vindex", table.name)))
+        }
+    }
+}
+
 /// Does the table keep this vindex right?
 pub(super) fn is_kept(table: &Table, vindex: &ColumnVindex) -> bool {
     vindex.vindex.lookup.is_some() && vindex.vindex.owner.as_deref() == Some(table.name.as_str())

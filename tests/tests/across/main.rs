@@ -64,7 +64,7 @@ fn difference(plain: &Outcome, sharded: &Outcome, why: &str) -> String {
                 .iter()
                 .zip(y)
                 .position(|(x, y)| x != y)
-                .unwrap_or(x.len().min(y.len()));
+                .unwrap_or_else(|| x.len().min(y.len()));
             let from = at.saturating_sub(1);
             let some = |rows: &[Vec<u8>]| {
                 text(rows)

@@ -6,25 +6,30 @@ use crate::link::Packet;
 use crate::pool::{Backend, Place};
 use crate::session::answer::Answer;
 use crate::session::insert_id::Given;
-use crate::session::plan::{Kind, Planned, RowsAt};
-use crate::session::query::{Wire, place_of, query_payload};
+use crate::session::plan::{Planned, RowsAt};
+use crate::session::query::place_of;
 use crate::session::scatter::{Rows, Work};
 use crate::session::values::Values;
+use crate::session::wire::{Wire, query_payload};
 use crate::session::{Failure, Outcome, Session};
 use coregate_planner::PlanError;
 use coregate_planner::plan::{Action, Combine, Effects, Route, SessionAction};
-use coregate_planner::resolve::{Resolved, SessionValues};
-use coregate_planner::value::Value;
-use coregate_protocol::column::ColumnType;
+use coregate_planner::resolve::{Resolved, SessionValues, ShardText};
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::command::execute::{BODY_AT, ExecuteBody};
-use coregate_protocol::value::Value as Bound;
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// Flag of COM_STMT_EXECUTE: a cursor of any kind.
 const CURSOR_FLAGS: u8 = 0x07;
+
+/// Where an execution goes.
+struct Places {
+    shards: SmallVec<[ShardText; 2]>,
+    interpolated: bool,
+    keyspace: Option<String>,
+}
 
 impl Session {
     /// COM_STMT_EXECUTE.
@@ -99,48 +104,6 @@ impl Session {
         result.map(|_| ())
     }
 
-    /// Binds a plan to the values of an execution. `None`: they lie on several shards, which this plan is not for.
-    #[inline]
-    fn bind_execution(
-        &self,
-        statement: &Statement,
-        entry: &CachedPlan,
-        parsed: &ExecuteBody<'_>,
-        given: &mut Given,
-    ) -> Outcome<Option<BoundPlan>> {
-        let plan = &entry.plan;
-        let long = statement.long_data.borrow();
-        let (bound, kinds) = statement.bound(parsed, &long)?;
-        if plan.effects.contains(Effects::PLAIN_ROWS) {
-            given.add_text(&statement.sql);
-            given.add_values(&bound);
-        }
-        let mut texts: Vec<Vec<u8>> = Vec::new();
-        for value in &bound {
-            if planner_value(value).is_none() {
-                let mut text = Vec::new();
-                value.write_text(&mut text);
-                texts.push(text);
-            }
-        }
-        let mut texts = texts.iter();
-        let values: SmallVec<[Value<'_>; 8]> = bound
-            .iter()
-            .zip(kinds)
-            .map(|(v, kind)| match (v, kind) {
-                (Bound::Bytes(digits), ColumnType::DECIMAL | ColumnType::NEWDECIMAL) => {
-                    Value::Decimal(digits)
-                }
-                (Bound::Bytes(bytes), kind) if is_blob(kind) => Value::Binary(bytes),
-                _ => planner_value(v)
-                    .unwrap_or_else(|| Value::Bytes(texts.next().map_or(&[], |t| t.as_slice()))),
-            })
-            .collect();
-        let session_values = Values { session: self, params: &bound };
-        let charsets = statement.charsets().unwrap_or(self.charsets);
-        self.bind_any(statement, entry, &values, charsets, &session_values)
-    }
-
     /// Sends an execution where its plan says.
     #[inline]
     #[allow(clippy::too_many_arguments)]
@@ -165,25 +128,10 @@ impl Session {
         let mut shards = resolved.shards;
         if let Some(before) = resolved.before {
             self.begin_maintained(route, &before).await?;
-            let result = if resolved.interpolated {
-                let wires = shards
-                    .iter_mut()
-                    .map(|s| (place_of(route, s.id), query_payload(&s.text.take().unwrap_or_default())))
-                    .collect();
-                let work = Work {
-                    plan,
-                    combine: Combine::Sum,
-                    kind: ResponseKind::Query,
-                    wires,
-                    keyspace,
-                    rows: Rows::Pass,
-                };
-                Box::pin(self.several(work, answer)).await
-            } else {
-                let places = shards.iter().map(|s| place_of(route, s.id)).collect();
-                Box::pin(self.execute_on_several(statement, entry, route, keyspace, places, &packet, answer))
-                    .await
-            };
+            let places = Places { shards, interpolated: resolved.interpolated, keyspace };
+            let result = self
+                .execute_maintained(statement, entry, route, places, &packet, answer)
+                .await;
             return Box::pin(self.end_maintained(result)).await;
         }
         if let [only] = shards.as_mut_slice() {
@@ -219,35 +167,36 @@ impl Session {
         Box::pin(self.execute_on_several(statement, entry, route, keyspace, places, &packet, answer)).await
     }
 
-    /// The statement's plan, made anew when the snapshot has changed: for the keyspace that was selected when it was prepared.
-    pub(in crate::session) fn current_plan(&mut self, statement: &Statement) -> Outcome<Rc<CachedPlan>> {
-        let version = self.core.snapshot.borrow().version;
-        {
-            let plan = statement.plan.borrow();
-            if plan.0 == version {
-                return Ok(Rc::clone(&plan.1));
-            }
+    /// Runs a change whose lookup tables are right already, in the transaction that these were changed in.
+    async fn execute_maintained(
+        &mut self,
+        statement: &Rc<Statement>,
+        entry: &Rc<CachedPlan>,
+        route: &Route,
+        mut places: Places,
+        packet: &Packet,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        let keyspace = places.keyspace;
+        if !places.interpolated {
+            let places = places
+                .shards
+                .iter()
+                .map(|s| place_of(route, s.id))
+                .collect();
+            return Box::pin(
+                self.execute_on_several(statement, entry, route, keyspace, places, packet, answer),
+            )
+            .await;
         }
-        let entry = self.plan_as_prepared(statement, Kind::PREPARED)?;
-        *statement.plan.borrow_mut() = (version, Rc::clone(&entry));
-        Ok(entry)
-    }
-
-    /// The plan for values that lie on several shards.
-    #[cold]
-    pub(in crate::session) fn split_plan(&mut self, statement: &Statement) -> Outcome<Rc<CachedPlan>> {
-        self.plan_as_prepared(statement, Kind::PREPARED.split())
-    }
-
-    /// Plans a statement's text for what was selected when it was prepared.
-    fn plan_as_prepared(&mut self, statement: &Statement, kind: Kind) -> Outcome<Rc<CachedPlan>> {
-        let made_under = &statement.made_under;
-        let target = std::mem::replace(&mut self.target, made_under.target.borrow().clone());
-        let sql_mode = std::mem::replace(&mut self.sql_mode, made_under.sql_mode);
-        let planned = self.plan_prepared(&statement.sql, kind);
-        *made_under.target.borrow_mut() = std::mem::replace(&mut self.target, target);
-        self.sql_mode = sql_mode;
-        Ok(planned?.1)
+        let wires = places
+            .shards
+            .iter_mut()
+            .map(|s| (place_of(route, s.id), query_payload(&s.text.take().unwrap_or_default())))
+            .collect();
+        let (plan, combine, kind) = (&entry.plan, Combine::Sum, ResponseKind::Query);
+        let work = Work { plan, combine, kind, wires, keyspace, rows: Rows::Pass };
+        Box::pin(self.several(work, answer)).await
     }
 
     /// Executes on one server.
@@ -497,23 +446,6 @@ fn send_long_data(statement: &Statement, backend: &mut Backend, id: u32) {
         commands::stmt_send_long_data(&mut payload, id, *param, data);
         backend.send_unanswered(&payload);
     }
-}
-
-/// Types whose values the server takes as bytes without a character set.
-fn is_blob(kind: ColumnType) -> bool {
-    matches!(kind, ColumnType::TINY_BLOB | ColumnType::MEDIUM_BLOB | ColumnType::LONG_BLOB | ColumnType::BLOB)
-}
-
-fn planner_value<'a>(value: &Bound<'a>) -> Option<Value<'a>> {
-    Some(match *value {
-        Bound::Null => Value::Null,
-        Bound::Int(n) => Value::Int(n),
-        Bound::UInt(n) => Value::UInt(n),
-        Bound::Float(f) => Value::Float(f64::from(f)),
-        Bound::Double(f) => Value::Float(f),
-        Bound::Bytes(bytes) => Value::Bytes(bytes),
-        _ => return None,
-    })
 }
 
 trait ChunkAt {

@@ -1,5 +1,6 @@
 //! Prepared statements in the binary protocol. They are prepared on the servers that run them, when they first do; the
 //! client's ids are ours, an execution's packet goes on with only its id changed, answers are relayed undecoded.
+mod bind;
 mod bulk;
 mod cursor;
 mod execute;
@@ -16,11 +17,11 @@ use crate::pool::{Backend, Place};
 use crate::ring::Buf;
 use crate::settings::Settings;
 use ahash::AHashMap;
-use coregate_planner::PlanError;
+pub(super) use bind::BoundPlan;
 use coregate_planner::charset::Charsets;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
 use coregate_planner::plan::{Action, Destination, Effects, Route, Target};
-use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
+use coregate_planner::resolve;
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx};
 use coregate_planner::value::Value;
 use coregate_protocol::Capabilities;
@@ -325,62 +326,6 @@ impl Session {
         Ok(resolved.shards.first_mut().and_then(|s| s.text.take()))
     }
 
-    /// Binds a statement's route to the values of one execution.
-    pub(super) fn bind(
-        &self,
-        statement: &Statement,
-        entry: &CachedPlan,
-        params: &[Value<'_>],
-        charsets: Charsets,
-        values: &dyn SessionValues,
-    ) -> Outcome<Resolved> {
-        match self.bind_any(statement, entry, params, charsets, values)? {
-            Some(BoundPlan::Route(resolved)) => Ok(resolved),
-            _ => Err(PlanError::Several.into()),
-        }
-    }
-
-    /// Binds a statement's plan to the values of one execution. `None`: they lie on several shards, which this plan is not for.
-    #[inline]
-    pub(super) fn bind_any(
-        &self,
-        statement: &Statement,
-        entry: &CachedPlan,
-        params: &[Value<'_>],
-        charsets: Charsets,
-        values: &dyn SessionValues,
-    ) -> Outcome<Option<BoundPlan>> {
-        let mut scratch = self.core.scratch.borrow_mut();
-        let scratch = &mut *scratch;
-        let snapshot = self.core.snapshot.borrow();
-        let binding = Binding {
-            sql: &statement.sql,
-            fingerprint: &statement.fingerprint,
-            params,
-            sql_mode: statement.made_under.sql_mode,
-            charsets,
-            session: values,
-            prepared: true,
-        };
-        match &entry.plan.action {
-            Action::Route(route) => {
-                let (buffers, resolved) = (&mut scratch.resolve, &mut scratch.resolved);
-                match resolve::resolve(route, &snapshot, &binding, buffers, resolved) {
-                    Err(PlanError::Several) => Ok(None),
-                    result => {
-                        result?;
-                        Ok(Some(BoundPlan::Route(std::mem::take(resolved))))
-                    }
-                }
-            }
-            Action::Tree(tree) => {
-                let parts = resolve::resolve_tree(tree, &snapshot, &binding, &mut scratch.resolve)?;
-                Ok(Some(BoundPlan::Tree(Box::new(parts))))
-            }
-            _ => Ok(Some(BoundPlan::Route(Resolved::default()))),
-        }
-    }
-
     fn register(&mut self, backend: &mut Backend, key: u64, id: u32) {
         if let Some(evicted) = backend.remember_statement(key, id) {
             close_on(backend, evicted);
@@ -485,22 +430,6 @@ impl Session {
             None => long.push((param, data.to_vec())),
         }
         Ok(())
-    }
-}
-
-/// A plan bound to the values of one execution.
-pub(super) enum BoundPlan {
-    Route(Resolved),
-    Tree(Box<resolve::Parts>),
-}
-
-impl BoundPlan {
-    /// To how many servers it goes.
-    fn shards(&self) -> usize {
-        match self {
-            Self::Route(resolved) => resolved.shards.len(),
-            Self::Tree(parts) => parts.leaves.iter().map(|leaf| leaf.shards.len()).sum(),
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::error::sql_error;
 use crate::link::Packet;
 use crate::ring::Buf;
 use crate::session::Outcome;
-use crate::session::query::Wire;
+use crate::session::wire::Wire;
 use coregate_protocol::Capabilities;
 use coregate_protocol::column::ColumnType;
 use coregate_protocol::command::execute::{BODY_AT, ExecuteBody, STMT_ID_AT};

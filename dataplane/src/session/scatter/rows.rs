@@ -55,9 +55,7 @@ impl Session {
                     PacketRole::RowsEnd => at == last,
                     PacketRole::Err => {
                         backend.answered(walker.summary());
-                        if !out.is_empty() {
-                            self.client.link.send(Buf::from(std::mem::take(&mut out)));
-                        }
+                        self.send_out(&mut out);
                         self.drain_rest(parts, at + 1).await?;
                         return Err(error_of(packet.payload()).into());
                     }

@@ -102,13 +102,17 @@ impl Session {
                 Poll::Pending
             })
             .await?;
-        let lost = |backend: &Backend, why: &str| backend.lost(why).into();
-        match (next, parts.get(at)) {
-            (Ok(Some(packet)), _) => Ok((at, packet)),
-            (Ok(None), Some(part)) => Err(lost(&part.backend, "the server closed the connection")),
-            (Err(e), Some(part)) => Err(lost(&part.backend, &e.to_string())),
-            (_, None) => Err(super::super::Failure::Close),
-        }
+        let Some(part) = parts.get(at) else { return Err(super::super::Failure::Close) };
+        Ok((at, whole(next, &part.backend)?))
+    }
+}
+
+/// A packet, or that its server is lost.
+pub(super) fn whole(next: Result<Option<Packet>, ReadError>, backend: &Backend) -> Outcome<Packet> {
+    match next {
+        Ok(Some(packet)) => Ok(packet),
+        Ok(None) => Err(backend.lost("the server closed the connection").into()),
+        Err(e) => Err(backend.lost(&e.to_string()).into()),
     }
 }
 
