@@ -136,9 +136,12 @@ impl Binder<'_> {
                 Ok(shard)
             }
             Mapping::None if values.contains(&Value::Null) => {
-                let null = values.iter().position(|value| *value == Value::Null);
-                let name = null.and_then(|n| rows.columns.get(n));
-                Err(PlanError::NullKey(name.map_or("?", String::as_str).to_owned()))
+                let refuses = |(value, not_null): (&Value<'_>, &bool)| *value == Value::Null && *not_null;
+                let null = values.iter().zip(&rows.not_null).position(refuses);
+                match null.and_then(|n| rows.columns.get(n)) {
+                    Some(name) => Err(PlanError::NullKey(name.clone())),
+                    None => Err(cannot("it is NULL, or the statement gives no value for it")),
+                }
             }
             Mapping::None => Err(cannot("the vindex maps this value to nothing")),
             Mapping::Range(_) => Err(cannot("the vindex needs a value for each of its columns")),

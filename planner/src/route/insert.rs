@@ -21,7 +21,11 @@ fn needs_value(table: &Table, columns: &[String], positions: &[Option<usize>]) -
         .filter(|(_, position)| position.is_none());
     for (name, _) in missing {
         let Some(column) = find(table, name) else { continue };
-        let given = column.has_default || column.generated || column.auto_increment;
+        let sequence = table.auto_increment.as_ref();
+        let given = sequence.is_some_and(|s| s.column.eq_ignore_ascii_case(name))
+            || column.has_default
+            || column.generated
+            || column.auto_increment;
         if column.nullable == Some(false) && !given && !is_auto_increment(table, name) {
             return Err(PlanError::NoDefault(column.name.clone()));
         }
@@ -258,7 +262,13 @@ impl<'a> Planner<'_, 'a> {
             .columns
             .iter()
             .position(|c| is_auto_increment(table, c));
+        let not_null = primary
+            .columns
+            .iter()
+            .map(|name| find(table, name).is_some_and(|column| column.nullable == Some(false)))
+            .collect();
         Ok(InsertRows {
+            not_null,
             vindex,
             columns: names,
             families,
