@@ -183,7 +183,8 @@ fn finish(table: &mut ServerTable) {
             }
             _ => {}
         }
-        column.has_default |= column.nullable == Some(true) && !column.generated;
+        column.null_default = column.nullable == Some(true) && !column.has_default && !column.generated;
+        column.has_default |= column.null_default;
     }
 }
 

@@ -190,8 +190,15 @@ fn column(name: String, mut cells: Cells) -> Column {
     let (default, version) = (cells.text(13), Version::of(&cells.text(14).unwrap_or_default()));
     let generated = (extra.contains("GENERATED") && !extra.contains("DEFAULT_GENERATED"))
         || matches!(extra.as_str(), "VIRTUAL" | "PERSISTENT");
+    let null_default = !generated
+        && nullable == Some(true)
+        && default
+            .as_deref()
+            .is_none_or(|text| version.mariadb && text == "NULL")
+        && !extra.contains("DEFAULT_GENERATED");
     Column {
         name,
+        null_default,
         length: cells.size(7),
         unsigned: column_type
             .as_ref()

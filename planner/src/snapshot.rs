@@ -267,6 +267,8 @@ pub struct Column {
     /// An INSERT may leave it out because a default is written, or because it may be NULL. AUTO_INCREMENT and generation are told
     /// by their own fields.
     pub has_default: bool,
+    /// An INSERT that leaves it out writes NULL.
+    pub null_default: bool,
     pub generated: bool,
     pub invisible: bool,
 }

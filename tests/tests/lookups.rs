@@ -112,6 +112,12 @@ fn rows_that_come_change_and_go_have_their_entries() {
     check(&mut conn, 1000, 1999);
     conn.run("insert into users (id, email, team, badge) values (1500, null, null, null)");
     check(&mut conn, 1000, 1999);
+    conn.run("insert into users (id, team) values (1501, 'few'), (1502, 'few')");
+    conn.run("insert into users set id = 1503, email = '001503@x'");
+    check(&mut conn, 1000, 1999);
+    conn.run("delete u from users u where u.id in (1501, 1502)");
+    conn.run("delete from users where id = 1503");
+    check(&mut conn, 1000, 1999);
     conn.run("update users set email = '001003@y', badge = 99001003 where id = 1003");
     conn.run("update users set team = 'other' where id between 1005 and 1009");
     conn.run("update users set team = null, email = null where id in (1010, 1011)");

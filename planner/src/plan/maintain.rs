@@ -26,7 +26,7 @@ pub struct InsertEntries {
 /// Where an INSERT's rows have the values.
 #[derive(Debug, Clone)]
 pub enum EntryValues {
-    /// Places in the rows that the fingerprint collapsed.
+    /// Places in the rows that the fingerprint collapsed; `u16::MAX`: in none, NULL.
     Collapsed(SmallVec<[u16; 1]>),
     Operands(Vec<SmallVec<[Operand; 1]>>),
 }

@@ -69,6 +69,9 @@ fn insert_values(entries: &InsertEntries, binding: &Binding<'_>) -> Result<Rows,
             let rows = (0..fingerprint.rows.spans.len()).map(|row| {
                 let literals: Vec<_> = fingerprint.rows.literals(sql, sql_mode, row).collect();
                 let values = positions.iter().map(|position| {
+                    if *position == u16::MAX {
+                        return Ok(Literal::null());
+                    }
                     let literal = literals.get(usize::from(*position));
                     let literal = literal.ok_or(PlanError::ColumnCount(row as u64 + 1))?;
                     let range = literal.span.start as usize..literal.span.end as usize;

@@ -10,6 +10,9 @@ use crate::sql::ast::{Assign, Delete, ExprKind, Insert, InsertSource, Span, Tabl
 use crate::sql::keyword::Kw;
 use smallvec::SmallVec;
 
+/// The place of a value that the statement leaves out, which is NULL then.
+const LEFT_OUT: u16 = u16::MAX;
+
 /// The lookup vindexes that a table keeps right.
 pub(super) fn owned(table: &Table) -> impl Iterator<Item = &ColumnVindex> {
     table
@@ -71,7 +74,9 @@ impl<'a> Planner<'_, 'a> {
             let mut positions = SmallVec::<[u16; 1]>::new();
             for column in &vindex.columns {
                 let at = columns.iter().position(|c| c == column);
-                let at = at.and_then(|at| u16::try_from(at).ok()).ok_or_else(|| {
+                let null = at.is_none() && find(table, column).is_some_and(|c| c.null_default);
+                let at = if null { Some(LEFT_OUT) } else { at.and_then(|at| u16::try_from(at).ok()) };
+                let at = at.ok_or_else(|| {
                     PlanError::unsupported(format!(
                         "INSERT into '{}' without a value for '{column}', which a lookup vindex needs; give the value, NULL if it has none",
                         table.name
@@ -84,6 +89,9 @@ impl<'a> Planner<'_, 'a> {
                 InsertSource::Rows(rows) => {
                     let rows = rows.iter().map(|row| {
                         let values = positions.iter().map(|at| {
+                            if *at == LEFT_OUT {
+                                return Ok(Operand::Null);
+                            }
                             let value = row.values.get(usize::from(*at));
                             let name = || {
                                 PlanError::NotALiteral(
@@ -115,7 +123,7 @@ impl<'a> Planner<'_, 'a> {
         if vindexes.is_empty() {
             return Ok(None);
         }
-        let one = matches!(delete.tables, [TableExpr::Table(_)]) && delete.targets.is_empty();
+        let one = matches!(delete.tables, [TableExpr::Table(_)]) && delete.targets.len() <= 1;
         if !one || delete.ignore || !delete.ctes.is_empty() || !delete.returning.is_empty() {
             return Err(PlanError::unsupported(format!(
                 "DELETE of several tables, or with IGNORE, WITH or RETURNING, from '{}', which owns a lookup vindex",

@@ -113,7 +113,8 @@ fn exact_column(name: &str, rest: &str) -> Column {
         }
     }
     column.nullable = Some(!more.contains("NOT NULL") && column.key != ColumnKey::Primary);
-    column.has_default |= column.nullable == Some(true);
+    column.null_default = column.nullable == Some(true) && !column.has_default && !column.generated;
+    column.has_default |= column.null_default;
     column
 }
 

@@ -19,7 +19,10 @@ use ahash::AHashSet;
 const INDEXES_MAX: usize = 8;
 
 /// Longer text is not indexed, in characters.
-const INDEXED_LENGTH_MAX: u32 = 250;
+const INDEXED_LENGTH_MAX: u32 = 240;
+
+/// Longer keys have no place in a temporary table, in characters of all columns together.
+const KEY_LENGTH_MAX: u32 = 700;
 
 pub(super) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
@@ -183,9 +186,11 @@ impl<'a> Planner<'_, 'a> {
                 })
             })
         };
-        let fits = key
-            .iter()
-            .all(|k| crate::column::find(table, k).is_some_and(can_index));
+        let columns: Option<Vec<&Column>> = key.iter().map(|k| crate::column::find(table, k)).collect();
+        let columns = columns.unwrap_or_default();
+        let can_be = |c: &&Column| can_index(c) && c.nullable == Some(false) && !c.invisible;
+        let length: u32 = columns.iter().filter_map(|c| c.length).sum();
+        let fits = columns.iter().all(can_be) && length <= KEY_LENGTH_MAX;
         let sure = one_server || table.kind == TableKind::Reference || by_shard();
         if fits && sure { key } else { &[] }
     }
