@@ -217,8 +217,8 @@ pub struct InsertRows {
     pub columns: SmallVec<[String; 1]>,
     /// The types of these columns.
     pub families: SmallVec<[Family; 1]>,
-    /// Those that are known to hold no NULL.
-    pub not_null: SmallVec<[bool; 1]>,
+    /// Those that are known to hold no NULL: a bit for each, the first one's is the lowest.
+    pub not_null: u8,
     /// The place of the column for which the server puts in a number of its own when it is given 0.
     pub numbered: Option<usize>,
     pub source: RowSource,

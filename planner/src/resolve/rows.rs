@@ -136,8 +136,9 @@ impl Binder<'_> {
                 Ok(shard)
             }
             Mapping::None if values.contains(&Value::Null) => {
-                let refuses = |(value, not_null): (&Value<'_>, &bool)| *value == Value::Null && *not_null;
-                let null = values.iter().zip(&rows.not_null).position(refuses);
+                let refuses =
+                    |(n, value): (usize, &Value<'_>)| *value == Value::Null && rows.not_null >> n & 1 == 1;
+                let null = values.iter().take(8).enumerate().position(refuses);
                 match null.and_then(|n| rows.columns.get(n)) {
                     Some(name) => Err(PlanError::NullKey(name.clone())),
                     None => Err(cannot("it is NULL, or the statement gives no value for it")),

@@ -262,11 +262,13 @@ impl<'a> Planner<'_, 'a> {
             .columns
             .iter()
             .position(|c| is_auto_increment(table, c));
+        let no_null = |name: &String| find(table, name).is_some_and(|c| c.nullable == Some(false));
         let not_null = primary
             .columns
             .iter()
-            .map(|name| find(table, name).is_some_and(|column| column.nullable == Some(false)))
-            .collect();
+            .take(8)
+            .enumerate()
+            .fold(0, |bits, (n, name)| bits | u8::from(no_null(name)) << n);
         Ok(InsertRows {
             not_null,
             vindex,
