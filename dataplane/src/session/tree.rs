@@ -209,8 +209,8 @@ impl Session {
 }
 
 /// MariaDB up to 11.8 logs temporary tables, and replicas make them, unless rows are logged. MySQL has not since 8.0.13, except for
-/// `STATEMENT`.
-const LOGS_TEMPORARY: &str = "SELECT IF(@@log_bin AND @@binlog_format <> 'ROW' AND (VERSION() LIKE '%MariaDB%' OR @@binlog_format = 'STATEMENT'), 1, 0)";
+/// `STATEMENT`. The LIMIT goes before the session's `sql_select_limit`, which may be 0.
+const LOGS_TEMPORARY: &str = "SELECT IF(@@log_bin AND @@binlog_format <> 'ROW' AND (VERSION() LIKE '%MariaDB%' OR @@binlog_format = 'STATEMENT'), 1, 0) LIMIT 1";
 
 fn would_be_logged() -> SqlError {
     sql_error(

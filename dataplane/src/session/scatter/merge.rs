@@ -174,15 +174,20 @@ impl Session {
         answer: &Answer,
         out: &mut Output,
     ) -> Outcome {
+        // An older server's definitions lack what this client expects of each.
+        let extended = Capabilities::MARIADB_EXTENDED_METADATA;
+        let translated = capabilities.contains(extended) != self.capabilities.contains(extended);
         let mut writer = frame::PacketWriter::new(&mut out.packets, &mut out.seq);
         writer.packet(|w| codec::put_lenenc_int(w, shown as u64));
         for packet in head.iter().take(shown) {
             match finish {
-                None => writer.packet(|w| w.extend_from_slice(packet.payload())),
-                Some(finish) => {
+                None if !translated => writer.packet(|w| w.extend_from_slice(packet.payload())),
+                finish => {
                     let mut column = ColumnDefinition::parse(packet.payload(), capabilities)?;
-                    name_the_real(finish, &mut column);
-                    writer.packet(|w| column.encode(capabilities, w));
+                    if let Some(finish) = finish {
+                        name_the_real(finish, &mut column);
+                    }
+                    writer.packet(|w| column.encode(self.capabilities, w));
                 }
             }
         }
