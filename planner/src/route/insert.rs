@@ -33,6 +33,13 @@ fn needs_value(table: &Table, columns: &[String], positions: &[Option<usize>]) -
     Ok(())
 }
 
+/// Which of a key's columns hold no NULL, a bit for each.
+fn not_null(table: &Table, columns: &[String]) -> u8 {
+    let no_null = |name: &String| find(table, name).is_some_and(|c| c.nullable == Some(false));
+    let bits = columns.iter().take(8).enumerate();
+    bits.fold(0, |bits, (n, name)| bits | u8::from(no_null(name)) << n)
+}
+
 impl<'a> Planner<'_, 'a> {
     pub(super) fn insert(
         &mut self,
@@ -262,15 +269,8 @@ impl<'a> Planner<'_, 'a> {
             .columns
             .iter()
             .position(|c| is_auto_increment(table, c));
-        let no_null = |name: &String| find(table, name).is_some_and(|c| c.nullable == Some(false));
-        let not_null = primary
-            .columns
-            .iter()
-            .take(8)
-            .enumerate()
-            .fold(0, |bits, (n, name)| bits | u8::from(no_null(name)) << n);
         Ok(InsertRows {
-            not_null,
+            not_null: not_null(table, &primary.columns),
             vindex,
             columns: names,
             families,
