@@ -109,7 +109,9 @@ mod tests {
         assert_eq!(shown["Instructions"]["Keyspace"], "customer");
         // Known from the schema only: which column of the row is the vindex's.
         assert!(explain(&args("insert into t values (1, 2)")).is_ok());
-        let refused = explain(&args("select v from t order by v"))
+        let merged = explain(&args("select v from t order by v")).unwrap();
+        assert_eq!(merged["Instructions"]["OperatorType"], "Merge");
+        let refused = explain(&args("select v from t into outfile '/tmp/t'"))
             .unwrap_err()
             .to_string();
         assert!(refused.contains("1235") && refused.contains("VT12001"), "{refused}");
