@@ -132,37 +132,13 @@ impl Literal {
 /// An entry: the values, and where the row lies.
 pub type Entry<'e> = (&'e [Literal], &'e KeyspaceId);
 
-/// What becomes of entries that are there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
-    /// An error, as of the table's unique key.
-    Error,
-    /// They stay, with the new id.
-    Update,
-}
-
 /// Entries of one statement.
 const BATCH: usize = 500;
 
 /// The statements that add entries.
-pub(crate) fn add<'e>(
-    def: &LookupDef,
-    existing: Existing,
-    entries: impl IntoIterator<Item = Entry<'e>>,
-    out: &mut Vec<Vec<u8>>,
-) {
+pub(crate) fn add<'e>(def: &LookupDef, entries: impl IntoIterator<Item = Entry<'e>>, out: &mut Vec<Vec<u8>>) {
     let mut rows = 0;
     let mut sql: Vec<u8> = Vec::new();
-    let mut end = |sql: &mut Vec<u8>| {
-        if existing == Existing::Update {
-            let set = def
-                .columns()
-                .map(|column| format!("{0}=VALUES({0})", quoted(column)));
-            let set = set.collect::<Vec<_>>().join(",");
-            sql.extend_from_slice(format!(" ON DUPLICATE KEY UPDATE {set}").as_bytes());
-        }
-        out.push(std::mem::take(sql));
-    };
     for (values, id) in entries {
         if def.ignore_nulls && values.iter().any(|value| value.is_null) {
             continue;
@@ -182,11 +158,11 @@ pub(crate) fn add<'e>(
         rows += 1;
         if rows == BATCH {
             rows = 0;
-            end(&mut sql);
+            out.push(std::mem::take(&mut sql));
         }
     }
     if rows > 0 {
-        end(&mut sql);
+        out.push(sql);
     }
 }
 
@@ -242,21 +218,14 @@ mod tests {
         let id = KeyspaceId::from_slice(&[0x16, 0x6b, 0x40, 0xb4, 0x4a, 0xba, 0x4b, 0xd6]);
         let values = [literal("'a'"), literal("NULL")];
         let mut out = Vec::new();
-        add(&def("lookup", &[]), Existing::Error, [(&values[..], &id)], &mut out);
+        add(&def("lookup", &[]), [(&values[..], &id)], &mut out);
         remove(&def("lookup_hash_unique", &[]), [(&values[..], &id)], &mut out);
-        add(
-            &def("consistent_lookup", &[("ignore_nulls", "true")]),
-            Existing::Error,
-            [(&values[..], &id)],
-            &mut out,
-        );
-        add(&def("lookup", &[]), Existing::Update, [(&values[..], &id), (&values[..], &id)], &mut out);
+        add(&def("consistent_lookup", &[("ignore_nulls", "true")]), [(&values[..], &id)], &mut out);
         assert_eq!(
             texts(out),
             [
                 "INSERT INTO `look`.`name_idx` (`name`,`part`,`keyspace_id`) VALUES ('a',NULL,x'166b40b44aba4bd6')",
                 "DELETE FROM `look`.`name_idx` WHERE `name`='a' AND `part` IS NULL AND `keyspace_id`=1",
-                "INSERT INTO `look`.`name_idx` (`name`,`part`,`keyspace_id`) VALUES ('a',NULL,x'166b40b44aba4bd6'),('a',NULL,x'166b40b44aba4bd6') ON DUPLICATE KEY UPDATE `name`=VALUES(`name`),`part`=VALUES(`part`),`keyspace_id`=VALUES(`keyspace_id`)",
             ]
         );
     }

@@ -182,6 +182,17 @@ fn a_statement_that_fails_leaves_nothing_in_the_lookup_tables() {
     );
     check(&mut conn, 3000, 3999);
 
+    // What could not keep them right is refused.
+    for sql in [
+        "insert into users (id, email, team) values (3000, '003103@x', 't') on duplicate key update note = 'z'",
+        "replace into users (id, email, team) values (3000, '003103@x', 't')",
+        "insert ignore into users (id, email, team) values (3000, '003103@x', 't')",
+        "truncate table users",
+    ] {
+        assert_eq!(conn.query(sql).error().code, 1235, "{sql}");
+    }
+    check(&mut conn, 3000, 3999);
+
     conn.run("begin");
     conn.run("insert into users (id, email, team, badge) values (3200, '003200@x', 't', null)");
     assert_eq!(conn.query(clash).error().code, 1062);

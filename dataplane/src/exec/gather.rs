@@ -156,7 +156,8 @@ fn create(gather: &Gather) -> Vec<u8> {
             parts.push(format!("KEY ({})", quoted(&column.name)));
         }
     }
-    format!("CREATE TEMPORARY TABLE {} ({})", quoted(&gather.table), parts.join(", ")).into_bytes()
+    format!("CREATE TEMPORARY TABLE {} ({}) ENGINE=InnoDB", quoted(&gather.table), parts.join(", "))
+        .into_bytes()
 }
 
 /// An identifier in backticks.
@@ -267,7 +268,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "CREATE TEMPORARY TABLE `_coregate_g0` (`id` bigint NOT NULL, `na``me` varchar(10), `at` timestamp NULL, KEY (`id`))",
+                "CREATE TEMPORARY TABLE `_coregate_g0` (`id` bigint NOT NULL, `na``me` varchar(10), `at` timestamp NULL, KEY (`id`)) ENGINE=InnoDB",
                 "INSERT INTO `_coregate_g0` VALUES (7,x'275C','0000-00-00'),(-1,NULL,FROM_UNIXTIME(12.5))",
             ]
         );

@@ -20,15 +20,19 @@ use std::rc::Rc;
 
 /// The load must not depend on the session's settings; they are kept in variables meanwhile. NO_AUTO_VALUE_ON_ZERO and
 /// ALLOW_INVALID_DATES: every value that a table can hold goes in as it is.
-const BEFORE_LOAD: &[u8] = b"SET @_coregate_mode=@@sql_mode,@_coregate_zone=@@time_zone,@_coregate_client=@@character_set_client,\
-@_coregate_autocommit=@@autocommit,sql_mode='ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO',time_zone='+00:00',character_set_client=utf8mb4,\
-autocommit=1";
+/// The character set first: the texts of the second statement are read in it.
+const BEFORE_LOAD: [&[u8]; 2] = [
+    b"SET @_coregate_mode=@@sql_mode,@_coregate_zone=@@time_zone,@_coregate_client=@@character_set_client,\
+@_coregate_collation=@@collation_connection,@_coregate_autocommit=@@autocommit,character_set_client=utf8mb4,\
+collation_connection=utf8mb4_general_ci",
+    b"SET sql_mode='ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO',time_zone='+00:00',autocommit=1",
+];
 
 const AFTER_LOAD: &[u8] =
-    b"SET sql_mode=@_coregate_mode,time_zone=@_coregate_zone,character_set_client=@_coregate_client";
+    b"SET sql_mode=@_coregate_mode,time_zone=@_coregate_zone,character_set_client=@_coregate_client,collation_connection=@_coregate_collation";
 
 const AT_THE_END: &[u8] =
-    b"SET autocommit=@_coregate_autocommit,@_coregate_mode=NULL,@_coregate_zone=NULL,@_coregate_client=NULL,@_coregate_autocommit=NULL";
+    b"SET autocommit=@_coregate_autocommit,@_coregate_mode=NULL,@_coregate_zone=NULL,@_coregate_client=NULL,@_coregate_collation=NULL,@_coregate_autocommit=NULL";
 
 impl Session {
     /// Runs a tree whose rows lie on several shards.
@@ -89,7 +93,10 @@ impl Session {
         let limits =
             GatherLimits { rows_max: config.finisher_rows_max, bytes_max: config.finisher_bytes_max };
         let mut before = (0, 0);
-        let mut statements = vec![BEFORE_LOAD.to_vec()];
+        let mut statements: Vec<Vec<u8>> = BEFORE_LOAD.iter().map(|sql| sql.to_vec()).collect();
+        if self.reads_only() {
+            statements.insert(0, b"SET SESSION TRANSACTION READ WRITE".to_vec());
+        }
         let mut places: Vec<Place> = Vec::new();
         for (at, (shards, gather)) in bound.leaves.into_iter().zip(&finish.gathers).enumerate() {
             let gathered = RefCell::new(Gathered::new(gather, limits, before));
@@ -163,6 +170,8 @@ impl Session {
         let drop_tables = format!("DROP TEMPORARY TABLE {}", tables.join(","));
         let cleaned = backend.run_batch(&core, [drop_tables.into_bytes(), AT_THE_END.to_vec()]);
         match Self::unless_interrupted(&handle, cleaned).await {
+            // Its access mode is no longer the session's.
+            Ok(Ok(())) if self.reads_only() => backend.tainted = true,
             Ok(Ok(())) => pool.put(&core, backend),
             // The client has its answer: what stops now stops for the next statement.
             _ => self.abandon_finisher(backend),
@@ -193,6 +202,13 @@ impl Session {
         }
         let loaded = Self::unless_interrupted(&handle, backend.run_batch(&core, statements)).await?;
         loaded.map_err(not_loaded)
+    }
+
+    /// May the session have said that its transactions only read? Temporary tables are written on the server that finishes.
+    fn reads_only(&self) -> bool {
+        ["transaction", "transaction_read_only", "tx_read_only"]
+            .iter()
+            .any(|name| self.settings.get(name).is_some())
     }
 
     /// Closes a connection, and ends what its server still does there.

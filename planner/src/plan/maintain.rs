@@ -1,7 +1,7 @@
 //! What keeps the lookup tables right that a changed table owns.
 use super::{Operand, Piece};
 use crate::column::Family;
-use crate::lookup::{Existing, LookupDef, Written};
+use crate::lookup::{LookupDef, Written};
 use crate::vindex::Vindex;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -19,7 +19,6 @@ pub enum Maintain {
 #[derive(Debug, Clone)]
 pub struct InsertEntries {
     pub def: Arc<LookupDef>,
-    pub existing: Existing,
     pub values: EntryValues,
 }
 

@@ -37,7 +37,7 @@ pub(super) fn bind(
             for entries in all {
                 let rows = insert_values(entries, &binding)?;
                 let list = rows.iter().map(SmallVec::as_slice).zip(ids);
-                add(&entries.def, entries.existing, list, &mut out);
+                add(&entries.def, list, &mut out);
             }
             Ok(Before::Statements(out))
         }
@@ -142,7 +142,7 @@ pub fn change_statements(
                 }
             }
             let entries = old.iter().map(SmallVec::as_slice).zip(&ids);
-            add(&lookup.def, crate::lookup::Existing::Error, entries, &mut out);
+            add(&lookup.def, entries, &mut out);
         }
     }
     Ok(out)

@@ -1,6 +1,6 @@
 //! Puts a shard's text together from a plan's pieces.
 use super::{Binding, EVERYWHERE, Resolved, Scratch, ShardText};
-use crate::plan::Piece;
+use crate::plan::{Operand, Piece};
 use crate::snapshot::ShardIdx;
 
 /// Room for what is written beside the text, and in front of it when it is sent, in bytes.
@@ -112,6 +112,9 @@ impl Writer<'_> {
             Piece::Param(n) if self.interpolate => self.binding.session.write_param(*n, &mut self.out),
             Piece::Param(_) => self.out.push(b'?'),
             Piece::Session(which) => self.binding.session.write(*which, &mut self.out),
+            Piece::LimitSum { skip: None, take: Operand::Param(_) } if !self.interpolate => {
+                self.out.push(b'?')
+            }
             Piece::LimitSum { skip, take } => {
                 let count = |operand| super::tree::count(self.binding, operand);
                 let skip = skip.as_ref().map_or(Ok(0), count);

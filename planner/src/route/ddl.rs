@@ -1,9 +1,11 @@
 //! Data definition: every shard of the keyspace does the same.
-use super::{Planner, session_plan};
+use super::names::Place;
+use super::{Planner, lookups, session_plan};
 use crate::error::PlanError;
 use crate::plan::{Combine, Destination, Effects, Plan, SessionAction, StatementClass};
 use crate::snapshot::KeyspaceIdx;
 use crate::sql::ast::{Ddl, Statement};
+use crate::sql::keyword::Kw;
 
 impl<'a> Planner<'_, 'a> {
     /// What a statement that defines things does to its connection.
@@ -23,6 +25,18 @@ impl<'a> Planner<'_, 'a> {
             return Err(PlanError::unsupported(
                 "temporary tables in a sharded keyspace; select one shard with USE keyspace:shard",
             ));
+        }
+        if self
+            .tokens
+            .items
+            .first()
+            .is_some_and(|item| item.kw == Kw::Truncate)
+        {
+            for name in ddl.tables {
+                if let Place::Table { table: Some(table), .. } = self.locate(name)? {
+                    lookups::refuse_owner(table, "TRUNCATE")?;
+                }
+            }
         }
         self.effects |= Effects::SCHEMA_CHANGE | Effects::IMPLICIT_COMMIT;
         Ok(self.route(keyspace, Destination::Scatter, Combine::First, StatementClass::Ddl))

@@ -2,7 +2,7 @@
 use super::Planner;
 use crate::column::{Family, find};
 use crate::error::PlanError;
-use crate::lookup::{Existing, Written};
+use crate::lookup::Written;
 use crate::plan::maintain::{ChangeEntries, ChangedEntries, EntryValues, InsertEntries, Maintain};
 use crate::plan::{Action, Operand, Piece, Plan};
 use crate::snapshot::{Column, ColumnVindex, Table};
@@ -68,6 +68,10 @@ impl<'a> Planner<'_, 'a> {
             if insert.ignore {
                 return Err(refused("INSERT IGNORE"));
             }
+            // Entries of rows that are there already, and stay as they are, would be wrong.
+            if !insert.on_duplicate.is_empty() {
+                return Err(refused("INSERT ... ON DUPLICATE KEY UPDATE"));
+            }
             if def.from.len() != vindex.columns.len() {
                 return Err(refused("INSERT of another number of columns than its params name"));
             }
@@ -106,8 +110,7 @@ impl<'a> Planner<'_, 'a> {
                 }
                 InsertSource::Query(_) => return Err(refused("INSERT ... SELECT")),
             };
-            let existing = if insert.on_duplicate.is_empty() { Existing::Error } else { Existing::Update };
-            all.push(InsertEntries { def, existing, values });
+            all.push(InsertEntries { def, values });
         }
         Ok((!all.is_empty()).then_some(Maintain::Insert(all)))
     }

@@ -1,8 +1,9 @@
 //! Changes to a statement's text, and the pieces that they make of it.
 use crate::fingerprint::Fingerprint;
-use crate::plan::{Piece, Text};
+use crate::plan::{Operand, Piece, Text};
 use crate::sql::ast::Span;
-use crate::sql::input::Tokens;
+use crate::sql::input::{Item, Tokens};
+use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;
 
 /// A list of changes: bytes that are replaced. They do not overlap.
@@ -78,6 +79,17 @@ impl Edits {
     }
 }
 
+/// Is a parameter a number of rows: `LIMIT ?`, `LIMIT ?, ?`, `OFFSET ?`?
+fn is_limit(tokens: &Tokens<'_>, param: &Item) -> bool {
+    let at = tokens
+        .items
+        .partition_point(|item| item.span.start < param.span.start);
+    let before = |n: usize| at.checked_sub(n).and_then(|at| tokens.items.get(at));
+    let is = |item: Option<&Item>, words: &[Kw]| item.is_some_and(|item| words.contains(&item.kw));
+    is(before(1), &[Kw::Limit, Kw::Offset])
+        || before(1).is_some_and(|item| item.tok == Tok::Comma) && is(before(3), &[Kw::Limit])
+}
+
 /// The text between two places: literals, lists, rows and parameters become pieces, all else is copied.
 fn verbatim(sql: &[u8], tokens: &Tokens<'_>, span: Span, out: &mut Vec<Piece>) {
     let mut at = span.start;
@@ -95,6 +107,10 @@ fn verbatim(sql: &[u8], tokens: &Tokens<'_>, span: Span, out: &mut Vec<Piece>) {
         .filter(|i| i.span.start >= span.start && i.span.end <= span.end);
     for item in inside {
         let piece = match item.tok {
+            // A variable, as EXECUTE ... USING names it, may stand anywhere else.
+            Tok::Param if is_limit(tokens, item) => {
+                Piece::LimitSum { skip: None, take: Operand::Param(item.number) }
+            }
             Tok::Param => Piece::Param(item.number),
             Tok::List => Piece::List { list: item.number, split: false },
             Tok::Rows => Piece::CollapsedRows,

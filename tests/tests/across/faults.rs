@@ -145,6 +145,38 @@ fn an_error_of_one_shard_is_the_answer_and_nothing_else() {
     still_works();
 }
 
+/// Settings of a session that its finisher has to do without.
+#[test]
+fn a_session_s_settings_do_not_keep_a_query_from_being_finished() {
+    let _turn = alone();
+    let finished = "select count(distinct body) > 5 from notes n join customers c on c.id = n.id + 1";
+    for setting in [
+        "set session transaction read only",
+        "set character_set_connection = ucs2",
+        "set default_storage_engine = memory",
+        "set sql_mode = 'ANSI,STRICT_ALL_TABLES'",
+        "set time_zone = '-03:00'",
+        "set autocommit = 0",
+        "set character_set_results = null",
+    ] {
+        let mut conn = WORLD.sharded();
+        conn.run(setting);
+        assert_eq!(conn.value(finished).unwrap(), "1", "{setting}");
+        assert_eq!(conn.value(finished).unwrap(), "1", "{setting}");
+        // Nobody else has them.
+        let mut other = WORLD.sharded();
+        other.run("insert into customers (id, name) values (930000, 'x')");
+        assert_eq!(other.value(finished).unwrap(), "1", "after {setting}");
+        other.run("delete from customers where id = 930000");
+    }
+    let mut conn = WORLD.sharded();
+    conn.run("prepare s from 'select c.id from customers c join notes n on n.id = c.id + 1 where c.id < ? order by c.id limit ?, ?'");
+    conn.run("set @a = 50, @b = 3, @c = 4");
+    let rows = conn.query("execute s using @a, @b, @c").rows();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(rows[0][0].as_deref(), Some("4"));
+}
+
 #[test]
 fn few_connections_and_many_clients_get_on() {
     let _turn = alone();
