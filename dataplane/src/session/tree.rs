@@ -206,7 +206,7 @@ impl Session {
 
     /// May the session have said that its transactions only read? Temporary tables are written on the server that finishes.
     fn reads_only(&self) -> bool {
-        ["transaction", "transaction_read_only", "tx_read_only"]
+        ["transaction access", "transaction_read_only", "tx_read_only"]
             .iter()
             .any(|name| self.settings.get(name).is_some())
     }
