@@ -28,6 +28,19 @@ enum Place {
     Own(Vec<u8>),
 }
 
+impl Place {
+    #[inline]
+    fn payload<'p>(&'p self, buf: Option<&'p Buf>) -> &'p [u8] {
+        match self {
+            Self::InBuf(range) => buf
+                .and_then(|buf| buf.get(range.clone()))
+                .unwrap_or_default(),
+            Self::Own(bytes) => bytes,
+            Self::Nowhere => &[],
+        }
+    }
+}
+
 /// What comes next of an answer.
 pub(crate) enum Next {
     /// A row: [`Feed::row`].
@@ -60,15 +73,7 @@ impl Feed {
         loop {
             let found = if self.partial.is_empty() { self.in_buf() } else { self.over_the_cut() };
             let Some((place, seq)) = found else { return Ok(Next::Wait) };
-            let payload = match &place {
-                Place::InBuf(range) => self
-                    .buf
-                    .as_ref()
-                    .and_then(|b| b.get(range.clone()))
-                    .unwrap_or_default(),
-                Place::Own(bytes) => bytes,
-                Place::Nowhere => &[],
-            };
+            let payload = place.payload(self.buf.as_ref());
             let role = step(walker, payload, seq).map_err(|error| ExecError::answer(error.to_string()))?;
             match role {
                 PacketRole::Row => {
@@ -87,16 +92,7 @@ impl Feed {
     /// The row that [`Next::Row`] told of.
     #[inline]
     pub(crate) fn row(&self) -> Row<'_> {
-        let payload = match &self.row {
-            Place::InBuf(range) => self
-                .buf
-                .as_ref()
-                .and_then(|b| b.get(range.clone()))
-                .unwrap_or_default(),
-            Place::Own(bytes) => bytes,
-            Place::Nowhere => &[],
-        };
-        Row { payload, cells: &self.cells }
+        Row { payload: self.row.payload(self.buf.as_ref()), cells: &self.cells }
     }
 
     /// What was not read yet: for whoever goes on reading the connection.

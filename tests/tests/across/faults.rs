@@ -12,8 +12,8 @@ const SLOW: &[&str] = &[
     "select /*vt+ QUERY_TIMEOUT_MS=200 */ c.id from customers c join notes n on n.customer_id = c.id where sleep(0.2) = 0",
 ];
 
-/// One test at a time: each looks at what the servers do.
-fn alone() -> MutexGuard<'static, ()> {
+/// One test at a time: each looks at what the servers do, and some write rows for a while.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -86,6 +86,7 @@ fn difference(plain: &Outcome, sharded: &Outcome, why: &str) -> String {
 }
 
 fn compare_all(queries: &str, metric: &str) {
+    let _turn = faults::alone();
     let mut plain = WORLD.server.connect();
     let mut sharded = WORLD.sharded();
     let mut wrong = Vec::new();
@@ -129,6 +130,7 @@ fn finished_queries_answer_as_one_server() {
 
 #[test]
 fn a_session_s_row_limit_counts_the_rows_of_all_shards() {
+    let _turn = faults::alone();
     let mut plain = WORLD.server.connect();
     let mut sharded = WORLD.sharded();
     for limit in [0, 1, 3, 7] {

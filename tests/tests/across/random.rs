@@ -130,6 +130,11 @@ fn has_one_form(column: &str) -> bool {
     !["name", "region", "body", "ci", "la", "c", "vc"].contains(&column)
 }
 
+fn keys_of_one_form(table: &Table) -> Vec<&'static str> {
+    let keys = table.keys.iter().copied();
+    keys.filter(|key| has_one_form(key)).collect()
+}
+
 struct Queries {
     random: Random,
 }
@@ -190,12 +195,7 @@ impl Queries {
 
     fn distinct(&mut self) -> String {
         let table = self.table();
-        let keys: Vec<&str> = table
-            .keys
-            .iter()
-            .copied()
-            .filter(|key| has_one_form(key))
-            .collect();
+        let keys = keys_of_one_form(table);
         let columns = self.random.some(&keys, 3);
         format!(
             "select distinct {} from {}{}{}{}",
@@ -208,12 +208,7 @@ impl Queries {
     }
 
     fn aggregates(&mut self, table: &Table) -> String {
-        let keys: Vec<&str> = table
-            .keys
-            .iter()
-            .copied()
-            .filter(|key| has_one_form(key))
-            .collect();
+        let keys = keys_of_one_form(table);
         let all = self.random.some(AGGREGATES, 3);
         let all: Vec<_> = all
             .into_iter()
@@ -229,12 +224,7 @@ impl Queries {
 
     fn grouped(&mut self) -> String {
         let table = self.table();
-        let keys: Vec<&str> = table
-            .keys
-            .iter()
-            .copied()
-            .filter(|key| has_one_form(key))
-            .collect();
+        let keys = keys_of_one_form(table);
         let by = self.random.some(&keys, 2);
         let aggregates = self.aggregates(table);
         let having = if self.random.chance(20) { " having count(*) > 1" } else { "" };
@@ -338,6 +328,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 fn answers_are_the_same(seed: u64, count: u64) {
+    let _turn = crate::faults::alone();
     let mut plain = WORLD.server.connect();
     let mut sharded = WORLD.sharded();
     let mut queries = Queries { random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1) };
