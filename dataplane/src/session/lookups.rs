@@ -136,7 +136,7 @@ impl Session {
     }
 
     /// Runs a statement of our own in the session's transaction; the client does not hear of it.
-    async fn inner(&mut self, sql: &[u8], combine: Combine, rows: Rows<'_>) -> Outcome {
+    pub(super) async fn inner(&mut self, sql: &[u8], combine: Combine, rows: Rows<'_>) -> Outcome {
         let planned = self.plan(sql)?;
         let plan = &planned.entry.plan;
         let Action::Route(route) = &plan.action else {

@@ -5,6 +5,7 @@
 mod aggregates;
 mod block;
 mod build;
+mod by_key;
 mod classes;
 mod conditions;
 mod ddl;
@@ -149,6 +150,7 @@ fn allowed(plan: Plan, session: &SessionContext<'_>) -> Result<Plan, PlanError> 
     let scatters = match &plan.action {
         Action::Route(route) => everywhere(route),
         Action::Tree(tree) => tree.leaves.iter().any(|leaf| everywhere(&leaf.route)),
+        // Its query is asked about for itself.
         _ => false,
     };
     let counts = matches!(plan.class, Select | SelectLocking | Update | Delete);
@@ -243,8 +245,8 @@ impl<'p, 'a> Planner<'p, 'a> {
         let Some(keyspace) = self.names(statement)? else {
             return self.without_tables(statement, class);
         };
-        if let (true, Statement::Query(query)) = (self.several, statement) {
-            return self.across_keyspaces(query, class);
+        if self.several {
+            return self.across(statement, class);
         }
         if self.is_whole(keyspace) {
             self.ddl_effects(statement);
@@ -270,6 +272,17 @@ impl<'p, 'a> Planner<'p, 'a> {
                 "LOAD DATA into a sharded keyspace; select one shard with USE keyspace:shard",
             )),
             _ => Err(self.refuse_unknown()),
+        }
+    }
+
+    /// A statement that names tables of several keyspaces.
+    fn across(&mut self, statement: &Statement<'a>, class: StatementClass) -> Result<Plan, PlanError> {
+        let why = "tables of different keyspaces in one statement";
+        match statement {
+            Statement::Query(query) => self.across_keyspaces(query, class),
+            Statement::Update(update) => self.update_by_key(update, why),
+            Statement::Delete(delete) => self.delete_by_key(delete, why),
+            _ => Err(PlanError::unsupported(why)),
         }
     }
 

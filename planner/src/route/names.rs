@@ -200,7 +200,13 @@ impl<'a> Planner<'_, 'a> {
             };
             self.columns_known(keyspace, name.name, table)?;
             match found {
-                Some(other) if other != keyspace && matches!(statement, Statement::Query(_)) => {
+                Some(other)
+                    if other != keyspace
+                        && matches!(
+                            statement,
+                            Statement::Query(_) | Statement::Update(_) | Statement::Delete(_)
+                        ) =>
+                {
                     self.several = true;
                 }
                 Some(other) if other != keyspace => {

@@ -299,6 +299,7 @@ pub enum InsertSource<'a> {
 
 #[derive(Debug, Clone, Copy)]
 pub struct Assign<'a> {
+    pub span: Span,
     pub column: &'a ColumnName<'a>,
     pub value: Expr<'a>,
 }
@@ -316,8 +317,21 @@ pub struct Insert<'a> {
     pub returning: &'a [SelectItem<'a>],
 }
 
+/// Where the parts of an UPDATE or DELETE stand; those of clauses begin with their first word.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ChangeSpans {
+    /// Where the verb begins, behind WITH.
+    pub verb: u32,
+    /// The tables, without a word before them.
+    pub tables: Span,
+    pub filter: Option<Span>,
+    pub order: Option<Span>,
+    pub limit: Option<Span>,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Update<'a> {
+    pub spans: ChangeSpans,
     pub ctes: &'a [Cte<'a>],
     pub ignore: bool,
     pub tables: &'a [TableExpr<'a>],
@@ -329,6 +343,7 @@ pub struct Update<'a> {
 
 #[derive(Debug, Clone, Copy)]
 pub struct Delete<'a> {
+    pub spans: ChangeSpans,
     pub ctes: &'a [Cte<'a>],
     pub ignore: bool,
     /// The tables whose rows go, in the multi-table forms.
