@@ -43,6 +43,15 @@ impl Info {
         }
     }
 
+    /// Rows are told of even if there was one or none, as of INSERT ... SELECT.
+    pub(super) fn counts_rows(&mut self) {
+        if self.parts.is_empty() {
+            self.parts = ["Records", "Duplicates", "Warnings"]
+                .map(|label| (label.to_owned(), 0))
+                .into();
+        }
+    }
+
     /// The same of a change that may have found no row.
     pub(super) fn of_change(mut self, class: StatementClass) -> String {
         if self.parts.is_empty() && class == StatementClass::Update {

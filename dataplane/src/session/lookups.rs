@@ -99,7 +99,7 @@ impl Session {
         Err(error.into())
     }
 
-    async fn change_lookups(&mut self, route: &Route, before: &Before) -> Outcome {
+    pub(super) async fn change_lookups(&mut self, route: &Route, before: &Before) -> Outcome {
         let made;
         let statements = match (before, route.maintain.as_deref()) {
             (Before::Statements(statements), _) => statements,

@@ -172,7 +172,10 @@ impl Session {
                 let bound = resolve::resolve_tree(tree, &snapshot, &binding, &mut scratch.resolve)?;
                 parts = Some(Box::new(bound));
             }
-            Action::Write(found) => write = Some(Box::new(resolve::resolve_write(found, &binding))),
+            Action::Write(found) => {
+                let bound = resolve::resolve_write(found, &snapshot, &binding, &mut scratch.resolve)?;
+                write = Some(Box::new(bound));
+            }
             _ => {}
         }
         self.handle

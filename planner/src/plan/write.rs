@@ -1,7 +1,7 @@
 //! Changes that take several steps: rows are read first, and locked, then changed by their keys. Every step's text is a statement as
 //! a client could have written it, or goes to one shard.
-use super::Piece;
 use super::tree::Load;
+use super::{InsertRows, Operand, Piece};
 use crate::column::Family;
 use crate::lookup::{LookupDef, Written};
 use crate::snapshot::{KeyspaceIdx, TabletKind};
@@ -13,6 +13,70 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub enum Write {
     ByKey(Box<ByKey>),
+    InsertSelect(Box<InsertSelect>),
+    Evaluated(Box<Evaluated>),
+    EachRow(Box<EachRow>),
+}
+
+/// INSERT or REPLACE of the rows of a query. They are inserted by statements that are planned as a client's.
+#[derive(Debug, Clone)]
+pub struct InsertSelect {
+    pub query: Vec<Piece>,
+    /// Before `VALUES`.
+    pub head: Vec<Piece>,
+    /// Behind the rows.
+    pub tail: Vec<Piece>,
+    /// Why the shards cannot do it, for EXPLAIN.
+    pub why: String,
+}
+
+/// An INSERT with expressions where values must be known: they are computed by a server, and the statement planned with their values.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    pub expressions: Vec<Vec<Piece>>,
+    /// What stands before the first, between them, and behind the last.
+    pub texts: Vec<Vec<Piece>>,
+}
+
+/// An INSERT, REPLACE or `INSERT ... ON DUPLICATE KEY UPDATE` of rows that may change others, into a table that owns lookup vindexes. Its rows
+/// are inserted one after another; what each of them changes is seen by what there is before and behind it.
+#[derive(Debug, Clone)]
+pub struct EachRow {
+    pub keyspace: KeyspaceIdx,
+    pub tablet_kind: TabletKind,
+    pub table: String,
+    /// `INSERT IGNORE`: rows that are there already, also by a unique lookup vindex, are left out.
+    pub ignore: bool,
+    /// REPLACE
+    pub replace: bool,
+    /// Where the rows lie.
+    pub rows: InsertRows,
+    pub head: Vec<Piece>,
+    /// Each row as the statement has it; `None`: the collapsed ones.
+    pub texts: Option<Vec<Vec<Piece>>>,
+    pub tail: Vec<Piece>,
+    /// By which unique keys a row may be there already.
+    pub unique: Vec<Vec<UniqueColumn>>,
+    /// The primary key, in the image's query.
+    pub key: Vec<KeyPart>,
+    pub image: Image,
+}
+
+/// A column of a unique key, and where a new row has its value.
+#[derive(Debug, Clone)]
+pub struct UniqueColumn {
+    pub name: String,
+    pub value: NewValue,
+}
+
+#[derive(Debug, Clone)]
+pub enum NewValue {
+    /// The column is not given: `DEFAULT(column)`.
+    Default,
+    /// Its place in a collapsed row.
+    Place(u16),
+    /// One for each spelled-out row.
+    Operands(Vec<Operand>),
 }
 
 /// An UPDATE or DELETE whose rows are chosen by a query. Places are columns of that query's rows.

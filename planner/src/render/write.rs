@@ -1,13 +1,48 @@
 //! Changes of several steps: what is read, and what is done to each table.
 use super::pieces;
-use crate::plan::write::{ByKey, Change, How, Lies, SetPart, Write};
+use crate::plan::write::{ByKey, Change, EachRow, How, Lies, SetPart, Write};
 use crate::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
 
 pub(super) fn write(snapshot: &Snapshot, found: &Write, out: &mut Map<String, Value>) {
     match found {
         Write::ByKey(by_key) => by_key_steps(snapshot, by_key, out),
+        Write::InsertSelect(found) => {
+            out.insert("OperatorType".into(), json!("InsertSelect"));
+            out.insert("Variant".into(), json!("InsertSelect"));
+            out.insert("Why".into(), json!(found.why));
+            out.insert("Query".into(), json!(pieces(&found.query)));
+            let insert = format!("{} VALUES [rows] {}", pieces(&found.head), pieces(&found.tail));
+            out.insert("Insert".into(), json!(insert));
+        }
+        Write::Evaluated(found) => {
+            out.insert("OperatorType".into(), json!("Evaluate"));
+            out.insert("Variant".into(), json!("Evaluate"));
+            let expressions: Vec<_> = found.expressions.iter().map(|e| pieces(e)).collect();
+            out.insert("Expressions".into(), json!(expressions));
+            let texts: Vec<_> = found.texts.iter().map(|t| pieces(t)).collect();
+            out.insert("Query".into(), json!(texts.join("[value]")));
+        }
+        Write::EachRow(found) => each_row(found, out),
     }
+}
+
+fn each_row(found: &EachRow, out: &mut Map<String, Value>) {
+    out.insert("OperatorType".into(), json!("EachRow"));
+    out.insert("Variant".into(), json!("EachRow"));
+    let names: Vec<_> = found
+        .image
+        .lookups
+        .iter()
+        .map(|l| l.def.name.as_str())
+        .collect();
+    out.insert("LookupVindexes".into(), json!(names));
+    let keys = found.unique.iter().map(|key| {
+        let names: Vec<_> = key.iter().map(|column| column.name.as_str()).collect();
+        names.join(", ")
+    });
+    out.insert("UniqueKeys".into(), json!(keys.collect::<Vec<_>>()));
+    out.insert("Query".into(), json!(format!("{}[row] {}", pieces(&found.head), pieces(&found.tail))));
 }
 
 fn by_key_steps(snapshot: &Snapshot, found: &ByKey, out: &mut Map<String, Value>) {

@@ -92,7 +92,7 @@ fn insert_values(entries: &InsertEntries, binding: &Binding<'_>) -> Result<Rows,
     }
 }
 
-fn operand_text(operand: &Operand, binding: &Binding<'_>) -> Result<Literal, PlanError> {
+pub(super) fn operand_text(operand: &Operand, binding: &Binding<'_>) -> Result<Literal, PlanError> {
     let mut buffer = Vec::new();
     if binding.value(operand, &mut buffer)? == Value::Null {
         return Ok(Literal::null());

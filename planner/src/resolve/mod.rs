@@ -19,7 +19,9 @@ use crate::vindex::{KeyspaceId, Mapping, Vindex};
 pub use maintain::{Before, NewValues, change_statements, keyspace_id};
 use smallvec::SmallVec;
 pub use tree::{Parts, resolve_tree};
-pub use write::{BoundByKey, BoundHow, BoundSet, BoundWrite, resolve_write};
+pub use write::{
+    BoundByKey, BoundHow, BoundInsert, BoundRow, BoundSet, BoundValues, BoundWrite, resolve_write,
+};
 
 /// The statement at hand.
 #[derive(Clone, Copy)]

@@ -80,6 +80,8 @@ impl<'a> Planner<'_, 'a> {
     fn explained_write(&mut self, write: &Write) -> Result<Plan, PlanError> {
         let mut keyspaces: Vec<_> = match write {
             Write::ByKey(by_key) => by_key.changes.iter().map(|c| c.keyspace).collect(),
+            Write::EachRow(each) => vec![each.keyspace],
+            Write::InsertSelect(_) | Write::Evaluated(_) => self.named.into_iter().collect(),
         };
         keyspaces.dedup();
         match keyspaces.as_slice() {

@@ -15,6 +15,7 @@ mod effects;
 mod explain;
 mod ids;
 mod insert;
+mod insert_steps;
 mod joins;
 mod lookups;
 mod names;
@@ -107,6 +108,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         cacheable: fingerprint.cacheable,
         about_rows: !matches!(parsed, Ok(Statement::Ddl(_))),
         several: false,
+        named: None,
         start: 0,
         session_calls: effects.calls,
     };
@@ -188,6 +190,8 @@ struct Planner<'p, 'a> {
     about_rows: bool,
     /// A query reads tables of several keyspaces.
     several: bool,
+    /// That of one of its tables.
+    named: Option<KeyspaceIdx>,
     /// Where the statement itself begins, behind EXPLAIN.
     start: u32,
     session_calls: Vec<effects::SessionCall>,
@@ -282,6 +286,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::Query(query) => self.across_keyspaces(query, class),
             Statement::Update(update) => self.update_by_key(update, why),
             Statement::Delete(delete) => self.delete_by_key(delete, why),
+            Statement::Insert(insert) => self.insert_in_steps(insert, PlanError::unsupported(why), class),
             _ => Err(PlanError::unsupported(why)),
         }
     }

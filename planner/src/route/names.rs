@@ -204,7 +204,10 @@ impl<'a> Planner<'_, 'a> {
                     if other != keyspace
                         && matches!(
                             statement,
-                            Statement::Query(_) | Statement::Update(_) | Statement::Delete(_)
+                            Statement::Query(_)
+                                | Statement::Update(_)
+                                | Statement::Delete(_)
+                                | Statement::Insert(_)
                         ) =>
                 {
                     self.several = true;
@@ -240,6 +243,7 @@ impl<'a> Planner<'_, 'a> {
         {
             found = Some(self.keyspace_named(database)?);
         }
+        self.named = found;
         Ok(found)
     }
 }

@@ -304,8 +304,20 @@ pub struct Assign<'a> {
     pub value: Expr<'a>,
 }
 
+/// Where the parts of an INSERT stand.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InsertSpans {
+    /// From the verb to the list of columns.
+    pub head: Span,
+    /// Rows with VALUES, assignments with SET, or a query.
+    pub source: Span,
+    /// What follows.
+    pub tail: Span,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Insert<'a> {
+    pub spans: InsertSpans,
     pub replace: bool,
     pub ignore: bool,
     pub table: &'a TableName<'a>,

@@ -39,6 +39,7 @@ pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     }
     let mut set = false;
     let source;
+    let before = rest;
     match rest.peek_kw() {
         Kw::Values | Kw::Value if rest.tok_at(1) == Tok::Rows => {
             let (next, rows) = rest.skip(1).any()?;
@@ -66,6 +67,7 @@ pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
             rest = next;
         }
     }
+    let behind = rest;
     if rest.peek_kw() == Kw::As {
         rest = name(rest.skip(1))?.0;
         rest = opt(name_list).parse(rest)?.0;
@@ -77,7 +79,9 @@ pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         (rest, on_duplicate) = commas(next, assign)?;
     }
     let (rest, returning) = clause(rest, Kw::Returning, select_items)?;
+    let (head, source_span) = (i.span_to(&before), before.span_to(&behind));
     let found = Insert {
+        spans: InsertSpans { head, source: source_span, tail: behind.span_to(&rest) },
         replace,
         ignore,
         table: i.alloc(table),

@@ -146,3 +146,8 @@ fn changes_by_key_leave_what_one_server_leaves() {
 fn changes_of_vindex_columns_move_rows_and_entries() {
     compare_all(include_str!("vindexes.sql"));
 }
+
+#[test]
+fn inserts_of_several_steps_leave_what_one_server_leaves() {
+    compare_all(include_str!("inserts.sql"));
+}

@@ -50,7 +50,7 @@ const TABLES: &[&str] = &[
     "select id, name, region, balance, level, changed > '2001-01-01' from customers order by id",
     "select * from orders order by id",
     "select * from notes order by id",
-    "select * from keyless order by a, b, c",
+    "select * from keyless order by a, b, c, hex(b)",
     "select * from pairs order by a, b",
     "select * from uniques order by k, u",
     "select * from people order by id",

@@ -161,7 +161,8 @@ impl Session {
                 Ok(Some(BoundPlan::Tree(Box::new(parts))))
             }
             Action::Write(write) => {
-                Ok(Some(BoundPlan::Write(Box::new(resolve::resolve_write(write, &binding)))))
+                let bound = resolve::resolve_write(write, &snapshot, &binding, &mut scratch.resolve)?;
+                Ok(Some(BoundPlan::Write(Box::new(bound))))
             }
             _ => Ok(Some(BoundPlan::Route(Resolved::default()))),
         }

@@ -2,17 +2,16 @@
 use super::super::scatter::{Rows, Work};
 use super::super::wire::query_payload;
 use super::super::{Outcome, Session};
+use super::literal::{TextForm, value_literal};
 use super::rows::{Cells, Chosen, Shards, where_keys};
 use super::{Steps, image::Entries};
-use crate::exec::{BINARY, Collected, Column, ExecError, hex};
+use crate::exec::{Collected, Column};
 use crate::pool::Place;
 use crate::session::answer::Answer;
-use coregate_planner::control::SqlError;
 use coregate_planner::plan::write::{ByKey, Change, How, Lies};
 use coregate_planner::plan::{Combine, Plan};
 use coregate_planner::resolve::{BoundByKey, BoundHow, BoundSet};
 use coregate_planner::snapshot::Snapshot;
-use coregate_protocol::column::ColumnType;
 use coregate_protocol::walker::ResponseKind;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -35,7 +34,7 @@ impl Session {
             text.extend_from_slice(ALL_ROWS);
         }
         text.extend_from_slice(b" FOR UPDATE");
-        let read = self.read(&text).await?;
+        let read = self.read_values(&text).await?;
         let mut steps = Steps::default();
         for (change, how) in by_key.changes.iter().zip(&bound.changes) {
             self.change(plan, &snapshot, (change, how), &read, &mut steps)
@@ -64,7 +63,8 @@ impl Session {
                 before.add(image, row.cells, image.start)?;
             }
         }
-        let (queues, everywhere) = statements(change, how, &chosen, &read.columns)?;
+        let writing = (&read.columns[..], self.text_form());
+        let (queues, everywhere) = statements(change, how, &chosen, writing)?;
         self.run_queues(plan, queues, steps).await?;
         for sql in everywhere {
             let wires = shards.all()?.into_iter().map(|p| (p, query_payload(&sql)));
@@ -98,7 +98,7 @@ impl Session {
         Ok(())
     }
 
-    async fn run_step(
+    pub(super) async fn run_step(
         &mut self,
         plan: &Plan,
         mut wires: Vec<(Place, Vec<u8>)>,
@@ -126,11 +126,11 @@ fn statements(
     change: &Change,
     how: &BoundHow,
     chosen: &[Chosen<'_>],
-    columns: &[Column],
+    writing: (&[Column], TextForm),
 ) -> Outcome<(Queues, Vec<Vec<u8>>)> {
     let mut queues = Queues::new();
     let mut everywhere = Vec::new();
-    for batch in batches(change, how, chosen, columns)? {
+    for batch in batches(change, how, chosen, writing)? {
         let mut sql = match &change.how {
             How::Delete { head } => head.clone().into_bytes(),
             How::Update { head, .. } => [head.as_bytes(), &batch.set].concat(),
@@ -162,7 +162,7 @@ fn batches<'c, 'r>(
     change: &Change,
     how: &BoundHow,
     chosen: &'c [Chosen<'r>],
-    columns: &[Column],
+    writing: (&[Column], TextForm),
 ) -> Outcome<Vec<Batch<'c, 'r>>> {
     let mut batches: Vec<Batch<'c, 'r>> = Vec::new();
     let mut open: ahash::AHashMap<(Option<Place>, Vec<u8>), usize> = ahash::AHashMap::new();
@@ -170,7 +170,7 @@ fn batches<'c, 'r>(
     for row in chosen {
         let set = match how {
             BoundHow::Delete => Vec::new(),
-            BoundHow::Update { set, .. } => assignments(set, row.cells, columns)?,
+            BoundHow::Update { set, .. } => assignments(set, row.cells, writing)?,
         };
         let key = (row.place, set);
         match open.get(&key).and_then(|at| batches.get_mut(*at)) {
@@ -185,65 +185,16 @@ fn batches<'c, 'r>(
     Ok(batches)
 }
 
-fn assignments(set: &[BoundSet], cells: &Cells, columns: &[Column]) -> Outcome<Vec<u8>> {
+fn assignments(set: &[BoundSet], cells: &Cells, (columns, form): (&[Column], TextForm)) -> Outcome<Vec<u8>> {
     let mut out = Vec::new();
     for part in set {
         match part {
             BoundSet::Text(text) => out.extend_from_slice(text),
             BoundSet::Value(at) => {
                 let value = super::rows::cell(cells, *at);
-                value_literal(value, columns.get(usize::from(*at)), &mut out)?;
+                value_literal(value, columns.get(usize::from(*at)), form, &mut out)?;
             }
         }
     }
     Ok(out)
-}
-
-/// A value of a query's answer as a literal that means the same. Text comes in utf8mb4.
-pub(super) fn value_literal(
-    value: Option<&[u8]>,
-    column: Option<&Column>,
-    out: &mut Vec<u8>,
-) -> Result<(), SqlError> {
-    use ColumnType as T;
-    use coregate_planner::plan::tree::Load;
-    let error = |error: ExecError| crate::error::sql_error(error.code(), error.to_string());
-    let (Some(value), Some(column)) = (value, column) else {
-        out.extend_from_slice(b"NULL");
-        return Ok(());
-    };
-    let number =
-        [T::TINY, T::SHORT, T::INT24, T::LONG, T::LONGLONG, T::DECIMAL, T::NEWDECIMAL, T::DOUBLE, T::YEAR];
-    let time =
-        [T::DATE, T::NEWDATE, T::TIME, T::TIME2, T::DATETIME, T::DATETIME2, T::TIMESTAMP, T::TIMESTAMP2];
-    match column.kind {
-        T::FLOAT => Err(crate::error::sql_error(
-            1235,
-            "VT12001: unsupported: a FLOAT value that goes from one shard to another, as servers print it with fewer digits than it has; \
-             write column+0e0",
-        )),
-        kind if number.contains(&kind) => crate::exec::write_literal(Load::Number, value, out).map_err(error),
-        kind if time.contains(&kind) => crate::exec::write_literal(Load::Quoted, value, out).map_err(error),
-        T::BIT => {
-            let number = value.iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
-            out.extend_from_slice(number.to_string().as_bytes());
-            Ok(())
-        }
-        _ if column.collation == BINARY => {
-            hex(value, out);
-            Ok(())
-        }
-        _ => {
-            let plain = |b: &u8| (b' '..=b'~').contains(b) && !matches!(b, b'\'' | b'\\');
-            if value.iter().all(plain) {
-                out.push(b'\'');
-                out.extend_from_slice(value);
-                out.push(b'\'');
-            } else {
-                out.extend_from_slice(b"_utf8mb4 ");
-                hex(value, out);
-            }
-            Ok(())
-        }
-    }
 }

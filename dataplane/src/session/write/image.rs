@@ -133,12 +133,18 @@ impl Session {
                 }
             }
         }
+        self.put_right(after, before, image).await?;
+        if let Some(moves) = &image.moves {
+            self.move_rows(plan, (change, image, moves), moved).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the entries that there must be of those that there are.
+    pub(super) async fn put_right(&mut self, after: Entries, before: Entries, image: &Image) -> Outcome {
         for sql in after.statements(before, image) {
             self.inner(&sql, Combine::Sum, super::super::scatter::Rows::Pass)
                 .await?;
-        }
-        if let Some(moves) = &image.moves {
-            self.move_rows(plan, (change, image, moves), moved).await?;
         }
         Ok(())
     }

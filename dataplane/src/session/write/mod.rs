@@ -1,7 +1,10 @@
 //! Changes of several steps, in one transaction: rows are read and locked, then changed by their keys on the shards that have them.
 //! Whatever fails undoes the whole statement, and nothing else.
 mod by_key;
+mod each_row;
 mod image;
+mod insert;
+mod literal;
 mod read;
 mod rows;
 
@@ -11,8 +14,8 @@ use super::prepared::MadeFor;
 use super::transaction::quoted;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
-use coregate_planner::plan::Plan;
 use coregate_planner::plan::write::Write;
+use coregate_planner::plan::{Plan, StatementClass};
 use coregate_planner::resolve::BoundWrite;
 use coregate_protocol::walker::Summary;
 
@@ -36,6 +39,16 @@ impl Steps {
         }
         self.info.absorb(info);
     }
+
+    /// A row that a unique lookup vindex has for another place.
+    fn leave_out(&mut self, class: StatementClass) {
+        self.summary.warnings = self.summary.warnings.saturating_add(1);
+        self.info.add(class, b"", 0, 1);
+    }
+
+    fn join(&mut self, other: Self) {
+        self.add(&other.summary, other.info);
+    }
 }
 
 impl Session {
@@ -50,11 +63,7 @@ impl Session {
         self.begin_warnings(plan);
         let found_rows = self.found_rows;
         let own = self.begin_steps().await?;
-        let result = match (write, bound) {
-            (Write::ByKey(by_key), BoundWrite::ByKey(bound)) => {
-                Box::pin(self.by_key(plan, by_key, bound)).await
-            }
-        };
+        let result = Box::pin(self.steps(plan, write, bound)).await;
         let steps = self.end_steps(own, result).await?;
         self.found_rows = found_rows;
         self.remember(plan.class, &steps.summary);
@@ -68,6 +77,20 @@ impl Session {
         };
         self.send_ok(answer, done);
         Ok(steps.summary)
+    }
+
+    /// Runs the steps of a change, in the transaction that is open for it.
+    async fn steps(&mut self, plan: &Plan, write: &Write, bound: BoundWrite) -> Outcome<Steps> {
+        match (write, bound) {
+            (Write::ByKey(by_key), BoundWrite::ByKey(bound)) => self.by_key(plan, by_key, bound).await,
+            (Write::InsertSelect(_), BoundWrite::InsertSelect(bound)) => self.insert_select(bound).await,
+            (Write::Evaluated(_), BoundWrite::Evaluated(bound)) => {
+                let text = self.evaluated(bound).await?;
+                self.insert_by(&text).await
+            }
+            (Write::EachRow(each), BoundWrite::EachRow(rows)) => self.each_row(plan, each, rows).await,
+            _ => Err(sql_error(1105, "a change of several steps without its texts").into()),
+        }
     }
 
     /// The same for a statement that was prepared, perhaps when another keyspace was selected: its steps mean that one.

@@ -36,6 +36,31 @@ impl Session {
         Ok(rows.into_inner())
     }
 
+    /// The same, with text in utf8mb4, which loses nothing.
+    pub(super) async fn read_values(&mut self, sql: &[u8]) -> Outcome<Collected> {
+        const RESULTS: &str = "character_set_results";
+        let set = ["character set", RESULTS]
+            .iter()
+            .any(|name| self.settings.get(name).is_some());
+        let own = self.settings.client_charset();
+        if own == "utf8mb4" && !set {
+            return self.read(sql).await;
+        }
+        let mut settings = (*self.settings).clone();
+        let wanted = match (settings.get(RESULTS), settings.get("character set")) {
+            (Some(set), _) => set.to_vec(),
+            // The server knows it as it is set.
+            _ => format!("@@session.{RESULTS} = {own}").into_bytes(),
+        };
+        settings.set(RESULTS, format!("@@session.{RESULTS} = utf8mb4"));
+        self.settings = self.core.settings.intern(settings.clone());
+        let result = self.read(sql).await;
+        // Said in full, as a connection that is held cannot go back to what was never said.
+        settings.set(RESULTS, wanted);
+        self.settings = self.core.settings.intern(settings);
+        result
+    }
+
     /// The rows of one shard.
     pub(super) async fn read_at(&mut self, plan: &Plan, place: Place, sql: &[u8]) -> Outcome<Collected> {
         let rows = RefCell::new(Collected::any(self.core.config().query_memory_max));

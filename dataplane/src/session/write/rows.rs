@@ -131,7 +131,17 @@ pub(super) fn where_keys<'r>(
     places: Option<&[u16]>,
     rows: impl Iterator<Item = &'r Cells>,
 ) -> Outcome<Vec<u8>> {
-    let mut out = b" WHERE ".to_vec();
+    Ok([b" WHERE ".to_vec(), keys(key, whole_row, places, rows)?].concat())
+}
+
+/// The condition itself.
+pub(super) fn keys<'r>(
+    key: &[KeyPart],
+    whole_row: bool,
+    places: Option<&[u16]>,
+    rows: impl Iterator<Item = &'r Cells>,
+) -> Outcome<Vec<u8>> {
+    let mut out = Vec::new();
     let value = |n: usize, part: &KeyPart, cells: &Cells| {
         let at = places.and_then(|p| p.get(n)).copied().unwrap_or(part.place);
         literal(cell(cells, at), &part.written)

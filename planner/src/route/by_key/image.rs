@@ -4,7 +4,7 @@ use super::{Columns, Statement, Target, keys, quoted, refused, verbatim};
 use crate::column::{Family, find};
 use crate::error::PlanError;
 use crate::lookup::Written;
-use crate::plan::write::{ByVindex, Change, Image, ImageEntry, Moves};
+use crate::plan::write::{ByVindex, Change, Image, ImageEntry, KeyPart, Moves};
 use crate::route::Planner;
 use crate::route::build::{is_sure, transported};
 use crate::route::lookups;
@@ -20,6 +20,29 @@ struct Reads<'t> {
 }
 
 impl Reads<'_> {
+    /// What tells a row's place.
+    fn by_vindex(&mut self) -> Result<ByVindex, PlanError> {
+        let table = self.table;
+        let primary = table.column_vindexes.first();
+        let Some((primary, vindex)) = primary.and_then(|p| Some((p, p.vindex.vindex.clone()?))) else {
+            return refused(format!(
+                "changing vindex columns of '{}', whose primary vindex is a lookup, too",
+                table.name
+            ));
+        };
+        let places = primary
+            .columns
+            .iter()
+            .map(|c| self.add(c).map(|(at, _)| at));
+        let places = places.collect::<Result<SmallVec<[u16; 1]>, _>>()?;
+        let families = primary
+            .columns
+            .iter()
+            .map(|c| Family::of_column(table, c))
+            .collect();
+        Ok(ByVindex { vindex, families, places })
+    }
+
     fn add(&mut self, column: &str) -> Result<(u16, Written), PlanError> {
         let at = match self.names.iter().position(|n| n == column) {
             Some(at) => at,
@@ -72,6 +95,41 @@ fn entries(
     Ok(entries)
 }
 
+/// The primary key, and what lookup vindexes depend on, of rows that an INSERT may add or change: both in a query of their own.
+pub(in crate::route) fn insert_image(
+    planner: &Planner<'_, '_>,
+    table: &Table,
+    name: &TableName<'_>,
+) -> Result<(Vec<KeyPart>, Image), PlanError> {
+    let (parts, whole_row) = keys::key_of(table, name)?;
+    if whole_row {
+        return refused(format!("such a statement into '{}', which has no primary key; add one", table.name));
+    }
+    debug_assert!(planner.locate(name).is_ok());
+    let key = parts.into_iter().zip(0..).map(|(part, place)| KeyPart {
+        place,
+        read: part.plain_read,
+        test: part.test,
+        written: part.written,
+    });
+    let key: Vec<KeyPart> = key.collect();
+    let mut reads = Reads { table, list: Vec::new(), names: Vec::new() };
+    let by = reads.by_vindex()?;
+    let all = Assigned { lookups: true, primary: false, all: true };
+    let lookups = entries(table, &[], all, &mut reads)?;
+    let list: Vec<&str> = reads.list.iter().map(|(text, _)| text.as_str()).collect();
+    let image = Image {
+        start: u16::try_from(key.len()).unwrap_or(u16::MAX),
+        list: list.join(","),
+        width: u16::try_from(list.len()).unwrap_or(u16::MAX),
+        by,
+        lookups,
+        new_key: key.iter().map(|part| part.place).collect(),
+        moves: None,
+    };
+    Ok((key, image))
+}
+
 impl<'a> Planner<'_, 'a> {
     pub(super) fn image(
         &self,
@@ -90,19 +148,8 @@ impl<'a> Planner<'_, 'a> {
                 table.name
             ));
         }
-        let primary = table.column_vindexes.first();
-        let Some((primary, vindex)) = primary.and_then(|p| Some((p, p.vindex.vindex.clone()?))) else {
-            return refused(format!(
-                "changing vindex columns of '{}', whose primary vindex is a lookup, too",
-                table.name
-            ));
-        };
         let mut reads = Reads { table, list: Vec::new(), names: Vec::new() };
-        let places: SmallVec<[u16; 1]> = primary
-            .columns
-            .iter()
-            .map(|c| reads.add(c).map(|(at, _)| at))
-            .collect::<Result<_, _>>()?;
+        let by = reads.by_vindex()?;
         let entries = entries(table, set, assigned, &mut reads)?;
         let start = columns.list.len();
         for name in &reads.names {
@@ -110,16 +157,11 @@ impl<'a> Planner<'_, 'a> {
             columns.add_anew(vec![verbatim(text)]);
         }
         let list: Vec<&str> = reads.list.iter().map(|(text, _)| text.as_str()).collect();
-        let families = primary
-            .columns
-            .iter()
-            .map(|c| Family::of_column(table, c))
-            .collect();
         Ok(Image {
             start: u16::try_from(start).unwrap_or(u16::MAX),
             list: list.join(","),
             width: u16::try_from(list.len()).unwrap_or(u16::MAX),
-            by: ByVindex { vindex, families, places },
+            by,
             lookups: entries,
             new_key: self.new_key(statement, set, change, columns)?,
             moves: if assigned.primary { Some(self.moves(target)?) } else { None },

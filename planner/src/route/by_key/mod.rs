@@ -15,7 +15,9 @@ use crate::snapshot::{KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::*;
 use crate::sql::keyword::Kw;
 use crate::sql::walk::{Visitor, Walk};
+pub(super) use image::insert_image;
 use keys::{KeyColumn, key_of};
+pub(super) use set::Named;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -76,8 +78,8 @@ fn refused<T>(what: impl Into<String>) -> Result<T, PlanError> {
 
 /// Finds the queries inside of a statement, to lock what they read.
 #[derive(Default)]
-struct Inner {
-    ends: Vec<u32>,
+pub(super) struct Inner {
+    pub(super) ends: Vec<u32>,
 }
 
 impl<'a> Visitor<'a> for Inner {

@@ -27,8 +27,8 @@ impl Assigned {
 
 /// The columns that an expression names.
 #[derive(Default)]
-pub(super) struct Named<'a> {
-    pub(super) columns: Vec<&'a ColumnName<'a>>,
+pub(in crate::route) struct Named<'a> {
+    pub(in crate::route) columns: Vec<&'a ColumnName<'a>>,
     pub(super) calls: Vec<&'a str>,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Visitor<'a> for Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    pub(super) fn of(expr: &'a Expr<'a>) -> Self {
+    pub(in crate::route) fn of(expr: &'a Expr<'a>) -> Self {
         let mut named = Self::default();
         Walk::new(&mut named).expr(expr);
         named
