@@ -150,7 +150,6 @@ impl Session {
             session: &values,
             prepared: false,
         };
-        let mut parts = None;
         let mut found = Ok(());
         if let Action::Route(route) = &entry.plan.action {
             found = resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved);
@@ -160,13 +159,11 @@ impl Session {
             found = Ok(());
         }
         found?;
-        let (mut write, mut resolved) = (None, Resolved::default());
+        let (mut parts, mut write, mut resolved) = (None, None, Resolved::default());
         match &entry.plan.action {
             Action::Route(_) => {
                 resolved = std::mem::take(&mut scratch.resolved);
-                if is_resolved {
-                    give_text(&mut resolved, sql);
-                }
+                give_text(is_resolved, &mut resolved, sql);
             }
             Action::Tree(tree) => {
                 let bound = resolve::resolve_tree(tree, &snapshot, &binding, &mut scratch.resolve)?;
@@ -285,10 +282,12 @@ impl Session {
 }
 
 /// The servers run what has been planned, whatever they make of the comments.
-#[cold]
-fn give_text(resolved: &mut Resolved, sql: &[u8]) {
-    for shard in &mut resolved.shards {
-        shard.text.get_or_insert_with(|| sql.to_vec());
+#[inline]
+fn give_text(is_resolved: bool, resolved: &mut Resolved, sql: &[u8]) {
+    if is_resolved {
+        for shard in &mut resolved.shards {
+            shard.text.get_or_insert_with(|| sql.to_vec());
+        }
     }
 }
 

@@ -68,16 +68,7 @@ pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         }
     }
     let behind = rest;
-    if rest.peek_kw() == Kw::As {
-        rest = name(rest.skip(1))?.0;
-        rest = opt(name_list).parse(rest)?.0;
-    }
-    let mut on_duplicate: &[Assign<'a>] = &[];
-    if rest.peek_kw() == Kw::On && rest.kw_at(1) == Kw::Duplicate {
-        let (next, _) = kw(Kw::Key)(rest.skip(2))?;
-        let (next, _) = kw(Kw::Update)(next)?;
-        (rest, on_duplicate) = commas(next, assign)?;
-    }
+    let (rest, on_duplicate) = on_duplicate(rest)?;
     let (rest, returning) = clause(rest, Kw::Returning, select_items)?;
     let (head, source_span) = (i.span_to(&before), before.span_to(&behind));
     let found = Insert {
@@ -92,6 +83,20 @@ pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         returning: returning.unwrap_or_default(),
     };
     Ok((rest, Statement::Insert(i.alloc(found))))
+}
+
+/// `AS new (a, b) ON DUPLICATE KEY UPDATE ...`
+fn on_duplicate<'a>(mut rest: In<'a>) -> R<'a, &'a [Assign<'a>]> {
+    if rest.peek_kw() == Kw::As {
+        rest = name(rest.skip(1))?.0;
+        rest = opt(name_list).parse(rest)?.0;
+    }
+    if rest.peek_kw() == Kw::On && rest.kw_at(1) == Kw::Duplicate {
+        let (next, _) = kw(Kw::Key)(rest.skip(2))?;
+        let (next, _) = kw(Kw::Update)(next)?;
+        return commas(next, assign);
+    }
+    Ok((rest, &[]))
 }
 
 fn row<'a>(i: In<'a>) -> R<'a, InsertRow<'a>> {
