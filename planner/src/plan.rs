@@ -2,6 +2,7 @@
 //! statements with the same normalised text, and is bound to one of them by [`resolve`](crate::resolve).
 pub mod maintain;
 pub mod tree;
+pub mod write;
 
 use crate::column::Family;
 use crate::snapshot::{KeyspaceIdx, TabletKind};
@@ -112,6 +113,8 @@ pub enum Action {
     AlterVschema { keyspace: Option<KeyspaceIdx> },
     /// Put the answers of several shards together.
     Tree(Box<tree::Tree>),
+    /// Read rows, then change them.
+    Write(write::Write),
 }
 
 /// A result that the planner can give in full.

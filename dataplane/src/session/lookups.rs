@@ -99,7 +99,7 @@ impl Session {
         Err(error.into())
     }
 
-    async fn change_lookups(&mut self, route: &Route, before: &Before) -> Outcome {
+    pub(super) async fn change_lookups(&mut self, route: &Route, before: &Before) -> Outcome {
         let made;
         let statements = match (before, route.maintain.as_deref()) {
             (Before::Statements(statements), _) => statements,
@@ -136,7 +136,7 @@ impl Session {
     }
 
     /// Runs a statement of our own in the session's transaction; the client does not hear of it.
-    async fn inner(&mut self, sql: &[u8], combine: Combine, rows: Rows<'_>) -> Outcome {
+    pub(super) async fn inner(&mut self, sql: &[u8], combine: Combine, rows: Rows<'_>) -> Outcome {
         let planned = self.plan(sql)?;
         let plan = &planned.entry.plan;
         let Action::Route(route) = &plan.action else {

@@ -211,7 +211,8 @@ impl Session {
         let entry = self.current_plan(statement)?;
         let names: Vec<String> = using.iter().map(|name| user_variable(name)).collect();
         match &entry.plan.action {
-            Action::Route(_) | Action::Tree(_) if !names.is_empty() || !self.reads_texts_as(statement) => {}
+            Action::Route(_) | Action::Tree(_) | Action::Write(_)
+                if !names.is_empty() || !self.reads_texts_as(statement) => {}
             Action::Session(SessionAction::Set(_)) if !names.is_empty() => {
                 let sql = statement.with_params(|n, out| {
                     out.extend_from_slice(names.get(n).map_or(b"NULL", |name| name.as_bytes()));
@@ -219,7 +220,7 @@ impl Session {
                 return Box::pin(self.run_text(&sql, answer)).await;
             }
             // Without parameters it is what its text is.
-            Action::Route(_) | Action::Tree(_) => {
+            Action::Route(_) | Action::Tree(_) | Action::Write(_) => {
                 return Box::pin(self.run_text(statement.sql(), answer)).await;
             }
             _ => return Box::pin(self.execute_local(statement, &entry, answer)).await,
@@ -261,6 +262,12 @@ impl Session {
             (BoundPlan::Tree(parts), Action::Tree(tree)) => Box::pin(self.tree(plan, tree, *parts, answer))
                 .await
                 .map(|_| ()),
+            (BoundPlan::Write(bound), Action::Write(write)) => {
+                let made_for = statement.made_for();
+                Box::pin(self.write_prepared(made_for, plan, (write, *bound), answer))
+                    .await
+                    .map(|_| ())
+            }
             _ => Err(sql_error(1615, "Prepared statement needs to be re-prepared").into()),
         }
     }

@@ -5,6 +5,7 @@ use super::scatter::{Rows, Work};
 use super::wire::{TEXT_AT, Wire, into_query, query_payload};
 use super::{Failure, Outcome, Session};
 use crate::cache::CachedPlan;
+use crate::error::sql_error;
 use crate::link::Packet;
 use crate::pool::{Backend, Place, TabletPool};
 use coregate_planner::PlanError;
@@ -130,6 +131,10 @@ impl Session {
                 let parts = planned.parts.map(|parts| *parts).unwrap_or_default();
                 Box::pin(self.tree(plan, tree, parts, answer)).await
             }
+            Action::Write(write) => match planned.write {
+                Some(bound) => Box::pin(self.write(plan, write, *bound, answer)).await,
+                None => Err(sql_error(1105, "a change of several steps without its texts").into()),
+            },
             _ => {
                 let owned;
                 let sql = match &packet {

@@ -4,6 +4,7 @@ mod numbers;
 mod rows;
 mod text;
 mod tree;
+mod write;
 
 use crate::charset::Charsets;
 use crate::column::{Family, Sought, sought};
@@ -15,9 +16,12 @@ use crate::plan::{Destination, EqualTo, InRows, Operand, Route, SessionValue, Ta
 use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
-pub use maintain::{Before, NewValues, change_statements};
+pub use maintain::{Before, NewValues, change_statements, keyspace_id};
 use smallvec::SmallVec;
 pub use tree::{Parts, resolve_tree};
+pub use write::{
+    BoundByKey, BoundHow, BoundInsert, BoundRow, BoundSet, BoundValues, BoundWrite, resolve_write,
+};
 
 /// The statement at hand.
 #[derive(Clone, Copy)]

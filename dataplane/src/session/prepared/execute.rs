@@ -69,7 +69,7 @@ impl Session {
         let plan = &entry.plan;
         self.handle
             .limit(&self.core, plan.directives.query_timeout_ms);
-        if !matches!(plan.action, Action::Route(_) | Action::Tree(_)) {
+        if !matches!(plan.action, Action::Route(_) | Action::Tree(_) | Action::Write(_)) {
             if params > 0 && matches!(plan.action, Action::Session(SessionAction::Set(_))) {
                 return Box::pin(self.execute_set(&statement, &parsed, answer)).await;
             }
@@ -96,6 +96,11 @@ impl Session {
             (BoundPlan::Tree(parts), Action::Tree(tree)) => {
                 statement.long_data.borrow_mut().clear();
                 Box::pin(self.tree(&entry.plan, tree, *parts, answer)).await
+            }
+            (BoundPlan::Write(bound), Action::Write(write)) => {
+                statement.long_data.borrow_mut().clear();
+                let made_for = statement.made_for();
+                Box::pin(self.write_prepared(made_for, &entry.plan, (write, *bound), answer)).await
             }
             _ => Err(Failure::from(PlanError::Several)),
         };
@@ -431,6 +436,7 @@ impl Session {
             entry: Rc::clone(entry),
             resolved: Resolved::default(),
             parts: None,
+            write: None,
             end: statement.sql.len(),
             more: false,
             rows: RowsAt::default(),
