@@ -42,8 +42,10 @@ impl Session {
             .into());
         }
         self.adopt_transaction();
-        let own = !self.in_transaction() && self.autocommit;
-        if own {
+        let own = self.transaction.is_own() || !self.in_transaction() && self.autocommit;
+        if self.transaction.is_own() {
+            // Opened already, to find the rows.
+        } else if own {
             self.transaction.begin_own();
         } else {
             self.on_all_held(&format!("SAVEPOINT {}", quoted(UNDO)))
@@ -113,7 +115,7 @@ impl Session {
             }
         };
         for sql in statements {
-            self.inner(sql, Combine::Sum, Rows::Pass).await?;
+            self.inner(sql, b"", Combine::Sum, Rows::Pass).await?;
         }
         Ok(())
     }
@@ -130,14 +132,24 @@ impl Session {
             .flat_map(|lookup| lookup.columns.iter().map(|(at, _)| usize::from(*at) + 1));
         let columns = last.max().unwrap_or(0).max(change.families.len());
         let rows = RefCell::new(Collected::new(columns, self.core.config().query_memory_max));
-        self.inner(text, Combine::Concat, Rows::Gather(&rows))
+        self.inner(text, b"", Combine::Concat, Rows::Gather(&rows))
             .await?;
         Ok(rows.into_inner().rows)
     }
 
     /// Runs a statement of our own in the session's transaction; the client does not hear of it.
-    async fn inner(&mut self, sql: &[u8], combine: Combine, rows: Rows<'_>) -> Outcome {
-        let planned = self.plan(sql)?;
+    /// `tail`: what every server gets behind its text.
+    pub(super) async fn inner(
+        &mut self,
+        sql: &[u8],
+        tail: &[u8],
+        combine: Combine,
+        rows: Rows<'_>,
+    ) -> Outcome {
+        let planned = match self.plan(sql) {
+            Ok(planned) => planned,
+            Err(failure) => Box::pin(self.plan_looking_up(sql, failure)).await?,
+        };
         let plan = &planned.entry.plan;
         let Action::Route(route) = &plan.action else {
             return Err(sql_error(
@@ -156,7 +168,8 @@ impl Session {
             .shards
             .into_iter()
             .map(|shard| {
-                let text = shard.text.unwrap_or_else(|| sql.to_vec());
+                let mut text = shard.text.unwrap_or_else(|| sql.to_vec());
+                text.extend_from_slice(tail);
                 (place_of(route, shard.id), query_payload(&text))
             })
             .collect();

@@ -1,4 +1,5 @@
 //! Binds a plan to one statement: which shards, and with what text.
+mod lookup;
 mod maintain;
 mod numbers;
 mod rows;
@@ -39,6 +40,10 @@ pub trait SessionValues {
     fn write(&self, which: SessionValue, out: &mut Vec<u8>);
     /// The n-th bound parameter.
     fn write_param(&self, n: u16, out: &mut Vec<u8>);
+    /// The keyspace ids that a lookup table has answered this query with; `None`: it was not asked.
+    fn looked_up(&self, _query: &[u8]) -> Option<Vec<KeyspaceId>> {
+        None
+    }
 }
 
 /// Where a statement goes.
@@ -121,6 +126,7 @@ pub fn resolve(
             }
             let placed = Binder { binding, keyspace }.place(shards, scratch);
             match placed {
+                Err(PlanError::LookUp(question)) => return Err(lookup::of_route(question, route)),
                 Err(PlanError::Unsupported(_)) if route.alone => return Err(PlanError::Several),
                 placed => placed?,
             }
@@ -249,6 +255,7 @@ impl Binder<'_> {
                 self.place_in(vindex.as_ref(), families, rows, scratch)?;
             }
             Destination::Rows(rows) => self.place_rows(rows, scratch)?,
+            Destination::Lookup(to) => self.place_looked_up(to, &mut scratch.set)?,
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod explain;
 mod ids;
 mod insert;
 mod joins;
+mod lookup_reads;
 mod lookups;
 mod names;
 mod needs;
