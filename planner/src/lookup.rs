@@ -258,6 +258,21 @@ pub(crate) fn add<'e>(def: &LookupDef, entries: impl IntoIterator<Item = Entry<'
     }
 }
 
+/// The query that finds an entry; `None` for NULL, which has none. Who owns the vindex cannot take it away before the
+/// transaction ends.
+pub(crate) fn check(def: &LookupDef, (values, id): Entry<'_>) -> Option<Vec<u8>> {
+    if values.iter().any(|value| value.is_null) {
+        return None;
+    }
+    let mut sql = format!("{}{}={}", def.select_head(), quoted(&def.to), def.id(id)).into_bytes();
+    for (column, value) in def.from.iter().zip(values) {
+        sql.extend_from_slice(format!(" AND {}=", quoted(column)).as_bytes());
+        sql.extend_from_slice(&value.sql);
+    }
+    sql.extend_from_slice(b" LIMIT 1 LOCK IN SHARE MODE");
+    Some(sql)
+}
+
 /// The statements that take entries away.
 pub(crate) fn remove<'e>(
     def: &LookupDef,

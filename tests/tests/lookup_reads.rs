@@ -16,6 +16,7 @@ const SHARDED: &str = "
 create table users (id bigint not null primary key, email varchar(60), team varchar(20), badge bigint, nick varchar(20) collate utf8mb4_general_ci,
   half bigint, code bigint, note varchar(20));
 create table orders (id bigint not null primary key, user_id bigint not null, price int);
+create table visits (id bigint not null primary key, user_id bigint not null, email varchar(60), half bigint);
 create table code_idx (code bigint not null, keyspace_id varbinary(20), primary key (code, keyspace_id));
 ";
 
@@ -31,6 +32,7 @@ const VSCHEMA: &str = r#"{"sharded": true,
  },
  "tables": {
   "code_idx": {"column_vindexes": [{"column": "code", "name": "hash"}]},
+  "visits": {"column_vindexes": [{"column": "user_id", "name": "hash"}, {"column": "email", "name": "email"}, {"column": "half", "name": "half"}]},
   "orders": {"column_vindexes": [{"column": "user_id", "name": "hash"}]},
   "users": {"column_vindexes": [
    {"column": "id", "name": "hash"}, {"column": "email", "name": "email"},
@@ -320,4 +322,41 @@ fn a_change_waits_for_who_moves_the_entry_and_follows_it() {
         rows(&mut conn, "select count(*) from look.email_idx where email in ('501@x', '502@x')"),
         ["0"]
     );
+}
+
+#[test]
+fn values_of_another_table_s_lookup_must_lead_to_the_row() {
+    let _turn = alone();
+    let mut conn = connect();
+    fill(&mut conn, 600);
+    // What is still being filled is not relied on.
+    conn.run(
+        "insert into visits values (1, 601, '601@x', 12345), (2, 602, '602@x', null), (3, 603, null, null)",
+    );
+    for sql in [
+        "insert into visits values (4, 604, '604@x', 1), (5, 605, '604@x', 1)",
+        "insert into visits (id, user_id, email) values (6, 606, 'none@x')",
+        "replace into visits (id, user_id, email) values (6, 606, 'none@x')",
+    ] {
+        let error = conn.query(sql).error().clone();
+        assert!(error.message.contains("do not map"), "{sql}: {error:?}");
+    }
+    let insert = conn
+        .prepare("insert into visits (id, user_id, email) values (?, ?, ?)")
+        .unwrap();
+    let values = |id: i64, email: &str| [Value::Int(id), Value::Int(id), Value::from(email)];
+    assert_eq!(affected(conn.execute(&insert, &values(607, "607@x"))), 1);
+    assert!(conn.execute(&insert, &values(608, "609@x")).is_error());
+    assert_eq!(rows(&mut conn, "select id from visits order by id"), ["1", "2", "3", "607"]);
+    // They find its rows, too.
+    same(&mut conn, "select id from visits where email = ?", &["607@x"], &["607"]);
+    conn.run("begin");
+    conn.run("insert into users (id, email) values (650, '650@x')");
+    conn.run("insert into visits (id, user_id, email) values (650, 650, '650@x')");
+    assert!(
+        conn.query("insert into visits (id, user_id, email) values (651, 651, '650@x')")
+            .is_error()
+    );
+    conn.run("commit");
+    assert_eq!(rows(&mut conn, "select id from visits where user_id > 649"), ["650"]);
 }

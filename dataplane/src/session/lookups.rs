@@ -10,7 +10,7 @@ use crate::error::sql_error;
 use crate::exec::Collected;
 use coregate_planner::plan::maintain::{ChangeEntries, Maintain};
 use coregate_planner::plan::{Action, Combine, Route};
-use coregate_planner::resolve::{Before, change_statements};
+use coregate_planner::resolve::{Before, Step, change_statements};
 use coregate_protocol::walker::{ResponseKind, Summary};
 use std::cell::RefCell;
 
@@ -102,20 +102,39 @@ impl Session {
     }
 
     async fn change_lookups(&mut self, route: &Route, before: &Before) -> Outcome {
-        let made;
-        let statements = match (before, route.maintain.as_deref()) {
-            (Before::Statements(statements), _) => statements,
+        match (before, route.maintain.as_deref()) {
+            (Before::Statements(steps), _) => {
+                for step in steps {
+                    match step {
+                        Step::Run(sql) => self.inner(sql, b"", Combine::Sum, Rows::Pass).await?,
+                        Step::Check { query, columns } => self.check_entry(query, columns).await?,
+                    }
+                }
+            }
             (Before::Query { text, new }, Some(Maintain::Change(change))) => {
                 let rows = self.read_entries(text, change).await?;
-                made = change_statements(change, new, &rows)?;
-                &made
+                for sql in change_statements(change, new, &rows)? {
+                    self.inner(&sql, b"", Combine::Sum, Rows::Pass).await?;
+                }
             }
             (Before::Query { .. }, _) => {
                 return Err(sql_error(1105, "a plan lacks what its lookup tables need").into());
             }
-        };
-        for sql in statements {
-            self.inner(sql, b"", Combine::Sum, Rows::Pass).await?;
+        }
+        Ok(())
+    }
+
+    /// A value of another table's lookup vindex must lie where the vindex says.
+    async fn check_entry(&mut self, query: &[u8], columns: &str) -> Outcome {
+        let rows = RefCell::new(Collected::new(1, self.core.config().query_memory_max));
+        self.inner(query, b"", Combine::Concat, Rows::Gather(&rows))
+            .await?;
+        if rows.into_inner().rows.is_empty() {
+            let message = format!(
+                "values for column [{columns}] do not map to the row's keyspace id: the lookup vindex, which another table owns, has no \
+                 entry for them"
+            );
+            return Err(sql_error(1105, message).into());
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::plan::{Destination, EqualTo, InRows, Operand, Route, SessionValue, Ta
 use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
-pub use maintain::{Before, NewValues, change_statements};
+pub use maintain::{Before, NewValues, Step, change_statements};
 use smallvec::SmallVec;
 pub use tree::{Parts, resolve_tree};
 
