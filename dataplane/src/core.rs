@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) backend_tls: Arc<BackendTlsConfig>,
     pub(crate) rsa: ServerKey,
+    /// What no other process has as its name: when it started, and its number on this machine.
+    pub(crate) process: String,
     /// Counts the SET GLOBALs: connections that are older have other defaults than a new session expects.
     pub(crate) globals: AtomicU32,
     /// Counts the statements that may have changed a routine, a trigger or a view.
@@ -92,6 +94,7 @@ pub(crate) struct Core {
     pub(crate) default_mode: DefaultMode,
     pub(crate) sessions: RefCell<AHashMap<u32, Rc<SessionHandle>>>,
     next_session: Cell<u32>,
+    next_transaction: Cell<u64>,
     pub(crate) stopped: Cell<bool>,
     pub(crate) started: Instant,
 }
@@ -137,6 +140,7 @@ impl Core {
             default_mode: DefaultMode::default(),
             sessions: RefCell::default(),
             next_session: Cell::new(0),
+            next_transaction: Cell::new(0),
             stopped: Cell::new(false),
             started: Instant::now(),
             shared,
@@ -191,6 +195,13 @@ impl Core {
                 return id;
             }
         }
+    }
+
+    /// A name that no transaction of any process had, see `coregate_planner::dtid`.
+    pub(crate) fn new_transaction_id(&self) -> String {
+        let turn = self.next_transaction.get();
+        self.next_transaction.set(turn + 1);
+        format!("{}-{:x}-{turn:x}", self.shared.process, self.id)
     }
 
     /// The core's loop: one turn of the ring, then every task that it woke.

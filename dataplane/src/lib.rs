@@ -30,4 +30,5 @@ pub use backend_tls::{BackendTlsConfig, BackendTlsFiles, server_name};
 pub use config::Config;
 pub use error::StartError;
 pub use plane::{DataPlane, start};
+pub use session::TransactionMode;
 pub use tls::TlsSource;

@@ -73,6 +73,8 @@ counters! {
     Counter bytes_relayed "coregate_relayed_bytes_total";
     /// Transactions begun on a backend.
     Counter transactions "coregate_transactions_total";
+    Counter atomic_commits "coregate_atomic_commits_total";
+    Counter atomic_unfinished "coregate_atomic_unfinished_total";
     /// Plans found in the cache.
     Counter plan_hits "coregate_plan_cache_hits_total";
     /// Statements that had to be planned.

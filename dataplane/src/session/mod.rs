@@ -1,6 +1,7 @@
 //! One client's session: reads commands, finds plans, runs them, answers. One task per client, which
 //! is small while it rests: what runs a command is lent by the core (`runner`).
 mod answer;
+mod atomic;
 mod auto_column;
 mod command;
 mod commit;
@@ -36,6 +37,7 @@ mod warnings;
 mod wire;
 mod write;
 
+pub use atomic::TransactionMode;
 pub(crate) use auto_column::AutoColumn;
 pub(crate) use handle::{Interrupt, SessionHandle};
 pub(crate) use login::serve;

@@ -347,6 +347,8 @@ impl Session {
         self.pinned = true;
         self.state_at = Some(place);
         backend.unknown_state = true;
+        // Whatever it did, it may have written.
+        backend.wrote = true;
     }
 
     /// Tables, routines, triggers or views may be others now, on every core.
