@@ -14,6 +14,7 @@ pub mod local;
 mod missing;
 mod plane;
 mod probe;
+mod resolver;
 mod schema;
 mod shared;
 mod signals;

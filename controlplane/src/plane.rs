@@ -271,6 +271,7 @@ impl Loop {
     async fn turn(mut self, signals: &mut Signals) -> Result<(), Error> {
         let health = tokio::spawn(health::watch(Arc::clone(&self.shared)));
         let seeker = tokio::spawn(missing::seek(Arc::clone(&self.shared), self.sender.clone()));
+        let resolver = tokio::spawn(crate::resolver::watch(Arc::clone(&self.shared)));
         let mut users_tick = tokio::time::interval(USERS_INTERVAL);
         let mut batch = Vec::new();
         loop {
@@ -296,6 +297,7 @@ impl Loop {
         }
         health.abort();
         seeker.abort();
+        resolver.abort();
         Ok(())
     }
 

@@ -47,7 +47,9 @@ impl Branch {
         }
         let (gtrid, bqual) = data.split_at(gtrid_len);
         let (id, number) = std::str::from_utf8(gtrid).ok()?.rsplit_once('.')?;
-        let decider = std::str::from_utf8(bqual).ok().filter(|key| key.len() == 16)?;
+        let decider = std::str::from_utf8(bqual)
+            .ok()
+            .filter(|key| key.len() == 16)?;
         let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let known = plain && !id.is_empty() && id.len() <= ID_MAX;
         let (number, decider) = (number.parse().ok()?, u64::from_str_radix(decider, 16).ok()?);
@@ -58,9 +60,7 @@ impl Branch {
 /// A shard as XA ids name it, whose second part takes 64 bytes at most: FNV-1a over `keyspace/shard`, the same in every process.
 pub fn decider_key(keyspace: &str, shard: &str) -> u64 {
     let bytes = keyspace.bytes().chain([b'/']).chain(shard.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -133,7 +133,10 @@ impl Session {
 
     /// COMMIT of a transaction that has XA branches.
     pub(super) async fn commit_atomic(&mut self, atomic: &Atomic) -> Outcome {
-        let wrote = self.held.iter().filter(|(_, b)| b.in_transaction && b.wrote);
+        let wrote = self
+            .held
+            .iter()
+            .filter(|(_, b)| b.in_transaction && b.wrote);
         if wrote.count() <= 1 {
             return self.commit_single_writer().await;
         }
@@ -151,7 +154,11 @@ impl Session {
                 return Err(failure);
             }
         }
-        let Some((_, decider)) = self.held.iter_mut().find(|(place, _)| *place == atomic.decider) else {
+        let Some((_, decider)) = self
+            .held
+            .iter_mut()
+            .find(|(place, _)| *place == atomic.decider)
+        else {
             return Err(sql_error(1105, "the connection that decides is gone").into());
         };
         let decided = Self::unless_killed(&handle, decider.execute(&core, NO_CHAIN)).await;
@@ -183,8 +190,7 @@ impl Session {
 
     /// The shard that decides may have no transaction open (`autocommit=0`, and nothing that opens one).
     async fn hold_decider(&mut self, atomic: &Atomic) -> Outcome {
-        let takes_part =
-            |(place, b): &(Place, Box<Backend>)| *place == atomic.decider && b.in_transaction;
+        let takes_part = |(place, b): &(Place, Box<Backend>)| *place == atomic.decider && b.in_transaction;
         if !self.held.iter().any(takes_part) {
             let backend = self.acquire(atomic.decider, Effects::empty()).await?;
             self.held.push((atomic.decider, backend));

@@ -192,7 +192,9 @@ async fn roll_back(core: &Core, backend: &mut Backend, text: &str) -> Result<Sum
     let late = BackendError::Local("the server did not roll back in time".into());
     if backend.is_branch() {
         let rolled_back = within(core, ROLLBACK_MAX, backend.roll_back_branch(core)).await;
-        return rolled_back.unwrap_or(Err(late)).map(|()| Summary::default());
+        return rolled_back
+            .unwrap_or(Err(late))
+            .map(|()| Summary::default());
     }
     let rolled_back = within(core, ROLLBACK_MAX, backend.execute(core, text))
         .await

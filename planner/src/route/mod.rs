@@ -129,10 +129,8 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     }
     plan.names = crate::mention::names(sql, &tokens, &plan.tables);
     plan.effects.set(Effects::ADMIN, privileged);
-    plan.effects.set(
-        Effects::READS,
-        matches!(plan.class, StatementClass::Select | StatementClass::SelectLocking),
-    );
+    plan.effects
+        .set(Effects::READS, matches!(plan.class, StatementClass::Select | StatementClass::SelectLocking));
     plan.cacheable &= !privileged::is_immediate(&tokens, sql) && !ids::gives_value(sql, tokens.items);
     Ok(plan)
 }

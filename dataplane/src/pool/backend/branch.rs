@@ -73,7 +73,8 @@ impl Backend {
         next: Option<State>,
     ) -> Result<(), BackendError> {
         let Some(branch) = &self.branch else { return Ok(()) };
-        self.execute(core, format!("{verb} {}{tail}", branch.xid)).await?;
+        self.execute(core, format!("{verb} {}{tail}", branch.xid))
+            .await?;
         match next {
             Some(state) => {
                 // Between END and its end, servers say that no transaction is open.
