@@ -1,4 +1,5 @@
 //! Why a statement cannot be planned, in MySQL's form: code, SQLSTATE and a sentence that says what to do.
+use crate::lookup::LookUp;
 use crate::vindex::VindexError;
 
 /// Bytes of a text that are shown where it stops making sense. Servers show 80 of them, each in its way.
@@ -55,6 +56,8 @@ pub enum PlanError {
     ColumnCount(u64),
     #[error("Unknown column '{column}' in '{place}'")]
     UnknownColumn { column: String, place: String },
+    #[error("Unknown table '{0}' in MULTI DELETE")]
+    UnknownTarget(String),
     #[error("the expression is nested more than {0} levels deep; write it with fewer parentheses")]
     TooDeep(usize),
     #[error("the statement has more than {0} parts of one kind; split it into smaller statements")]
@@ -87,6 +90,9 @@ pub enum PlanError {
     /// split (`PlanInput::split`).
     #[error("VT12001: unsupported: the statement's values lie on several shards")]
     Several,
+    /// Where the rows lie a lookup table knows, which has not been asked yet (`SessionValues::looked_up`).
+    #[error("the lookup vindex '{name}' has to be asked first: {query}", name = .0.vindex.name, query = String::from_utf8_lossy(&.0.query))]
+    LookUp(Box<LookUp>),
     #[error("Incorrect arguments to LIMIT: it takes whole numbers from 0")]
     NotACount,
 }
@@ -125,10 +131,11 @@ impl PlanError {
             Self::NoDefault(_) => (1364, b"HY000"),
             Self::ColumnCount(_) => (1136, b"21S01"),
             Self::UnknownColumn { .. } => (1054, b"42S22"),
+            Self::UnknownTarget(_) => (1109, b"42S02"),
             Self::TooDeep(_) | Self::TooLong(_) => (1436, b"HY000"),
             Self::DatabaseExists(_) => (1007, b"HY000"),
             Self::NoShard(..) => (1105, b"HY000"),
-            Self::Rule(_) | Self::ColumnsPending { .. } => (1105, b"HY000"),
+            Self::Rule(_) | Self::ColumnsPending { .. } | Self::LookUp(_) => (1105, b"HY000"),
             Self::NoScatter => (1235, b"42000"),
             Self::AmbiguousText => (1235, b"42000"),
             Self::TooManyParameters => (1390, b"HY000"),

@@ -1,7 +1,9 @@
 //! What the planner hands to the executor. A plan holds no literal of the statement it was made from: it is shared by all
 //! statements with the same normalised text, and is bound to one of them by [`resolve`](crate::resolve).
+pub mod lookup;
 pub mod maintain;
 pub mod tree;
+pub mod write;
 
 use crate::column::Family;
 use crate::snapshot::{KeyspaceIdx, TabletKind};
@@ -112,6 +114,8 @@ pub enum Action {
     AlterVschema { keyspace: Option<KeyspaceIdx> },
     /// Put the answers of several shards together.
     Tree(Box<tree::Tree>),
+    /// Read rows, then change them.
+    Write(write::Write),
 }
 
 /// A result that the planner can give in full.
@@ -162,6 +166,8 @@ pub enum Destination {
     Together(Vec<EqualTo>),
     /// `col IN (...)`, or a row of tuples; each shard gets the part of the list that lies there when the text can be split.
     In { vindex: Arc<dyn Vindex>, families: SmallVec<[Family; 1]>, rows: InRows },
+    /// A lookup table knows: it is asked first.
+    Lookup(Box<lookup::LookupTo>),
     /// A pinned table.
     KeyspaceId(Vec<u8>),
     /// INSERT / REPLACE: rows go where their primary vindex says.

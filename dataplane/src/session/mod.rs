@@ -13,6 +13,7 @@ mod insert_id;
 mod local;
 mod lock;
 mod login;
+mod look_up;
 mod lookups;
 mod lost;
 mod mode;
@@ -34,6 +35,7 @@ mod values;
 mod variables;
 mod warnings;
 mod wire;
+mod write;
 
 pub(crate) use auto_column::AutoColumn;
 pub(crate) use handle::{Interrupt, SessionHandle};
@@ -91,6 +93,8 @@ pub(crate) struct Session {
     statements: Option<Box<Statements>>,
     /// Variables of ours and Vitess's (`workload`, `transaction_mode`).
     vitess: Vec<(String, String)>,
+    /// What lookup tables have told, while a statement is planned.
+    looked: std::cell::RefCell<Option<Box<look_up::Looked>>>,
     admin: bool,
     /// Who it is, and the challenge of the greeting (COM_CHANGE_USER uses it again).
     login: Box<(Login, [u8; 20])>,

@@ -214,7 +214,8 @@ impl Session {
         let entry = self.current_plan(statement)?;
         let names: Vec<String> = using.iter().map(|name| user_variable(name)).collect();
         match &entry.plan.action {
-            Action::Route(_) | Action::Tree(_) if !names.is_empty() || !self.reads_texts_as(statement) => {}
+            Action::Route(_) | Action::Tree(_) | Action::Write(_)
+                if !names.is_empty() || !self.reads_texts_as(statement) => {}
             Action::Session(SessionAction::Set(_)) if !names.is_empty() => {
                 let sql = statement.with_params(|n, out| {
                     out.extend_from_slice(names.get(n).map_or(b"NULL", |name| name.as_bytes()));
@@ -222,7 +223,7 @@ impl Session {
                 return Box::pin(self.run_text(&sql, answer)).await;
             }
             // Without parameters it is what its text is.
-            Action::Route(_) | Action::Tree(_) => {
+            Action::Route(_) | Action::Tree(_) | Action::Write(_) => {
                 return Box::pin(self.run_text(statement.sql(), answer)).await;
             }
             _ => return Box::pin(self.execute_local(statement, &entry, answer)).await,
@@ -247,14 +248,17 @@ impl Session {
         }
         // A plan is bound under the snapshot that it was made for, which may be another by now.
         let mut entry = self.current_plan(statement)?;
-        let bound = match self.bind_named(statement, &entry, &variables, names)? {
-            Some(bound) => bound,
-            None => {
-                entry = self.split_plan(statement)?;
-                let bound = self.bind_named(statement, &entry, &variables, names)?;
-                bound.ok_or_else(|| Failure::from(PlanError::Several))?
+        let mut split = false;
+        let bound = loop {
+            match self.bind_named(statement, &entry, &variables, names) {
+                Ok(Some(bound)) => break bound,
+                Ok(None) if split => return Err(PlanError::Several.into()),
+                Ok(None) => split = true,
+                Err(failure) => Box::pin(self.ask_lookup_for(statement, failure)).await?,
             }
+            entry = if split { self.split_plan(statement)? } else { self.current_plan(statement)? };
         };
+        self.forget_looked();
         let plan = &entry.plan;
         match (bound, &plan.action) {
             (BoundPlan::Route(resolved), Action::Route(route)) => {
@@ -264,6 +268,12 @@ impl Session {
             (BoundPlan::Tree(parts), Action::Tree(tree)) => Box::pin(self.tree(plan, tree, *parts, answer))
                 .await
                 .map(|_| ()),
+            (BoundPlan::Write(bound), Action::Write(write)) => {
+                let made_for = statement.made_for();
+                Box::pin(self.write_prepared(made_for, plan, (write, *bound), answer))
+                    .await
+                    .map(|_| ())
+            }
             _ => Err(sql_error(1615, "Prepared statement needs to be re-prepared").into()),
         }
     }
@@ -279,6 +289,9 @@ impl Session {
     ) -> Outcome {
         let keyspace = self.changed_keyspace(plan, route);
         if resolved.before.is_some() {
+            if self.transaction.is_own() {
+                self.abandon_transaction().await;
+            }
             return Err(sql_error(
                 1235,
                 "VT12001: unsupported: EXECUTE ... USING of a change to a table that owns a lookup vindex; use the binary protocol",
@@ -396,7 +409,7 @@ impl Session {
         backend.execute(&self.core, &prepare).await.map(|_| ())
     }
 
-    fn reads_texts_as(&self, statement: &Statement) -> bool {
+    pub(super) fn reads_texts_as(&self, statement: &Statement) -> bool {
         statement.settings().of_the_text() == self.settings.of_the_text()
     }
 

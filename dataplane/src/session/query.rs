@@ -5,6 +5,7 @@ use super::scatter::{Rows, Work};
 use super::wire::{TEXT_AT, Wire, into_query, query_payload};
 use super::{Failure, Outcome, Session};
 use crate::cache::CachedPlan;
+use crate::error::sql_error;
 use crate::link::Packet;
 use crate::pool::{Backend, Place, TabletPool};
 use coregate_planner::PlanError;
@@ -26,7 +27,13 @@ impl Session {
     pub(super) async fn query(&mut self, packet: Packet) -> Outcome {
         let planned = match self.plan(packet.payload().get(TEXT_AT..).unwrap_or_default()) {
             Ok(planned) => planned,
-            Err(failure) => return self.fail(&mut Answer::first(), failure),
+            Err(failure) => {
+                let text = packet.payload().get(TEXT_AT..).unwrap_or_default();
+                match Box::pin(self.plan_looking_up(text, failure)).await {
+                    Ok(planned) => planned,
+                    Err(failure) => return self.fail(&mut Answer::first(), failure),
+                }
+            }
         };
         if planned.more {
             return Box::pin(self.queries(packet, planned)).await;
@@ -66,7 +73,12 @@ impl Session {
             if failed || !more || self.transaction.last_failed {
                 return Ok(());
             }
-            planned = match self.plan(text.get(at..).unwrap_or_default()) {
+            let rest = text.get(at..).unwrap_or_default();
+            let next = match self.plan(rest) {
+                Ok(planned) => Ok(planned),
+                Err(failure) => Box::pin(self.plan_looking_up(rest, failure)).await,
+            };
+            planned = match next {
                 Ok(planned) => planned,
                 Err(failure) => {
                     answer.more = false;
@@ -130,6 +142,10 @@ impl Session {
                 let parts = planned.parts.map(|parts| *parts).unwrap_or_default();
                 Box::pin(self.tree(plan, tree, parts, answer)).await
             }
+            Action::Write(write) => match planned.write {
+                Some(bound) => Box::pin(self.write(plan, write, *bound, answer)).await,
+                None => Err(sql_error(1105, "a change of several steps without its texts").into()),
+            },
             _ => {
                 let owned;
                 let sql = match &packet {

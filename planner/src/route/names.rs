@@ -200,7 +200,16 @@ impl<'a> Planner<'_, 'a> {
             };
             self.columns_known(keyspace, name.name, table)?;
             match found {
-                Some(other) if other != keyspace && matches!(statement, Statement::Query(_)) => {
+                Some(other)
+                    if other != keyspace
+                        && matches!(
+                            statement,
+                            Statement::Query(_)
+                                | Statement::Update(_)
+                                | Statement::Delete(_)
+                                | Statement::Insert(_)
+                        ) =>
+                {
                     self.several = true;
                 }
                 Some(other) if other != keyspace => {
@@ -234,6 +243,7 @@ impl<'a> Planner<'_, 'a> {
         {
             found = Some(self.keyspace_named(database)?);
         }
+        self.named = found;
         Ok(found)
     }
 }

@@ -8,7 +8,7 @@ use crate::session::{Outcome, Session};
 use coregate_planner::PlanError;
 use coregate_planner::charset::Charsets;
 use coregate_planner::plan::{Action, Effects};
-use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
+use coregate_planner::resolve::{self, Binding, BoundWrite, Resolved, SessionValues};
 use coregate_planner::value::Value;
 use coregate_protocol::column::ColumnType;
 use coregate_protocol::command::execute::ExecuteBody;
@@ -20,6 +20,7 @@ use std::rc::Rc;
 pub(in crate::session) enum BoundPlan {
     Route(Resolved),
     Tree(Box<resolve::Parts>),
+    Write(Box<BoundWrite>),
 }
 
 impl BoundPlan {
@@ -28,6 +29,7 @@ impl BoundPlan {
         match self {
             Self::Route(resolved) => resolved.shards.len(),
             Self::Tree(parts) => parts.leaves.iter().map(|leaf| leaf.shards.len()).sum(),
+            Self::Write(_) => 0,
         }
     }
 }
@@ -149,14 +151,18 @@ impl Session {
                 match resolve::resolve(route, &snapshot, &binding, buffers, resolved) {
                     Err(PlanError::Several) => Ok(None),
                     result => {
-                        result?;
+                        result.map_err(|error| self.not_bound(error))?;
                         Ok(Some(BoundPlan::Route(std::mem::take(resolved))))
                     }
                 }
             }
             Action::Tree(tree) => {
-                let parts = resolve::resolve_tree(tree, &snapshot, &binding, &mut scratch.resolve)?;
-                Ok(Some(BoundPlan::Tree(Box::new(parts))))
+                let parts = self.bind_tree(tree, &snapshot, &binding, &mut scratch.resolve)?;
+                Ok(Some(BoundPlan::Tree(parts)))
+            }
+            Action::Write(write) => {
+                let bound = resolve::resolve_write(write, &snapshot, &binding, &mut scratch.resolve)?;
+                Ok(Some(BoundPlan::Write(Box::new(bound))))
             }
             _ => Ok(Some(BoundPlan::Route(Resolved::default()))),
         }
