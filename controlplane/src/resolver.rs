@@ -5,9 +5,10 @@
 //! still live, cannot write its own, and its COMMIT fails. So nothing hangs on whether the owner is alive, or on clocks.
 use crate::Error;
 use crate::backend::{Connector, PATIENCE, failed};
-use crate::shared::Shared;
+use crate::view::Shared;
 use coregate_planner::dtid::{self, Branch};
-use coregate_planner::snapshot::{Snapshot, Tablet, TabletKind};
+use coregate_planner::serving::Serving;
+use coregate_planner::snapshot::Tablet;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error as Refusal};
 use std::collections::{BTreeMap, HashSet};
@@ -32,26 +33,22 @@ const XAER_NOTA: u16 = 1397;
 const ER_BAD_DB_ERROR: u16 = 1049;
 const ER_NO_SUCH_TABLE: u16 = 1146;
 
-/// One shard's primary.
+/// A shard, and its primary where it has one now.
 #[derive(Debug, Clone)]
-pub(crate) struct Primary {
+pub(crate) struct Shard {
     key: u64,
-    tablet: Arc<Tablet>,
+    primary: Option<Arc<Tablet>>,
 }
 
-/// The primaries of all shards: branches may lie on any, and so may decisions.
-pub(crate) fn primaries(snapshot: &Snapshot) -> Vec<Primary> {
-    let keyspaces = snapshot.keyspaces.iter();
-    let shards = keyspaces.flat_map(|keyspace| keyspace.shards.iter().map(move |shard| (keyspace, shard)));
-    let primary =
-        |(keyspace, shard): (&coregate_planner::snapshot::Keyspace, &coregate_planner::snapshot::Shard)| {
-            let tablet = shard
-                .tablets
-                .iter()
-                .find(|tablet| tablet.kind == TabletKind::Primary)?;
-            Some(Primary { key: dtid::decider_key(&keyspace.name, &shard.name), tablet: Arc::clone(tablet) })
-        };
-    shards.filter_map(primary).collect()
+/// All shards: branches may lie on any, and so may decisions.
+fn shards(serving: &Serving) -> Vec<Shard> {
+    let shards = serving.shards.values();
+    shards
+        .map(|shard| Shard {
+            key: dtid::decider_key(&shard.keyspace, &shard.shard),
+            primary: shard.primary().cloned(),
+        })
+        .collect()
 }
 
 /// Goes round until the program ends.
@@ -59,12 +56,18 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
     let mut resolver = Resolver::default();
     loop {
         tokio::time::sleep(INTERVAL).await;
-        let primaries = primaries(&shared.snapshot());
+        let shards = shards(&shared.serving());
         // A transaction over one shard has no branches.
-        if primaries.len() > 1 {
-            resolver.round(&shared.connector, &primaries).await;
+        if shards.len() > 1 {
+            resolver.round(&shared.connector, &shards).await;
         }
     }
+}
+
+/// A primary that has told what is prepared there.
+struct Asked {
+    conn: Conn,
+    tablet: Arc<Tablet>,
 }
 
 /// A branch that is prepared, and where.
@@ -79,13 +82,17 @@ pub(crate) struct Resolver {
 
 impl Resolver {
     /// One round over all shards. Returns how many branches it has finished.
-    pub(crate) async fn round(&mut self, connector: &Connector, primaries: &[Primary]) -> usize {
-        let mut conns: BTreeMap<usize, Conn> = BTreeMap::new();
+    pub(crate) async fn round(&mut self, connector: &Connector, shards: &[Shard]) -> usize {
+        let mut conns: BTreeMap<usize, Asked> = BTreeMap::new();
         let (mut prepared, mut asked_all) = (Vec::new(), true);
-        for (at, primary) in primaries.iter().enumerate() {
-            match recover(connector, primary).await {
+        for (at, shard) in shards.iter().enumerate() {
+            let Some(tablet) = &shard.primary else {
+                asked_all = false;
+                continue;
+            };
+            match recover(connector, tablet).await {
                 Ok((conn, branches)) => {
-                    conns.insert(at, conn);
+                    conns.insert(at, Asked { conn, tablet: Arc::clone(tablet) });
                     prepared.extend(branches.into_iter().map(|branch| (branch, at)));
                 }
                 Err(error) => {
@@ -101,21 +108,20 @@ impl Resolver {
             .iter()
             .filter(|(branch, _)| before.contains(&branch.to_string()))
         {
-            finished += usize::from(finish(&mut conns, primaries, (branch, *at)).await);
+            finished += usize::from(finish(&mut conns, shards, (branch, *at)).await);
         }
         if asked_all {
-            forget(&mut conns, primaries, &prepared).await;
+            forget(&mut conns, &prepared).await;
         }
-        for (_, conn) in conns {
-            let _ = timeout(PATIENCE, conn.disconnect()).await;
+        for asked in conns.into_values() {
+            let _ = timeout(PATIENCE, asked.conn.disconnect()).await;
         }
         finished
     }
 }
 
 /// The branches of ours that are prepared on a server.
-async fn recover(connector: &Connector, primary: &Primary) -> Result<(Conn, Vec<Branch>), Error> {
-    let tablet = &primary.tablet;
+async fn recover(connector: &Connector, tablet: &Tablet) -> Result<(Conn, Vec<Branch>), Error> {
     let mut conn = connector.connect(tablet).await?;
     let rows: Vec<(u64, usize, usize, Vec<u8>)> = within(tablet, conn.query("XA RECOVER"))
         .await?
@@ -132,53 +138,56 @@ async fn within<T>(tablet: &Tablet, work: impl Future<Output = T>) -> Result<T, 
 
 /// Finishes one branch as its transaction was decided. `false`: not this time.
 async fn finish(
-    conns: &mut BTreeMap<usize, Conn>,
-    primaries: &[Primary],
+    conns: &mut BTreeMap<usize, Asked>,
+    shards: &[Shard],
     (branch, at): (&Branch, usize),
 ) -> bool {
-    let decider = primaries
-        .iter()
-        .position(|primary| primary.key == branch.decider);
-    let Some(decider) = decider else {
+    let transaction = &branch.id;
+    let Some(decider) = shards.iter().position(|shard| shard.key == branch.decider) else {
         tracing::warn!(
-            transaction = branch.id,
-            tablet = primaries[at].tablet.alias,
-            "a prepared transaction's decision lies on a shard that there is not; XA RECOVER shows it"
+            transaction,
+            "prepared, and decided by a shard that there is not; XA RECOVER shows it"
         );
         return false;
     };
-    let Some(conn) = conns.get_mut(&decider) else { return false };
-    let decision = match within(&primaries[decider].tablet, decide(conn, &branch.id)).await {
-        Ok(Ok(decision)) => decision,
-        Ok(Err(error)) => {
-            tracing::debug!(transaction = branch.id, "its decision cannot be read: {error}");
-            return false;
-        }
-        Err(error) => {
-            // A connection in an unknown state asks nothing more.
-            conns.remove(&decider);
-            tracing::debug!(transaction = branch.id, "its decision cannot be read: {error}");
-            return false;
-        }
-    };
-    let Some(conn) = conns.get_mut(&at) else { return false };
-    let verb = if decision { "COMMIT" } else { "ROLLBACK" };
-    let tablet = &primaries[at].tablet;
-    match within(tablet, conn.query_drop(format!("XA {verb} {branch}"))).await {
+    let Some(commits) = ask(conns, decider, transaction).await else { return false };
+    let Some(asked) = conns.get_mut(&at) else { return false };
+    let verb = if commits { "COMMIT" } else { "ROLLBACK" };
+    let tablet = Arc::clone(&asked.tablet);
+    match within(&tablet, asked.conn.query_drop(format!("XA {verb} {branch}"))).await {
         Ok(Ok(())) => {
-            tracing::info!(transaction = branch.id, tablet = tablet.alias, "left prepared: XA {verb}");
+            tracing::info!(transaction, tablet = tablet.alias, "left prepared: XA {verb}");
             true
         }
         // Its owner finishes it, or its connection is still open there.
         Ok(Err(Refusal::Server(error))) if error.code == XAER_NOTA => false,
         Ok(Err(error)) => {
-            tracing::warn!(transaction = branch.id, tablet = tablet.alias, "XA {verb} failed: {error}");
+            tracing::warn!(transaction, tablet = tablet.alias, "XA {verb} failed: {error}");
             false
         }
         Err(error) => {
             conns.remove(&at);
-            tracing::warn!(transaction = branch.id, "XA {verb} failed: {error}");
+            tracing::warn!(transaction, "XA {verb} failed: {error}");
             false
+        }
+    }
+}
+
+/// What the shard that decides says of a transaction; `None`: nothing yet.
+async fn ask(conns: &mut BTreeMap<usize, Asked>, decider: usize, transaction: &str) -> Option<bool> {
+    let asked = conns.get_mut(&decider)?;
+    let tablet = Arc::clone(&asked.tablet);
+    match within(&tablet, decide(&mut asked.conn, transaction)).await {
+        Ok(Ok(commits)) => Some(commits),
+        Ok(Err(error)) => {
+            tracing::debug!(transaction, "its decision cannot be read: {error}");
+            None
+        }
+        Err(error) => {
+            // A connection in an unknown state asks nothing more.
+            conns.remove(&decider);
+            tracing::debug!(transaction, "its decision cannot be read: {error}");
+            None
         }
     }
 }
@@ -204,13 +213,13 @@ async fn decide(conn: &mut Conn, id: &str) -> Result<bool, Refusal> {
 
 /// Deletes decisions that nothing waits for any more. All shards were asked after the rows were written: a branch of a transaction
 /// that is decided was prepared before.
-async fn forget(conns: &mut BTreeMap<usize, Conn>, primaries: &[Primary], prepared: &[Prepared]) {
+async fn forget(conns: &mut BTreeMap<usize, Asked>, prepared: &[Prepared]) {
     let waiting: HashSet<&str> = prepared
         .iter()
         .map(|(branch, _)| branch.id.as_str())
         .collect();
-    for (at, conn) in conns.iter_mut() {
-        let deleted = within(&primaries[*at].tablet, delete_old(conn, &waiting)).await;
+    for Asked { conn, tablet } in conns.values_mut() {
+        let deleted = within(tablet, delete_old(conn, &waiting)).await;
         match deleted {
             Ok(Err(Refusal::Server(error))) if [ER_BAD_DB_ERROR, ER_NO_SUCH_TABLE].contains(&error.code) => {}
             Ok(Err(error)) => tracing::debug!("old decisions cannot be deleted: {error}"),

@@ -76,6 +76,16 @@ pub struct Config {
     pub finisher_bytes_max: usize,
     /// Connections of a core to one server on which statements are finished.
     pub finisher_size_per_core: usize,
+    /// Where no replica may be read from, reads of replicas go to the primary; else they are refused.
+    pub replicas_else_primary: bool,
+    /// Statements, over all cores, that wait while primaries are replaced.
+    pub buffer_size: usize,
+    /// One waits at most so long.
+    pub buffer_window_ms: u64,
+    /// None waits any more when replacing a primary takes longer.
+    pub buffer_failover_max_ms: u64,
+    /// After a primary has died, none waits for the next death for so long.
+    pub buffer_gap_min_ms: u64,
 }
 
 impl Default for Config {
@@ -116,6 +126,11 @@ impl Default for Config {
             finisher_rows_max: 1_000_000,
             finisher_bytes_max: 256 << 20,
             finisher_size_per_core: 4,
+            replicas_else_primary: false,
+            buffer_size: 1_000,
+            buffer_window_ms: 10_000,
+            buffer_failover_max_ms: 20_000,
+            buffer_gap_min_ms: 60_000,
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod render;
 pub mod resolve;
 pub mod route;
 pub mod rows;
+pub mod serving;
 pub mod snapshot;
 pub mod sql;
 pub mod target;

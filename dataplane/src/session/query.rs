@@ -294,7 +294,7 @@ impl Session {
         if !self.held.is_empty() || self.transaction.concerns_next() {
             return None;
         }
-        let pool = self.core.pools.get(place)?;
+        let pool = self.pool_of(place)?;
         let changes = self.core.routine_changes();
         if !pool.routines.is_current(changes) {
             return None;

@@ -1,6 +1,7 @@
 //! Transactions. BEGIN is remembered and sent to a shard with the first statement that goes there. How they end is in `commit`.
 use super::answer::{Answer, Done};
 use super::atomic::Atomic;
+use super::buffering::Use;
 use super::{Failure, Outcome, Session};
 use crate::core::Core;
 use crate::error::{BackendError, sql_error};
@@ -198,9 +199,7 @@ impl Session {
                 backend
             }
             None => {
-                let pool = core.pools.get(place).ok_or_else(|| place.missing())?;
-                let taken = pool.take(&core, self.flavour, &self.settings);
-                let mut backend = Self::unless_interrupted(&handle, taken).await??;
+                let (pool, mut backend) = Box::pin(self.connection(place, Use::Statement)).await?;
                 backend.tainted |= self.pinned;
                 backend.routines_seen = core.routine_changes();
                 if !pool.routines.is_current(backend.routines_seen) {
