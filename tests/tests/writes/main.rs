@@ -7,6 +7,7 @@ use coregate_tests::{Answer, Connection};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use world::{WORLD, contents, entries, refill};
 
+mod random;
 mod world;
 
 /// One test at a time: each compares whole tables.
@@ -64,14 +65,18 @@ impl Pair {
         refill(&mut self.sharded);
     }
 
-    /// Runs it on both sides, and compares answers and tables.
-    fn compare(&mut self, sql: &str, how: &str, run: fn(&mut Connection, &str) -> Answer) {
+    /// Runs it on both sides, and compares answers and tables. `Some`: our error's code.
+    fn compare(&mut self, sql: &str, how: &str, run: fn(&mut Connection, &str) -> Answer) -> Option<u16> {
         let (theirs, ours) = (run(&mut self.plain, sql), run(&mut self.sharded, sql));
         if outcome(&theirs) != outcome(&ours) {
             self.wrong
                 .push(format!("{how}: {sql}\n    plain {theirs:.300?}\n    ours  {ours:.300?}"));
         }
         self.compare_tables(&format!("{how}: {sql}"));
+        match ours {
+            Answer::Error(error) => Some(error.code),
+            _ => None,
+        }
     }
 
     fn compare_tables(&mut self, after: &str) {
