@@ -1,4 +1,5 @@
 //! Why a statement cannot be planned, in MySQL's form: code, SQLSTATE and a sentence that says what to do.
+use crate::lookup::LookUp;
 use crate::vindex::VindexError;
 
 /// Bytes of a text that are shown where it stops making sense. Servers show 80 of them, each in its way.
@@ -84,6 +85,9 @@ pub enum PlanError {
     /// split (`PlanInput::split`).
     #[error("VT12001: unsupported: the statement's values lie on several shards")]
     Several,
+    /// Where the rows lie a lookup table knows, which has not been asked yet (`SessionValues::looked_up`).
+    #[error("the lookup vindex '{name}' has to be asked first: {query}", name = .0.vindex.name, query = String::from_utf8_lossy(&.0.query))]
+    LookUp(Box<LookUp>),
     #[error("Incorrect arguments to LIMIT: it takes whole numbers from 0")]
     NotACount,
 }
@@ -125,7 +129,7 @@ impl PlanError {
             Self::TooDeep(_) | Self::TooLong(_) => (1436, b"HY000"),
             Self::DatabaseExists(_) => (1007, b"HY000"),
             Self::NoShard(..) => (1105, b"HY000"),
-            Self::Rule(_) | Self::ColumnsPending { .. } => (1105, b"HY000"),
+            Self::Rule(_) | Self::ColumnsPending { .. } | Self::LookUp(_) => (1105, b"HY000"),
             Self::NoScatter => (1235, b"42000"),
             Self::AmbiguousText => (1235, b"42000"),
             Self::TooManyParameters => (1390, b"HY000"),

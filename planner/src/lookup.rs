@@ -2,7 +2,8 @@
 //! right, in the same transaction.
 //!
 //! <https://vitess.io/docs/reference/features/vindexes/#lookup-vindex-types>
-use crate::vindex::{CreateError, KeyspaceId, Params, hashed_number};
+use crate::vindex::{CreateError, KeyspaceId, Params, hash_of_number, hashed_number};
+use std::sync::Arc;
 
 /// A lookup vindex's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,45 @@ pub struct LookupDef {
     pub number: bool,
     /// Rows with NULL have no entry.
     pub ignore_nulls: bool,
+    /// A value names one keyspace id at most.
+    pub unique: bool,
+    /// It is still being filled: queries must not rely on it.
+    pub write_only: bool,
+    /// Values of tables that do not own it are taken as they come.
+    pub no_verify: bool,
+    /// How changes that are in a transaction lock the entries that they read.
+    pub read_lock: ReadLock,
+}
+
+/// The param `read_lock`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReadLock {
+    #[default]
+    Exclusive,
+    Shared,
+    None,
+}
+
+impl ReadLock {
+    /// What stands behind the query.
+    pub fn clause(self) -> &'static str {
+        match self {
+            Self::Exclusive => " FOR UPDATE",
+            Self::Shared => " LOCK IN SHARE MODE",
+            Self::None => "",
+        }
+    }
+}
+
+/// A question to a lookup table: its answer has the keyspace ids, as the table holds them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookUp {
+    pub query: Vec<u8>,
+    pub vindex: Arc<LookupDef>,
+    /// The statement reads the newest rows and locks them.
+    pub locks: bool,
+    /// The statement changes entries of lookup tables: it must read and change them in one transaction.
+    pub changes: bool,
 }
 
 /// How a value of a column is written as a literal that means the same under any settings.
@@ -67,7 +107,59 @@ impl LookupDef {
             to,
             number: kind.starts_with("lookup_hash"),
             ignore_nulls: is_set("ignore_nulls")?,
+            unique: kind.contains("unique"),
+            write_only: is_set("write_only")?,
+            no_verify: is_set("no_verify")?,
+            read_lock: match get("read_lock").as_deref() {
+                None | Some("exclusive") => ReadLock::Exclusive,
+                Some("shared") => ReadLock::Shared,
+                Some("none") => ReadLock::None,
+                Some(other) => {
+                    let why = format!("must be exclusive, shared or none, not {other:?}");
+                    return Err(CreateError::Param {
+                        vindex: name.to_owned(),
+                        param: "read_lock".to_owned(),
+                        why,
+                    });
+                }
+            },
         }))
+    }
+
+    /// A table without a keyspace is the vindex's keyspace's own, if that has it; else it is searched for by its name.
+    pub(crate) fn in_keyspace(mut self, keyspace: &str, has_table: &dyn Fn(&str) -> bool) -> Self {
+        let name = self.table.trim_matches('`');
+        if !name.contains("`.`") && has_table(name) {
+            self.table = format!("{}.{}", quoted(keyspace), self.table);
+        }
+        self
+    }
+
+    /// Vitess's cost.
+    pub fn cost(&self) -> u8 {
+        if self.unique { 10 } else { 20 }
+    }
+
+    /// `SELECT to FROM table WHERE `
+    pub(crate) fn select_head(&self) -> String {
+        format!("SELECT {} FROM {} WHERE ", quoted(&self.to), self.table)
+    }
+
+    /// The keyspace id in a row of the table; `None`: it holds none.
+    ///
+    /// # Errors
+    /// What the table holds instead.
+    pub fn id_in(&self, cell: Option<&[u8]>) -> Result<Option<KeyspaceId>, String> {
+        let Some(cell) = cell else { return Ok(None) };
+        if !self.number {
+            return Ok(Some(KeyspaceId::from_slice(cell)));
+        }
+        let text = std::str::from_utf8(cell).unwrap_or_default();
+        let signed = || text.parse::<i64>().ok().map(i64::cast_unsigned);
+        match text.parse::<u64>().ok().or_else(signed) {
+            Some(number) => Ok(Some(KeyspaceId::from_slice(&hash_of_number(number)))),
+            None => Err(format!("'{}' of lookup table {} holds no number", self.to, self.table)),
+        }
     }
 
     /// The keyspace id as the table holds it.
@@ -90,7 +182,7 @@ impl LookupDef {
 }
 
 /// An identifier in backticks.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("`{}`", name.trim().trim_matches('`').replace('`', "``"))
 }
 
@@ -164,6 +256,21 @@ pub fn add<'e>(def: &LookupDef, entries: impl IntoIterator<Item = Entry<'e>>, ou
     if rows > 0 {
         out.push(sql);
     }
+}
+
+/// The query that finds an entry; `None` for NULL, which has none. Who owns the vindex cannot take it away before the
+/// transaction ends.
+pub(crate) fn check(def: &LookupDef, (values, id): Entry<'_>) -> Option<Vec<u8>> {
+    if values.iter().any(|value| value.is_null) {
+        return None;
+    }
+    let mut sql = format!("{}{}={}", def.select_head(), quoted(&def.to), def.id(id)).into_bytes();
+    for (column, value) in def.from.iter().zip(values) {
+        sql.extend_from_slice(format!(" AND {}=", quoted(column)).as_bytes());
+        sql.extend_from_slice(&value.sql);
+    }
+    sql.extend_from_slice(b" LIMIT 1 LOCK IN SHARE MODE");
+    Some(sql)
 }
 
 /// The statements that take entries away.

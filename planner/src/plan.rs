@@ -1,5 +1,6 @@
 //! What the planner hands to the executor. A plan holds no literal of the statement it was made from: it is shared by all
 //! statements with the same normalised text, and is bound to one of them by [`resolve`](crate::resolve).
+pub mod lookup;
 pub mod maintain;
 pub mod tree;
 pub mod write;
@@ -165,6 +166,8 @@ pub enum Destination {
     Together(Vec<EqualTo>),
     /// `col IN (...)`, or a row of tuples; each shard gets the part of the list that lies there when the text can be split.
     In { vindex: Arc<dyn Vindex>, families: SmallVec<[Family; 1]>, rows: InRows },
+    /// A lookup table knows: it is asked first.
+    Lookup(Box<lookup::LookupTo>),
     /// A pinned table.
     KeyspaceId(Vec<u8>),
     /// INSERT / REPLACE: rows go where their primary vindex says.

@@ -173,6 +173,9 @@ pub fn variant(target: &Target) -> &'static str {
             Destination::Equal { .. } => "EqualUnique",
             Destination::Together(_) => "Together",
             Destination::In { .. } => "IN",
+            Destination::Lookup(to) if to.many => "IN",
+            Destination::Lookup(to) if to.vindex.unique => "EqualUnique",
+            Destination::Lookup(_) => "Equal",
             Destination::KeyspaceId(_) => "Pinned",
             Destination::Rows(_) => "Sharded",
             Destination::Scatter => "Scatter",
@@ -213,6 +216,10 @@ fn values(shards: &Destination, out: &mut Map<String, Value>) {
                 RowSource::Operands(all) => json!(all.iter().map(|r| row(r)).collect::<Vec<_>>()),
             };
             out.insert("Values".into(), text);
+        }
+        Destination::Lookup(to) => {
+            out.insert("Vindex".into(), json!(to.vindex.name));
+            out.insert("Lookup".into(), json!(pieces(&to.query)));
         }
         Destination::KeyspaceId(id) => {
             out.insert("KeyspaceId".into(), json!(id.iter().map(|b| format!("{b:02x}")).collect::<String>()));

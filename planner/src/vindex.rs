@@ -21,6 +21,11 @@ pub(crate) fn hashed_number(id: [u8; 8]) -> u64 {
     des::encrypt(u64::from_be_bytes(id))
 }
 
+/// The keyspace id that `hash` gives to a number.
+pub(crate) fn hash_of_number(number: u64) -> [u8; 8] {
+    des::encrypt(number).to_be_bytes()
+}
+
 pub use registry::{CreateError, Params, ReadFile, create, is_lookup};
 
 /// Where a row lies in its keyspace: the bytes that shard ranges divide.

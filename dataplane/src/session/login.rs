@@ -293,6 +293,7 @@ impl Session {
             warnings: None,
             statements: None,
             vitess: Vec::new(),
+            looked: Default::default(),
             admin: false,
             login: Box::new((login, scramble)),
             core,

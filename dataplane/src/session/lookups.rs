@@ -10,7 +10,7 @@ use crate::error::sql_error;
 use crate::exec::Collected;
 use coregate_planner::plan::maintain::{ChangeEntries, Maintain};
 use coregate_planner::plan::{Action, Combine, Route};
-use coregate_planner::resolve::{Before, change_statements};
+use coregate_planner::resolve::{Before, Step, change_statements};
 use coregate_protocol::walker::{ResponseKind, Summary};
 use std::cell::RefCell;
 
@@ -42,8 +42,10 @@ impl Session {
             .into());
         }
         self.adopt_transaction();
-        let own = !self.in_transaction() && self.autocommit;
-        if own {
+        let own = self.transaction.is_own() || !self.in_transaction() && self.autocommit;
+        if self.transaction.is_own() {
+            // Opened already, to find the rows.
+        } else if own {
             self.transaction.begin_own();
         } else {
             self.on_all_held(&format!("SAVEPOINT {}", quoted(UNDO)))
@@ -100,20 +102,39 @@ impl Session {
     }
 
     pub(super) async fn change_lookups(&mut self, route: &Route, before: &Before) -> Outcome {
-        let made;
-        let statements = match (before, route.maintain.as_deref()) {
-            (Before::Statements(statements), _) => statements,
+        match (before, route.maintain.as_deref()) {
+            (Before::Statements(steps), _) => {
+                for step in steps {
+                    match step {
+                        Step::Run(sql) => self.inner(sql, b"", Combine::Sum, Rows::Pass).await?,
+                        Step::Check { query, columns } => self.check_entry(query, columns).await?,
+                    }
+                }
+            }
             (Before::Query { text, new }, Some(Maintain::Change(change))) => {
                 let rows = self.read_entries(text, change).await?;
-                made = change_statements(change, new, &rows)?;
-                &made
+                for sql in change_statements(change, new, &rows)? {
+                    self.inner(&sql, b"", Combine::Sum, Rows::Pass).await?;
+                }
             }
             (Before::Query { .. }, _) => {
                 return Err(sql_error(1105, "a plan lacks what its lookup tables need").into());
             }
-        };
-        for sql in statements {
-            self.inner(sql, Combine::Sum, Rows::Pass).await?;
+        }
+        Ok(())
+    }
+
+    /// A value of another table's lookup vindex must lie where the vindex says.
+    async fn check_entry(&mut self, query: &[u8], columns: &str) -> Outcome {
+        let rows = RefCell::new(Collected::new(1, self.core.config().query_memory_max));
+        self.inner(query, b"", Combine::Concat, Rows::Gather(&rows))
+            .await?;
+        if rows.into_inner().rows.is_empty() {
+            let message = format!(
+                "values for column [{columns}] do not map to the row's keyspace id: the lookup vindex, which another table owns, has no \
+                 entry for them"
+            );
+            return Err(sql_error(1105, message).into());
         }
         Ok(())
     }
@@ -130,14 +151,24 @@ impl Session {
             .flat_map(|lookup| lookup.columns.iter().map(|(at, _)| usize::from(*at) + 1));
         let columns = last.max().unwrap_or(0).max(change.families.len());
         let rows = RefCell::new(Collected::new(columns, self.core.config().query_memory_max));
-        self.inner(text, Combine::Concat, Rows::Gather(&rows))
+        self.inner(text, b"", Combine::Concat, Rows::Gather(&rows))
             .await?;
         Ok(rows.into_inner().rows)
     }
 
     /// Runs a statement of our own in the session's transaction; the client does not hear of it.
-    pub(super) async fn inner(&mut self, sql: &[u8], combine: Combine, rows: Rows<'_>) -> Outcome {
-        let planned = self.plan(sql)?;
+    /// `tail`: what every server gets behind its text.
+    pub(super) async fn inner(
+        &mut self,
+        sql: &[u8],
+        tail: &[u8],
+        combine: Combine,
+        rows: Rows<'_>,
+    ) -> Outcome {
+        let planned = match self.plan(sql) {
+            Ok(planned) => planned,
+            Err(failure) => Box::pin(self.plan_looking_up(sql, failure)).await?,
+        };
         let plan = &planned.entry.plan;
         let Action::Route(route) = &plan.action else {
             return Err(sql_error(
@@ -156,7 +187,8 @@ impl Session {
             .shards
             .into_iter()
             .map(|shard| {
-                let text = shard.text.unwrap_or_else(|| sql.to_vec());
+                let mut text = shard.text.unwrap_or_else(|| sql.to_vec());
+                text.extend_from_slice(tail);
                 (place_of(route, shard.id), query_payload(&text))
             })
             .collect();

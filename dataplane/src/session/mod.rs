@@ -12,6 +12,7 @@ mod insert_id;
 mod local;
 mod lock;
 mod login;
+mod look_up;
 mod lookups;
 mod lost;
 mod mode;
@@ -89,6 +90,8 @@ pub(crate) struct Session {
     statements: Option<Box<Statements>>,
     /// Variables of ours and Vitess's (`workload`, `transaction_mode`).
     vitess: Vec<(String, String)>,
+    /// What lookup tables have told, while a statement is planned.
+    looked: std::cell::RefCell<Option<Box<look_up::Looked>>>,
     admin: bool,
     /// Who it is, and the challenge of the greeting (COM_CHANGE_USER uses it again).
     login: Box<(Login, [u8; 20])>,

@@ -245,14 +245,17 @@ impl Session {
         }
         // A plan is bound under the snapshot that it was made for, which may be another by now.
         let mut entry = self.current_plan(statement)?;
-        let bound = match self.bind_named(statement, &entry, &variables, names)? {
-            Some(bound) => bound,
-            None => {
-                entry = self.split_plan(statement)?;
-                let bound = self.bind_named(statement, &entry, &variables, names)?;
-                bound.ok_or_else(|| Failure::from(PlanError::Several))?
+        let mut split = false;
+        let bound = loop {
+            match self.bind_named(statement, &entry, &variables, names) {
+                Ok(Some(bound)) => break bound,
+                Ok(None) if split => return Err(PlanError::Several.into()),
+                Ok(None) => split = true,
+                Err(failure) => Box::pin(self.ask_lookup_for(statement, failure)).await?,
             }
+            entry = if split { self.split_plan(statement)? } else { self.current_plan(statement)? };
         };
+        self.forget_looked();
         let plan = &entry.plan;
         match (bound, &plan.action) {
             (BoundPlan::Route(resolved), Action::Route(route)) => {
@@ -283,6 +286,9 @@ impl Session {
     ) -> Outcome {
         let keyspace = self.changed_keyspace(plan, route);
         if resolved.before.is_some() {
+            if self.transaction.is_own() {
+                self.abandon_transaction().await;
+            }
             return Err(sql_error(
                 1235,
                 "VT12001: unsupported: EXECUTE ... USING of a change to a table that owns a lookup vindex; use the binary protocol",
@@ -400,7 +406,7 @@ impl Session {
         backend.execute(&self.core, &prepare).await.map(|_| ())
     }
 
-    fn reads_texts_as(&self, statement: &Statement) -> bool {
+    pub(super) fn reads_texts_as(&self, statement: &Statement) -> bool {
         statement.settings().of_the_text() == self.settings.of_the_text()
     }
 

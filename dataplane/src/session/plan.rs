@@ -6,6 +6,7 @@ use bumpalo::Bump;
 use coregate_planner::PlanError;
 use coregate_planner::fingerprint::{Fingerprint, second_statement};
 use coregate_planner::plan::Action;
+use coregate_planner::plan::tree::Tree;
 use coregate_planner::resolve::{self, Binding, BoundWrite, Parts, Resolved};
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::Snapshot;
@@ -158,7 +159,7 @@ impl Session {
             entry = self.cached_plan(sql, &scratch.fingerprint, arena, &snapshot, Kind::TEXT.split())?;
             found = Ok(());
         }
-        found?;
+        found.map_err(|error| self.not_bound(error))?;
         let (mut parts, mut write, mut resolved) = (None, None, Resolved::default());
         match &entry.plan.action {
             Action::Route(_) => {
@@ -166,12 +167,11 @@ impl Session {
                 give_text(is_resolved, &mut resolved, sql);
             }
             Action::Tree(tree) => {
-                let bound = resolve::resolve_tree(tree, &snapshot, &binding, &mut scratch.resolve)?;
-                parts = Some(Box::new(bound));
+                parts = Some(self.bind_tree(tree, &snapshot, &binding, &mut scratch.resolve)?);
             }
             Action::Write(found) => {
-                let bound = resolve::resolve_write(found, &snapshot, &binding, &mut scratch.resolve)?;
-                write = Some(Box::new(bound));
+                let bound = resolve::resolve_write(found, &snapshot, &binding, &mut scratch.resolve);
+                write = Some(Box::new(bound.map_err(|error| self.not_bound(error))?));
             }
             _ => {}
         }
@@ -179,6 +179,17 @@ impl Session {
             .limit(&core, entry.plan.directives.query_timeout_ms);
         let rows = RowsAt::of(&scratch.fingerprint);
         Ok(Planned { entry, resolved, parts, write, end, more, rows })
+    }
+
+    pub(super) fn bind_tree(
+        &self,
+        tree: &Tree,
+        snapshot: &Snapshot,
+        binding: &Binding<'_>,
+        scratch: &mut resolve::Scratch,
+    ) -> Result<Box<Parts>, Failure> {
+        let bound = resolve::resolve_tree(tree, snapshot, binding, scratch);
+        bound.map(Box::new).map_err(|error| self.not_bound(error))
     }
 
     /// The text without comments that depend on the server's version, where it has some; a drop-in server resolves them itself,
@@ -315,6 +326,7 @@ pub(crate) fn destination_name(plan: &coregate_planner::plan::Plan) -> String {
             Destination::Equal { .. } => "equal",
             Destination::Together(_) => "together",
             Destination::In { .. } => "in",
+            Destination::Lookup(_) => "lookup",
             Destination::KeyspaceId(_) => "pinned",
             Destination::Rows(_) => "insert",
             Destination::Scatter => "scatter",

@@ -27,7 +27,13 @@ impl Session {
     pub(super) async fn query(&mut self, packet: Packet) -> Outcome {
         let planned = match self.plan(packet.payload().get(TEXT_AT..).unwrap_or_default()) {
             Ok(planned) => planned,
-            Err(failure) => return self.fail(&mut Answer::first(), failure),
+            Err(failure) => {
+                let text = packet.payload().get(TEXT_AT..).unwrap_or_default();
+                match Box::pin(self.plan_looking_up(text, failure)).await {
+                    Ok(planned) => planned,
+                    Err(failure) => return self.fail(&mut Answer::first(), failure),
+                }
+            }
         };
         if planned.more {
             return Box::pin(self.queries(packet, planned)).await;
@@ -67,7 +73,12 @@ impl Session {
             if failed || !more || self.transaction.last_failed {
                 return Ok(());
             }
-            planned = match self.plan(text.get(at..).unwrap_or_default()) {
+            let rest = text.get(at..).unwrap_or_default();
+            let next = match self.plan(rest) {
+                Ok(planned) => Ok(planned),
+                Err(failure) => Box::pin(self.plan_looking_up(rest, failure)).await,
+            };
+            planned = match next {
                 Ok(planned) => planned,
                 Err(failure) => {
                     answer.more = false;

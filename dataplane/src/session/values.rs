@@ -3,6 +3,7 @@ use super::Session;
 use coregate_planner::mention;
 use coregate_planner::plan::{Plan, SessionValue, StatementClass};
 use coregate_planner::resolve::SessionValues;
+use coregate_planner::vindex::KeyspaceId;
 use coregate_protocol::codec::put_lenenc_bytes;
 use coregate_protocol::row::TextRow;
 use coregate_protocol::value::Value as Bound;
@@ -73,6 +74,10 @@ impl SessionValues for Values<'_> {
         }
     }
 
+    fn looked_up(&self, query: &[u8]) -> Option<Vec<KeyspaceId>> {
+        self.session.looked_up(query)
+    }
+
     fn write_param(&self, n: u16, out: &mut Vec<u8>) {
         match self.params.get(usize::from(n)) {
             Some(Bound::Bytes(bytes)) if !bytes.is_ascii() && !self.session.charsets.client.is_plain() => {
@@ -140,6 +145,10 @@ impl SessionValues for Named<'_> {
     fn write_param(&self, n: u16, out: &mut Vec<u8>) {
         let name = self.names.get(usize::from(n));
         out.extend_from_slice(name.map_or(b"NULL", |name| name.as_bytes()));
+    }
+
+    fn looked_up(&self, query: &[u8]) -> Option<Vec<KeyspaceId>> {
+        self.session.looked_up(query)
     }
 }
 

@@ -15,11 +15,15 @@ pub enum Maintain {
     Change(Box<ChangeEntries>),
 }
 
-/// The entries that an INSERT adds to one lookup table.
+/// The entries that an INSERT adds to one lookup table, or must find there.
 #[derive(Debug, Clone)]
 pub struct InsertEntries {
     pub def: Arc<LookupDef>,
     pub values: EntryValues,
+    /// Another table owns the vindex: the entries must be there already.
+    pub check: bool,
+    /// The columns, for messages.
+    pub columns: String,
 }
 
 /// Where an INSERT's rows have the values.

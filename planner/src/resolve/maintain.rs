@@ -3,7 +3,7 @@ use super::{Binding, text};
 use crate::charset::Charsets;
 use crate::column::{Family, stored};
 use crate::error::PlanError;
-use crate::lookup::{Literal, add, remove};
+use crate::lookup::{Literal, add, check, remove};
 use crate::plan::maintain::{ChangeEntries, EntryValues, InsertEntries, Maintain};
 use crate::plan::{Operand, Piece};
 use crate::value::Value;
@@ -13,11 +13,21 @@ use smallvec::SmallVec;
 /// What runs before a statement, in its transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Before {
-    Statements(Vec<Vec<u8>>),
+    Statements(Vec<Step>),
     /// A query whose rows tell the statements: [`change_statements`].
     Query {
         text: Vec<u8>,
         new: NewValues,
+    },
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    Run(Vec<u8>),
+    /// A query that must find a row.
+    Check {
+        query: Vec<u8>,
+        columns: String,
     },
 }
 
@@ -37,7 +47,14 @@ pub(super) fn bind(
             for entries in all {
                 let rows = insert_values(entries, &binding)?;
                 let list = rows.iter().map(SmallVec::as_slice).zip(ids);
-                add(&entries.def, list, &mut out);
+                if entries.check {
+                    let queries = list.filter_map(|entry| check(&entries.def, entry));
+                    out.extend(queries.map(|query| Step::Check { query, columns: entries.columns.clone() }));
+                    continue;
+                }
+                let mut statements = Vec::new();
+                add(&entries.def, list, &mut statements);
+                out.extend(statements.into_iter().map(Step::Run));
             }
             Ok(Before::Statements(out))
         }

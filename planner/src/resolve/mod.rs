@@ -1,4 +1,5 @@
 //! Binds a plan to one statement: which shards, and with what text.
+mod lookup;
 mod maintain;
 mod numbers;
 mod rows;
@@ -16,7 +17,7 @@ use crate::plan::{Destination, EqualTo, InRows, Operand, Route, SessionValue, Ta
 use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
-pub use maintain::{Before, NewValues, change_statements, keyspace_id};
+pub use maintain::{Before, NewValues, Step, change_statements, keyspace_id};
 use smallvec::SmallVec;
 pub use tree::{Parts, resolve_tree};
 pub use write::{
@@ -43,6 +44,10 @@ pub trait SessionValues {
     fn write(&self, which: SessionValue, out: &mut Vec<u8>);
     /// The n-th bound parameter.
     fn write_param(&self, n: u16, out: &mut Vec<u8>);
+    /// The keyspace ids that a lookup table has answered this query with; `None`: it was not asked.
+    fn looked_up(&self, _query: &[u8]) -> Option<Vec<KeyspaceId>> {
+        None
+    }
 }
 
 /// Where a statement goes.
@@ -125,6 +130,7 @@ pub fn resolve(
             }
             let placed = Binder { binding, keyspace }.place(shards, scratch);
             match placed {
+                Err(PlanError::LookUp(question)) => return Err(lookup::of_route(question, route)),
                 Err(PlanError::Unsupported(_)) if route.alone => return Err(PlanError::Several),
                 placed => placed?,
             }
@@ -253,6 +259,7 @@ impl Binder<'_> {
                 self.place_in(vindex.as_ref(), families, rows, scratch)?;
             }
             Destination::Rows(rows) => self.place_rows(rows, scratch)?,
+            Destination::Lookup(to) => self.place_looked_up(to, &mut scratch.set)?,
         }
         Ok(())
     }

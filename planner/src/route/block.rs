@@ -11,6 +11,7 @@ use super::needs::{Broken, Needs};
 use super::subquery::has_subquery;
 use crate::column::Family;
 use crate::error::PlanError;
+use crate::plan::lookup::LookupTo;
 use crate::snapshot::{ColumnVindex, KeyspaceIdx, Table};
 use crate::sql::ast::*;
 use std::sync::Arc;
@@ -81,6 +82,10 @@ pub(super) struct Blocks<'b, 'p, 'a> {
     pub(super) ctes: Vec<CteRef<'a>>,
     /// How many views deep: what is written there is not the statement's text.
     pub(super) views: usize,
+    /// A lookup by the statement's own WHERE: every row of its answer has a row that is found by it.
+    pub(super) anchor: Option<LookupTo>,
+    /// The statement's own FROM was outside of any query.
+    pub(super) changing: bool,
 }
 
 /// What the analysis of a query gives.
@@ -112,6 +117,8 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             top: Vec::new(),
             ctes: Vec::new(),
             views: 0,
+            anchor: None,
+            changing: false,
         }
     }
 
@@ -154,6 +161,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             }
         }
         if !query.rest.is_empty() {
+            self.anchor = None;
             all.columns = all
                 .columns
                 .into_iter()

@@ -215,6 +215,12 @@ impl Classes {
             .collect()
     }
 
+    /// Has the class one column only?
+    pub(super) fn is_single(&self, class: Node) -> bool {
+        let members = (0..self.nodes.len()).filter(|node| self.root(*node) == class);
+        members.take(2).count() == 1
+    }
+
     /// Does the column of a node compare as one of this type does?
     pub(super) fn is_alike(&self, node: Node, family: Family) -> bool {
         self.nodes.get(node).is_some_and(|c| c.family.alike(family))

@@ -70,6 +70,7 @@ impl<'a> Blocks<'_, '_, 'a> {
         for condition in &filters {
             self.condition(condition, &scopes);
         }
+        self.anchor_in(scopes.first().copied().unwrap_or_default());
         for tree in &trees {
             self.inner_conditions(tree, &scopes);
         }

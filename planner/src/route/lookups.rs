@@ -21,6 +21,20 @@ pub(super) fn owned(table: &Table) -> impl Iterator<Item = &ColumnVindex> {
         .filter(|v| v.vindex.vindex.is_none() && v.vindex.owner.as_deref() == Some(table.name.as_str()))
 }
 
+/// The lookup vindexes of other tables, whose entries for the values of new rows must be there.
+fn checked<'t>(table: &'t Table, columns: &'t [String]) -> impl Iterator<Item = &'t ColumnVindex> {
+    table.column_vindexes.iter().skip(1).filter(|v| {
+        let known = v
+            .vindex
+            .lookup
+            .as_ref()
+            .filter(|def| def.from.len() == v.columns.len());
+        known.is_some_and(|def| !def.no_verify && !def.write_only)
+            && v.vindex.owner.as_deref() != Some(table.name.as_str())
+            && v.columns.iter().all(|c| columns.contains(c))
+    })
+}
+
 /// Refuses a statement that cannot keep a table's lookup vindexes right.
 pub(super) fn refuse_owner(table: &Table, what: &str) -> Result<(), PlanError> {
     match owned(table).next() {
@@ -53,7 +67,8 @@ impl<'a> Planner<'_, 'a> {
         columns: &[String],
     ) -> Result<Option<Maintain>, PlanError> {
         let mut all = Vec::new();
-        for vindex in owned(table) {
+        for vindex in owned(table).chain(checked(table, columns)) {
+            let check = vindex.vindex.owner.as_deref() != Some(table.name.as_str());
             let refused = |what: &str| {
                 PlanError::unsupported(format!("{what} into '{}', which owns a lookup vindex", table.name))
             };
@@ -62,14 +77,14 @@ impl<'a> Planner<'_, 'a> {
                 .lookup
                 .clone()
                 .ok_or_else(|| refused("INSERT"))?;
-            if insert.replace {
+            if insert.replace && !check {
                 return Err(refused("REPLACE"));
             }
-            if insert.ignore {
+            if insert.ignore && !check {
                 return Err(refused("INSERT IGNORE"));
             }
             // Entries of rows that are there already, and stay as they are, would be wrong.
-            if !insert.on_duplicate.is_empty() {
+            if !insert.on_duplicate.is_empty() && !check {
                 return Err(refused("INSERT ... ON DUPLICATE KEY UPDATE"));
             }
             if def.from.len() != vindex.columns.len() {
@@ -110,7 +125,7 @@ impl<'a> Planner<'_, 'a> {
                 }
                 InsertSource::Query(_) => return Err(refused("INSERT ... SELECT")),
             };
-            all.push(InsertEntries { def, values });
+            all.push(InsertEntries { def, values, check, columns: vindex.columns.join(", ") });
         }
         Ok((!all.is_empty()).then_some(Maintain::Insert(all)))
     }

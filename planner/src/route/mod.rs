@@ -17,6 +17,7 @@ mod ids;
 mod insert;
 mod insert_steps;
 mod joins;
+mod lookup_reads;
 mod lookups;
 mod names;
 mod needs;

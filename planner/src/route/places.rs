@@ -84,7 +84,10 @@ impl Blocks<'_, '_, '_> {
         match (best, many) {
             (Some((_, equal)), _) => Restriction::One(equal),
             (None, Some((_, place))) => Restriction::Many(place),
-            (None, None) => Restriction::None,
+            (None, None) => match self.looked_up(table, instance) {
+                Some(to) => Restriction::Many(Destination::Lookup(Box::new(to))),
+                None => Restriction::None,
+            },
         }
     }
 
@@ -140,7 +143,10 @@ impl Blocks<'_, '_, '_> {
             Some(place) if many.all(|other| other.is_some_and(|o| same_places(&o, &place))) => {
                 Places::Many(place)
             }
-            _ => Places::All,
+            _ => match self.anchored() {
+                Some(to) => Places::Many(Destination::Lookup(Box::new(to))),
+                None => Places::All,
+            },
         }
     }
 
@@ -159,6 +165,10 @@ impl Blocks<'_, '_, '_> {
             }
             Places::One(to) => Destination::Equal { to, alone: broken },
             Places::Together(all) => Destination::Together(all),
+            Places::Many(Destination::Lookup(mut to)) => {
+                (to.alone, to.locks) = (broken, true);
+                Destination::Lookup(to)
+            }
             Places::Many(_) | Places::All if broken.is_some() => {
                 return Err(PlanError::Unsupported(broken.unwrap_or_default()));
             }
@@ -198,4 +208,14 @@ pub(super) enum Places {
     /// Every table has one of several values.
     Many(Destination),
     All,
+}
+
+impl Places {
+    /// For a statement that reads the newest rows and locks them.
+    pub(super) fn locking(mut self, locks: bool) -> Self {
+        if let Self::Many(Destination::Lookup(to)) = &mut self {
+            to.locks = locks;
+        }
+        self
+    }
 }

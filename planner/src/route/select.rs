@@ -1,10 +1,11 @@
 //! Queries, and how an analysed statement becomes a destination.
 use super::Planner;
-use super::block::{Blocks, Position};
-use super::needs::Needs;
+use super::block::{Blocks, Position, Source};
+use super::needs::{Broken, Needs};
 use super::places::{Placed, Places};
 use crate::error::PlanError;
 use crate::fingerprint::LiteralKind;
+use crate::plan::lookup::LookupTo;
 use crate::plan::{
     Action, Combine, Destination, Effects, InRows, Operand, Piece, Plan, Route, StatementClass,
 };
@@ -26,7 +27,9 @@ impl<'a> Planner<'_, 'a> {
         if !block.instances.is_empty() {
             self.needs_one_server(&mut blocks);
         }
-        let places = blocks.places();
+        let places = blocks
+            .places()
+            .locking(class == StatementClass::SelectLocking);
         let one_table = blocks.uses.len() == 1;
         let Blocks { broken, top, .. } = blocks;
         let route = |planner: &mut Self, to| {
@@ -53,6 +56,9 @@ impl<'a> Planner<'_, 'a> {
                 return route(self, Destination::Together(all));
             }
             Places::Together(all) => Destination::Together(all),
+            Places::Many(Destination::Lookup(to)) if broken.never.is_some() => {
+                return route(self, Destination::Lookup(Box::new(LookupTo { alone: broken.never, ..*to })));
+            }
             Places::Many(_) | Places::All if broken.never.is_some() => {
                 return Err(PlanError::Unsupported(broken.never.unwrap_or_default()));
             }
@@ -70,17 +76,30 @@ impl<'a> Planner<'_, 'a> {
             }
             return Ok(plan);
         }
+        self.split_query(query, &top, &broken, keyspace, Placed { to, one_table }, class)
+    }
+
+    /// A query whose rows several shards must put together.
+    fn split_query(
+        &mut self,
+        query: &'a Query<'a>,
+        top: &[Source<'a>],
+        broken: &Broken,
+        keyspace: KeyspaceIdx,
+        placed: Placed,
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
         self.splittable()?;
+        let together = matches!(placed.to, Destination::Together(_));
         let forced = super::directives::read(self.input.sql, self.tokens.directives).finish;
-        let merged = if together || forced {
-            None
-        } else {
-            self.merged(query, &top, &broken, keyspace, Placed { to, one_table })
-        };
+        let merged =
+            if together || forced { None } else { self.merged(query, top, broken, keyspace, placed) };
         let tree = match merged {
             Some(tree) => tree,
-            None if needed => self.finished(query, &broken.why)?,
-            None => self.finished(query, "tables restricted to values on different shards")?,
+            None if broken.needs.is_empty() => {
+                self.finished(query, "tables restricted to values on different shards")?
+            }
+            None => self.finished(query, &broken.why)?,
         };
         Ok(self.tree(tree, class))
     }

@@ -56,6 +56,7 @@ pub fn compile(
     read: ReadFile<'_>,
 ) -> Result<Compiled, VSchemaError> {
     let mut out = Compiled::default();
+    let has_table = |name: &str| vschema.tables.contains_key(name) || server.iter().any(|t| t.name == name);
     for (name, def) in &vschema.vindexes {
         let vindex = vindex::create(name, &def.kind, &def.params, read)
             .map_err(|source| VSchemaError::Vindex { keyspace: keyspace.to_owned(), source })?;
@@ -63,7 +64,7 @@ pub fn compile(
         let lookup = match vindex {
             None => LookupDef::new(name, &def.kind, &def.params)
                 .map_err(|source| VSchemaError::Vindex { keyspace: keyspace.to_owned(), source })?
-                .map(Arc::new),
+                .map(|lookup| Arc::new(lookup.in_keyspace(keyspace, &has_table))),
             Some(_) => None,
         };
         let def = VindexDef { name: name.clone(), kind: def.kind.clone(), vindex, owner, lookup };

@@ -151,14 +151,14 @@ impl Session {
                 match resolve::resolve(route, &snapshot, &binding, buffers, resolved) {
                     Err(PlanError::Several) => Ok(None),
                     result => {
-                        result?;
+                        result.map_err(|error| self.not_bound(error))?;
                         Ok(Some(BoundPlan::Route(std::mem::take(resolved))))
                     }
                 }
             }
             Action::Tree(tree) => {
-                let parts = resolve::resolve_tree(tree, &snapshot, &binding, &mut scratch.resolve)?;
-                Ok(Some(BoundPlan::Tree(Box::new(parts))))
+                let parts = self.bind_tree(tree, &snapshot, &binding, &mut scratch.resolve)?;
+                Ok(Some(BoundPlan::Tree(parts)))
             }
             Action::Write(write) => {
                 let bound = resolve::resolve_write(write, &snapshot, &binding, &mut scratch.resolve)?;

@@ -76,13 +76,11 @@ impl Session {
             return Box::pin(self.execute_local(&statement, &entry, answer)).await;
         }
         let mut given = Given::default();
-        let mut entry = entry;
-        let bound = match self.bind_execution(&statement, &entry, &parsed, &mut given)? {
-            Some(bound) => bound,
-            None => {
-                entry = self.split_plan(&statement)?;
-                let bound = self.bind_execution(&statement, &entry, &parsed, &mut given)?;
-                bound.ok_or_else(|| Failure::from(PlanError::Several))?
+        let (bound, entry) = match self.bind_execution(&statement, &entry, &parsed, &mut given) {
+            Ok(Some(bound)) => (bound, entry),
+            other => {
+                let other = other.map(|_| ());
+                Box::pin(self.bind_again(&statement, &parsed, other, &mut given)).await?
             }
         };
         self.core.metrics().queries.add(1);
@@ -107,6 +105,35 @@ impl Session {
         let spent = self.core.ring.now().saturating_duration_since(start);
         entry.stats.record(spent, shards, result.as_ref().ok());
         result.map(|_| ())
+    }
+
+    /// Binds an execution that the plan is not for as it is: its values lie on several shards, or lookup tables must be asked first.
+    async fn bind_again(
+        &mut self,
+        statement: &Statement,
+        parsed: &ExecuteBody<'_>,
+        first: Outcome,
+        given: &mut Given,
+    ) -> Outcome<(BoundPlan, Rc<CachedPlan>)> {
+        let mut split = false;
+        let mut last = first;
+        loop {
+            match last {
+                Ok(()) if split => return Err(PlanError::Several.into()),
+                Ok(()) => split = true,
+                Err(failure) => self.ask_lookup_for(statement, failure).await?,
+            }
+            // The snapshot may be another by now.
+            let entry = if split { self.split_plan(statement)? } else { self.current_plan(statement)? };
+            *given = Given::default();
+            last = match self.bind_execution(statement, &entry, parsed, given) {
+                Ok(Some(bound)) => {
+                    self.forget_looked();
+                    return Ok((bound, entry));
+                }
+                other => other.map(|_| ()),
+            };
+        }
     }
 
     /// Sends an execution where its plan says.

@@ -143,7 +143,7 @@ impl Session {
     /// Makes the entries that there must be of those that there are.
     pub(super) async fn put_right(&mut self, after: Entries, before: Entries, image: &Image) -> Outcome {
         for sql in after.statements(before, image) {
-            self.inner(&sql, Combine::Sum, super::super::scatter::Rows::Pass)
+            self.inner(&sql, b"", Combine::Sum, super::super::scatter::Rows::Pass)
                 .await?;
         }
         Ok(())

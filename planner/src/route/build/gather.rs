@@ -160,7 +160,7 @@ impl<'a> Planner<'_, 'a> {
                 reference.name.name
             )));
         }
-        placed(match blocks.places() {
+        placed(match blocks.places().locking(reference.lock.is_some()) {
             Places::Any => Destination::Any,
             Places::Pinned(id) => Destination::KeyspaceId(id),
             Places::One(to) => Destination::Equal { to, alone: None },
