@@ -178,7 +178,7 @@ pub struct Image {
     pub by: ByVindex,
     pub lookups: Vec<ImageEntry>,
     /// For each part of the key, where its new value is: the key itself where it does not change.
-    pub new_key: Vec<u16>,
+    pub new_key: Vec<(u16, Written)>,
     /// The row may move to another shard.
     pub moves: Option<Moves>,
 }

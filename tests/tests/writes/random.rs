@@ -424,13 +424,15 @@ fn run(seed: u64, statements: usize) {
             ("prepared", prepared as fn(&mut Connection, &str) -> _)
         };
         let before = pair.wrong.len();
-        let code = pair.compare(&sql, how, run);
+        let (theirs, code) = pair.compare(&sql, how, run);
         failed += usize::from(code.is_some());
+        // One server changes row by row, and a row may get a key that another still has; here, rows that move go all together.
+        let early = theirs == Some(1062) && code.is_none() && sql.starts_with("update");
         // Where a row that is replaced or changed has its unique value on another shard, one server would change that row.
         let elsewhere = code == Some(1062)
             && sql.contains("people")
             && (sql.contains("replace") || sql.contains("on duplicate"));
-        if code == Some(1235) || elsewhere {
+        if code == Some(1235) || elsewhere || early {
             // Refused here only: the tables differ from now on.
             refused += 1;
             pair.wrong.truncate(before);

@@ -126,15 +126,15 @@ impl<'a> Planner<'_, 'a> {
         Ok(found)
     }
 
-    /// The assignments' text. Values that need other tables are read with the rows.
+    /// The assignments' text. Values that need other tables are read with the rows: where, is told for each assignment.
     pub(super) fn set_parts(
         &self,
         statement: &Statement<'a>,
         target: &Target<'a>,
         set: &[&'a Assign<'a>],
         columns: &mut Columns,
-    ) -> Result<Vec<SetPart>, PlanError> {
-        let mut parts = Vec::new();
+    ) -> Result<(Vec<SetPart>, Vec<Option<Read>>), PlanError> {
+        let (mut parts, mut reads) = (Vec::new(), Vec::new());
         let mut before: Vec<&str> = Vec::new();
         for (n, assign) in set.iter().enumerate() {
             if n > 0 {
@@ -142,17 +142,19 @@ impl<'a> Planner<'_, 'a> {
             }
             if self.is_own(statement, target, &assign.value) {
                 parts.push(text_part(self.edits.pieces(self.input.sql, self.tokens, assign.span)));
+                reads.push(None);
             } else {
                 self.unchanged_before(&assign.value, &before)?;
                 let read = self.read_value(statement, target, assign, columns)?;
                 parts.push(text_part(vec![verbatim(format!("{} = ", quoted(assign.column.name)))]));
                 parts.push(SetPart::Value(read));
+                reads.push(Some(read));
             }
             if statement.alone {
                 before.push(assign.column.name);
             }
         }
-        Ok(parts)
+        Ok((parts, reads))
     }
 
     /// A value that the query reads.
