@@ -10,12 +10,12 @@ pub(crate) struct World {
 
 const SCHEMA: &str = "
 create table customers (id bigint not null primary key, name varchar(40) character set utf8mb4 collate utf8mb4_general_ci not null, region char(3) character set latin1, balance decimal(20,4), level int not null default 1, changed timestamp not null default '2000-01-01 00:00:00' on update current_timestamp) ;
-create table orders (id bigint not null primary key, customer_id bigint not null, amount decimal(12,2), quantity int unsigned not null, state enum('new','paid','sent'), placed datetime(3), note text, key (customer_id)) ;
+create table orders (id bigint not null, customer_id bigint not null, amount decimal(12,2), quantity int unsigned not null, state enum('new','paid','sent'), placed datetime(3), note text, primary key (id, customer_id)) ;
 create table notes (id bigint not null primary key, customer_id bigint not null, body text character set utf8mb4, weight double, f float) ;
 create table keyless (a int not null, b varchar(20) character set utf8mb4 collate utf8mb4_general_ci, c decimal(6,2)) ;
 create table pairs (a int not null, b varchar(20) character set latin1 collate latin1_swedish_ci not null, v int, w varbinary(20), primary key (a, b)) ;
 create table uniques (k int not null, u varchar(10) not null, v int, unique key (u)) ;
-create table people (id bigint not null primary key, email varchar(60) unique, team varchar(20), badge bigint, j int, note varchar(20), seen timestamp null default null, bits bit(10), kind enum('x','y'), data json, up varchar(70) as (upper(email)) stored) ;
+create table people (id bigint not null primary key, email varchar(60) unique, team varchar(20), badge bigint unique, j int, note varchar(20), seen timestamp null default null, bits bit(10), kind enum('x','y'), data json, up varchar(70) as (upper(email)) stored) ;
 create table countries (code char(2) not null primary key, name varchar(40)) ;
 ";
 
@@ -48,7 +48,7 @@ const VSCHEMA: &str = r#"{"sharded": true,
 /// Every table whose rows are compared, with its columns (but those that tell the time of a change).
 const TABLES: &[&str] = &[
     "select id, name, region, balance, level, changed > '2001-01-01' from customers order by id",
-    "select * from orders order by id",
+    "select * from orders order by id, customer_id",
     "select * from notes order by id",
     "select * from keyless order by a, b, c, hex(b)",
     "select * from pairs order by a, b",

@@ -117,6 +117,10 @@ impl Session {
             .into());
         }
         self.adopt_transaction();
+        if self.transaction.is_own() {
+            // Opened already, to find the rows.
+            return Ok(true);
+        }
         if !self.in_transaction() && self.autocommit {
             self.transaction.begin_own();
             return Ok(true);
