@@ -79,7 +79,9 @@ fn fill(conn: &mut Connection, base: i64) {
 fn rows(conn: &mut Connection, sql: &str) -> Vec<String> {
     let rows = conn.query(sql).rows().into_iter();
     rows.map(|row| {
-        let cells = row.into_iter().map(|cell| cell.unwrap_or("NULL".into()));
+        let cells = row
+            .into_iter()
+            .map(|cell| cell.unwrap_or_else(|| "NULL".into()));
         cells.collect::<Vec<_>>().join(" ")
     })
     .collect()

@@ -2,15 +2,17 @@
 //!
 //! The answer is read in the session's transaction, so that it has what this transaction has changed. In a transaction, statements
 //! that change rows or lock them lock the entries that they find, too, as in Vitess: what they read is the newest state.
-use super::plan::Planned;
+use super::plan::{Kind, Planned};
 use super::prepared::Statement;
 use super::scatter::Rows;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
 use crate::exec::Collected;
 use coregate_planner::PlanError;
+use coregate_planner::fingerprint::Fingerprint;
 use coregate_planner::lookup::LookUp;
 use coregate_planner::plan::Combine;
+use coregate_planner::resolve::Numbers;
 use coregate_planner::vindex::KeyspaceId;
 use std::cell::RefCell;
 
@@ -24,6 +26,7 @@ const DEPTH_MAX: u8 = 4;
 #[derive(Debug, Default)]
 pub(super) struct Looked {
     wanted: Option<Box<LookUp>>,
+    numbers: Option<Box<Numbers>>,
     found: Vec<(Vec<u8>, Vec<KeyspaceId>)>,
     depth: u8,
 }
@@ -39,19 +42,49 @@ impl Session {
     /// A statement cannot be bound; where a lookup table must be asked first, this is noted for [`Self::ask_lookup`].
     #[cold]
     pub(super) fn not_bound(&self, error: PlanError) -> Failure {
-        let failure = error.clone().into();
-        if let PlanError::LookUp(question) = error {
-            self.looked.borrow_mut().get_or_insert_default().wanted = Some(question);
+        match error {
+            PlanError::LookUp(question) => {
+                self.looked.borrow_mut().get_or_insert_default().wanted = Some(question);
+                sql_error(1105, "a lookup table must be asked first").into()
+            }
+            PlanError::Generate(numbers) => {
+                self.looked.borrow_mut().get_or_insert_default().numbers = Some(numbers);
+                sql_error(1105, "numbers of a sequence must be taken first").into()
+            }
+            error => error.into(),
         }
-        failure
     }
 
-    /// Plans a text whose planning has failed, after its lookup tables were asked.
+    /// The numbers that the planning has failed for.
+    pub(super) fn wanted_numbers(&self) -> Option<Box<Numbers>> {
+        self.looked.borrow_mut().as_mut()?.numbers.take()
+    }
+
+    /// Plans a text whose planning has failed, after its lookup tables were asked and its numbers taken.
     #[cold]
-    pub(super) async fn plan_looking_up(&mut self, sql: &[u8], mut failure: Failure) -> Outcome<Planned> {
+    pub(super) async fn plan_looking_up(&mut self, sql: &[u8], failure: Failure) -> Outcome<Planned> {
+        let Some(numbers) = self.wanted_numbers() else {
+            return self
+                .plan_looking_up_as(sql, Kind::TEXT, None, failure)
+                .await;
+        };
+        let planned = Box::pin(self.plan_numbered(&numbers, sql, None)).await;
+        let mut fingerprint = Fingerprint::new();
+        fingerprint.read(sql, self.sql_mode)?;
+        planned.map(|planned| Planned { end: fingerprint.end, more: fingerprint.more, ..planned })
+    }
+
+    /// `under`: the prepared statement that the text is of.
+    pub(super) async fn plan_looking_up_as(
+        &mut self,
+        sql: &[u8],
+        kind: Kind,
+        under: Option<&Statement>,
+        mut failure: Failure,
+    ) -> Outcome<Planned> {
         loop {
             self.ask_lookup(failure).await?;
-            failure = match self.plan(sql) {
+            failure = match self.plan_under(sql, kind, under) {
                 Ok(planned) => {
                     self.forget_looked();
                     return Ok(planned);

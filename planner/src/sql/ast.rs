@@ -309,6 +309,8 @@ pub struct Insert<'a> {
     pub ignore: bool,
     pub table: &'a TableName<'a>,
     pub columns: Option<&'a [&'a str]>,
+    /// Where the list of columns stands, or would stand.
+    pub list: Span,
     pub source: InsertSource<'a>,
     /// `INSERT ... SET`: the one row is `source`, and stands here in the text.
     pub set: bool,
@@ -466,6 +468,12 @@ pub enum Statement<'a> {
         using: &'a [&'a str],
     },
     Deallocate(&'a str),
+    /// `SELECT NEXT VALUE FOR t`, `SELECT NEXT n VALUES FROM t`; the number where it is written, else a parameter stands there.
+    NextValues {
+        table: &'a TableName<'a>,
+        count: Option<Span>,
+        param: bool,
+    },
     LockTables(&'a [&'a TableName<'a>]),
     UnlockTables,
     Ddl(&'a Ddl<'a>),

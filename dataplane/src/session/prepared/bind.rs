@@ -96,14 +96,28 @@ impl Session {
     }
 
     /// Plans a statement's text for what was selected when it was prepared.
-    fn plan_as_prepared(&mut self, statement: &Statement, kind: Kind) -> Outcome<Rc<CachedPlan>> {
+    pub(in crate::session) fn plan_as_prepared(
+        &mut self,
+        statement: &Statement,
+        kind: Kind,
+    ) -> Outcome<Rc<CachedPlan>> {
+        let planned = self.with_target_of(statement, |session| session.plan_prepared(&statement.sql, kind));
+        Ok(planned?.1)
+    }
+
+    /// Does something under what was selected when a statement was prepared.
+    pub(in crate::session) fn with_target_of<T>(
+        &mut self,
+        statement: &Statement,
+        then: impl FnOnce(&mut Self) -> T,
+    ) -> T {
         let made_under = &statement.made_under;
         let target = std::mem::replace(&mut self.target, made_under.target.borrow().clone());
         let sql_mode = std::mem::replace(&mut self.sql_mode, made_under.sql_mode);
-        let planned = self.plan_prepared(&statement.sql, kind);
+        let done = then(self);
         *made_under.target.borrow_mut() = std::mem::replace(&mut self.target, target);
         self.sql_mode = sql_mode;
-        Ok(planned?.1)
+        done
     }
 
     /// Binds a statement's route to the values of one execution.

@@ -1,4 +1,5 @@
 //! Executions: a prepared statement's parameters bound, its plan resolved, its packet sent to the servers that it needs.
+use super::again::{Again, BindAgain};
 use super::{BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
@@ -70,7 +71,11 @@ impl Session {
         self.handle
             .limit(&self.core, plan.directives.query_timeout_ms);
         if !matches!(plan.action, Action::Route(_) | Action::Tree(_)) {
-            if params > 0 && matches!(plan.action, Action::Session(SessionAction::Set(_))) {
+            let by_text = matches!(
+                plan.action,
+                Action::Session(SessionAction::Set(_) | SessionAction::NextValues { .. })
+            );
+            if params > 0 && by_text {
                 return Box::pin(self.execute_set(&statement, &parsed, answer)).await;
             }
             return Box::pin(self.execute_local(&statement, &entry, answer)).await;
@@ -80,7 +85,13 @@ impl Session {
             Ok(Some(bound)) => (bound, entry),
             other => {
                 let other = other.map(|_| ());
-                Box::pin(self.bind_again(&statement, &parsed, other, &mut given)).await?
+                match Box::pin(self.bind_again(&statement, &parsed, other, &mut given)).await? {
+                    Again::Bound(bound, entry) => (bound, entry),
+                    Again::Text(planned) => {
+                        statement.long_data.borrow_mut().clear();
+                        return Box::pin(self.statement(*planned, None, &[], answer)).await;
+                    }
+                }
             }
         };
         self.core.metrics().queries.add(1);
@@ -109,22 +120,20 @@ impl Session {
         parsed: &ExecuteBody<'_>,
         first: Outcome,
         given: &mut Given,
-    ) -> Outcome<(BoundPlan, Rc<CachedPlan>)> {
-        let mut split = false;
+    ) -> Outcome<Again> {
+        let mut again = BindAgain::default();
         let mut last = first;
         loop {
-            match last {
-                Ok(()) if split => return Err(PlanError::Several.into()),
-                Ok(()) => split = true,
-                Err(failure) => self.ask_lookup_for(statement, failure).await?,
+            if let Some(planned) = self.bind_otherwise(statement, last, &mut again).await? {
+                return Ok(Again::Text(planned));
             }
             // The snapshot may be another by now.
-            let entry = if split { self.split_plan(statement)? } else { self.current_plan(statement)? };
+            let entry = again.plan(self, statement)?;
             *given = Given::default();
             last = match self.bind_execution(statement, &entry, parsed, given) {
                 Ok(Some(bound)) => {
                     self.forget_looked();
-                    return Ok((bound, entry));
+                    return Ok(Again::Bound(bound, entry));
                 }
                 other => other.map(|_| ()),
             };
