@@ -192,7 +192,7 @@ impl Layers {
         let bytes = compressed.as_deref().unwrap_or(plain);
         match &mut self.tls {
             Some(tls) => {
-                let mut wire = Vec::with_capacity(bytes.len() + 64);
+                let mut wire = Vec::with_capacity(crate::tls::wire_len(bytes.len()));
                 tls.encrypt(bytes, &mut wire)?;
                 Ok(wire)
             }

@@ -12,6 +12,12 @@ use std::sync::Arc;
 /// Plain bytes handed on at once; bounds the memory of one connection.
 const CHUNK: usize = 64 << 10;
 
+/// A record holds so many plain bytes at most (RFC 8446, 5.1)...
+const RECORD_MAX: usize = 16 << 10;
+
+/// ...and is so much longer on the wire at most: header, TLS 1.2's nonce, tag, and TLS 1.3's content type.
+const RECORD_OVERHEAD: usize = 32;
+
 /// Where the server certificate comes from.
 #[derive(Debug, Clone)]
 pub enum TlsSource {
@@ -74,6 +80,11 @@ fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
         .map_err(|e| StartError::Tls(e.to_owned()))?;
     Ok((vec![made.cert.der().clone()], key))
+}
+
+/// The most bytes that `plain` ones become on the wire, so that room for them is taken once.
+pub(crate) fn wire_len(plain: usize) -> usize {
+    plain + plain.div_ceil(RECORD_MAX) * RECORD_OVERHEAD
 }
 
 /// One connection's TLS.

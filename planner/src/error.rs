@@ -51,6 +51,8 @@ pub enum PlanError {
     ColumnCount(u64),
     #[error("Unknown column '{column}' in '{place}'")]
     UnknownColumn { column: String, place: String },
+    #[error("Unknown table '{0}' in MULTI DELETE")]
+    UnknownTarget(String),
     #[error("the expression is nested more than {0} levels deep; write it with fewer parentheses")]
     TooDeep(usize),
     #[error("the statement has more than {0} parts of one kind; split it into smaller statements")]
@@ -126,6 +128,7 @@ impl PlanError {
             Self::NoDefault(_) => (1364, b"HY000"),
             Self::ColumnCount(_) => (1136, b"21S01"),
             Self::UnknownColumn { .. } => (1054, b"42S22"),
+            Self::UnknownTarget(_) => (1109, b"42S02"),
             Self::TooDeep(_) | Self::TooLong(_) => (1436, b"HY000"),
             Self::DatabaseExists(_) => (1007, b"HY000"),
             Self::NoShard(..) => (1105, b"HY000"),

@@ -199,7 +199,7 @@ impl Literal {
     }
 
     /// A value that a server gave as text.
-    pub(crate) fn of(value: Option<&[u8]>, written: &Written) -> Option<Self> {
+    pub fn of(value: Option<&[u8]>, written: &Written) -> Option<Self> {
         let Some(value) = value else { return Some(Self::null()) };
         let hex = || crate::keyrange::to_hex(value);
         let sql = match written {
@@ -228,7 +228,7 @@ pub type Entry<'e> = (&'e [Literal], &'e KeyspaceId);
 const BATCH: usize = 500;
 
 /// The statements that add entries.
-pub(crate) fn add<'e>(def: &LookupDef, entries: impl IntoIterator<Item = Entry<'e>>, out: &mut Vec<Vec<u8>>) {
+pub fn add<'e>(def: &LookupDef, entries: impl IntoIterator<Item = Entry<'e>>, out: &mut Vec<Vec<u8>>) {
     let mut rows = 0;
     let mut sql: Vec<u8> = Vec::new();
     for (values, id) in entries {
@@ -274,11 +274,7 @@ pub(crate) fn check(def: &LookupDef, (values, id): Entry<'_>) -> Option<Vec<u8>>
 }
 
 /// The statements that take entries away.
-pub(crate) fn remove<'e>(
-    def: &LookupDef,
-    entries: impl IntoIterator<Item = Entry<'e>>,
-    out: &mut Vec<Vec<u8>>,
-) {
+pub fn remove<'e>(def: &LookupDef, entries: impl IntoIterator<Item = Entry<'e>>, out: &mut Vec<Vec<u8>>) {
     for (values, id) in entries {
         if def.ignore_nulls && values.iter().any(|value| value.is_null) {
             continue;

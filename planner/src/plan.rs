@@ -4,6 +4,7 @@ pub mod generate;
 pub mod lookup;
 pub mod maintain;
 pub mod tree;
+pub mod write;
 
 use crate::column::Family;
 use crate::snapshot::{KeyspaceIdx, TabletKind};
@@ -116,6 +117,8 @@ pub enum Action {
     AlterVschema { keyspace: Option<KeyspaceIdx> },
     /// Put the answers of several shards together.
     Tree(Box<tree::Tree>),
+    /// Read rows, then change them.
+    Write(write::Write),
 }
 
 /// A result that the planner can give in full.

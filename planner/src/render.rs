@@ -1,4 +1,6 @@
 //! A plan as JSON: what `VEXPLAIN PLAN`, `coregate explain` and the golden files show.
+mod write;
+
 use crate::plan::maintain::Maintain;
 use crate::plan::tree::{Aggregate, Form, Function, Key, TextKey, Tree};
 use crate::plan::{
@@ -24,6 +26,7 @@ pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
             out.insert("Rows".into(), json!(rows));
         }
         Action::Tree(found) => tree(snapshot, found, &mut out),
+        Action::Write(found) => write::write(snapshot, found, &mut out),
         Action::AlterVschema { keyspace } => {
             out.insert("OperatorType".into(), json!("AlterVSchema"));
             let name = keyspace

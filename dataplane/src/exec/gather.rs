@@ -2,7 +2,7 @@
 //!
 //! Values are literals that mean the same under any character set: bytes in hexadecimal digits, numbers and dates as they were
 //! printed.
-use super::{ExecError, Row};
+use super::{Column, ExecError, Row};
 use coregate_planner::plan::tree::{Gather, Load};
 
 /// An INSERT is ended when it has so many bytes.
@@ -17,16 +17,22 @@ pub(crate) struct GatherLimits {
 
 /// Where rows go that the client does not get.
 pub(crate) trait Sink {
-    /// How many columns they have.
-    fn columns(&self) -> usize;
+    /// How many columns they have; `None`: as many as come.
+    fn columns(&self) -> Option<usize>;
+
+    /// What they are.
+    fn begin(&mut self, _: Vec<Column>) {}
 
     /// Takes a row.
     fn row(&mut self, row: Row<'_>) -> Result<(), ExecError>;
 }
 
 /// Rows that are kept as they are, for a statement that goes by them.
+#[derive(Default)]
 pub(crate) struct Collected {
-    columns: usize,
+    /// Those that are kept; `None`: all that come.
+    asked: Option<usize>,
+    pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Vec<Option<Vec<u8>>>>,
     bytes: usize,
     bytes_max: usize,
@@ -34,13 +40,28 @@ pub(crate) struct Collected {
 
 impl Collected {
     pub(crate) fn new(columns: usize, bytes_max: usize) -> Self {
-        Self { columns, rows: Vec::new(), bytes: 0, bytes_max }
+        Self { asked: Some(columns), bytes_max, ..Self::default() }
+    }
+
+    /// The first columns of rows that are put together here.
+    pub(crate) fn shown(columns: &[Column], shown: usize, bytes_max: usize) -> Self {
+        let columns = columns.get(..shown).unwrap_or(columns).to_vec();
+        Self { asked: Some(columns.len()), columns, bytes_max, ..Self::default() }
+    }
+
+    /// Of a query whose columns are not known before.
+    pub(crate) fn any(bytes_max: usize) -> Self {
+        Self { bytes_max, ..Self::default() }
     }
 }
 
 impl Sink for Collected {
-    fn columns(&self) -> usize {
-        self.columns
+    fn columns(&self) -> Option<usize> {
+        self.asked
+    }
+
+    fn begin(&mut self, columns: Vec<Column>) {
+        self.columns = columns;
     }
 
     fn row(&mut self, row: Row<'_>) -> Result<(), ExecError> {
@@ -48,7 +69,8 @@ impl Sink for Collected {
         if self.bytes > self.bytes_max {
             return Err(ExecError::Memory(self.bytes_max));
         }
-        let cells = (0..self.columns).map(|at| row.value(at).map(<[u8]>::to_vec));
+        let columns = self.asked.unwrap_or(self.columns.len());
+        let cells = (0..columns).map(|at| row.value(at).map(<[u8]>::to_vec));
         self.rows.push(cells.collect());
         Ok(())
     }
@@ -96,7 +118,7 @@ impl Gathered {
             }
             match row.value(at) {
                 None => self.current.extend_from_slice(b"NULL"),
-                Some(value) => write(*load, value, &mut self.current)?,
+                Some(value) => write_literal(*load, value, &mut self.current)?,
             }
         }
         self.current.push(b')');
@@ -125,8 +147,8 @@ impl Gathered {
 }
 
 impl Sink for Gathered {
-    fn columns(&self) -> usize {
-        self.loads.len()
+    fn columns(&self) -> Option<usize> {
+        Some(self.loads.len())
     }
 
     fn row(&mut self, row: Row<'_>) -> Result<(), ExecError> {
@@ -165,7 +187,8 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-fn write(load: Load, value: &[u8], out: &mut Vec<u8>) -> Result<(), ExecError> {
+/// A value that came as text, as a literal.
+pub(crate) fn write_literal(load: Load, value: &[u8], out: &mut Vec<u8>) -> Result<(), ExecError> {
     match load {
         Load::Number => {
             if !value
@@ -200,7 +223,7 @@ fn write(load: Load, value: &[u8], out: &mut Vec<u8>) -> Result<(), ExecError> {
                 out.extend_from_slice(b"'0000-00-00'");
             } else {
                 out.extend_from_slice(b"FROM_UNIXTIME(");
-                write(Load::Number, value, out)?;
+                write_literal(Load::Number, value, out)?;
                 out.push(b')');
             }
         }
@@ -208,7 +231,7 @@ fn write(load: Load, value: &[u8], out: &mut Vec<u8>) -> Result<(), ExecError> {
     Ok(())
 }
 
-fn hex(value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn hex(value: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     out.extend_from_slice(b"x'");
     for byte in value {

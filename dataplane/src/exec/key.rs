@@ -14,11 +14,11 @@ pub(crate) struct Column {
     pub(crate) kind: ColumnType,
     pub(crate) decimals: u8,
     pub(crate) unsigned: bool,
-    collation: u16,
+    pub(crate) collation: u16,
 }
 
 /// The number of the `binary` collation.
-const BINARY: u16 = 63;
+pub(crate) const BINARY: u16 = 63;
 
 impl Column {
     pub(crate) fn of(definition: &ColumnDefinition<'_>) -> Self {

@@ -15,9 +15,9 @@ mod pipeline;
 
 pub(crate) use cells::{Cells, Row};
 pub(crate) use feed::{Feed, Next};
-pub(crate) use gather::{Collected, GatherLimits, Gathered, Sink, quoted};
+pub(crate) use gather::{Collected, GatherLimits, Gathered, Sink, hex, quoted, write_literal};
 pub(crate) use heap::Heap;
-pub(crate) use key::{Column, Keys};
+pub(crate) use key::{BINARY, Column, Keys};
 pub(crate) use pipeline::{Flow, Output, Pipeline};
 
 /// Why an answer cannot be put together.

@@ -1,5 +1,6 @@
 //! Rows in their merged order, on their way to the client: grouped, sorted again, limited.
 use super::aggregate::{Combiner, Total};
+use super::gather::{Collected, Sink};
 use super::key::{Column, Keys, Value, Values, own_cells};
 use super::{Cells, ExecError, Row, binary};
 use coregate_planner::plan::tree::Merge;
@@ -21,6 +22,8 @@ pub(crate) struct Output {
     /// The columns that the client gets.
     columns: Vec<Column>,
     binary: bool,
+    /// Rows go here instead.
+    pub(crate) collected: Option<Collected>,
 }
 
 impl Output {
@@ -29,13 +32,22 @@ impl Output {
         if binary {
             binary::check(&columns)?;
         }
-        Ok(Self { packets: Vec::new(), seq, rows: 0, columns, binary })
+        Ok(Self { packets: Vec::new(), seq, rows: 0, columns, binary, collected: None })
+    }
+
+    /// Keeps the rows: they are a step of a statement, and not its answer.
+    pub(crate) fn collecting(collected: Collected) -> Self {
+        let collected = Some(collected);
+        Self { packets: Vec::new(), seq: 0, rows: 0, columns: Vec::new(), binary: false, collected }
     }
 
     /// A row, of which the client gets the first columns.
     #[inline]
     fn row(&mut self, row: Row<'_>) -> Result<(), ExecError> {
         self.rows += 1;
+        if let Some(collected) = &mut self.collected {
+            return collected.row(row);
+        }
         if self.binary {
             let payload = binary::row(row, &self.columns)?;
             write_packet(&mut self.packets, &mut self.seq, &payload);

@@ -37,7 +37,7 @@ struct ShardPools {
 }
 
 /// Where a query goes: a shard, or the drop-in's server. Means the same whatever snapshots come and go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Place {
     DropIn,
     Shard { shard: ShardId, kind: Kind },
@@ -54,7 +54,7 @@ impl Place {
 }
 
 /// [`TabletKind`] with an order, so that places can be sorted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     Primary,
     Replica,

@@ -30,6 +30,38 @@ impl Info {
         }
     }
 
+    /// Adds what another step of the statement has said.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.single = (self.single.0 + other.single.0, self.single.1 + other.single.1);
+        self.warnings += other.warnings;
+        if self.parts.is_empty() {
+            self.parts = other.parts;
+        } else if same_labels(&self.parts, &other.parts) {
+            for (sum, (_, number)) in self.parts.iter_mut().zip(other.parts) {
+                sum.1 = sum.1.saturating_add(number);
+            }
+        }
+    }
+
+    /// Rows are told of even if there was one or none, as of INSERT ... SELECT.
+    pub(super) fn counts_rows(&mut self) {
+        if self.parts.is_empty() {
+            self.parts = ["Records", "Duplicates", "Warnings"]
+                .map(|label| (label.to_owned(), 0))
+                .into();
+        }
+    }
+
+    /// The same of a change that may have found no row.
+    pub(super) fn of_change(mut self, class: StatementClass) -> String {
+        if self.parts.is_empty() && class == StatementClass::Update {
+            self.parts = ["Rows matched", "Changed", "Warnings"]
+                .map(|label| (label.to_owned(), 0))
+                .into();
+        }
+        self.text()
+    }
+
     /// As a server would have said it of the whole statement.
     pub(super) fn text(mut self) -> String {
         let (records, duplicates) = self.single;

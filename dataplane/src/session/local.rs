@@ -28,7 +28,7 @@ impl Session {
                 Ok(())
             }
             Action::AlterVschema { .. } => self.alter_vschema(sql, answer).await,
-            Action::Route(_) | Action::Tree(_) => {
+            Action::Route(_) | Action::Tree(_) | Action::Write(_) => {
                 Err(sql_error(1105, "a statement for servers is not a local one").into())
             }
         }

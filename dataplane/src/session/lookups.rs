@@ -101,7 +101,7 @@ impl Session {
         Err(error.into())
     }
 
-    async fn change_lookups(&mut self, route: &Route, before: &Before) -> Outcome {
+    pub(super) async fn change_lookups(&mut self, route: &Route, before: &Before) -> Outcome {
         match (before, route.maintain.as_deref()) {
             (Before::Statements(steps), _) => {
                 for step in steps {
@@ -165,10 +165,7 @@ impl Session {
         combine: Combine,
         rows: Rows<'_>,
     ) -> Outcome {
-        let planned = match self.plan(sql) {
-            Ok(planned) => planned,
-            Err(failure) => Box::pin(self.plan_looking_up(sql, failure)).await?,
-        };
+        let planned = self.planned(sql).await?;
         let plan = &planned.entry.plan;
         let Action::Route(route) = &plan.action else {
             return Err(sql_error(

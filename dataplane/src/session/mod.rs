@@ -35,6 +35,7 @@ mod values;
 mod variables;
 mod warnings;
 mod wire;
+mod write;
 
 pub(crate) use auto_column::AutoColumn;
 pub(crate) use handle::{Interrupt, SessionHandle};

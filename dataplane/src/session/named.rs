@@ -210,7 +210,8 @@ impl Session {
         let entry = self.current_plan(statement)?;
         let names: Vec<String> = using.iter().map(|name| user_variable(name)).collect();
         match &entry.plan.action {
-            Action::Route(_) | Action::Tree(_) if !names.is_empty() || !self.reads_texts_as(statement) => {}
+            Action::Route(_) | Action::Tree(_) | Action::Write(_)
+                if !names.is_empty() || !self.reads_texts_as(statement) => {}
             Action::Session(SessionAction::NextValues { .. }) if !names.is_empty() => {
                 let variables = self.fetch_variables(&names).await?;
                 let sql = statement.with_params(|n, out| {
@@ -225,7 +226,7 @@ impl Session {
                 return Box::pin(self.run_text(&sql, answer)).await;
             }
             // Without parameters it is what its text is.
-            Action::Route(_) | Action::Tree(_) => {
+            Action::Route(_) | Action::Tree(_) | Action::Write(_) => {
                 return Box::pin(self.run_text(statement.sql(), answer)).await;
             }
             _ => return Box::pin(self.execute_local(statement, &entry, answer)).await,
@@ -271,18 +272,24 @@ impl Session {
             }
             entry = again.plan(self, statement)?;
         };
-        self.forget_looked();
+        self.planned_after_looking(bound.changes()).await;
         let plan = &entry.plan;
-        match (bound, &plan.action) {
+        let result = match (bound, &plan.action) {
             (BoundPlan::Route(resolved), Action::Route(route)) => {
-                self.run_named(statement, plan, (route, resolved), names, answer)
-                    .await
+                let run = self.run_named(statement, plan, (route, resolved), names, answer);
+                run.await.map(|()| Summary::default())
             }
-            (BoundPlan::Tree(parts), Action::Tree(tree)) => Box::pin(self.tree(plan, tree, *parts, answer))
-                .await
-                .map(|_| ()),
+            (BoundPlan::Tree(parts), Action::Tree(tree)) => {
+                Box::pin(self.tree(plan, tree, *parts, answer)).await
+            }
+            (BoundPlan::Write(bound), Action::Write(write)) => {
+                let made_for = statement.made_for();
+                Box::pin(self.write_prepared(made_for, plan, (write, *bound), answer)).await
+            }
             _ => Err(sql_error(1615, "Prepared statement needs to be re-prepared").into()),
-        }
+        };
+        self.sequence_done(plan, result.as_ref().ok());
+        result.map(|_| ())
     }
 
     /// Runs a statement by its name on every server that it needs.

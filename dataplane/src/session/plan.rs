@@ -7,7 +7,7 @@ use coregate_planner::PlanError;
 use coregate_planner::fingerprint::{Fingerprint, second_statement};
 use coregate_planner::plan::Action;
 use coregate_planner::plan::tree::Tree;
-use coregate_planner::resolve::{self, Binding, Parts, Resolved};
+use coregate_planner::resolve::{self, Binding, BoundWrite, Parts, Resolved};
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::Snapshot;
 use coregate_planner::sql::versions;
@@ -33,6 +33,8 @@ pub(super) struct Planned {
     pub(super) resolved: Resolved,
     /// Where a tree's leaves go.
     pub(super) parts: Option<Box<Parts>>,
+    /// The texts of a change of several steps.
+    pub(super) write: Option<Box<BoundWrite>>,
     /// Where the statement ends in its text, and whether another one follows.
     pub(super) end: usize,
     pub(super) more: bool,
@@ -161,7 +163,6 @@ impl Session {
             session: &values,
             prepared: false,
         };
-        let mut parts = None;
         let mut found = Ok(());
         if let Action::Route(route) = &entry.plan.action {
             found = resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved);
@@ -171,24 +172,25 @@ impl Session {
             found = Ok(());
         }
         found.map_err(|error| self.not_bound(error))?;
-        if let Action::Tree(tree) = &entry.plan.action {
-            parts = Some(self.bind_tree(tree, &snapshot, &binding, &mut scratch.resolve)?);
-        }
-        let resolved = if let Action::Route(_) = &entry.plan.action {
-            if is_resolved {
-                // The servers run what has been planned, whatever they make of the comments.
-                for shard in &mut scratch.resolved.shards {
-                    shard.text.get_or_insert_with(|| sql.to_vec());
-                }
+        let (mut parts, mut write, mut resolved) = (None, None, Resolved::default());
+        match &entry.plan.action {
+            Action::Route(_) => {
+                resolved = std::mem::take(&mut scratch.resolved);
+                give_text(is_resolved, &mut resolved, sql);
             }
-            std::mem::take(&mut scratch.resolved)
-        } else {
-            Resolved::default()
-        };
+            Action::Tree(tree) => {
+                parts = Some(self.bind_tree(tree, &snapshot, &binding, &mut scratch.resolve)?);
+            }
+            Action::Write(found) => {
+                let bound = resolve::resolve_write(found, &snapshot, &binding, &mut scratch.resolve);
+                write = Some(Box::new(bound.map_err(|error| self.not_bound(error))?));
+            }
+            _ => {}
+        }
         self.handle
             .limit(&core, entry.plan.directives.query_timeout_ms);
         let rows = RowsAt::of(&scratch.fingerprint);
-        Ok(Planned { entry, resolved, parts, end, more, rows })
+        Ok(Planned { entry, resolved, parts, write, end, more, rows })
     }
 
     pub(super) fn bind_tree(
@@ -303,6 +305,16 @@ impl Session {
     }
 }
 
+/// The servers run what has been planned, whatever they make of the comments.
+#[inline]
+fn give_text(is_resolved: bool, resolved: &mut Resolved, sql: &[u8]) {
+    if is_resolved {
+        for shard in &mut resolved.shards {
+            shard.text.get_or_insert_with(|| sql.to_vec());
+        }
+    }
+}
+
 /// For `/queryz`.
 pub(crate) fn destination_name(plan: &coregate_planner::plan::Plan) -> String {
     use coregate_planner::plan::tree::Form;
@@ -315,6 +327,7 @@ pub(crate) fn destination_name(plan: &coregate_planner::plan::Plan) -> String {
                 Form::Finish(_) => "finish".into(),
             };
         }
+        Action::Write(_) => return "by key".into(),
         _ => return "session".into(),
     };
     let name = match &route.to {

@@ -5,6 +5,7 @@ use super::scatter::{Rows, Work};
 use super::wire::{TEXT_AT, Wire, into_query, query_payload};
 use super::{Failure, Outcome, Session};
 use crate::cache::CachedPlan;
+use crate::error::sql_error;
 use crate::link::Packet;
 use crate::pool::{Backend, Place, TabletPool};
 use coregate_planner::PlanError;
@@ -73,11 +74,7 @@ impl Session {
                 return Ok(());
             }
             let rest = text.get(at..).unwrap_or_default();
-            let next = match self.plan(rest) {
-                Ok(planned) => Ok(planned),
-                Err(failure) => Box::pin(self.plan_looking_up(rest, failure)).await,
-            };
-            planned = match next {
+            planned = match self.planned(rest).await {
                 Ok(planned) => planned,
                 Err(failure) => {
                     answer.more = false;
@@ -141,6 +138,10 @@ impl Session {
                 let parts = planned.parts.map(|parts| *parts).unwrap_or_default();
                 Box::pin(self.tree(plan, tree, parts, answer)).await
             }
+            Action::Write(write) => match planned.write {
+                Some(bound) => Box::pin(self.write(plan, write, *bound, answer)).await,
+                None => Err(sql_error(1105, "a change of several steps without its texts").into()),
+            },
             _ => {
                 let owned;
                 let sql = match &packet {
@@ -155,9 +156,7 @@ impl Session {
                     .map(|()| Summary::default())
             }
         };
-        if self.numbers_from.is_some() || plan.effects.contains(Effects::SEQUENCE) {
-            self.sequence_done(plan, result.as_ref().ok());
-        }
+        self.sequence_done(plan, result.as_ref().ok());
         let spent = self.core.ring.now().saturating_duration_since(start);
         entry.stats.record(spent, shards, result.as_ref().ok());
         result.map(|_| ())

@@ -12,7 +12,7 @@ use super::lost::{STOP_MAX, stop, within};
 use super::relay::step;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
-use crate::exec::Sink;
+use crate::exec::{Collected, Sink};
 use crate::pool::{Backend, Place};
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::tree::{Finish, Merge};
@@ -52,6 +52,8 @@ pub(super) struct Merging<'p> {
     pub(super) take: u64,
     /// The tables that stand for others, where one server finishes the statement.
     pub(super) finish: Option<&'p Finish>,
+    /// Rows are kept here for the next step of a statement; the client gets none.
+    pub(super) into: Option<&'p RefCell<Collected>>,
 }
 
 /// One server's part of a statement.
@@ -410,7 +412,7 @@ fn limit_rows(work: &mut Work<'_>, limit: Option<u64>) -> bool {
             true
         }
         (Rows::Pass, Some(take)) if work.kind == ResponseKind::Query => {
-            work.rows = Rows::Merge(Merging { merge: &EVERYTHING, skip: 0, take, finish: None });
+            work.rows = Rows::Merge(Merging { merge: &EVERYTHING, skip: 0, take, finish: None, into: None });
             true
         }
         _ => false,

@@ -54,7 +54,8 @@ impl Session {
             for shard in &mut planned.resolved.shards {
                 shard.text.get_or_insert_with(|| text.to_vec());
             }
-            self.numbers_from = Some(from);
+            // Of a statement of several steps, the first step's.
+            self.numbers_from.get_or_insert(from);
         }
         Ok(planned)
     }
@@ -253,8 +254,15 @@ impl Session {
     }
 
     /// After a statement that took numbers of a sequence, or changed a sequence's table.
-    #[cold]
+    #[inline]
     pub(super) fn sequence_done(&mut self, plan: &Plan, summary: Option<&Summary>) {
+        if self.numbers_from.is_some() || plan.effects.contains(Effects::SEQUENCE) {
+            self.end_sequence(plan, summary);
+        }
+    }
+
+    #[cold]
+    fn end_sequence(&mut self, plan: &Plan, summary: Option<&Summary>) {
         if plan.effects.contains(Effects::SEQUENCE) {
             self.core.shared.sequences.forget();
         }

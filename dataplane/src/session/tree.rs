@@ -8,7 +8,7 @@ use super::scatter::{Merging, Part, Parts, Rows, Work};
 use super::wire::query_payload;
 use super::{Failure, Outcome, Session};
 use crate::error::{BackendError, sql_error};
-use crate::exec::{GatherLimits, Gathered, quoted};
+use crate::exec::{Collected, GatherLimits, Gathered, quoted};
 use crate::pool::{Backend, Place, kill_query};
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::tree::{Finish, Form, Merge, Tree};
@@ -44,9 +44,21 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         self.begin_warnings(plan);
+        self.tree_into(plan, tree, bound, None, answer).await
+    }
+
+    /// The same; `into`: where its rows go, if not to the client.
+    pub(super) async fn tree_into(
+        &mut self,
+        plan: &Plan,
+        tree: &Tree,
+        bound: resolve::Parts,
+        into: Option<&RefCell<Collected>>,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
         match &tree.form {
             Form::Merge(merge) => {
-                let merging = Merging { merge, skip: bound.skip, take: bound.take, finish: None };
+                let merging = Merging { merge, skip: bound.skip, take: bound.take, finish: None, into };
                 let Some(shards) = bound.leaves.into_iter().next() else {
                     return Err(sql_error(1105, "a plan without a query").into());
                 };
@@ -54,7 +66,7 @@ impl Session {
                 let work = self.leaf(plan, tree, 0, shards, Rows::Merge(merging))?;
                 Box::pin(self.several(work, answer)).await
             }
-            Form::Finish(finish) => Box::pin(self.finish_tree(plan, tree, finish, bound, answer)).await,
+            Form::Finish(finish) => Box::pin(self.finish_tree(plan, tree, finish, bound, into, answer)).await,
         }
     }
 
@@ -87,6 +99,7 @@ impl Session {
         tree: &Tree,
         finish: &Finish,
         bound: resolve::Parts,
+        into: Option<&RefCell<Collected>>,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         let config = self.core.config();
@@ -121,7 +134,7 @@ impl Session {
         self.core.metrics().finished.add(1);
         self.core.metrics().gathered_rows.add(before.0);
         let summary = self
-            .finish_on(place, finish, statements, &bound.finish, answer)
+            .finish_on(place, finish, statements, (&bound.finish, into), answer)
             .await?;
         self.remember(plan.class, &summary);
         Ok(summary)
@@ -133,7 +146,7 @@ impl Session {
         place: Place,
         finish: &Finish,
         statements: Vec<Vec<u8>>,
-        text: &[u8],
+        (text, into): (&[u8], Option<&RefCell<Collected>>),
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
@@ -150,7 +163,7 @@ impl Session {
         let mut parts = Parts::new();
         parts.push(Part { place, backend, walker });
         let merge = Merge::EVERYTHING;
-        let merging = Merging { merge: &merge, skip: 0, take: u64::MAX, finish: Some(finish) };
+        let merging = Merging { merge: &merge, skip: 0, take: u64::MAX, finish: Some(finish), into };
         let result = self.merge(&mut parts, &merging, answer).await;
         let Some(Part { mut backend, .. }) = parts.pop() else {
             return Err(sql_error(1105, "a connection was lost").into());

@@ -52,6 +52,18 @@ impl Session {
         self.warnings = Some(Box::new(Warnings { rows, count: 1, errors: 0 }));
     }
 
+    /// One more, of a statement that goes on.
+    #[cold]
+    pub(super) fn add_warning(&mut self, code: u16, message: &str) {
+        let warnings = self.warnings.get_or_insert_default();
+        if warnings.rows.len() < WARNINGS_MAX {
+            warnings
+                .rows
+                .push(("Warning".into(), code, message.to_owned()));
+        }
+        warnings.count += 1;
+    }
+
     pub(super) fn note_error(&mut self, error: &SqlError) {
         let warnings = self.warnings.get_or_insert_default();
         warnings.rows = vec![("Error".into(), error.code, error.message.clone())];

@@ -1,13 +1,13 @@
 //! The statements that keep lookup tables right, for one execution.
 use super::{Binding, text};
 use crate::charset::Charsets;
-use crate::column::stored;
+use crate::column::{Family, stored};
 use crate::error::PlanError;
 use crate::lookup::{Literal, add, check, remove};
 use crate::plan::maintain::{ChangeEntries, EntryValues, InsertEntries, Maintain};
 use crate::plan::{Operand, Piece, SessionValue};
 use crate::value::Value;
-use crate::vindex::{KeyspaceId, Mapping};
+use crate::vindex::{KeyspaceId, Mapping, Vindex};
 use smallvec::SmallVec;
 
 /// What runs before a statement, in its transaction.
@@ -109,7 +109,7 @@ fn insert_values(entries: &InsertEntries, binding: &Binding<'_>) -> Result<Rows,
     }
 }
 
-fn operand_text(operand: &Operand, binding: &Binding<'_>) -> Result<Literal, PlanError> {
+pub(super) fn operand_text(operand: &Operand, binding: &Binding<'_>) -> Result<Literal, PlanError> {
     let mut buffer = Vec::new();
     if binding.value(operand, &mut buffer)? == Value::Null {
         return Ok(Literal::null());
@@ -168,18 +168,33 @@ pub fn change_statements(
 
 /// Where a row lies.
 fn id_of(change: &ChangeEntries, row: &[Option<Vec<u8>>]) -> Result<KeyspaceId, PlanError> {
+    keyspace_id(change.vindex.as_ref(), &change.families, row.iter().map(Option::as_deref))
+}
+
+/// Where a row lies whose primary vindex's columns have these values, as a server gave them.
+///
+/// # Errors
+/// Values that the vindex does not map: the row is not one of ours.
+pub fn keyspace_id<'v>(
+    vindex: &dyn Vindex,
+    families: &[Family],
+    row: impl Iterator<Item = Option<&'v [u8]>>,
+) -> Result<KeyspaceId, PlanError> {
     let cannot = || PlanError::CannotMap {
         column: "primary vindex".into(),
         reason: "where a row lies that the statement changes cannot be told".into(),
     };
-    let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); change.families.len()];
+    let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); families.len()];
     let mut values: SmallVec<[Value<'_>; 8]> = SmallVec::new();
-    for ((family, value), buffer) in change.families.iter().zip(row).zip(&mut buffers) {
-        let value = value.as_deref().ok_or_else(cannot)?;
+    for ((family, value), buffer) in families.iter().zip(row).zip(&mut buffers) {
+        let value = value.ok_or_else(cannot)?;
         let value = stored(*family, Value::Bytes(value), Charsets::default(), buffer);
         values.push(value.map_err(|_| cannot())?);
     }
-    match change.vindex.map(&values) {
+    if values.len() < families.len() {
+        return Err(cannot());
+    }
+    match vindex.map(&values) {
         Ok(Mapping::Id(id)) => Ok(id),
         _ => Err(cannot()),
     }

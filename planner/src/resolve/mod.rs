@@ -6,6 +6,7 @@ mod numbers;
 mod rows;
 mod text;
 mod tree;
+mod write;
 
 use crate::charset::Charsets;
 use crate::column::{Family, Sought, sought};
@@ -18,9 +19,12 @@ use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
 pub use generate::Numbers;
-pub use maintain::{Before, NewValues, Step, change_statements};
+pub use maintain::{Before, NewValues, Step, change_statements, keyspace_id};
 use smallvec::SmallVec;
 pub use tree::{Parts, resolve_tree};
+pub use write::{
+    BoundByKey, BoundHow, BoundInsert, BoundRow, BoundSet, BoundValues, BoundWrite, resolve_write,
+};
 
 /// The statement at hand.
 #[derive(Clone, Copy)]

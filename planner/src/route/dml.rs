@@ -1,18 +1,52 @@
-//! UPDATE and DELETE.
+//! UPDATE and DELETE that shards do as they are.
 use super::block::{Blocks, Scopes};
 use super::names::Place;
 use super::{Planner, lookups};
 use crate::error::PlanError;
-use crate::plan::{Combine, Plan, StatementClass};
+use crate::plan::{Action, Combine, Destination, Plan, Route, StatementClass, Target};
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::{Assign, Delete, Expr, TableExpr, TableName, Update};
 
 impl<'a> Planner<'_, 'a> {
+    /// An UPDATE that every shard can do for itself, or else one by key.
     pub(super) fn update(
         &mut self,
         keyspace: KeyspaceIdx,
         update: &'a Update<'a>,
     ) -> Result<Plan, PlanError> {
+        let before = (self.edits.clone(), self.tables.clone());
+        let why = match self.update_in_place(keyspace, update) {
+            Ok(plan) if !self.may_split(&plan) => return Ok(alone(plan)),
+            Ok(_) => "rows of several shards".to_owned(),
+            Err(PlanError::Unsupported(why)) => why,
+            Err(error) => return Err(error),
+        };
+        (self.edits, self.tables) = before;
+        self.update_by_key(update, &why)
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        delete: &'a Delete<'a>,
+    ) -> Result<Plan, PlanError> {
+        let before = (self.edits.clone(), self.tables.clone());
+        let why = match self.delete_in_place(keyspace, delete) {
+            Ok(plan) if !self.may_split(&plan) => return Ok(alone(plan)),
+            Ok(_) => "rows of several shards".to_owned(),
+            Err(PlanError::Unsupported(why)) => why,
+            Err(error) => return Err(error),
+        };
+        (self.edits, self.tables) = before;
+        self.delete_by_key(delete, &why)
+    }
+
+    /// Is a plan for one shard asked for again, as its values lie on several?
+    fn may_split(&self, plan: &Plan) -> bool {
+        self.input.split && needs_one(plan)
+    }
+
+    fn update_in_place(&mut self, keyspace: KeyspaceIdx, update: &'a Update<'a>) -> Result<Plan, PlanError> {
         let mut names = Vec::new();
         base_tables(update.tables, &mut names);
         let mut maintain = None;
@@ -49,11 +83,7 @@ impl<'a> Planner<'_, 'a> {
         Ok(lookups::with(plan, maintain))
     }
 
-    pub(super) fn delete(
-        &mut self,
-        keyspace: KeyspaceIdx,
-        delete: &'a Delete<'a>,
-    ) -> Result<Plan, PlanError> {
+    fn delete_in_place(&mut self, keyspace: KeyspaceIdx, delete: &'a Delete<'a>) -> Result<Plan, PlanError> {
         let mut names = Vec::new();
         base_tables(delete.tables, &mut names);
         let mut maintain = None;
@@ -104,7 +134,7 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<Plan, PlanError> {
         Ok(match change {
             Change::Shards(placed) => self.placed(keyspace, placed, Combine::Sum, class),
-            Change::Copies => self.route(keyspace, crate::plan::Destination::Scatter, Combine::First, class),
+            Change::Copies => self.route(keyspace, Destination::Scatter, Combine::First, class),
         })
     }
 
@@ -147,6 +177,25 @@ impl<'a> Planner<'_, 'a> {
         }
         Ok(())
     }
+}
+
+/// Is it right only where one shard has all rows?
+fn needs_one(plan: &Plan) -> bool {
+    let Action::Route(Route { to: Target::Keyspace { shards, .. }, .. }) = &plan.action else { return false };
+    match shards {
+        Destination::Equal { alone, .. } => alone.is_some(),
+        Destination::Lookup(to) => to.alone.is_some(),
+        _ => matches!(shards, Destination::Together(_)),
+    }
+}
+
+/// Such a plan says so, when its values turn out to lie on several shards.
+fn alone(mut plan: Plan) -> Plan {
+    let needs_one = needs_one(&plan);
+    if let Action::Route(route) = &mut plan.action {
+        route.alone = needs_one;
+    }
+    plan
 }
 
 enum Change {
@@ -196,7 +245,8 @@ fn check_copies<'a>(names: &[&'a TableName<'a>], planner: &Planner<'_, 'a>) -> R
     Ok(())
 }
 
-fn base_tables<'a>(tables: &[TableExpr<'a>], out: &mut Vec<&'a TableName<'a>>) {
+/// The tables of a FROM, without those in derived ones.
+pub(super) fn base_tables<'a>(tables: &[TableExpr<'a>], out: &mut Vec<&'a TableName<'a>>) {
     for table in tables {
         match table {
             TableExpr::Table(t) => out.push(t),

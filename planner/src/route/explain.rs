@@ -2,6 +2,7 @@
 use super::Planner;
 use crate::error::PlanError;
 use crate::plan::tree::Tree;
+use crate::plan::write::Write;
 use crate::plan::{Action, Combine, Destination, Effects, Plan, Route, StatementClass, Target};
 use crate::sql::ast::{Explain, Statement};
 
@@ -24,6 +25,12 @@ impl<'a> Planner<'_, 'a> {
         let mut inner = inner?;
         if let Action::Tree(tree) = &inner.action {
             inner = self.explained_tree(tree)?;
+        }
+        if let Action::Write(write) = &inner.action {
+            if runs {
+                return Err(PlanError::unsupported("ANALYZE of a write to several shards"));
+            }
+            inner = self.explained_write(write)?;
         }
         if let Action::Route(Route { to: Target::Keyspace { shards, .. }, combine, text, .. }) =
             &mut inner.action
@@ -70,6 +77,24 @@ impl<'a> Planner<'_, 'a> {
             }
             _ => Err(PlanError::unsupported(
                 "EXPLAIN of a statement that reads several keyspaces; VEXPLAIN PLAN shows how it is answered",
+            )),
+        }
+    }
+
+    /// A change of several steps is explained by one shard, as the statement that it is.
+    fn explained_write(&mut self, write: &Write) -> Result<Plan, PlanError> {
+        let mut keyspaces: Vec<_> = match write {
+            Write::ByKey(by_key) => by_key.changes.iter().map(|c| c.keyspace).collect(),
+            Write::EachRow(each) => vec![each.keyspace],
+            Write::InsertSelect(_) | Write::Evaluated(_) => self.named.into_iter().collect(),
+        };
+        keyspaces.dedup();
+        match keyspaces.as_slice() {
+            [keyspace] if !self.several => {
+                Ok(self.route(*keyspace, Destination::Any, Combine::Concat, StatementClass::Explain))
+            }
+            _ => Err(PlanError::unsupported(
+                "EXPLAIN of a change over several keyspaces; VEXPLAIN PLAN shows how it is made",
             )),
         }
     }

@@ -179,7 +179,12 @@ impl<'a> Planner<'_, 'a> {
         class: StatementClass,
     ) -> Result<Option<Plan>, PlanError> {
         match self.locate(insert.table)? {
-            Place::Table { table: Some(table), .. } => self.generated(keyspace, table, insert, class),
+            Place::Table { table: Some(table), .. } => match self.generated(keyspace, table, insert, class) {
+                Err(error @ PlanError::Unsupported(_)) if matches!(insert.source, InsertSource::Query(_)) => {
+                    self.insert_in_steps(insert, error, class).map(Some)
+                }
+                generated => generated,
+            },
             _ => Ok(None),
         }
     }

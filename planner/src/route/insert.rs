@@ -38,8 +38,44 @@ fn not_null(table: &Table, columns: &[String]) -> u8 {
     bits.fold(0, |bits, (n, name)| bits | u8::from(no_null(name)) << n)
 }
 
+/// The columns that an INSERT gives values, in their order, in lower case.
+pub(super) fn inserted_columns(table: &Table, insert: &Insert<'_>) -> Result<Vec<String>, PlanError> {
+    Ok(match insert.columns {
+        Some(columns) if !columns.is_empty() => columns.iter().map(|c| c.to_ascii_lowercase()).collect(),
+        _ if table.columns_complete => table
+            .columns
+            .iter()
+            .filter(|c| !c.invisible)
+            .map(|c| c.name.to_ascii_lowercase())
+            .collect(),
+        _ => {
+            return Err(PlanError::unsupported(format!(
+                "INSERT into '{}' without a column list, as its columns are not known; write the list",
+                table.name
+            )));
+        }
+    })
+}
+
 impl<'a> Planner<'_, 'a> {
+    /// An INSERT that goes to the shards as it is, up to its rows, or else one of several steps.
     pub(super) fn insert(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        insert: &'a Insert<'a>,
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
+        let before = (self.edits.clone(), self.tables.clone());
+        match self.insert_in_place(keyspace, insert, class) {
+            Err(error @ (PlanError::Unsupported(_) | PlanError::NotALiteral(_))) => {
+                (self.edits, self.tables) = before;
+                self.insert_in_steps(insert, error, class)
+            }
+            planned => planned,
+        }
+    }
+
+    fn insert_in_place(
         &mut self,
         keyspace: KeyspaceIdx,
         insert: &'a Insert<'a>,
@@ -64,21 +100,7 @@ impl<'a> Planner<'_, 'a> {
             return Ok(plan);
         }
         self.check_assigned(insert.table, table, insert.on_duplicate, false)?;
-        let columns: Vec<String> = match insert.columns {
-            Some(columns) if !columns.is_empty() => columns.iter().map(|c| c.to_ascii_lowercase()).collect(),
-            _ if table.columns_complete => table
-                .columns
-                .iter()
-                .filter(|c| !c.invisible)
-                .map(|c| c.name.to_ascii_lowercase())
-                .collect(),
-            _ => {
-                return Err(PlanError::unsupported(format!(
-                    "INSERT into '{}' without a column list, as its columns are not known; write the list",
-                    table.name
-                )));
-            }
-        };
+        let columns = inserted_columns(table, insert)?;
         if let InsertSource::Query(query) = insert.source {
             return self.insert_query(keyspace, table, insert, query, &columns, class);
         }
@@ -218,7 +240,7 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    fn rows(
+    pub(super) fn rows(
         &mut self,
         table: &Arc<Table>,
         insert: &'a Insert<'a>,

@@ -227,7 +227,7 @@ impl<'a> Planner<'_, 'a> {
         let mut selected: Vec<String> = Vec::new();
         let mut place = |column: &String| -> Result<(u16, Written), PlanError> {
             let known = find(table, column).ok_or_else(|| refused("whose columns are not known"))?;
-            let (text, written) = read_as(known).ok_or_else(|| refused("by a column of such a type"))?;
+            let (text, written) = read_as(known, "").ok_or_else(|| refused("by a column of such a type"))?;
             let at = selected.iter().position(|s| *s == text).unwrap_or_else(|| {
                 selected.push(text);
                 selected.len() - 1
@@ -269,9 +269,10 @@ impl<'a> Planner<'_, 'a> {
     }
 }
 
-/// How a column is read so that its value can be written again.
-fn read_as(column: &Column) -> Option<(String, Written)> {
-    let name = format!("`{}`", column.name.replace('`', "``"));
+/// How a column is read so that its value can be written again. `table`: a name before it, in quotes, or nothing.
+pub(super) fn read_as(column: &Column, table: &str) -> Option<(String, Written)> {
+    let dot = if table.is_empty() { "" } else { "." };
+    let name = format!("{table}{dot}`{}`", column.name.replace('`', "``"));
     let bytes = format!("CAST({name} AS BINARY)");
     Some(match column.data_type.as_str() {
         "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal" | "numeric"
@@ -283,8 +284,13 @@ fn read_as(column: &Column) -> Option<(String, Written)> {
                 let collation = column.collation.as_deref()?;
                 collation.split('_').next().map(str::to_owned)
             })?;
-            let plain = charset.bytes().all(|b| b.is_ascii_alphanumeric());
-            (bytes, plain.then_some(Written::Text(charset))?)
+            if charset.starts_with("utf8mb") {
+                (bytes, Written::Text(charset))
+            } else {
+                // As vindexes map it.
+                let text = format!("CAST(CONVERT({name} USING utf8mb4) AS BINARY)");
+                (text, Written::Text("utf8mb4".into()))
+            }
         }
         _ => return None,
     })

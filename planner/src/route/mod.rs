@@ -5,6 +5,7 @@
 mod aggregates;
 mod block;
 mod build;
+mod by_key;
 mod classes;
 mod conditions;
 mod ddl;
@@ -15,6 +16,7 @@ mod explain;
 mod generate;
 mod ids;
 mod insert;
+mod insert_steps;
 mod joins;
 mod lookup_reads;
 mod lookups;
@@ -110,6 +112,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         cacheable: fingerprint.cacheable,
         about_rows: !matches!(parsed, Ok(Statement::Ddl(_))),
         several: false,
+        named: None,
         start: 0,
         session_calls: effects.calls,
     };
@@ -153,6 +156,7 @@ fn allowed(plan: Plan, session: &SessionContext<'_>) -> Result<Plan, PlanError> 
     let scatters = match &plan.action {
         Action::Route(route) => everywhere(route),
         Action::Tree(tree) => tree.leaves.iter().any(|leaf| everywhere(&leaf.route)),
+        // Its query is asked about for itself.
         _ => false,
     };
     let counts = matches!(plan.class, Select | SelectLocking | Update | Delete);
@@ -190,6 +194,8 @@ struct Planner<'p, 'a> {
     about_rows: bool,
     /// A query reads tables of several keyspaces.
     several: bool,
+    /// That of one of its tables.
+    named: Option<KeyspaceIdx>,
     /// Where the statement itself begins, behind EXPLAIN.
     start: u32,
     session_calls: Vec<effects::SessionCall>,
@@ -248,8 +254,8 @@ impl<'p, 'a> Planner<'p, 'a> {
         let Some(keyspace) = self.names(statement)? else {
             return self.without_tables(statement, class);
         };
-        if let (true, Statement::Query(query)) = (self.several, statement) {
-            return self.across_keyspaces(query, class);
+        if self.several {
+            return self.across(statement, class);
         }
         if self.is_whole(keyspace) {
             if let Statement::Insert(insert) = statement
@@ -280,6 +286,18 @@ impl<'p, 'a> Planner<'p, 'a> {
                 "LOAD DATA into a sharded keyspace; select one shard with USE keyspace:shard",
             )),
             _ => Err(self.refuse_unknown()),
+        }
+    }
+
+    /// A statement that names tables of several keyspaces.
+    fn across(&mut self, statement: &Statement<'a>, class: StatementClass) -> Result<Plan, PlanError> {
+        let why = "tables of different keyspaces in one statement";
+        match statement {
+            Statement::Query(query) => self.across_keyspaces(query, class),
+            Statement::Update(update) => self.update_by_key(update, why),
+            Statement::Delete(delete) => self.delete_by_key(delete, why),
+            Statement::Insert(insert) => self.insert_in_steps(insert, PlanError::unsupported(why), class),
+            _ => Err(PlanError::unsupported(why)),
         }
     }
 

@@ -204,7 +204,16 @@ impl<'a> Planner<'_, 'a> {
                 self.effects |= Effects::SEQUENCE;
             }
             match found {
-                Some(other) if other != keyspace && matches!(statement, Statement::Query(_)) => {
+                Some(other)
+                    if other != keyspace
+                        && matches!(
+                            statement,
+                            Statement::Query(_)
+                                | Statement::Update(_)
+                                | Statement::Delete(_)
+                                | Statement::Insert(_)
+                        ) =>
+                {
                     self.several = true;
                 }
                 Some(other) if other != keyspace => {
@@ -238,6 +247,7 @@ impl<'a> Planner<'_, 'a> {
         {
             found = Some(self.keyspace_named(database)?);
         }
+        self.named = found;
         Ok(found)
     }
 }

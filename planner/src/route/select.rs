@@ -134,7 +134,7 @@ impl<'a> Planner<'_, 'a> {
     }
 
     /// Parts of a text can be put together anew only where no comment that servers may run begins in one and ends in another.
-    fn splittable(&self) -> Result<(), PlanError> {
+    pub(super) fn splittable(&self) -> Result<(), PlanError> {
         if self.input.fingerprint.versioned {
             return Err(PlanError::unsupported(
                 "versioned comments (/*!50000 ... */) in a statement that several shards must answer together",

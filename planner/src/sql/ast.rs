@@ -1,6 +1,10 @@
 //! Syntax trees. They live in an arena, are `Copy`, and keep only what the planner asks about: operators that it need not
 //! understand are [`ExprKind::Other`] with their operands, because the text itself goes to the server.
 
+mod changes;
+
+pub use changes::*;
+
 /// Bytes of the statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
@@ -281,65 +285,6 @@ pub struct Query<'a> {
     /// INTO, PROCEDURE
     pub into: bool,
     pub into_span: Option<Span>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct InsertRow<'a> {
-    pub span: Span,
-    pub values: &'a [Expr<'a>],
-}
-
-#[derive(Debug, Clone, Copy)]
-pub enum InsertSource<'a> {
-    /// The fingerprint collapsed the rows.
-    Collapsed(Span),
-    Rows(&'a [InsertRow<'a>]),
-    Query(&'a Query<'a>),
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Assign<'a> {
-    pub column: &'a ColumnName<'a>,
-    pub value: Expr<'a>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Insert<'a> {
-    pub replace: bool,
-    pub ignore: bool,
-    pub table: &'a TableName<'a>,
-    pub columns: Option<&'a [&'a str]>,
-    /// Where the list of columns stands, or would stand.
-    pub list: Span,
-    pub source: InsertSource<'a>,
-    /// `INSERT ... SET`: the one row is `source`, and stands here in the text.
-    pub set: bool,
-    pub on_duplicate: &'a [Assign<'a>],
-    pub returning: &'a [SelectItem<'a>],
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Update<'a> {
-    pub ctes: &'a [Cte<'a>],
-    pub ignore: bool,
-    pub tables: &'a [TableExpr<'a>],
-    pub set: &'a [Assign<'a>],
-    pub filter: Option<Expr<'a>>,
-    pub order: &'a [Ordered<'a>],
-    pub limit: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Delete<'a> {
-    pub ctes: &'a [Cte<'a>],
-    pub ignore: bool,
-    /// The tables whose rows go, in the multi-table forms.
-    pub targets: &'a [&'a TableName<'a>],
-    pub tables: &'a [TableExpr<'a>],
-    pub filter: Option<Expr<'a>>,
-    pub order: &'a [Ordered<'a>],
-    pub limit: bool,
-    pub returning: &'a [SelectItem<'a>],
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -41,6 +41,7 @@ pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     }
     let mut set = false;
     let source;
+    let before = rest;
     match rest.peek_kw() {
         Kw::Values | Kw::Value if rest.tok_at(1) == Tok::Rows => {
             let (next, rows) = rest.skip(1).any()?;
@@ -68,18 +69,12 @@ pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
             rest = next;
         }
     }
-    if rest.peek_kw() == Kw::As {
-        rest = name(rest.skip(1))?.0;
-        rest = opt(name_list).parse(rest)?.0;
-    }
-    let mut on_duplicate: &[Assign<'a>] = &[];
-    if rest.peek_kw() == Kw::On && rest.kw_at(1) == Kw::Duplicate {
-        let (next, _) = kw(Kw::Key)(rest.skip(2))?;
-        let (next, _) = kw(Kw::Update)(next)?;
-        (rest, on_duplicate) = commas(next, assign)?;
-    }
+    let behind = rest;
+    let (rest, on_duplicate) = on_duplicate(rest)?;
     let (rest, returning) = clause(rest, Kw::Returning, select_items)?;
+    let (head, source_span) = (i.span_to(&before), before.span_to(&behind));
     let found = Insert {
+        spans: InsertSpans { head, source: source_span, tail: behind.span_to(&rest) },
         replace,
         ignore,
         table: i.alloc(table),
@@ -91,6 +86,20 @@ pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         returning: returning.unwrap_or_default(),
     };
     Ok((rest, Statement::Insert(i.alloc(found))))
+}
+
+/// `AS new (a, b) ON DUPLICATE KEY UPDATE ...`
+fn on_duplicate<'a>(mut rest: In<'a>) -> R<'a, &'a [Assign<'a>]> {
+    if rest.peek_kw() == Kw::As {
+        rest = name(rest.skip(1))?.0;
+        rest = opt(name_list).parse(rest)?.0;
+    }
+    if rest.peek_kw() == Kw::On && rest.kw_at(1) == Kw::Duplicate {
+        let (next, _) = kw(Kw::Key)(rest.skip(2))?;
+        let (next, _) = kw(Kw::Update)(next)?;
+        return commas(next, assign);
+    }
+    Ok((rest, &[]))
 }
 
 fn row<'a>(i: In<'a>) -> R<'a, InsertRow<'a>> {
@@ -127,57 +136,67 @@ fn assign<'a>(i: In<'a>) -> R<'a, Assign<'a>> {
         _ => return rest.fail(),
     };
     let (rest, value) = expr(rest)?;
-    Ok((rest, Assign { column: i.alloc(column), value }))
+    Ok((rest, Assign { span: i.span_to(&rest), column: i.alloc(column), value }))
 }
 
 struct Where<'a> {
     filter: Option<Expr<'a>>,
     order: &'a [Ordered<'a>],
     limit: bool,
+    spans: ChangeSpans,
 }
 
-fn where_order_limit<'a>(i: In<'a>) -> R<'a, Where<'a>> {
-    let (rest, filter) = clause(i, Kw::Where, expr)?;
-    let (rest, order) =
-        if rest.peek_kw() == Kw::Order { order_by(rest)? } else { (rest, &[] as &[Ordered<'a>]) };
-    let limited = rest.peek_kw() == Kw::Limit;
-    let rest = if limited { limit(rest)?.0 } else { rest };
-    Ok((rest, Where { filter, order, limit: limited }))
+/// `verb`: where the statement itself begins; `tables`: what stands before these clauses.
+fn where_order_limit<'a>(i: In<'a>, verb: In<'a>, tables: Span) -> R<'a, Where<'a>> {
+    let span = |from: &In<'a>, to: &In<'a>, is: bool| is.then(|| from.span_to(to));
+    let (after, filter) = clause(i, Kw::Where, expr)?;
+    let mut spans = ChangeSpans { verb: verb.at(), tables, ..ChangeSpans::default() };
+    spans.filter = span(&i, &after, filter.is_some());
+    let ordered = after.peek_kw() == Kw::Order;
+    let (behind, order) = if ordered { order_by(after)? } else { (after, &[] as &[Ordered<'a>]) };
+    spans.order = span(&after, &behind, ordered);
+    let limited = behind.peek_kw() == Kw::Limit;
+    let rest = if limited { limit(behind)?.0 } else { behind };
+    spans.limit = span(&behind, &rest, limited);
+    Ok((rest, Where { filter, order, limit: limited, spans }))
 }
 
 pub(super) fn update<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>> {
     let (rest, ignore) = modifiers(i.skip(1));
-    let (rest, tables) = tables(rest)?;
-    let (rest, _) = kw(Kw::Set)(rest)?;
+    let (after, tables) = tables(rest)?;
+    let span = rest.span_to(&after);
+    let (rest, _) = kw(Kw::Set)(after)?;
     let (rest, set) = commas(rest, assign)?;
-    let (rest, Where { filter, order, limit }) = where_order_limit(rest)?;
-    Ok((rest, Statement::Update(i.alloc(Update { ctes, ignore, tables, set, filter, order, limit }))))
+    let (rest, Where { filter, order, limit, spans }) = where_order_limit(rest, i, span)?;
+    let found = Update { spans, ctes, ignore, tables, set, filter, order, limit };
+    Ok((rest, Statement::Update(i.alloc(found))))
 }
 
 pub(super) fn delete<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>> {
     let (rest, ignore) = modifiers(i.skip(1));
     let mut targets: &[&TableName<'a>] = &[];
-    let from;
-    let mut rest = rest;
+    let before;
     if rest.peek_kw() != Kw::From {
         // DELETE a, b FROM ...
-        (rest, targets) = commas(rest, target)?;
-        let (next, _) = kw(Kw::From)(rest)?;
-        (rest, from) = tables(next)?;
+        let (next, names) = commas(rest, target)?;
+        targets = names;
+        before = kw(Kw::From)(next)?.0;
     } else {
         let next = rest.skip(1);
-        match commas(next, target) {
+        before = match commas(next, target) {
             Ok((after, names)) if after.peek_kw() == Kw::Using => {
                 targets = names;
-                (rest, from) = tables(after.skip(1))?;
+                after.skip(1)
             }
-            _ => (rest, from) = tables(next)?,
-        }
+            _ => next,
+        };
     }
-    let (rest, Where { filter, order, limit }) = where_order_limit(rest)?;
+    let (rest, from) = tables(before)?;
+    let span = before.span_to(&rest);
+    let (rest, Where { filter, order, limit, spans }) = where_order_limit(rest, i, span)?;
     let (rest, returning) = clause(rest, Kw::Returning, select_items)?;
     let returning = returning.unwrap_or_default();
-    let found = Delete { ctes, ignore, targets, tables: from, filter, order, limit, returning };
+    let found = Delete { spans, ctes, ignore, targets, tables: from, filter, order, limit, returning };
     Ok((rest, Statement::Delete(i.alloc(found))))
 }
 

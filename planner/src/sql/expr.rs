@@ -159,8 +159,14 @@ fn in_predicate<'a>(i: In<'a>, rest: In<'a>, left: Expr<'a>, not: bool) -> R<'a,
         return one(i, rest, ExprKind::InCollapsed { left, not, list: item.number });
     }
     if starts_query(rest.skip(1)) {
-        let (rest, found) = parens(rest, query)?;
-        return one(i, rest, ExprKind::InQuery { left, not, query: found });
+        match parens(rest, query) {
+            // `IN ((SELECT 1), 2)`: a list.
+            Err(_) if rest.tok_at(1) == Tok::Open => {}
+            found => {
+                let (rest, query) = found?;
+                return one(i, rest, ExprKind::InQuery { left, not, query });
+            }
+        }
     }
     let (rest, list) = parens(rest, |i| commas(i, expr))?;
     one(i, rest, ExprKind::InList { left, not, list })
@@ -278,7 +284,11 @@ fn primary<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
 
 fn parenthesised<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     if starts_query(i.skip(1)) {
-        return subquery(i);
+        match subquery(i) {
+            // `((SELECT 1) + 1)`: the query is an operand.
+            Err(_) if i.tok_at(1) == Tok::Open => {}
+            found => return found,
+        }
     }
     let (rest, inner) = expr(i.skip(1))?;
     match rest.peek() {

@@ -7,6 +7,8 @@ pub trait Visitor<'a> {
     fn table(&mut self, table: &'a TableName<'a>);
     fn column(&mut self, _: &'a ColumnName<'a>) {}
     fn call(&mut self, _: &'a Call<'a>) {}
+    /// A query, before what is in it.
+    fn query(&mut self, _: &'a Query<'a>) {}
 }
 
 /// Walks a statement. Depth is bounded by the parser.
@@ -75,6 +77,7 @@ impl<'v, 'a> Walk<'v, 'a> {
     }
 
     pub fn query(&mut self, query: &'a Query<'a>) {
+        self.visitor.query(query);
         self.with(query.ctes, query.recursive, |w| {
             w.body(&query.first);
             query.rest.iter().for_each(|(_, b)| w.body(b));

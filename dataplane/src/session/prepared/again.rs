@@ -3,10 +3,12 @@
 use super::{BoundPlan, Statement};
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
+use crate::session::insert_id::Given;
 use crate::session::plan::{Kind, Planned};
 use crate::session::{Outcome, Session};
 use coregate_planner::PlanError;
 use coregate_planner::plan::Effects;
+use coregate_protocol::command::execute::ExecuteBody;
 use std::rc::Rc;
 
 /// What has come of it.
@@ -39,6 +41,33 @@ impl BindAgain {
 }
 
 impl Session {
+    /// Binds an execution that the plan is not for as it is: its values lie on several shards, or lookup tables must be asked first.
+    pub(super) async fn bind_again(
+        &mut self,
+        statement: &Statement,
+        parsed: &ExecuteBody<'_>,
+        first: Outcome,
+        given: &mut Given,
+    ) -> Outcome<Again> {
+        let mut again = BindAgain::default();
+        let mut last = first;
+        loop {
+            if let Some(planned) = self.bind_otherwise(statement, last, &mut again).await? {
+                return Ok(Again::Text(planned));
+            }
+            // The snapshot may be another by now.
+            let entry = again.plan(self, statement)?;
+            *given = Given::default();
+            last = match self.bind_execution(statement, &entry, parsed, given) {
+                Ok(Some(bound)) => {
+                    self.planned_after_looking(bound.changes()).await;
+                    return Ok(Again::Bound(bound, entry));
+                }
+                other => other.map(|_| ()),
+            };
+        }
+    }
+
     /// Does what an execution has failed for. `Some`: it is planned as a text now.
     pub(in crate::session) async fn bind_otherwise(
         &mut self,

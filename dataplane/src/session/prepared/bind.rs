@@ -8,7 +8,7 @@ use crate::session::{Outcome, Session};
 use coregate_planner::PlanError;
 use coregate_planner::charset::Charsets;
 use coregate_planner::plan::{Action, Effects};
-use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
+use coregate_planner::resolve::{self, Binding, BoundWrite, Resolved, SessionValues};
 use coregate_planner::value::Value;
 use coregate_protocol::column::ColumnType;
 use coregate_protocol::command::execute::ExecuteBody;
@@ -20,14 +20,25 @@ use std::rc::Rc;
 pub(in crate::session) enum BoundPlan {
     Route(Resolved),
     Tree(Box<resolve::Parts>),
+    Write(Box<BoundWrite>),
 }
 
 impl BoundPlan {
+    /// Does it go on with a transaction that was opened for it?
+    pub(in crate::session) fn changes(&self) -> bool {
+        match self {
+            Self::Route(resolved) => resolved.before.is_some(),
+            Self::Tree(_) => false,
+            Self::Write(_) => true,
+        }
+    }
+
     /// To how many servers it goes.
     pub(super) fn shards(&self) -> usize {
         match self {
             Self::Route(resolved) => resolved.shards.len(),
             Self::Tree(parts) => parts.leaves.iter().map(|leaf| leaf.shards.len()).sum(),
+            Self::Write(_) => 0,
         }
     }
 }
@@ -171,6 +182,11 @@ impl Session {
             Action::Tree(tree) => {
                 let parts = self.bind_tree(tree, &snapshot, &binding, &mut scratch.resolve)?;
                 Ok(Some(BoundPlan::Tree(parts)))
+            }
+            Action::Write(write) => {
+                let bound = resolve::resolve_write(write, &snapshot, &binding, &mut scratch.resolve);
+                let bound = bound.map_err(|error| self.not_bound(error))?;
+                Ok(Some(BoundPlan::Write(Box::new(bound))))
             }
             _ => Ok(Some(BoundPlan::Route(Resolved::default()))),
         }

@@ -1,5 +1,5 @@
 //! Executions: a prepared statement's parameters bound, its plan resolved, its packet sent to the servers that it needs.
-use super::again::{Again, BindAgain};
+use super::again::Again;
 use super::{BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
@@ -70,7 +70,7 @@ impl Session {
         let plan = &entry.plan;
         self.handle
             .limit(&self.core, plan.directives.query_timeout_ms);
-        if !matches!(plan.action, Action::Route(_) | Action::Tree(_)) {
+        if !matches!(plan.action, Action::Route(_) | Action::Tree(_) | Action::Write(_)) {
             let by_text = matches!(
                 plan.action,
                 Action::Session(SessionAction::Set(_) | SessionAction::NextValues { .. })
@@ -106,38 +106,17 @@ impl Session {
                 statement.long_data.borrow_mut().clear();
                 Box::pin(self.tree(&entry.plan, tree, *parts, answer)).await
             }
+            (BoundPlan::Write(bound), Action::Write(write)) => {
+                statement.long_data.borrow_mut().clear();
+                let made_for = statement.made_for();
+                Box::pin(self.write_prepared(made_for, &entry.plan, (write, *bound), answer)).await
+            }
             _ => Err(Failure::from(PlanError::Several)),
         };
+        self.sequence_done(&entry.plan, result.as_ref().ok());
         let spent = self.core.ring.now().saturating_duration_since(start);
         entry.stats.record(spent, shards, result.as_ref().ok());
         result.map(|_| ())
-    }
-
-    /// Binds an execution that the plan is not for as it is: its values lie on several shards, or lookup tables must be asked first.
-    async fn bind_again(
-        &mut self,
-        statement: &Statement,
-        parsed: &ExecuteBody<'_>,
-        first: Outcome,
-        given: &mut Given,
-    ) -> Outcome<Again> {
-        let mut again = BindAgain::default();
-        let mut last = first;
-        loop {
-            if let Some(planned) = self.bind_otherwise(statement, last, &mut again).await? {
-                return Ok(Again::Text(planned));
-            }
-            // The snapshot may be another by now.
-            let entry = again.plan(self, statement)?;
-            *given = Given::default();
-            last = match self.bind_execution(statement, &entry, parsed, given) {
-                Ok(Some(bound)) => {
-                    self.forget_looked();
-                    return Ok(Again::Bound(bound, entry));
-                }
-                other => other.map(|_| ()),
-            };
-        }
     }
 
     /// Sends an execution where its plan says.
@@ -467,6 +446,7 @@ impl Session {
             entry: Rc::clone(entry),
             resolved: Resolved::default(),
             parts: None,
+            write: None,
             end: statement.sql.len(),
             more: false,
             rows: RowsAt::default(),

@@ -100,7 +100,15 @@ impl MadeUnder {
     }
 }
 
+/// What was selected when a statement was prepared.
+pub(super) struct MadeFor(pub(super) super::Target);
+
 impl Statement {
+    /// What its names mean.
+    pub(super) fn made_for(&self) -> MadeFor {
+        MadeFor(self.made_under.target.borrow().clone())
+    }
+
     pub(super) fn sql(&self) -> &[u8] {
         &self.sql
     }

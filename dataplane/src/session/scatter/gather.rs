@@ -1,5 +1,6 @@
 //! Rows of several shards kept for the server that finishes a query.
 use super::super::{Failure, Outcome, Session};
+use super::merge::columns_of;
 use super::{Combined, Parts};
 use crate::error::sql_error;
 use crate::exec::{Feed, Next, Sink};
@@ -21,9 +22,14 @@ impl Session {
             Ok(heads) => heads,
             Err(error) => return self.shard_failed(parts, &error).await,
         };
-        let columns = gathered.borrow().columns();
+        let asked = gathered.borrow().columns();
+        let columns = asked.unwrap_or_else(|| heads.first().map_or(0, Vec::len));
         if heads.iter().any(|head| head.len() != columns) {
             return Err(sql_error(1105, "a shard answered with other columns than were asked for").into());
+        }
+        if let (Some(head), Some(part)) = (heads.first(), parts.first()) {
+            let columns = columns_of(head, part.backend.capabilities)?;
+            gathered.borrow_mut().begin(columns);
         }
         let mut sum = Summary { columns: columns as u16, ..Summary::default() };
         for at in 0..parts.len() {

@@ -4,7 +4,7 @@ use super::super::relay::step;
 use super::super::{Failure, Outcome, Session};
 use super::{Combined, Merging, Parts, error_of};
 use crate::error::sql_error;
-use crate::exec::{Column, ExecError, Feed, Flow, Heap, Keys, Next, Output, Pipeline};
+use crate::exec::{Collected, Column, ExecError, Feed, Flow, Heap, Keys, Next, Output, Pipeline};
 use crate::link::{Packet, UNSENT_MAX};
 use crate::pool::Exchange;
 use crate::ring::Buf;
@@ -60,7 +60,9 @@ impl Session {
             }
         }
         let mut out = merged.out;
-        answer.seq = out.seq;
+        if merging.into.is_none() {
+            answer.seq = out.seq;
+        }
         let failed = match result {
             Ok(None) => None,
             Ok(Some(error)) => Some(self.shard_failed(parts, &error).await),
@@ -73,6 +75,11 @@ impl Session {
         }
         // A LIMIT that was reached leaves a bounded rest.
         self.drain_rest(parts, 0).await?;
+        if let Some(into) = merging.into {
+            let sum = Summary { rows: out.rows, columns: shown as u16, ..Summary::default() };
+            *into.borrow_mut() = out.collected.take().unwrap_or_default();
+            return Ok((sum, None));
+        }
         Ok((self.end_merge(parts, out, shown, merging.finish.is_some(), answer), None))
     }
 
@@ -154,6 +161,12 @@ impl Session {
         let shown = usize::from(merging.merge.shown).min(columns.len());
         let memory = self.core.config().query_memory_max;
         let pipeline = Pipeline::new(merging.merge, &columns, (merging.skip, merging.take), memory)?;
+        if merging.into.is_some() {
+            let collected = Collected::shown(&columns, shown, memory);
+            let out = Output::collecting(collected);
+            let feeds = heads.iter().map(|_| Feed::new(columns.len())).collect();
+            return Ok((Merged { feeds, keys, pipeline, out }, shown));
+        }
         let mut out = Output::new(&columns, shown, answer.binary, answer.seq)?;
         let head = heads.first().map_or(&[][..], Vec::as_slice);
         let capabilities = parts
@@ -309,7 +322,7 @@ enum Ahead {
     Error(Vec<u8>),
 }
 
-fn columns_of(head: &[Packet], capabilities: Capabilities) -> Outcome<Vec<Column>> {
+pub(super) fn columns_of(head: &[Packet], capabilities: Capabilities) -> Outcome<Vec<Column>> {
     head.iter()
         .map(|packet| Ok(Column::of(&ColumnDefinition::parse(packet.payload(), capabilities)?)))
         .collect()

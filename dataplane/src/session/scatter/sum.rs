@@ -65,7 +65,9 @@ impl Session {
             let (at, packet) = self.first_of_parts(parts).await?;
             let Some(Part { backend, walker, .. }) = parts.get_mut(at) else { break };
             let role = step(walker, packet.payload(), packet.seq)?;
+            // Of those that all do the same, one is told of.
             if role == PacketRole::Ok
+                && (at == 0 || work.combine == Combine::Sum)
                 && let Ok(ok) = OkPacket::parse(packet.payload(), backend.capabilities)
             {
                 info.add(work.plan.class, ok.info, ok.affected_rows, ok.warnings);

@@ -69,7 +69,7 @@ const OTHERS: &[&str] = &[
     "xmltype", "y",
 ];
 
-pub(super) fn is_sure(name: &str) -> bool {
+pub(in crate::route) fn is_sure(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SURE.binary_search(&name.as_str()).is_ok()
 }

@@ -204,7 +204,7 @@ fn unknown_type(name: &TableName<'_>, column: &Column) -> PlanError {
 }
 
 /// How a column's values are selected, and loaded again.
-fn transported(column: &Column, name: &str) -> Option<(String, Load)> {
+pub(in crate::route) fn transported(column: &Column, name: &str) -> Option<(String, Load)> {
     let binary = || format!("CAST({name} AS BINARY)");
     Some(match column.data_type.as_str() {
         "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal" | "numeric"

@@ -14,6 +14,9 @@ mod refs;
 mod shape;
 mod visible;
 
+pub(super) use functions::is_sure;
+pub(super) use gather::transported;
+
 use super::Planner;
 use super::block::Source;
 use super::directives;

@@ -1,0 +1,121 @@
+//! INSERT and REPLACE whose rows must be read or computed first. They are inserted by statements that are planned as a client's.
+use super::super::query::place_of;
+use super::super::wire::query_payload;
+use super::super::{Outcome, Session};
+use super::Steps;
+use super::literal::value_literal;
+use crate::error::sql_error;
+use coregate_planner::plan::{Action, Combine};
+use coregate_planner::resolve::{BoundInsert, BoundValues};
+use std::pin::Pin;
+
+/// Rows that one statement inserts.
+const INSERTED_ROWS: usize = 500;
+
+/// A statement with so many bytes gets no more rows.
+const INSERT_BYTES: usize = 1 << 20;
+
+/// Expressions that one query computes.
+const EXPRESSIONS: usize = 500;
+
+impl Session {
+    pub(super) async fn insert_select(&mut self, bound: BoundInsert) -> Outcome<Steps> {
+        let BoundInsert { mut query, head, tail } = bound;
+        if self.settings.get("sql_select_limit").is_some() {
+            // The limit is about what a client gets.
+            query = [b"SELECT * FROM (", query.as_slice(), b") _coregate_rows LIMIT 18446744073709551615"]
+                .concat();
+        }
+        // To its end, as the rows may go into the same table.
+        let read = self.read_values(&query).await?;
+        let form = self.text_form();
+        let mut steps = Steps::default();
+        let mut rows = read.rows.iter().peekable();
+        while rows.peek().is_some() {
+            let mut text = [head.as_slice(), b" VALUES "].concat();
+            let mut count = 0;
+            while count < INSERTED_ROWS
+                && text.len() < INSERT_BYTES
+                && let Some(cells) = rows.next()
+            {
+                text.extend_from_slice(if count > 0 { b",(" } else { b"(" });
+                for (at, value) in cells.iter().enumerate() {
+                    if at > 0 {
+                        text.push(b',');
+                    }
+                    value_literal(value.as_deref(), read.columns.get(at), form, &mut text)?;
+                }
+                text.push(b')');
+                count += 1;
+            }
+            if !tail.is_empty() {
+                text.push(b' ');
+                text.extend_from_slice(&tail);
+            }
+            let inserted = self.insert_by(&text).await?;
+            steps.join(inserted);
+        }
+        steps.info.counts_rows();
+        Ok(steps)
+    }
+
+    /// The statement with the values of its expressions.
+    pub(super) async fn evaluated(&mut self, bound: BoundValues) -> Outcome<Vec<u8>> {
+        let form = self.text_form();
+        let mut texts = bound.texts.iter();
+        let mut out = texts.next().cloned().unwrap_or_default();
+        for expressions in bound.expressions.chunks(EXPRESSIONS) {
+            let mut query = b"SELECT ".to_vec();
+            for (n, expression) in expressions.iter().enumerate() {
+                query.extend_from_slice(if n > 0 { b",(" } else { b"(" });
+                query.extend_from_slice(expression);
+                query.extend_from_slice(format!(") AS _coregate_v{n}").as_bytes());
+            }
+            let read = self.read_values(&query).await?;
+            let [cells] = read.rows.as_slice() else {
+                return Err(sql_error(1105, "expressions of an INSERT have not one value each").into());
+            };
+            for (at, value) in cells.iter().enumerate() {
+                value_literal(value.as_deref(), read.columns.get(at), form, &mut out)?;
+                out.extend_from_slice(texts.next().map_or(&[][..], Vec::as_slice));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Plans and runs a statement that inserts rows, as a step.
+    pub(super) fn insert_by<'s>(
+        &'s mut self,
+        sql: &'s [u8],
+    ) -> Pin<Box<dyn Future<Output = Outcome<Steps>> + 's>> {
+        Box::pin(async move {
+            let planned = self.planned(sql).await?;
+            let plan = &planned.entry.plan;
+            let mut resolved = planned.resolved;
+            match &plan.action {
+                Action::Route(route) => {
+                    if let Some(before) = resolved.before.take() {
+                        self.change_lookups(route, &before).await?;
+                    }
+                    let wires = resolved.shards.into_iter().map(|shard| {
+                        let text = shard.text.unwrap_or_else(|| sql.to_vec());
+                        (place_of(route, shard.id), query_payload(&text))
+                    });
+                    let combine = match route.combine {
+                        Combine::First => Combine::First,
+                        Combine::Sum | Combine::Concat => Combine::Sum,
+                    };
+                    let mut steps = Steps::default();
+                    self.run_step(plan, wires.collect(), combine, &mut steps)
+                        .await?;
+                    Ok(steps)
+                }
+                Action::Write(write) => match planned.write {
+                    Some(bound) => self.steps(plan, write, *bound).await,
+                    None => Err(sql_error(1105, "a change of several steps without its texts").into()),
+                },
+                _ => Err(sql_error(1105, "a step of a statement is no INSERT").into()),
+            }
+        })
+    }
+}

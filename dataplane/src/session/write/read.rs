@@ -1,0 +1,90 @@
+//! Queries that are steps of a statement: planned and run as a client's, and their rows kept.
+use super::super::answer::Answer;
+use super::super::query::place_of;
+use super::super::scatter::{Rows, Work};
+use super::super::wire::query_payload;
+use super::super::{Outcome, Session};
+use crate::error::sql_error;
+use crate::exec::Collected;
+use crate::pool::Place;
+use coregate_planner::plan::{Action, Combine, Plan};
+use coregate_protocol::walker::ResponseKind;
+use std::cell::RefCell;
+
+impl Session {
+    /// The rows of a query, from wherever they lie.
+    pub(super) async fn read(&mut self, sql: &[u8]) -> Outcome<Collected> {
+        let planned = self.planned(sql).await?;
+        let plan = &planned.entry.plan;
+        let rows = RefCell::new(Collected::any(self.core.config().query_memory_max));
+        match &plan.action {
+            Action::Route(route) => {
+                let wires = planned.resolved.shards.into_iter().map(|shard| {
+                    let text = shard.text.unwrap_or_else(|| sql.to_vec());
+                    (place_of(route, shard.id), query_payload(&text))
+                });
+                let wires = wires.collect();
+                self.read_from(plan, wires, &rows).await?;
+            }
+            Action::Tree(tree) => {
+                let parts = planned.parts.map(|parts| *parts).unwrap_or_default();
+                let mut nothing = Answer::first();
+                Box::pin(self.tree_into(plan, tree, parts, Some(&rows), &mut nothing)).await?;
+            }
+            _ => return Err(sql_error(1105, "a step of a statement is no query").into()),
+        }
+        Ok(rows.into_inner())
+    }
+
+    /// The same, with text in utf8mb4, which loses nothing.
+    pub(super) async fn read_values(&mut self, sql: &[u8]) -> Outcome<Collected> {
+        const RESULTS: &str = "character_set_results";
+        let set = ["character set", RESULTS]
+            .iter()
+            .any(|name| self.settings.get(name).is_some());
+        let own = self.settings.client_charset();
+        if own == "utf8mb4" && !set {
+            return self.read(sql).await;
+        }
+        let mut settings = (*self.settings).clone();
+        let wanted = match (settings.get(RESULTS), settings.get("character set")) {
+            (Some(set), _) => set.to_vec(),
+            // The server knows it as it is set.
+            _ => format!("@@session.{RESULTS} = {own}").into_bytes(),
+        };
+        settings.set(RESULTS, format!("@@session.{RESULTS} = utf8mb4"));
+        self.settings = self.core.settings.intern(settings.clone());
+        let result = self.read(sql).await;
+        // Said in full, as a connection that is held cannot go back to what was never said.
+        settings.set(RESULTS, wanted);
+        self.settings = self.core.settings.intern(settings);
+        result
+    }
+
+    /// The rows of one shard.
+    pub(super) async fn read_at(&mut self, plan: &Plan, place: Place, sql: &[u8]) -> Outcome<Collected> {
+        let rows = RefCell::new(Collected::any(self.core.config().query_memory_max));
+        self.read_from(plan, vec![(place, query_payload(sql))], &rows)
+            .await?;
+        Ok(rows.into_inner())
+    }
+
+    async fn read_from(
+        &mut self,
+        plan: &Plan,
+        mut wires: Vec<(Place, Vec<u8>)>,
+        rows: &RefCell<Collected>,
+    ) -> Outcome {
+        // As every statement takes its connections, so that no two wait for each other.
+        wires.sort_by_key(|(place, _)| *place);
+        let (combine, kind) = (Combine::Concat, ResponseKind::Query);
+        let mut work = Work { plan, combine, kind, wires, keyspace: None, rows: Rows::Gather(rows) };
+        match self
+            .run_parts(&mut work, false, &mut Answer::first())
+            .await?
+        {
+            (.., Some(error)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}

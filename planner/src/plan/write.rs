@@ -1,0 +1,193 @@
+//! Changes that take several steps: rows are read first, and locked, then changed by their keys. Every step's text is a statement as
+//! a client could have written it, or goes to one shard.
+use super::tree::Load;
+use super::{InsertRows, Operand, Piece};
+use crate::column::Family;
+use crate::lookup::{LookupDef, Written};
+use crate::snapshot::{KeyspaceIdx, TabletKind};
+use crate::vindex::Vindex;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// What is done instead of sending the statement to shards.
+#[derive(Debug, Clone)]
+pub enum Write {
+    ByKey(Box<ByKey>),
+    InsertSelect(Box<InsertSelect>),
+    Evaluated(Box<Evaluated>),
+    EachRow(Box<EachRow>),
+}
+
+/// INSERT or REPLACE of the rows of a query. They are inserted by statements that are planned as a client's.
+#[derive(Debug, Clone)]
+pub struct InsertSelect {
+    pub query: Vec<Piece>,
+    /// Before `VALUES`.
+    pub head: Vec<Piece>,
+    /// Behind the rows.
+    pub tail: Vec<Piece>,
+    /// Why the shards cannot do it, for EXPLAIN.
+    pub why: String,
+}
+
+/// An INSERT with expressions where values must be known: they are computed by a server, and the statement planned with their values.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    pub expressions: Vec<Vec<Piece>>,
+    /// What stands before the first, between them, and behind the last.
+    pub texts: Vec<Vec<Piece>>,
+}
+
+/// An INSERT, REPLACE or `INSERT ... ON DUPLICATE KEY UPDATE` of rows that may change others, into a table that owns lookup vindexes. Its rows
+/// are inserted one after another; what each of them changes is seen by what there is before and behind it.
+#[derive(Debug, Clone)]
+pub struct EachRow {
+    pub keyspace: KeyspaceIdx,
+    pub tablet_kind: TabletKind,
+    pub table: String,
+    /// `INSERT IGNORE`: rows that are there already, also by a unique lookup vindex, are left out.
+    pub ignore: bool,
+    /// REPLACE
+    pub replace: bool,
+    /// Where the rows lie.
+    pub rows: InsertRows,
+    pub head: Vec<Piece>,
+    /// Each row as the statement has it; `None`: the collapsed ones.
+    pub texts: Option<Vec<Vec<Piece>>>,
+    pub tail: Vec<Piece>,
+    /// By which unique keys a row may be there already.
+    pub unique: Vec<Vec<UniqueColumn>>,
+    /// The primary key, in the image's query.
+    pub key: Vec<KeyPart>,
+    pub image: Image,
+}
+
+/// A column of a unique key, and where a new row has its value.
+#[derive(Debug, Clone)]
+pub struct UniqueColumn {
+    pub name: String,
+    pub value: NewValue,
+}
+
+#[derive(Debug, Clone)]
+pub enum NewValue {
+    /// The column is not given: `DEFAULT(column)`.
+    Default,
+    /// Its place in a collapsed row.
+    Place(u16),
+    /// One for each spelled-out row.
+    Operands(Vec<Operand>),
+}
+
+/// An UPDATE or DELETE whose rows are chosen by a query. Places are columns of that query's rows.
+#[derive(Debug, Clone)]
+pub struct ByKey {
+    /// Reads the rows; planned as a client's query is. What locks them comes behind it.
+    pub query: Vec<Piece>,
+    /// Has it a LIMIT?
+    pub limited: bool,
+    /// One for each table that changes.
+    pub changes: Vec<Change>,
+    /// Why the shards cannot do it, for EXPLAIN.
+    pub why: String,
+}
+
+/// What happens to one table's rows.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub keyspace: KeyspaceIdx,
+    pub tablet_kind: TabletKind,
+    /// The table as SQL names it, in backticks.
+    pub table: String,
+    pub lies: Lies,
+    pub key: Vec<KeyPart>,
+    /// The key is all columns, as the table has no other: rows that are alike are told apart by their number only.
+    pub whole_row: bool,
+    /// Several rows of the query may be one row of this table.
+    pub joined: bool,
+    pub how: How,
+    pub image: Option<Image>,
+}
+
+/// Where a table's rows lie.
+#[derive(Debug, Clone)]
+pub enum Lies {
+    /// The keyspace has one shard.
+    One,
+    /// Every shard has all of them.
+    Copies,
+    Pinned(Vec<u8>),
+    Vindex(ByVindex),
+    /// Only a lookup table would tell.
+    Anywhere,
+}
+
+/// The values from which a functional vindex tells a row's place.
+#[derive(Debug, Clone)]
+pub struct ByVindex {
+    pub vindex: Arc<dyn Vindex>,
+    /// The types of its columns.
+    pub families: SmallVec<[Family; 1]>,
+    pub places: SmallVec<[u16; 1]>,
+}
+
+/// A column of a key.
+#[derive(Debug, Clone)]
+pub struct KeyPart {
+    pub place: u16,
+    /// How it is read.
+    pub read: String,
+    /// What is compared with the value.
+    pub test: String,
+    pub written: Written,
+}
+
+#[derive(Debug, Clone)]
+pub enum How {
+    /// `DELETE FROM t`
+    Delete { head: String },
+    /// `UPDATE t SET`, the assignments, and an order.
+    Update { head: String, set: Vec<SetPart>, order: Vec<Piece> },
+}
+
+/// A part of the assignments' text.
+#[derive(Debug, Clone)]
+pub enum SetPart {
+    Text(Vec<Piece>),
+    /// A value that the query has read.
+    Value(u16),
+}
+
+/// What must be known of a row before and after the change, to keep lookup tables right and the row where it belongs.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Where the image begins in the query's rows.
+    pub start: u16,
+    /// Its columns, to be read again behind the change.
+    pub list: String,
+    pub width: u16,
+    /// The row's place; places in the image.
+    pub by: ByVindex,
+    pub lookups: Vec<ImageEntry>,
+    /// For each part of the key, where its new value is: the key itself where it does not change.
+    pub new_key: Vec<u16>,
+    /// The row may move to another shard.
+    pub moves: Option<Moves>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ImageEntry {
+    pub def: Arc<LookupDef>,
+    /// Places in the image.
+    pub columns: SmallVec<[(u16, Written); 1]>,
+}
+
+/// How a row is taken to another shard.
+#[derive(Debug, Clone)]
+pub struct Moves {
+    /// All its columns that are stored and not computed.
+    pub list: String,
+    pub loads: Vec<Load>,
+    /// `INSERT INTO t (columns) VALUES `
+    pub insert: String,
+}

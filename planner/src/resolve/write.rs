@@ -1,0 +1,178 @@
+//! Binds a change of several steps: the texts of its steps.
+use super::maintain::operand_text;
+use super::{Binder, Binding, Scratch, text};
+use crate::error::PlanError;
+use crate::plan::write::{ByKey, EachRow, Evaluated, How, InsertSelect, NewValue, SetPart, Write};
+use crate::snapshot::{ShardIdx, Snapshot};
+
+/// A change whose texts have their values.
+#[derive(Debug)]
+pub enum BoundWrite {
+    ByKey(BoundByKey),
+    InsertSelect(BoundInsert),
+    Evaluated(BoundValues),
+    EachRow(Vec<BoundRow>),
+}
+
+/// As [`InsertSelect`].
+#[derive(Debug)]
+pub struct BoundInsert {
+    pub query: Vec<u8>,
+    pub head: Vec<u8>,
+    pub tail: Vec<u8>,
+}
+
+/// As [`Evaluated`].
+#[derive(Debug)]
+pub struct BoundValues {
+    pub expressions: Vec<Vec<u8>>,
+    pub texts: Vec<Vec<u8>>,
+}
+
+/// A row of [`EachRow`].
+#[derive(Debug)]
+pub struct BoundRow {
+    pub shard: ShardIdx,
+    /// The statement that inserts it alone.
+    pub text: Vec<u8>,
+    /// Which rows it may change.
+    pub condition: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub struct BoundByKey {
+    pub query: Vec<u8>,
+    /// One for each change.
+    pub changes: Vec<BoundHow>,
+}
+
+/// As [`How`].
+#[derive(Debug)]
+pub enum BoundHow {
+    Delete,
+    Update { set: Vec<BoundSet>, order: Vec<u8> },
+}
+
+/// As [`SetPart`].
+#[derive(Debug)]
+pub enum BoundSet {
+    Text(Vec<u8>),
+    Value(u16),
+}
+
+/// Writes the texts of a change's steps.
+///
+/// # Errors
+/// Rows that cannot be placed, parameters that are missing.
+pub fn resolve_write(
+    write: &Write,
+    snapshot: &Snapshot,
+    binding: &Binding<'_>,
+    scratch: &mut Scratch,
+) -> Result<BoundWrite, PlanError> {
+    let binding = Binding { prepared: false, ..*binding };
+    let one = |pieces: &Vec<_>| text::one(pieces, &binding);
+    Ok(match write {
+        Write::ByKey(by_key) => BoundWrite::ByKey(bind_by_key(by_key, &binding)),
+        Write::InsertSelect(insert) => {
+            let InsertSelect { query, head, tail, .. } = &**insert;
+            BoundWrite::InsertSelect(BoundInsert { query: one(query), head: one(head), tail: one(tail) })
+        }
+        Write::Evaluated(found) => {
+            let Evaluated { expressions, texts } = &**found;
+            BoundWrite::Evaluated(BoundValues {
+                expressions: expressions.iter().map(one).collect(),
+                texts: texts.iter().map(one).collect(),
+            })
+        }
+        Write::EachRow(each) => BoundWrite::EachRow(bind_rows(each, snapshot, &binding, scratch)?),
+    })
+}
+
+fn bind_rows(
+    each: &EachRow,
+    snapshot: &Snapshot,
+    binding: &Binding<'_>,
+    scratch: &mut Scratch,
+) -> Result<Vec<BoundRow>, PlanError> {
+    let keyspace = snapshot
+        .keyspaces
+        .get(usize::from(each.keyspace))
+        .ok_or_else(|| PlanError::UnknownDatabase(each.keyspace.to_string()))?;
+    scratch.places.clear();
+    scratch.set.clear();
+    Binder { binding, keyspace }.place_rows(&each.rows, scratch)?;
+    let (head, tail) = (text::one(&each.head, binding), text::one(&each.tail, binding));
+    let rows = scratch.places.iter().enumerate().map(|(n, &shard)| {
+        let row = match &each.texts {
+            Some(texts) => text::one(texts.get(n).map_or(&[][..], Vec::as_slice), binding),
+            None => {
+                let span = binding
+                    .fingerprint
+                    .rows
+                    .spans
+                    .get(n)
+                    .cloned()
+                    .unwrap_or_default();
+                let text = binding.sql.get(span.start as usize..span.end as usize);
+                text.unwrap_or_default().to_vec()
+            }
+        };
+        let separator: &[u8] = if tail.is_empty() { b"" } else { b" " };
+        Ok(BoundRow {
+            shard,
+            text: [&head, &row, separator, &tail].concat(),
+            condition: condition(each, n, binding)?,
+        })
+    });
+    rows.collect()
+}
+
+/// Has a row of the table a unique key's values in common with the n-th new one?
+fn condition(each: &EachRow, n: usize, binding: &Binding<'_>) -> Result<Vec<u8>, PlanError> {
+    let mut out = Vec::new();
+    for (at, key) in each.unique.iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b" OR (" } else { b"(" });
+        for (at, column) in key.iter().enumerate() {
+            if at > 0 {
+                out.extend_from_slice(b" AND ");
+            }
+            out.extend_from_slice(column.name.as_bytes());
+            out.push(b'=');
+            match &column.value {
+                NewValue::Default => out.extend_from_slice(format!("DEFAULT({})", column.name).as_bytes()),
+                NewValue::Place(place) => {
+                    let mut literals = binding
+                        .fingerprint
+                        .rows
+                        .literals(binding.sql, binding.sql_mode, n);
+                    let literal = literals
+                        .nth(usize::from(*place))
+                        .ok_or(PlanError::ColumnCount(n as u64 + 1))?;
+                    let range = literal.span.start as usize..literal.span.end as usize;
+                    out.extend_from_slice(binding.sql.get(range).unwrap_or_default());
+                }
+                NewValue::Operands(rows) => {
+                    let operand = rows.get(n).ok_or(PlanError::ColumnCount(n as u64 + 1))?;
+                    out.extend_from_slice(&operand_text(operand, binding)?.sql);
+                }
+            }
+        }
+        out.push(b')');
+    }
+    Ok(out)
+}
+
+fn bind_by_key(by_key: &ByKey, binding: &Binding<'_>) -> BoundByKey {
+    let set = |part: &SetPart| match part {
+        SetPart::Text(pieces) => BoundSet::Text(text::one(pieces, binding)),
+        SetPart::Value(place) => BoundSet::Value(*place),
+    };
+    let changes = by_key.changes.iter().map(|change| match &change.how {
+        How::Delete { .. } => BoundHow::Delete,
+        How::Update { set: parts, order, .. } => {
+            BoundHow::Update { set: parts.iter().map(set).collect(), order: text::one(order, binding) }
+        }
+    });
+    BoundByKey { query: text::one(&by_key.query, binding), changes: changes.collect() }
+}

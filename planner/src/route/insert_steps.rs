@@ -1,0 +1,239 @@
+//! INSERT and REPLACE of several steps: of a query's rows, with values that a server must compute first, and of rows that may change
+//! others of a table that owns lookup vindexes.
+use super::Planner;
+use super::by_key::{Inner, insert_image};
+use super::insert::inserted_columns;
+use super::lookups;
+use super::names::Place;
+use super::subquery::has_subquery;
+use super::text::Edits;
+use crate::column::find;
+use crate::error::PlanError;
+use crate::plan::write::{EachRow, Evaluated, InsertSelect, NewValue, UniqueColumn, Write};
+use crate::plan::{Operand, Piece, Plan, StatementClass};
+use crate::snapshot::Table;
+use crate::sql::ast::*;
+use crate::sql::walk::Walk;
+
+fn verbatim(text: &str) -> Piece {
+    Piece::Verbatim(text.as_bytes().to_vec())
+}
+
+impl<'a> Planner<'_, 'a> {
+    /// `error`: why the statement cannot go to the shards as it is; given back where no steps help.
+    pub(super) fn insert_in_steps(
+        &mut self,
+        insert: &'a Insert<'a>,
+        error: PlanError,
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
+        self.splittable()?;
+        if !insert.returning.is_empty() || self.tokens.ambiguous {
+            return Err(error);
+        }
+        let write = match insert.source {
+            InsertSource::Query(query) => Some(self.insert_select(insert, query, &error)?),
+            InsertSource::Rows(rows) => match self.evaluated(insert, rows) {
+                Some(write) => Some(write),
+                None => self.each_row(insert)?,
+            },
+            InsertSource::Collapsed(_) => self.each_row(insert)?,
+        };
+        match write {
+            Some(write) => Ok(self.write(write, class)),
+            None => Err(error),
+        }
+    }
+
+    fn insert_select(
+        &mut self,
+        insert: &'a Insert<'a>,
+        query: &'a Query<'a>,
+        error: &PlanError,
+    ) -> Result<Write, PlanError> {
+        let exposed = |table: &str| table == insert.table.name;
+        for assign in insert.on_duplicate {
+            let named = super::by_key::Named::of(&assign.value);
+            if named
+                .columns
+                .iter()
+                .any(|c| c.table.is_some_and(|t| !exposed(t)))
+                || has_subquery(&assign.value)
+            {
+                return Err(PlanError::unsupported(
+                    "INSERT ... SELECT ... ON DUPLICATE KEY UPDATE with columns of the query's tables, over several shards; use VALUES(column)",
+                ));
+            }
+        }
+        let mut inner = Inner::default();
+        Walk::new(&mut inner).query(query);
+        let mut locks = Edits::default();
+        for end in inner.ends {
+            locks.insert(end, vec![verbatim(" LOCK IN SHARE MODE")]);
+        }
+        let raw = Edits::default();
+        let pieces = |edits: &Edits, span| edits.pieces(self.input.sql, self.tokens, span);
+        let InsertSpans { head, source, tail } = insert.spans;
+        Ok(Write::InsertSelect(Box::new(InsertSelect {
+            query: pieces(&locks, source),
+            head: pieces(&raw, head),
+            tail: pieces(&raw, tail),
+            why: match error {
+                PlanError::Unsupported(why) => why.clone(),
+                other => other.to_string(),
+            },
+        })))
+    }
+
+    /// Values that place rows, or are looked up, and that are neither literals nor parameters; and all that read tables.
+    fn evaluated(&self, insert: &'a Insert<'a>, rows: &'a [InsertRow<'a>]) -> Option<Write> {
+        let Ok(Place::Table { table: Some(table), .. }) = self.locate(insert.table) else { return None };
+        let columns = inserted_columns(table, insert).ok()?;
+        let needed = |at: usize| {
+            let name = columns.get(at);
+            table
+                .column_vindexes
+                .iter()
+                .flat_map(|v| &v.columns)
+                .any(|c| name.is_some_and(|name| name.eq_ignore_ascii_case(c)))
+        };
+        let mut expressions = Vec::new();
+        for row in rows {
+            for (at, value) in row.values.iter().enumerate() {
+                let known = self.operand(value).is_some() || matches!(value.kind, ExprKind::Default);
+                if !known && (needed(at) || has_subquery(value)) {
+                    expressions.push(value.span);
+                }
+            }
+        }
+        if expressions.is_empty() {
+            return None;
+        }
+        let raw = Edits::default();
+        let pieces = |span| raw.pieces(self.input.sql, self.tokens, span);
+        let mut at = insert.spans.head.start;
+        let mut texts = Vec::new();
+        for span in &expressions {
+            texts.push(pieces(Span { start: at, end: span.start }));
+            at = span.end;
+        }
+        let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
+        texts.push(pieces(Span { start: at, end }));
+        let expressions = expressions.into_iter().map(pieces).collect();
+        Some(Write::Evaluated(Box::new(Evaluated { expressions, texts })))
+    }
+
+    /// `None`: another kind of statement.
+    fn each_row(&mut self, insert: &'a Insert<'a>) -> Result<Option<Write>, PlanError> {
+        let Place::Table { keyspace, table: Some(table) } = self.locate(insert.table)? else {
+            return Ok(None);
+        };
+        let changes = insert.ignore || insert.replace || !insert.on_duplicate.is_empty();
+        if !changes || lookups::owned(table).next().is_none() || self.is_whole(keyspace) {
+            return Ok(None);
+        }
+        let refused = |what: &str| {
+            PlanError::unsupported(format!("{what} into '{}', which owns a lookup vindex", table.name))
+        };
+        if insert.ignore && !insert.on_duplicate.is_empty() {
+            return Err(refused("INSERT IGNORE ... ON DUPLICATE KEY UPDATE"));
+        }
+        if insert.on_duplicate.iter().any(|a| has_subquery(&a.value)) {
+            return Err(refused("subqueries in ON DUPLICATE KEY UPDATE"));
+        }
+        let by = table
+            .column_vindexes
+            .first()
+            .map_or(&[][..], |v| v.columns.as_slice());
+        let key = table.primary_key.as_slice();
+        let moved = insert.on_duplicate.iter().find(|a| {
+            by.iter()
+                .chain(key)
+                .any(|c| c.eq_ignore_ascii_case(a.column.name))
+        });
+        if let Some(moved) = moved {
+            return Err(PlanError::unsupported(format!(
+                "ON DUPLICATE KEY UPDATE of '{}' of '{}', by which its row is found",
+                moved.column.name, table.name
+            )));
+        }
+        let columns = inserted_columns(table, insert)?;
+        let before = self.edits.clone();
+        let rows = self.rows(table, insert, &columns)?;
+        self.edits = before;
+        let unique = self.unique_columns(table, insert, &columns)?;
+        let (key, image) = insert_image(self, table, insert.table)?;
+        let InsertSpans { head, tail, .. } = insert.spans;
+        let pieces = |span| self.edits.pieces(self.input.sql, self.tokens, span);
+        let texts = match insert.source {
+            InsertSource::Rows(rows) => Some(rows.iter().map(|row| pieces(row.span)).collect()),
+            _ => None,
+        };
+        let mut head = pieces(head);
+        head.push(verbatim(if insert.set { " " } else { " VALUES " }));
+        Ok(Some(Write::EachRow(Box::new(EachRow {
+            keyspace,
+            tablet_kind: self.input.session.tablet_kind,
+            table: format!("`{}`", table.name.replace('`', "``")),
+            ignore: insert.ignore && !insert.replace,
+            replace: insert.replace,
+            rows,
+            head,
+            texts,
+            tail: pieces(tail),
+            unique,
+            key,
+            image,
+        }))))
+    }
+
+    /// The unique keys by which a new row may meet one that is there.
+    fn unique_columns(
+        &self,
+        table: &Table,
+        insert: &Insert<'a>,
+        columns: &[String],
+    ) -> Result<Vec<Vec<UniqueColumn>>, PlanError> {
+        let mut keys: Vec<&[String]> = vec![&table.primary_key];
+        keys.extend(table.unique_keys.iter().map(|key| key.columns.as_slice()));
+        let mut all = Vec::new();
+        'keys: for key in keys.into_iter().filter(|key| !key.is_empty()) {
+            let mut found = Vec::new();
+            for name in key {
+                let column = find(table, name);
+                let at = columns.iter().position(|c| c.eq_ignore_ascii_case(name));
+                let value = match (at, column) {
+                    (Some(at), _) => self.new_values(insert, at, name)?,
+                    // A NULL meets nothing.
+                    (None, Some(column)) if column.null_default => continue 'keys,
+                    // What a server computes is not known; it shows by what the statement has done.
+                    (None, Some(column)) if column.generated || column.auto_increment => continue 'keys,
+                    (None, _) => NewValue::Default,
+                };
+                found.push(UniqueColumn { name: format!("`{}`", name.replace('`', "``")), value });
+            }
+            all.push(found);
+        }
+        if all.is_empty() {
+            return Err(PlanError::unsupported(format!(
+                "such a statement into '{}', which owns a lookup vindex, without a value for one of its unique keys",
+                table.name
+            )));
+        }
+        Ok(all)
+    }
+
+    fn new_values(&self, insert: &Insert<'a>, at: usize, name: &str) -> Result<NewValue, PlanError> {
+        match insert.source {
+            InsertSource::Rows(rows) => {
+                let values = rows.iter().map(|row| {
+                    let value = row.values.get(at).ok_or(PlanError::ColumnCount(1))?;
+                    self.operand(value)
+                        .ok_or_else(|| PlanError::NotALiteral(name.to_owned()))
+                });
+                Ok(NewValue::Operands(values.collect::<Result<Vec<Operand>, _>>()?))
+            }
+            _ => Ok(NewValue::Place(u16::try_from(at).unwrap_or(u16::MAX))),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Changes over several shards leave what one server leaves: the answer (counts, text, errors) and every table's rows are compared
+//! after each statement, as text in a transaction that is rolled back, and prepared without one.
+//!
+//! The statements stand one in a line, in `by_key.sql` and others. A line that begins with `!` may be refused here.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use coregate_tests::{Answer, Connection};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use world::{WORLD, contents, entries, refill};
+
+mod world;
+
+/// One test at a time: each compares whole tables.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn outcome(answer: &Answer) -> String {
+    match answer {
+        Answer::Ok { affected, info, warnings, .. } => {
+            format!("{affected} rows, {warnings} warnings, {info:?}")
+        }
+        Answer::Rows { raw, .. } => {
+            let mut raw = raw.clone();
+            raw.sort();
+            format!("{raw:?}")
+        }
+        Answer::Error(error) => format!("error {}", error.code),
+    }
+}
+
+fn prepared(conn: &mut Connection, sql: &str) -> Answer {
+    match conn.prepare(sql) {
+        Ok(statement) => {
+            let answer = conn.execute(&statement, &[]);
+            conn.close_statement(&statement);
+            answer
+        }
+        Err(error) => Answer::Error(error),
+    }
+}
+
+struct Pair {
+    plain: Connection,
+    sharded: Connection,
+    wrong: Vec<String>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let mut pair = Self { plain: WORLD.server.connect(), sharded: WORLD.sharded(), wrong: Vec::new() };
+        pair.both("set names utf8mb4");
+        pair.refill();
+        pair
+    }
+
+    fn both(&mut self, sql: &str) {
+        self.plain.run(sql);
+        self.sharded.run(sql);
+    }
+
+    fn refill(&mut self) {
+        refill(&mut self.plain);
+        refill(&mut self.sharded);
+    }
+
+    /// Runs it on both sides, and compares answers and tables.
+    fn compare(&mut self, sql: &str, how: &str, run: fn(&mut Connection, &str) -> Answer) {
+        let (theirs, ours) = (run(&mut self.plain, sql), run(&mut self.sharded, sql));
+        if outcome(&theirs) != outcome(&ours) {
+            self.wrong
+                .push(format!("{how}: {sql}\n    plain {theirs:.300?}\n    ours  {ours:.300?}"));
+        }
+        self.compare_tables(&format!("{how}: {sql}"));
+    }
+
+    fn compare_tables(&mut self, after: &str) {
+        let (theirs, ours) = (contents(&mut self.plain), contents(&mut self.sharded));
+        for (theirs, ours) in theirs.iter().zip(&ours) {
+            if theirs != ours {
+                let only = |a: &[Vec<u8>], b: &[Vec<u8>]| -> Vec<String> {
+                    a.iter()
+                        .filter(|row| !b.contains(row))
+                        .take(5)
+                        .map(|row| String::from_utf8_lossy(row).into_owned())
+                        .collect()
+                };
+                self.wrong.push(format!(
+                    "after {after}\n    {} and {} rows; only plain has {:?}, only we have {:?}",
+                    theirs.len(),
+                    ours.len(),
+                    only(theirs, ours),
+                    only(ours, theirs)
+                ));
+            }
+        }
+        let (wanted, found) = entries(&mut self.sharded);
+        if wanted != found {
+            let only = |a: &[String], b: &[String]| -> Vec<String> {
+                a.iter()
+                    .filter(|row| !b.contains(row))
+                    .take(5)
+                    .cloned()
+                    .collect()
+            };
+            self.wrong.push(format!(
+                "after {after}\n    entries that are missing: {:?}, and that are too much: {:?}",
+                only(&wanted, &found),
+                only(&found, &wanted)
+            ));
+        }
+    }
+
+    fn end(self) {
+        assert!(self.wrong.is_empty(), "{} differ:\n{}", self.wrong.len(), self.wrong.join("\n"));
+    }
+}
+
+/// Statements that are compared one by one, each over the same rows.
+fn compare_all(statements: &str) {
+    let _turn = alone();
+    let mut pair = Pair::new();
+    for sql in statements
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("--"))
+    {
+        pair.both("begin");
+        pair.compare(sql, "text", Connection::query);
+        pair.both("rollback");
+        pair.compare_tables(&format!("rollback: {sql}"));
+        let before = pair.wrong.len();
+        pair.compare(sql, "prepared", prepared);
+        if pair.wrong.len() > before {
+            pair.refill();
+        }
+    }
+    pair.end();
+}
+
+#[test]
+fn changes_by_key_leave_what_one_server_leaves() {
+    compare_all(include_str!("by_key.sql"));
+}
+
+#[test]
+fn changes_of_vindex_columns_move_rows_and_entries() {
+    compare_all(include_str!("vindexes.sql"));
+}
+
+#[test]
+fn inserts_of_several_steps_leave_what_one_server_leaves() {
+    compare_all(include_str!("inserts.sql"));
+}
