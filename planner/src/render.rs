@@ -135,6 +135,14 @@ fn aggregate(found: &Aggregate) -> String {
 
 fn route(snapshot: &Snapshot, found: &Route, out: &mut Map<String, Value>) {
     out.insert("OperatorType".into(), json!("Route"));
+    if let Some(generate) = &found.generate {
+        let name = generate
+            .sequence
+            .as_ref()
+            .map_or_else(Clone::clone, |s| s.name.clone());
+        out.insert("Sequence".into(), json!(name));
+        out.insert("Generates".into(), json!(generate.column));
+    }
     if let Some(maintain) = &found.maintain {
         let names: Vec<&str> = match &**maintain {
             Maintain::Insert(all) => all.iter().map(|e| e.def.name.as_str()).collect(),
@@ -233,6 +241,7 @@ fn operand(operand: &Operand) -> String {
         Operand::Null => "NULL".into(),
         Operand::Literal(n) => format!(":l{n}"),
         Operand::Param(n) => format!(":p{n}"),
+        Operand::InsertId => ":LastInsertId".into(),
         Operand::Const(text) => String::from_utf8_lossy(text).into_owned(),
     }
 }

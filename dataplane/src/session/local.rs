@@ -84,6 +84,7 @@ impl Session {
             | SessionAction::Execute { .. }
             | SessionAction::ExecuteImmediate { .. }
             | SessionAction::Deallocate { .. } => self.named_action(action, sql, answer).await,
+            SessionAction::NextValues { sequence, count } => self.next_values(sequence, *count, answer).await,
             SessionAction::UnlockTables => {
                 self.unlock_tables().await?;
                 self.send_ok(answer, Done::default());

@@ -165,10 +165,7 @@ impl Session {
         combine: Combine,
         rows: Rows<'_>,
     ) -> Outcome {
-        let planned = match self.plan(sql) {
-            Ok(planned) => planned,
-            Err(failure) => Box::pin(self.plan_looking_up(sql, failure)).await?,
-        };
+        let planned = self.planned(sql).await?;
         let plan = &planned.entry.plan;
         let Action::Route(route) = &plan.action else {
             return Err(sql_error(

@@ -5,7 +5,7 @@ use super::needs::Needs;
 use crate::column::{Family, find};
 use crate::lookup::{LookupDef, quoted};
 use crate::plan::lookup::LookupTo;
-use crate::plan::{InRows, Operand, Piece};
+use crate::plan::{InRows, Operand, Piece, SessionValue};
 use crate::snapshot::{Column, Table};
 use std::sync::Arc;
 
@@ -157,6 +157,7 @@ fn value(operand: &Operand) -> Piece {
         Operand::Null => Piece::Verbatim(b"NULL".to_vec()),
         Operand::Literal(n) => Piece::Literal(*n),
         Operand::Param(n) => Piece::Param(*n),
+        Operand::InsertId => Piece::Session(SessionValue::LastInsertId),
         Operand::Const(text) => Piece::Verbatim(text.clone()),
     }
 }

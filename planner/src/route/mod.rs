@@ -13,6 +13,7 @@ mod directives;
 mod dml;
 mod effects;
 mod explain;
+mod generate;
 mod ids;
 mod insert;
 mod insert_steps;
@@ -58,6 +59,8 @@ pub struct SessionContext<'a> {
     pub autocommit: bool,
     /// Plans that go to all shards are refused, unless the statement allows them.
     pub no_scatter: bool,
+    /// Numbers from sequences are in the text already, wherever it needs some.
+    pub numbered: bool,
 }
 
 /// Everything that decides a plan.
@@ -209,6 +212,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::Nothing => Ok(session_plan(SessionAction::Nothing, StatementClass::Other)),
             Statement::Show(show) => self.show(show),
             Statement::Explain(explain) => self.explain(explain),
+            Statement::NextValues { table, count, param } => self.next_values(table, *count, *param),
             Statement::AlterVschema => Ok(Plan {
                 action: Action::AlterVschema { keyspace: self.input.session.keyspace },
                 class: StatementClass::Ddl,
@@ -260,6 +264,11 @@ impl<'p, 'a> Planner<'p, 'a> {
             return self.across(statement, class);
         }
         if self.is_whole(keyspace) {
+            if let Statement::Insert(insert) = statement
+                && let Some(plan) = self.generated_in_whole(keyspace, insert, class)?
+            {
+                return Ok(plan);
+            }
             self.ddl_effects(statement);
             return Ok(self.route(keyspace, Destination::Unsharded, Combine::Concat, class));
         }
@@ -364,6 +373,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 tablet_kind: self.input.session.tablet_kind,
                 alone: false,
                 maintain: None,
+                generate: None,
             }),
             class,
             effects: self.effects,

@@ -413,6 +413,12 @@ pub enum Statement<'a> {
         using: &'a [&'a str],
     },
     Deallocate(&'a str),
+    /// `SELECT NEXT VALUE FOR t`, `SELECT NEXT n VALUES FROM t`; the number where it is written, else a parameter stands there.
+    NextValues {
+        table: &'a TableName<'a>,
+        count: Option<Span>,
+        param: bool,
+    },
     LockTables(&'a [&'a TableName<'a>]),
     UnlockTables,
     Ddl(&'a Ddl<'a>),
