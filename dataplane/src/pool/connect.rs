@@ -46,6 +46,7 @@ impl Backend {
         let stat = if result.is_ok() { &pool.stats.connected } else { &pool.stats.connect_errors };
         stat.set(stat.get() + 1);
         let (stream, info) = result?;
+        pool.retirement.note(&stream.link.socket);
         // The handshake has set the character set and the database; what was SET comes on top (`apply`).
         let fresh = Settings {
             collation: settings.collation,

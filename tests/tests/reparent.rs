@@ -1,0 +1,362 @@
+//! Primaries that move and die, under continuous writes with a record of every acknowledged row.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use coregate_tests::{Connection, Coregate, guard, wait_until, world};
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+struct Cluster {
+    proxy: Coregate,
+    dir: PathBuf,
+}
+
+impl Cluster {
+    /// One shard: a primary and two replicas.
+    fn start(name: &str) -> Self {
+        let schema = guard::dir().join(format!("{name}-schema"));
+        std::fs::create_dir_all(&schema).unwrap();
+        std::fs::write(schema.join("ks.sql"), "create table t (id bigint primary key, v varchar(100));")
+            .unwrap();
+        let dir = guard::dir().join(name);
+        let schema = schema.to_str().unwrap();
+        let args = ["--keyspace", "ks:1:2", "--schema", schema, "--cores", "2"];
+        let proxy = Coregate::local_in(name, &dir, &args);
+        let cluster = Self { proxy, dir };
+        cluster.wait_well();
+        cluster
+    }
+
+    fn connect(&self, database: &str) -> Connection {
+        self.proxy
+            .connect_as(world::USER, world::PASSWORD, Some(database))
+    }
+
+    /// `coregate ctl`, with its output.
+    fn ctl(&self, args: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(coregate_tests::coregate::binary());
+        let output = command
+            .args(["ctl", "--admin", &self.proxy.admin.to_string()])
+            .args(args)
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// By type, as SHOW VITESS_TABLETS says.
+    fn tablets(&self, kind: &str) -> Vec<(String, String)> {
+        let rows = self.connect("ks").run("show vitess_tablets").rows();
+        let cell = |row: &Vec<Option<String>>, at: usize| row[at].clone().unwrap();
+        let of_kind = rows.iter().filter(|row| cell(row, 3) == kind);
+        of_kind.map(|row| (cell(row, 5), cell(row, 4))).collect()
+    }
+
+    fn primary(&self) -> String {
+        self.tablets("PRIMARY")[0].0.clone()
+    }
+
+    fn replicas(&self) -> Vec<String> {
+        self.tablets("REPLICA")
+            .into_iter()
+            .map(|(alias, _)| alias)
+            .collect()
+    }
+
+    /// All three serve, and nothing is being done.
+    fn wait_well(&self) {
+        wait_until("all tablets serve", || {
+            let text = self.proxy.admin("/api/tablets");
+            text.matches("\"SERVING\"").count() == 3 && !text.contains("\"connecting\"")
+        });
+    }
+
+    fn pid(&self, alias: &str) -> Pid {
+        let pid = std::fs::read_to_string(self.dir.join("tablets").join(alias).join("pid")).unwrap();
+        Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
+    }
+
+    /// Straight on a server, past the proxy.
+    fn on(&self, alias: &str, sql: &str) -> String {
+        let record = std::fs::read_to_string(self.dir.join("topology/ks.json")).unwrap();
+        let (_, rest) = record.split_once("\"password\": \"").unwrap();
+        let password = rest.split('"').next().unwrap();
+        let socket = self.dir.join("tablets").join(alias).join("sock");
+        let output = Command::new("mariadb")
+            .args(["--no-defaults", "-ucoregate", "-N", "-B"])
+            .arg(format!("-p{password}"))
+            .arg(format!("--socket={}", socket.display()))
+            .args(["ks", "-e", sql])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{alias}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Servers that take writes, by their own account.
+    fn writable(&self) -> Vec<String> {
+        let all = [vec![self.primary()], self.replicas()].concat();
+        all.into_iter()
+            .filter(|alias| self.on(alias, "select @@read_only") == "0")
+            .collect()
+    }
+
+    fn writers(&self, count: u64) -> Writers {
+        let record = Arc::new(Record::default());
+        let spawn = |n: u64| {
+            let (record, mysql) = (Arc::clone(&record), self.proxy.mysql);
+            std::thread::spawn(move || {
+                let connect = || Connection::login(mysql, world::USER, world::PASSWORD, Some("ks"));
+                let mut conn = connect();
+                let mut id = n;
+                while !record.stop.load(Ordering::Relaxed) {
+                    id += count;
+                    match conn.try_query(&format!("insert into t (id, v) values ({id}, 'w{n}')")) {
+                        Ok(answers) if !answers[0].is_error() => {
+                            record.acknowledged.lock().unwrap().insert(id);
+                        }
+                        Ok(answers) => record.fail(answers[0].error().message.clone()),
+                        Err(e) => {
+                            record.fail(e.to_string());
+                            conn = connect();
+                        }
+                    }
+                    record.tried.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        let threads = (0..count).map(spawn).collect();
+        Writers { record, threads }
+    }
+
+    /// Everything acknowledged is there, on every server.
+    fn check(&self, record: &Record) {
+        self.wait_well();
+        let acknowledged = record.acknowledged.lock().unwrap();
+        let primary = self.primary();
+        let ids = |alias: &str| -> BTreeSet<u64> {
+            let text = self.on(alias, "select id from t");
+            text.lines().map(|id| id.parse().unwrap()).collect()
+        };
+        let there = ids(&primary);
+        let lost: Vec<_> = acknowledged.difference(&there).collect();
+        assert!(
+            lost.is_empty(),
+            "{} of {} acknowledged rows are lost: {lost:?}",
+            lost.len(),
+            acknowledged.len()
+        );
+        for replica in self.replicas() {
+            wait_until("the replicas have caught up", || ids(&replica) == there);
+        }
+        assert_eq!(self.writable(), [primary], "one server takes writes");
+    }
+}
+
+#[derive(Default)]
+struct Record {
+    stop: AtomicBool,
+    tried: AtomicU64,
+    acknowledged: Mutex<BTreeSet<u64>>,
+    errors: Mutex<Vec<String>>,
+}
+
+impl Record {
+    fn fail(&self, why: String) {
+        self.errors.lock().unwrap().push(why);
+    }
+
+    fn count(&self) -> usize {
+        self.acknowledged.lock().unwrap().len()
+    }
+
+    /// So many more rows are acknowledged.
+    fn wait_more(&self, more: usize) {
+        let wanted = self.count() + more;
+        wait_until("more writes are acknowledged", || self.count() >= wanted);
+    }
+}
+
+struct Writers {
+    record: Arc<Record>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Writers {
+    fn stop(self) -> Arc<Record> {
+        self.record.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+        self.record
+    }
+}
+
+#[test]
+fn planned_moves_fail_no_statement() {
+    let cluster = Cluster::start("planned");
+    let writers = cluster.writers(4);
+    for _ in 0..5 {
+        writers.record.wait_more(50);
+        let old = cluster.primary();
+        let said = cluster.ctl(&["planned-reparent-shard", "ks/0"]).unwrap();
+        let new = cluster.primary();
+        assert!(new != old && said.contains(&format!("{new} is primary")), "{old} {new}: {said}");
+        writers.record.wait_more(50);
+    }
+    let record = writers.stop();
+    assert_eq!(*record.errors.lock().unwrap(), Vec::<String>::new());
+    cluster.check(&record);
+    assert!(cluster.proxy.metric("coregate_buffered_total") > 0.0);
+    assert!(
+        cluster
+            .ctl(&["get-recoveries"])
+            .unwrap()
+            .matches("PlannedReparentShard")
+            .count()
+            == 5
+    );
+}
+
+#[test]
+fn a_move_ends_open_transactions_with_an_error_and_keeps_nothing_of_them() {
+    let cluster = Cluster::start("transactions");
+    let (mut open, mut idle) = (cluster.connect("ks"), cluster.connect("ks"));
+    idle.run("select * from t");
+    open.run("begin");
+    open.run("insert into t (id, v) values (1, 'gone')");
+    let mut begun = cluster.connect("ks");
+    begun.run("begin");
+    cluster
+        .ctl(&["PlannedReparentShard", "ks/0", "--new-primary", "zone1-102"])
+        .unwrap();
+    assert_eq!(cluster.primary(), "zone1-102");
+    let answer = open.query("insert into t (id, v) values (2, 'gone')");
+    assert!(answer.error().message.contains("rolled back"), "{answer:?}");
+    // It had nothing on any server yet.
+    begun.run("insert into t (id, v) values (3, 'kept')");
+    begun.run("commit");
+    assert_eq!(idle.value("select group_concat(id) from t"), Some("3".into()));
+    let wrong = cluster.ctl(&["planned-reparent-shard", "ks/0", "--new-primary", "zone1-109"]);
+    assert!(wrong.unwrap_err().contains("zone1-109 is no tablet"));
+    let wrong = cluster.ctl(&["planned-reparent-shard", "ks/0", "--new-primary", "zone1-102"]);
+    assert!(wrong.unwrap_err().contains("primary already"));
+}
+
+/// Takes the primary away in some way, three times.
+fn loses_nothing(name: &str, signal: Signal) {
+    let cluster = Cluster::start(name);
+    let writers = cluster.writers(4);
+    for _ in 0..3 {
+        writers.record.wait_more(100);
+        let old = cluster.primary();
+        kill_process(cluster.pid(&old), signal).unwrap();
+        wait_until("another is primary", || cluster.primary() != old);
+        writers.record.wait_more(100);
+        cluster.wait_well();
+    }
+    let record = writers.stop();
+    cluster.check(&record);
+    let said = cluster.ctl(&["get-recoveries"]).unwrap();
+    assert!(said.matches("what: DeadPrimary").count() >= 3, "{said}");
+    for error in record.errors.lock().unwrap().iter() {
+        // The fate of what was on its way is unknown; after one death, statements do not wait for the next one so soon.
+        let known = ["Lost connection", "unknown", "cannot connect to", "being replaced"];
+        assert!(known.iter().any(|part| error.contains(part)), "{error}");
+    }
+}
+
+#[test]
+fn a_killed_primary_loses_nothing_that_was_acknowledged() {
+    loses_nothing("killed", Signal::KILL);
+}
+
+#[test]
+fn a_stopped_primary_loses_nothing_that_was_acknowledged() {
+    loses_nothing("stopped", Signal::STOP);
+}
+
+#[test]
+fn health_costs_no_plan_and_the_catalog_does() {
+    let cluster = Cluster::start("plans");
+    let mut conn = cluster.connect("ks");
+    let mut misses = |statements: u32| {
+        for _ in 0..statements {
+            conn.run("select v from t where id = 7");
+        }
+        // Gauges are published once a second.
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        cluster.proxy.metric("coregate_plan_cache_misses_total")
+    };
+    misses(5);
+    let before = misses(5);
+    let replica = cluster.replicas()[0].clone();
+    kill_process(cluster.pid(&replica), Signal::STOP).unwrap();
+    let state = || {
+        cluster
+            .tablets("REPLICA")
+            .into_iter()
+            .find(|(alias, _)| *alias == replica)
+            .unwrap()
+            .1
+    };
+    wait_until("it does not serve", || state() == "NOT_SERVING");
+    kill_process(cluster.pid(&replica), Signal::CONT).unwrap();
+    wait_until("it serves", || state() == "SERVING");
+    // SHOW VITESS_TABLETS itself is never kept.
+    let shown = misses(0) - before;
+    let again = misses(5);
+    assert_eq!(again - before, shown, "a change of health has emptied the plan cache");
+    cluster
+        .connect("ks")
+        .run("alter vschema add table ks.fresh");
+    assert!(misses(5) > again + 1.0, "the plans are still the old ones");
+}
+
+#[test]
+fn a_session_reads_from_one_replica_that_is_well() {
+    let cluster = Cluster::start("replicas");
+    cluster
+        .connect("ks")
+        .run("insert into t (id, v) values (1, 'a')");
+    for replica in cluster.replicas() {
+        wait_until("it has the row", || cluster.on(&replica, "select count(*) from t") == "1");
+    }
+    let reader = || cluster.connect("ks@replica");
+    let whose = |conn: &mut Connection| {
+        conn.value("select @@server_id from t where id = 1")
+            .unwrap()
+    };
+    let (mut one, mut two) = (reader(), reader());
+    let (first, second) = (whose(&mut one), whose(&mut two));
+    let both: BTreeSet<_> = [first.clone(), second.clone()].into();
+    assert_eq!(both.len(), 2, "sessions are spread");
+    for _ in 0..10 {
+        assert_eq!((whose(&mut one), whose(&mut two)), (first.clone(), second.clone()));
+    }
+    assert!(
+        one.query("insert into t (id, v) values (2, 'b')")
+            .is_error()
+    );
+    cluster
+        .ctl(&["change-tablet-type", &format!("zone1-{first}"), "drained"])
+        .unwrap();
+    for _ in 0..10 {
+        assert_eq!((whose(&mut one), whose(&mut two)), (second.clone(), second.clone()));
+    }
+    cluster.on(&format!("zone1-{second}"), "stop slave sql_thread");
+    // Nobody is left; then it is repaired.
+    wait_until("it is read from again", || {
+        let answer = one.query("select @@server_id from t where id = 1");
+        !answer.is_error()
+    });
+    cluster
+        .ctl(&["ChangeTabletType", &format!("zone1-{first}"), "replica"])
+        .unwrap();
+    wait_until("both are read from", || whose(&mut reader()) == first);
+    let wrong = cluster.ctl(&["change-tablet-type", "zone1-100", "drained"]);
+    assert!(wrong.unwrap_err().contains("planned-reparent-shard"));
+}
