@@ -1,5 +1,6 @@
 //! Primaries that move and die, under continuous writes with a record of every acknowledged row.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+use coregate_tests::wire::Value;
 use coregate_tests::{Connection, Coregate, guard, wait_until, world};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
@@ -12,20 +13,36 @@ use std::thread::JoinHandle;
 struct Cluster {
     proxy: Coregate,
     dir: PathBuf,
+    /// Tablets.
+    count: usize,
 }
 
 impl Cluster {
     /// One shard: a primary and two replicas.
     fn start(name: &str) -> Self {
+        Self::of(name, "ks:1:2", 3)
+    }
+
+    /// Two shards, with a replica each.
+    fn sharded(name: &str) -> Self {
+        Self::of(name, "ks:2:1", 4)
+    }
+
+    fn of(name: &str, keyspace: &str, count: usize) -> Self {
         let schema = guard::dir().join(format!("{name}-schema"));
         std::fs::create_dir_all(&schema).unwrap();
         std::fs::write(schema.join("ks.sql"), "create table t (id bigint primary key, v varchar(100));")
             .unwrap();
+        if keyspace.contains(":2:") {
+            let vschema = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}},
+                "tables": {"t": {"column_vindexes": [{"column": "id", "name": "hash"}]}}}"#;
+            std::fs::write(schema.join("ks.json"), vschema).unwrap();
+        }
         let dir = guard::dir().join(name);
         let schema = schema.to_str().unwrap();
-        let args = ["--keyspace", "ks:1:2", "--schema", schema, "--cores", "2"];
+        let args = ["--keyspace", keyspace, "--schema", schema, "--vschema", schema, "--cores", "2"];
         let proxy = Coregate::local_in(name, &dir, &args);
-        let cluster = Self { proxy, dir };
+        let cluster = Self { proxy, dir, count };
         cluster.wait_well();
         cluster
     }
@@ -66,11 +83,11 @@ impl Cluster {
             .collect()
     }
 
-    /// All three serve, and nothing is being done.
+    /// All serve, and nothing is being done.
     fn wait_well(&self) {
         wait_until("all tablets serve", || {
             let text = self.proxy.admin("/api/tablets");
-            text.matches("\"SERVING\"").count() == 3 && !text.contains("\"connecting\"")
+            text.matches("\"SERVING\"").count() == self.count && !text.contains("\"connecting\"")
         });
     }
 
@@ -277,6 +294,110 @@ fn a_killed_primary_loses_nothing_that_was_acknowledged() {
 #[test]
 fn a_stopped_primary_loses_nothing_that_was_acknowledged() {
     loses_nothing("stopped", Signal::STOP);
+}
+
+/// Statements of one kind, again and again, on a connection of its own; `run` gives the error, if there is one.
+fn repeat(
+    cluster: &Cluster,
+    record: &Arc<Record>,
+    mut run: impl FnMut(&mut Connection, u64) -> Result<(), String> + Send + 'static,
+) -> JoinHandle<()> {
+    let (record, mut conn) = (Arc::clone(record), cluster.connect("ks"));
+    std::thread::spawn(move || {
+        let mut turn = 0;
+        while !record.stop.load(Ordering::Relaxed) {
+            turn += 1;
+            match run(&mut conn, turn) {
+                Ok(()) => drop(
+                    record
+                        .acknowledged
+                        .lock()
+                        .unwrap()
+                        .insert(record.tried.fetch_add(1, Ordering::Relaxed)),
+                ),
+                Err(why) => record.fail(why),
+            }
+        }
+    })
+}
+
+fn said(answer: &coregate_tests::Answer) -> Result<(), String> {
+    if answer.is_error() { Err(answer.error().message.clone()) } else { Ok(()) }
+}
+
+#[test]
+fn planned_moves_of_shards_fail_no_statement_of_any_kind() {
+    let cluster = Cluster::sharded("shards");
+    let record = Arc::new(Record::default());
+    let threads = vec![
+        // On all shards, in a transaction of Coregate's own.
+        repeat(&cluster, &record, |conn, n| {
+            let rows: Vec<String> = (0..8)
+                .map(|i| format!("({}, 'many')", n * 8 + i + 1_000_000))
+                .collect();
+            said(&conn.query(&format!("insert into t (id, v) values {}", rows.join(","))))
+        }),
+        // Prepared, on either shard.
+        {
+            let mut prepared = None;
+            repeat(&cluster, &record, move |conn, n| {
+                if prepared.is_none() {
+                    let made = conn.prepare("insert into t (id, v) values (?, 'prepared')");
+                    prepared = Some(made.map_err(|e| e.message)?);
+                }
+                let id = Value::Int(i64::try_from(n).unwrap());
+                said(&conn.execute(prepared.as_ref().unwrap(), &[id]))
+            })
+        },
+        // Reads that are merged, and reads that one server finishes.
+        repeat(&cluster, &record, |conn, _| said(&conn.query("select id, v from t order by id limit 3"))),
+        repeat(&cluster, &record, |conn, _| {
+            said(&conn.query("select a.v, count(*) from t a join t b on a.v = b.v where a.id < 20 and b.id < 20 group by a.v"))
+        }),
+        // Short transactions end before the primary is taken away.
+        repeat(&cluster, &record, |conn, n| {
+            for sql in ["begin", &format!("insert into t (id, v) values ({}, 'tx')", n + 500_000), "commit"] {
+                said(&conn.query(sql))?;
+            }
+            Ok(())
+        }),
+        repeat(&cluster, &record, |conn, n| {
+            said(&conn.query(&format!("set @a = {n}")))?;
+            said(&conn.query("execute immediate 'select count(*) from t where id = ?' using @a"))
+        }),
+    ];
+    for shard in ["ks/-80", "ks/80-", "ks/-80", "ks/80-"] {
+        record.wait_more(100);
+        cluster.ctl(&["planned-reparent-shard", shard]).unwrap();
+        record.wait_more(100);
+    }
+    let record = Writers { record, threads }.stop();
+    assert_eq!(*record.errors.lock().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn one_replica_is_enough_and_a_new_start_finds_what_was_promoted() {
+    let cluster = Cluster::of("single", "ks:1:1", 2);
+    let writers = cluster.writers(2);
+    writers.record.wait_more(50);
+    let old = cluster.primary();
+    kill_process(cluster.pid(&old), Signal::KILL).unwrap();
+    wait_until("the other is primary", || cluster.primary() != old);
+    // Commits wait until the old one is back as a replica.
+    writers.record.wait_more(50);
+    let record = writers.stop();
+    cluster.check(&record);
+    let new = cluster.primary();
+    // Coregate itself dies, and leaves its servers behind.
+    let Cluster { mut proxy, dir, count } = cluster;
+    proxy.process.kill();
+    let proxy = Coregate::local_in("single-again", &dir, &["--cores", "2"]);
+    let cluster = Cluster { proxy, dir, count };
+    assert_eq!(cluster.primary(), new);
+    cluster.check(&record);
+    cluster
+        .connect("ks")
+        .run("insert into t (id, v) values (0, 'again')");
 }
 
 #[test]
