@@ -391,6 +391,11 @@ pub enum SessionAction {
         sequence: generate::Sequence,
         count: u64,
     },
+    /// A vindex as a table: its rows, whose values may be any bytes.
+    VindexRows {
+        columns: Vec<String>,
+        rows: Vec<Vec<Option<Vec<u8>>>>,
+    },
     /// `UNLOCK TABLES`.
     UnlockTables,
     /// Nothing to do; the client is told why by a note among the warnings.

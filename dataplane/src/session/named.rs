@@ -215,7 +215,9 @@ impl Session {
         match &entry.plan.action {
             Action::Route(_) | Action::Tree(_) | Action::Write(_)
                 if !names.is_empty() || !self.reads_texts_as(statement) => {}
-            Action::Session(SessionAction::NextValues { .. }) if !names.is_empty() => {
+            Action::Session(SessionAction::NextValues { .. } | SessionAction::VindexRows { .. })
+                if !names.is_empty() =>
+            {
                 let variables = self.fetch_variables(&names).await?;
                 let sql = statement.with_params(|n, out| {
                     out.extend_from_slice(&variables.get(n).map(Variable::plain).unwrap_or_default());

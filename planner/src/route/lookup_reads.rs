@@ -46,7 +46,8 @@ impl Blocks<'_, '_, '_> {
         let mut best: Option<(u8, bool, LookupTo)> = None;
         for cv in &table.column_vindexes {
             let Some(def) = cv.vindex.lookup.as_ref().filter(|def| !def.write_only) else { continue };
-            if cv.vindex.vindex.is_some() || def.from.len() != cv.columns.len() {
+            let may = self.may_use(instance, &cv.vindex.name);
+            if !may || cv.vindex.vindex.is_some() || def.from.len() != cv.columns.len() {
                 continue;
             }
             let known: Vec<Option<Known<'_>>> = cv

@@ -31,6 +31,7 @@ mod source;
 mod subquery;
 mod text;
 mod unknown;
+mod vindex_rows;
 
 use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, SqlMode};
@@ -224,7 +225,10 @@ impl<'p, 'a> Planner<'p, 'a> {
             }),
             _ => match self.session_statement(statement)? {
                 Some(plan) => Ok(plan),
-                None => self.routed(statement),
+                None => match statement {
+                    Statement::Query(query) if let Some(plan) = self.vindex_rows(query)? => Ok(plan),
+                    _ => self.routed(statement),
+                },
             },
         }
     }

@@ -194,6 +194,9 @@ impl<'a> Planner<'_, 'a> {
         Walk::new(&mut collect).statement(statement);
         let mut found: Option<KeyspaceIdx> = None;
         for name in &collect.tables {
+            if let Some(hint) = name.vindexes {
+                self.edits.replace(hint.span, Vec::new());
+            }
             let Place::Table { keyspace, table } = self.locate(name)? else {
                 self.qualify(name);
                 continue;

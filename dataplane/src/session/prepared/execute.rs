@@ -73,7 +73,11 @@ impl Session {
         if !matches!(plan.action, Action::Route(_) | Action::Tree(_) | Action::Write(_)) {
             let by_text = matches!(
                 plan.action,
-                Action::Session(SessionAction::Set(_) | SessionAction::NextValues { .. })
+                Action::Session(
+                    SessionAction::Set(_)
+                        | SessionAction::NextValues { .. }
+                        | SessionAction::VindexRows { .. }
+                )
             );
             if params > 0 && by_text {
                 return Box::pin(self.execute_set(&statement, &parsed, answer)).await;

@@ -384,6 +384,7 @@ impl Session {
         let names: &[String] = match action {
             Action::Rows(rows) => &rows.columns,
             Action::Session(SessionAction::NextValues { .. }) => &next,
+            Action::Session(SessionAction::VindexRows { columns, .. }) => columns,
             _ => &[],
         };
         let capabilities = self.capabilities;
