@@ -274,13 +274,13 @@ fn rows_without_a_place_are_refused_by_the_servers_codes() {
         "insert into kv (v) values ('a')",
         "replace into kv (v) values ('a')",
         "insert into kv values (null, 'a'), (4, 'd')",
-        "select id from kv",
+        "insert into kv values (40 + 1, 'a')",
+        "insert into kv set id = abs(-42)",
+        "select count(*) from kv where id > 40",
+        "delete from kv where id > 40",
     ]);
     let target = &WORLD.targets()[2];
     let mut conn = target.connect();
-    for sql in ["insert into kv values (1 + 1, 'a')", "insert into kv set id = abs(-1)"] {
-        assert_eq!(conn.query(sql).error().code, 1235, "{sql}");
-    }
     let statement = conn.prepare("insert into kv values (?, 'a')").unwrap();
     assert_eq!(conn.execute(&statement, &[Value::Null]).error().code, 1048);
 }

@@ -304,9 +304,19 @@ fn only_writes_on_several_shards_are_prepared() {
     conn.run("commit");
     assert_eq!(CLUSTER.legs(), BTreeMap::from([(1, 1), (7, 6)]));
     assert_eq!(atomic(&mut conn), 1.0);
+    // So is what autocommit=0 begins, whichever statement comes first.
+    conn.run("set autocommit = 0");
+    for id in 30..40 {
+        conn.run(&format!("insert into leg (id, tag) values ({id}, 9)"));
+    }
+    conn.run("commit");
+    conn.run("delete from leg where tag = 9");
+    conn.run("commit");
+    conn.run("set autocommit = 1");
+    assert_eq!(atomic(&mut conn), 3.0);
     // One statement on several shards is a transaction as well.
     conn.run("update leg set tag = tag + 1");
-    assert_eq!(atomic(&mut conn), 2.0);
+    assert_eq!(atomic(&mut conn), 4.0);
     conn.run("set transaction_mode = 'single'");
     conn.run("begin");
     conn.run("insert into leg (id, tag) values (1000, 9)");
@@ -351,15 +361,22 @@ fn a_deadlock_in_a_branch_ends_the_transaction() {
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| a.query(&format!("update leg set tag = 2 where id = {}", ids[1])));
         wait_until("one waits for the other", || {
+            // The server renews that table when nobody has read it for 0.1 s.
+            std::thread::sleep(Duration::from_millis(150));
             let waiting = "select count(*) from information_schema.innodb_trx where trx_state = 'LOCK WAIT'";
             CLUSTER.direct(2).value(waiting).as_deref() == Some("1")
         });
         let second = b.query(&format!("update leg set tag = 3 where id = {}", ids[0]));
         let first = waits.join().unwrap();
         assert_eq!(u8::from(first.is_error()) + u8::from(second.is_error()), 1, "{first:?} {second:?}");
+        let (victim, other) = if first.is_error() { (&mut a, &mut b) } else { (&mut b, &mut a) };
+        other.run("commit");
+        // The victim's session goes on, in no transaction, on every shard.
+        victim.run(&format!("update leg set tag = tag where id = {}", ids[0]));
+        victim.run("begin");
+        victim.run("update leg set tag = tag");
+        victim.run("commit");
     });
-    a.run("commit");
-    b.run("commit");
     let legs = CLUSTER.legs();
     // A has changed three rows or none, B two or none.
     assert!(legs == BTreeMap::from([(1, 5), (2, 3)]) || legs == BTreeMap::from([(1, 6), (3, 2)]), "{legs:?}");

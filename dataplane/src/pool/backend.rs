@@ -154,6 +154,7 @@ impl Backend {
             && !self.unsure
             && !self.ended_by_error
             && !self.in_transaction
+            && self.branch.is_none()
             && self.stream.link.socket.is_open()
     }
 

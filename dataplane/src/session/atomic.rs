@@ -60,17 +60,25 @@ pub(super) struct Atomic {
     branches: u32,
 }
 
+fn is_primary(place: Place) -> bool {
+    matches!(place, Place::Shard { kind: Kind::Primary, .. })
+}
+
 type Work<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 impl Session {
     /// How a connection that was in no transaction takes part in the session's: `Some`: as an XA branch of this id.
     pub(super) fn branch_for(&mut self, place: Place) -> Outcome<Option<Rc<str>>> {
         let Place::Shard { kind: Kind::Primary, .. } = place else { return Ok(None) };
-        let mode = self.transaction_mode();
+        // Once there is a branch, all that join are branches, whatever the mode is set to meanwhile.
+        let mode = match self.transaction.atomic {
+            Some(_) => TransactionMode::TwoPc,
+            None => self.transaction_mode(),
+        };
         if mode == TransactionMode::Multi || self.transaction.locked || !self.spans_statements() {
             return Ok(None);
         }
-        let first = *self.transaction.first.get_or_insert(place);
+        let Some(first) = self.first_to_join(place) else { return Ok(None) };
         if first == place {
             return Ok(None);
         }
@@ -101,6 +109,17 @@ impl Session {
             let (id, number, decider) = (atomic.id.clone(), atomic.branches, atomic.decider_key);
             Branch { id, number, decider }.to_string().into()
         }))
+    }
+
+    /// The shard that decides. `None`: several take part without branches, from before the mode was set.
+    fn first_to_join(&mut self, place: Place) -> Option<Place> {
+        let plain =
+            |(place, b): &&(Place, Box<Backend>)| is_primary(*place) && b.in_transaction && !b.is_branch();
+        let mut plain = self.held.iter().filter(plain).map(|(place, _)| *place);
+        let open = plain.next();
+        let first = *self.transaction.first.get_or_insert(open.unwrap_or(place));
+        let others = open.is_some_and(|open| open != first) || plain.next().is_some();
+        (self.transaction.atomic.is_some() || !others).then_some(first)
     }
 
     /// Does what the next statement does stay open behind it?
@@ -215,7 +234,11 @@ impl Session {
                     let done = match (decides, backend.is_branch()) {
                         (true, _) => write_decision(core, backend, &atomic.id).await,
                         (false, true) => backend.prepare_branch(core).await,
-                        (false, false) => Ok(()),
+                        // Of a replica, or of a shard that joined otherwise: it must have nothing to lose.
+                        (false, false) if backend.wrote => {
+                            Err(BackendError::Local("a shard takes part that cannot be prepared".into()))
+                        }
+                        (false, false) => backend.execute(core, NO_CHAIN).await.map(drop),
                     };
                     if let Err(error) = done {
                         failed(error);

@@ -107,7 +107,7 @@ impl Session {
         let mut warnings = 0u16;
         let mut refused = None;
         for (place, mut backend) in std::mem::take(&mut self.held) {
-            if backend.in_transaction || backend.unsure {
+            if backend.in_transaction || backend.unsure || backend.is_branch() {
                 match roll_back(&core, &mut backend, text).await {
                     Ok(summary) if summary.warnings > 0 => {
                         warnings = warnings.saturating_add(summary.warnings);
@@ -115,7 +115,9 @@ impl Session {
                     }
                     Ok(_) => {}
                     // ROLLBACK is no statement for an XA transaction, which goes on.
-                    Err(BackendError::Refused { code, sqlstate, message }) if is_xa_state(code) => {
+                    Err(BackendError::Refused { code, sqlstate, message })
+                        if is_xa_state(code) && !backend.is_branch() =>
+                    {
                         refused = Some(SqlError { code, sqlstate, message });
                     }
                     Err(_) => continue,

@@ -3,7 +3,7 @@ use super::answer::Answer;
 use super::plan::{Planned, RowsAt};
 use super::scatter::{Rows, Work};
 use super::wire::{TEXT_AT, Wire, into_query, query_payload};
-use super::{Failure, Outcome, Session};
+use super::{Failure, Outcome, Session, TransactionMode};
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
 use crate::link::Packet;
@@ -287,7 +287,9 @@ impl Session {
     /// A connection that can be used as it is, without waiting for anything.
     #[inline]
     pub(super) fn ready(&mut self, place: Place) -> Option<Box<Backend>> {
-        if !self.held.is_empty() || self.transaction.concerns_next() {
+        // With autocommit=0, the statement begins a transaction, whose first shard must be known to those that join it.
+        let begins = !self.autocommit && self.transaction_mode() != TransactionMode::Multi;
+        if !self.held.is_empty() || self.transaction.concerns_next() || begins {
             return None;
         }
         let pool = self.pool_of(place)?;

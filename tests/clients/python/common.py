@@ -12,7 +12,6 @@ DATABASE = os.environ["E2E_DATABASE"]
 OTHER_DATABASE = os.environ["E2E_OTHER_DATABASE"]
 PREFIX = os.environ["E2E_PREFIX"]
 # A sharded keyspace refuses an INSERT whose key comes from a sequence, yet.
-NO_SEQUENCES = bool(os.environ["E2E_NO_SEQUENCES"])
 SHA2_USER = os.environ["E2E_SHA2_USER"]
 SHA2_PASSWORD = os.environ["E2E_SHA2_PASSWORD"]
 

@@ -309,9 +309,6 @@ def warnings():
 def last_insert_id():
     connection = connect()
     cursor = connection.cursor()
-    if common.NO_SEQUENCES:
-        fails(1235, lambda: cursor.execute(f"insert into {AUTO} (v) values ('a')"), code_of)
-        return
     cursor.execute(f"insert into {AUTO} (v) values ('a')")
     first = cursor.lastrowid
     equal(value(connection, "select last_insert_id()"), first)
