@@ -6,7 +6,7 @@ use crate::topology::{KeyspaceRecord, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// After a repair that failed, the next is tried after so long, then after twice as long, up to [`PAUSE_MAX`].
+/// After a repair, the same one is tried again after so long, then after twice as long, up to [`PAUSE_MAX`], until all is well.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -78,7 +78,10 @@ pub(crate) struct Fleet {
     moving: BTreeSet<ShardName>,
     /// Where something is being done.
     busy: BTreeSet<ShardName>,
-    paused: BTreeMap<ShardName, (Instant, Duration)>,
+    /// Until when what was seen last may be from before the last change.
+    settling: BTreeMap<ShardName, Instant>,
+    /// By shard and problem: what has not helped is tried again ever later.
+    paused: BTreeMap<(ShardName, String), (Instant, Duration)>,
     /// By replica that is away: a position of the primary from after it went. Who has that has all that it could have acknowledged.
     missed: BTreeMap<String, Missed>,
     /// Nothing is done by itself, by an operator's order.
@@ -137,23 +140,25 @@ impl Fleet {
         self.busy.insert(name(keyspace, shard))
     }
 
-    /// It is over. What failed is not tried again at once.
-    pub(crate) fn end(&mut self, keyspace: &str, shard: &str, ok: bool, now: Instant) {
+    /// It is over. The same is not done again at once, whether it has failed or not helped.
+    pub(crate) fn end(&mut self, keyspace: &str, shard: &str, what: &str, now: Instant) {
         let name = name(keyspace, shard);
         self.busy.remove(&name);
         self.moving.remove(&name);
-        if ok {
-            // What was seen last is from before.
-            let settled = Duration::from_millis(self.options.interval_ms * 2) + PAUSE / 5;
-            self.paused.insert(name, (now + settled, PAUSE / 2));
-            return;
-        }
-        let last = self
+        let settled = Duration::from_millis(self.options.interval_ms * 2) + PAUSE / 5;
+        self.settling.insert(name.clone(), now + settled);
+        let pause = self
             .paused
-            .get(&name)
-            .map_or(PAUSE / 2, |(_, pause)| *pause);
-        let pause = (last * 2).min(PAUSE_MAX);
-        self.paused.insert(name, (now + pause, pause));
+            .entry((name, what.to_owned()))
+            .or_insert((now, PAUSE / 2));
+        let next = (pause.1 * 2).min(PAUSE_MAX);
+        *pause = (now + next, next);
+    }
+
+    /// Nothing is wrong with a shard: what was tried has helped.
+    fn forgive(&mut self, keyspace: &str, shard: &str) {
+        let name = name(keyspace, shard);
+        self.paused.retain(|(of, _), _| *of != name);
     }
 
     /// Takes a sign of a tablet. Does it change who gets statements?
@@ -239,16 +244,27 @@ impl Fleet {
     }
 
     /// What is wrong with a shard, as long as nothing is being done about it and something may be.
-    pub(crate) fn problem(&self, record: &KeyspaceRecord, shard: &str, now: Instant) -> Option<Analysis> {
+    pub(crate) fn problem(&mut self, record: &KeyspaceRecord, shard: &str, now: Instant) -> Option<Analysis> {
         let name = name(&record.name, shard);
-        let paused = self
-            .paused
-            .get(&name)
-            .is_some_and(|(until, _)| now < *until);
-        if !self.options.recovers || self.disabled || paused || self.busy.contains(&name) {
+        let settles = self.settling.get(&name).is_some_and(|until| now < *until);
+        if !self.options.recovers || self.disabled || settles || self.busy.contains(&name) {
             return None;
         }
-        analyse(&self.view(record, shard)?)
+        let view = self.view(record, shard)?;
+        let Some(problem) = analyse(&view) else {
+            let all_well = view
+                .replicas
+                .iter()
+                .chain([&view.primary])
+                .all(|m| m.health.is_some_and(Health::serves));
+            if all_well {
+                self.forgive(&record.name, shard);
+            }
+            return None;
+        };
+        let key = (name, problem.to_string());
+        let paused = self.paused.get(&key).is_some_and(|(until, _)| now < *until);
+        (!paused).then_some(problem)
     }
 }
 

@@ -30,6 +30,8 @@ use keeper::Keeper;
 
 /// The account that replicas log in with.
 const REPLICATION_USER: &str = "repl";
+/// How often servers are started on other ports, where theirs are taken.
+const PORT_TRIES: u32 = 5;
 /// For each statement that sets replication up.
 const SET_UP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -74,30 +76,9 @@ impl Cluster {
             copies.spawn(server::make_data(template.clone(), dirs.tablet(&tablet.alias), dirs.owner));
         }
         all(copies).await?;
-        let mut texts: BTreeMap<String, String> = store
-            .read()?
-            .into_iter()
-            .map(|(record, text)| (record.name, text))
-            .collect();
-        server::give_ports(&mut records)?;
-        for record in &mut records {
-            let seen = texts.get(&record.name).map(String::as_str);
-            let text = store.save(record, seen)?;
-            texts.insert(record.name.clone(), text);
-        }
-        for record in &records {
-            for shard in &record.shards {
-                for tablet in &shard.tablets {
-                    let launch = server::Launch::prepare(&binaries, &dirs, record, shard, tablet)?;
-                    self.starting.push((launch.again()?, launch));
-                }
-            }
-        }
-        let mut waits = JoinSet::new();
-        for (server, _) in &self.starting {
-            waits.spawn(server.wait_ready());
-        }
-        all(waits).await?;
+        let texts = self
+            .bring_up(&binaries, &dirs, &store, &mut records)
+            .await?;
         tracing::info!(servers = self.starting.len(), dir = %dirs.root.display(), "database servers are up");
         for (server, launch) in self.starting.drain(..) {
             self.keepers
@@ -118,6 +99,72 @@ impl Cluster {
         Ok(store)
     }
 
+    /// Starts all servers, on ports of their own that the store knows. Gives the records' texts.
+    async fn bring_up(
+        &mut self,
+        binaries: &install::Binaries,
+        dirs: &dirs::Dirs,
+        store: &Store,
+        records: &mut [KeyspaceRecord],
+    ) -> Result<BTreeMap<String, String>, Error> {
+        let mut texts: BTreeMap<String, String> = store
+            .read()?
+            .into_iter()
+            .map(|(record, text)| (record.name, text))
+            .collect();
+        // Between choosing a port and binding it, another may have taken it.
+        for left in (0..PORT_TRIES).rev() {
+            server::give_ports(records)?;
+            for record in records.iter_mut() {
+                let seen = texts.get(&record.name).map(String::as_str);
+                let text = store.save(record, seen)?;
+                texts.insert(record.name.clone(), text);
+            }
+            match self.launch(binaries, dirs, records).await {
+                Ok(()) => return Ok(texts),
+                Err(e) if left > 0 && e.to_string().contains("Address already in use") => {
+                    tracing::warn!("the servers are started again on other ports: {e}");
+                    self.stop_starting().await;
+                    let tablets = records
+                        .iter_mut()
+                        .flat_map(|r| &mut r.shards)
+                        .flat_map(|s| &mut s.tablets);
+                    tablets.for_each(|tablet| tablet.port = 0);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(texts)
+    }
+
+    /// Starts all servers, and waits until they listen.
+    async fn launch(
+        &mut self,
+        binaries: &install::Binaries,
+        dirs: &dirs::Dirs,
+        records: &[KeyspaceRecord],
+    ) -> Result<(), Error> {
+        for record in records {
+            for shard in &record.shards {
+                for tablet in &shard.tablets {
+                    let launch = server::Launch::prepare(binaries, dirs, record, shard, tablet)?;
+                    self.starting.push((launch.again()?, launch));
+                }
+            }
+        }
+        let mut waits = JoinSet::new();
+        for (server, _) in &self.starting {
+            waits.spawn(server.wait_ready());
+        }
+        all(waits).await
+    }
+
+    async fn stop_starting(&mut self) {
+        for (server, _) in self.starting.drain(..) {
+            server.stop().await;
+        }
+    }
+
     /// Stops servers for certain.
     pub(crate) fn fence(&self) -> Fence {
         Fence::of(self.keepers.iter())
@@ -125,9 +172,7 @@ impl Cluster {
 
     /// Stops the servers, replicas first, each kind at once.
     pub(crate) async fn stop(&mut self) {
-        for (server, _) in self.starting.drain(..) {
-            server.stop().await;
-        }
+        self.stop_starting().await;
         let keepers = std::mem::take(&mut self.keepers);
         let (primaries, replicas): (Vec<_>, Vec<_>) = keepers.into_values().partition(|k| k.primary);
         for kind in [replicas, primaries] {
@@ -204,7 +249,7 @@ async fn replicate(record: &KeyspaceRecord, shard: &ShardRecord, primary: &Arc<T
     }
     let mut server = Remote::connect(&Connector::default(), primary, SET_UP_PATIENCE).await?;
     let acknowledged = shard.tablets.iter().any(|t| t.kind.is_candidate());
-    server.promote(acknowledged).await
+    server.promote(Some(acknowledged)).await
 }
 
 /// The first schema of a keyspace that has none yet.

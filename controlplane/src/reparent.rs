@@ -74,11 +74,15 @@ impl Shard {
         self.semi_sync.map(|on| on && kind.is_candidate())
     }
 
-    /// Is there anybody who could acknowledge to this primary?
-    fn semi_sync_with(&self, primary: &str) -> bool {
-        let members = self.others.iter().chain([&self.primary]);
-        let mut others = members.filter(|m| m.alias() != primary);
-        self.semi_sync == Some(true) && others.any(|m| m.kind.is_candidate() || m.kind == Kind::Primary)
+    /// What semi-sync has to be on this primary: off where nobody could acknowledge; `None`: it is left as it is.
+    fn semi_sync_with(&self, primary: &str) -> Option<bool> {
+        let mut others = self
+            .others
+            .iter()
+            .chain([&self.primary])
+            .filter(|m| m.alias() != primary);
+        let acknowledged = others.any(|m| m.kind.is_candidate() || m.kind == Kind::Primary);
+        self.semi_sync.map(|on| on && acknowledged)
     }
 
     fn name(&self) -> String {

@@ -60,11 +60,13 @@ impl Buffer {
             }
         }
         drop(shards);
-        for (_, waker) in self.waiting.borrow_mut().iter_mut() {
-            if let Some(waker) = waker.take() {
-                waker.wake();
-            }
-        }
+        let waiting: Vec<Waker> = self
+            .waiting
+            .borrow_mut()
+            .iter_mut()
+            .filter_map(|(_, waker)| waker.take())
+            .collect();
+        waiting.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -130,7 +132,7 @@ impl Ticket {
         let many = u32::try_from(core.buffer.waiting.borrow().len()).unwrap_or(u32::MAX);
         let retry = core.ring.now() + RETRY + RETRY_EACH.saturating_mul(many);
         let until = if moves { self.deadline } else { self.deadline.min(retry) };
-        let mut armed = false;
+        let mut armed = crate::timer::Armed::default();
         poll_fn(|cx| {
             if core.serving.borrow().version != seen {
                 return Poll::Ready(());

@@ -10,6 +10,7 @@ use crate::metrics::CoreMetrics;
 use crate::pool::{PoolLimits, Pools};
 use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
+use crate::sequences::{CoreSequences, Sequences};
 use crate::session::DefaultMode;
 use crate::session::{Runners, Scratch, SessionHandle};
 use crate::settings::SettingsTable;
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) routines: AtomicU32,
     /// Counts the statements that may have changed a table.
     pub(crate) ddl: AtomicU32,
+    pub(crate) sequences: Sequences,
 }
 
 impl Shared {
@@ -94,6 +96,7 @@ pub(crate) struct Core {
     pub(crate) cache: RefCell<PlanCache>,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) runners: Runners,
+    pub(crate) sequences: CoreSequences,
     pub(crate) settings: SettingsTable,
     pub(crate) default_mode: DefaultMode,
     pub(crate) sessions: RefCell<AHashMap<u32, Rc<SessionHandle>>>,
@@ -142,6 +145,7 @@ impl Core {
             cache: RefCell::new(cache),
             scratch: RefCell::default(),
             runners: Runners::default(),
+            sequences: CoreSequences::default(),
             settings: SettingsTable::default(),
             default_mode: DefaultMode::default(),
             sessions: RefCell::default(),

@@ -22,6 +22,7 @@ mod proxy_protocol;
 #[doc(hidden)]
 pub mod ring;
 mod rsa;
+mod sequences;
 mod session;
 mod settings;
 mod timer;

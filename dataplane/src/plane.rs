@@ -71,6 +71,7 @@ pub fn start(
         globals: AtomicU32::new(0),
         routines: AtomicU32::new(0),
         ddl: AtomicU32::new(0),
+        sequences: Default::default(),
         features,
         config,
     });

@@ -172,19 +172,35 @@ fn replicas_that_lag_are_not_read_from() {
     wait_until("a replica has it", || reader.value(whose).is_some());
     let mut id = 1;
     for lagging in [1, 2] {
-        shard.servers[lagging].connect().run("stop slave");
-        shard.servers[lagging]
-            .connect()
-            .run("change master to master_delay=3600");
-        shard.servers[lagging].connect().run("start slave");
+        let mut direct = shard.servers[lagging].connect();
+        // Till it has changed, it may be repaired and run again.
+        wait_until("it is told to lag", || {
+            direct.run("stop slave");
+            !direct
+                .query("change master to master_delay=3600")
+                .is_error()
+        });
+        direct.run("start slave");
         // What its own account says is 0 for as long as it waits.
-        wait_until("it is not read from", || {
+        let alias = format!("tablet=\"a-{lagging}\"}}");
+        wait_until("it lags", || {
             id += 1;
             writer.run(&format!("insert into t (id, v) values ({id}, 'x')"));
-            (0..4).all(|_| shard.connect("ks@replica").value(whose) != Some(port(lagging)))
+            let metrics = shard.proxy.admin("/metrics");
+            let of_it = |l: &&str| l.starts_with("coregate_tablet_lag_seconds") && l.contains(&alias);
+            let line = metrics.lines().find(of_it);
+            line.is_some_and(|l| l.rsplit(' ').next().unwrap().parse::<f64>().unwrap() > 1.5)
         });
+        let left = if lagging == 1 { 2 } else { 0 };
+        for _ in 0..4 {
+            assert_eq!(
+                shard.connect("ks@replica").value(whose),
+                Some(port(left)),
+                "the primary where none is left"
+            );
+        }
     }
-    assert_eq!(reader.value(whose), Some(port(0)), "the primary where no replica is left");
+    assert_eq!(reader.value(whose), Some(port(0)));
     assert_eq!(reader.query("delete from t").error().code, 1290);
 }
 

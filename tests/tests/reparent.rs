@@ -1,199 +1,13 @@
 //! Primaries that move and die, under continuous writes with a record of every acknowledged row.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-use coregate_tests::{Connection, Coregate, guard, wait_until, world};
-use rustix::process::{Pid, Signal, kill_process};
+use coregate_tests::replicated::{Cluster, Record, Writers};
+use coregate_tests::wire::Value;
+use coregate_tests::{Connection, Coregate, wait_until};
+use rustix::process::{Signal, kill_process};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-
-struct Cluster {
-    proxy: Coregate,
-    dir: PathBuf,
-}
-
-impl Cluster {
-    /// One shard: a primary and two replicas.
-    fn start(name: &str) -> Self {
-        let schema = guard::dir().join(format!("{name}-schema"));
-        std::fs::create_dir_all(&schema).unwrap();
-        std::fs::write(schema.join("ks.sql"), "create table t (id bigint primary key, v varchar(100));")
-            .unwrap();
-        let dir = guard::dir().join(name);
-        let schema = schema.to_str().unwrap();
-        let args = ["--keyspace", "ks:1:2", "--schema", schema, "--cores", "2"];
-        let proxy = Coregate::local_in(name, &dir, &args);
-        let cluster = Self { proxy, dir };
-        cluster.wait_well();
-        cluster
-    }
-
-    fn connect(&self, database: &str) -> Connection {
-        self.proxy
-            .connect_as(world::USER, world::PASSWORD, Some(database))
-    }
-
-    /// `coregate ctl`, with its output.
-    fn ctl(&self, args: &[&str]) -> Result<String, String> {
-        let mut command = Command::new(coregate_tests::coregate::binary());
-        let output = command
-            .args(["ctl", "--admin", &self.proxy.admin.to_string()])
-            .args(args)
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-    }
-
-    /// By type, as SHOW VITESS_TABLETS says.
-    fn tablets(&self, kind: &str) -> Vec<(String, String)> {
-        let rows = self.connect("ks").run("show vitess_tablets").rows();
-        let cell = |row: &Vec<Option<String>>, at: usize| row[at].clone().unwrap();
-        let of_kind = rows.iter().filter(|row| cell(row, 3) == kind);
-        of_kind.map(|row| (cell(row, 5), cell(row, 4))).collect()
-    }
-
-    fn primary(&self) -> String {
-        self.tablets("PRIMARY")[0].0.clone()
-    }
-
-    fn replicas(&self) -> Vec<String> {
-        self.tablets("REPLICA")
-            .into_iter()
-            .map(|(alias, _)| alias)
-            .collect()
-    }
-
-    /// All three serve, and nothing is being done.
-    fn wait_well(&self) {
-        wait_until("all tablets serve", || {
-            let text = self.proxy.admin("/api/tablets");
-            text.matches("\"SERVING\"").count() == 3 && !text.contains("\"connecting\"")
-        });
-    }
-
-    fn pid(&self, alias: &str) -> Pid {
-        let pid = std::fs::read_to_string(self.dir.join("tablets").join(alias).join("pid")).unwrap();
-        Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
-    }
-
-    /// Straight on a server, past the proxy.
-    fn on(&self, alias: &str, sql: &str) -> String {
-        let record = std::fs::read_to_string(self.dir.join("topology/ks.json")).unwrap();
-        let (_, rest) = record.split_once("\"password\": \"").unwrap();
-        let password = rest.split('"').next().unwrap();
-        let socket = self.dir.join("tablets").join(alias).join("sock");
-        let output = Command::new("mariadb")
-            .args(["--no-defaults", "-ucoregate", "-N", "-B"])
-            .arg(format!("-p{password}"))
-            .arg(format!("--socket={}", socket.display()))
-            .args(["ks", "-e", sql])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{alias}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-
-    /// Servers that take writes, by their own account.
-    fn writable(&self) -> Vec<String> {
-        let all = [vec![self.primary()], self.replicas()].concat();
-        all.into_iter()
-            .filter(|alias| self.on(alias, "select @@read_only") == "0")
-            .collect()
-    }
-
-    fn writers(&self, count: u64) -> Writers {
-        let record = Arc::new(Record::default());
-        let spawn = |n: u64| {
-            let (record, mysql) = (Arc::clone(&record), self.proxy.mysql);
-            std::thread::spawn(move || {
-                let connect = || Connection::login(mysql, world::USER, world::PASSWORD, Some("ks"));
-                let mut conn = connect();
-                let mut id = n;
-                while !record.stop.load(Ordering::Relaxed) {
-                    id += count;
-                    match conn.try_query(&format!("insert into t (id, v) values ({id}, 'w{n}')")) {
-                        Ok(answers) if !answers[0].is_error() => {
-                            record.acknowledged.lock().unwrap().insert(id);
-                        }
-                        Ok(answers) => record.fail(answers[0].error().message.clone()),
-                        Err(e) => {
-                            record.fail(e.to_string());
-                            conn = connect();
-                        }
-                    }
-                    record.tried.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        };
-        let threads = (0..count).map(spawn).collect();
-        Writers { record, threads }
-    }
-
-    /// Everything acknowledged is there, on every server.
-    fn check(&self, record: &Record) {
-        self.wait_well();
-        let acknowledged = record.acknowledged.lock().unwrap();
-        let primary = self.primary();
-        let ids = |alias: &str| -> BTreeSet<u64> {
-            let text = self.on(alias, "select id from t");
-            text.lines().map(|id| id.parse().unwrap()).collect()
-        };
-        let there = ids(&primary);
-        let lost: Vec<_> = acknowledged.difference(&there).collect();
-        assert!(
-            lost.is_empty(),
-            "{} of {} acknowledged rows are lost: {lost:?}",
-            lost.len(),
-            acknowledged.len()
-        );
-        for replica in self.replicas() {
-            wait_until("the replicas have caught up", || ids(&replica) == there);
-        }
-        assert_eq!(self.writable(), [primary], "one server takes writes");
-    }
-}
-
-#[derive(Default)]
-struct Record {
-    stop: AtomicBool,
-    tried: AtomicU64,
-    acknowledged: Mutex<BTreeSet<u64>>,
-    errors: Mutex<Vec<String>>,
-}
-
-impl Record {
-    fn fail(&self, why: String) {
-        self.errors.lock().unwrap().push(why);
-    }
-
-    fn count(&self) -> usize {
-        self.acknowledged.lock().unwrap().len()
-    }
-
-    /// So many more rows are acknowledged.
-    fn wait_more(&self, more: usize) {
-        let wanted = self.count() + more;
-        wait_until("more writes are acknowledged", || self.count() >= wanted);
-    }
-}
-
-struct Writers {
-    record: Arc<Record>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Writers {
-    fn stop(self) -> Arc<Record> {
-        self.record.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join().unwrap();
-        }
-        self.record
-    }
-}
 
 #[test]
 fn planned_moves_fail_no_statement() {
@@ -277,6 +91,161 @@ fn a_killed_primary_loses_nothing_that_was_acknowledged() {
 #[test]
 fn a_stopped_primary_loses_nothing_that_was_acknowledged() {
     loses_nothing("stopped", Signal::STOP);
+}
+
+#[test]
+fn an_ordered_emergency_and_a_second_failure_lose_nothing() {
+    let cluster = Cluster::start("emergency");
+    let writers = cluster.writers(3);
+    writers.record.wait_more(50);
+    let said = cluster
+        .ctl(&["emergency-reparent-shard", "ks/0", "--new-primary", "zone1-102"])
+        .unwrap();
+    assert!(said.contains("zone1-102 is primary"), "{said}");
+    writers.record.wait_more(50);
+    cluster.wait_well();
+    // A replica is away, and the other one has what is written since: it alone can be promoted.
+    kill_process(cluster.pid("zone1-100"), Signal::STOP).unwrap();
+    wait_until("it is missed", || cluster.proxy.admin("/api/tablets").contains("\"frozen\""));
+    writers.record.wait_more(200);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    kill_process(cluster.pid("zone1-102"), Signal::KILL).unwrap();
+    wait_until("the last one is primary", || cluster.primary() == "zone1-101");
+    writers.record.wait_more(50);
+    kill_process(cluster.pid("zone1-100"), Signal::CONT).unwrap();
+    let record = writers.stop();
+    cluster.check(&record);
+}
+
+#[test]
+fn nothing_is_done_by_itself_where_it_is_switched_off() {
+    let cluster = Cluster::start("off");
+    cluster.ctl(&["disable-recoveries"]).unwrap();
+    let primary = cluster.primary();
+    kill_process(cluster.pid(&primary), Signal::KILL).unwrap();
+    wait_until("it is started again", || {
+        cluster
+            .proxy
+            .admin("/api/tablets")
+            .contains("the primary is read-only")
+    });
+    assert_eq!(cluster.primary(), primary);
+    assert!(
+        !cluster
+            .ctl(&["get-recoveries"])
+            .unwrap()
+            .contains("DeadPrimary")
+    );
+    cluster.ctl(&["enable-recoveries"]).unwrap();
+    cluster.wait_well();
+    cluster
+        .connect("ks")
+        .run("insert into t (id, v) values (1, 'a')");
+    assert_eq!(cluster.writable(), [primary]);
+}
+
+/// Statements of one kind, again and again, on a connection of its own; `run` gives the error, if there is one.
+fn repeat(
+    cluster: &Cluster,
+    record: &Arc<Record>,
+    mut run: impl FnMut(&mut Connection, u64) -> Result<(), String> + Send + 'static,
+) -> JoinHandle<()> {
+    let (record, mut conn) = (Arc::clone(record), cluster.connect("ks"));
+    std::thread::spawn(move || {
+        let mut turn = 0;
+        while !record.stop.load(Ordering::Relaxed) {
+            turn += 1;
+            match run(&mut conn, turn) {
+                Ok(()) => drop(
+                    record
+                        .acknowledged
+                        .lock()
+                        .unwrap()
+                        .insert(record.tried.fetch_add(1, Ordering::Relaxed)),
+                ),
+                Err(why) => record.fail(why),
+            }
+        }
+    })
+}
+
+fn said(answer: &coregate_tests::Answer) -> Result<(), String> {
+    if answer.is_error() { Err(answer.error().message.clone()) } else { Ok(()) }
+}
+
+#[test]
+fn planned_moves_of_shards_fail_no_statement_of_any_kind() {
+    let cluster = Cluster::sharded("shards");
+    let record = Arc::new(Record::default());
+    let threads = vec![
+        // On all shards, in a transaction of Coregate's own.
+        repeat(&cluster, &record, |conn, n| {
+            let rows: Vec<String> = (0..8)
+                .map(|i| format!("({}, 'many')", n * 8 + i + 1_000_000))
+                .collect();
+            said(&conn.query(&format!("insert into t (id, v) values {}", rows.join(","))))
+        }),
+        // Prepared, on either shard.
+        {
+            let mut prepared = None;
+            repeat(&cluster, &record, move |conn, n| {
+                if prepared.is_none() {
+                    let made = conn.prepare("insert into t (id, v) values (?, 'prepared')");
+                    prepared = Some(made.map_err(|e| e.message)?);
+                }
+                let id = Value::Int(i64::try_from(n).unwrap());
+                said(&conn.execute(prepared.as_ref().unwrap(), &[id]))
+            })
+        },
+        // Reads that are merged, and reads that one server finishes.
+        repeat(&cluster, &record, |conn, _| said(&conn.query("select id, v from t order by id limit 3"))),
+        repeat(&cluster, &record, |conn, _| {
+            said(&conn.query("select a.v, count(*) from t a join t b on a.v = b.v where a.id < 20 and b.id < 20 group by a.v"))
+        }),
+        // Short transactions end before the primary is taken away.
+        repeat(&cluster, &record, |conn, n| {
+            for sql in ["begin", &format!("insert into t (id, v) values ({}, 'tx')", n + 500_000), "commit"] {
+                said(&conn.query(sql))?;
+            }
+            Ok(())
+        }),
+        repeat(&cluster, &record, |conn, n| {
+            said(&conn.query(&format!("set @a = {n}")))?;
+            said(&conn.query("execute immediate 'select count(*) from t where id = ?' using @a"))
+        }),
+    ];
+    for shard in ["ks/-80", "ks/80-", "ks/-80", "ks/80-"] {
+        record.wait_more(100);
+        cluster.ctl(&["planned-reparent-shard", shard]).unwrap();
+        record.wait_more(100);
+    }
+    let record = Writers { record, threads }.stop();
+    assert_eq!(*record.errors.lock().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn one_replica_is_enough_and_a_new_start_finds_what_was_promoted() {
+    let cluster = Cluster::of("single", "ks:1:1", 2);
+    let writers = cluster.writers(2);
+    writers.record.wait_more(50);
+    let old = cluster.primary();
+    kill_process(cluster.pid(&old), Signal::KILL).unwrap();
+    wait_until("the other is primary", || cluster.primary() != old);
+    // Commits wait until the old one is back as a replica.
+    writers.record.wait_more(50);
+    let record = writers.stop();
+    cluster.check(&record);
+    let new = cluster.primary();
+    // Coregate itself dies, and leaves its servers behind.
+    let Cluster { mut proxy, dir, count } = cluster;
+    proxy.process.kill();
+    let proxy = Coregate::local_in("single-again", &dir, &["--cores", "2"]);
+    let cluster = Cluster { proxy, dir, count };
+    assert_eq!(cluster.primary(), new);
+    cluster.check(&record);
+    cluster
+        .connect("ks")
+        .run("insert into t (id, v) values (0, 'again')");
 }
 
 #[test]

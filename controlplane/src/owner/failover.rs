@@ -43,10 +43,10 @@ impl Owner {
             self.views
                 .change(|view| drop(view.health.insert(alias.to_owned(), health)));
         }
-        let Some(record) = record else { return };
+        let Some(record) = record.cloned() else { return };
         let of_tablet = |s: &&crate::topology::ShardRecord| s.tablets.iter().any(|t| t.alias == alias);
         let Some(shard) = record.shards.iter().find(of_tablet).map(|s| s.name.clone()) else { return };
-        if let Some(problem) = self.fleet.problem(record, &shard, now) {
+        if let Some(problem) = self.fleet.problem(&record, &shard, now) {
             let keyspace = record.name.clone();
             self.recover(&keyspace, &shard, &problem);
         }
@@ -178,8 +178,7 @@ impl Owner {
         result: Result<String, Error>,
         answer: Option<Answer>,
     ) {
-        self.fleet
-            .end(keyspace, shard, result.is_ok(), Instant::now());
+        self.fleet.end(keyspace, shard, &what, Instant::now());
         // What was seen last is from before.
         let aliases = self.aliases(keyspace, shard);
         self.checks.restart(&aliases);

@@ -12,7 +12,8 @@ pub(crate) struct Candidate {
     pub(crate) ignored: bool,
 }
 
-/// The most advanced one; of equals, the one in the old primary's cell, then the first.
+/// The most advanced one; of equals, the wanted one, the one in the old primary's cell, the first. A wanted one that lacks something
+/// can get it from there.
 ///
 /// # Errors
 /// None of them is known to have everything that was acknowledged.
@@ -50,9 +51,12 @@ pub(crate) fn elect<'c>(
         return Err("each replica lacks transactions that another one has".to_owned());
     }
     if let Some(wanted) = wanted {
-        return best.into_iter().find(|c| c.alias == wanted).ok_or_else(|| {
-            format!("{wanted} is no replica that has all transactions which the others have received")
-        });
+        if !there.iter().any(|(c, _)| c.alias == wanted) {
+            return Err(format!("{wanted} is no replica that can be reached and promoted"));
+        }
+        if let Some(found) = best.iter().find(|c| c.alias == wanted) {
+            return Ok(found);
+        }
     }
     let near = |c: &&Candidate| c.alias.rsplit_once('-').is_some_and(|(of, _)| of == cell);
     let first = best
@@ -79,7 +83,8 @@ mod tests {
         assert_eq!(elected("b", None).unwrap(), "b-3");
         assert_eq!(elected("c", None).unwrap(), "a-2");
         assert_eq!(elected("b", Some("a-2")).unwrap(), "a-2");
-        assert!(elected("b", Some("b-1")).unwrap_err().contains("b-1"), "it is behind");
+        assert_eq!(elected("b", Some("b-1")).unwrap(), "b-3", "it is behind");
+        assert!(elected("b", Some("b-9")).unwrap_err().contains("b-9"));
         let rdonly =
             [Candidate { kind: Kind::Rdonly, ..candidate("a-1", "0-1-9") }, candidate("a-2", "0-1-8")];
         assert_eq!(elect(&rdonly, "a", None, true).unwrap().alias, "a-2");

@@ -104,14 +104,23 @@ impl Emergency {
         let semi_sync = shard.semi_sync == Some(true);
         let elected = elect(&candidates, cell, self.new_primary.as_deref(), semi_sync)
             .map_err(|why| Error::Server(format!("nobody is promoted in shard {}: {why}", shard.name())))?;
-        let at = reached
-            .iter()
-            .position(|r| r.member.alias() == elected.alias);
-        let (Some(at), Some(received)) = (at, &elected.received) else { return Err(Error::Gone) };
-        if let Some(new) = reached.get_mut(at) {
+        let place = |alias: &str| reached.iter().position(|r| r.member.alias() == alias);
+        let wanted = self.new_primary.as_deref().and_then(place);
+        let (Some(best), Some(received)) = (place(&elected.alias), elected.received.clone()) else {
+            return Err(Error::Gone);
+        };
+        let Some(source) = reached.get_mut(best) else { return Err(Error::Gone) };
+        let from = shard.source_of(&source.member)?;
+        source.server.start_applying().await?;
+        source.server.wait_for(&received, desk.catch_up).await?;
+        let at = wanted.unwrap_or(best);
+        if let Some(new) = reached.get_mut(at).filter(|_| at != best) {
+            // What it lacks it gets from the one that has it.
             shard.source_of(&new.member)?;
-            new.server.start_applying().await?;
-            new.server.wait_for(received, desk.catch_up).await?;
+            new.server
+                .follow(&from, shard.acknowledges(new.member.kind))
+                .await?;
+            new.server.wait_for(&received, desk.catch_up).await?;
         }
         Ok(at)
     }
@@ -191,20 +200,36 @@ async fn confirm(reached: &mut Vec<Reached>) -> Result<(), Error> {
 }
 
 /// Events and heartbeats come while the primary is alive. Where heartbeats are rare, the replica connects anew instead.
+///
+/// What has arrived before the primary's end may still be read for a while: only what comes twice, a while apart, is a sign of life.
 async fn hears(server: &mut Server) -> Result<bool, Error> {
-    let (beats, period) = server.heartbeats().await?;
-    let listens = period <= HEARTBEAT_MAX;
-    let read_to = server.facts().await?.replication.map_or(0, |r| r.read_to);
-    if !listens {
+    let (_, period) = server.heartbeats().await?;
+    if period > HEARTBEAT_MAX {
         server.reconnect().await?;
+        return comes(server, None).await;
     }
+    for _ in 0..2 {
+        let (beats, _) = server.heartbeats().await?;
+        let read_to = server.facts().await?.replication.map_or(0, |r| r.read_to);
+        if !comes(server, Some((beats, read_to))).await? {
+            return Ok(false);
+        }
+        tokio::time::sleep(CONFIRM / 2).await;
+    }
+    Ok(true)
+}
+
+/// Does anything come, since so many heartbeats and this place in the log? `None`: does it connect?
+async fn comes(server: &mut Server, since: Option<(u64, u64)>) -> Result<bool, Error> {
     let end = Instant::now() + CONFIRM;
     loop {
         let replication = server.facts().await?.replication.unwrap_or_default();
         let running = replication.receiver == Thread::Running;
-        let heard = match listens {
-            true => running && (replication.read_to != read_to || server.heartbeats().await?.0 != beats),
-            false => running,
+        let heard = match since {
+            Some((beats, read_to)) => {
+                running && (replication.read_to != read_to || server.heartbeats().await?.0 != beats)
+            }
+            None => running,
         };
         // It has tried to connect, and failed.
         let refused = !running && replication.error_code != 0;

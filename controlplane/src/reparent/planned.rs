@@ -26,17 +26,13 @@ impl Planned {
         let source = shard.source_of(member)?;
         let begun = Instant::now();
         desk.hold(shard).await?;
-        if let Err(e) = hand_over(desk, shard, &mut old, &mut new).await {
-            // It has not been named yet: the old one goes on.
-            let undone = old.set_read_only(false).await;
-            desk.release(shard).await?;
-            undone?;
-            return Err(e);
+        let mut handed = hand_over(desk, shard, &mut old, &mut new).await;
+        if handed.is_ok() {
+            handed = desk.set_primary(shard, member.alias()).await;
         }
-        if let Err(e) = desk.set_primary(shard, member.alias()).await {
-            let undone = old.set_read_only(false).await;
-            desk.release(shard).await?;
-            undone?;
+        if let Err(e) = handed {
+            // Nobody else has been named: the old one goes on.
+            take_back(desk, shard, old).await?;
             return Err(e);
         }
         // From here on the new one is primary, whatever happens: what fails now is repaired.
@@ -114,6 +110,20 @@ async fn caught_up(desk: &Desk, member: &Member, old: &mut Server) -> Result<Ser
         server.wait_for(&position, desk.catch_up).await?;
     }
     Ok(server)
+}
+
+/// The old primary takes writes again, and statements go on. On a connection of its own: a statement on the other may have no answer yet.
+async fn take_back(desk: &Desk, shard: &Shard, old: Server) -> Result<(), Error> {
+    drop(old);
+    let undone = async {
+        desk.connect(&shard.primary.tablet)
+            .await?
+            .set_read_only(false)
+            .await
+    };
+    let undone = undone.await;
+    desk.release(shard).await?;
+    undone
 }
 
 /// Statements wait. Those that run end, or are ended; then the new one gets all of it.

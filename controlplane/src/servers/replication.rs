@@ -176,11 +176,13 @@ impl Server {
         Ok((count, period))
     }
 
-    /// Forgets its primary and takes writes.
-    pub(crate) async fn promote(&mut self, semi_sync: bool) -> Result<(), Error> {
+    /// Forgets its primary and takes writes. `semi_sync`: `None` leaves it as it is.
+    pub(crate) async fn promote(&mut self, semi_sync: Option<bool>) -> Result<(), Error> {
         self.run("STOP SLAVE").await?;
         self.run("RESET SLAVE ALL").await?;
-        self.set_semi_sync_primary(semi_sync).await?;
+        if let Some(on) = semi_sync {
+            self.set_semi_sync_primary(on).await?;
+        }
         self.set_read_only(false).await
     }
 

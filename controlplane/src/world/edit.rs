@@ -76,6 +76,8 @@ impl World {
     /// Makes a tablet its shard's primary; the old one becomes a replica.
     pub(crate) fn set_primary(&mut self, keyspace: &str, shard: &str, alias: &str) -> Result<(), Error> {
         let since = super::now_utc();
+        // The connection for reading columns is one to the old primary.
+        self.conns.remove(keyspace);
         self.edit(keyspace, false, |record| {
             let shard = record.shards.iter_mut().find(|s| s.name == shard);
             let Some(shard) = shard.filter(|s| s.tablets.iter().any(|t| t.alias == alias)) else {

@@ -67,7 +67,7 @@ async fn within<T>(
 ) -> Result<T, BackendError> {
     let mut work = pin!(work);
     let deadline = core.ring.now() + Duration::from_millis(core.config().connect_timeout_ms);
-    let mut armed = false;
+    let mut armed = crate::timer::Armed::default();
     poll_fn(|cx| {
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
             return Poll::Ready(result);

@@ -136,13 +136,14 @@ impl Pools {
         &self,
         shard: ShardId,
         kind: TabletKind,
+        core: u16,
         chosen: &mut Chosen,
     ) -> Option<Rc<TabletPool>> {
         let shards = self.shards.borrow();
         shards
             .get(shard.0 as usize)?
             .as_ref()?
-            .replica(shard, kind, chosen)
+            .replica(shard, kind, core, chosen)
     }
 
     /// What becomes of statements for this place's primary.

@@ -37,11 +37,13 @@ impl Retirement {
 
     pub(super) fn retire(&self) {
         self.retired.set(true);
-        for (_, waker) in self.takers.borrow_mut().iter_mut() {
-            if let Some(waker) = waker.take() {
-                waker.wake();
-            }
-        }
+        let takers: Vec<Waker> = self
+            .takers
+            .borrow_mut()
+            .iter_mut()
+            .filter_map(|(_, waker)| waker.take())
+            .collect();
+        takers.into_iter().for_each(Waker::wake);
     }
 
     /// A connection was opened.

@@ -29,6 +29,7 @@ impl ShardPools {
         &self,
         shard: ShardId,
         kind: TabletKind,
+        core: u16,
         chosen: &mut Chosen,
     ) -> Option<Rc<TabletPool>> {
         let key = Kind::from(kind);
@@ -51,7 +52,12 @@ impl ShardPools {
             gone.leave_session();
         }
         let load = |r: &&Replica| (r.pool.sessions() + 1).saturating_mul(1 << 16) / r.weight as usize;
-        let best = of_kind().min_by_key(load)?;
+        // Each core begins with another one, or the first would get all of few sessions.
+        let first = usize::from(core).checked_rem(of_kind().count())?;
+        let best = of_kind()
+            .skip(first)
+            .chain(of_kind().take(first))
+            .min_by_key(load)?;
         best.pool.join_session();
         chosen.0.push((shard, key, Rc::clone(&best.pool)));
         Some(Rc::clone(&best.pool))

@@ -29,7 +29,10 @@ impl Session {
             Place::Shard { kind: Kind::Rdonly, .. } => TabletKind::Rdonly,
         };
         let Place::Shard { shard, .. } = place else { return None };
-        let found = self.core.pools.replica(shard, kind, &mut self.replicas);
+        let found = self
+            .core
+            .pools
+            .replica(shard, kind, self.core.id, &mut self.replicas);
         match found {
             None if self.core.config().replicas_else_primary => self.core.pools.get(place),
             found => found,

@@ -138,7 +138,7 @@ pub(super) async fn all(mut work: Vec<Pin<Box<dyn Future<Output = ()> + '_>>>) {
 pub(super) async fn within<T>(core: &Core, time: Duration, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     let deadline = core.ring.now() + time;
-    let mut armed = false;
+    let mut armed = crate::timer::Armed::default();
     poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(Some(done));

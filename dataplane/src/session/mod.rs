@@ -28,6 +28,7 @@ mod query;
 mod relay;
 mod runner;
 mod scatter;
+mod sequence;
 mod set;
 mod tracking;
 mod transaction;
@@ -97,6 +98,8 @@ pub(crate) struct Session {
     vitess: Vec<(String, String)>,
     /// What lookup tables have told, while a statement is planned.
     looked: std::cell::RefCell<Option<Box<look_up::Looked>>>,
+    /// The first number that a sequence has given for the rows of the statement that runs.
+    numbers_from: Option<u64>,
     admin: bool,
     /// Who it is, and the challenge of the greeting (COM_CHANGE_USER uses it again).
     login: Box<(Login, [u8; 20])>,

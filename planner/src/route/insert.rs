@@ -5,9 +5,7 @@ use super::lookups;
 use super::names::Place;
 use crate::column::{Family, find};
 use crate::error::PlanError;
-use crate::plan::{
-    Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, SequenceColumn, StatementClass,
-};
+use crate::plan::{Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, StatementClass};
 use crate::snapshot::{ColumnVindex, KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::{Body, ExprKind, Insert, InsertRow, InsertSource, Query, Span};
 use crate::vindex::{Looked, Vindex};
@@ -108,9 +106,15 @@ impl<'a> Planner<'_, 'a> {
             return self.insert_copies(keyspace, table, insert, class);
         }
         if let Some(id) = &table.pinned {
+            if let Some(plan) = self.generated(keyspace, table, insert, class)? {
+                return Ok(plan);
+            }
             let to = Destination::KeyspaceId(id.clone());
             self.no_subqueries(keyspace, insert)?;
             return Ok(self.route(keyspace, to, Combine::Sum, class));
+        }
+        if let Some(plan) = self.generated(keyspace, table, insert, class)? {
+            return Ok(plan);
         }
         self.check_assigned(insert.table, table, insert.on_duplicate, false)?;
         let columns = inserted_columns(table, insert)?;
@@ -119,7 +123,6 @@ impl<'a> Planner<'_, 'a> {
         }
         self.no_subqueries(keyspace, insert)?;
         let mut rows = self.rows(table, insert, &columns)?;
-        rows.sequence = self.check_sequence(table, insert, &columns)?;
         let maintain = self.inserted_entries(table, insert, &columns)?;
         rows.keeps_ids = maintain.is_some();
         if !insert.returning.is_empty() && self.row_count(insert) > 1 {
@@ -310,7 +313,6 @@ impl<'a> Planner<'_, 'a> {
             numbered,
             source,
             keeps_ids: false,
-            sequence: None,
         })
     }
 
@@ -390,33 +392,6 @@ impl<'a> Planner<'_, 'a> {
             self.edits.split(span, pieces);
         }
         Ok(())
-    }
-
-    /// Numbers from a sequence cannot be had yet: the column must be given. What depends on the values is left to binding.
-    pub(super) fn check_sequence(
-        &self,
-        table: &Table,
-        insert: &Insert<'_>,
-        columns: &[String],
-    ) -> Result<Option<SequenceColumn>, PlanError> {
-        let Some(auto) = &table.auto_increment else { return Ok(None) };
-        let missing = || PlanError::no_sequence(&auto.column);
-        let position = columns
-            .iter()
-            .position(|c| c.eq_ignore_ascii_case(&auto.column))
-            .ok_or_else(missing)?;
-        let mut params = Vec::new();
-        if let InsertSource::Rows(rows) = insert.source {
-            for row in rows {
-                match row.values.get(position).map(|v| v.kind) {
-                    None | Some(ExprKind::Null | ExprKind::Default) => return Err(missing()),
-                    Some(ExprKind::Param(n)) => params.push(n),
-                    Some(_) => {}
-                }
-            }
-        }
-        let position = u16::try_from(position).map_err(|_| PlanError::TooLong(usize::from(u16::MAX)))?;
-        Ok(Some(SequenceColumn { column: auto.column.clone(), position, params }))
     }
 }
 

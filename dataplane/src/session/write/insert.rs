@@ -89,7 +89,7 @@ impl Session {
         sql: &'s [u8],
     ) -> Pin<Box<dyn Future<Output = Outcome<Steps>> + 's>> {
         Box::pin(async move {
-            let planned = self.plan_step(sql).await?;
+            let planned = self.planned(sql).await?;
             let plan = &planned.entry.plan;
             let mut resolved = planned.resolved;
             match &plan.action {

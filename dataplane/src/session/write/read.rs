@@ -1,6 +1,5 @@
 //! Queries that are steps of a statement: planned and run as a client's, and their rows kept.
 use super::super::answer::Answer;
-use super::super::plan::Planned;
 use super::super::query::place_of;
 use super::super::scatter::{Rows, Work};
 use super::super::wire::query_payload;
@@ -13,17 +12,9 @@ use coregate_protocol::walker::ResponseKind;
 use std::cell::RefCell;
 
 impl Session {
-    /// Plans a step's text, with what lookup tables must tell for it.
-    pub(super) async fn plan_step(&mut self, sql: &[u8]) -> Outcome<Planned> {
-        match self.plan(sql) {
-            Ok(planned) => Ok(planned),
-            Err(failure) => Box::pin(self.plan_looking_up(sql, failure)).await,
-        }
-    }
-
     /// The rows of a query, from wherever they lie.
     pub(super) async fn read(&mut self, sql: &[u8]) -> Outcome<Collected> {
-        let planned = self.plan_step(sql).await?;
+        let planned = self.planned(sql).await?;
         let plan = &planned.entry.plan;
         let rows = RefCell::new(Collected::any(self.core.config().query_memory_max));
         match &plan.action {
