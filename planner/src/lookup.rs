@@ -145,6 +145,11 @@ impl LookupDef {
         format!("SELECT {} FROM {} WHERE ", quoted(&self.to), self.table)
     }
 
+    /// `UPDATE table SET to = id WHERE `
+    pub(crate) fn update_head(&self, id: &KeyspaceId) -> String {
+        format!("UPDATE {} SET {}={} WHERE ", self.table, quoted(&self.to), self.id(id))
+    }
+
     /// The keyspace id in a row of the table; `None`: it holds none.
     ///
     /// # Errors
@@ -233,7 +238,7 @@ impl Literal {
 pub type Entry<'e> = (&'e [Literal], &'e KeyspaceId);
 
 /// Entries of one statement.
-const BATCH: usize = 500;
+pub(crate) const BATCH: usize = 500;
 
 /// The statements that add entries.
 pub fn add<'e>(def: &LookupDef, entries: impl IntoIterator<Item = Entry<'e>>, out: &mut Vec<Vec<u8>>) {

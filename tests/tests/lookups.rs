@@ -239,3 +239,30 @@ fn without_autocommit_they_change_with_the_transaction() {
     conn.run("commit");
     check(&mut connect(), 4000, 4999);
 }
+
+/// An entry whose row has gone, as a crash between two commits leaves it.
+#[test]
+fn entries_of_rows_that_are_gone_are_given_to_new_ones() {
+    let _turn = alone();
+    let mut conn = connect();
+    conn.run(&insert(5000, 6));
+    conn.run("insert into look.email_idx values ('005100@x', x'ffff'), ('005101@x', x'0001'), ('005102@x', x'7777'), ('005103@x', x'9999')");
+    conn.run("insert into users (id, email, team) values (5100, '005100@x', 't'), (5110, '005110@x', 't'), (5101, '005101@x', 't')");
+    conn.run("update users set email = '005102@x' where id = 5003");
+    conn.run("replace into users (id, email, team) values (5002, '005103@x', 't')");
+    check(&mut conn, 5000, 5999);
+    // They find their rows now.
+    for (email, id) in [("005100@x", "5100"), ("005102@x", "5003"), ("005103@x", "5002")] {
+        let found = conn.value(&format!("select id from users where email = '{email}'"));
+        assert_eq!(found.as_deref(), Some(id));
+    }
+    // Those of rows that are there are not given away.
+    for sql in [
+        "insert into users (id, email, team) values (5120, '005120@x', 't'), (5121, '005100@x', 't')",
+        "update users set email = '005100@x' where id = 5004",
+        "replace into users (id, email, team) values (5005, '005101@x', 't')",
+    ] {
+        assert_eq!(conn.query(sql).error().code, 1062, "{sql}");
+    }
+    check(&mut conn, 5000, 5999);
+}

@@ -8,10 +8,15 @@ use super::wire::query_payload;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
 use crate::exec::Collected;
+use coregate_planner::control::SqlError;
+use coregate_planner::lookup::Literal;
 use coregate_planner::plan::maintain::{ChangeEntries, Maintain};
 use coregate_planner::plan::{Action, Combine, Route};
-use coregate_planner::resolve::{Before, Step, change_statements};
+use coregate_planner::resolve::{Before, NewEntries, Step, change_statements};
+use coregate_planner::vindex::KeyspaceId;
+use coregate_protocol::codes;
 use coregate_protocol::walker::{ResponseKind, Summary};
+use smallvec::SmallVec;
 use std::cell::RefCell;
 
 /// The state before the statement, in a transaction of the client's.
@@ -106,15 +111,19 @@ impl Session {
             (Before::Statements(steps), _) => {
                 for step in steps {
                     match step {
-                        Step::Run(sql) => self.inner(sql, b"", Combine::Sum, Rows::Pass).await?,
+                        Step::Add(entries) => self.add_entries(entries, false).await?,
                         Step::Check { query, columns } => self.check_entry(query, columns).await?,
                     }
                 }
             }
             (Before::Query { text, new }, Some(Maintain::Change(change))) => {
                 let rows = self.read_entries(text, change).await?;
-                for sql in change_statements(change, new, &rows)? {
+                let (removed, added) = change_statements(change, new, &rows)?;
+                for sql in removed {
                     self.inner(&sql, b"", Combine::Sum, Rows::Pass).await?;
+                }
+                for entries in added {
+                    self.add_entries(&entries, false).await?;
                 }
             }
             (Before::Query { .. }, _) => {
@@ -122,6 +131,65 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Adds entries. One that stands for a row that is not there any more is given to the new row, as Vitess does. `there`: the new
+    /// rows are there already.
+    pub(super) async fn add_entries(&mut self, new: &NewEntries, there: bool) -> Outcome {
+        let added = self.inner(&new.text(), b"", Combine::Sum, Rows::Pass).await;
+        match added {
+            Err(Failure::Sql(error)) if error.code == codes::ER_DUP_ENTRY && new.def.unique => {}
+            added => return added,
+        }
+        for entry in &new.entries {
+            let text = new.text_of(std::slice::from_ref(entry));
+            match self.inner(&text, b"", Combine::Sum, Rows::Pass).await {
+                Err(Failure::Sql(error)) if error.code == codes::ER_DUP_ENTRY => {
+                    self.reuse_entry(new, entry, there, error).await?;
+                }
+                added => added?,
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    async fn reuse_entry(
+        &mut self,
+        new: &NewEntries,
+        (values, id): &(SmallVec<[Literal; 1]>, KeyspaceId),
+        there: bool,
+        error: SqlError,
+    ) -> Outcome {
+        // An entry that another transaction is about to change is waited for.
+        let holders = self.locked(&new.holder(values)).await?;
+        let Some([cell]) = holders.first().map(Vec::as_slice) else { return Err(error.into()) };
+        let held = new.def.id_in(cell.as_deref());
+        let held = held.map_err(|why| Failure::from(sql_error(1105, why)))?;
+        let mut same_shard = false;
+        if let (true, Some(held)) = (there, &held) {
+            let snapshot = self.core.snapshot.borrow();
+            let keyspace = snapshot
+                .keyspaces
+                .iter()
+                .find(|k| k.name == new.owner.keyspace);
+            same_shard = keyspace.is_some_and(|k| k.shard_for(held) == k.shard_for(id));
+        }
+        // The row itself is no other one.
+        if self.locked(&new.row(values)).await?.len() > usize::from(same_shard) {
+            return Err(error.into());
+        }
+        self.inner(&new.reuse(values, id), b"", Combine::Sum, Rows::Pass)
+            .await
+    }
+
+    /// The rows of a query of one column.
+    async fn locked(&mut self, query: &[u8]) -> Outcome<Vec<Vec<Option<Vec<u8>>>>> {
+        let lock = format!(" LIMIT {} FOR UPDATE", u64::MAX);
+        let rows = RefCell::new(Collected::new(1, self.core.config().query_memory_max));
+        self.inner(query, lock.as_bytes(), Combine::Concat, Rows::Gather(&rows))
+            .await?;
+        Ok(rows.into_inner().rows)
     }
 
     /// A value of another table's lookup vindex must lie where the vindex says.

@@ -1,7 +1,7 @@
 //! What keeps the lookup tables right that a changed table owns.
 use super::{Operand, Piece};
 use crate::column::Family;
-use crate::lookup::{LookupDef, Written};
+use crate::lookup::{LookupDef, Written, quoted};
 use crate::vindex::Vindex;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -24,6 +24,25 @@ pub struct InsertEntries {
     pub check: bool,
     /// The columns, for messages.
     pub columns: String,
+    pub owner: Arc<Owner>,
+}
+
+/// The table whose rows an entry is about, as a client would name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    pub keyspace: String,
+    /// `keyspace`.`table`
+    pub table: String,
+    /// Its columns that hold the values, in backticks.
+    pub columns: Vec<String>,
+}
+
+impl Owner {
+    pub(crate) fn new(keyspace: &str, table: &str, columns: &[String]) -> Arc<Self> {
+        let table = format!("{}.{}", quoted(keyspace), quoted(table));
+        let keyspace = keyspace.to_owned();
+        Arc::new(Self { keyspace, table, columns: columns.iter().map(|column| quoted(column)).collect() })
+    }
 }
 
 /// Where an INSERT's rows have the values.
@@ -48,6 +67,7 @@ pub struct ChangeEntries {
 #[derive(Debug, Clone)]
 pub struct ChangedEntries {
     pub def: Arc<LookupDef>,
+    pub owner: Arc<Owner>,
     /// The query's columns that hold the values, and how they are written.
     pub columns: SmallVec<[(u16, Written); 1]>,
     /// New values, for columns that change; none at all where the rows go.

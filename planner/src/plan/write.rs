@@ -1,5 +1,6 @@
 //! Changes that take several steps: rows are read first, and locked, then changed by their keys. Every step's text is a statement as
 //! a client could have written it, or goes to one shard.
+use super::maintain::Owner;
 use super::tree::Load;
 use super::{InsertRows, Operand, Piece};
 use crate::column::Family;
@@ -186,6 +187,7 @@ pub struct Image {
 #[derive(Debug, Clone)]
 pub struct ImageEntry {
     pub def: Arc<LookupDef>,
+    pub owner: Arc<Owner>,
     /// Places in the image.
     pub columns: SmallVec<[(u16, Written); 1]>,
 }

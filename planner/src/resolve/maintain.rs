@@ -3,12 +3,13 @@ use super::{Binding, text};
 use crate::charset::Charsets;
 use crate::column::{Family, stored};
 use crate::error::PlanError;
-use crate::lookup::{Literal, add, check, remove};
-use crate::plan::maintain::{ChangeEntries, EntryValues, InsertEntries, Maintain};
+use crate::lookup::{BATCH, Literal, LookupDef, add, check, quoted, remove};
+use crate::plan::maintain::{ChangeEntries, EntryValues, InsertEntries, Maintain, Owner};
 use crate::plan::{Operand, Piece, SessionValue};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// What runs before a statement, in its transaction.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,12 +24,88 @@ pub enum Before {
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    Run(Vec<u8>),
+    Add(NewEntries),
     /// A query that must find a row.
     Check {
         query: Vec<u8>,
         columns: String,
     },
+}
+
+/// Entries that one statement adds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NewEntries {
+    pub def: Arc<LookupDef>,
+    pub owner: Arc<Owner>,
+    pub entries: Vec<(SmallVec<[Literal; 1]>, KeyspaceId)>,
+}
+
+impl NewEntries {
+    /// Entries in as many parts as there are statements.
+    pub fn parts(
+        def: &Arc<LookupDef>,
+        owner: &Arc<Owner>,
+        entries: impl Iterator<Item = (SmallVec<[Literal; 1]>, KeyspaceId)>,
+    ) -> Vec<Self> {
+        let wanted = |(values, _): &(SmallVec<[Literal; 1]>, KeyspaceId)| {
+            !(def.ignore_nulls && values.iter().any(|value| value.is_null))
+        };
+        let mut parts: Vec<Self> = Vec::new();
+        for entry in entries.filter(wanted) {
+            match parts.last_mut() {
+                Some(part) if part.entries.len() < BATCH => part.entries.push(entry),
+                _ => parts.push(Self { def: def.clone(), owner: owner.clone(), entries: vec![entry] }),
+            }
+        }
+        parts
+    }
+
+    /// The statement that adds them.
+    pub fn text(&self) -> Vec<u8> {
+        self.text_of(&self.entries)
+    }
+
+    /// The statement that adds some of them.
+    pub fn text_of(&self, entries: &[(SmallVec<[Literal; 1]>, KeyspaceId)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let list = entries.iter().map(|(values, id)| (values.as_slice(), id));
+        add(&self.def, list, &mut out);
+        out.into_iter().next().unwrap_or_default()
+    }
+
+    /// The query for the entry that has these values already.
+    pub fn holder(&self, values: &[Literal]) -> Vec<u8> {
+        let mut out = self.def.select_head().into_bytes();
+        let names: Vec<String> = self.def.from.iter().map(|name| quoted(name)).collect();
+        equal(&names, values, &mut out);
+        out
+    }
+
+    /// The query for a row that has these values.
+    pub fn row(&self, values: &[Literal]) -> Vec<u8> {
+        let mut out = format!("SELECT 1 FROM {} WHERE ", self.owner.table).into_bytes();
+        equal(&self.owner.columns, values, &mut out);
+        out
+    }
+
+    /// The statement that gives an entry to another row.
+    pub fn reuse(&self, values: &[Literal], id: &KeyspaceId) -> Vec<u8> {
+        let mut out = self.def.update_head(id).into_bytes();
+        let names: Vec<String> = self.def.from.iter().map(|name| quoted(name)).collect();
+        equal(&names, values, &mut out);
+        out
+    }
+}
+
+fn equal(names: &[String], values: &[Literal], out: &mut Vec<u8>) {
+    for (n, (name, value)) in names.iter().zip(values).enumerate() {
+        if n > 0 {
+            out.extend_from_slice(b" AND ");
+        }
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(if value.is_null { b" IS " } else { b"=" });
+        out.extend_from_slice(&value.sql);
+    }
 }
 
 /// For each lookup table, for each of its columns: the new value's text, where it changes.
@@ -46,15 +123,15 @@ pub(super) fn bind(
             let mut out = Vec::new();
             for entries in all {
                 let rows = insert_values(entries, &binding)?;
-                let list = rows.iter().map(SmallVec::as_slice).zip(ids);
                 if entries.check {
+                    let list = rows.iter().map(SmallVec::as_slice).zip(ids);
                     let queries = list.filter_map(|entry| check(&entries.def, entry));
                     out.extend(queries.map(|query| Step::Check { query, columns: entries.columns.clone() }));
                     continue;
                 }
-                let mut statements = Vec::new();
-                add(&entries.def, list, &mut statements);
-                out.extend(statements.into_iter().map(Step::Run));
+                let list = rows.into_iter().zip(ids.iter().cloned());
+                let parts = NewEntries::parts(&entries.def, &entries.owner, list);
+                out.extend(parts.into_iter().map(Step::Add));
             }
             Ok(Before::Statements(out))
         }
@@ -124,7 +201,7 @@ pub(super) fn operand_text(operand: &Operand, binding: &Binding<'_>) -> Result<L
     Ok(Literal { sql: text::one(&[piece], binding), is_null: false })
 }
 
-/// The statements for rows that [`Before::Query`] has read, as text.
+/// For rows that [`Before::Query`] has read: the statements that take entries away, and the entries that come then.
 ///
 /// # Errors
 /// A row whose place cannot be told, or whose value cannot be written.
@@ -132,12 +209,12 @@ pub fn change_statements(
     change: &ChangeEntries,
     new: &NewValues,
     rows: &[Vec<Option<Vec<u8>>>],
-) -> Result<Vec<Vec<u8>>, PlanError> {
+) -> Result<(Vec<Vec<u8>>, Vec<NewEntries>), PlanError> {
     let ids: Vec<KeyspaceId> = rows
         .iter()
         .map(|row| id_of(change, row))
         .collect::<Result<_, _>>()?;
-    let mut out = Vec::new();
+    let (mut out, mut added) = (Vec::new(), Vec::new());
     for (lookup, new) in change.lookups.iter().zip(new) {
         let mut old: Rows = Vec::with_capacity(rows.len());
         for row in rows {
@@ -159,11 +236,11 @@ pub fn change_statements(
                     }
                 }
             }
-            let entries = old.iter().map(SmallVec::as_slice).zip(&ids);
-            add(&lookup.def, entries, &mut out);
+            let entries = old.into_iter().zip(ids.iter().cloned());
+            added.extend(NewEntries::parts(&lookup.def, &lookup.owner, entries));
         }
     }
-    Ok(out)
+    Ok((out, added))
 }
 
 /// Where a row lies.

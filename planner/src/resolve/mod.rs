@@ -20,7 +20,7 @@ use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
 pub use generate::Numbers;
-pub use maintain::{Before, NewValues, Step, change_statements, keyspace_id};
+pub use maintain::{Before, NewEntries, NewValues, Step, change_statements, keyspace_id};
 use smallvec::SmallVec;
 pub use tree::{Parts, resolve_tree};
 pub use write::{

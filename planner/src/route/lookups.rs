@@ -1,9 +1,11 @@
 //! Changes of tables that own lookup vindexes: what must be known to keep these right.
 use super::Planner;
+use super::names::Place;
+use super::text::Edits;
 use crate::column::{Family, find};
 use crate::error::PlanError;
 use crate::lookup::Written;
-use crate::plan::maintain::{ChangeEntries, ChangedEntries, EntryValues, InsertEntries, Maintain};
+use crate::plan::maintain::{ChangeEntries, ChangedEntries, EntryValues, InsertEntries, Maintain, Owner};
 use crate::plan::{Action, Operand, Piece, Plan};
 use crate::snapshot::{Column, ColumnVindex, Table};
 use crate::sql::ast::{Assign, Delete, ExprKind, Insert, InsertSource, Span, TableExpr, TableName, Update};
@@ -67,6 +69,7 @@ impl<'a> Planner<'_, 'a> {
         columns: &[String],
     ) -> Result<Option<Maintain>, PlanError> {
         let mut all = Vec::new();
+        let keyspace = self.keyspace_name(insert.table)?;
         for vindex in owned(table).chain(checked(table, columns)) {
             let check = vindex.vindex.owner.as_deref() != Some(table.name.as_str());
             let refused = |what: &str| {
@@ -77,15 +80,10 @@ impl<'a> Planner<'_, 'a> {
                 .lookup
                 .clone()
                 .ok_or_else(|| refused("INSERT"))?;
-            if insert.replace && !check {
-                return Err(refused("REPLACE"));
-            }
-            if insert.ignore && !check {
-                return Err(refused("INSERT IGNORE"));
-            }
-            // Entries of rows that are there already, and stay as they are, would be wrong.
-            if !insert.on_duplicate.is_empty() && !check {
-                return Err(refused("INSERT ... ON DUPLICATE KEY UPDATE"));
+            // Entries of rows that are there already, and stay as they are, would be wrong: these go row by row.
+            let changes = insert.replace || insert.ignore || !insert.on_duplicate.is_empty();
+            if changes && !check {
+                return Err(refused("REPLACE, INSERT IGNORE or ON DUPLICATE KEY UPDATE"));
             }
             if def.from.len() != vindex.columns.len() {
                 return Err(refused("INSERT of another number of columns than its params name"));
@@ -125,7 +123,8 @@ impl<'a> Planner<'_, 'a> {
                 }
                 InsertSource::Query(_) => return Err(refused("INSERT ... SELECT")),
             };
-            all.push(InsertEntries { def, values, check, columns: vindex.columns.join(", ") });
+            let owner = Owner::new(keyspace, &table.name, &vindex.columns);
+            all.push(InsertEntries { def, values, check, columns: vindex.columns.join(", "), owner });
         }
         Ok((!all.is_empty()).then_some(Maintain::Insert(all)))
     }
@@ -150,7 +149,7 @@ impl<'a> Planner<'_, 'a> {
         }
         let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
         let tail = self.pieces(Span { start: name.full_span.start, end });
-        self.change(table, &vindexes, tail, &|_| None)
+        self.change((name, table), &vindexes, tail, &|_| None)
     }
 
     /// The entries of rows whose lookup columns change.
@@ -197,23 +196,32 @@ impl<'a> Planner<'_, 'a> {
         });
         let start = clause.map_or(end, |item| item.span.start);
         tail.extend(self.pieces(Span { start, end }));
-        self.change(table, &vindexes, tail, &|column| {
+        self.change((name, table), &vindexes, tail, &|column| {
             assigned(column).map(|assign| self.pieces(assign.value.span))
         })
     }
 
+    /// As the client wrote it: it is planned again.
     fn pieces(&self, span: Span) -> Vec<Piece> {
-        self.edits.pieces(self.input.sql, self.tokens, span)
+        Edits::default().pieces(self.input.sql, self.tokens, span)
+    }
+
+    pub(super) fn keyspace_name(&self, name: &TableName<'_>) -> Result<&'a str, PlanError> {
+        Ok(match self.locate(name)? {
+            Place::Table { keyspace, .. } => self.keyspace(keyspace).map_or("", |k| k.name.as_str()),
+            Place::System => "",
+        })
     }
 
     /// `tail`: the table and everything that chooses its rows.
     fn change(
         &self,
-        table: &Table,
+        (name, table): (&TableName<'a>, &Table),
         vindexes: &[&ColumnVindex],
         tail: Vec<Piece>,
         new: &dyn Fn(&String) -> Option<Vec<Piece>>,
     ) -> Result<Option<Maintain>, PlanError> {
+        let keyspace = self.keyspace_name(name)?;
         let refused = |what: &str| {
             PlanError::unsupported(format!(
                 "changing rows of '{}', which owns a lookup vindex, {what}",
@@ -249,6 +257,7 @@ impl<'a> Planner<'_, 'a> {
             }
             lookups.push(ChangedEntries {
                 def,
+                owner: Owner::new(keyspace, &table.name, &vindex.columns),
                 columns: vindex
                     .columns
                     .iter()

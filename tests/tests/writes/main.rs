@@ -7,6 +7,7 @@ use coregate_tests::{Answer, Connection};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use world::{WORLD, contents, entries, refill};
 
+mod faults;
 mod random;
 mod world;
 

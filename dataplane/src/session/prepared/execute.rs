@@ -111,7 +111,6 @@ impl Session {
                 Box::pin(self.tree(&entry.plan, tree, *parts, answer)).await
             }
             (BoundPlan::Write(bound), Action::Write(write)) => {
-                statement.long_data.borrow_mut().clear();
                 let made_for = statement.made_for();
                 Box::pin(self.write_prepared(made_for, &entry.plan, (write, *bound), answer)).await
             }

@@ -104,8 +104,9 @@ impl MadeUnder {
 pub(super) struct MadeFor(pub(super) super::Target);
 
 impl Statement {
-    /// What its names mean.
+    /// What its names mean, for a run in steps: its values are bound, so that long data is not needed any more.
     pub(super) fn made_for(&self) -> MadeFor {
+        self.long_data.borrow_mut().clear();
         MadeFor(self.made_under.target.borrow().clone())
     }
 

@@ -8,17 +8,18 @@ use crate::error::sql_error;
 use crate::exec::write_literal;
 use crate::pool::Place;
 use ahash::AHashMap;
-use coregate_planner::lookup::{Literal, LookupDef, Written, add, remove};
+use coregate_planner::lookup::{Literal, Written, remove};
 use coregate_planner::plan::write::{Change, Image, Moves};
 use coregate_planner::plan::{Combine, Plan};
+use coregate_planner::resolve::NewEntries;
 use coregate_planner::vindex::KeyspaceId;
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Rows that one statement puts on another shard.
 const MOVED_ROWS: usize = 100;
 
-type Entry = (Vec<Literal>, KeyspaceId);
+type Entry = (SmallVec<[Literal; 1]>, KeyspaceId);
 
 /// The entries of rows in all lookup tables.
 #[derive(Default)]
@@ -42,31 +43,20 @@ impl Entries {
         Ok(())
     }
 
-    /// The statements that make these entries of those.
-    fn statements(self, before: Self, image: &Image) -> Vec<Vec<u8>> {
+    /// What makes these entries of those: statements that take some away, then those that come.
+    fn statements(self, before: Self, image: &Image) -> (Vec<Vec<u8>>, Vec<NewEntries>) {
         let (mut removed, mut added) = (Vec::new(), Vec::new());
         let mut before = before.tables.into_iter();
         let mut after = self.tables.into_iter();
         for lookup in &image.lookups {
             let (old, new) = (before.next().unwrap_or_default(), after.next().unwrap_or_default());
             let (gone, come) = difference(old, new);
-            entries(&lookup.def, &gone, &mut removed, remove);
-            entries(&lookup.def, &come, &mut added, add);
+            let gone = gone.iter().map(|(values, id)| (values.as_slice(), id));
+            remove(&lookup.def, gone, &mut removed);
+            added.extend(NewEntries::parts(&lookup.def, &lookup.owner, come.into_iter()));
         }
-        // An entry may be another row's by now.
-        removed.append(&mut added);
-        removed
+        (removed, added)
     }
-}
-
-fn entries<'e>(
-    def: &Arc<LookupDef>,
-    list: &'e [Entry],
-    out: &mut Vec<Vec<u8>>,
-    write: impl FnOnce(&LookupDef, Vec<(&'e [Literal], &'e KeyspaceId)>, &mut Vec<Vec<u8>>),
-) {
-    let list = list.iter().map(|(values, id)| (values.as_slice(), id));
-    write(def, list.collect(), out);
 }
 
 /// What is only in the first list, and what is only in the second.
@@ -142,9 +132,14 @@ impl Session {
 
     /// Makes the entries that there must be of those that there are.
     pub(super) async fn put_right(&mut self, after: Entries, before: Entries, image: &Image) -> Outcome {
-        for sql in after.statements(before, image) {
+        let (removed, added) = after.statements(before, image);
+        for sql in removed {
             self.inner(&sql, b"", Combine::Sum, super::super::scatter::Rows::Pass)
                 .await?;
+        }
+        // An entry that was taken away may be another row's now.
+        for entries in added {
+            self.add_entries(&entries, true).await?;
         }
         Ok(())
     }

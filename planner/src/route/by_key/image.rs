@@ -4,6 +4,7 @@ use super::{Columns, Statement, Target, keys, quoted, refused, verbatim};
 use crate::column::{Family, find};
 use crate::error::PlanError;
 use crate::lookup::Written;
+use crate::plan::maintain::Owner;
 use crate::plan::write::{ByVindex, Change, Image, ImageEntry, KeyPart, Moves, Read};
 use crate::route::Planner;
 use crate::route::build::{is_sure, transported};
@@ -66,6 +67,7 @@ impl Reads<'_> {
 
 /// Which entries the change may touch.
 fn entries(
+    keyspace: &str,
     table: &Table,
     set: &[&Assign<'_>],
     assigned: Assigned,
@@ -90,7 +92,8 @@ fn entries(
             ));
         };
         let places = owned.columns.iter().map(|c| reads.add(c));
-        entries.push(ImageEntry { def, columns: places.collect::<Result<_, _>>()? });
+        let owner_of = Owner::new(keyspace, &table.name, &owned.columns);
+        entries.push(ImageEntry { def, owner: owner_of, columns: places.collect::<Result<_, _>>()? });
     }
     Ok(entries)
 }
@@ -105,7 +108,7 @@ pub(in crate::route) fn insert_image(
     if whole_row {
         return refused(format!("such a statement into '{}', which has no primary key; add one", table.name));
     }
-    debug_assert!(planner.locate(name).is_ok());
+    let keyspace = planner.keyspace_name(name)?;
     let key = parts.into_iter().zip(0..).map(|(part, place)| KeyPart {
         place,
         read: part.plain_read,
@@ -116,7 +119,7 @@ pub(in crate::route) fn insert_image(
     let mut reads = Reads { table, list: Vec::new(), names: Vec::new() };
     let by = reads.by_vindex()?;
     let all = Assigned { lookups: true, primary: false, all: true };
-    let lookups = entries(table, &[], all, &mut reads)?;
+    let lookups = entries(keyspace, table, &[], all, &mut reads)?;
     let list: Vec<&str> = reads.list.iter().map(|(text, _)| text.as_str()).collect();
     let image = Image {
         start: u16::try_from(key.len()).unwrap_or(u16::MAX),
@@ -153,7 +156,10 @@ impl<'a> Planner<'_, 'a> {
         }
         let mut reads = Reads { table, list: Vec::new(), names: Vec::new() };
         let by = reads.by_vindex()?;
-        let entries = entries(table, set, assigned, &mut reads)?;
+        let keyspace = self
+            .keyspace(target.keyspace)
+            .map_or("", |k| k.name.as_str());
+        let entries = entries(keyspace, table, set, assigned, &mut reads)?;
         let start = columns.list.len();
         for name in &reads.names {
             let (text, _) = keys::vindex_value(table, name, &exposed)?;
