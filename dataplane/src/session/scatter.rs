@@ -166,6 +166,7 @@ impl Session {
         let mut parts = self.take_parts(work, answer).await?;
         self.core.metrics().shard_queries.add(parts.len() as u64);
         let given = Given::of_parts(work.plan, &work.wires);
+        self.note_sent(&work.wires);
         for (part, (_, payload)) in parts.iter_mut().zip(&mut work.wires) {
             if undoable {
                 part.backend.savepoint_ahead();
@@ -188,6 +189,11 @@ impl Session {
             },
             (_, Combine::Sum | Combine::First) => self.add_up(&mut parts, work, undoable, &mut info).await,
         };
+        self.note_answered(
+            parts
+                .iter()
+                .map(|part| (part.place, part.walker.summary().rows)),
+        );
         self.look_at_parts(&mut parts, work, &given, &result).await;
         let mut result = self.end_parts(parts, work.plan, result).await;
         if undoable {

@@ -71,15 +71,7 @@ impl Session {
         self.handle
             .limit(&self.core, plan.directives.query_timeout_ms);
         if !matches!(plan.action, Action::Route(_) | Action::Tree(_) | Action::Write(_)) {
-            let by_text = matches!(
-                plan.action,
-                Action::Session(
-                    SessionAction::Set(_)
-                        | SessionAction::NextValues { .. }
-                        | SessionAction::VindexRows { .. }
-                )
-            );
-            if params > 0 && by_text {
+            if params > 0 && runs_by_text(&plan.action) {
                 return Box::pin(self.execute_set(&statement, &parsed, answer)).await;
             }
             return Box::pin(self.execute_local(&statement, &entry, answer)).await;
@@ -458,6 +450,12 @@ impl Session {
         let sql = statement.sql.clone();
         self.statement(planned, None, &sql, answer).await
     }
+}
+
+/// Are its parameters put into its text?
+fn runs_by_text(action: &Action) -> bool {
+    use SessionAction::{NextValues, Set, VindexRows};
+    matches!(action, Action::Session(Set(_) | NextValues { .. } | VindexRows { .. }))
 }
 
 fn send_long_data(statement: &Statement, backend: &mut Backend, id: u32) {
