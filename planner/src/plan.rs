@@ -259,6 +259,8 @@ pub enum Combine {
     Sum,
     /// Every shard does the same; the first answer stands for all (DDL, FLUSH, ANALYZE).
     First,
+    /// SHOW TABLE STATUS: a row for each table, with rows and sizes added up.
+    Status,
 }
 
 /// The text that goes to a shard.

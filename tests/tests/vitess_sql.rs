@@ -117,3 +117,17 @@ fn hints_say_which_vindexes_may_be_used() {
         1
     );
 }
+
+#[test]
+fn table_status_adds_up_the_shards() {
+    let mut conn = connect();
+    let status = rows(&conn.query("show table status"));
+    assert_eq!(status.len(), 2, "{status:?}");
+    let t = conn.query("show table status like 't'").rows();
+    assert_eq!((t.len(), t[0][4].as_deref()), (1, Some("5")));
+    let statement = conn
+        .prepare("show table status from test like 'u'")
+        .unwrap();
+    let Answer::Rows { raw, columns, .. } = conn.execute(&statement, &[]) else { panic!("rows") };
+    assert_eq!((raw.len(), columns[4].name.as_str()), (1, "Rows"));
+}

@@ -28,6 +28,7 @@ mod runner;
 mod scatter;
 mod sequence;
 mod set;
+mod status;
 mod tracking;
 mod transaction;
 mod tree;

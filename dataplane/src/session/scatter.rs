@@ -182,7 +182,7 @@ impl Session {
         let result = match (early, work.combine) {
             (Err(failure), _) => Err(failure),
             (Ok(Some(error)), _) => Err(error.into()),
-            (_, Combine::Concat) => match &work.rows {
+            (_, Combine::Concat | Combine::Status) => match &work.rows {
                 Rows::Pass => self.concatenate(&mut parts, work.kind, answer).await,
                 Rows::Merge(merging) => self.merge(&mut parts, merging, answer).await,
                 Rows::Gather(gathered) => self.gather(&mut parts, gathered).await,

@@ -377,6 +377,8 @@ pub struct Show<'a> {
     pub like: Option<&'a str>,
     pub offset: u64,
     pub limit: Option<u64>,
+    /// `SHOW TABLE STATUS`
+    pub status: bool,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use crate::pool::{Backend, Place};
 use crate::session::answer::Answer;
 use crate::session::insert_id::Given;
 use crate::session::plan::{Planned, RowsAt};
-use crate::session::query::place_of;
+use crate::session::query::{place_of, wires_of};
 use crate::session::scatter::{Rows, Work};
 use crate::session::values::Values;
 use crate::session::wire::{Wire, query_payload};
@@ -173,6 +173,10 @@ impl Session {
                 rows: Rows::Pass,
             };
             return Box::pin(self.several(work, answer)).await;
+        }
+        if route.combine == Combine::Status {
+            let wires = wires_of(route, &mut shards, &statement.sql);
+            return Box::pin(self.table_status(plan, route, wires, answer)).await;
         }
         let places: Vec<Place> = shards.iter().map(|s| place_of(route, s.id)).collect();
         Box::pin(self.execute_on_several(statement, entry, route, keyspace, places, &packet, answer)).await
