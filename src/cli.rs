@@ -210,6 +210,39 @@ pub(crate) enum Ctl {
         #[arg(long, value_name = "FILE")]
         sql_file: Option<PathBuf>,
     },
+    /// Makes a replica the primary of its shard, in order: statements wait meanwhile, none fails
+    #[command(alias = "PlannedReparentShard")]
+    PlannedReparentShard {
+        #[arg(value_name = "KEYSPACE/SHARD")]
+        shard: String,
+        /// Which one [default: the first replica that has caught up]
+        #[arg(long, value_name = "ALIAS")]
+        new_primary: Option<String>,
+    },
+    /// Makes the replica that has everything the primary of its shard, whose primary is gone
+    #[command(alias = "EmergencyReparentShard")]
+    EmergencyReparentShard {
+        #[arg(value_name = "KEYSPACE/SHARD")]
+        shard: String,
+        /// Which one of those that have everything
+        #[arg(long, value_name = "ALIAS")]
+        new_primary: Option<String>,
+        /// Replicas that cannot be reached and are given up, with what only they may have
+        #[arg(long, value_name = "ALIAS", value_delimiter = ',')]
+        ignore_replicas: Vec<String>,
+    },
+    /// Gives a tablet another type: replica, rdonly, spare or drained
+    #[command(alias = "ChangeTabletType")]
+    ChangeTabletType { tablet: String, tablet_type: String },
+    /// What was done about shards: primaries moved, replication repaired
+    #[command(alias = "GetRecoveries")]
+    GetRecoveries,
+    /// Nothing is done by itself any more, until enable-recoveries or a restart
+    #[command(alias = "DisableRecoveries")]
+    DisableRecoveries,
+    /// Dead primaries are replaced again
+    #[command(alias = "EnableRecoveries")]
+    EnableRecoveries,
     /// Reads the topology's files again
     Reload,
 }

@@ -1,12 +1,16 @@
 //! `coregate.toml`. Unknown keys are errors; every error names the key, the value and what is allowed.
+mod plane;
+
 use crate::Failure;
 use crate::cli::LogFormat;
 
 use coregate_dataplane::ring::{Kernel, LEAST_KERNEL};
-use coregate_dataplane::{BackendTlsFiles, Config as Defaults};
+use coregate_dataplane::{BackendTlsFiles, Config as Defaults, TransactionMode};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+pub(crate) use plane::WhenNone;
 
 pub(crate) const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 3307);
 pub(crate) const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 3380);
@@ -23,6 +27,10 @@ pub(crate) struct File {
     pub(crate) finisher: Finisher,
     pub(crate) cores: Cores,
     pub(crate) topology: Topology,
+    pub(crate) health: plane::Health,
+    pub(crate) replicas: plane::Replicas,
+    pub(crate) buffer: plane::Buffer,
+    pub(crate) failover: plane::Failover,
     pub(crate) users: Users,
     pub(crate) log: Log,
     /// `local`: offers TLS with a certificate made at the start.
@@ -51,6 +59,9 @@ pub(crate) struct Server {
     pub(crate) query_timeout_ms: u64,
     /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER */`.
     pub(crate) no_scatter: bool,
+    /// How transactions over several shards end: SINGLE, MULTI or TWOPC.
+    #[serde(deserialize_with = "mode_of")]
+    pub(crate) transaction_mode: TransactionMode,
     /// How long transactions may go on after SIGTERM.
     pub(crate) drain_timeout_ms: u64,
     /// Clients come through a proxy that speaks the PROXY protocol.
@@ -79,6 +90,13 @@ fn address_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<SocketAddr, D::E
     address(&String::deserialize(d)?).map_err(serde::de::Error::custom)
 }
 
+fn mode_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<TransactionMode, D::Error> {
+    let name = String::deserialize(d)?;
+    TransactionMode::parse(&name).ok_or_else(|| {
+        serde::de::Error::custom(format!("{name:?} is no transaction mode; write SINGLE, MULTI or TWOPC"))
+    })
+}
+
 impl Default for Server {
     fn default() -> Self {
         let data = Defaults::default();
@@ -92,6 +110,7 @@ impl Default for Server {
             handshake_timeout_ms: data.handshake_timeout_ms,
             query_timeout_ms: data.query_timeout_ms,
             no_scatter: data.no_scatter,
+            transaction_mode: data.transaction_mode,
             drain_timeout_ms: 30_000,
             proxy_protocol: false,
             max_allowed_packet: data.max_allowed_packet,
@@ -272,6 +291,8 @@ fn kernel_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Kernel>, D
 pub(crate) struct Topology {
     /// Holds `topology/KEYSPACE.json`.
     pub(crate) dir: Option<PathBuf>,
+    /// Where this process is: replicas of the cell come first. A tablet's cell is its alias without the number.
+    pub(crate) cell: Option<String>,
 }
 
 /// `[users]`
@@ -363,6 +384,7 @@ impl File {
         between("pool.wait_timeout_ms", self.pool.wait_timeout_ms, 1, 3_600_000)?;
         between("pool.idle_s", self.pool.idle_s, 1, 31_536_000)?;
         between("pool.lifetime_s", self.pool.lifetime_s, 1, 31_536_000)?;
+        self.check_plane(between)?;
         between("cores.coalesce_us", u64::from(self.cores.coalesce_us), 0, 10_000)?;
         if let Some(cpus) = &self.cores.cpus {
             let twice = cpus
@@ -423,6 +445,9 @@ mod tests {
             ),
             ("[plans]\nentries_per_core = 0", "plans.entries_per_core = 0: it must be 1 to 10000000"),
             ("[cores]\nbuffers_8k_max = 100", "cores.buffers_8k_max = 100: it must be a power of two"),
+            ("[replicas]\nwhen_none = \"x\"", "replicas.when_none"),
+            ("[failover]\ndurability = \"x\"", "failover.durability"),
+            ("[health]\ninterval_ms = 1", "health.interval_ms = 1: it must be 50 to 3600000"),
             ("x", "="),
         ] {
             let error = File::parse(text).unwrap_err();

@@ -1,4 +1,6 @@
 //! `coregate ctl`: a client of the admin API.
+mod reparent;
+
 use crate::Failure;
 use crate::cli::{Ctl, CtlArgs};
 use serde_json::Value;
@@ -50,6 +52,7 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
             )?
         }
         Ctl::Reload => client.send(|agent| agent.post(client.url("reload")), "")?,
+        failover => reparent::run(&client, failover)?,
     };
     // A vschema is JSON either way.
     let is_json = matches!(

@@ -35,6 +35,7 @@ fn explain(args: &ExplainArgs) -> Result<serde_json::Value, Failure> {
         sql,
         fingerprint: &fingerprint,
         snapshot: &snapshot,
+        serving: None,
         session: &session,
         arena: &arena,
         prepared,

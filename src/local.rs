@@ -30,6 +30,8 @@ pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
         ));
     }
     let mut file = File { self_signed: true, ..File::default() };
+    // The servers are ours: what dies is replaced and repaired.
+    file.failover.enabled = true;
     // The users of `local` are fixed, unless a file says otherwise.
     serve::overrule(&mut file, args.common)?;
     logging::init(file.log.format)?;

@@ -1,7 +1,7 @@
 //! Starts both planes and waits for the end.
 use crate::Failure;
 use crate::cli::{CommonArgs, ServeArgs};
-use crate::config::File;
+use crate::config::{File, WhenNone};
 use crate::{logging, upstream};
 use coregate_controlplane::{Config, ControlPlane, Source, TlsClient, users};
 use coregate_dataplane::{self as dataplane, BackendTlsConfig};
@@ -106,6 +106,7 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     config.admin_token = file.server.admin_token.clone();
     config.drain_timeout_ms = file.server.drain_timeout_ms;
     config.server_version = file.server.server_version.clone();
+    config.options = file.options();
     let control = ControlPlane::start(config)?;
     let served = serve(&file, &control, backend_tls);
     if served.is_err() {
@@ -159,6 +160,7 @@ fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>
         handshake_timeout_ms: file.server.handshake_timeout_ms,
         query_timeout_ms: file.server.query_timeout_ms,
         no_scatter: file.server.no_scatter,
+        transaction_mode: file.server.transaction_mode,
         pool_size_per_core: file.pool.size_per_core,
         pool_waiters_max: file.pool.waiters_max,
         pool_wait_timeout_ms: file.pool.wait_timeout_ms,
@@ -180,11 +182,17 @@ fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>
         finisher_rows_max: file.finisher.rows_max,
         finisher_bytes_max: file.finisher.bytes_max,
         finisher_size_per_core: file.finisher.size_per_core,
+        replicas_else_primary: file.replicas.when_none == WhenNone::Primary,
+        buffer_size: file.buffer.size,
+        buffer_window_ms: file.buffer.window_ms,
+        buffer_failover_max_ms: file.buffer.max_failover_ms,
+        buffer_gap_min_ms: file.buffer.min_gap_ms,
     };
     let data =
-        dataplane::start(config, control.snapshot(), control.users(), control.port()).map_err(|e| {
-            if e.is_usage() { Failure::Usage(e.to_string()) } else { Failure::Failed(e.to_string()) }
-        })?;
+        dataplane::start(config, (control.snapshot(), control.serving()), control.users(), control.port())
+            .map_err(|e| {
+                if e.is_usage() { Failure::Usage(e.to_string()) } else { Failure::Failed(e.to_string()) }
+            })?;
     let mysql = data.local_addr();
     let admin = control.attach(Arc::new(data), mysql)?;
     let mut out = std::io::stdout().lock();

@@ -64,6 +64,7 @@ fn route_of(snapshot: &Snapshot, sql: &str, fingerprint: &Fingerprint, arena: &B
         sql: sql.as_bytes(),
         fingerprint,
         snapshot,
+        serving: None,
         session: &session,
         arena,
         prepared: false,

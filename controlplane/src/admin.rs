@@ -1,14 +1,16 @@
 //! The admin HTTP API: health, metrics, the plans of all cores, the topology; JSON or a page.
 use crate::Error;
+use crate::owner::How;
 use crate::plane::Command;
-use crate::shared::Shared;
+use crate::topology::Kind;
+use crate::view::Shared;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use coregate_planner::vschema;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ mod api;
 mod listen;
 mod metrics;
 mod pages;
+mod reparent;
 
 /// What the API asks the control plane's loop for.
 pub(crate) enum Request {
@@ -26,12 +29,15 @@ pub(crate) enum Request {
     ApplyVschema { keyspace: String, vschema: vschema::Keyspace },
     ApplyRules(vschema::RoutingRules),
     ApplySchema { keyspace: String, sql: String },
+    Reparent { keyspace: String, shard: String, how: How },
+    SetKind { alias: String, kind: Kind },
+    DisableRecoveries(bool),
 }
 
 #[derive(Clone)]
 pub(crate) struct Admin {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) commands: mpsc::Sender<Command>,
 }
 
 /// The largest body that is read, in bytes.
@@ -41,7 +47,7 @@ const MAX_BODY: usize = 16 << 20;
 pub(crate) async fn listen(
     address: SocketAddr,
     shared: Arc<Shared>,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::Sender<Command>,
 ) -> Result<SocketAddr, Error> {
     let fail = |source| Error::AdminListen { address, source };
     let listener = tokio::net::TcpListener::bind(address).await.map_err(fail)?;
@@ -71,6 +77,10 @@ fn router(admin: Admin) -> Router {
         .route("/api/keyspaces/{keyspace}/vschema", get(api::vschema).put(api::apply_vschema))
         .route("/api/routing-rules", get(api::rules).put(api::apply_rules))
         .route("/api/tablets", get(api::tablets))
+        .route("/api/tablets/{alias}/type", put(reparent::change_type))
+        .route("/api/keyspaces/{keyspace}/shards/{shard}/planned-reparent", post(reparent::planned))
+        .route("/api/keyspaces/{keyspace}/shards/{shard}/emergency-reparent", post(reparent::emergency))
+        .route("/api/recoveries", get(reparent::recoveries).put(reparent::switch))
         .route("/api/reload", post(api::reload))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no such page; / lists them") })
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))

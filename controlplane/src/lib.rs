@@ -6,27 +6,34 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+mod analysis;
 mod backend;
 mod error;
 mod files;
+mod fleet;
+mod gtid;
 mod health;
 pub mod local;
 mod missing;
+mod owner;
 mod plane;
 mod probe;
+mod reparent;
+mod resolver;
 mod schema;
-mod shared;
+mod servers;
 mod signals;
 mod store;
 mod tables;
 pub mod topology;
 mod tunnel;
 pub mod users;
+mod view;
 mod world;
 
 pub use error::Error;
-pub use health::{Health, State};
+pub use fleet::{Durability, Options};
+pub use health::{Health, State, Trouble};
 pub use plane::{Config, ControlPlane, Source};
-pub use store::Store;
 pub use topology::Upstream;
 pub use tunnel::TlsClient;

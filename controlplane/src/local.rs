@@ -2,24 +2,38 @@
 //! directory, and leaves nothing running when it ends.
 //!
 //! `DIR/topology/KEYSPACE.json` says what there is; `DIR/tablets/ALIAS` holds a server's `data`, `sock`, `pid` and `err.log`.
+use crate::Error;
 use crate::backend::{self, Connector};
-use crate::topology::{KeyspaceRecord, Kind};
-use crate::{Error, Store};
+use crate::servers::replication::{Server as Remote, Source};
+use crate::store::{Files, Store};
+use crate::topology::{KeyspaceRecord, Kind, ShardRecord};
 use coregate_planner::snapshot::Tablet;
 use mysql_async::prelude::Queryable;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::task::JoinSet;
 
 mod dirs;
 mod example;
 mod install;
+mod keeper;
 mod leftovers;
 mod plan;
-mod replication;
 mod server;
 pub mod split;
 
+pub(crate) use keeper::Fence;
 pub use plan::KeyspaceArg;
+
+use keeper::Keeper;
+
+/// The account that replicas log in with.
+const REPLICATION_USER: &str = "repl";
+/// How often servers are started on other ports, where theirs are taken.
+const PORT_TRIES: u32 = 5;
+/// For each statement that sets replication up.
+const SET_UP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 #[derive(Debug, Clone, Default)]
 pub struct LocalConfig {
@@ -37,7 +51,9 @@ pub struct LocalConfig {
 /// The servers that this process has started.
 #[derive(Default)]
 pub(crate) struct Cluster {
-    servers: Vec<server::Server>,
+    keepers: BTreeMap<String, Keeper>,
+    /// Those that have no keeper yet.
+    starting: Vec<(server::Server, server::Launch)>,
     short_dir: Option<PathBuf>,
 }
 
@@ -46,15 +62,10 @@ impl Cluster {
     pub(crate) async fn start(&mut self, config: &LocalConfig) -> Result<Store, Error> {
         let binaries = install::Binaries::find(config.mysqld.as_deref()).await?;
         let dirs = dirs::Dirs::make(&config.dir)?;
-        let store = Store::open(&dirs.root)?;
+        let store = Store::new(Files::open(&dirs.root)?);
         leftovers::stop(&dirs.tablets).await?;
         self.short_dir = dirs.short.clone();
         let mut records = plan::plan(config, &store, &dirs)?;
-        for record in &mut records {
-            if record.version == 0 {
-                store.save(record)?;
-            }
-        }
         let template = binaries.template(&dirs.root).await?;
         let mut copies = JoinSet::new();
         for tablet in records
@@ -65,60 +76,109 @@ impl Cluster {
             copies.spawn(server::make_data(template.clone(), dirs.tablet(&tablet.alias), dirs.owner));
         }
         all(copies).await?;
-        let count = records
-            .iter()
-            .flat_map(|r| &r.shards)
-            .map(|s| s.tablets.len())
-            .sum();
-        let mut ports = server::free_ports(count)?;
-        for record in &records {
-            for shard in &record.shards {
-                let replicated = shard.tablets.len() > 1;
-                for tablet in &shard.tablets {
-                    let port = ports.pop().filter(|_| replicated);
-                    let server = server::Server::launch(&binaries, &dirs, record, tablet, port)?;
-                    self.servers.push(server);
-                }
-            }
+        let texts = self
+            .bring_up(&binaries, &dirs, &store, &mut records)
+            .await?;
+        tracing::info!(servers = self.starting.len(), dir = %dirs.root.display(), "database servers are up");
+        for (server, launch) in self.starting.drain(..) {
+            self.keepers
+                .insert(launch.alias().to_owned(), Keeper::new(server, launch));
         }
-        let mut waits = JoinSet::new();
-        for server in &self.servers {
-            waits.spawn(server.wait_ready());
-        }
-        all(waits).await?;
-        tracing::info!(servers = self.servers.len(), dir = %dirs.root.display(), "database servers are up");
         let mut shards = JoinSet::new();
         for record in &records {
             for shard in &record.shards {
-                let source = shard.tablets.iter().find(|t| t.kind == Kind::Primary);
-                let port = source.and_then(|s| self.port(&s.alias));
                 let sql = schema(config, record)?;
-                shards.spawn(set_up(record.clone(), shard.clone(), port, sql));
+                shards.spawn(set_up(record.clone(), shard.clone(), sql));
             }
         }
         all(shards).await?;
         for record in records.iter_mut().filter(|r| r.schema_pending) {
             record.schema_pending = false;
-            store.save(record)?;
+            store.save(record, texts.get(&record.name).map(String::as_str))?;
         }
         Ok(store)
     }
 
-    fn port(&self, alias: &str) -> Option<u16> {
-        self.servers
-            .iter()
-            .find(|s| s.alias == alias)
-            .and_then(|s| s.port)
+    /// Starts all servers, on ports of their own that the store knows. Gives the records' texts.
+    async fn bring_up(
+        &mut self,
+        binaries: &install::Binaries,
+        dirs: &dirs::Dirs,
+        store: &Store,
+        records: &mut [KeyspaceRecord],
+    ) -> Result<BTreeMap<String, String>, Error> {
+        let mut texts: BTreeMap<String, String> = store
+            .read()?
+            .into_iter()
+            .map(|(record, text)| (record.name, text))
+            .collect();
+        // Between choosing a port and binding it, another may have taken it.
+        for left in (0..PORT_TRIES).rev() {
+            server::give_ports(records)?;
+            for record in records.iter_mut() {
+                let seen = texts.get(&record.name).map(String::as_str);
+                let text = store.save(record, seen)?;
+                texts.insert(record.name.clone(), text);
+            }
+            match self.launch(binaries, dirs, records).await {
+                Ok(()) => return Ok(texts),
+                Err(e) if left > 0 && e.to_string().contains("Address already in use") => {
+                    tracing::warn!("the servers are started again on other ports: {e}");
+                    self.stop_starting().await;
+                    let tablets = records
+                        .iter_mut()
+                        .flat_map(|r| &mut r.shards)
+                        .flat_map(|s| &mut s.tablets);
+                    tablets.for_each(|tablet| tablet.port = 0);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(texts)
+    }
+
+    /// Starts all servers, and waits until they listen.
+    async fn launch(
+        &mut self,
+        binaries: &install::Binaries,
+        dirs: &dirs::Dirs,
+        records: &[KeyspaceRecord],
+    ) -> Result<(), Error> {
+        for record in records {
+            for shard in &record.shards {
+                for tablet in &shard.tablets {
+                    let launch = server::Launch::prepare(binaries, dirs, record, shard, tablet)?;
+                    self.starting.push((launch.again()?, launch));
+                }
+            }
+        }
+        let mut waits = JoinSet::new();
+        for (server, _) in &self.starting {
+            waits.spawn(server.wait_ready());
+        }
+        all(waits).await
+    }
+
+    async fn stop_starting(&mut self) {
+        for (server, _) in self.starting.drain(..) {
+            server.stop().await;
+        }
+    }
+
+    /// Stops servers for certain.
+    pub(crate) fn fence(&self) -> Fence {
+        Fence::of(self.keepers.iter())
     }
 
     /// Stops the servers, replicas first, each kind at once.
     pub(crate) async fn stop(&mut self) {
-        let servers = std::mem::take(&mut self.servers);
-        let (primaries, replicas): (Vec<_>, Vec<_>) = servers.into_iter().partition(|s| s.primary);
+        self.stop_starting().await;
+        let keepers = std::mem::take(&mut self.keepers);
+        let (primaries, replicas): (Vec<_>, Vec<_>) = keepers.into_values().partition(|k| k.primary);
         for kind in [replicas, primaries] {
             let mut stops = JoinSet::new();
-            for server in kind {
-                stops.spawn(server.stop());
+            for keeper in kind {
+                stops.spawn(keeper.stop());
             }
             stops.join_all().await;
         }
@@ -137,23 +197,11 @@ async fn all(mut tasks: JoinSet<Result<(), Error>>) -> Result<(), Error> {
 }
 
 /// Replication, then the first schema, on one shard.
-async fn set_up(
-    record: KeyspaceRecord,
-    shard: crate::topology::ShardRecord,
-    port: Option<u16>,
-    sql: Option<String>,
-) -> Result<(), Error> {
-    let mut primary = None;
-    for tablet in &shard.tablets {
-        if tablet.kind == Kind::Primary {
-            primary = Some((tablet.tablet().await?, &tablet.password));
-        }
-    }
-    let Some((primary, password)) = primary else { return Ok(()) };
-    if let Some(port) = port {
-        for tablet in shard.tablets.iter().filter(|t| t.kind != Kind::Primary) {
-            replication::attach(&*tablet.tablet().await?, port, password).await?;
-        }
+async fn set_up(record: KeyspaceRecord, shard: ShardRecord, sql: Option<String>) -> Result<(), Error> {
+    let Some(first) = shard.tablets.iter().find(|t| t.kind == Kind::Primary) else { return Ok(()) };
+    let primary = first.tablet().await?;
+    if shard.tablets.len() > 1 {
+        replicate(&record, &shard, &primary).await?;
     }
     if !record.schema_pending {
         return Ok(());
@@ -171,6 +219,37 @@ async fn set_up(
         Some(sql) => apply_sql(&Connector::default(), &primary, database, &shard.name, &sql).await,
         None => Ok(()),
     }
+}
+
+/// All follow the primary, which then takes writes: with semi-sync, because a server may be killed at any time. A replica that cannot
+/// follow does not hold up the start: it is repaired, or drained, when its health is known.
+async fn replicate(record: &KeyspaceRecord, shard: &ShardRecord, primary: &Arc<Tablet>) -> Result<(), Error> {
+    let source = shard
+        .tablets
+        .iter()
+        .find(|t| t.kind == Kind::Primary)
+        .and_then(|t| t.source());
+    let (Some((host, port)), Some(account)) = (source, record.replication.clone()) else {
+        return Err(Error::Server(format!("{} has no port for its replicas", primary.alias)));
+    };
+    let source = Source { host, port, account };
+    for tablet in shard
+        .tablets
+        .iter()
+        .filter(|t| !matches!(t.kind, Kind::Primary | Kind::Drained))
+    {
+        let replica = tablet.tablet().await?;
+        let mut server = Remote::connect(&Connector::default(), &replica, SET_UP_PATIENCE).await?;
+        if let Err(e) = server
+            .follow(&source, Some(tablet.kind.is_candidate()))
+            .await
+        {
+            tracing::warn!("{} does not follow yet: {e}", tablet.alias);
+        }
+    }
+    let mut server = Remote::connect(&Connector::default(), primary, SET_UP_PATIENCE).await?;
+    let acknowledged = shard.tablets.iter().any(|t| t.kind.is_candidate());
+    server.promote(Some(acknowledged)).await
 }
 
 /// The first schema of a keyspace that has none yet.
@@ -202,6 +281,9 @@ fn read(dir: Option<&Path>, name: &str, extension: &str) -> Result<Option<String
     }
 }
 
+/// How long one statement of a schema may take: it may rebuild a large table.
+const STATEMENT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(86_400);
+
 /// Runs a file of statements in a database of one server; stops at the first that fails.
 pub(crate) async fn apply_sql(
     connector: &Connector,
@@ -215,13 +297,21 @@ pub(crate) async fn apply_sql(
     let mut run = vec![format!("USE `{database}`")];
     run.extend(split::statements(sql));
     for (i, statement) in run.into_iter().enumerate() {
-        if let Err(e) = conn.query_drop(&statement).await {
+        let ran = tokio::time::timeout(STATEMENT_PATIENCE, conn.query_drop(&statement)).await;
+        let why = match ran {
+            Ok(Ok(())) => continue,
+            Ok(Err(e)) => e.to_string(),
+            Err(_) => {
+                format!("it has not ended within {} s, and may still run", STATEMENT_PATIENCE.as_secs())
+            }
+        };
+        {
             let mut short: String = statement.chars().take(120).collect();
             if short.len() < statement.len() {
                 short.push_str("...");
             }
             return Err(Error::Config(format!(
-                "schema of {database}, shard {shard} ({name}), statement {i}: {e}; the statement is: {short}"
+                "schema of {database}, shard {shard} ({name}), statement {i}: {why}; the statement is: {short}"
             )));
         }
     }

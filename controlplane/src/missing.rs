@@ -2,7 +2,7 @@
 //! and again, beside the control plane's loop, which hears of what was found.
 use crate::plane::Command;
 use crate::probe::{Answers, Wanted};
-use crate::shared::Shared;
+use crate::view::Shared;
 use crate::{schema, topology};
 use coregate_planner::snapshot::{Address, Tablet};
 use std::collections::BTreeSet;
@@ -72,7 +72,7 @@ pub(crate) enum Found {
 }
 
 /// Asks for what is missing until the program ends.
-pub(crate) async fn seek(shared: Arc<Shared>, commands: mpsc::UnboundedSender<Command>) {
+pub(crate) async fn seek(shared: Arc<Shared>, commands: mpsc::Sender<Command>) {
     loop {
         tokio::time::sleep(RETRY).await;
         let (missing, tablets) = (shared.missing(), shared.tablets());
@@ -112,7 +112,7 @@ pub(crate) async fn seek(shared: Arc<Shared>, commands: mpsc::UnboundedSender<Co
         }
         while let Some(found) = asked.join_next().await {
             if let Ok(Some(found)) = found
-                && commands.send(Command::Found(found)).is_err()
+                && commands.send(Command::Found(found)).await.is_err()
             {
                 return;
             }

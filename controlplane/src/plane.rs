@@ -1,33 +1,33 @@
 //! The control plane's thread: takes requests of cores, of the admin API and of signals one after another, and publishes what
 //! comes of them.
 use crate::backend::Connector;
-use crate::local::{Cluster, LocalConfig};
-use crate::missing::{self, Found};
-use crate::shared::Shared;
+use crate::fleet::{Fleet, Options};
+use crate::health::Sign;
+use crate::local::{Cluster, Fence, LocalConfig};
+use crate::missing::Found;
+use crate::owner::{Answer, Owner};
+use crate::schema::Reading;
 use crate::signals::{Event, Signals};
+use crate::store::{Files, Store};
 use crate::topology::Upstream;
-use crate::world::{World, general};
-use crate::{Error, Store, TlsClient, admin, health, users};
-use coregate_planner::control::{ControlPort, ControlRequest, DataPort, Reply, SqlError, Users};
+use crate::view::{Shared, Views};
+use crate::world::{Loaded, World, general};
+use crate::{Error, TlsClient, admin, users};
+use coregate_planner::control::{ControlPort, ControlRequest, DataPort, Reply, Users};
+use coregate_planner::serving::Serving;
 use coregate_planner::snapshot::Snapshot;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-
-/// How often the users file is looked at.
-const USERS_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How long the cores may take to take over a snapshot before the wait is given up with a warning.
-const PUBLISH_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What clients are told as long as no server could be asked.
 const UNKNOWN_VERSION: &str = "8.0.40-coregate";
 
-/// The most requests that are answered with one snapshot.
-const BATCH: usize = 1024;
+/// Requests, and results of tasks, that wait for the owner of the state. One more request of a core is refused, a task waits.
+const COMMANDS_MAX: usize = 4_096;
 
 /// What the control plane is to look after.
 #[derive(Debug, Clone)]
@@ -56,6 +56,8 @@ pub struct Config {
     pub tls: Option<Arc<dyn TlsClient>>,
     /// What clients are told whatever the servers say; `None`: what the servers say.
     pub server_version: Option<String>,
+    /// Health, replicas and failover.
+    pub options: Options,
 }
 
 impl Config {
@@ -69,40 +71,93 @@ impl Config {
             drain_timeout_ms: 30_000,
             tls: None,
             server_version: None,
+            options: Options::default(),
         }
     }
 }
 
+/// What the owner of the state is told.
 pub(crate) enum Command {
     Control(ControlRequest, Reply),
     Attach(Arc<dyn DataPort>, SocketAddr, std_mpsc::SyncSender<Result<SocketAddr, Error>>),
-    Admin(admin::Request, oneshot::Sender<Result<(), String>>),
+    Admin(admin::Request, Answer),
     Found(Found),
+    /// Of the tables of a keyspace; `round` says of which reading.
+    Columns {
+        keyspace: String,
+        round: u64,
+        reading: Result<Reading, Error>,
+    },
+    /// The topology was read again, as it was after so many edits.
+    Loaded {
+        edits: u64,
+        loaded: Result<Loaded, Error>,
+        answers: Vec<Answer>,
+    },
+    /// Statements were run on the primaries of a keyspace.
+    Applied {
+        keyspace: String,
+        result: Result<(), Error>,
+        answer: Answer,
+    },
+    Checked {
+        alias: String,
+        sign: Box<Sign>,
+    },
+    /// A change of a shard that is being moved, answered when all cores use it.
+    Edit {
+        keyspace: String,
+        shard: String,
+        edit: Edit,
+        tell: oneshot::Sender<Result<(), Error>>,
+    },
+    /// Something was done about a shard.
+    Done {
+        keyspace: String,
+        shard: String,
+        what: String,
+        result: Result<String, Error>,
+        answer: Option<Answer>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Edit {
+    /// Statements for its primary wait.
+    Hold,
+    /// They go on.
+    Release,
+    /// Another tablet is its primary.
+    SetPrimary(String),
 }
 
 /// The cores' way to the control plane.
-struct Port(mpsc::UnboundedSender<Command>);
+struct Port(mpsc::Sender<Command>);
 
 impl ControlPort for Port {
     fn request(&self, request: ControlRequest, reply: Reply) {
-        if let Err(mpsc::error::SendError(Command::Control(_, reply))) =
-            self.0.send(Command::Control(request, reply))
-        {
-            reply(Err(general("the control plane has ended: Coregate is shutting down".to_owned())));
+        use mpsc::error::TrySendError::{Closed, Full};
+        let (why, command) = match self.0.try_send(Command::Control(request, reply)) {
+            Ok(()) => return,
+            Err(Full(command)) => ("too many requests wait for the control plane; repeat it later", command),
+            Err(Closed(command)) => ("the control plane has ended: Coregate is shutting down", command),
+        };
+        if let Command::Control(_, reply) = command {
+            reply(Err(general(why.to_owned())));
         }
     }
 }
 
 /// A running control plane.
 pub struct ControlPlane {
-    snapshot: Arc<Snapshot>,
+    world: (Arc<Snapshot>, Arc<Serving>),
     users: Arc<Users>,
     server_version: String,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::Sender<Command>,
     thread: JoinHandle<Result<(), Error>>,
 }
 
-type Prepared = (Arc<Snapshot>, Arc<Users>, String);
+type Prepared = ((Arc<Snapshot>, Arc<Serving>), Arc<Users>, String);
 
 impl ControlPlane {
     /// Starts the thread and waits until the data plane can start: topology read, servers of `local` up, columns known.
@@ -114,7 +169,7 @@ impl ControlPlane {
                 config.admin
             )));
         }
-        let (commands, receiver) = mpsc::unbounded_channel();
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let (tell, told) = std_mpsc::sync_channel(1);
         let sender = commands.clone();
         let thread = std::thread::Builder::new()
@@ -122,9 +177,7 @@ impl ControlPlane {
             .spawn(move || run(config, tell, sender, receiver))
             .map_err(Error::file("a thread for the control plane"))?;
         match told.recv() {
-            Ok((snapshot, users, server_version)) => {
-                Ok(Self { snapshot, users, server_version, commands, thread })
-            }
+            Ok((world, users, server_version)) => Ok(Self { world, users, server_version, commands, thread }),
             Err(_) => match thread.join() {
                 Ok(Err(e)) => Err(e),
                 _ => Err(Error::Gone),
@@ -133,7 +186,10 @@ impl ControlPlane {
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot)
+        Arc::clone(&self.world.0)
+    }
+    pub fn serving(&self) -> Arc<Serving> {
+        Arc::clone(&self.world.1)
     }
     pub fn users(&self) -> Arc<Users> {
         Arc::clone(&self.users)
@@ -150,7 +206,7 @@ impl ControlPlane {
     pub fn attach(&self, data: Arc<dyn DataPort>, mysql: SocketAddr) -> Result<SocketAddr, Error> {
         let (tell, told) = std_mpsc::sync_channel(1);
         self.commands
-            .send(Command::Attach(data, mysql, tell))
+            .blocking_send(Command::Attach(data, mysql, tell))
             .map_err(|_| Error::Gone)?;
         told.recv().map_err(|_| Error::Gone)?
     }
@@ -166,8 +222,8 @@ impl ControlPlane {
 fn run(
     config: Config,
     tell: std_mpsc::SyncSender<Prepared>,
-    sender: mpsc::UnboundedSender<Command>,
-    receiver: mpsc::UnboundedReceiver<Command>,
+    sender: mpsc::Sender<Command>,
+    receiver: mpsc::Receiver<Command>,
 ) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -187,12 +243,12 @@ fn run(
 async fn main(
     config: Config,
     tell: std_mpsc::SyncSender<Prepared>,
-    sender: mpsc::UnboundedSender<Command>,
-    receiver: mpsc::UnboundedReceiver<Command>,
+    sender: mpsc::Sender<Command>,
+    receiver: mpsc::Receiver<Command>,
     signals: &mut Signals,
     cluster: &mut Cluster,
 ) -> Result<(), Error> {
-    let users = Arc::new(load_users(&config)?);
+    let users = Arc::new(users::of(&config)?);
     let (mut world, version) = {
         let mut prepare = std::pin::pin!(prepare(&config, cluster));
         loop {
@@ -203,15 +259,18 @@ async fn main(
         }
     };
     let snapshot = world.snapshot()?;
+    let fleet = Fleet::new(config.options.clone());
+    let serving = Arc::new(world.serving(&snapshot, &fleet, 1));
     let token = config.admin_token.clone().filter(|t| !t.is_empty());
-    let shared = Arc::new(Shared::new(token, Connector { tls: config.tls.clone() }));
-    shared.take_over(&world, &snapshot);
-    if tell.send((snapshot, users, version)).is_err() {
+    let (views, seen) = Views::new();
+    let shared = Arc::new(Shared::new(seen, token, Connector { tls: config.tls.clone() }));
+    let prepared = ((Arc::clone(&snapshot), Arc::clone(&serving)), users, version);
+    if tell.send(prepared).is_err() {
         return Err(Error::Gone);
     }
     drop(tell);
-    let users_changed = config.users_file.as_deref().and_then(modified);
-    Loop { config, world, shared, sender, receiver, users_changed }
+    let fence: Fence = cluster.fence();
+    Owner::new(config, world, fleet, (snapshot, serving), (views, shared), (sender, receiver), fence)
         .turn(signals)
         .await
 }
@@ -219,7 +278,7 @@ async fn main(
 async fn prepare(config: &Config, cluster: &mut Cluster) -> Result<(World, String), Error> {
     let connector = Connector { tls: config.tls.clone() };
     let mut world = match &config.source {
-        Source::Topology(dir) => World::from_store(Store::open_existing(dir)?, connector).await?,
+        Source::Topology(dir) => World::from_store(Store::new(Files::open_existing(dir)?), connector).await?,
         Source::Local(local) => World::from_store(cluster.start(local).await?, connector).await?,
         Source::DropIn(upstream) => World::from_upstream(upstream, connector).await?,
     };
@@ -237,233 +296,4 @@ async fn prepare(config: &Config, cluster: &mut Cluster) -> Result<(World, Strin
     };
     world.read_all_columns().await;
     Ok((world, version))
-}
-
-/// The file's users, and those of the configuration that the file does not name.
-fn load_users(config: &Config) -> Result<Users, Error> {
-    let mut users = match &config.users_file {
-        Some(path) => users::load(path)?,
-        None => Users::default(),
-    };
-    for (name, entries) in &config.users.by_name {
-        users
-            .by_name
-            .entry(name.clone())
-            .or_insert_with(|| entries.clone());
-    }
-    Ok(users)
-}
-
-fn modified(path: &std::path::Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|m| m.modified()).ok()
-}
-
-struct Loop {
-    config: Config,
-    world: World,
-    shared: Arc<Shared>,
-    sender: mpsc::UnboundedSender<Command>,
-    receiver: mpsc::UnboundedReceiver<Command>,
-    users_changed: Option<SystemTime>,
-}
-
-impl Loop {
-    async fn turn(mut self, signals: &mut Signals) -> Result<(), Error> {
-        let health = tokio::spawn(health::watch(Arc::clone(&self.shared)));
-        let seeker = tokio::spawn(missing::seek(Arc::clone(&self.shared), self.sender.clone()));
-        let mut users_tick = tokio::time::interval(USERS_INTERVAL);
-        let mut batch = Vec::new();
-        loop {
-            tokio::select! {
-                event = signals.next() => match event {
-                    Event::Stop => break,
-                    Event::Reload => {
-                        self.users_changed = None;
-                        self.reload_users();
-                        if let Err(e) = self.reload().await {
-                            tracing::error!("nothing has changed: {e}");
-                        }
-                    }
-                },
-                _ = self.receiver.recv_many(&mut batch, BATCH) => self.serve(std::mem::take(&mut batch)).await,
-                _ = users_tick.tick() => self.reload_users(),
-            }
-        }
-        self.shared.start_draining();
-        tracing::info!("stopping: no new connections, transactions may end");
-        if let Some(data) = self.shared.data() {
-            self.drain(data, signals).await;
-        }
-        health.abort();
-        seeker.abort();
-        Ok(())
-    }
-
-    /// Waits for the sessions; requests of theirs are still served. A second signal ends the wait.
-    async fn drain(&mut self, data: Arc<dyn DataPort>, signals: &mut Signals) {
-        let timeout = self.config.drain_timeout_ms;
-        let (done, drained) = oneshot::channel();
-        data.drain(
-            timeout,
-            Box::new(move || {
-                let _ = done.send(());
-            }),
-        );
-        let mut drained =
-            std::pin::pin!(tokio::time::timeout(Duration::from_millis(timeout + 5_000), drained));
-        let mut batch = Vec::new();
-        loop {
-            tokio::select! {
-                _ = &mut drained => return,
-                event = signals.next() => if event == Event::Stop { return },
-                _ = self.receiver.recv_many(&mut batch, BATCH) => self.serve(std::mem::take(&mut batch)).await,
-            }
-        }
-    }
-
-    async fn reload(&mut self) -> Result<(), Error> {
-        self.world.reload().await?;
-        self.publish().await
-    }
-
-    /// Reads the users file if it has changed; a mistake in it leaves the old users in place.
-    fn reload_users(&mut self) {
-        let Some(path) = &self.config.users_file else { return };
-        let changed = modified(path);
-        if changed == self.users_changed {
-            return;
-        }
-        self.users_changed = changed;
-        match (load_users(&self.config), self.shared.data()) {
-            (Ok(users), Some(data)) => {
-                tracing::info!(users = users.by_name.len(), "read the users file again");
-                data.set_users(Arc::new(users));
-            }
-            (Err(e), _) => tracing::error!("the users stay as they are: {e}"),
-            (Ok(_), None) => {}
-        }
-    }
-
-    /// Gives the present state to all cores, and waits until they use it.
-    async fn publish(&mut self) -> Result<(), Error> {
-        let snapshot = self.world.snapshot()?;
-        self.shared.take_over(&self.world, &snapshot);
-        let Some(data) = self.shared.data() else { return Ok(()) };
-        let (done, published) = oneshot::channel();
-        let version = snapshot.version;
-        data.publish(
-            snapshot,
-            Box::new(move || {
-                let _ = done.send(());
-            }),
-        );
-        if tokio::time::timeout(PUBLISH_PATIENCE, published)
-            .await
-            .is_err()
-        {
-            tracing::error!(version, "a core has not taken over the snapshot within {PUBLISH_PATIENCE:?}");
-        }
-        Ok(())
-    }
-
-    /// Does what a batch of commands asks for, publishes once, then answers them all.
-    async fn serve(&mut self, batch: Vec<Command>) {
-        let mut replies: Vec<(Answer, Result<(), SqlError>)> = Vec::with_capacity(batch.len());
-        let mut stale: Vec<String> = Vec::new();
-        let mut publish = false;
-        for command in batch {
-            match command {
-                Command::Attach(data, mysql, tell) => {
-                    let _ = tell.send(self.attach(data, mysql).await);
-                }
-                Command::Found(found) => publish |= self.found(found).await,
-                Command::Control(ControlRequest::AlterVschema { sql, keyspace }, reply) => {
-                    let result = self.world.alter(&sql, keyspace.as_deref());
-                    tracing::info!(ok = result.is_ok(), "{sql}");
-                    publish |= result.is_ok();
-                    replies.push((Answer::Core(reply), result));
-                }
-                Command::Control(ControlRequest::SchemaChanged { keyspace }, reply) => {
-                    if !stale.contains(&keyspace) {
-                        stale.push(keyspace);
-                    }
-                    replies.push((Answer::Core(reply), Ok(())));
-                }
-                Command::Admin(request, answer) => {
-                    let result = self
-                        .admin(request, &mut stale)
-                        .await
-                        .map_err(|e| general(e.to_string()));
-                    publish |= result.is_ok();
-                    replies.push((Answer::Admin(answer), result));
-                }
-            }
-        }
-        for keyspace in stale {
-            publish = true;
-            if let Err(e) = self.world.read_columns(&keyspace).await {
-                // The statement itself has succeeded; plans go by the old columns until the server is back.
-                tracing::error!(keyspace, "the tables' columns cannot be read again: {e}");
-            }
-        }
-        let published = if publish { self.publish().await } else { Ok(()) };
-        for (answer, result) in replies {
-            let failed = |e: &Error| general(e.to_string());
-            let result = result.and_then(|()| published.as_ref().copied().map_err(failed));
-            answer.give(result);
-        }
-    }
-
-    async fn attach(&self, data: Arc<dyn DataPort>, mysql: SocketAddr) -> Result<SocketAddr, Error> {
-        self.shared.attach(data, mysql);
-        admin::listen(self.config.admin, Arc::clone(&self.shared), self.sender.clone()).await
-    }
-
-    async fn found(&mut self, found: Found) -> bool {
-        if let (Found::Version(version), Some(data)) = (&found, self.shared.data())
-            && std::mem::take(&mut self.world.version_missing)
-        {
-            tracing::info!("the servers are {version}");
-            data.set_server_version(version.clone());
-            return true;
-        }
-        self.world.found(found).await
-    }
-
-    async fn admin(&mut self, request: admin::Request, stale: &mut Vec<String>) -> Result<(), Error> {
-        match request {
-            admin::Request::Reload => self.world.reload().await,
-            admin::Request::ApplyVschema { keyspace, vschema } => self.world.set_vschema(&keyspace, vschema),
-            admin::Request::ApplyRules(rules) => self.world.set_rules(rules),
-            admin::Request::ApplySchema { keyspace, sql } => {
-                let Some(known) = self.world.keyspaces.get(&keyspace) else {
-                    return Err(Error::Config(format!("there is no keyspace {keyspace}")));
-                };
-                let database = known.record.database();
-                for shard in &known.record.shards {
-                    if let Some(tablet) = known.primary(&shard.name) {
-                        crate::local::apply_sql(&self.shared.connector, &tablet, database, &shard.name, &sql)
-                            .await?;
-                    }
-                }
-                stale.push(keyspace);
-                Ok(())
-            }
-        }
-    }
-}
-
-/// Who is waiting.
-enum Answer {
-    Core(Reply),
-    Admin(oneshot::Sender<Result<(), String>>),
-}
-
-impl Answer {
-    fn give(self, result: Result<(), SqlError>) {
-        match self {
-            Self::Core(reply) => reply(result),
-            Self::Admin(answer) => drop(answer.send(result.map_err(|e| e.message))),
-        }
-    }
 }

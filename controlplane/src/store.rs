@@ -1,35 +1,46 @@
-//! The topology's directory: `DIR/topology/KEYSPACE.json` and `DIR/routing_rules.json`, guarded by `DIR/lock`.
+//! Where the topology is kept. Every write names what it replaces, and is refused where that is no longer there: an edit of
+//! somebody else's is never lost.
 use crate::Error;
-use crate::files::{Lock, write_atomically};
 use crate::topology::{self, KeyspaceRecord};
 use coregate_planner::vschema::RoutingRules;
-use std::path::{Path, PathBuf};
+use std::fmt::Debug;
+use std::path::PathBuf;
 
+mod files;
+
+pub(crate) use files::Files;
+
+/// What a record is kept under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Key {
+    Keyspace(String),
+    RoutingRules,
+}
+
+/// A store of texts. Its calls return within the time that a write to a disk takes, or with an error.
+pub(crate) trait Topo: Debug + Send + Sync {
+    /// All keyspaces' texts, by their keys' names.
+    fn keyspaces(&self) -> Result<Vec<(String, String)>, Error>;
+    /// `None`: there is no such record.
+    fn get(&self, key: &Key) -> Result<Option<String>, Error>;
+    /// Replaces a record, durably, if it still is what was `seen`.
+    ///
+    /// # Errors
+    /// [`Error::Edited`]: it is not; nothing has been written.
+    fn put(&self, key: &Key, text: &str, seen: Option<&str>) -> Result<(), Error>;
+    /// How people know the record: a path.
+    fn name(&self, key: &Key) -> PathBuf;
+}
+
+/// The records of a store.
 #[derive(Debug)]
 pub struct Store {
-    dir: PathBuf,
-    _lock: Lock,
+    topo: Box<dyn Topo>,
 }
 
 impl Store {
-    /// Opens (and makes) the directory; one process at a time can.
-    pub fn open(dir: &Path) -> Result<Self, Error> {
-        let inner = dir.join("topology");
-        std::fs::create_dir_all(&inner).map_err(Error::file(&inner))?;
-        Ok(Self { dir: inner, _lock: Lock::take(dir)? })
-    }
-
-    /// Opens a directory that must be there: a mistyped one would be an empty topology.
-    pub fn open_existing(dir: &Path) -> Result<Self, Error> {
-        let inner = dir.join("topology");
-        if !inner.is_dir() {
-            return Err(Error::Config(format!(
-                "topology.dir = {:?}: there is no directory {}; make it, and put a file KEYSPACE.json for each keyspace into it",
-                dir.display(),
-                inner.display()
-            )));
-        }
-        Self::open(dir)
+    pub(crate) fn new(topo: impl Topo + 'static) -> Self {
+        Self { topo: Box::new(topo) }
     }
 
     /// All keyspaces, sorted by name, each and all of them checked.
@@ -37,100 +48,54 @@ impl Store {
         Ok(self.read()?.into_iter().map(|(record, _)| record).collect())
     }
 
-    /// The same, each with the text of its file: who writes it later can tell whether somebody else has.
+    /// The same, each with its text: who writes it later can tell whether somebody else has.
     pub(crate) fn read(&self) -> Result<Vec<(KeyspaceRecord, String)>, Error> {
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(&self.dir).map_err(Error::file(&self.dir))? {
-            let path = entry.map_err(Error::file(&self.dir))?.path();
-            if path.extension().is_some_and(|e| e == "json") {
-                let text = std::fs::read_to_string(&path).map_err(Error::file(&path))?;
-                let record = parse(&path, &text)?;
-                if path
-                    .file_stem()
-                    .is_none_or(|stem| stem != record.name.as_str())
-                {
-                    return Err(Error::Config(format!(
-                        "{}: name must be the file's, not {:?}",
-                        path.display(),
-                        record.name
-                    )));
-                }
-                found.push((record, text));
+        for (name, text) in self.topo.keyspaces()? {
+            let path = self.topo.name(&Key::Keyspace(name.clone()));
+            let mut reader = serde_json::Deserializer::from_str(&text);
+            let record: KeyspaceRecord = serde_path_to_error::deserialize(&mut reader)
+                .map_err(|e| Error::Config(format!("{}: {}: {}", path.display(), e.path(), e.inner())))?;
+            if record.name != name {
+                let path = path.display();
+                return Err(Error::Config(format!("{path}: name must be the file's, not {:?}", record.name)));
             }
+            found.push((record, text));
         }
         found.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         topology::validate(found.iter().map(|(record, _)| record))?;
         Ok(found)
     }
 
-    /// The routing rules, none if there is no file, and its text.
+    /// The routing rules, none if there are none, and their text.
     pub(crate) fn read_rules(&self) -> Result<(RoutingRules, Option<String>), Error> {
-        let path = self.rules();
-        let Some(text) = text_of(&path)? else { return Ok((RoutingRules::default(), None)) };
-        let rules =
-            RoutingRules::from_json(&text).map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
+        let key = Key::RoutingRules;
+        let Some(text) = self.topo.get(&key)? else { return Ok((RoutingRules::default(), None)) };
+        let wrong = |e| Error::Config(format!("{}: {e}", self.topo.name(&key).display()));
+        let rules = RoutingRules::from_json(&text).map_err(wrong)?;
         Ok((rules, Some(text)))
     }
 
-    /// Writes the routing rules durably, in the place of `seen`. Gives what it has written.
+    /// Writes the routing rules in the place of `seen`. Gives what it has written.
     pub(crate) fn save_rules(&self, rules: &RoutingRules, seen: Option<&str>) -> Result<String, Error> {
-        let (path, text) = (self.rules(), rules.to_json() + "\n");
-        still(&path, seen)?;
-        write_atomically(&path, text.as_bytes())?;
+        let text = rules.to_json() + "\n";
+        self.topo.put(&Key::RoutingRules, &text, seen)?;
         Ok(text)
     }
 
-    fn rules(&self) -> PathBuf {
-        self.dir.with_file_name("routing_rules.json")
-    }
-
-    /// Writes a keyspace durably and counts its version up.
-    pub fn save(&self, record: &mut KeyspaceRecord) -> Result<(), Error> {
-        self.write(record).map(drop)
-    }
-
-    /// Writes a keyspace in the place of `seen`, unless the file has changed since. Gives what it has written.
-    pub(crate) fn replace(&self, record: &mut KeyspaceRecord, seen: &str) -> Result<String, Error> {
-        still(&self.path(record), Some(seen))?;
-        self.write(record)
-    }
-
-    fn write(&self, record: &mut KeyspaceRecord) -> Result<String, Error> {
+    /// Writes a keyspace in the place of `seen` and counts its version up. Gives what it has written.
+    pub(crate) fn save(&self, record: &mut KeyspaceRecord, seen: Option<&str>) -> Result<String, Error> {
         record.validate()?;
-        record.version += 1;
-        let mut text = serde_json::to_string_pretty(record)
+        let mut next = record.clone();
+        next.version += 1;
+        let mut text = serde_json::to_string_pretty(&next)
             .map_err(|e| Error::Config(format!("keyspace {}: {e}", record.name)))?;
         text.push('\n');
-        write_atomically(&self.path(record), text.as_bytes())?;
+        self.topo
+            .put(&Key::Keyspace(record.name.clone()), &text, seen)?;
+        *record = next;
         Ok(text)
     }
-
-    fn path(&self, record: &KeyspaceRecord) -> PathBuf {
-        self.dir.join(format!("{}.json", record.name))
-    }
-}
-
-/// A file's text, `None` if there is no such file.
-fn text_of(path: &Path) -> Result<Option<String>, Error> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::file(path)(e)),
-    }
-}
-
-/// Fails if somebody has edited, made or removed the file since it was read: the edit would be lost.
-fn still(path: &Path, seen: Option<&str>) -> Result<(), Error> {
-    match text_of(path)?.as_deref() == seen {
-        true => Ok(()),
-        false => Err(Error::Edited(path.to_owned())),
-    }
-}
-
-fn parse(path: &Path, text: &str) -> Result<KeyspaceRecord, Error> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut reader)
-        .map_err(|e| Error::Config(format!("{}: {}: {}", path.display(), e.path(), e.inner())))
 }
 
 #[cfg(test)]
@@ -145,11 +110,16 @@ mod tests {
     #[test]
     fn keyspaces_survive_and_mistakes_are_named() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::new(Files::open(dir.path()).unwrap());
         assert_eq!(store.load().unwrap().len(), 0);
-        let mut record = parse(Path::new("ks.json"), GOOD).unwrap();
-        store.save(&mut record).unwrap();
+        let mut record: KeyspaceRecord = serde_json::from_str(GOOD).unwrap();
+        let text = store.save(&mut record, None).unwrap();
         assert_eq!((store.load().unwrap(), record.version), (vec![record.clone()], 1));
+        let mut other = record.clone();
+        assert!(matches!(store.save(&mut other, None), Err(Error::Edited(_))), "it is there by now");
+        store.save(&mut record, Some(&text)).unwrap();
+        assert!(matches!(store.save(&mut other, Some(&text)), Err(Error::Edited(_))), "another came first");
+        assert_eq!((other.version, record.version), (1, 2));
         let rules =
             RoutingRules::from_json(r#"{"rules": [{"from_table": "t", "to_tables": ["ks.t"]}]}"#).unwrap();
         assert_eq!(store.read_rules().unwrap(), (RoutingRules::default(), None));

@@ -27,6 +27,17 @@ pub struct KeyspaceRecord {
     /// `coregate local`: has the first schema been applied to the servers?
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub schema_pending: bool,
+    /// The account that replicas log in with at their primary; left out, each tablet's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<Account>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    pub user: String,
+    #[serde(default)]
+    pub password: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +46,16 @@ pub struct ShardRecord {
     /// `-80`, `80-`, `0`
     pub name: String,
     pub tablets: Vec<TabletRecord>,
+    /// Counts the primaries that the shard has had.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub term: u64,
+    /// When the present one took over, in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_since: Option<String>,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// One database server: with a `socket`, or a `host` and `port`.
@@ -49,6 +70,7 @@ pub struct TabletRecord {
     pub socket: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Beside a `socket`: where other servers reach it, on this machine; 0: nowhere.
     #[serde(default = "mysql_port")]
     pub port: u16,
     pub user: String,
@@ -56,6 +78,9 @@ pub struct TabletRecord {
     pub password: String,
     #[serde(default)]
     pub tls: Tls,
+    /// Of a replica: how many of the sessions it gets, relative to the others; left out, 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
 }
 
 fn mysql_port() -> u16 {
@@ -71,14 +96,38 @@ pub enum Kind {
     Replica,
     #[serde(alias = "RDONLY")]
     Rdonly,
+    /// It replicates, and gets no statements.
+    #[serde(alias = "SPARE")]
+    Spare,
+    /// The same, and it is never promoted.
+    #[serde(alias = "DRAINED")]
+    Drained,
 }
 
-impl From<Kind> for TabletKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Primary => Self::Primary,
-            Kind::Replica => Self::Replica,
-            Kind::Rdonly => Self::Rdonly,
+impl Kind {
+    /// As whom it gets statements.
+    pub(crate) fn serves(self) -> Option<TabletKind> {
+        match self {
+            Self::Primary => Some(TabletKind::Primary),
+            Self::Replica => Some(TabletKind::Replica),
+            Self::Rdonly => Some(TabletKind::Rdonly),
+            Self::Spare | Self::Drained => None,
+        }
+    }
+
+    /// May it become primary?
+    pub(crate) fn is_candidate(self) -> bool {
+        matches!(self, Self::Replica | Self::Spare)
+    }
+
+    /// As Vitess writes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "PRIMARY",
+            Self::Replica => "REPLICA",
+            Self::Rdonly => "RDONLY",
+            Self::Spare => "SPARE",
+            Self::Drained => "DRAINED",
         }
     }
 }
@@ -158,6 +207,20 @@ async fn address(host: &str, port: u16) -> Address {
 }
 
 impl TabletRecord {
+    /// The part of the alias before its last `-`.
+    pub(crate) fn cell(&self) -> &str {
+        self.alias.rsplit_once('-').map_or("", |(cell, _)| cell)
+    }
+
+    /// Where replicas reach it.
+    pub(crate) fn source(&self) -> Option<(String, u16)> {
+        let host = match &self.socket {
+            Some(_) => "127.0.0.1",
+            None => self.host.as_deref()?,
+        };
+        (self.port > 0).then(|| (host.to_owned(), self.port))
+    }
+
     pub(crate) async fn tablet(&self) -> Result<Arc<Tablet>, Error> {
         let address = match (&self.socket, &self.host) {
             (Some(socket), _) => Address::Unix(socket.clone()),
@@ -168,7 +231,7 @@ impl TabletRecord {
         };
         Ok(Arc::new(Tablet {
             alias: self.alias.clone(),
-            kind: self.kind.into(),
+            kind: self.kind.serves().unwrap_or(TabletKind::Replica),
             address,
             server_name: self.host.clone().unwrap_or_else(|| "localhost".to_owned()),
             user: self.user.clone(),

@@ -4,6 +4,7 @@
 //! `{"app": [{"Password": "...", "Groups": ["admin"], "SourceHost": "localhost"}], "other": {"MysqlNativePassword": "*..."}}`;
 //! members of the group `admin` may run `ALTER VSCHEMA` and `KILL` the sessions of others.
 use crate::Error;
+use crate::plane::Config;
 use coregate_planner::control::{UserEntry, Users};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -112,6 +113,21 @@ pub fn local() -> Users {
     }
     users.by_name.extend(root.by_name);
     users
+}
+
+/// The file's users, and those of the configuration that the file does not name.
+pub(crate) fn of(config: &Config) -> Result<Users, Error> {
+    let mut users = match &config.users_file {
+        Some(path) => load(path)?,
+        None => Users::default(),
+    };
+    for (name, entries) in &config.users.by_name {
+        users
+            .by_name
+            .entry(name.clone())
+            .or_insert_with(|| entries.clone());
+    }
+    Ok(users)
 }
 
 #[cfg(test)]

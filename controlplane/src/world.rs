@@ -1,27 +1,33 @@
 //! What the control plane knows: the topology, the vschemas and the servers' tables. Makes snapshots of it.
 use crate::backend::Connector;
-use crate::missing::{Found, Missing};
+use crate::missing::Missing;
 use crate::probe::{self, Answers, Cache, Wanted};
-use crate::schema::{Question, Reading};
-use crate::topology::{KeyspaceRecord, Upstream};
-use crate::{Error, Store, schema};
+use crate::schema::Reading;
+use crate::store::Store;
+use crate::topology::Upstream;
+use crate::{Error, schema};
 use ahash::AHashMap;
 use coregate_planner::control::SqlError;
 use coregate_planner::identity::ShardIds;
 use coregate_planner::snapshot::{Address, Snapshot, Tablet, TabletKind};
-use coregate_planner::vschema::{self, KeyspaceSpec, ServerTable, ShardSpec, SnapshotBuilder};
+use coregate_planner::vschema::{self, SnapshotBuilder};
 use mysql_async::Conn;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
+mod edit;
+mod known;
 mod loaded;
+mod serving;
 
-use loaded::Loaded;
+pub(crate) use known::Known;
+use known::Seen;
+pub(crate) use loaded::Loaded;
 
 pub(crate) struct World {
-    store: Option<Store>,
+    store: Option<Arc<Store>>,
     pub(crate) keyspaces: BTreeMap<String, Known>,
     pub(crate) rules: vschema::RoutingRules,
     /// The text of their file.
@@ -40,118 +46,8 @@ pub(crate) struct World {
     /// What servers have told of collations.
     cache: Arc<Cache>,
     connector: Connector,
-}
-
-/// How much is known of a keyspace's tables.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Seen {
-    /// Nothing: no server could be asked since the start.
-    #[default]
-    Never,
-    /// What was so once; a primary has not been heard since.
-    Stale,
-    Now,
-}
-
-/// A keyspace, and what its servers say.
-#[derive(Debug)]
-pub(crate) struct Known {
-    pub(crate) record: KeyspaceRecord,
-    /// The text of its file, as far as we know it.
-    text: String,
-    tablets: BTreeMap<String, Arc<Tablet>>,
-    tables: Vec<ServerTable>,
-    seen: Seen,
-    /// How the tables' text compares, as far as a server has told.
-    collations: Answers,
-    /// There is more to be told.
-    unprobed: bool,
-}
-
-impl Known {
-    /// Resolves the tablets' names; those that have no address now get it later.
-    async fn of(record: KeyspaceRecord, text: String, connector: &Connector) -> Result<Self, Error> {
-        let mut made = JoinSet::new();
-        for tablet in record.shards.iter().flat_map(|s| &s.tablets) {
-            let tablet = tablet.clone();
-            made.spawn(async move { tablet.tablet().await });
-        }
-        let mut tablets = BTreeMap::new();
-        while let Some(tablet) = made.join_next().await {
-            let tablet = tablet.map_err(|e| Error::Server(e.to_string()))??;
-            connector.check(&tablet)?;
-            tablets.insert(tablet.alias.clone(), tablet);
-        }
-        Ok(Self {
-            record,
-            text,
-            tablets,
-            tables: Vec::new(),
-            seen: Seen::Never,
-            collations: Answers::default(),
-            unprobed: false,
-        })
-    }
-
-    /// What the servers have said stays true until they are asked again.
-    fn remember(&mut self, old: &Self) {
-        if old.record.database() == self.record.database() && old.seen != Seen::Never {
-            self.tables = old.tables.clone();
-            self.seen = Seen::Stale;
-            self.collations = old.collations.clone();
-            self.unprobed = old.unprobed;
-        }
-    }
-
-    fn primaries(&self) -> Vec<Arc<Tablet>> {
-        let shards = self.record.shards.iter();
-        shards
-            .filter_map(|shard| self.primary(&shard.name))
-            .collect()
-    }
-
-    pub(crate) fn primary(&self, shard: &str) -> Option<Arc<Tablet>> {
-        let shard = self.record.shards.iter().find(|s| s.name == shard)?;
-        let of = |alias: &String| {
-            self.tablets
-                .get(alias)
-                .filter(|t| t.kind == TabletKind::Primary)
-        };
-        shard.tablets.iter().find_map(|t| of(&t.alias)).cloned()
-    }
-
-    /// Who can tell the tables. Replicas are asked only where nothing is known.
-    fn question(&self, conn: Option<Conn>, cache: &Arc<Cache>) -> Question {
-        let replicas = self
-            .tablets
-            .values()
-            .filter(|t| self.seen == Seen::Never && t.kind != TabletKind::Primary);
-        Question {
-            keyspace: self.record.name.clone(),
-            database: self.record.database().to_owned(),
-            primaries: self.primaries(),
-            others: replicas.cloned().collect(),
-            conn,
-            cache: Arc::clone(cache),
-        }
-    }
-
-    fn spec(&self) -> KeyspaceSpec {
-        let of = |t: &crate::topology::TabletRecord| self.tablets.get(&t.alias).cloned();
-        let shards = self
-            .record
-            .shards
-            .iter()
-            .map(|s| ShardSpec { name: s.name.clone(), tablets: s.tablets.iter().filter_map(of).collect() });
-        KeyspaceSpec {
-            name: self.record.name.clone(),
-            database: self.record.database().to_owned(),
-            shards: shards.collect(),
-            vschema: self.record.vschema.clone(),
-            tables: self.tables.clone(),
-            tables_pending: self.seen == Seen::Never,
-        }
-    }
+    /// Counts what was changed through us, by whatever way.
+    edits: u64,
 }
 
 /// Reads the files that vindexes name.
@@ -164,7 +60,7 @@ impl World {
         let mut world = Self::empty(connector);
         let loaded = Loaded::read(&store, &world.connector).await?;
         world.take(loaded);
-        world.store = Some(store);
+        world.store = Some(Arc::new(store));
         Ok(world)
     }
 
@@ -188,6 +84,7 @@ impl World {
             conns: AHashMap::new(),
             cache: Arc::default(),
             connector,
+            edits: 0,
         }
     }
 
@@ -197,10 +94,18 @@ impl World {
         self.rules_text = loaded.rules_text;
     }
 
-    /// Reads the topology's files again, all of them or none: on an error nothing has changed, here or later.
-    pub(crate) async fn reload(&mut self) -> Result<(), Error> {
-        let Some(store) = &self.store else { return Ok(()) };
-        let mut loaded = Loaded::read(store, &self.connector).await?;
+    /// Starts reading the topology again: the task gives what [`World::reloaded`] takes. `None`: there is none to read.
+    pub(crate) fn reload(&self) -> Option<(u64, impl Future<Output = Result<Loaded, Error>> + use<>)> {
+        let (store, connector) = (Arc::clone(self.store.as_ref()?), self.connector.clone());
+        Some((self.edits, async move { Loaded::read(&store, &connector).await }))
+    }
+
+    /// Takes the topology over that was read when there were so many `edits`: all of it or none; on an error nothing has changed,
+    /// here or later. `false`: it was changed through us meanwhile, and must be read again.
+    pub(crate) fn reloaded(&mut self, edits: u64, mut loaded: Loaded) -> Result<bool, Error> {
+        if edits != self.edits {
+            return Ok(false);
+        }
         for (name, known) in &mut loaded.keyspaces {
             if let Some(old) = self.keyspaces.get(name) {
                 known.remember(old);
@@ -209,8 +114,7 @@ impl World {
         self.compile(&loaded.keyspaces, &loaded.rules)?;
         self.take(loaded);
         self.conns.clear();
-        self.read_all_columns().await;
-        Ok(())
+        Ok(true)
     }
 
     pub(crate) fn tablets(&self) -> Vec<Arc<Tablet>> {
@@ -288,15 +192,21 @@ impl World {
         }
     }
 
-    /// Reads the columns of a keyspace's tables.
-    pub(crate) async fn read_columns(&mut self, keyspace: &str) -> Result<(), Error> {
-        let Some(known) = self.keyspaces.get(keyspace) else { return Ok(()) };
+    /// Starts reading the columns of a keyspace's tables: the task gives what [`World::take_columns`] takes.
+    pub(crate) fn read_columns(
+        &mut self,
+        keyspace: &str,
+    ) -> Option<impl Future<Output = Result<Reading, Error>> + use<>> {
+        let known = self.keyspaces.get(keyspace)?;
         let question = known.question(self.conns.remove(keyspace), &self.cache);
-        let reading = schema::read(self.connector.clone(), question).await;
-        self.take_columns(keyspace, reading)
+        Some(schema::read(self.connector.clone(), question))
     }
 
-    fn take_columns(&mut self, keyspace: &str, reading: Result<Reading, Error>) -> Result<(), Error> {
+    pub(crate) fn take_columns(
+        &mut self,
+        keyspace: &str,
+        reading: Result<Reading, Error>,
+    ) -> Result<(), Error> {
         let Some(known) = self.keyspaces.get_mut(keyspace) else { return Ok(()) };
         match reading {
             Ok(Reading { tables, conn, certain, collations }) => {
@@ -321,24 +231,14 @@ impl World {
         }
     }
 
-    /// Takes over what was sought. Has anything changed for the cores?
-    pub(crate) async fn found(&mut self, found: Found) -> bool {
-        match found {
-            Found::Address { host, port, address } => self.resolved(&host, port, address),
-            Found::Server { keyspace } => {
-                let wanted = self
-                    .keyspaces
-                    .get(&keyspace)
-                    .is_some_and(|known| known.seen != Seen::Now);
-                wanted && self.read_columns(&keyspace).await.is_ok()
-            }
-            Found::Collations { keyspace, answers } => self.take_collations(&keyspace, answers),
-            Found::Version(_) => false,
-        }
+    /// Does it matter that a server of this keyspace answers?
+    pub(crate) fn wants_columns(&self, keyspace: &str) -> bool {
+        let known = self.keyspaces.get(keyspace);
+        known.is_some_and(|known| known.seen != Seen::Now)
     }
 
     /// As soon as a server tells how it compares text, if it did not when its tables were read.
-    fn take_collations(&mut self, keyspace: &str, answers: Answers) -> bool {
+    pub(crate) fn take_collations(&mut self, keyspace: &str, answers: Answers) -> bool {
         answers.remember(&mut self.cache);
         match self.keyspaces.get_mut(keyspace) {
             Some(known) if known.unprobed => {
@@ -349,7 +249,8 @@ impl World {
         }
     }
 
-    fn resolved(&mut self, host: &str, port: u16, address: SocketAddr) -> bool {
+    /// A name has got an address. Did anybody wait for it?
+    pub(crate) fn resolved(&mut self, host: &str, port: u16, address: SocketAddr) -> bool {
         let name = Address::Unresolved { host: host.to_owned(), port };
         let of_keyspaces = self
             .keyspaces
@@ -411,63 +312,6 @@ impl World {
         }
         self.told = advice;
     }
-
-    /// Replaces the routing rules, durably. What they name must be there: a mistyped keyspace would show only when used.
-    pub(crate) fn set_rules(&mut self, rules: vschema::RoutingRules) -> Result<(), Error> {
-        if let Some(wrong) = vschema::unknown_targets(&rules, self.keyspaces.keys().map(String::as_str)) {
-            return Err(Error::Config(wrong));
-        }
-        self.compile(&self.keyspaces, &rules)?;
-        if let Some(store) = &self.store {
-            self.rules_text = Some(store.save_rules(&rules, self.rules_text.as_deref())?);
-        }
-        self.rules = rules;
-        Ok(())
-    }
-
-    /// `ALTER VSCHEMA`: durable when it returns.
-    pub(crate) fn alter(&mut self, sql: &str, session: Option<&str>) -> Result<(), SqlError> {
-        let alter = vschema::parse_alter(sql).map_err(|e| sql_error(1064, "42000", e.to_string()))?;
-        let Some(keyspace) = alter.keyspace.as_deref().or(session) else {
-            let what =
-                "VT09005: no database selected: qualify the name (keyspace.table) or USE a keyspace first";
-            return Err(sql_error(1046, "3D000", what.to_owned()));
-        };
-        let Some(known) = self.keyspaces.get(keyspace) else {
-            let what = format!("VT05003: unknown database '{keyspace}' in vschema");
-            return Err(sql_error(1049, "42000", what));
-        };
-        let mut vschema = known.record.vschema.clone();
-        vschema::apply(keyspace, &mut vschema, &alter.change).map_err(|e| general(e.to_string()))?;
-        self.set_vschema(keyspace, vschema)
-            .map_err(|e| general(e.to_string()))
-    }
-
-    /// Replaces a keyspace's vschema, durably, if the whole compiles with it.
-    pub(crate) fn set_vschema(&mut self, keyspace: &str, new: vschema::Keyspace) -> Result<(), Error> {
-        let Some(known) = self.keyspaces.get_mut(keyspace) else {
-            return Err(Error::Config(format!("there is no keyspace {keyspace}")));
-        };
-        let old = known.record.clone();
-        known.record.vschema = new;
-        let saved = self
-            .compile(&self.keyspaces, &self.rules)
-            .map(drop)
-            .and_then(|()| self.save(keyspace));
-        if saved.is_err()
-            && let Some(known) = self.keyspaces.get_mut(keyspace)
-        {
-            known.record = old;
-        }
-        saved
-    }
-
-    fn save(&mut self, keyspace: &str) -> Result<(), Error> {
-        if let (Some(store), Some(known)) = (&self.store, self.keyspaces.get_mut(keyspace)) {
-            known.text = store.replace(&mut known.record, &known.text)?;
-        }
-        Ok(())
-    }
 }
 
 fn sql_error(code: u16, state: &str, message: String) -> SqlError {
@@ -481,6 +325,26 @@ fn sql_error(code: u16, state: &str, message: String) -> SqlError {
 /// MySQL's ER_UNKNOWN_ERROR, which Vitess uses where MySQL has no code.
 pub(crate) fn general(message: String) -> SqlError {
     sql_error(1105, "HY000", message)
+}
+
+/// As `SHOW VITESS_TABLETS` writes times.
+pub(crate) fn now_utc() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    utc(since.map_or(0, |t| t.as_secs()))
+}
+
+/// Days since 1970 to a date, by the algorithm of Howard Hinnant's `civil_from_days`.
+fn utc(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let mp = (5 * day_of_year + 2) / 153;
+    let (day, month) = (day_of_year - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 #[cfg(test)]

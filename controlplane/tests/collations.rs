@@ -3,6 +3,7 @@
 use coregate_controlplane::local::LocalConfig;
 use coregate_controlplane::{Config, ControlPlane, Source, users};
 use coregate_planner::collation::{Collation, Weighed, append_key, compare};
+use coregate_planner::serving::Serving;
 use coregate_planner::snapshot::{Address, Snapshot};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
@@ -85,8 +86,9 @@ impl Random {
     }
 }
 
-async fn connect(snapshot: &Snapshot) -> Conn {
-    let tablet = snapshot.keyspaces[0].shards[0].primary().unwrap();
+async fn connect(serving: &Serving) -> Conn {
+    let shard = serving.shards.values().next().unwrap();
+    let tablet = shard.primary().unwrap();
     let opts = OptsBuilder::default()
         .user(Some(&tablet.user))
         .pass(Some(&tablet.password))
@@ -198,7 +200,7 @@ fn check(plane: &ControlPlane, collations: &[&str]) -> Arc<Snapshot> {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut conn = connect(&snapshot).await;
+        let mut conn = connect(&plane.serving()).await;
         for name in collations {
             let collation = snapshot
                 .collation(name)

@@ -3,6 +3,7 @@
 use coregate_controlplane::local::LocalConfig;
 use coregate_controlplane::{Config, ControlPlane, Error, Source, users};
 use coregate_planner::control::{ControlPort, ControlRequest, DataPort, Metric, PlanStats, SqlError, Users};
+use coregate_planner::serving::{Serving, TabletServing};
 use coregate_planner::snapshot::{Address, Snapshot, TabletKind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -29,8 +30,14 @@ struct Cores {
 }
 
 impl DataPort for Cores {
-    fn publish(&self, snapshot: Arc<Snapshot>, done: Box<dyn FnOnce() + Send>) {
-        self.snapshots.lock().unwrap().push(snapshot);
+    fn publish(&self, snapshot: Option<Arc<Snapshot>>, _: Arc<Serving>, done: Box<dyn FnOnce() + Send>) {
+        self.snapshots.lock().unwrap().extend(snapshot);
+        done();
+    }
+    fn in_use(&self, _: String, done: Box<dyn FnOnce(usize) + Send>) {
+        done(0);
+    }
+    fn cut(&self, _: String, done: Box<dyn FnOnce() + Send>) {
         done();
     }
     fn set_users(&self, users: Arc<Users>) {
@@ -106,15 +113,11 @@ fn a_cluster_starts_changes_restarts_and_ends() {
     assert!(keyspace.sharded && plane.server_version().contains("MariaDB"), "{}", plane.server_version());
     let shards: Vec<_> = keyspace.shards.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(shards, ["-80", "80-"]);
-    for shard in &keyspace.shards {
-        let kinds: Vec<_> = shard.tablets.iter().map(|t| t.kind).collect();
+    for shard in plane.serving().shards.values() {
+        let kinds: Vec<_> = shard.tablets.iter().map(|t| t.tablet.kind).collect();
         assert_eq!(kinds, [TabletKind::Primary, TabletKind::Replica]);
-        assert!(
-            shard
-                .tablets
-                .iter()
-                .all(|t| matches!(&t.address, Address::Unix(path) if path.exists()))
-        );
+        let there = |t: &TabletServing| matches!(&t.tablet.address, Address::Unix(path) if path.exists());
+        assert!(shard.tablets.iter().all(there));
     }
     let table = &keyspace.tables["t"];
     assert!(!table.in_vschema && table.columns[0].name == "Id" && table.columns[1].data_type == "varchar");

@@ -1,6 +1,7 @@
 //! What the data plane can be told. Units are in the names; 0 means "no limit" only where it says so.
 use crate::backend_tls::BackendTlsConfig;
 use crate::ring::Kernel;
+use crate::session::TransactionMode;
 use crate::tls::TlsSource;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Config {
     pub handshake_timeout_ms: u64,
     /// A statement that runs longer is killed, error 3024; 0: no limit.
     pub query_timeout_ms: u64,
+    /// How transactions over several shards end where a session says nothing else.
+    pub transaction_mode: TransactionMode,
     /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER */`.
     pub no_scatter: bool,
     /// Connections of one core to one server.
@@ -73,6 +76,16 @@ pub struct Config {
     pub finisher_bytes_max: usize,
     /// Connections of a core to one server on which statements are finished.
     pub finisher_size_per_core: usize,
+    /// Where no replica may be read from, reads of replicas go to the primary; else they are refused.
+    pub replicas_else_primary: bool,
+    /// Statements, over all cores, that wait while primaries are replaced.
+    pub buffer_size: usize,
+    /// One waits at most so long.
+    pub buffer_window_ms: u64,
+    /// None waits any more when replacing a primary takes longer.
+    pub buffer_failover_max_ms: u64,
+    /// After a primary has died, none waits for the next death for so long.
+    pub buffer_gap_min_ms: u64,
 }
 
 impl Default for Config {
@@ -95,6 +108,7 @@ impl Default for Config {
             idle_timeout_s: 28_800,
             handshake_timeout_ms: 10_000,
             query_timeout_ms: 0,
+            transaction_mode: TransactionMode::Multi,
             no_scatter: false,
             pool_size_per_core: 64,
             pool_waiters_max: 10_000,
@@ -112,6 +126,11 @@ impl Default for Config {
             finisher_rows_max: 1_000_000,
             finisher_bytes_max: 256 << 20,
             finisher_size_per_core: 4,
+            replicas_else_primary: false,
+            buffer_size: 1_000,
+            buffer_window_ms: 10_000,
+            buffer_failover_max_ms: 20_000,
+            buffer_gap_min_ms: 60_000,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A core and everything that belongs to it alone. Nothing here is shared with another core except through [`Shared`], which
 //! no query touches.
 use crate::backend_tls::BackendTlsConfig;
+use crate::buffer::Buffer;
 use crate::cache::PlanCache;
 use crate::config::Config;
 use crate::error::StartError;
@@ -16,6 +17,7 @@ use crate::settings::SettingsTable;
 use crate::timer::Timers;
 use ahash::AHashMap;
 use coregate_planner::control::{ControlPort, Users};
+use coregate_planner::serving::Serving;
 use coregate_planner::snapshot::Snapshot;
 use coregate_protocol::Capabilities;
 use coregate_protocol::charset::{Collation, Flavor};
@@ -60,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) backend_tls: Arc<BackendTlsConfig>,
     pub(crate) rsa: ServerKey,
+    /// What no other process has as its name: when it started, and its number on this machine.
+    pub(crate) process: String,
     /// Counts the SET GLOBALs: connections that are older have other defaults than a new session expects.
     pub(crate) globals: AtomicU32,
     /// Counts the statements that may have changed a routine, a trigger or a view.
@@ -81,6 +85,8 @@ pub(crate) struct Core {
     pub(crate) timers: Timers,
     pub(crate) shared: Arc<Shared>,
     pub(crate) snapshot: RefCell<Arc<Snapshot>>,
+    pub(crate) serving: RefCell<Arc<Serving>>,
+    pub(crate) buffer: Buffer,
     pub(crate) users: RefCell<Arc<Users>>,
     /// What clients are told.
     pub(crate) server_version: RefCell<String>,
@@ -95,6 +101,7 @@ pub(crate) struct Core {
     pub(crate) default_mode: DefaultMode,
     pub(crate) sessions: RefCell<AHashMap<u32, Rc<SessionHandle>>>,
     next_session: Cell<u32>,
+    next_transaction: Cell<u64>,
     pub(crate) stopped: Cell<bool>,
     pub(crate) started: Instant,
 }
@@ -113,7 +120,7 @@ impl Core {
     pub(crate) fn new(
         id: u16,
         shared: Arc<Shared>,
-        snapshot: Arc<Snapshot>,
+        (snapshot, serving): (Arc<Snapshot>, Arc<Serving>),
         users: Arc<Users>,
     ) -> Result<Rc<Self>, StartError> {
         let config = &shared.config;
@@ -129,6 +136,8 @@ impl Core {
             ring,
             timers: Timers::default(),
             snapshot: RefCell::new(Arc::clone(&snapshot)),
+            serving: RefCell::new(Arc::clone(&serving)),
+            buffer: Buffer::default(),
             users: RefCell::new(users),
             server_version: RefCell::new(config.server_version.clone()),
             sha2_cache: RefCell::default(),
@@ -141,11 +150,12 @@ impl Core {
             default_mode: DefaultMode::default(),
             sessions: RefCell::default(),
             next_session: Cell::new(0),
+            next_transaction: Cell::new(0),
             stopped: Cell::new(false),
             started: Instant::now(),
             shared,
         });
-        core.use_snapshot(snapshot);
+        core.use_world(Some(snapshot), serving);
         Ok(core)
     }
 
@@ -157,8 +167,8 @@ impl Core {
         &self.shared.metrics[usize::from(self.id)]
     }
 
-    /// From the next statement on, everyone on this core sees the new state.
-    pub(crate) fn use_snapshot(&self, snapshot: Arc<Snapshot>) {
+    /// From the next statement on, everyone on this core sees the new state. Plans are forgotten with a new snapshot only.
+    pub(crate) fn use_world(&self, snapshot: Option<Arc<Snapshot>>, serving: Arc<Serving>) {
         let config = self.config();
         let limits = PoolLimits {
             size: config.pool_size_per_core.max(1),
@@ -168,9 +178,14 @@ impl Core {
             lifetime_max: Duration::from_secs(config.pool_lifetime_s),
             statements_max: config.backend_statements_max.max(1),
         };
-        self.pools.follow(&snapshot, &limits, &self.ring);
-        self.cache.borrow_mut().use_version(snapshot.version);
-        *self.snapshot.borrow_mut() = snapshot;
+        if let Some(snapshot) = snapshot {
+            self.cache.borrow_mut().use_version(snapshot.version);
+            *self.snapshot.borrow_mut() = snapshot;
+        }
+        self.pools.follow(&serving, &limits, &self.ring);
+        *self.serving.borrow_mut() = Arc::clone(&serving);
+        self.buffer.follow(&serving, self.ring.now());
+        self.ring.mark_runnable();
     }
 
     pub(crate) fn use_users(&self, users: Arc<Users>) {
@@ -195,6 +210,13 @@ impl Core {
                 return id;
             }
         }
+    }
+
+    /// A name that no transaction of any process had, see `coregate_planner::dtid`.
+    pub(crate) fn new_transaction_id(&self) -> String {
+        let turn = self.next_transaction.get();
+        self.next_transaction.set(turn + 1);
+        format!("{}-{:x}-{turn:x}", self.shared.process, self.id)
     }
 
     /// The core's loop: one turn of the ring, then every task that it woke.

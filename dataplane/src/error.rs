@@ -60,6 +60,12 @@ pub(crate) enum BackendError {
         "{waiters_max} statements wait for a connection to {tablet} already; raise pool.waiters_max or lower the load"
     )]
     QueueFull { tablet: String, waiters_max: usize },
+    /// The server is not to be used any more: another serves the shard, or will.
+    #[error("the shard's tablet is being replaced by another; repeat the statement")]
+    Moved,
+    /// Statements wait while a primary is replaced; not this one.
+    #[error("the shard's primary is being replaced by another server: {why}")]
+    Moving { why: String },
     #[error("cannot connect to {tablet}: {why}")]
     Unreachable { tablet: String, why: String },
     /// The connection broke after the statement was sent.
@@ -93,9 +99,12 @@ impl BackendError {
     pub(crate) fn to_sql(&self) -> SqlError {
         let (code, sqlstate) = match self {
             Self::Refused { code, sqlstate, .. } => (*code, *sqlstate),
-            Self::NoTablet | Self::NoReplica | Self::WaitTimeout { .. } | Self::QueueFull { .. } => {
-                (codes::ER_CON_COUNT_ERROR, *b"08004")
-            }
+            Self::NoTablet
+            | Self::NoReplica
+            | Self::Moved
+            | Self::Moving { .. }
+            | Self::WaitTimeout { .. }
+            | Self::QueueFull { .. } => (codes::ER_CON_COUNT_ERROR, *b"08004"),
             Self::Unreachable { .. } => (codes::ER_CONNECT_TO_FOREIGN_DATA_SOURCE, *b"HY000"),
             Self::Lost { .. } => (codes::ER_NET_READ_ERROR, *b"08S01"),
             Self::Protocol(_) | Self::Local(_) | Self::CannotReset => (codes::ER_UNKNOWN_ERROR, *b"HY000"),

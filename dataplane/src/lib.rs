@@ -4,6 +4,7 @@
 //! Follow one query: [`listener`] accepts, [`session`] reads the command, `session/plan.rs` finds its plan ([`cache`], or the
 //! planner), `session/query.rs` takes a connection from the [`pool`], `session/relay.rs` relays the answer.
 mod backend_tls;
+mod buffer;
 mod cache;
 mod config;
 mod core;
@@ -31,4 +32,5 @@ pub use backend_tls::{BackendTlsConfig, BackendTlsFiles, server_name};
 pub use config::Config;
 pub use error::StartError;
 pub use plane::{DataPlane, start};
+pub use session::TransactionMode;
 pub use tls::TlsSource;

@@ -67,7 +67,7 @@ pub(crate) async fn serve(core: Rc<Core>, listener: socket2::Socket) {
     let accept = Accept::new(&core.ring, listener);
     loop {
         // Draining is noticed when the sweep wakes this task through its timer.
-        let mut armed = false;
+        let mut armed = crate::timer::Armed::default();
         let until = core.ring.now() + Duration::from_millis(250);
         let next = poll_fn(|cx| {
             if let Poll::Ready(next) = accept.poll_next(cx) {

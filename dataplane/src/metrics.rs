@@ -73,6 +73,10 @@ counters! {
     Counter bytes_relayed "coregate_relayed_bytes_total";
     /// Transactions begun on a backend.
     Counter transactions "coregate_transactions_total";
+    /// Transactions that were committed on all of their shards or on none.
+    Counter atomic_commits "coregate_atomic_commits_total";
+    /// Those of which a shard has yet to be told, or whose outcome the client was not told: the resolver finishes them.
+    Counter atomic_unfinished "coregate_atomic_unfinished_total";
     /// Plans found in the cache.
     Counter plan_hits "coregate_plan_cache_hits_total";
     /// Statements that had to be planned.
@@ -132,6 +136,14 @@ counters! {
     Counter pool_wait_us "coregate_pool_wait_microseconds_total";
     /// Statements that gave up waiting for a backend connection.
     Counter pool_timeouts "coregate_pool_wait_timeouts_total";
+    /// Statements that have waited for a primary to be replaced.
+    Counter buffered "coregate_buffered_total";
+    /// Statements waiting for a primary to be replaced now.
+    Gauge buffered_now "coregate_buffered";
+    /// Statements that could not wait for a primary to be replaced: no room, too long, or too soon after the last time.
+    Counter buffer_refused "coregate_buffer_refused_total";
+    /// Statements that have waited in vain for a primary to be replaced.
+    Counter buffer_timeouts "coregate_buffer_timeouts_total";
     /// Statements waiting for a backend connection now.
     Gauge pool_waiting "coregate_pool_waiting";
 }

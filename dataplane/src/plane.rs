@@ -11,6 +11,7 @@ use crate::rsa::ServerKey;
 use crate::session::Interrupt;
 use crate::tls;
 use coregate_planner::control::{ControlPort, DataPort, Metric, PlanStats, Users};
+use coregate_planner::serving::Serving;
 use coregate_planner::snapshot::Snapshot;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -33,7 +34,7 @@ pub struct DataPlane {
 /// io_uring is not to be had, an address is taken, a certificate cannot be read: one sentence, with what to do.
 pub fn start(
     config: Config,
-    snapshot: Arc<Snapshot>,
+    (snapshot, serving): (Arc<Snapshot>, Arc<Serving>),
     users: Arc<Users>,
     control: Arc<dyn ControlPort>,
 ) -> Result<DataPlane, StartError> {
@@ -66,6 +67,7 @@ pub fn start(
         tls,
         backend_tls,
         rsa: ServerKey::generate()?,
+        process: process_name(),
         globals: AtomicU32::new(0),
         routines: AtomicU32::new(0),
         ddl: AtomicU32::new(0),
@@ -75,11 +77,15 @@ pub fn start(
     });
     let ((ready, started), mut threads) = (mpsc::channel(), Vec::new());
     for (id, (listeners, cpu)) in listeners.into_iter().zip(cpus).enumerate() {
-        let (shared, snapshot, users, ready) =
-            (Arc::clone(&shared), Arc::clone(&snapshot), Arc::clone(&users), ready.clone());
+        let (shared, world, users, ready) = (
+            Arc::clone(&shared),
+            (Arc::clone(&snapshot), Arc::clone(&serving)),
+            Arc::clone(&users),
+            ready.clone(),
+        );
         let id = u16::try_from(id).unwrap_or(u16::MAX);
         let thread = CoreThread::start(&format!("core-{id}"), cpu, move || {
-            run(id, shared, snapshot, users, listeners, ready)
+            run(id, shared, world, users, listeners, ready)
         })?;
         threads.push(thread);
     }
@@ -119,6 +125,12 @@ fn hostname() -> String {
         .unwrap_or_default()
 }
 
+/// When the process started, and its number on this machine.
+fn process_name() -> String {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    format!("{:x}-{:x}", since.as_nanos() as u64, std::process::id())
+}
+
 /// What the kernel offers, less what the configuration forbids.
 fn features(config: &Config) -> Result<Features, StartError> {
     let found = Features::probe()?;
@@ -131,12 +143,12 @@ fn features(config: &Config) -> Result<Features, StartError> {
 async fn run(
     id: u16,
     shared: Arc<Shared>,
-    snapshot: Arc<Snapshot>,
+    world: (Arc<Snapshot>, Arc<Serving>),
     users: Arc<Users>,
     listeners: Vec<socket2::Socket>,
     ready: mpsc::Sender<Result<(), StartError>>,
 ) {
-    let core = match Core::new(id, shared, snapshot, users) {
+    let core = match Core::new(id, shared, world, users) {
         Ok(core) => core,
         Err(e) => {
             let _ = ready.send(Err(e));
@@ -214,8 +226,21 @@ impl DataPlane {
 }
 
 impl DataPort for DataPlane {
-    fn publish(&self, snapshot: Arc<Snapshot>, done: Box<dyn FnOnce() + Send>) {
-        self.on_all(move |core| core.use_snapshot(Arc::clone(&snapshot)), |_| done());
+    fn publish(
+        &self,
+        snapshot: Option<Arc<Snapshot>>,
+        serving: Arc<Serving>,
+        done: Box<dyn FnOnce() + Send>,
+    ) {
+        self.on_all(move |core| core.use_world(snapshot.clone(), Arc::clone(&serving)), |_| done());
+    }
+
+    fn in_use(&self, alias: String, done: Box<dyn FnOnce(usize) + Send>) {
+        self.on_all(move |core| core.pools.in_use(&alias), |counts| done(counts.into_iter().sum()));
+    }
+
+    fn cut(&self, alias: String, done: Box<dyn FnOnce() + Send>) {
+        self.on_all(move |core| core.pools.cut(&alias), |_| done());
     }
 
     fn set_users(&self, users: Arc<Users>) {

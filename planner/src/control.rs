@@ -1,4 +1,5 @@
 //! What the planes say to each other. They never import each other: the binary hands each of them the other's side of these traits.
+use crate::serving::Serving;
 use crate::snapshot::Snapshot;
 use std::sync::Arc;
 
@@ -30,8 +31,13 @@ pub trait ControlPort: Send + Sync {
 
 /// The data plane, as the control plane sees it.
 pub trait DataPort: Send + Sync {
-    /// Gives a snapshot to every core; `done` is called when all of them use it. Does not block.
-    fn publish(&self, snapshot: Arc<Snapshot>, done: Box<dyn FnOnce() + Send>);
+    /// Gives what has changed to every core; `done` is called when all of them use it. Does not block. A core that is given a new
+    /// snapshot forgets its plans; what serves changes without that.
+    fn publish(&self, snapshot: Option<Arc<Snapshot>>, serving: Arc<Serving>, done: Box<dyn FnOnce() + Send>);
+    /// How many connections to a tablet statements and transactions use at the moment, on all cores. Does not block.
+    fn in_use(&self, alias: String, done: Box<dyn FnOnce(usize) + Send>);
+    /// Cuts all connections to a tablet: whoever waits for an answer there is told that its fate is unknown. Does not block.
+    fn cut(&self, alias: String, done: Box<dyn FnOnce() + Send>);
     /// Replaces the users. New logins see them.
     fn set_users(&self, users: Arc<Users>);
     /// What new clients are told that the server is, where no server could say it at the start.

@@ -26,6 +26,11 @@ pub enum PlanError {
     UnknownTable(String),
     #[error("no shard '{shard}' in keyspace '{keyspace}'; SHOW SHARDS lists them")]
     UnknownShard { keyspace: String, shard: String },
+    /// What may write, where USE has chosen replicas: the servers' account may be one whose writes a replica takes.
+    #[error(
+        "the tablet type {0} is for reads only, so it cannot execute this statement; choose another with USE <keyspace>@primary"
+    )]
+    ReadOnlyTablet(&'static str),
     #[error("'{0}' is not a tablet type; allowed are primary, replica and rdonly")]
     UnknownTabletType(String),
     #[error(
@@ -120,6 +125,7 @@ impl PlanError {
             Self::UnknownDatabase(_) => (1049, b"42000"),
             Self::UnknownTable(_) => (1146, b"42S02"),
             Self::UnknownShard { .. } | Self::UnknownTabletType(_) => (1049, b"42000"),
+            Self::ReadOnlyTablet(_) => (1290, b"HY000"),
             Self::AmbiguousTable(_) => (1105, b"HY000"),
             Self::NoVindex { .. } => (1173, b"42000"),
             Self::CannotMap { .. } => (1105, b"HY000"),

@@ -99,8 +99,10 @@ bitflags::bitflags! {
         const PLAIN_ROWS = 1 << 10;
         /// INSERT or REPLACE of collapsed rows, with nothing behind them: see [`crate::rows::Rows`].
         const ROWS_ONLY = 1 << 11;
+        /// A query: writes nothing, unless a routine does that it calls.
+        const READS = 1 << 12;
         /// Changes a sequence's table.
-        const SEQUENCE = 1 << 12;
+        const SEQUENCE = 1 << 13;
         /// For users with the admin right only: accounts, the server's own settings and life, its files.
         const ADMIN = 1 << 15;
     }

@@ -36,7 +36,9 @@ pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
         }
     }
     // What a statement leaves behind; these leave nothing.
-    let shown = plan.effects - Effects::NO_TABLES - Effects::ADMIN - Effects::PLAIN_ROWS - Effects::ROWS_ONLY;
+    let leaves_nothing =
+        Effects::NO_TABLES | Effects::ADMIN | Effects::PLAIN_ROWS | Effects::ROWS_ONLY | Effects::READS;
+    let shown = plan.effects - leaves_nothing;
     if !shown.is_empty() {
         let names: Vec<_> = shown.iter_names().map(|(name, _)| name).collect();
         out.insert("Effects".into(), json!(names));

@@ -1,4 +1,5 @@
-//! The state of the world at one moment, as both planes see it: published by the control plane, read by every core, never changed.
+//! What plans depend on, as both planes see it: published by the control plane, read by every core, never changed. Which servers
+//! serve it at the moment is apart from it ([`crate::serving`]).
 use crate::collation::Collation;
 use crate::identity::{ShardId, ShardIds};
 use crate::lookup::LookupDef;
@@ -81,13 +82,6 @@ pub struct Shard {
     /// As Vitess writes it: `-80`, `80-`, `0`.
     pub name: String,
     pub range: KeyRange,
-    pub tablets: Vec<Arc<Tablet>>,
-}
-
-impl Shard {
-    pub fn primary(&self) -> Option<&Arc<Tablet>> {
-        self.tablets.iter().find(|t| t.kind == TabletKind::Primary)
-    }
 }
 
 /// A half-open range of keyspace ids; an empty `end` is unbounded. Bytes compare as in Vitess: ids are padded with zeros on the right.

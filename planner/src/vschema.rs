@@ -11,7 +11,7 @@ mod ddl;
 mod rules;
 
 pub use advice::{advice, ignored};
-pub use build::{KeyspaceSpec, ShardSpec, SnapshotBuilder};
+pub use build::{KeyspaceSpec, SnapshotBuilder};
 pub use compile::{Compiled, ServerTable, compile};
 pub use ddl::{AlterVschema, DdlError, apply, parse_alter};
 pub use rules::unknown_targets;

@@ -68,6 +68,7 @@ impl Work {
             sql: sql.as_bytes(),
             fingerprint: &self.fingerprint,
             snapshot: &self.snapshot,
+            serving: None,
             session: &session,
             arena: &self.arena,
             prepared: self.fingerprint.params > 0,

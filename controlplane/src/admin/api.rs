@@ -1,5 +1,6 @@
 //! `/api/...`: what `coregate ctl` calls.
 use super::{Admin, Request, error, status_json};
+use crate::owner::Answer;
 use crate::plane::Command;
 use crate::topology::{KeyspaceRecord, Kind, ShardRecord, TabletRecord};
 use axum::Json;
@@ -14,9 +15,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
-type Reply = Response<Body>;
+pub(super) type Reply = Response<Body>;
 
-fn ok(value: Value) -> Reply {
+pub(super) fn ok(value: Value) -> Reply {
     Json(value).into_response()
 }
 
@@ -31,14 +32,6 @@ fn find(admin: &Admin, name: &str) -> Option<KeyspaceRecord> {
         .iter()
         .find(|r| r.name == name)
         .cloned()
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Primary => "PRIMARY",
-        Kind::Replica => "REPLICA",
-        Kind::Rdonly => "RDONLY",
-    }
 }
 
 fn keyspace_json(record: &KeyspaceRecord) -> Value {
@@ -56,7 +49,8 @@ fn shard_json(record: &KeyspaceRecord, shard: &ShardRecord) -> Value {
         .find(|t| t.kind == Kind::Primary)
         .map(|t| &t.alias);
     json!({"keyspace": record.name, "name": shard.name, "shard": {
-        "primary_alias": primary, "is_primary_serving": true,
+        "primary_alias": primary, "is_primary_serving": true, "primary_term": shard.term,
+        "primary_term_start_time": shard.primary_since,
         "key_range": {"start": to_hex(&range.start), "end": to_hex(&range.end)},
         "tablets": shard.tablets.iter().map(|t| &t.alias).collect::<Vec<_>>(),
     }})
@@ -73,7 +67,7 @@ fn tablet_json(admin: &Admin, record: &KeyspaceRecord, shard: &str, tablet: &Tab
         (Some(socket), _) => socket.display().to_string(),
         (None, host) => format!("{}:{}", host.as_deref().unwrap_or_default(), tablet.port),
     };
-    json!({"alias": tablet.alias, "keyspace": record.name, "shard": shard, "type": kind_name(tablet.kind),
+    json!({"alias": tablet.alias, "keyspace": record.name, "shard": shard, "type": tablet.kind.name(),
         "address": address, "health": health})
 }
 
@@ -123,17 +117,13 @@ pub(super) async fn tablets(
         .filter(|r| is("keyspace", &r.name))
     {
         for shard in record.shards.iter().filter(|s| is("shard", &s.name)) {
-            for tablet in shard
-                .tablets
-                .iter()
-                .filter(|t| is("type", kind_name(t.kind)))
-            {
+            for tablet in shard.tablets.iter().filter(|t| is("type", t.kind.name())) {
                 list.push(tablet_json(&admin, record, &shard.name, tablet));
             }
         }
     }
     if only.is_empty()
-        && let Some(upstream) = &admin.shared.snapshot().drop_in
+        && let Some(upstream) = &admin.shared.serving().drop_in
     {
         let health = admin
             .shared
@@ -171,17 +161,18 @@ pub(super) async fn schema(State(admin): State<Admin>, Path(name): Path<String>)
 }
 
 /// Has the control plane's loop do it, and waits until the cores use the result.
-async fn ask(admin: &Admin, request: Request) -> Reply {
+pub(super) async fn ask(admin: &Admin, request: Request) -> Reply {
     let (answer, answered) = oneshot::channel();
     if admin
         .commands
-        .send(Command::Admin(request, answer))
+        .send(Command::Admin(request, Answer::Admin(answer)))
+        .await
         .is_err()
     {
         return error(StatusCode::SERVICE_UNAVAILABLE, "the control plane is shutting down");
     }
     match answered.await {
-        Ok(Ok(())) => ok(json!({"ok": true})),
+        Ok(Ok(value)) => ok(value),
         Ok(Err(message)) => error(StatusCode::BAD_REQUEST, message),
         Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, "the control plane is shutting down"),
     }

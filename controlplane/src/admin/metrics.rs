@@ -1,12 +1,13 @@
 //! `/metrics` in Prometheus's text format, and the same numbers as JSON under `/debug/vars`.
 use super::{Admin, status_json};
 use crate::health::State as HealthState;
-use crate::shared::Shared;
+use crate::view::Shared;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use coregate_planner::control::{Metric, MetricKind};
+use coregate_planner::serving::Writes;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
@@ -30,10 +31,24 @@ fn collect(shared: &Shared) -> Vec<Metric> {
             up,
         ));
         if let Some(lag) = health.lag_s {
-            let help = "How far a replica is behind, by its own account.";
-            all.push(gauge("coregate_tablet_lag_seconds", help, labels, lag as f64));
+            let help = "How far a replica is behind its primary.";
+            let lag = health.lag_ms.map_or(lag as f64, |ms| ms as f64 / 1_000.0);
+            all.push(gauge("coregate_tablet_lag_seconds", help, labels, lag));
         }
     }
+    let recoveries = shared.recoveries();
+    for (result, ok) in [("done", true), ("failed", false)] {
+        let count = recoveries.iter().filter(|r| r.ok == ok).count() as f64;
+        let help = "Primaries moved and replication repaired, of the last 256.";
+        all.push(gauge("coregate_recoveries", help, vec![("result", result.to_owned())], count));
+    }
+    let moving = shared.serving();
+    let moving = moving
+        .shards
+        .values()
+        .filter(|s| s.writes == Writes::Moving)
+        .count() as f64;
+    all.push(gauge("coregate_shards_moving", "Shards whose primary is being replaced.", vec![], moving));
     all
 }
 

@@ -1,6 +1,6 @@
 //! Simple pages, each of them JSON for those who ask for it.
 use super::{Admin, error, status_json, wants_json};
-use crate::shared::Shared;
+use crate::view::Shared;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -48,17 +48,19 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
 
 fn tablets(shared: &Shared) -> String {
     let health = shared.health();
-    let snapshot = shared.snapshot();
+    let (records, serving) = (shared.records(), shared.serving());
+    let all = shared.tablets();
     let mut rows = Vec::new();
-    for keyspace in &snapshot.keyspaces {
-        for shard in &keyspace.shards {
+    for record in records.iter() {
+        for shard in &record.shards {
             for tablet in &shard.tablets {
-                rows.push((format!("{}/{}", keyspace.name, shard.name), tablet));
+                let known = all.iter().find(|t| t.alias == tablet.alias);
+                rows.extend(known.map(|t| (format!("{}/{}", record.name, shard.name), t)));
             }
         }
     }
     rows.extend(
-        snapshot
+        serving
             .drop_in
             .iter()
             .map(|tablet| ("all databases".to_owned(), tablet)),

@@ -1,8 +1,9 @@
 //! Which keyspaces, shards and tablets a local cluster has.
 use super::dirs::Dirs;
 use super::{LocalConfig, example, read};
-use crate::topology::{KeyspaceRecord, Kind, ShardRecord, TabletRecord, Tls, valid_name};
-use crate::{Error, Store};
+use crate::Error;
+use crate::store::Store;
+use crate::topology::{Account, KeyspaceRecord, Kind, ShardRecord, TabletRecord, Tls, valid_name};
 use coregate_planner::keyrange::{partition, shard_names, to_hex};
 use coregate_planner::vschema;
 use std::io::Read;
@@ -106,6 +107,12 @@ pub(super) fn plan(config: &LocalConfig, store: &Store, dirs: &Dirs) -> Result<V
             "--keyspace: that is {servers} servers, at most {MAX_SERVERS} are started"
         )));
     }
+    // Directories of earlier versions have no account for replication.
+    for record in records.iter_mut().filter(|r| r.replication.is_none()) {
+        let first = record.shards.iter().flat_map(|s| &s.tablets).next();
+        let password = first.map(|t| t.password.clone()).unwrap_or_default();
+        record.replication = Some(Account { user: super::REPLICATION_USER.to_owned(), password });
+    }
     // The sockets' place may have changed with the directory's.
     for tablet in records
         .iter_mut()
@@ -172,9 +179,15 @@ fn new_record(
                 user: "coregate".to_owned(),
                 password: password.clone(),
                 tls: Tls::Disabled,
+                weight: None,
             }
         });
-        shards.push(ShardRecord { name: name.clone(), tablets: tablets.collect() });
+        shards.push(ShardRecord {
+            name: name.clone(),
+            tablets: tablets.collect(),
+            term: 0,
+            primary_since: None,
+        });
         *next += 100.max(arg.replicas + 1);
     }
     Ok(KeyspaceRecord {
@@ -184,6 +197,7 @@ fn new_record(
         shards,
         vschema,
         schema_pending: true,
+        replication: Some(Account { user: super::REPLICATION_USER.to_owned(), password }),
     })
 }
 

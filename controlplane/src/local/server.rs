@@ -2,10 +2,10 @@
 use super::dirs::{Dirs, Owner, give};
 use super::install::{Binaries, INNODB};
 use super::leftovers::STOP_PATIENCE;
-use super::replication;
 use crate::Error;
-use crate::topology::{KeyspaceRecord, Kind, TabletRecord};
+use crate::topology::{KeyspaceRecord, Kind, ShardRecord, TabletRecord};
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -48,11 +48,18 @@ const OPTIONS: &[&str] = &[
     "--log-warnings=1",
 ];
 
+/// Of servers that replicate. They start read-only: the control plane knows who is primary. A server that was primary when it was killed
+/// may have transactions that no replica has acknowledged; as it starts as a replica with semi-sync, it takes them back.
+const REPLICATED: [&str; 5] = [
+    "--bind-address=127.0.0.1",
+    "--read-only=ON",
+    "--rpl-semi-sync-slave-enabled=ON",
+    "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
+    "--init-rpl-role=SLAVE",
+];
+
 pub(super) struct Server {
-    pub(super) alias: String,
-    pub(super) primary: bool,
-    /// For replication; `None` without replicas: the server has its socket only.
-    pub(super) port: Option<u16>,
+    alias: String,
     dir: PathBuf,
     socket: PathBuf,
     pid: Option<Pid>,
@@ -101,86 +108,124 @@ fn init_sql(record: &KeyspaceRecord, tablet: &TabletRecord, replicated: bool) ->
         format!("CREATE DATABASE IF NOT EXISTS `{}`", record.database()),
     ];
     if replicated {
-        let repl = replication::USER;
+        let repl = super::REPLICATION_USER;
         lines.push(format!("CREATE USER IF NOT EXISTS '{repl}'@'127.0.0.1' IDENTIFIED BY '{password}'"));
         lines.push(format!("GRANT REPLICATION SLAVE ON *.* TO '{repl}'@'127.0.0.1'"));
     }
     lines.join(";\n") + ";\n"
 }
 
-/// Ports that nobody listens on, all different.
-pub(super) fn free_ports(count: usize) -> Result<Vec<u16>, Error> {
-    let bind = || std::net::TcpListener::bind(("127.0.0.1", 0));
-    let held: Result<Vec<_>, _> = (0..count).map(|_| bind()).collect();
-    let ports: Result<Vec<u16>, _> =
-        held.and_then(|held| held.iter().map(|l| Ok(l.local_addr()?.port())).collect());
-    ports.map_err(Error::file("free ports on 127.0.0.1"))
+/// Ports for the servers of replicated shards, all different: those of the last time, as long as nobody else listens there.
+pub(super) fn give_ports(records: &mut [KeyspaceRecord]) -> Result<(), Error> {
+    let bind = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port));
+    let mut held = Vec::new();
+    for shard in records.iter_mut().flat_map(|r| &mut r.shards) {
+        let replicated = shard.tablets.len() > 1;
+        for tablet in &mut shard.tablets {
+            if !replicated {
+                tablet.port = 0;
+                continue;
+            }
+            let listener = bind(tablet.port).or_else(|_| bind(0));
+            let listener = listener.map_err(Error::file("free ports on 127.0.0.1"))?;
+            let address = listener
+                .local_addr()
+                .map_err(Error::file("free ports on 127.0.0.1"))?;
+            tablet.port = address.port();
+            held.push(listener);
+        }
+    }
+    Ok(())
 }
 
-impl Server {
-    /// Starts the process in a group of its own, so that a terminal's Ctrl-C reaches only us.
-    pub(super) fn launch(
+/// How a server is started, the first time and again.
+pub(super) struct Launch {
+    alias: String,
+    primary: bool,
+    replicated: bool,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    dir: PathBuf,
+    socket: PathBuf,
+}
+
+impl Launch {
+    pub(super) fn alias(&self) -> &str {
+        &self.alias
+    }
+    pub(super) fn is_primary(&self) -> bool {
+        self.primary
+    }
+    pub(super) fn is_replicated(&self) -> bool {
+        self.replicated
+    }
+
+    pub(super) fn prepare(
         binaries: &Binaries,
         dirs: &Dirs,
         record: &KeyspaceRecord,
+        shard: &ShardRecord,
         tablet: &TabletRecord,
-        port: Option<u16>,
     ) -> Result<Self, Error> {
+        let replicated = shard.tablets.len() > 1;
         let dir = dirs.tablet(&tablet.alias);
         let socket = dirs.socket(&tablet.alias);
         let init = dir.join("init.sql");
-        fs::write(&init, init_sql(record, tablet, port.is_some())).map_err(Error::file(&init))?;
+        fs::write(&init, init_sql(record, tablet, replicated)).map_err(Error::file(&init))?;
         fs::set_permissions(&init, fs::Permissions::from_mode(0o600)).map_err(Error::file(&init))?;
         give(&init, dirs.owner)?;
-        let log = dir.join("out.log");
-        let out = File::create(&log).map_err(Error::file(&log))?;
-        let err = out.try_clone().map_err(Error::file(&log))?;
-        let path = |name: &str, path: &Path| format!("--{name}={}", path.display());
-        let mut command = Command::new(&binaries.server);
-        command
-            .arg("--no-defaults")
-            .arg(path("datadir", &dir.join("data")))
-            .arg(path("tmpdir", &dir.join("tmp")));
-        command
-            .arg(path("socket", &socket))
-            .arg(path("pid-file", &dir.join("mariadbd.pid")));
-        command
-            .arg(path("log-error", &dir.join("err.log")))
-            .arg(path("init-file", &init));
-        command.args(OPTIONS).args(INNODB);
+        let path = |name: &str, path: &Path| OsString::from(format!("--{name}={}", path.display()));
+        let mut arguments = vec![
+            "--no-defaults".into(),
+            path("datadir", &dir.join("data")),
+            path("tmpdir", &dir.join("tmp")),
+            path("socket", &socket),
+            path("pid-file", &dir.join("mariadbd.pid")),
+            path("log-error", &dir.join("err.log")),
+            path("init-file", &init),
+        ];
+        arguments.extend(OPTIONS.iter().chain(&INNODB).map(OsString::from));
         let number = tablet
             .alias
             .rsplit_once('-')
             .and_then(|(_, n)| n.parse::<u32>().ok())
             .unwrap_or(1);
-        command.arg(format!("--server-id={number}"));
-        let primary = tablet.kind == Kind::Primary;
-        match port {
-            None => command.arg("--skip-networking"),
-            Some(port) => command
-                .arg("--bind-address=127.0.0.1")
-                .arg(format!("--port={port}")),
-        };
-        if !primary {
-            command.arg("--read-only=ON");
+        arguments.push(format!("--server-id={number}").into());
+        if replicated {
+            arguments.extend(REPLICATED.iter().map(OsString::from));
+            arguments.push(format!("--port={}", tablet.port).into());
+        } else {
+            arguments.push("--skip-networking".into());
         }
         if let Some(owner) = dirs.owner {
-            command.arg(format!("--user={}", owner.name));
+            arguments.push(format!("--user={}", owner.name).into());
         }
+        let (alias, primary) = (tablet.alias.clone(), tablet.kind == Kind::Primary);
+        Ok(Self { alias, primary, replicated, program: binaries.server.clone(), arguments, dir, socket })
+    }
+
+    /// Starts the process in a group of its own, so that a terminal's Ctrl-C reaches only us.
+    pub(super) fn again(&self) -> Result<Server, Error> {
+        let (dir, socket) = (self.dir.clone(), self.socket.clone());
+        let log = dir.join("out.log");
+        let out = File::create(&log).map_err(Error::file(&log))?;
+        let err = out.try_clone().map_err(Error::file(&log))?;
+        let mut command = Command::new(&self.program);
         command
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
             .process_group(0);
         let _ = fs::remove_file(&socket);
-        let mut child = command.spawn().map_err(Error::file(&binaries.server))?;
+        let mut child = command.spawn().map_err(Error::file(&self.program))?;
         let pid = child.id();
         if let Some(pid) = pid {
             let file = dir.join("pid");
             fs::write(&file, format!("{pid}\n")).map_err(Error::file(&file))?;
         }
         let (tell, gone) = watch::channel(false);
-        let alias = tablet.alias.clone();
+        let alias = self.alias.clone();
         tokio::spawn(async move {
             let status = child.wait().await;
             let _ = tell.send(true);
@@ -193,7 +238,22 @@ impl Server {
         let pid = pid
             .and_then(|pid| i32::try_from(pid).ok())
             .and_then(Pid::from_raw);
-        Ok(Self { alias: tablet.alias.clone(), primary, port, dir, socket, pid, gone })
+        Ok(Server { alias: self.alias.clone(), dir, socket, pid, gone })
+    }
+}
+
+impl Server {
+    /// Waits until the process has ended.
+    pub(super) async fn ended(&mut self) {
+        let _ = self.gone.wait_for(|gone| *gone).await;
+    }
+
+    /// Ends it at once.
+    pub(super) async fn kill(&mut self) {
+        if let Some(pid) = self.pid.filter(|_| !*self.gone.borrow()) {
+            let _ = kill_process(pid, Signal::KILL);
+            self.ended().await;
+        }
     }
 
     /// Waits until the server listens on its socket.

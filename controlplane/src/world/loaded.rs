@@ -1,12 +1,13 @@
 //! The topology's directory, read as a whole.
 use super::Known;
+use crate::Error;
 use crate::backend::Connector;
-use crate::{Error, Store};
+use crate::store::Store;
 use coregate_planner::vschema;
 use std::collections::BTreeMap;
 
 /// What the topology's directory says, before it is taken over.
-pub(super) struct Loaded {
+pub(crate) struct Loaded {
     pub(super) keyspaces: BTreeMap<String, Known>,
     pub(super) rules: vschema::RoutingRules,
     pub(super) rules_text: Option<String>,

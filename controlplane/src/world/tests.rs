@@ -1,4 +1,5 @@
 use super::*;
+use crate::topology::Kind;
 use coregate_planner::collation::Collation;
 
 const KEYSPACE: &str = r#"{"name": "NAME", "shards": [{"name": "0", "tablets": [
@@ -9,7 +10,7 @@ async fn world(dir: &std::path::Path) -> World {
     for name in ["a", "b"] {
         std::fs::write(dir.join(format!("topology/{name}.json")), KEYSPACE.replace("NAME", name)).unwrap();
     }
-    let store = Store::open(dir).unwrap();
+    let store = Store::new(crate::store::Files::open(dir).unwrap());
     World::from_store(store, Connector::default())
         .await
         .unwrap()
@@ -20,13 +21,9 @@ async fn a_name_gets_its_address_later() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = world(dir.path()).await;
     assert!(!world.missing().lines(&world.tablets()).is_empty());
-    let found = |host: &str| Found::Address {
-        host: host.to_owned(),
-        port: 3306,
-        address: ([127, 0, 0, 1], 3306).into(),
-    };
-    assert!(!world.found(found("elsewhere.invalid")).await);
-    assert!(world.found(found("nowhere.invalid")).await);
+    let address = ([127, 0, 0, 1], 3306).into();
+    assert!(!world.resolved("elsewhere.invalid", 3306, address));
+    assert!(world.resolved("nowhere.invalid", 3306, address));
     let tcp = |t: &Arc<Tablet>| matches!(t.address, Address::Tcp(_));
     assert!(world.tablets().iter().all(tcp));
 }
@@ -40,26 +37,73 @@ async fn what_a_server_did_not_tell_of_text_is_taken_later() {
         let version = String::from_utf8_lossy(space).into_owned();
         Answers { version, collations: [("x_ci".to_owned(), Some(Arc::new(collation)))].into() }
     };
-    let found = |keyspace: &str, space: &[u8]| Found::Collations {
-        keyspace: keyspace.to_owned(),
-        answers: answers(space),
-    };
     let reading = || Reading { tables: Vec::new(), conn: None, certain: true, collations: None };
     for name in ["a", "b"] {
         world.take_columns(name, Ok(reading())).unwrap();
     }
     assert_eq!(world.missing().collations.len(), 2);
     assert_eq!(world.snapshot().unwrap().collation("x_ci"), None);
-    assert!(world.found(found("a", b"1")).await);
-    assert!(!world.found(found("a", b"2")).await, "it was no longer asked for");
+    assert!(world.take_collations("a", answers(b"1")));
+    assert!(!world.take_collations("a", answers(b"2")), "it was no longer asked for");
     assert_eq!(world.snapshot().unwrap().collation("x_ci").unwrap().space, b"1");
     // What is known stays known, until a server tells something else.
     world.take_columns("a", Ok(reading())).unwrap();
     assert_eq!(world.snapshot().unwrap().collation("x_ci").unwrap().space, b"1");
-    assert!(!world.found(found("a", b"1")).await, "the cores know it");
-    assert!(world.found(found("b", b"2")).await);
+    assert!(!world.take_collations("a", answers(b"1")), "the cores know it");
+    assert!(world.take_collations("b", answers(b"2")));
     assert_eq!(world.snapshot().unwrap().collation("x_ci"), None, "the servers do not agree");
     assert!(world.missing().collations.is_empty());
+}
+
+async fn reload(world: &mut World) -> Result<bool, Error> {
+    let (edits, reading) = world.reload().expect("a store");
+    world.reloaded(edits, reading.await?)
+}
+
+#[tokio::test]
+async fn what_was_read_before_an_edit_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path()).await;
+    let (edits, reading) = world.reload().expect("a store");
+    let loaded = reading.await.unwrap();
+    world.alter("alter vschema add table a.t", None).unwrap();
+    assert!(!world.reloaded(edits, loaded).unwrap());
+    assert!(reload(&mut world).await.unwrap());
+    assert!(world.keyspaces["a"].record.vschema.tables.contains_key("t"));
+}
+
+#[tokio::test]
+async fn a_new_primary_is_durable_and_the_only_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path()).await;
+    let text = KEYSPACE
+        .replace("NAME", "a")
+        .replace("}]}]", r#"}, {"alias": "a-2", "type": "replica", "host": "h", "user": "u"}]}]"#);
+    std::fs::write(dir.path().join("topology/a.json"), text).unwrap();
+    assert!(reload(&mut world).await.unwrap());
+    assert!(world.set_primary("a", "0", "a-3").is_err() && world.set_kind("a-1", Kind::Drained).is_err());
+    world.set_primary("a", "0", "a-2").unwrap();
+    for _ in 0..2 {
+        let shard = &world.keyspaces["a"].record.shards[0];
+        assert_eq!(
+            (shard.term, shard.tablets[0].kind, shard.tablets[1].kind),
+            (1, Kind::Replica, Kind::Primary)
+        );
+        assert_eq!(world.keyspaces["a"].primary("0").unwrap().alias, "a-2");
+        assert!(shard.primary_since.as_deref().unwrap().ends_with('Z'));
+        assert!(reload(&mut world).await.unwrap());
+    }
+}
+
+#[test]
+fn times_are_written_as_dates() {
+    for (seconds, text) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (951_782_400, "2000-02-29T00:00:00Z"),
+        (1_735_689_599, "2024-12-31T23:59:59Z"),
+    ] {
+        assert_eq!(utc(seconds), text);
+    }
 }
 
 #[tokio::test]
@@ -80,7 +124,7 @@ async fn a_reload_is_all_or_nothing() {
             .replace("\"shards\"", "\"vschema\": {\"sharded\": true, \"tables\": {\"t\": {}}}, \"shards\""),
     ] {
         std::fs::write(file("b"), &wrong).unwrap();
-        assert!(world.reload().await.is_err(), "{wrong}");
+        assert!(reload(&mut world).await.is_err(), "{wrong}");
         let snapshot = world.snapshot().unwrap();
         assert!(snapshot.keyspaces.iter().all(|k| k.database == k.name), "{wrong}");
         for name in ["a", "b"] {
@@ -94,10 +138,10 @@ async fn a_reload_is_all_or_nothing() {
     let rules = dir.path().join("routing_rules.json");
     std::fs::write(&rules, "[").unwrap();
     std::fs::write(file("b"), KEYSPACE.replace("NAME", "b")).unwrap();
-    assert!(world.reload().await.is_err() && world.set_rules(Default::default()).is_err());
+    assert!(reload(&mut world).await.is_err() && world.set_rules(Default::default()).is_err());
     assert_eq!(world.snapshot().unwrap().keyspaces[0].database, "a");
     std::fs::remove_file(&rules).unwrap();
-    world.reload().await.unwrap();
+    reload(&mut world).await.unwrap();
     assert_eq!(world.snapshot().unwrap().keyspaces[0].database, "other");
     world.alter("alter vschema add table a.t", None).unwrap();
     world.alter("alter vschema add table a.u", None).unwrap();

@@ -46,6 +46,7 @@ impl Backend {
         let stat = if result.is_ok() { &pool.stats.connected } else { &pool.stats.connect_errors };
         stat.set(stat.get() + 1);
         let (stream, info) = result?;
+        pool.retirement.note(&stream.link.socket);
         // The handshake has set the character set and the database; what was SET comes on top (`apply`).
         let fresh = Settings {
             collation: settings.collation,
@@ -66,7 +67,7 @@ async fn within<T>(
 ) -> Result<T, BackendError> {
     let mut work = pin!(work);
     let deadline = core.ring.now() + Duration::from_millis(core.config().connect_timeout_ms);
-    let mut armed = false;
+    let mut armed = crate::timer::Armed::default();
     poll_fn(|cx| {
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
             return Poll::Ready(result);

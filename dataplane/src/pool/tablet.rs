@@ -2,6 +2,7 @@
 mod queue;
 
 use super::backend::Backend;
+use super::retire::Retirement;
 use super::routines::Routines;
 use crate::core::Core;
 use crate::error::BackendError;
@@ -58,7 +59,9 @@ pub(crate) struct TabletPool {
     waiters: RefCell<VecDeque<Rc<Waiter>>>,
     /// The first deadline that a task sleeps for, if one does.
     watched_until: Cell<Option<Instant>>,
-    retired: Cell<bool>,
+    pub(super) retirement: Retirement,
+    /// Sessions that read from this replica.
+    sessions: Cell<usize>,
     /// The server has no more connections to give; when it is asked again.
     full_until: Cell<Option<Instant>>,
     /// The server does not know COM_RESET_CONNECTION.
@@ -66,7 +69,7 @@ pub(crate) struct TabletPool {
     pub(crate) routines: Routines,
     /// Connections on which statements over several shards are finished. Whoever waits for one may hold connections of this
     /// pool, so that they have places of their own: who has one waits for nothing else.
-    finisher: RefCell<Option<Rc<Self>>>,
+    pub(super) finisher: RefCell<Option<Rc<Self>>>,
     /// Does the server write temporary tables to its binary log? `None`: it was not asked yet.
     pub(crate) logs_temporary: Cell<Option<bool>>,
     pub(crate) stats: PoolStats,
@@ -109,7 +112,8 @@ impl TabletPool {
             open: Cell::new(0),
             waiters: RefCell::default(),
             watched_until: Cell::new(None),
-            retired: Cell::new(false),
+            retirement: Retirement::default(),
+            sessions: Cell::new(0),
             full_until: Cell::new(None),
             cannot_reset: Cell::new(false),
             routines: Routines::default(),
@@ -161,8 +165,18 @@ impl TabletPool {
     /// A connection with these settings: one that rests, a new one, or the next that comes back.
     ///
     /// # Errors
-    /// The queue is full, waiting took too long, or the server cannot be reached.
+    /// The queue is full, waiting took too long, the server cannot be reached, or it is not to be used any more.
     pub(crate) async fn take(
+        self: &Rc<Self>,
+        core: &Rc<Core>,
+        flavour: u64,
+        settings: &Rc<Settings>,
+    ) -> Result<Box<Backend>, BackendError> {
+        let taken = self.take_while_served(core, flavour, settings);
+        self.retirement.unless_retired(taken).await
+    }
+
+    async fn take_while_served(
         self: &Rc<Self>,
         core: &Rc<Core>,
         flavour: u64,
@@ -281,7 +295,7 @@ impl TabletPool {
     pub(crate) fn put(self: &Rc<Self>, core: &Rc<Core>, mut backend: Box<Backend>) {
         let now = core.ring.now();
         let old = now.saturating_duration_since(backend.born) > self.limits.lifetime_max;
-        if old || self.retired.get() || !backend.is_clean() {
+        if old || self.retirement.is_retired() || !backend.is_clean() {
             self.count_discarded();
             return;
         }
@@ -350,12 +364,24 @@ impl TabletPool {
         drop(gone);
     }
 
-    /// No new snapshot names this server: connections close as they come back.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.get()
+    }
+
+    pub(super) fn join_session(&self) {
+        self.sessions.set(self.sessions.get() + 1);
+    }
+
+    pub(super) fn leave_session(&self) {
+        self.sessions.set(self.sessions.get().saturating_sub(1));
+    }
+
+    /// This server is not to be used any more: connections close as they come back.
     pub(super) fn retire(&self) {
         if let Some(finisher) = &*self.finisher.borrow() {
             finisher.retire();
         }
-        self.retired.set(true);
+        self.retirement.retire();
         let idle = std::mem::take(&mut *self.idle.borrow_mut());
         drop(idle);
     }

@@ -14,12 +14,14 @@ mod buffers;
 mod event;
 mod features;
 mod ops;
+mod shutter;
 mod socket;
 
 pub use buffers::Buf;
 pub use event::Event;
 pub use features::{Features, Kernel, LEAST_KERNEL, TaskRun};
 pub use ops::{Accept, Connect, Watch};
+pub use shutter::Shutter;
 pub use socket::Socket;
 
 use crate::error::StartError;

@@ -20,7 +20,7 @@ const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
 /// An open connection. Dropping it sends what is queued, then closes.
 pub struct Socket {
-    inner: Rc<SocketInner>,
+    pub(super) inner: Rc<SocketInner>,
     ring: Ring,
 }
 

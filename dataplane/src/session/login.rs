@@ -286,6 +286,7 @@ impl Session {
             multi_statements: login.capabilities.contains(Capabilities::MULTI_STATEMENTS),
             transaction: super::Transaction::default(),
             held: SmallVec::new(),
+            replicas: crate::pool::Chosen::default(),
             pinned: false,
             last_insert_id: 0,
             row_count: 0,

@@ -17,7 +17,7 @@ use coregate_planner::vindex::KeyspaceId;
 use std::cell::RefCell;
 
 /// The most questions that one statement asks.
-const QUESTIONS_MAX: usize = 256;
+const QUESTIONS_MAX: usize = 1_024;
 
 /// How many lookup tables may be found by lookup tables.
 const DEPTH_MAX: u8 = 4;

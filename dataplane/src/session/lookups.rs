@@ -167,6 +167,10 @@ impl Session {
     ) -> Outcome {
         let planned = self.planned(sql).await?;
         let plan = &planned.entry.plan;
+        if let (Action::Write(_), Combine::Sum, b"") = (&plan.action, combine, tail) {
+            // A value that a server must compute first, or the like.
+            return self.insert_by(sql).await.map(|_| ());
+        }
         let Action::Route(route) = &plan.action else {
             return Err(sql_error(
                 1235,

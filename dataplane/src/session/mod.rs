@@ -1,7 +1,9 @@
 //! One client's session: reads commands, finds plans, runs them, answers. One task per client, which
 //! is small while it rests: what runs a command is lent by the core (`runner`).
 mod answer;
+mod atomic;
 mod auto_column;
+mod buffering;
 mod command;
 mod commit;
 mod control;
@@ -39,6 +41,7 @@ mod warnings;
 mod wire;
 mod write;
 
+pub use atomic::TransactionMode;
 pub(crate) use auto_column::AutoColumn;
 pub(crate) use handle::{Interrupt, SessionHandle};
 pub(crate) use login::serve;
@@ -49,7 +52,7 @@ pub(crate) use runner::Runners;
 use crate::core::Core;
 use crate::error::BackendError;
 use crate::link::{PacketStream, ReadError};
-use crate::pool::{Backend, Place};
+use crate::pool::{Backend, Chosen, Place};
 use crate::settings::Settings;
 use answer::Answer;
 use coregate_planner::charset::Charsets;
@@ -85,6 +88,8 @@ pub(crate) struct Session {
     transaction: Transaction,
     /// Connections that only this session may use now: in a transaction, or with state that cannot be replayed.
     held: SmallVec<[(Place, Box<Backend>); 1]>,
+    /// Where it reads, with `USE keyspace@replica`.
+    replicas: Chosen,
     pinned: bool,
     last_insert_id: u64,
     row_count: i64,

@@ -18,6 +18,7 @@ use coregate_planner::charset::{Charset, Charsets};
 use coregate_planner::fold::fold;
 use coregate_planner::plan::{Action, Effects, Plan, PrepareSource, Route, SessionAction, StatementClass};
 use coregate_planner::resolve::Resolved;
+use coregate_planner::snapshot::TabletKind;
 use coregate_planner::value::Value;
 use coregate_protocol::walker::{PacketRole, ResponseKind, ResponseWalker, Summary};
 use coregate_protocol::{Status, frame};
@@ -36,7 +37,9 @@ impl Session {
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome {
-        if self.places_of_target().len() == 1 {
+        // What a replica is asked is planned here: a text that a server prepares by itself could write.
+        let of_primary = self.target.kind == TabletKind::Primary;
+        if of_primary && self.places_of_target().len() == 1 {
             self.permit_named(action).await?;
             let prepares = matches!(action, SessionAction::Prepare { .. });
             return self.on_the_server(prepares, sql, answer).await;

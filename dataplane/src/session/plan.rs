@@ -272,6 +272,7 @@ impl Session {
             sql,
             fingerprint,
             snapshot,
+            serving: Some(&self.core.serving.borrow()),
             session: &session,
             arena,
             prepared: kind.prepared,

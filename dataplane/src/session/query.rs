@@ -293,7 +293,7 @@ impl Session {
         if !self.held.is_empty() || self.transaction.concerns_next() {
             return None;
         }
-        let pool = self.core.pools.get(place)?;
+        let pool = self.pool_of(place)?;
         let changes = self.core.routine_changes();
         if !pool.routines.is_current(changes) {
             return None;
@@ -346,6 +346,8 @@ impl Session {
         self.pinned = true;
         self.state_at = Some(place);
         backend.unknown_state = true;
+        // Whatever it did, it may have written.
+        backend.wrote = true;
     }
 
     /// Tables, routines, triggers or views may be others now, on every core.

@@ -3,6 +3,7 @@
 //! The server that finishes a query has its rows in temporary tables, on a connection of its own that takes no part in the
 //! client's transaction: the rows were read in that transaction before.
 use super::answer::Answer;
+use super::buffering::Use;
 use super::query::place_of;
 use super::scatter::{Merging, Part, Parts, Rows, Work};
 use super::wire::query_payload;
@@ -150,10 +151,7 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
-        let pool = core.pools.get(place).ok_or_else(|| place.missing())?;
-        let pool = pool.finisher(core.config().finisher_size_per_core);
-        let taken = pool.take(&core, self.flavour, &self.settings);
-        let mut backend = Self::unless_interrupted(&handle, taken).await??;
+        let (pool, mut backend) = Box::pin(self.connection(place, Use::Finish)).await?;
         if let Err(failure) = self.load(&mut backend, statements).await {
             self.abandon_finisher(backend);
             return Err(failure);

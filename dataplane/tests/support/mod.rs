@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 use coregate_dataplane::{Config, DataPlane, start};
 use coregate_planner::control::{ControlPort, ControlRequest, Reply, UserEntry, Users};
+use coregate_planner::serving::{Serving, ShardServing, TabletServing};
 use coregate_planner::snapshot::{Address, BackendTls, Snapshot, Tablet, TabletKind};
 use coregate_planner::vschema::{Keyspace, KeyspaceSpec, SnapshotBuilder};
 use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, TlsPolicy};
@@ -239,15 +240,21 @@ impl ControlPort for NoControl {
 }
 
 /// A keyspace `ks` of two shards, both on `server`, with the table `t (id, v)` spread by `hash(id)`.
-pub fn sharded(server: SocketAddr) -> Snapshot {
+pub fn sharded(server: SocketAddr) -> (Snapshot, Serving) {
     let vschema = Keyspace::from_json(
         r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}},
             "tables": {"t": {"column_vindexes": [{"column": "id", "name": "hash"}]}}}"#,
     )
     .expect("a vschema");
-    let mut spec = KeyspaceSpec::new("ks", &["-80", "80-"], vschema);
-    for (n, shard) in spec.shards.iter_mut().enumerate() {
-        shard.tablets.push(Arc::new(Tablet {
+    let spec = KeyspaceSpec::new("ks", &["-80", "80-"], vschema);
+    let no_files = |_: &str| Err("no files".to_owned());
+    let snapshot = SnapshotBuilder::new(1)
+        .keyspace(spec, &no_files)
+        .expect("a keyspace")
+        .build();
+    let mut serving = Serving { version: 1, ..Serving::default() };
+    for (n, shard) in snapshot.keyspaces[0].shards.iter().enumerate() {
+        let tablet = Tablet {
             alias: format!("zone1-{n}00"),
             kind: TabletKind::Primary,
             address: Address::Tcp(server),
@@ -255,16 +262,20 @@ pub fn sharded(server: SocketAddr) -> Snapshot {
             user: "u".into(),
             password: "pw".into(),
             tls: BackendTls::Disabled,
-        }));
+        };
+        let of_shard = ShardServing {
+            keyspace: "ks".to_owned(),
+            shard: shard.name.clone(),
+            database: "ks".to_owned(),
+            tablets: vec![TabletServing::new(Arc::new(tablet))],
+            ..ShardServing::default()
+        };
+        serving.shards.insert(shard.id, of_shard);
     }
-    let no_files = |_: &str| Err("no files".to_owned());
-    SnapshotBuilder::new(1)
-        .keyspace(spec, &no_files)
-        .expect("a keyspace")
-        .build()
+    (snapshot, serving)
 }
 
-pub fn plane(snapshot: Snapshot, config: Config) -> DataPlane {
+pub fn plane((snapshot, serving): (Snapshot, Serving), config: Config) -> DataPlane {
     let mut users = Users::default();
     let entry = UserEntry { password: Some("pw".into()), admin: true, ..UserEntry::default() };
     users.by_name.insert("u".into(), vec![entry]);
@@ -274,7 +285,8 @@ pub fn plane(snapshot: Snapshot, config: Config) -> DataPlane {
         cpus: Some(vec![]),
         ..config
     };
-    start(config, Arc::new(snapshot), Arc::new(users), Arc::new(NoControl)).expect("a data plane")
+    start(config, (Arc::new(snapshot), Arc::new(serving)), Arc::new(users), Arc::new(NoControl))
+        .expect("a data plane")
 }
 
 pub fn log_in(address: SocketAddr, database: Option<&str>) -> Wire {

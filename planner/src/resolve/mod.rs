@@ -4,6 +4,7 @@ mod lookup;
 mod maintain;
 mod numbers;
 mod rows;
+mod rows_by_lookup;
 mod text;
 mod tree;
 mod write;

@@ -27,7 +27,7 @@ fn not_stored(rows: &InsertRows, nth: usize, why: NotStored) -> PlanError {
 }
 
 /// The shards among the rows' places, each once, in order.
-fn name_once(places: &[ShardIdx], set: &mut Vec<ShardIdx>) {
+pub(super) fn name_once(places: &[ShardIdx], set: &mut Vec<ShardIdx>) {
     let mut seen = 0u64;
     for &place in places {
         let bit = 1u64.checked_shl(place.into()).unwrap_or(0);
@@ -42,6 +42,9 @@ fn name_once(places: &[ShardIdx], set: &mut Vec<ShardIdx>) {
 
 impl Binder<'_> {
     pub(super) fn place_rows(&self, rows: &InsertRows, scratch: &mut Scratch) -> Result<(), PlanError> {
+        if let Some(def) = rows.vindex.lookup() {
+            return self.place_rows_by_lookup(rows, def, scratch);
+        }
         let Scratch { values: buffers, places, set, ids } = scratch;
         ids.clear();
         let Binding { sql, fingerprint, sql_mode, charsets, .. } = *self.binding;

@@ -6,8 +6,9 @@ use super::names::Place;
 use crate::column::{Family, find};
 use crate::error::PlanError;
 use crate::plan::{Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, StatementClass};
-use crate::snapshot::{KeyspaceIdx, Table, TableKind};
+use crate::snapshot::{ColumnVindex, KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::{Body, ExprKind, Insert, InsertRow, InsertSource, Query, Span};
+use crate::vindex::{Looked, Vindex};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -36,6 +37,22 @@ fn not_null(table: &Table, columns: &[String]) -> u8 {
     let no_null = |name: &String| find(table, name).is_some_and(|c| c.nullable == Some(false));
     let bits = columns.iter().take(8).enumerate();
     bits.fold(0, |bits, (n, name)| bits | u8::from(no_null(name)) << n)
+}
+
+/// What places the rows of a table: the function of its primary vindex, or another table's lookup table.
+fn placing(table: &Table) -> Result<(&ColumnVindex, Arc<dyn Vindex>), PlanError> {
+    let refused =
+        || PlanError::unsupported(format!("the primary vindex of '{}' cannot be used yet", table.name));
+    let primary = table.column_vindexes.first().ok_or_else(refused)?;
+    match (&primary.vindex.vindex, &primary.vindex.lookup) {
+        (Some(vindex), _) => Ok((primary, vindex.clone())),
+        (None, Some(def))
+            if def.unique && def.from.len() == primary.columns.len() && !lookups::is_kept(table, primary) =>
+        {
+            Ok((primary, Arc::new(Looked(def.clone()))))
+        }
+        _ => Err(refused()),
+    }
 }
 
 /// The columns that an INSERT gives values, in their order, in lower case.
@@ -246,13 +263,7 @@ impl<'a> Planner<'_, 'a> {
         insert: &'a Insert<'a>,
         columns: &[String],
     ) -> Result<InsertRows, PlanError> {
-        let primary = table.column_vindexes.first();
-        let Some((primary, vindex)) = primary.and_then(|p| Some((p, p.vindex.vindex.clone()?))) else {
-            return Err(PlanError::unsupported(format!(
-                "the primary vindex of '{}' cannot be used yet",
-                table.name
-            )));
-        };
+        let (primary, vindex) = placing(table)?;
         let position = |name: &String| columns.iter().position(|c| c == name);
         let positions: Vec<Option<usize>> = primary.columns.iter().map(position).collect();
         needs_value(table, &primary.columns, &positions)?;

@@ -39,6 +39,7 @@ use crate::fingerprint::{Fingerprint, SqlMode};
 use crate::plan::{
     Action, Combine, Destination, Directives, Effects, Plan, Route, SessionAction, StatementClass, Target,
 };
+use crate::serving::Serving;
 use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, TabletKind};
 use crate::sql::ast::Statement;
 use crate::sql::input::{Shared, Tokens, tokens};
@@ -70,6 +71,8 @@ pub struct PlanInput<'a> {
     pub sql: &'a [u8],
     pub fingerprint: &'a Fingerprint,
     pub snapshot: &'a Snapshot,
+    /// For SHOW VITESS_TABLETS only; no other plan depends on it.
+    pub serving: Option<&'a Serving>,
     pub session: &'a SessionContext<'a>,
     pub arena: &'a Bump,
     /// Is the statement prepared, so that `?` are parameters?
@@ -134,6 +137,8 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     }
     plan.names = crate::mention::names(sql, &tokens, &plan.tables);
     plan.effects.set(Effects::ADMIN, privileged);
+    plan.effects
+        .set(Effects::READS, matches!(plan.class, StatementClass::Select | StatementClass::SelectLocking));
     plan.cacheable &= !privileged::is_immediate(&tokens, sql) && !ids::gives_value(sql, tokens.items);
     Ok(plan)
 }
@@ -232,6 +237,7 @@ impl<'p, 'a> Planner<'p, 'a> {
     /// A statement that goes to a server.
     fn routed(&mut self, statement: &Statement<'a>) -> Result<Plan, PlanError> {
         let class = class_of(statement);
+        self.refuse_writes(class)?;
         self.rewrite_session_calls(statement, class);
         if let Statement::Query(query) = statement
             && query.limit.is_some()
@@ -291,6 +297,20 @@ impl<'p, 'a> Planner<'p, 'a> {
                 "LOAD DATA into a sharded keyspace; select one shard with USE keyspace:shard",
             )),
             _ => Err(self.refuse_unknown()),
+        }
+    }
+
+    /// A replica that was written to is no replica any more.
+    pub(super) fn refuse_writes(&self, class: StatementClass) -> Result<(), PlanError> {
+        use StatementClass as C;
+        let kind = match self.input.session.tablet_kind {
+            TabletKind::Primary => return Ok(()),
+            TabletKind::Replica => "replica",
+            TabletKind::Rdonly => "rdonly",
+        };
+        match class {
+            C::Select | C::SelectLocking | C::Set | C::Show | C::Explain => Ok(()),
+            _ => Err(PlanError::ReadOnlyTablet(kind)),
         }
     }
 

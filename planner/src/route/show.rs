@@ -6,7 +6,8 @@ use crate::plan::{
     Action, Combine, Destination, Effects, LocalRows, Piece, Plan, SessionAction, StatementClass, Target,
     WarningsKind,
 };
-use crate::snapshot::{Keyspace, KeyspaceIdx, TableKind, TabletKind};
+use crate::serving::TabletState;
+use crate::snapshot::{Keyspace, KeyspaceIdx, TableKind, Tablet, TabletKind};
 use crate::sql::ast::{Show, ShowKind, TableName};
 
 fn rows(columns: &[&str], rows: Vec<Vec<Option<String>>>) -> Plan {
@@ -175,32 +176,27 @@ impl<'a> Planner<'_, 'a> {
             .ok_or(PlanError::NoDatabase)
     }
 
+    /// Keyspaces in their order, and what of them serves at the moment.
     fn show_tablets(&self, fits: &dyn Fn(&str) -> bool) -> Plan {
         let mut all = Vec::new();
-        for keyspace in &self.input.snapshot.keyspaces {
-            for shard in &keyspace.shards {
-                for tablet in &shard.tablets {
-                    let cell = tablet.alias.rsplit_once('-').map_or("", |(cell, _)| cell);
-                    let host = tablet.address.to_string();
-                    if !fits(&keyspace.name) && !fits(&tablet.alias) {
-                        continue;
-                    }
-                    all.push(
-                        [
-                            cell,
-                            &keyspace.name,
-                            &shard.name,
-                            kind_name(tablet.kind),
-                            "SERVING",
-                            &tablet.alias,
-                            &host,
-                            "",
-                        ]
-                        .into_iter()
-                        .map(|c| Some(c.to_owned()))
-                        .collect(),
-                    );
+        let shards = self.input.snapshot.keyspaces.iter().flat_map(|k| &k.shards);
+        let serving = self.input.serving;
+        for shard in shards.filter_map(|shard| serving?.shards.get(&shard.id)) {
+            for tablet in &shard.tablets {
+                let Tablet { alias, address, .. } = &*tablet.tablet;
+                if !fits(&shard.keyspace) && !fits(alias) {
+                    continue;
                 }
+                let cell = alias.rsplit_once('-').map_or("", |(cell, _)| cell);
+                let state = match tablet.state {
+                    TabletState::Serving => "SERVING",
+                    TabletState::NotServing => "NOT_SERVING",
+                };
+                let since = tablet.primary_since.as_deref().unwrap_or_default();
+                let host = address.to_string();
+                let cells =
+                    [cell, &shard.keyspace, &shard.shard, tablet.type_name, state, alias, &host, since];
+                all.push(cells.map(|c| Some(c.to_owned())).to_vec());
             }
         }
         let columns =

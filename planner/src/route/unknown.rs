@@ -102,6 +102,7 @@ impl Planner<'_, '_> {
             return Err(error);
         }
         let class = self.class_of_words();
+        self.refuse_writes(class)?;
         self.effects |= Effects::PIN;
         self.rewrite_session_calls(&Statement::Unknown, class);
         if self.is_drop_in() {

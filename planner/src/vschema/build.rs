@@ -5,7 +5,6 @@ use crate::identity::ShardIds;
 use crate::keyrange::partition;
 use crate::snapshot::{Keyspace, KeyspaceIdx, Shard, Snapshot, Tablet};
 use crate::vindex::ReadFile;
-use ahash::AHashMap;
 use std::sync::Arc;
 
 /// One keyspace as it is to be.
@@ -14,7 +13,8 @@ pub struct KeyspaceSpec {
     pub name: String,
     /// The database's name on the servers; empty: the keyspace's.
     pub database: String,
-    pub shards: Vec<ShardSpec>,
+    /// `-80`, `0`
+    pub shards: Vec<String>,
     pub vschema: VSchema,
     /// What the servers have, as far as it is known.
     pub tables: Vec<ServerTable>,
@@ -22,18 +22,11 @@ pub struct KeyspaceSpec {
     pub tables_pending: bool,
 }
 
-#[derive(Debug, Clone, Default)]
-pub struct ShardSpec {
-    /// `-80`, `0`
-    pub name: String,
-    pub tablets: Vec<Arc<Tablet>>,
-}
-
 impl KeyspaceSpec {
     /// A keyspace with the shards of these names, without tablets (for tests, `coregate explain`).
     pub fn new<S: AsRef<str>>(name: &str, shards: &[S], vschema: VSchema) -> Self {
-        let shard = |name: &S| ShardSpec { name: name.as_ref().to_owned(), tablets: Vec::new() };
-        Self { name: name.to_owned(), shards: shards.iter().map(shard).collect(), vschema, ..Self::default() }
+        let shards = shards.iter().map(|name| name.as_ref().to_owned()).collect();
+        Self { name: name.to_owned(), shards, vschema, ..Self::default() }
     }
 }
 
@@ -76,20 +69,13 @@ impl SnapshotBuilder {
             message: "there are too many keyspaces; 65,536 is the most".to_owned(),
         })?;
         vschema.sharded |= shards.len() > 1;
-        let names: Vec<&str> = shards.iter().map(|s| s.name.as_str()).collect();
+        let names: Vec<&str> = shards.iter().map(String::as_str).collect();
         let ranges =
             partition(&names).map_err(|source| VSchemaError::Shards { keyspace: name.clone(), source })?;
-        let mut tablets: AHashMap<String, Vec<Arc<Tablet>>> =
-            shards.into_iter().map(|s| (s.name, s.tablets)).collect();
         let ids = &mut self.snapshot.ids;
         let shards = ranges
             .into_iter()
-            .map(|(shard, range)| Shard {
-                id: ids.of(&name, &shard),
-                tablets: tablets.remove(&shard).unwrap_or_default(),
-                name: shard,
-                range,
-            })
+            .map(|(shard, range)| Shard { id: ids.of(&name, &shard), name: shard, range })
             .collect();
         let compiled = compile(&name, &vschema, &tables, read)?;
         if !vschema.require_explicit_routing {

@@ -260,6 +260,7 @@ fn plan_with(
         sql: sql.as_bytes(),
         fingerprint: &fingerprint,
         snapshot,
+        serving: None,
         session,
         arena: &arena,
         prepared: fingerprint.params > 0,

@@ -3,6 +3,7 @@ use super::{Permit, TabletPool};
 use crate::core::Core;
 use crate::error::BackendError;
 use crate::pool::backend::Backend;
+use crate::timer::Armed;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -50,7 +51,7 @@ impl TabletPool {
         let start = core.ring.now();
         let mut retry_at = start;
         let watched = self.watch(core, deadline);
-        let (mut armed, mut retry_armed) = (false, false);
+        let (mut armed, mut retry_armed) = (Armed::default(), Armed::default());
         let given = poll_fn(|cx| {
             if let Some(given) = waiter.given.borrow_mut().take() {
                 return Poll::Ready(Some(given));
@@ -62,8 +63,10 @@ impl TabletPool {
             }
             if let Some(until) = self.full_until.get() {
                 // Woken by the timer that was armed last: the next has to be.
-                retry_armed &= now < retry_at;
-                if !retry_armed {
+                if now >= retry_at {
+                    retry_armed = Armed::default();
+                }
+                if !retry_armed.is_armed() {
                     retry_at = until;
                 }
                 let _ = core.timers.poll_until(cx, now, until, &mut retry_armed);

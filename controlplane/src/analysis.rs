@@ -1,0 +1,284 @@
+//! What is wrong with a shard, and what is done about it: the names are those of Vitess's vtorc. Pure.
+//!
+//! | analysis | recovery |
+//! | --- | --- |
+//! | `DeadPrimary` | another replica is promoted, after the replicas have confirmed that they do not reach it either |
+//! | `DeadPrimaryWithoutReplicas`, `DeadPrimaryAndReplicas`, `InvalidPrimary` | none: nobody could take its place; reported |
+//! | `PrimaryIsReadOnly`, `PrimarySemiSyncMustBeSet` | it is made writable, with semi-sync where the durability asks for it |
+//! | `NotConnectedToPrimary`, `ConnectedToWrongPrimary`, `ReplicationStopped`, `ReplicaIsWritable`, `ReplicaSemiSyncMustBeSet`, `ReplicaSemiSyncMustNotBeSet` | it is made read-only and follows the primary |
+//! | `ErrantGTIDDetected` | it is drained: it has transactions that the primary does not have |
+use crate::health::{Health, State, Trouble};
+use crate::servers::status::{Facts, Replication, Thread};
+use crate::topology::{Kind, TabletRecord};
+
+/// ER_MASTER_FATAL_ERROR_READING_BINLOG: the primary does not have where the replica is. ER_GTID_STRICT_OUT_OF_ORDER: the replica has
+/// written itself.
+const ERRANT: [u32; 2] = [1236, 1950];
+
+pub(crate) struct ShardView<'a> {
+    pub(crate) primary: Member<'a>,
+    pub(crate) replicas: Vec<Member<'a>>,
+    /// What semi-sync has to be; `None`: whatever it is.
+    pub(crate) semi_sync: Option<bool>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Member<'a> {
+    pub(crate) record: &'a TabletRecord,
+    pub(crate) health: Option<&'a Health>,
+    /// It is away, and others have all that it could have acknowledged.
+    pub(crate) stale: bool,
+}
+
+impl<'a> Member<'a> {
+    /// What it says, if it can be asked.
+    pub(crate) fn facts(&self) -> Option<&'a Facts> {
+        let health = self.health.filter(|h| h.trouble.is_none())?;
+        health.facts.as_ref()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Analysis {
+    DeadPrimary,
+    DeadPrimaryWithoutReplicas,
+    DeadPrimaryAndReplicas,
+    InvalidPrimary,
+    PrimaryIsReadOnly,
+    PrimarySemiSyncMustBeSet,
+    Replica(ReplicaProblem, String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReplicaProblem {
+    NotConnectedToPrimary,
+    ConnectedToWrongPrimary,
+    ReplicationStopped,
+    ReplicaIsWritable,
+    ReplicaSemiSyncMustBeSet,
+    ReplicaSemiSyncMustNotBeSet,
+    ErrantGTIDDetected,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    Emergency,
+    FixPrimary,
+    FixReplica(String),
+    Drain(String),
+    /// The operator reads it in the log.
+    Report,
+}
+
+impl Analysis {
+    pub(crate) fn recovery(&self) -> Recovery {
+        match self {
+            Self::DeadPrimary => Recovery::Emergency,
+            Self::DeadPrimaryWithoutReplicas | Self::DeadPrimaryAndReplicas | Self::InvalidPrimary => {
+                Recovery::Report
+            }
+            Self::PrimaryIsReadOnly | Self::PrimarySemiSyncMustBeSet => Recovery::FixPrimary,
+            Self::Replica(ReplicaProblem::ErrantGTIDDetected, alias) => Recovery::Drain(alias.clone()),
+            Self::Replica(_, alias) => Recovery::FixReplica(alias.clone()),
+        }
+    }
+}
+
+impl std::fmt::Display for Analysis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Replica(problem, alias) => write!(f, "{problem:?} ({alias})"),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+/// The worst that is wrong. `None`: nothing, or not enough is known.
+pub(crate) fn analyse(shard: &ShardView<'_>) -> Option<Analysis> {
+    let health = shard.primary.health?;
+    match (health.state, health.trouble) {
+        (State::Unknown, _) | (_, Some(Trouble::OutOfConnections)) => return None,
+        (State::Unreachable, Some(Trouble::Refused)) => return Some(Analysis::InvalidPrimary),
+        (State::Unreachable, _) => return Some(dead(shard)),
+        _ => {}
+    }
+    let facts = shard.primary.facts()?;
+    if !facts.is_mariadb() {
+        return None;
+    }
+    if facts.read_only {
+        return Some(Analysis::PrimaryIsReadOnly);
+    }
+    if shard.semi_sync == Some(true) && !facts.semi_sync.primary_on && shard.replicas.iter().any(acknowledges)
+    {
+        return Some(Analysis::PrimarySemiSyncMustBeSet);
+    }
+    shard.replicas.iter().find_map(|replica| {
+        let problem = replica_problem(shard, replica)?;
+        Some(Analysis::Replica(problem, replica.record.alias.clone()))
+    })
+}
+
+fn dead(shard: &ShardView<'_>) -> Analysis {
+    if !shard.replicas.iter().any(|r| r.record.kind.is_candidate()) {
+        return Analysis::DeadPrimaryWithoutReplicas;
+    }
+    let alive = |r: &Member<'_>| r.record.kind.is_candidate() && r.facts().is_some();
+    if shard.replicas.iter().any(alive) { Analysis::DeadPrimary } else { Analysis::DeadPrimaryAndReplicas }
+}
+
+/// Those that may be promoted are those that acknowledge.
+pub(crate) fn acknowledges(member: &Member<'_>) -> bool {
+    member.record.kind.is_candidate()
+}
+
+fn replica_problem(shard: &ShardView<'_>, replica: &Member<'_>) -> Option<ReplicaProblem> {
+    let facts = replica.facts()?;
+    let drained = replica.record.kind == Kind::Drained;
+    if !facts.read_only {
+        return Some(ReplicaProblem::ReplicaIsWritable);
+    }
+    if drained {
+        return None;
+    }
+    let Some(replication) = &facts.replication else { return Some(ReplicaProblem::NotConnectedToPrimary) };
+    if ERRANT.contains(&replication.error_code) {
+        return Some(ReplicaProblem::ErrantGTIDDetected);
+    }
+    let source = shard.primary.record.source()?;
+    if !same_source(replication, &source) {
+        return Some(ReplicaProblem::ConnectedToWrongPrimary);
+    }
+    if replication.receiver == Thread::Stopped || !replication.applier {
+        return Some(ReplicaProblem::ReplicationStopped);
+    }
+    match (shard.semi_sync, acknowledges(replica), facts.semi_sync.replica_on) {
+        (Some(true), true, false) => Some(ReplicaProblem::ReplicaSemiSyncMustBeSet),
+        (Some(true), false, true) => Some(ReplicaProblem::ReplicaSemiSyncMustNotBeSet),
+        _ => None,
+    }
+}
+
+fn same_source(replication: &Replication, (host, port): &(String, u16)) -> bool {
+    replication.source_port == *port && replication.source_host.eq_ignore_ascii_case(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::servers::status::SemiSync;
+
+    fn record(alias: &str, kind: Kind) -> TabletRecord {
+        let text = format!(
+            r#"{{"alias": "{alias}", "type": "replica", "host": "h", "port": {}, "user": "u"}}"#,
+            alias.len()
+        );
+        TabletRecord { kind, ..serde_json::from_str(&text).unwrap() }
+    }
+
+    fn alive(facts: Facts) -> Health {
+        Health { state: State::Serving, facts: Some(facts), ..Health::default() }
+    }
+
+    fn down(trouble: Trouble) -> Health {
+        Health { state: State::Unreachable, trouble: Some(trouble), ..Health::default() }
+    }
+
+    fn primary() -> Facts {
+        Facts {
+            version: "10.11.6-MariaDB".into(),
+            semi_sync: SemiSync { primary_on: true, ..SemiSync::default() },
+            ..Facts::default()
+        }
+    }
+
+    fn replica() -> Facts {
+        let replication = Replication {
+            source_host: "H".into(),
+            source_port: 1,
+            receiver: Thread::Running,
+            applier: true,
+            ..Replication::default()
+        };
+        Facts {
+            read_only: true,
+            replication: Some(replication),
+            semi_sync: SemiSync { replica_on: true, ..SemiSync::default() },
+            ..primary()
+        }
+    }
+
+    fn of(primary: &Health, replicas: &[(Kind, Health)]) -> Option<Analysis> {
+        let first = record("p", Kind::Primary);
+        let records: Vec<_> = replicas
+            .iter()
+            .map(|(kind, _)| record("r1", *kind))
+            .collect();
+        let members = records.iter().zip(replicas);
+        analyse(&ShardView {
+            primary: Member { record: &first, health: Some(primary), stale: false },
+            replicas: members
+                .map(|(record, (_, health))| Member { record, health: Some(health), stale: false })
+                .collect(),
+            semi_sync: Some(true),
+        })
+    }
+
+    #[test]
+    fn every_problem_of_a_primary_has_its_name() {
+        let good = || vec![(Kind::Replica, alive(replica()))];
+        assert_eq!(of(&alive(primary()), &good()), None);
+        for trouble in [Trouble::Dead, Trouble::Frozen] {
+            let dead = down(trouble);
+            assert_eq!(of(&dead, &good()), Some(Analysis::DeadPrimary));
+            assert_eq!(of(&dead, &[]), Some(Analysis::DeadPrimaryWithoutReplicas));
+            let drained = vec![(Kind::Drained, alive(replica()))];
+            assert_eq!(of(&dead, &drained), Some(Analysis::DeadPrimaryWithoutReplicas));
+            let both = vec![(Kind::Replica, down(Trouble::Dead))];
+            assert_eq!(of(&dead, &both), Some(Analysis::DeadPrimaryAndReplicas));
+        }
+        assert_eq!(of(&down(Trouble::Refused), &good()), Some(Analysis::InvalidPrimary));
+        let full = Health { state: State::NotServing, ..down(Trouble::OutOfConnections) };
+        assert_eq!(of(&full, &good()), None, "it is busy, not dead");
+        let read_only = Facts { read_only: true, ..primary() };
+        assert_eq!(of(&alive(read_only), &good()), Some(Analysis::PrimaryIsReadOnly));
+        let alone = Facts { semi_sync: SemiSync::default(), ..primary() };
+        assert_eq!(of(&alive(alone.clone()), &good()), Some(Analysis::PrimarySemiSyncMustBeSet));
+        assert_eq!(of(&alive(alone), &[]), None, "nobody could acknowledge");
+        let mysql = Facts { version: "9.7.4".into(), read_only: true, ..primary() };
+        assert_eq!(of(&alive(mysql), &good()), None, "its statements are others");
+        assert_eq!(of(&Health::default(), &good()), None, "not looked at yet");
+    }
+
+    #[test]
+    fn every_problem_of_a_replica_has_its_name() {
+        use ReplicaProblem as P;
+        let with = |change: fn(&mut Replication)| {
+            let mut facts = replica();
+            facts.replication.as_mut().map(change);
+            facts
+        };
+        let no_acks = Facts { semi_sync: SemiSync::default(), ..replica() };
+        for (kind, facts, problem) in [
+            (Kind::Replica, Facts { read_only: false, ..replica() }, Some(P::ReplicaIsWritable)),
+            (Kind::Drained, Facts { read_only: false, ..replica() }, Some(P::ReplicaIsWritable)),
+            (Kind::Drained, Facts { replication: None, ..replica() }, None),
+            (Kind::Replica, Facts { replication: None, ..replica() }, Some(P::NotConnectedToPrimary)),
+            (Kind::Replica, with(|r| r.source_port = 9), Some(P::ConnectedToWrongPrimary)),
+            (Kind::Replica, with(|r| r.receiver = Thread::Stopped), Some(P::ReplicationStopped)),
+            (Kind::Replica, with(|r| r.receiver = Thread::Connecting), None),
+            (Kind::Replica, with(|r| r.applier = false), Some(P::ReplicationStopped)),
+            (Kind::Replica, with(|r| r.error_code = 1236), Some(P::ErrantGTIDDetected)),
+            (Kind::Replica, no_acks.clone(), Some(P::ReplicaSemiSyncMustBeSet)),
+            (Kind::Rdonly, no_acks, None),
+            (Kind::Rdonly, replica(), Some(P::ReplicaSemiSyncMustNotBeSet)),
+        ] {
+            let found = of(&alive(primary()), &[(kind, alive(facts))]);
+            let wanted = problem.map(|p| Analysis::Replica(p, "r1".into()));
+            assert_eq!(found, wanted);
+            if let Some(found) = found {
+                assert_ne!(found.recovery(), Recovery::Report);
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The tablets' health, and what is being done about it. Owned by one task; the rest reads copies.
+use crate::analysis::{Analysis, Member, ShardView, analyse};
+use crate::gtid::Position;
+use crate::health::{Health, Limits, Sign, Watch};
+use crate::topology::{KeyspaceRecord, Kind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// After a repair, the same one is tried again after so long, then after twice as long, up to [`PAUSE_MAX`], until all is well.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Whether commits wait for a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Settings of semi-sync are left as they are.
+    #[default]
+    None,
+    /// A commit is acknowledged when a replica has it.
+    SemiSync,
+}
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Time between two checks of a tablet.
+    pub interval_ms: u64,
+    /// A check that takes longer has failed.
+    pub timeout_ms: u64,
+    /// A replica that is further behind is not read from.
+    pub lag_max_ms: u64,
+    /// The cell that this process is in: its replicas come first.
+    pub cell: Option<String>,
+    /// Dead primaries are replaced, and replication is repaired.
+    pub recovers: bool,
+    pub durability: Durability,
+    /// A planned move gives transactions so long to end.
+    pub drain_ms: u64,
+    /// Catching up with a primary must not take longer.
+    pub catch_up_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            interval_ms: 500,
+            timeout_ms: 1_000,
+            lag_max_ms: 30_000,
+            cell: None,
+            recovers: false,
+            durability: Durability::None,
+            drain_ms: 2_000,
+            catch_up_ms: 15_000,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            interval: Duration::from_millis(self.interval_ms),
+            timeout: Duration::from_millis(self.timeout_ms),
+        }
+    }
+
+    /// What semi-sync has to be; `None`: whatever it is.
+    pub(crate) fn semi_sync(&self) -> Option<bool> {
+        (self.durability == Durability::SemiSync).then_some(true)
+    }
+}
+
+type ShardName = (String, String);
+
+#[derive(Debug, Default)]
+pub(crate) struct Fleet {
+    pub(crate) options: Options,
+    watches: BTreeMap<String, Watch>,
+    /// Whose primaries are being replaced: statements wait.
+    moving: BTreeSet<ShardName>,
+    /// Where something is being done.
+    busy: BTreeSet<ShardName>,
+    /// Until when what was seen last may be from before the last change.
+    settling: BTreeMap<ShardName, Instant>,
+    /// By shard and problem: what has not helped is tried again ever later.
+    paused: BTreeMap<(ShardName, String), (Instant, Duration)>,
+    /// By replica that is away: a position of the primary from after it went. Who has that has all that it could have acknowledged.
+    missed: BTreeMap<String, Missed>,
+    /// Nothing is done by itself, by an operator's order.
+    pub(crate) disabled: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Missed {
+    mark: Option<Position>,
+    /// Another replica has what it could have acknowledged.
+    stale: bool,
+}
+
+impl Fleet {
+    pub(crate) fn new(options: Options) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    pub(crate) fn health(&self, alias: &str) -> Option<&Health> {
+        self.watches.get(alias).map(|watch| &watch.health)
+    }
+
+    pub(crate) fn all(&self) -> BTreeMap<String, Health> {
+        let health = |(alias, watch): (&String, &Watch)| (alias.clone(), watch.health.clone());
+        self.watches.iter().map(health).collect()
+    }
+
+    /// Knows these tablets, and no others.
+    pub(crate) fn follow(&mut self, aliases: &[String]) {
+        self.watches.retain(|alias, _| aliases.contains(alias));
+        self.missed.retain(|alias, _| aliases.contains(alias));
+        for alias in aliases {
+            self.watches.entry(alias.clone()).or_default();
+        }
+    }
+
+    pub(crate) fn lags(&self, health: &Health) -> bool {
+        health.lag_ms.is_some_and(|ms| ms > self.options.lag_max_ms)
+    }
+
+    pub(crate) fn is_moving(&self, keyspace: &str, shard: &str) -> bool {
+        self.moving.contains(&name(keyspace, shard))
+    }
+
+    pub(crate) fn set_moving(&mut self, keyspace: &str, shard: &str, moves: bool) {
+        let name = name(keyspace, shard);
+        if moves {
+            self.moving.insert(name);
+        } else {
+            self.moving.remove(&name);
+        }
+    }
+
+    /// Begins something on a shard. `false`: something is being done there already.
+    pub(crate) fn begin(&mut self, keyspace: &str, shard: &str) -> bool {
+        self.busy.insert(name(keyspace, shard))
+    }
+
+    /// It is over. The same is not done again at once, whether it has failed or not helped.
+    pub(crate) fn end(&mut self, keyspace: &str, shard: &str, what: &str, now: Instant) {
+        let name = name(keyspace, shard);
+        self.busy.remove(&name);
+        self.moving.remove(&name);
+        let settled = Duration::from_millis(self.options.interval_ms * 2) + PAUSE / 5;
+        self.settling.insert(name.clone(), now + settled);
+        let pause = self
+            .paused
+            .entry((name, what.to_owned()))
+            .or_insert((now, PAUSE / 2));
+        let next = (pause.1 * 2).min(PAUSE_MAX);
+        *pause = (now + next, next);
+    }
+
+    /// Nothing is wrong with a shard: what was tried has helped.
+    fn forgive(&mut self, keyspace: &str, shard: &str) {
+        let name = name(keyspace, shard);
+        self.paused.retain(|(of, _), _| *of != name);
+    }
+
+    /// Takes a sign of a tablet. Does it change who gets statements?
+    pub(crate) fn see(
+        &mut self,
+        alias: &str,
+        sign: Sign,
+        record: Option<&KeyspaceRecord>,
+        now: Instant,
+    ) -> bool {
+        let shard = record.and_then(|r| {
+            r.shards
+                .iter()
+                .find(|s| s.tablets.iter().any(|t| t.alias == alias))
+        });
+        let kind = shard
+            .and_then(|s| s.tablets.iter().find(|t| t.alias == alias))
+            .map(|t| t.kind);
+        let primary = shard.and_then(|s| s.tablets.iter().find(|t| t.kind == Kind::Primary));
+        let Some(mut watch) = self.watches.remove(alias) else { return false };
+        let before = (watch.health.serves(), self.lags(&watch.health), watch.health.state);
+        let of_primary = primary.and_then(|p| self.watches.get(&p.alias));
+        watch.see(sign, kind, of_primary, now);
+        let after = (watch.health.serves(), self.lags(&watch.health), watch.health.state);
+        if before.2 != after.2 {
+            tell(alias, &watch.health);
+        }
+        self.watches.insert(alias.to_owned(), watch);
+        if let (Some(shard), Some(kind)) = (shard, kind) {
+            let others: Vec<String> = shard
+                .tablets
+                .iter()
+                .filter(|t| t.kind != Kind::Primary)
+                .map(|t| t.alias.clone())
+                .collect();
+            self.note_missed(alias, kind, &others);
+        }
+        before != after
+    }
+
+    /// Keeps in mind which replicas that are away could know more than the others.
+    fn note_missed(&mut self, alias: &str, kind: Kind, replicas: &[String]) {
+        let Some(health) = self.health(alias) else { return };
+        let alive = health.facts.as_ref().filter(|_| health.trouble.is_none());
+        let position = alive.and_then(|facts| facts.received());
+        if kind != Kind::Primary && alive.is_some() {
+            self.missed.remove(alias);
+        }
+        for other in replicas.iter().filter(|other| *other != alias) {
+            let away = self.health(other).is_some_and(|h| h.trouble.is_some());
+            if !away {
+                continue;
+            }
+            let missed = self
+                .missed
+                .entry(other.clone())
+                .or_insert(Missed { mark: None, stale: false });
+            match (&position, &missed.mark) {
+                (Some(position), None) if kind == Kind::Primary => missed.mark = Some(position.clone()),
+                (Some(position), Some(mark)) if kind.is_candidate() => missed.stale |= position.covers(mark),
+                _ => {}
+            }
+        }
+    }
+
+    /// A shard as the analysis sees it.
+    pub(crate) fn view<'f>(&'f self, record: &'f KeyspaceRecord, shard: &str) -> Option<ShardView<'f>> {
+        let shard = record.shards.iter().find(|s| s.name == shard)?;
+        let member = |t: &'f crate::topology::TabletRecord| Member {
+            record: t,
+            health: self.health(&t.alias),
+            stale: self.missed.get(&t.alias).is_some_and(|m| m.stale),
+        };
+        let (primary, replicas) = shard
+            .tablets
+            .iter()
+            .partition::<Vec<_>, _>(|t| t.kind == Kind::Primary);
+        Some(ShardView {
+            primary: primary.first().map(|t| member(t))?,
+            replicas: replicas.into_iter().map(member).collect(),
+            semi_sync: self.options.semi_sync(),
+        })
+    }
+
+    /// What is wrong with a shard, as long as nothing is being done about it and something may be.
+    pub(crate) fn problem(&mut self, record: &KeyspaceRecord, shard: &str, now: Instant) -> Option<Analysis> {
+        let name = name(&record.name, shard);
+        let settles = self.settling.get(&name).is_some_and(|until| now < *until);
+        if !self.options.recovers || self.disabled || settles || self.busy.contains(&name) {
+            return None;
+        }
+        let view = self.view(record, shard)?;
+        let Some(problem) = analyse(&view) else {
+            let all_well = view
+                .replicas
+                .iter()
+                .chain([&view.primary])
+                .all(|m| m.health.is_some_and(Health::serves));
+            if all_well {
+                self.forgive(&record.name, shard);
+            }
+            return None;
+        };
+        let key = (name, problem.to_string());
+        let paused = self.paused.get(&key).is_some_and(|(until, _)| now < *until);
+        (!paused).then_some(problem)
+    }
+}
+
+fn name(keyspace: &str, shard: &str) -> ShardName {
+    (keyspace.to_owned(), shard.to_owned())
+}
+
+/// Changes of state go to the log.
+fn tell(alias: &str, health: &Health) {
+    use crate::State;
+    let why = health.message.as_deref().unwrap_or_default();
+    match health.state {
+        State::Serving | State::Unknown => tracing::info!(tablet = alias, state = ?health.state, "{why}"),
+        _ => tracing::warn!(tablet = alias, state = ?health.state, trouble = ?health.trouble, "{why}"),
+    }
+}

@@ -1,0 +1,170 @@
+//! A task for each tablet, which asks it again and again and tells the owner of the state what it found.
+use super::verdict::Sign;
+use crate::Error;
+use crate::backend::Connector;
+use crate::plane::Command;
+use crate::servers::status;
+use coregate_planner::snapshot::{Address, Tablet};
+use mysql_async::Conn;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+/// After a check that failed, the next follows this soon: whether a server is dead is known early.
+const RETRY: Duration = Duration::from_millis(100);
+/// So many checks may fail in a row before they become rarer.
+const EAGER: u32 = 10;
+/// The longest time between two checks of a server that is not reached.
+const RARE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Time between two checks of a tablet.
+    pub(crate) interval: Duration,
+    /// A check that takes longer has failed.
+    pub(crate) timeout: Duration,
+}
+
+struct Check {
+    tablet: Arc<Tablet>,
+    database: Option<String>,
+    task: AbortHandle,
+}
+
+/// The tasks that run.
+#[derive(Default)]
+pub(crate) struct Checks(BTreeMap<String, Check>);
+
+impl Checks {
+    /// One for each of these tablets; those that run already go on.
+    pub(crate) fn follow(
+        &mut self,
+        tablets: &[(Arc<Tablet>, Option<String>)],
+        limits: Limits,
+        connector: &Connector,
+        owner: &mpsc::Sender<Command>,
+    ) {
+        let same = |check: &Check| {
+            tablets
+                .iter()
+                .any(|(tablet, database)| Arc::ptr_eq(tablet, &check.tablet) && *database == check.database)
+        };
+        self.0.retain(|_, check| {
+            let stays = same(check);
+            if !stays {
+                check.task.abort();
+            }
+            stays
+        });
+        for (tablet, database) in tablets {
+            if self.0.contains_key(&tablet.alias) {
+                continue;
+            }
+            let asking = Asking {
+                tablet: Arc::clone(tablet),
+                database: database.clone(),
+                connector: connector.clone(),
+                conn: None,
+            };
+            let task = tokio::spawn(run(asking, limits, owner.clone())).abort_handle();
+            let check = Check { tablet: Arc::clone(tablet), database: database.clone(), task };
+            self.0.insert(tablet.alias.clone(), check);
+        }
+    }
+
+    /// These are asked anew, now.
+    pub(crate) fn restart(&mut self, aliases: &[String]) {
+        for check in aliases.iter().filter_map(|alias| self.0.remove(alias)) {
+            check.task.abort();
+        }
+    }
+
+    pub(crate) fn stop(&mut self) {
+        for check in std::mem::take(&mut self.0).into_values() {
+            check.task.abort();
+        }
+    }
+}
+
+async fn run(mut asking: Asking, limits: Limits, owner: mpsc::Sender<Command>) {
+    let mut failed: u32 = 0;
+    loop {
+        let sign = match timeout(limits.timeout, asking.ask()).await {
+            Ok(sign) => sign,
+            Err(_) => Sign::Silent(format!("no answer within {} ms", limits.timeout.as_millis())),
+        };
+        if !matches!(sign, Sign::Alive(_)) {
+            asking.conn = None;
+            failed = failed.saturating_add(1);
+        } else {
+            failed = 0;
+        }
+        let alias = asking.tablet.alias.clone();
+        if owner
+            .send(Command::Checked { alias, sign: Box::new(sign) })
+            .await
+            .is_err()
+        {
+            return;
+        }
+        let pause = match failed {
+            0 => limits.interval,
+            1..EAGER => RETRY.min(limits.interval),
+            more => limits.interval.max(RETRY * (more - EAGER + 1)).min(RARE),
+        };
+        sleep(pause).await;
+    }
+}
+
+struct Asking {
+    tablet: Arc<Tablet>,
+    database: Option<String>,
+    connector: Connector,
+    /// Kept from check to check.
+    conn: Option<Conn>,
+}
+
+impl Asking {
+    async fn ask(&mut self) -> Sign {
+        let tablet = &*self.tablet;
+        let database = self.database.as_deref();
+        // A kept connection that has ended says that something has happened, not what.
+        if let Some(mut conn) = self.conn.take()
+            && let Ok(facts) = status::read(&mut conn, tablet, database).await
+        {
+            self.conn = Some(conn);
+            return Sign::Alive(facts);
+        }
+        let mut conn = match self.connector.connect(tablet).await {
+            Ok(conn) => conn,
+            Err(e @ Error::OutOfConnections { .. }) => return Sign::Full(e.to_string()),
+            Err(e) => {
+                return if nobody_listens(tablet).await {
+                    Sign::Dead(e.to_string())
+                } else {
+                    Sign::Refused(e.to_string())
+                };
+            }
+        };
+        match status::read(&mut conn, tablet, database).await {
+            Ok(facts) => {
+                self.conn = Some(conn);
+                Sign::Alive(facts)
+            }
+            Err(e) => Sign::Refused(crate::backend::failed(tablet, e).to_string()),
+        }
+    }
+}
+
+/// Is a plain connection refused, or its socket gone?
+async fn nobody_listens(tablet: &Tablet) -> bool {
+    let failed = match &tablet.address {
+        Address::Tcp(address) => tokio::net::TcpStream::connect(address).await.err(),
+        Address::Unix(path) => tokio::net::UnixStream::connect(path).await.err(),
+        Address::Unresolved { .. } => return false,
+    };
+    failed.is_some()
+}

@@ -1,0 +1,132 @@
+//! Keeps a server running: one that ends by itself is started again, after a pause that grows. Whoever replaces it as primary can
+//! stop it for certain.
+use super::server::{Launch, Server};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// A server that is replicated is started again after this pause: by then another is primary, whose replica it becomes.
+const PAUSE_REPLICATED: Duration = Duration::from_secs(3);
+/// One that is alone.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The pause doubles with each end that comes soon after the start, up to this.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A server that has run for so long ended by accident.
+const SOON: Duration = Duration::from_secs(60);
+/// Orders that wait for a keeper.
+const ORDERS_MAX: usize = 16;
+
+enum Order {
+    Stop(oneshot::Sender<()>),
+    /// Kill it now; it is started again later.
+    Fence(oneshot::Sender<()>),
+}
+
+pub(super) struct Keeper {
+    pub(super) primary: bool,
+    orders: mpsc::Sender<Order>,
+    task: JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Takes over a server that runs.
+    pub(super) fn new(server: Server, launch: Launch) -> Self {
+        let (orders, receiver) = mpsc::channel(ORDERS_MAX);
+        let primary = launch.is_primary();
+        Self { primary, orders, task: tokio::spawn(keep(server, launch, receiver)) }
+    }
+
+    pub(super) async fn stop(self) {
+        let (tell, told) = oneshot::channel();
+        if self.orders.send(Order::Stop(tell)).await.is_ok() {
+            let _ = told.await;
+        }
+        let _ = self.task.await;
+    }
+}
+
+async fn keep(mut server: Server, launch: Launch, mut orders: mpsc::Receiver<Order>) {
+    let mut ends = 0u32;
+    loop {
+        let started = Instant::now();
+        tokio::select! {
+            () = server.ended() => {}
+            order = orders.recv() => match order {
+                Some(Order::Fence(tell)) => {
+                    server.kill().await;
+                    let _ = tell.send(());
+                }
+                Some(Order::Stop(tell)) => {
+                    server.stop().await;
+                    let _ = tell.send(());
+                    return;
+                }
+                None => return server.stop().await,
+            },
+        }
+        ends = if started.elapsed() < SOON { ends.saturating_add(1) } else { 1 };
+        server = match again(&launch, &mut orders, ends).await {
+            Some(server) => server,
+            None => return,
+        };
+    }
+}
+
+/// Starts it again. `None`: it is to stay down.
+async fn again(launch: &Launch, orders: &mut mpsc::Receiver<Order>, mut ends: u32) -> Option<Server> {
+    loop {
+        let first = if launch.is_replicated() { PAUSE_REPLICATED } else { PAUSE };
+        let pause = (first * 2u32.saturating_pow(ends.saturating_sub(1).min(10))).min(PAUSE_MAX);
+        let wake = tokio::time::sleep(pause);
+        tokio::pin!(wake);
+        loop {
+            tokio::select! {
+                () = &mut wake => break,
+                order = orders.recv() => match order {
+                    // It is down.
+                    Some(Order::Fence(tell)) => drop(tell.send(())),
+                    Some(Order::Stop(tell)) => {
+                        let _ = tell.send(());
+                        return None;
+                    }
+                    None => return None,
+                },
+            }
+        }
+        match launch.again() {
+            Ok(server) => {
+                tracing::warn!(tablet = launch.alias(), "the server was started again");
+                return Some(server);
+            }
+            Err(e) => tracing::error!(tablet = launch.alias(), "the server cannot be started again: {e}"),
+        }
+        ends = ends.saturating_add(1);
+    }
+}
+
+/// Stops servers for certain, where they run under this process.
+#[derive(Clone, Default)]
+pub(crate) struct Fence(Arc<BTreeMap<String, mpsc::Sender<Order>>>);
+
+impl Fence {
+    pub(super) fn of<'k>(keepers: impl Iterator<Item = (&'k String, &'k Keeper)>) -> Self {
+        Self(Arc::new(
+            keepers
+                .map(|(alias, keeper)| (alias.clone(), keeper.orders.clone()))
+                .collect(),
+        ))
+    }
+
+    /// Has the server ended for certain? `false`: it is not ours, or does not end.
+    pub(crate) async fn stop(&self, alias: &str, patience: Duration) -> bool {
+        let Some(orders) = self.0.get(alias) else { return false };
+        let (tell, told) = oneshot::channel();
+        let stopped = async {
+            orders.send(Order::Fence(tell)).await.ok()?;
+            told.await.ok()
+        };
+        matches!(tokio::time::timeout(patience, stopped).await, Ok(Some(())))
+    }
+}

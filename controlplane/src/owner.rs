@@ -1,0 +1,252 @@
+//! The owner of the control plane's state. It takes what cores, the admin API, signals and its own tasks say one after another, and
+//! waits for nothing itself: work is done by tasks, which tell it the result.
+mod columns;
+mod failover;
+mod publish;
+mod requests;
+
+use crate::fleet::Fleet;
+use crate::health::Checks;
+use crate::local::Fence;
+use crate::missing::Found;
+use crate::plane::{Command, Config};
+use crate::signals::{Event, Signals};
+use crate::view::{Shared, Views};
+use crate::world::World;
+use crate::{Error, admin, missing, resolver, users};
+use columns::Readers;
+use coregate_planner::control::{DataPort, Reply, SqlError};
+use coregate_planner::serving::Serving;
+use coregate_planner::snapshot::Snapshot;
+pub(crate) use failover::How;
+use publish::Pending;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{mpsc, oneshot};
+
+/// How often the users file is looked at.
+const USERS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The most requests that are answered with one snapshot.
+const BATCH: usize = 1024;
+
+/// Who is waiting.
+pub(crate) enum Answer {
+    Core(Reply),
+    Admin(oneshot::Sender<Result<Value, String>>),
+    Task(oneshot::Sender<Result<(), Error>>),
+    /// One of several things that somebody waits for.
+    Part(oneshot::Sender<()>),
+}
+
+impl Answer {
+    fn give(self, result: Result<Value, SqlError>) {
+        match self {
+            Self::Core(reply) => reply(result.map(drop)),
+            Self::Admin(answer) => drop(answer.send(result.map_err(|e| e.message))),
+            Self::Task(answer) => {
+                drop(answer.send(result.map(drop).map_err(|e| Error::Server(e.message))));
+            }
+            Self::Part(answer) => drop(answer.send(())),
+        }
+    }
+}
+
+fn done() -> Result<Value, SqlError> {
+    Ok(json!({"ok": true}))
+}
+
+pub(crate) struct Owner {
+    config: Config,
+    world: World,
+    fleet: Fleet,
+    /// What the cores use, or will soon.
+    snapshot: Arc<Snapshot>,
+    serving: Arc<Serving>,
+    views: Views,
+    shared: Arc<Shared>,
+    sender: mpsc::Sender<Command>,
+    receiver: mpsc::Receiver<Command>,
+    data: Option<Arc<dyn DataPort>>,
+    fence: Fence,
+    checks: Checks,
+    readers: Readers,
+    pending: Pending,
+    users_changed: Option<SystemTime>,
+}
+
+impl Owner {
+    pub(crate) fn new(
+        config: Config,
+        world: World,
+        fleet: Fleet,
+        (snapshot, serving): (Arc<Snapshot>, Arc<Serving>),
+        (views, shared): (Views, Arc<Shared>),
+        (sender, receiver): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
+        fence: Fence,
+    ) -> Self {
+        let users_changed = config.users_file.as_deref().and_then(modified);
+        Self {
+            config,
+            world,
+            fleet,
+            snapshot,
+            serving,
+            views,
+            shared,
+            sender,
+            receiver,
+            data: None,
+            fence,
+            checks: Checks::default(),
+            readers: Readers::default(),
+            pending: Pending::default(),
+            users_changed,
+        }
+    }
+
+    pub(crate) async fn turn(mut self, signals: &mut Signals) -> Result<(), Error> {
+        self.follow_tablets();
+        self.show();
+        let seeker = tokio::spawn(missing::seek(Arc::clone(&self.shared), self.sender.clone()));
+        let resolver = tokio::spawn(resolver::watch(Arc::clone(&self.shared)));
+        let mut users_tick = tokio::time::interval(USERS_INTERVAL);
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                event = signals.next() => match event {
+                    Event::Stop => break,
+                    Event::Reload => {
+                        self.users_changed = None;
+                        self.reload_users();
+                        self.reload(Vec::new());
+                    }
+                },
+                _ = self.receiver.recv_many(&mut batch, BATCH) => self.serve(std::mem::take(&mut batch)).await,
+                _ = users_tick.tick() => self.reload_users(),
+            }
+        }
+        // What goes down on purpose must not be taken for dead.
+        self.fleet.disabled = true;
+        self.views.change(|view| view.draining = true);
+        tracing::info!("stopping: no new connections, transactions may end");
+        if let Some(data) = self.data.clone() {
+            self.drain(data, signals).await;
+        }
+        self.checks.stop();
+        seeker.abort();
+        resolver.abort();
+        Ok(())
+    }
+
+    /// Waits for the sessions; requests of theirs are still served. A second signal ends the wait.
+    async fn drain(&mut self, data: Arc<dyn DataPort>, signals: &mut Signals) {
+        let timeout = self.config.drain_timeout_ms;
+        let (done, drained) = oneshot::channel();
+        data.drain(
+            timeout,
+            Box::new(move || {
+                let _ = done.send(());
+            }),
+        );
+        let mut drained =
+            std::pin::pin!(tokio::time::timeout(Duration::from_millis(timeout + 5_000), drained));
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                _ = &mut drained => return,
+                event = signals.next() => if event == Event::Stop { return },
+                _ = self.receiver.recv_many(&mut batch, BATCH) => self.serve(std::mem::take(&mut batch)).await,
+            }
+        }
+    }
+
+    /// Does what a batch of commands asks for, publishes once, and answers them all when the cores use it.
+    async fn serve(&mut self, batch: Vec<Command>) {
+        for command in batch {
+            match command {
+                Command::Attach(data, mysql, tell) => {
+                    let _ = tell.send(self.attach(data, mysql).await);
+                }
+                Command::Found(found) => self.found(found),
+                Command::Control(request, reply) => self.control(request, Answer::Core(reply)),
+                Command::Admin(request, answer) => self.admin(request, answer),
+                Command::Columns { keyspace, round, reading } => self.columns(&keyspace, round, reading),
+                Command::Loaded { edits, loaded, answers } => self.loaded(edits, loaded, answers),
+                Command::Applied { keyspace, result, answer } => self.applied(&keyspace, result, answer),
+                Command::Checked { alias, sign } => self.checked(&alias, *sign),
+                Command::Edit { keyspace, shard, edit, tell } => {
+                    self.edit(&keyspace, &shard, edit, Answer::Task(tell));
+                }
+                Command::Done { keyspace, shard, what, result, answer } => {
+                    self.recovered(&keyspace, &shard, what, result, answer);
+                }
+            }
+        }
+        self.publish();
+    }
+
+    async fn attach(&mut self, data: Arc<dyn DataPort>, mysql: SocketAddr) -> Result<SocketAddr, Error> {
+        self.data = Some(Arc::clone(&data));
+        self.views.change(|view| {
+            view.data = Some(data);
+            view.mysql = Some(mysql);
+        });
+        // What has changed since the cores were given their first state.
+        self.pending.serving = true;
+        admin::listen(self.config.admin, Arc::clone(&self.shared), self.sender.clone()).await
+    }
+
+    fn found(&mut self, found: Found) {
+        match found {
+            Found::Address { host, port, address } => {
+                if self.world.resolved(&host, port, address) {
+                    self.pending.serving = true;
+                    self.follow_tablets();
+                }
+            }
+            Found::Server { keyspace } => {
+                if self.world.wants_columns(&keyspace) {
+                    self.read_columns(&keyspace, Vec::new());
+                }
+            }
+            Found::Collations { keyspace, answers } => {
+                self.pending.catalog |= self.world.take_collations(&keyspace, answers);
+                self.pending.shown = true;
+            }
+            Found::Version(version) => {
+                if let Some(data) = &self.data
+                    && std::mem::take(&mut self.world.version_missing)
+                {
+                    tracing::info!("the servers are {version}");
+                    data.set_server_version(version);
+                    self.pending.shown = true;
+                }
+            }
+        }
+    }
+
+    /// Reads the users file if it has changed; a mistake in it leaves the old users in place.
+    fn reload_users(&mut self) {
+        let Some(path) = &self.config.users_file else { return };
+        let changed = modified(path);
+        if changed == self.users_changed {
+            return;
+        }
+        self.users_changed = changed;
+        match (users::of(&self.config), &self.data) {
+            (Ok(users), Some(data)) => {
+                tracing::info!(users = users.by_name.len(), "read the users file again");
+                data.set_users(Arc::new(users));
+            }
+            (Err(e), _) => tracing::error!("the users stay as they are: {e}"),
+            (Ok(_), None) => {}
+        }
+    }
+}
+
+fn modified(path: &std::path::Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|m| m.modified()).ok()
+}

@@ -1,0 +1,220 @@
+//! Signs of health, what they say about shards, and the tasks that do something about it.
+use super::{Answer, Owner, done};
+use crate::Error;
+use crate::analysis::{Analysis, Recovery};
+use crate::health::Sign;
+use crate::plane::{Command, Edit};
+use crate::reparent::{Desk, Emergency, Member, Planned, Repair, Shard};
+use crate::topology::{KeyspaceRecord, Kind};
+use crate::view::Recovered;
+use crate::world::general;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// Moves and repairs that are remembered for `coregate ctl get-recoveries`.
+const RECOVERIES_MAX: usize = 256;
+
+/// What is to be done about a shard.
+#[derive(Debug, Clone)]
+pub(crate) enum How {
+    Planned(Planned),
+    Emergency(Emergency),
+    Repair(Repair),
+}
+
+impl Owner {
+    pub(super) fn checked(&mut self, alias: &str, sign: Sign) {
+        let now = Instant::now();
+        let has = |r: &KeyspaceRecord| {
+            r.shards
+                .iter()
+                .flat_map(|s| &s.tablets)
+                .any(|t| t.alias == alias)
+        };
+        let known = self
+            .world
+            .keyspaces
+            .values()
+            .find(|known| has(&known.record));
+        let record = known.map(|known| &known.record);
+        self.pending.serving |= self.fleet.see(alias, sign, record, now);
+        if let Some(health) = self.fleet.health(alias) {
+            let health = health.clone();
+            self.views
+                .change(|view| drop(view.health.insert(alias.to_owned(), health)));
+        }
+        let Some(record) = record.cloned() else { return };
+        let of_tablet = |s: &&crate::topology::ShardRecord| s.tablets.iter().any(|t| t.alias == alias);
+        let Some(shard) = record.shards.iter().find(of_tablet).map(|s| s.name.clone()) else { return };
+        if let Some(problem) = self.fleet.problem(&record, &shard, now) {
+            let keyspace = record.name.clone();
+            self.recover(&keyspace, &shard, &problem);
+        }
+    }
+
+    fn recover(&mut self, keyspace: &str, shard: &str, problem: &Analysis) {
+        let how = match problem.recovery() {
+            Recovery::Emergency => How::Emergency(Emergency { confirm: true, ..Emergency::default() }),
+            Recovery::FixPrimary => How::Repair(Repair::Primary),
+            Recovery::FixReplica(alias) => How::Repair(Repair::Replica(alias)),
+            Recovery::Drain(alias) => {
+                let changed = self.world.set_kind(&alias, Kind::Drained);
+                self.follow_tablets();
+                self.pending.serving = true;
+                let result =
+                    changed.map(|()| format!("{alias} is drained: its history is not the primary's"));
+                self.fleet.begin(keyspace, shard);
+                return self.recovered(keyspace, shard, problem.to_string(), result, None);
+            }
+            // Told by the change of the tablet's state.
+            Recovery::Report => return,
+        };
+        self.start(keyspace, shard, how, problem.to_string(), None);
+    }
+
+    /// By order.
+    pub(super) fn reparent(&mut self, keyspace: &str, shard: &str, how: How, answer: Answer) {
+        let what = match &how {
+            How::Planned(_) => "PlannedReparentShard",
+            How::Emergency(_) => "EmergencyReparentShard",
+            How::Repair(_) => "repair",
+        };
+        self.start(keyspace, shard, how, what.to_owned(), Some(answer));
+    }
+
+    fn start(&mut self, keyspace: &str, shard: &str, how: How, what: String, answer: Option<Answer>) {
+        let refuse = |owner: &mut Self, answer: Option<Answer>, why: String| {
+            if let Some(answer) = answer {
+                owner.pending.answer(answer, Err(general(why)));
+            }
+        };
+        let Some(found) = self.shard(keyspace, shard) else {
+            return refuse(self, answer, format!("there is no shard {keyspace}/{shard} with a primary"));
+        };
+        let Some(data) = self.data.clone() else {
+            return refuse(self, answer, "the cores have not started yet".to_owned());
+        };
+        if !self.fleet.begin(keyspace, shard) {
+            let why = format!("shard {keyspace}/{shard} is being moved or repaired: repeat it later");
+            return refuse(self, answer, why);
+        }
+        let options = &self.fleet.options;
+        let desk = Desk {
+            owner: self.sender.clone(),
+            data,
+            connector: self.shared.connector.clone(),
+            fence: self.fence.clone(),
+            drain: Duration::from_millis(options.drain_ms),
+            catch_up: Duration::from_millis(options.catch_up_ms),
+        };
+        tracing::info!(keyspace, shard, "{what} begins");
+        let (keyspace, shard) = (keyspace.to_owned(), shard.to_owned());
+        tokio::spawn(async move {
+            let result = match &how {
+                How::Planned(planned) => planned.run(&desk, &found).await.map(is_primary),
+                How::Emergency(emergency) => emergency.run(&desk, &found).await.map(is_primary),
+                How::Repair(repair) => repair.run(&desk, &found).await,
+            };
+            let done = Command::Done { keyspace, shard, what, result, answer };
+            let _ = desk.owner.send(done).await;
+        });
+    }
+
+    fn aliases(&self, keyspace: &str, shard: &str) -> Vec<String> {
+        let known = self.world.keyspaces.get(keyspace);
+        let record = known.and_then(|k| k.record.shards.iter().find(|s| s.name == shard));
+        record.map_or_else(Vec::new, |s| s.tablets.iter().map(|t| t.alias.clone()).collect())
+    }
+
+    fn shard(&self, keyspace: &str, shard: &str) -> Option<Shard> {
+        let known = self.world.keyspaces.get(keyspace)?;
+        let view = self.fleet.view(&known.record, shard)?;
+        let member = |m: &crate::analysis::Member<'_>| {
+            Some(Member {
+                tablet: known.tablets.get(&m.record.alias)?.clone(),
+                kind: m.record.kind,
+                source: m.record.source(),
+                reached: m.facts().is_some(),
+                stale: m.stale,
+            })
+        };
+        Some(Shard {
+            keyspace: keyspace.to_owned(),
+            shard: shard.to_owned(),
+            primary: member(&view.primary)?,
+            others: view.replicas.iter().filter_map(member).collect(),
+            semi_sync: self.fleet.options.semi_sync(),
+            account: known.record.replication.clone(),
+        })
+    }
+
+    /// A change that a task asks for, answered when every core uses it.
+    pub(super) fn edit(&mut self, keyspace: &str, shard: &str, edit: Edit, answer: Answer) {
+        let result = match edit {
+            Edit::Hold => {
+                self.fleet.set_moving(keyspace, shard, true);
+                Ok(())
+            }
+            Edit::Release => {
+                self.fleet.set_moving(keyspace, shard, false);
+                Ok(())
+            }
+            Edit::SetPrimary(alias) => {
+                let changed = self.world.set_primary(keyspace, shard, &alias);
+                self.follow_tablets();
+                changed
+            }
+        };
+        self.pending.serving = true;
+        let result = result.map_err(|e| general(e.to_string()));
+        self.pending.answer(answer, result.and_then(|()| done()));
+    }
+
+    pub(super) fn recovered(
+        &mut self,
+        keyspace: &str,
+        shard: &str,
+        what: String,
+        result: Result<String, Error>,
+        answer: Option<Answer>,
+    ) {
+        self.fleet.end(keyspace, shard, &what, Instant::now());
+        // What was seen last is from before.
+        let aliases = self.aliases(keyspace, shard);
+        self.checks.restart(&aliases);
+        self.follow_tablets();
+        self.pending.serving = true;
+        self.pending.shown = true;
+        let text = match &result {
+            Ok(text) => text.clone(),
+            Err(e) => e.to_string(),
+        };
+        match &result {
+            Ok(_) => tracing::info!(keyspace, shard, "{what}: {text}"),
+            Err(_) => tracing::warn!(keyspace, shard, "{what} has failed: {text}"),
+        }
+        if let Some(answer) = answer {
+            let result = result.as_ref().map_err(|e| general(e.to_string()));
+            self.pending
+                .answer(answer, result.map(|text| json!({"ok": true, "result": text})));
+        }
+        let event = Recovered {
+            time: crate::world::now_utc(),
+            keyspace: keyspace.to_owned(),
+            shard: shard.to_owned(),
+            what,
+            ok: result.is_ok(),
+            result: text,
+        };
+        self.views.change(|view| {
+            if view.recoveries.len() >= RECOVERIES_MAX {
+                view.recoveries.remove(0);
+            }
+            view.recoveries.push(event);
+        });
+    }
+}
+
+fn is_primary(alias: String) -> String {
+    format!("{alias} is primary")
+}

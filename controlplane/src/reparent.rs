@@ -1,0 +1,170 @@
+//! Moving a shard's primary to another server. A move is a task of its own; it asks the owner of the state for each change, and the
+//! owner answers when all cores use it.
+//!
+//! The order is what keeps writes safe: statements wait, and no core sends the old primary anything more; it is drained or cut off,
+//! and takes no writes; the new one has all that was acknowledged; the topology says so, durably; then it becomes writable.
+mod elect;
+mod emergency;
+mod planned;
+mod repair;
+
+pub(crate) use emergency::Emergency;
+pub(crate) use planned::Planned;
+pub(crate) use repair::Repair;
+
+use crate::Error;
+use crate::backend::Connector;
+use crate::local::Fence;
+use crate::plane::{Command, Edit};
+use crate::servers::replication::{Server, Source};
+use crate::topology::{Account, Kind};
+use coregate_planner::control::DataPort;
+use coregate_planner::snapshot::Tablet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// For each statement that changes a server.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A shard as it was when the move began.
+#[derive(Debug, Clone)]
+pub(crate) struct Shard {
+    pub(crate) keyspace: String,
+    pub(crate) shard: String,
+    pub(crate) primary: Member,
+    pub(crate) others: Vec<Member>,
+    /// Whether the durability asks for semi-sync; `None`: it is left as it is.
+    pub(crate) semi_sync: Option<bool>,
+    pub(crate) account: Option<Account>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) tablet: Arc<Tablet>,
+    pub(crate) kind: Kind,
+    pub(crate) source: Option<(String, u16)>,
+    /// It has been reached lately.
+    pub(crate) reached: bool,
+    /// It has not, and others have all that it could have acknowledged.
+    pub(crate) stale: bool,
+}
+
+impl Member {
+    pub(crate) fn alias(&self) -> &str {
+        &self.tablet.alias
+    }
+}
+
+impl Shard {
+    /// Where the others find a member, should it be primary.
+    fn source_of(&self, member: &Member) -> Result<Source, Error> {
+        let Some((host, port)) = member.source.clone() else {
+            return Err(Error::Config(format!(
+                "tablet {}: other servers cannot reach it; give it a host and a port",
+                member.alias()
+            )));
+        };
+        let own = || Account { user: member.tablet.user.clone(), password: member.tablet.password.clone() };
+        Ok(Source { host, port, account: self.account.clone().unwrap_or_else(own) })
+    }
+
+    /// Does a replica of this type acknowledge to its primary?
+    fn acknowledges(&self, kind: Kind) -> Option<bool> {
+        self.semi_sync.map(|on| on && kind.is_candidate())
+    }
+
+    /// What semi-sync has to be on this primary: off where nobody could acknowledge; `None`: it is left as it is.
+    fn semi_sync_with(&self, primary: &str) -> Option<bool> {
+        let mut others = self
+            .others
+            .iter()
+            .chain([&self.primary])
+            .filter(|m| m.alias() != primary);
+        let acknowledged = others.any(|m| m.kind.is_candidate() || m.kind == Kind::Primary);
+        self.semi_sync.map(|on| on && acknowledged)
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.keyspace, self.shard)
+    }
+}
+
+/// What a move works with.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) owner: mpsc::Sender<Command>,
+    pub(crate) data: Arc<dyn DataPort>,
+    pub(crate) connector: Connector,
+    /// Servers that run under us can be stopped for certain.
+    pub(crate) fence: Fence,
+    pub(crate) drain: Duration,
+    pub(crate) catch_up: Duration,
+}
+
+impl Desk {
+    async fn edit(&self, shard: &Shard, edit: Edit) -> Result<(), Error> {
+        let (tell, told) = oneshot::channel();
+        let (keyspace, name) = (shard.keyspace.clone(), shard.shard.clone());
+        let command = Command::Edit { keyspace, shard: name, edit, tell };
+        self.owner.send(command).await.map_err(|_| Error::Gone)?;
+        told.await.map_err(|_| Error::Gone)?
+    }
+
+    /// Statements wait from now on, on every core.
+    async fn hold(&self, shard: &Shard) -> Result<(), Error> {
+        self.edit(shard, Edit::Hold).await
+    }
+
+    /// They go on, to whomever the topology names.
+    async fn release(&self, shard: &Shard) -> Result<(), Error> {
+        self.edit(shard, Edit::Release).await
+    }
+
+    /// The topology names another primary, durably. Statements still wait.
+    async fn set_primary(&self, shard: &Shard, alias: &str) -> Result<(), Error> {
+        self.edit(shard, Edit::SetPrimary(alias.to_owned())).await
+    }
+
+    async fn in_use(&self, alias: &str) -> Result<usize, Error> {
+        let (tell, told) = oneshot::channel();
+        let done = Box::new(move |count| {
+            let _ = tell.send(count);
+        });
+        self.data.in_use(alias.to_owned(), done);
+        self.of_cores(told).await
+    }
+
+    /// Every core has closed its connections there.
+    async fn cut(&self, alias: &str) -> Result<(), Error> {
+        let (tell, told) = oneshot::channel();
+        let done = Box::new(move || {
+            let _ = tell.send(());
+        });
+        self.data.cut(alias.to_owned(), done);
+        self.of_cores(told).await
+    }
+
+    async fn of_cores<T>(&self, told: oneshot::Receiver<T>) -> Result<T, Error> {
+        match tokio::time::timeout(PATIENCE, told).await {
+            Ok(Ok(told)) => Ok(told),
+            _ => Err(Error::Server("a core does not answer".to_owned())),
+        }
+    }
+
+    async fn connect(&self, tablet: &Arc<Tablet>) -> Result<Server, Error> {
+        Server::connect(&self.connector, tablet, PATIENCE).await
+    }
+}
+
+/// Fails unless the server is one whose statements we know.
+async fn require_mariadb(server: &mut Server) -> Result<(), Error> {
+    let facts = server.facts().await?;
+    match facts.is_mariadb() && facts.position.is_some() {
+        true => Ok(()),
+        false => Err(Error::Config(format!(
+            "tablet {} is {}: primaries of MariaDB with GTIDs can be moved, others not yet",
+            server.tablet.alias, facts.version
+        ))),
+    }
+}

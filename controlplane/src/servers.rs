@@ -1,0 +1,3 @@
+//! How the control plane talks to database servers: what they are, and the statements that move a primary.
+pub(crate) mod replication;
+pub(crate) mod status;

@@ -1,0 +1,186 @@
+//! What a server says of itself, in a few statements.
+use crate::gtid::Position;
+use coregate_planner::snapshot::Tablet;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error, Row};
+use serde::Serialize;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Facts {
+    pub(crate) version: String,
+    pub(crate) server_id: u32,
+    /// MySQL's; MariaDB has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_uuid: Option<String>,
+    pub(crate) read_only: bool,
+    /// The keyspace's database, where it is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) missing_database: Option<String>,
+    /// MariaDB: what it has applied, from whomever.
+    #[serde(skip)]
+    pub(crate) position: Option<Position>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) replication: Option<Replication>,
+    pub(crate) semi_sync: SemiSync,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct SemiSync {
+    /// It waits for a replica before it acknowledges.
+    pub(crate) primary_on: bool,
+    /// It acknowledges to its primary.
+    pub(crate) replica_on: bool,
+    /// Replicas that acknowledge to it.
+    pub(crate) clients: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Thread {
+    #[default]
+    Stopped,
+    Connecting,
+    Running,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Replication {
+    pub(crate) source_host: String,
+    pub(crate) source_port: u16,
+    pub(crate) receiver: Thread,
+    pub(crate) applier: bool,
+    pub(crate) seconds_behind: Option<u64>,
+    /// MariaDB: what it has received.
+    #[serde(skip)]
+    pub(crate) received: Option<Position>,
+    /// How far its primary's log was read: it grows with every event.
+    #[serde(skip)]
+    pub(crate) read_to: u64,
+    pub(crate) error_code: u32,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) error: String,
+}
+
+impl Facts {
+    pub(crate) fn is_mariadb(&self) -> bool {
+        self.version.contains("MariaDB")
+    }
+
+    /// All that it has, applied or only received.
+    pub(crate) fn received(&self) -> Option<Position> {
+        let mut all = self.position.clone()?;
+        if let Some(received) = self.replication.as_ref().and_then(|r| r.received.as_ref()) {
+            all.merge(received);
+        }
+        Some(all)
+    }
+}
+
+/// Asks a server for all of it. `database`: of the keyspace that it is to have.
+pub(crate) async fn read(conn: &mut Conn, tablet: &Tablet, database: Option<&str>) -> Result<Facts, Error> {
+    let first: Option<(String, u32, bool)> = conn
+        .query_first("SELECT @@version, @@server_id, @@global.read_only")
+        .await?;
+    let (version, server_id, read_only) = first.unwrap_or_default();
+    let mut facts = Facts { version, server_id, read_only, ..Facts::default() };
+    if let Some(database) = database {
+        let sql = "SELECT 1 FROM information_schema.schemata WHERE schema_name = ?";
+        let there: Option<u8> = conn.exec_first(sql, (database,)).await?;
+        facts.missing_database = there.is_none().then(|| database.to_owned());
+    }
+    if tablet.alias == "upstream" {
+        return Ok(facts);
+    }
+    if facts.is_mariadb() {
+        let position: Option<String> = conn.query_first("SELECT @@global.gtid_current_pos").await?;
+        facts.position = position.as_deref().and_then(Position::parse);
+    } else {
+        facts.server_uuid = conn
+            .query_first("SELECT @@server_uuid")
+            .await
+            .unwrap_or_default();
+    }
+    // What the account may not see is not there.
+    facts.replication = unless_refused(replication(conn).await)?.flatten();
+    facts.semi_sync = unless_refused(semi_sync(conn).await)?.unwrap_or_default();
+    Ok(facts)
+}
+
+fn unless_refused<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::Server(_)) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The names since MySQL 8.0.22, then the older ones, which MariaDB has.
+async fn replication(conn: &mut Conn) -> Result<Option<Replication>, Error> {
+    // MySQL 8.4 knows only the first, MariaDB before 10.5 only the second.
+    let row: Option<Row> = match conn.query_first("SHOW REPLICA STATUS").await {
+        Ok(row) => row,
+        Err(Error::Server(_)) => conn.query_first("SHOW SLAVE STATUS").await?,
+        Err(e) => return Err(e),
+    };
+    let Some(row) = row else { return Ok(None) };
+    let field = |names: [&str; 2]| {
+        let text = |name: &str| {
+            row.get_opt::<Option<String>, _>(name)
+                .and_then(Result::ok)
+                .flatten()
+        };
+        names.into_iter().find_map(text)
+    };
+    let own = |name| field([name, name]);
+    let receiver = match field(["Replica_IO_Running", "Slave_IO_Running"]).as_deref() {
+        Some("Yes") => Thread::Running,
+        Some("Connecting" | "Preparing") => Thread::Connecting,
+        _ => Thread::Stopped,
+    };
+    let number = |name| {
+        own(name)
+            .and_then(|n| n.parse::<u32>().ok())
+            .filter(|n| *n > 0)
+    };
+    let errors = [("Last_IO_Errno", "Last_IO_Error"), ("Last_SQL_Errno", "Last_SQL_Error")];
+    let error = errors
+        .into_iter()
+        .find_map(|(code, text)| Some((number(code)?, own(text).unwrap_or_default())));
+    let (error_code, error) = error.unwrap_or_default();
+    Ok(Some(Replication {
+        source_host: field(["Source_Host", "Master_Host"]).unwrap_or_default(),
+        source_port: field(["Source_Port", "Master_Port"])
+            .and_then(|p| p.parse().ok())
+            .unwrap_or_default(),
+        receiver,
+        applier: field(["Replica_SQL_Running", "Slave_SQL_Running"]).as_deref() == Some("Yes"),
+        seconds_behind: field(["Seconds_Behind_Source", "Seconds_Behind_Master"])
+            .and_then(|s| s.parse().ok()),
+        read_to: field(["Read_Source_Log_Pos", "Read_Master_Log_Pos"])
+            .and_then(|p| p.parse().ok())
+            .unwrap_or_default(),
+        received: own("Gtid_IO_Pos").as_deref().and_then(Position::parse),
+        error_code,
+        error,
+    }))
+}
+
+/// MariaDB's and MySQL's older names, and MySQL's newer ones.
+async fn semi_sync(conn: &mut Conn) -> Result<SemiSync, Error> {
+    let mut found = SemiSync::default();
+    let sql = "SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%\\_enabled'";
+    for (name, value) in conn.query::<(String, String), _>(sql).await? {
+        let on = value == "ON" || value == "1";
+        match name.as_str() {
+            "rpl_semi_sync_master_enabled" | "rpl_semi_sync_source_enabled" => found.primary_on |= on,
+            "rpl_semi_sync_slave_enabled" | "rpl_semi_sync_replica_enabled" => found.replica_on |= on,
+            _ => {}
+        }
+    }
+    if found.primary_on {
+        let sql = "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%\\_clients'";
+        let clients: Option<(String, u32)> = conn.query_first(sql).await?;
+        found.clients = clients.map_or(0, |(_, n)| n);
+    }
+    Ok(found)
+}

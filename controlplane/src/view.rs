@@ -1,0 +1,111 @@
+//! What admin pages and tasks read of the state. Its owner publishes it; nobody else writes.
+use crate::Health;
+use crate::backend::Connector;
+use crate::missing::Missing;
+use crate::topology::KeyspaceRecord;
+use coregate_planner::control::DataPort;
+use coregate_planner::serving::Serving;
+use coregate_planner::snapshot::{Snapshot, Tablet};
+use coregate_planner::vschema::RoutingRules;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+
+#[derive(Default)]
+pub(crate) struct View {
+    pub(crate) tablets: Vec<Arc<Tablet>>,
+    pub(crate) health: BTreeMap<String, Health>,
+    pub(crate) missing: Missing,
+    /// The same in words.
+    pub(crate) missing_lines: Vec<String>,
+    pub(crate) records: Arc<Vec<KeyspaceRecord>>,
+    pub(crate) rules: RoutingRules,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) data: Option<Arc<dyn DataPort>>,
+    pub(crate) mysql: Option<SocketAddr>,
+    pub(crate) draining: bool,
+    /// What was done about shards, the latest last.
+    pub(crate) recoveries: Vec<Recovered>,
+    pub(crate) recoveries_disabled: bool,
+}
+
+/// A move or a repair that has ended.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct Recovered {
+    pub(crate) time: String,
+    pub(crate) keyspace: String,
+    pub(crate) shard: String,
+    pub(crate) what: String,
+    pub(crate) ok: bool,
+    pub(crate) result: String,
+}
+
+/// The owner's side.
+pub(crate) struct Views(watch::Sender<View>);
+
+impl Views {
+    pub(crate) fn new() -> (Self, watch::Receiver<View>) {
+        let (sender, receiver) = watch::channel(View::default());
+        (Self(sender), receiver)
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut View)) {
+        self.0.send_modify(change);
+    }
+}
+
+/// The readers' side.
+pub(crate) struct Shared {
+    view: watch::Receiver<View>,
+    pub(crate) started: Instant,
+    pub(crate) token: Option<String>,
+    pub(crate) connector: Connector,
+}
+
+impl Shared {
+    pub(crate) fn new(view: watch::Receiver<View>, token: Option<String>, connector: Connector) -> Self {
+        Self { view, started: Instant::now(), token, connector }
+    }
+    pub(crate) fn tablets(&self) -> Vec<Arc<Tablet>> {
+        self.view.borrow().tablets.clone()
+    }
+    pub(crate) fn missing(&self) -> Missing {
+        self.view.borrow().missing.clone()
+    }
+    pub(crate) fn missing_lines(&self) -> Vec<String> {
+        self.view.borrow().missing_lines.clone()
+    }
+    pub(crate) fn health(&self) -> BTreeMap<String, Health> {
+        self.view.borrow().health.clone()
+    }
+    pub(crate) fn records(&self) -> Arc<Vec<KeyspaceRecord>> {
+        Arc::clone(&self.view.borrow().records)
+    }
+    pub(crate) fn rules(&self) -> RoutingRules {
+        self.view.borrow().rules.clone()
+    }
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.view.borrow().snapshot)
+    }
+    pub(crate) fn serving(&self) -> Arc<Serving> {
+        Arc::clone(&self.view.borrow().serving)
+    }
+    pub(crate) fn data(&self) -> Option<Arc<dyn DataPort>> {
+        self.view.borrow().data.clone()
+    }
+    pub(crate) fn mysql(&self) -> Option<SocketAddr> {
+        self.view.borrow().mysql
+    }
+    pub(crate) fn draining(&self) -> bool {
+        self.view.borrow().draining
+    }
+    pub(crate) fn recoveries(&self) -> Vec<Recovered> {
+        self.view.borrow().recoveries.clone()
+    }
+    pub(crate) fn recoveries_disabled(&self) -> bool {
+        self.view.borrow().recoveries_disabled
+    }
+}

@@ -1,0 +1,331 @@
+//! Primaries that move and die, under continuous writes with a record of every acknowledged row.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use coregate_tests::replicated::{Cluster, Record, Writers};
+use coregate_tests::wire::Value;
+use coregate_tests::{Connection, Coregate, wait_until};
+use rustix::process::{Signal, kill_process};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+#[test]
+fn planned_moves_fail_no_statement() {
+    let cluster = Cluster::start("planned");
+    let writers = cluster.writers(4);
+    for _ in 0..5 {
+        writers.record.wait_more(50);
+        let old = cluster.primary();
+        let said = cluster.ctl(&["planned-reparent-shard", "ks/0"]).unwrap();
+        let new = cluster.primary();
+        assert!(new != old && said.contains(&format!("{new} is primary")), "{old} {new}: {said}");
+        writers.record.wait_more(50);
+    }
+    let record = writers.stop();
+    assert_eq!(*record.errors.lock().unwrap(), Vec::<String>::new());
+    cluster.check(&record);
+    assert!(cluster.proxy.metric("coregate_buffered_total") > 0.0);
+    assert!(
+        cluster
+            .ctl(&["get-recoveries"])
+            .unwrap()
+            .matches("PlannedReparentShard")
+            .count()
+            == 5
+    );
+}
+
+#[test]
+fn a_move_ends_open_transactions_with_an_error_and_keeps_nothing_of_them() {
+    let cluster = Cluster::start("transactions");
+    let (mut open, mut idle) = (cluster.connect("ks"), cluster.connect("ks"));
+    idle.run("select * from t");
+    open.run("begin");
+    open.run("insert into t (id, v) values (1, 'gone')");
+    let mut begun = cluster.connect("ks");
+    begun.run("begin");
+    cluster
+        .ctl(&["PlannedReparentShard", "ks/0", "--new-primary", "zone1-102"])
+        .unwrap();
+    assert_eq!(cluster.primary(), "zone1-102");
+    let answer = open.query("insert into t (id, v) values (2, 'gone')");
+    assert!(answer.error().message.contains("rolled back"), "{answer:?}");
+    // It had nothing on any server yet.
+    begun.run("insert into t (id, v) values (3, 'kept')");
+    begun.run("commit");
+    assert_eq!(idle.value("select group_concat(id) from t"), Some("3".into()));
+    let wrong = cluster.ctl(&["planned-reparent-shard", "ks/0", "--new-primary", "zone1-109"]);
+    assert!(wrong.unwrap_err().contains("zone1-109 is no tablet"));
+    let wrong = cluster.ctl(&["planned-reparent-shard", "ks/0", "--new-primary", "zone1-102"]);
+    assert!(wrong.unwrap_err().contains("primary already"));
+}
+
+/// Takes the primary away in some way, three times.
+fn loses_nothing(name: &str, signal: Signal) {
+    let cluster = Cluster::start(name);
+    let writers = cluster.writers(4);
+    for _ in 0..3 {
+        writers.record.wait_more(100);
+        let old = cluster.primary();
+        kill_process(cluster.pid(&old), signal).unwrap();
+        wait_until("another is primary", || cluster.primary() != old);
+        writers.record.wait_more(100);
+        cluster.wait_well();
+    }
+    let record = writers.stop();
+    cluster.check(&record);
+    let said = cluster.ctl(&["get-recoveries"]).unwrap();
+    assert!(said.matches("what: DeadPrimary").count() >= 3, "{said}");
+    for error in record.errors.lock().unwrap().iter() {
+        // The fate of what was on its way is unknown; after one death, statements do not wait for the next one so soon.
+        let known = ["Lost connection", "unknown", "cannot connect to", "being replaced"];
+        assert!(known.iter().any(|part| error.contains(part)), "{error}");
+    }
+}
+
+#[test]
+fn a_killed_primary_loses_nothing_that_was_acknowledged() {
+    loses_nothing("killed", Signal::KILL);
+}
+
+#[test]
+fn a_stopped_primary_loses_nothing_that_was_acknowledged() {
+    loses_nothing("stopped", Signal::STOP);
+}
+
+#[test]
+fn an_ordered_emergency_and_a_second_failure_lose_nothing() {
+    let cluster = Cluster::start("emergency");
+    let writers = cluster.writers(3);
+    writers.record.wait_more(50);
+    let said = cluster
+        .ctl(&["emergency-reparent-shard", "ks/0", "--new-primary", "zone1-102"])
+        .unwrap();
+    assert!(said.contains("zone1-102 is primary"), "{said}");
+    writers.record.wait_more(50);
+    cluster.wait_well();
+    // A replica is away, and the other one has what is written since: it alone can be promoted.
+    kill_process(cluster.pid("zone1-100"), Signal::STOP).unwrap();
+    wait_until("it is missed", || cluster.proxy.admin("/api/tablets").contains("\"frozen\""));
+    writers.record.wait_more(200);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    kill_process(cluster.pid("zone1-102"), Signal::KILL).unwrap();
+    wait_until("the last one is primary", || cluster.primary() == "zone1-101");
+    writers.record.wait_more(50);
+    kill_process(cluster.pid("zone1-100"), Signal::CONT).unwrap();
+    let record = writers.stop();
+    cluster.check(&record);
+}
+
+#[test]
+fn nothing_is_done_by_itself_where_it_is_switched_off() {
+    let cluster = Cluster::start("off");
+    cluster.ctl(&["disable-recoveries"]).unwrap();
+    let primary = cluster.primary();
+    kill_process(cluster.pid(&primary), Signal::KILL).unwrap();
+    wait_until("it is started again", || {
+        cluster
+            .proxy
+            .admin("/api/tablets")
+            .contains("the primary is read-only")
+    });
+    assert_eq!(cluster.primary(), primary);
+    assert!(
+        !cluster
+            .ctl(&["get-recoveries"])
+            .unwrap()
+            .contains("DeadPrimary")
+    );
+    cluster.ctl(&["enable-recoveries"]).unwrap();
+    cluster.wait_well();
+    cluster
+        .connect("ks")
+        .run("insert into t (id, v) values (1, 'a')");
+    assert_eq!(cluster.writable(), [primary]);
+}
+
+/// Statements of one kind, again and again, on a connection of its own; `run` gives the error, if there is one.
+fn repeat(
+    cluster: &Cluster,
+    record: &Arc<Record>,
+    mut run: impl FnMut(&mut Connection, u64) -> Result<(), String> + Send + 'static,
+) -> JoinHandle<()> {
+    let (record, mut conn) = (Arc::clone(record), cluster.connect("ks"));
+    std::thread::spawn(move || {
+        let mut turn = 0;
+        while !record.stop.load(Ordering::Relaxed) {
+            turn += 1;
+            match run(&mut conn, turn) {
+                Ok(()) => drop(
+                    record
+                        .acknowledged
+                        .lock()
+                        .unwrap()
+                        .insert(record.tried.fetch_add(1, Ordering::Relaxed)),
+                ),
+                Err(why) => record.fail(why),
+            }
+        }
+    })
+}
+
+fn said(answer: &coregate_tests::Answer) -> Result<(), String> {
+    if answer.is_error() { Err(answer.error().message.clone()) } else { Ok(()) }
+}
+
+#[test]
+fn planned_moves_of_shards_fail_no_statement_of_any_kind() {
+    let cluster = Cluster::sharded("shards");
+    let record = Arc::new(Record::default());
+    let threads = vec![
+        // On all shards, in a transaction of Coregate's own.
+        repeat(&cluster, &record, |conn, n| {
+            let rows: Vec<String> = (0..8)
+                .map(|i| format!("({}, 'many')", n * 8 + i + 1_000_000))
+                .collect();
+            said(&conn.query(&format!("insert into t (id, v) values {}", rows.join(","))))
+        }),
+        // Prepared, on either shard.
+        {
+            let mut prepared = None;
+            repeat(&cluster, &record, move |conn, n| {
+                if prepared.is_none() {
+                    let made = conn.prepare("insert into t (id, v) values (?, 'prepared')");
+                    prepared = Some(made.map_err(|e| e.message)?);
+                }
+                let id = Value::Int(i64::try_from(n).unwrap());
+                said(&conn.execute(prepared.as_ref().unwrap(), &[id]))
+            })
+        },
+        // Reads that are merged, and reads that one server finishes.
+        repeat(&cluster, &record, |conn, _| said(&conn.query("select id, v from t order by id limit 3"))),
+        repeat(&cluster, &record, |conn, _| {
+            said(&conn.query("select a.v, count(*) from t a join t b on a.v = b.v where a.id < 20 and b.id < 20 group by a.v"))
+        }),
+        // Short transactions end before the primary is taken away.
+        repeat(&cluster, &record, |conn, n| {
+            for sql in ["begin", &format!("insert into t (id, v) values ({}, 'tx')", n + 500_000), "commit"] {
+                said(&conn.query(sql))?;
+            }
+            Ok(())
+        }),
+        repeat(&cluster, &record, |conn, n| {
+            said(&conn.query(&format!("set @a = {n}")))?;
+            said(&conn.query("execute immediate 'select count(*) from t where id = ?' using @a"))
+        }),
+    ];
+    for shard in ["ks/-80", "ks/80-", "ks/-80", "ks/80-"] {
+        record.wait_more(100);
+        cluster.ctl(&["planned-reparent-shard", shard]).unwrap();
+        record.wait_more(100);
+    }
+    let record = Writers { record, threads }.stop();
+    assert_eq!(*record.errors.lock().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn one_replica_is_enough_and_a_new_start_finds_what_was_promoted() {
+    let cluster = Cluster::of("single", "ks:1:1", 2);
+    let writers = cluster.writers(2);
+    writers.record.wait_more(50);
+    let old = cluster.primary();
+    kill_process(cluster.pid(&old), Signal::KILL).unwrap();
+    wait_until("the other is primary", || cluster.primary() != old);
+    // Commits wait until the old one is back as a replica.
+    writers.record.wait_more(50);
+    let record = writers.stop();
+    cluster.check(&record);
+    let new = cluster.primary();
+    // Coregate itself dies, and leaves its servers behind.
+    let Cluster { mut proxy, dir, count } = cluster;
+    proxy.process.kill();
+    let proxy = Coregate::local_in("single-again", &dir, &["--cores", "2"]);
+    let cluster = Cluster { proxy, dir, count };
+    assert_eq!(cluster.primary(), new);
+    cluster.check(&record);
+    cluster
+        .connect("ks")
+        .run("insert into t (id, v) values (0, 'again')");
+}
+
+#[test]
+fn health_costs_no_plan_and_the_catalog_does() {
+    let cluster = Cluster::start("plans");
+    let mut conn = cluster.connect("ks");
+    let mut misses = |statements: u32| {
+        for _ in 0..statements {
+            conn.run("select v from t where id = 7");
+        }
+        // Gauges are published once a second.
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        cluster.proxy.metric("coregate_plan_cache_misses_total")
+    };
+    misses(5);
+    let before = misses(5);
+    let replica = cluster.replicas()[0].clone();
+    kill_process(cluster.pid(&replica), Signal::STOP).unwrap();
+    let state = || {
+        cluster
+            .tablets("REPLICA")
+            .into_iter()
+            .find(|(alias, _)| *alias == replica)
+            .unwrap()
+            .1
+    };
+    wait_until("it does not serve", || state() == "NOT_SERVING");
+    kill_process(cluster.pid(&replica), Signal::CONT).unwrap();
+    wait_until("it serves", || state() == "SERVING");
+    // SHOW VITESS_TABLETS itself is never kept.
+    let shown = misses(0) - before;
+    let again = misses(5);
+    assert_eq!(again - before, shown, "a change of health has emptied the plan cache");
+    cluster
+        .connect("ks")
+        .run("alter vschema add table ks.fresh");
+    assert!(misses(5) > again + 1.0, "the plans are still the old ones");
+}
+
+#[test]
+fn a_session_reads_from_one_replica_that_is_well() {
+    let cluster = Cluster::start("replicas");
+    cluster
+        .connect("ks")
+        .run("insert into t (id, v) values (1, 'a')");
+    for replica in cluster.replicas() {
+        wait_until("it has the row", || cluster.on(&replica, "select count(*) from t") == "1");
+    }
+    let reader = || cluster.connect("ks@replica");
+    let whose = |conn: &mut Connection| {
+        conn.value("select @@server_id from t where id = 1")
+            .unwrap()
+    };
+    let (mut one, mut two) = (reader(), reader());
+    let (first, second) = (whose(&mut one), whose(&mut two));
+    let both: BTreeSet<_> = [first.clone(), second.clone()].into();
+    assert_eq!(both.len(), 2, "sessions are spread");
+    for _ in 0..10 {
+        assert_eq!((whose(&mut one), whose(&mut two)), (first.clone(), second.clone()));
+    }
+    assert!(
+        one.query("insert into t (id, v) values (2, 'b')")
+            .is_error()
+    );
+    cluster
+        .ctl(&["change-tablet-type", &format!("zone1-{first}"), "drained"])
+        .unwrap();
+    for _ in 0..10 {
+        assert_eq!((whose(&mut one), whose(&mut two)), (second.clone(), second.clone()));
+    }
+    cluster.on(&format!("zone1-{second}"), "stop slave sql_thread");
+    // Nobody is left; then it is repaired.
+    wait_until("it is read from again", || {
+        let answer = one.query("select @@server_id from t where id = 1");
+        !answer.is_error()
+    });
+    cluster
+        .ctl(&["ChangeTabletType", &format!("zone1-{first}"), "replica"])
+        .unwrap();
+    wait_until("both are read from", || whose(&mut reader()) == first);
+    let wrong = cluster.ctl(&["change-tablet-type", "zone1-100", "drained"]);
+    assert!(wrong.unwrap_err().contains("planned-reparent-shard"));
+}
