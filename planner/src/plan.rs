@@ -1,5 +1,6 @@
 //! What the planner hands to the executor. A plan holds no literal of the statement it was made from: it is shared by all
 //! statements with the same normalised text, and is bound to one of them by [`resolve`](crate::resolve).
+mod debug;
 pub mod generate;
 pub mod lookup;
 pub mod maintain;
@@ -260,6 +261,8 @@ pub enum Combine {
     Sum,
     /// Every shard does the same; the first answer stands for all (DDL, FLUSH, ANALYZE).
     First,
+    /// SHOW TABLE STATUS: a row for each table, with rows and sizes added up.
+    Status,
 }
 
 /// The text that goes to a shard.
@@ -391,6 +394,12 @@ pub enum SessionAction {
         sequence: generate::Sequence,
         count: u64,
     },
+    /// A query that is run to be explained: its text, and its plan as JSON.
+    Vexplain {
+        kind: VexplainKind,
+        sql: Vec<u8>,
+        plan: String,
+    },
     /// A vindex as a table: its rows, whose values may be any bytes.
     VindexRows {
         columns: Vec<String>,
@@ -405,6 +414,17 @@ pub enum SessionAction {
     },
     /// Nothing to do, answer OK (an empty statement, `SET` of an ignored Vitess variable).
     Nothing,
+}
+
+/// What VEXPLAIN tells of a query that it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VexplainKind {
+    /// What went to which shard.
+    Queries,
+    /// The plan, and how each server explains its part.
+    All,
+    /// The plan, with rows and times of each part.
+    Trace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -471,26 +491,4 @@ pub enum SetValue {
     /// Must be read back after it was applied, because it depends on something (`CONCAT(@@sql_mode, ...)`, `NOW()`), or because
     /// its bytes mean something else under another SQL mode or character set.
     Expression(String),
-}
-
-/// Texts as texts.
-impl std::fmt::Debug for Assignment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Assignment")
-            .field("scope", &self.scope)
-            .field("name", &self.name)
-            .field("value", &self.value)
-            .field("sql", &String::from_utf8_lossy(&self.sql))
-            .finish()
-    }
-}
-
-impl std::fmt::Debug for PrepareSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (name, text) = match self {
-            Self::Text(text) => ("Text", String::from_utf8_lossy(text)),
-            Self::Variable(name) => ("Variable", name.into()),
-        };
-        f.debug_tuple(name).field(&text).finish()
-    }
 }

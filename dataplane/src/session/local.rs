@@ -21,7 +21,7 @@ impl Session {
             self.pinned = true;
         }
         match &plan.action {
-            Action::Session(action) => self.session_action(action, &plan.names, sql, answer).await,
+            Action::Session(action) => self.session_action(action, plan, sql, answer).await,
             Action::Rows(rows) => {
                 self.clear_warnings();
                 self.send_local_rows(rows, answer);
@@ -44,7 +44,7 @@ impl Session {
     async fn session_action(
         &mut self,
         action: &SessionAction,
-        names: &[u64],
+        plan: &Plan,
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome {
@@ -64,7 +64,7 @@ impl Session {
             }
             SessionAction::Set(assignments) => {
                 self.row_count = 0;
-                self.set(assignments, names, sql, answer).await
+                self.set(assignments, &plan.names, sql, answer).await
             }
             SessionAction::Use(name) => {
                 self.use_database(name).await?;
@@ -85,11 +85,11 @@ impl Session {
             | SessionAction::ExecuteImmediate { .. }
             | SessionAction::Deallocate { .. } => self.named_action(action, sql, answer).await,
             SessionAction::NextValues { sequence, count } => self.next_values(sequence, *count, answer).await,
+            SessionAction::Vexplain { kind, sql, plan: tree } => {
+                self.vexplain(plan, (*kind, sql, tree), answer).await
+            }
             SessionAction::VindexRows { columns, rows } => {
-                self.clear_warnings();
-                (self.found_rows, self.row_count) = (rows.len() as u64, -1);
-                let columns: Vec<_> = columns.iter().map(|name| binary_column(name)).collect();
-                self.send_result(answer, &columns, rows);
+                self.send_vindex_rows(columns, rows, answer);
                 Ok(())
             }
             SessionAction::UnlockTables => {
@@ -109,6 +109,13 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    fn send_vindex_rows(&mut self, columns: &[String], rows: &[Vec<Option<Vec<u8>>>], answer: &mut Answer) {
+        self.clear_warnings();
+        (self.found_rows, self.row_count) = (rows.len() as u64, -1);
+        let columns: Vec<_> = columns.iter().map(|name| binary_column(name)).collect();
+        self.send_result(answer, &columns, rows);
     }
 
     async fn kill_action(&mut self, query_only: bool, whom: KillTarget, answer: &mut Answer) -> Outcome {

@@ -296,6 +296,7 @@ impl Session {
             vitess: Vec::new(),
             looked: Default::default(),
             numbers_from: None,
+            trace: None,
             admin: false,
             login: Box::new((login, scramble)),
             core,

@@ -30,11 +30,13 @@ mod runner;
 mod scatter;
 mod sequence;
 mod set;
+mod status;
 mod tracking;
 mod transaction;
 mod tree;
 mod values;
 mod variables;
+mod vexplain;
 mod warnings;
 mod wire;
 mod write;
@@ -100,6 +102,8 @@ pub(crate) struct Session {
     looked: std::cell::RefCell<Option<Box<look_up::Looked>>>,
     /// The first number that a sequence has given for the rows of the statement that runs.
     numbers_from: Option<u64>,
+    /// What goes to servers, while a statement is run to be explained.
+    trace: Option<Box<vexplain::Trace>>,
     admin: bool,
     /// Who it is, and the challenge of the greeting (COM_CHANGE_USER uses it again).
     login: Box<(Login, [u8; 20])>,

@@ -223,6 +223,9 @@ impl Session {
         if plan.class == StatementClass::Lock {
             return Box::pin(self.lock_in_turn(wires, answer)).await;
         }
+        if route.combine == Combine::Status {
+            return Box::pin(self.table_status(plan, route, wires, answer)).await;
+        }
         let combine = if numbered { Combine::Sum } else { route.combine };
         let work = Work { plan, combine, kind: ResponseKind::Query, wires, keyspace, rows: Rows::Pass };
         Box::pin(self.several(work, answer)).await
@@ -464,7 +467,7 @@ impl Session {
 }
 
 /// What goes to each shard: its own text, or the statement's.
-fn wires_of(route: &Route, shards: &mut [ShardText], text: &[u8]) -> Vec<(Place, Vec<u8>)> {
+pub(super) fn wires_of(route: &Route, shards: &mut [ShardText], text: &[u8]) -> Vec<(Place, Vec<u8>)> {
     let wires = shards.iter_mut().map(|shard| {
         let payload = shard
             .text

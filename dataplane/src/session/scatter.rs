@@ -166,6 +166,7 @@ impl Session {
         let mut parts = self.take_parts(work, answer).await?;
         self.core.metrics().shard_queries.add(parts.len() as u64);
         let given = Given::of_parts(work.plan, &work.wires);
+        self.note_sent(&work.wires);
         for (part, (_, payload)) in parts.iter_mut().zip(&mut work.wires) {
             if undoable {
                 part.backend.savepoint_ahead();
@@ -181,13 +182,18 @@ impl Session {
         let result = match (early, work.combine) {
             (Err(failure), _) => Err(failure),
             (Ok(Some(error)), _) => Err(error.into()),
-            (_, Combine::Concat) => match &work.rows {
+            (_, Combine::Concat | Combine::Status) => match &work.rows {
                 Rows::Pass => self.concatenate(&mut parts, work.kind, answer).await,
                 Rows::Merge(merging) => self.merge(&mut parts, merging, answer).await,
                 Rows::Gather(gathered) => self.gather(&mut parts, gathered).await,
             },
             (_, Combine::Sum | Combine::First) => self.add_up(&mut parts, work, undoable, &mut info).await,
         };
+        self.note_answered(
+            parts
+                .iter()
+                .map(|part| (part.place, part.walker.summary().rows)),
+        );
         self.look_at_parts(&mut parts, work, &given, &result).await;
         let mut result = self.end_parts(parts, work.plan, result).await;
         if undoable {

@@ -156,6 +156,7 @@ impl Session {
             self.abandon_finisher(backend);
             return Err(failure);
         }
+        self.note_sent(&[(place, query_payload(text))]);
         backend.send_payload(&query_payload(text));
         let walker = ResponseWalker::new(ResponseKind::Query, backend.capabilities);
         let mut parts = Parts::new();

@@ -3,15 +3,20 @@ use super::Planner;
 use crate::error::PlanError;
 use crate::plan::tree::Tree;
 use crate::plan::write::Write;
-use crate::plan::{Action, Combine, Destination, Effects, Plan, Route, StatementClass, Target};
+use crate::plan::{
+    Action, Combine, Destination, Effects, Plan, Route, SessionAction, StatementClass, Target, VexplainKind,
+};
 use crate::sql::ast::{Explain, Statement};
 
 impl<'a> Planner<'_, 'a> {
     pub(super) fn explain(&mut self, explain: &'a Explain<'a>) -> Result<Plan, PlanError> {
-        if explain.trace && !self.is_drop_in() {
-            return Err(PlanError::unsupported("VEXPLAIN other than VEXPLAIN PLAN"));
-        }
         let Some(inner) = explain.inner else { return self.describe(explain) };
+        if explain.keys {
+            return super::keys::explain(self, inner);
+        }
+        if let Some(kind) = explain.trace {
+            return self.explained_by_run(kind, inner, explain.start);
+        }
         // ANALYZE runs the statement.
         let runs = explain.analyze && !explain.plan;
         let writes = runs && !matches!(inner, Statement::Query(_));
@@ -61,6 +66,37 @@ impl<'a> Planner<'_, 'a> {
         }
         let kept = if runs { Effects::PIN | Effects::ASSIGNS_VARIABLES } else { Effects::empty() };
         Ok(Plan { class: StatementClass::Explain, effects: inner.effects & kept, cacheable: false, ..inner })
+    }
+
+    /// The session runs the query to tell what it does.
+    fn explained_by_run(
+        &mut self,
+        kind: VexplainKind,
+        inner: &'a Statement<'a>,
+        start: u32,
+    ) -> Result<Plan, PlanError> {
+        if !matches!(inner, Statement::Query(query) if !query.into) {
+            return Err(PlanError::Rule(
+                "VT09008: vexplain queries/all/trace will actually run the statement, which is done for queries only; VEXPLAIN PLAN shows \
+                 the plan of any"
+                    .into(),
+            ));
+        }
+        let end = self.input.fingerprint.end;
+        let sql = self
+            .input
+            .sql
+            .get(start as usize..end)
+            .unwrap_or_default()
+            .to_vec();
+        let plan = self.statement(inner)?;
+        if !matches!(plan.action, Action::Route(_) | Action::Tree(_)) {
+            return Err(PlanError::unsupported("VEXPLAIN of a query that no server answers"));
+        }
+        let text =
+            serde_json::to_string(&crate::render::plan(self.input.snapshot, &plan)).unwrap_or_default();
+        let action = SessionAction::Vexplain { kind, sql, plan: text };
+        Ok(super::session_plan(action, StatementClass::Explain))
     }
 
     /// What several shards answer together is explained by one of them, as the statement that it is.

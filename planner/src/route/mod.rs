@@ -18,6 +18,7 @@ mod ids;
 mod insert;
 mod insert_steps;
 mod joins;
+mod keys;
 mod lookup_reads;
 mod lookups;
 mod names;

@@ -254,9 +254,20 @@ impl<'a> Planner<'_, 'a> {
         let shards = match self.input.session.shard {
             Some(shard) if self.input.session.keyspace == Some(keyspace) => Destination::Shard(shard),
             _ if self.is_whole(keyspace) => Destination::Unsharded,
+            _ if show.status && self.is_of_keyspace(show) => {
+                return Ok(self.route(keyspace, Destination::Scatter, Combine::Status, class));
+            }
             _ => Destination::Any,
         };
         Ok(self.route(keyspace, shards, Combine::Concat, class))
+    }
+
+    /// Does it ask about a keyspace, and not about a system schema?
+    fn is_of_keyspace(&self, show: &Show<'_>) -> bool {
+        match show.database {
+            Some((name, _)) => !super::names::is_system(name),
+            None => self.system_database().is_none(),
+        }
     }
 
     /// Names the database of a SHOW that has none.

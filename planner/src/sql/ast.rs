@@ -314,8 +314,12 @@ pub struct Explain<'a> {
     pub inner: Option<&'a Statement<'a>>,
     /// `EXPLAIN FORMAT=VITESS`, `VEXPLAIN PLAN`
     pub plan: bool,
-    /// `VEXPLAIN QUERIES|ALL|TRACE|KEYS`
-    pub trace: bool,
+    /// `VEXPLAIN QUERIES|ALL|TRACE`
+    pub trace: Option<crate::plan::VexplainKind>,
+    /// `VEXPLAIN KEYS`
+    pub keys: bool,
+    /// Where the statement begins that is explained.
+    pub start: u32,
     /// `ANALYZE SELECT`, `EXPLAIN ANALYZE`: the statement runs.
     pub analyze: bool,
     /// `DESCRIBE t`
@@ -373,6 +377,8 @@ pub struct Show<'a> {
     pub like: Option<&'a str>,
     pub offset: u64,
     pub limit: Option<u64>,
+    /// `SHOW TABLE STATUS`
+    pub status: bool,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use super::keyword::Kw;
 use super::lex::Tok;
 
 fn plain<'a>(kind: ShowKind) -> Show<'a> {
-    Show { kind, table: None, database: None, like: None, offset: 0, limit: None }
+    Show { kind, table: None, database: None, like: None, offset: 0, limit: None, status: false }
 }
 
 pub(super) fn show<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
@@ -121,7 +121,10 @@ fn schema<'a>(i: In<'a>) -> R<'a, Show<'a>> {
             found.table = Some(i.alloc(table));
             rest = next;
         }
-        Kw::Table => rest = eat(rest, Kw::Status).0,
+        Kw::Table => {
+            found.status = rest.peek_kw() == Kw::Status;
+            rest = eat(rest, Kw::Status).0;
+        }
         _ => {}
     }
     if matches!(rest.peek_kw(), Kw::From | Kw::In) {

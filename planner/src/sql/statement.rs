@@ -9,7 +9,7 @@ use super::lex::{SqlMode, Tok};
 use super::query::{query, starts_query, with};
 use crate::error::PlanError;
 use crate::fingerprint::Fingerprint;
-use crate::plan::{AccessMode, KillTarget};
+use crate::plan::{AccessMode, KillTarget, VexplainKind};
 use bumpalo::Bump;
 use nom::Parser;
 use nom::combinator::opt;
@@ -291,13 +291,17 @@ fn execute<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
 
 fn explain<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let vexplain = i.peek_kw() == Kw::Vexplain;
-    let mut found = Explain { inner: None, plan: false, trace: false, analyze: false, table: None };
+    let mut found =
+        Explain { inner: None, plan: false, trace: None, keys: false, start: 0, analyze: false, table: None };
     found.analyze = i.peek_kw() == Kw::Analyze;
     let mut rest = i.skip(1);
     loop {
         match rest.peek_kw() {
             Kw::Plan if vexplain => found.plan = true,
-            Kw::Queries | Kw::All | Kw::Trace | Kw::Keys if vexplain => found.trace = true,
+            Kw::Queries if vexplain => found.trace = Some(VexplainKind::Queries),
+            Kw::All if vexplain => found.trace = Some(VexplainKind::All),
+            Kw::Trace if vexplain => found.trace = Some(VexplainKind::Trace),
+            Kw::Keys if vexplain => found.keys = true,
             Kw::Format if rest.tok_at(1) == Tok::Eq => {
                 found.plan |= rest.kw_at(2) == Kw::Vitess;
                 rest = rest.skip(2);
@@ -310,9 +314,10 @@ fn explain<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         }
         rest = rest.skip(1);
     }
-    if vexplain && !found.trace {
+    if vexplain && found.trace.is_none() && !found.keys {
         found.plan = true;
     }
+    found.start = rest.at();
     match rest.peek_kw() {
         Kw::Select
         | Kw::Insert

@@ -8,7 +8,7 @@ use crate::pool::{Backend, Place};
 use crate::session::answer::Answer;
 use crate::session::insert_id::Given;
 use crate::session::plan::{Planned, RowsAt};
-use crate::session::query::place_of;
+use crate::session::query::{place_of, wires_of};
 use crate::session::scatter::{Rows, Work};
 use crate::session::values::Values;
 use crate::session::wire::{Wire, query_payload};
@@ -71,15 +71,7 @@ impl Session {
         self.handle
             .limit(&self.core, plan.directives.query_timeout_ms);
         if !matches!(plan.action, Action::Route(_) | Action::Tree(_) | Action::Write(_)) {
-            let by_text = matches!(
-                plan.action,
-                Action::Session(
-                    SessionAction::Set(_)
-                        | SessionAction::NextValues { .. }
-                        | SessionAction::VindexRows { .. }
-                )
-            );
-            if params > 0 && by_text {
+            if params > 0 && runs_by_text(&plan.action) {
                 return Box::pin(self.execute_set(&statement, &parsed, answer)).await;
             }
             return Box::pin(self.execute_local(&statement, &entry, answer)).await;
@@ -180,6 +172,10 @@ impl Session {
                 rows: Rows::Pass,
             };
             return Box::pin(self.several(work, answer)).await;
+        }
+        if route.combine == Combine::Status {
+            let wires = wires_of(route, &mut shards, &statement.sql);
+            return Box::pin(self.table_status(plan, route, wires, answer)).await;
         }
         let places: Vec<Place> = shards.iter().map(|s| place_of(route, s.id)).collect();
         Box::pin(self.execute_on_several(statement, entry, route, keyspace, places, &packet, answer)).await
@@ -457,6 +453,12 @@ impl Session {
         let sql = statement.sql.clone();
         self.statement(planned, None, &sql, answer).await
     }
+}
+
+/// Are its parameters put into its text?
+fn runs_by_text(action: &Action) -> bool {
+    use SessionAction::{NextValues, Set, VindexRows};
+    matches!(action, Action::Session(Set(_) | NextValues { .. } | VindexRows { .. }))
 }
 
 fn send_long_data(statement: &Statement, backend: &mut Backend, id: u32) {

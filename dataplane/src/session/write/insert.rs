@@ -103,7 +103,7 @@ impl Session {
                     });
                     let combine = match route.combine {
                         Combine::First => Combine::First,
-                        Combine::Sum | Combine::Concat => Combine::Sum,
+                        Combine::Sum | Combine::Concat | Combine::Status => Combine::Sum,
                     };
                     let mut steps = Steps::default();
                     self.run_step(plan, wires.collect(), combine, &mut steps)

@@ -13,7 +13,7 @@ use std::cell::RefCell;
 
 impl Session {
     /// The rows of a query, from wherever they lie.
-    pub(super) async fn read(&mut self, sql: &[u8]) -> Outcome<Collected> {
+    pub(in crate::session) async fn read(&mut self, sql: &[u8]) -> Outcome<Collected> {
         let planned = self.planned(sql).await?;
         let plan = &planned.entry.plan;
         let rows = RefCell::new(Collected::any(self.core.config().query_memory_max));
@@ -62,7 +62,12 @@ impl Session {
     }
 
     /// The rows of one shard.
-    pub(super) async fn read_at(&mut self, plan: &Plan, place: Place, sql: &[u8]) -> Outcome<Collected> {
+    pub(in crate::session) async fn read_at(
+        &mut self,
+        plan: &Plan,
+        place: Place,
+        sql: &[u8],
+    ) -> Outcome<Collected> {
         let rows = RefCell::new(Collected::any(self.core.config().query_memory_max));
         self.read_from(plan, vec![(place, query_payload(sql))], &rows)
             .await?;
