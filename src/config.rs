@@ -5,7 +5,7 @@ use crate::Failure;
 use crate::cli::LogFormat;
 
 use coregate_dataplane::ring::{Kernel, LEAST_KERNEL};
-use coregate_dataplane::{BackendTlsFiles, Config as Defaults};
+use coregate_dataplane::{BackendTlsFiles, Config as Defaults, TransactionMode};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,9 @@ pub(crate) struct Server {
     pub(crate) query_timeout_ms: u64,
     /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER */`.
     pub(crate) no_scatter: bool,
+    /// How transactions over several shards end: SINGLE, MULTI or TWOPC.
+    #[serde(deserialize_with = "mode_of")]
+    pub(crate) transaction_mode: TransactionMode,
     /// How long transactions may go on after SIGTERM.
     pub(crate) drain_timeout_ms: u64,
     /// Clients come through a proxy that speaks the PROXY protocol.
@@ -87,6 +90,13 @@ fn address_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<SocketAddr, D::E
     address(&String::deserialize(d)?).map_err(serde::de::Error::custom)
 }
 
+fn mode_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<TransactionMode, D::Error> {
+    let name = String::deserialize(d)?;
+    TransactionMode::parse(&name).ok_or_else(|| {
+        serde::de::Error::custom(format!("{name:?} is no transaction mode; write SINGLE, MULTI or TWOPC"))
+    })
+}
+
 impl Default for Server {
     fn default() -> Self {
         let data = Defaults::default();
@@ -100,6 +110,7 @@ impl Default for Server {
             handshake_timeout_ms: data.handshake_timeout_ms,
             query_timeout_ms: data.query_timeout_ms,
             no_scatter: data.no_scatter,
+            transaction_mode: data.transaction_mode,
             drain_timeout_ms: 30_000,
             proxy_protocol: false,
             max_allowed_packet: data.max_allowed_packet,

@@ -160,6 +160,7 @@ fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>
         handshake_timeout_ms: file.server.handshake_timeout_ms,
         query_timeout_ms: file.server.query_timeout_ms,
         no_scatter: file.server.no_scatter,
+        transaction_mode: file.server.transaction_mode,
         pool_size_per_core: file.pool.size_per_core,
         pool_waiters_max: file.pool.waiters_max,
         pool_wait_timeout_ms: file.pool.wait_timeout_ms,

@@ -19,6 +19,7 @@ mod owner;
 mod plane;
 mod probe;
 mod reparent;
+mod resolver;
 mod schema;
 mod servers;
 mod signals;

@@ -13,7 +13,7 @@ use crate::plane::{Command, Config};
 use crate::signals::{Event, Signals};
 use crate::view::{Shared, Views};
 use crate::world::World;
-use crate::{Error, admin, missing, users};
+use crate::{Error, admin, missing, resolver, users};
 use columns::Readers;
 use coregate_planner::control::{DataPort, Reply, SqlError};
 use coregate_planner::serving::Serving;
@@ -111,6 +111,7 @@ impl Owner {
         self.follow_tablets();
         self.show();
         let seeker = tokio::spawn(missing::seek(Arc::clone(&self.shared), self.sender.clone()));
+        let resolver = tokio::spawn(resolver::watch(Arc::clone(&self.shared)));
         let mut users_tick = tokio::time::interval(USERS_INTERVAL);
         let mut batch = Vec::new();
         loop {
@@ -136,6 +137,7 @@ impl Owner {
         }
         self.checks.stop();
         seeker.abort();
+        resolver.abort();
         Ok(())
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct PlanContext {
     pub(crate) prepared: bool,
     /// The plan for values that lie on several shards.
     pub(crate) split: bool,
+    /// Numbers of sequences are in the text.
+    pub(crate) numbered: bool,
     /// Without a selected database, unqualified names mean something else.
     pub(crate) has_database: bool,
 }
@@ -215,6 +217,7 @@ mod tests {
         sql_mode: 0,
         prepared: false,
         split: false,
+        numbered: false,
         has_database: true,
     };
 

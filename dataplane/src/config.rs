@@ -1,6 +1,7 @@
 //! What the data plane can be told. Units are in the names; 0 means "no limit" only where it says so.
 use crate::backend_tls::BackendTlsConfig;
 use crate::ring::Kernel;
+use crate::session::TransactionMode;
 use crate::tls::TlsSource;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Config {
     pub handshake_timeout_ms: u64,
     /// A statement that runs longer is killed, error 3024; 0: no limit.
     pub query_timeout_ms: u64,
+    /// How transactions over several shards end where a session says nothing else.
+    pub transaction_mode: TransactionMode,
     /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER */`.
     pub no_scatter: bool,
     /// Connections of one core to one server.
@@ -105,6 +108,7 @@ impl Default for Config {
             idle_timeout_s: 28_800,
             handshake_timeout_ms: 10_000,
             query_timeout_ms: 0,
+            transaction_mode: TransactionMode::Multi,
             no_scatter: false,
             pool_size_per_core: 64,
             pool_waiters_max: 10_000,

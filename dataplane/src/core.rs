@@ -10,6 +10,7 @@ use crate::metrics::CoreMetrics;
 use crate::pool::{PoolLimits, Pools};
 use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
+use crate::sequences::{CoreSequences, Sequences};
 use crate::session::DefaultMode;
 use crate::session::{Runners, Scratch, SessionHandle};
 use crate::settings::SettingsTable;
@@ -61,12 +62,15 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) backend_tls: Arc<BackendTlsConfig>,
     pub(crate) rsa: ServerKey,
+    /// What no other process has as its name: when it started, and its number on this machine.
+    pub(crate) process: String,
     /// Counts the SET GLOBALs: connections that are older have other defaults than a new session expects.
     pub(crate) globals: AtomicU32,
     /// Counts the statements that may have changed a routine, a trigger or a view.
     pub(crate) routines: AtomicU32,
     /// Counts the statements that may have changed a table.
     pub(crate) ddl: AtomicU32,
+    pub(crate) sequences: Sequences,
 }
 
 impl Shared {
@@ -92,10 +96,12 @@ pub(crate) struct Core {
     pub(crate) cache: RefCell<PlanCache>,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) runners: Runners,
+    pub(crate) sequences: CoreSequences,
     pub(crate) settings: SettingsTable,
     pub(crate) default_mode: DefaultMode,
     pub(crate) sessions: RefCell<AHashMap<u32, Rc<SessionHandle>>>,
     next_session: Cell<u32>,
+    next_transaction: Cell<u64>,
     pub(crate) stopped: Cell<bool>,
     pub(crate) started: Instant,
 }
@@ -139,10 +145,12 @@ impl Core {
             cache: RefCell::new(cache),
             scratch: RefCell::default(),
             runners: Runners::default(),
+            sequences: CoreSequences::default(),
             settings: SettingsTable::default(),
             default_mode: DefaultMode::default(),
             sessions: RefCell::default(),
             next_session: Cell::new(0),
+            next_transaction: Cell::new(0),
             stopped: Cell::new(false),
             started: Instant::now(),
             shared,
@@ -202,6 +210,13 @@ impl Core {
                 return id;
             }
         }
+    }
+
+    /// A name that no transaction of any process had, see `coregate_planner::dtid`.
+    pub(crate) fn new_transaction_id(&self) -> String {
+        let turn = self.next_transaction.get();
+        self.next_transaction.set(turn + 1);
+        format!("{}-{:x}-{turn:x}", self.shared.process, self.id)
     }
 
     /// The core's loop: one turn of the ring, then every task that it woke.

@@ -22,6 +22,7 @@ mod proxy_protocol;
 #[doc(hidden)]
 pub mod ring;
 mod rsa;
+mod sequences;
 mod session;
 mod settings;
 mod timer;
@@ -31,4 +32,5 @@ pub use backend_tls::{BackendTlsConfig, BackendTlsFiles, server_name};
 pub use config::Config;
 pub use error::StartError;
 pub use plane::{DataPlane, start};
+pub use session::TransactionMode;
 pub use tls::TlsSource;

@@ -73,6 +73,10 @@ counters! {
     Counter bytes_relayed "coregate_relayed_bytes_total";
     /// Transactions begun on a backend.
     Counter transactions "coregate_transactions_total";
+    /// Transactions that were committed on all of their shards or on none.
+    Counter atomic_commits "coregate_atomic_commits_total";
+    /// Those of which a shard has yet to be told, or whose outcome the client was not told: the resolver finishes them.
+    Counter atomic_unfinished "coregate_atomic_unfinished_total";
     /// Plans found in the cache.
     Counter plan_hits "coregate_plan_cache_hits_total";
     /// Statements that had to be planned.

@@ -67,9 +67,11 @@ pub fn start(
         tls,
         backend_tls,
         rsa: ServerKey::generate()?,
+        process: process_name(),
         globals: AtomicU32::new(0),
         routines: AtomicU32::new(0),
         ddl: AtomicU32::new(0),
+        sequences: Default::default(),
         features,
         config,
     });
@@ -121,6 +123,12 @@ fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map(|name| name.trim().to_owned())
         .unwrap_or_default()
+}
+
+/// When the process started, and its number on this machine.
+fn process_name() -> String {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    format!("{:x}-{:x}", since.as_nanos() as u64, std::process::id())
 }
 
 /// What the kernel offers, less what the configuration forbids.

@@ -93,6 +93,9 @@ pub enum PlanError {
     /// Where the rows lie a lookup table knows, which has not been asked yet (`SessionValues::looked_up`).
     #[error("the lookup vindex '{name}' has to be asked first: {query}", name = .0.vindex.name, query = String::from_utf8_lossy(&.0.query))]
     LookUp(Box<LookUp>),
+    /// Rows lack numbers, which have to be taken from a sequence first.
+    #[error("numbers of a sequence must be taken first: {0}")]
+    Generate(Box<crate::resolve::Numbers>),
     #[error("Incorrect arguments to LIMIT: it takes whole numbers from 0")]
     NotACount,
 }
@@ -104,7 +107,7 @@ impl PlanError {
 
     pub(crate) fn no_sequence(column: &str) -> Self {
         Self::Unsupported(format!(
-            "INSERT without a value for '{column}', which comes from a sequence; give the value"
+            "INSERT ... SELECT without a value for '{column}', which comes from a sequence; select the value"
         ))
     }
 
@@ -135,7 +138,9 @@ impl PlanError {
             Self::TooDeep(_) | Self::TooLong(_) => (1436, b"HY000"),
             Self::DatabaseExists(_) => (1007, b"HY000"),
             Self::NoShard(..) => (1105, b"HY000"),
-            Self::Rule(_) | Self::ColumnsPending { .. } | Self::LookUp(_) => (1105, b"HY000"),
+            Self::Rule(_) | Self::ColumnsPending { .. } | Self::LookUp(_) | Self::Generate(_) => {
+                (1105, b"HY000")
+            }
             Self::NoScatter => (1235, b"42000"),
             Self::AmbiguousText => (1235, b"42000"),
             Self::TooManyParameters => (1390, b"HY000"),

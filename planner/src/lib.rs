@@ -10,6 +10,7 @@ pub mod collation;
 pub mod column;
 mod column_type;
 pub mod control;
+pub mod dtid;
 pub mod error;
 pub mod fingerprint;
 pub mod fold;

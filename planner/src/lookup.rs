@@ -215,6 +215,14 @@ impl Literal {
                     .then(|| [b"'", value, b"'"].concat())?
             }
             Written::Bytes => format!("x'{}'", hex()).into_bytes(),
+            // The same in all sets in which a session can write.
+            Written::Text(_)
+                if value
+                    .iter()
+                    .all(|b| (b' '..=b'~').contains(b) && !b"'\\".contains(b)) =>
+            {
+                [b"'", value, b"'"].concat()
+            }
             Written::Text(charset) => format!("_{charset} x'{}'", hex()).into_bytes(),
         };
         Some(Self { sql, is_null: false })

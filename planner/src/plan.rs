@@ -1,5 +1,6 @@
 //! What the planner hands to the executor. A plan holds no literal of the statement it was made from: it is shared by all
 //! statements with the same normalised text, and is bound to one of them by [`resolve`](crate::resolve).
+pub mod generate;
 pub mod lookup;
 pub mod maintain;
 pub mod tree;
@@ -97,6 +98,10 @@ bitflags::bitflags! {
         const PLAIN_ROWS = 1 << 10;
         /// INSERT or REPLACE of collapsed rows, with nothing behind them: see [`crate::rows::Rows`].
         const ROWS_ONLY = 1 << 11;
+        /// A query: writes nothing, unless a routine does that it calls.
+        const READS = 1 << 12;
+        /// Changes a sequence's table.
+        const SEQUENCE = 1 << 13;
         /// For users with the admin right only: accounts, the server's own settings and life, its files.
         const ADMIN = 1 << 15;
     }
@@ -137,6 +142,9 @@ pub struct Route {
     pub alone: bool,
     /// What keeps lookup tables right.
     pub maintain: Option<Box<maintain::Maintain>>,
+    /// Rows lack numbers, which come from a sequence: binding gives [`PlanError::Generate`](crate::PlanError), and the text with the
+    /// numbers in it is planned with `numbered`.
+    pub generate: Option<Box<generate::Generate>>,
 }
 
 /// Which servers.
@@ -206,6 +214,8 @@ pub enum Operand {
     Param(u16),
     /// A value fixed in the plan (planner-folded), as its SQL text.
     Const(Vec<u8>),
+    /// `LAST_INSERT_ID()`, as the session knows it.
+    InsertId,
 }
 
 #[derive(Debug, Clone)]
@@ -230,18 +240,6 @@ pub struct InsertRows {
     pub source: RowSource,
     /// The rows' keyspace ids are needed for lookup tables.
     pub keeps_ids: bool,
-    /// A column that would be numbered by a sequence, and so must be given.
-    pub sequence: Option<SequenceColumn>,
-}
-
-/// Where the values of a column stand that a sequence would fill in.
-#[derive(Debug, Clone, Default)]
-pub struct SequenceColumn {
-    pub column: String,
-    /// In collapsed rows, the place in a row.
-    pub position: u16,
-    /// In spelled-out rows, the parameters that give it.
-    pub params: Vec<u16>,
 }
 
 #[derive(Debug, Clone)]
@@ -387,6 +385,16 @@ pub enum SessionAction {
     },
     Deallocate {
         name: String,
+    },
+    /// `SELECT NEXT VALUE FOR sequence`, `SELECT NEXT n VALUES FROM sequence`.
+    NextValues {
+        sequence: generate::Sequence,
+        count: u64,
+    },
+    /// A vindex as a table: its rows, whose values may be any bytes.
+    VindexRows {
+        columns: Vec<String>,
+        rows: Vec<Vec<Option<Vec<u8>>>>,
     },
     /// `UNLOCK TABLES`.
     UnlockTables,

@@ -36,7 +36,9 @@ pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
         }
     }
     // What a statement leaves behind; these leave nothing.
-    let shown = plan.effects - Effects::NO_TABLES - Effects::ADMIN - Effects::PLAIN_ROWS - Effects::ROWS_ONLY;
+    let leaves_nothing =
+        Effects::NO_TABLES | Effects::ADMIN | Effects::PLAIN_ROWS | Effects::ROWS_ONLY | Effects::READS;
+    let shown = plan.effects - leaves_nothing;
     if !shown.is_empty() {
         let names: Vec<_> = shown.iter_names().map(|(name, _)| name).collect();
         out.insert("Effects".into(), json!(names));
@@ -135,6 +137,14 @@ fn aggregate(found: &Aggregate) -> String {
 
 fn route(snapshot: &Snapshot, found: &Route, out: &mut Map<String, Value>) {
     out.insert("OperatorType".into(), json!("Route"));
+    if let Some(generate) = &found.generate {
+        let name = generate
+            .sequence
+            .as_ref()
+            .map_or_else(Clone::clone, |s| s.name.clone());
+        out.insert("Sequence".into(), json!(name));
+        out.insert("Generates".into(), json!(generate.column));
+    }
     if let Some(maintain) = &found.maintain {
         let names: Vec<&str> = match &**maintain {
             Maintain::Insert(all) => all.iter().map(|e| e.def.name.as_str()).collect(),
@@ -233,6 +243,7 @@ fn operand(operand: &Operand) -> String {
         Operand::Null => "NULL".into(),
         Operand::Literal(n) => format!(":l{n}"),
         Operand::Param(n) => format!(":p{n}"),
+        Operand::InsertId => ":LastInsertId".into(),
         Operand::Const(text) => String::from_utf8_lossy(text).into_owned(),
     }
 }

@@ -1,14 +1,17 @@
 //! Vindexes: from column values to keyspace ids, bit-compatible with Vitess
 //! (<https://vitess.io/docs/reference/features/vindexes/>).
+use crate::lookup::LookupDef;
 use crate::snapshot::KeyRange;
 use crate::value::Value;
 use smallvec::SmallVec;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 mod cfc;
 mod des;
 mod hash;
 mod identity;
+mod looked;
 pub(crate) mod loose;
 mod multicol;
 mod numeric;
@@ -26,6 +29,7 @@ pub(crate) fn hash_of_number(number: u64) -> [u8; 8] {
     des::encrypt(number).to_be_bytes()
 }
 
+pub(crate) use looked::Looked;
 pub use registry::{CreateError, Params, ReadFile, create, is_lookup};
 
 /// Where a row lies in its keyspace: the bytes that shard ranges divide.
@@ -57,6 +61,10 @@ pub trait Vindex: Debug + Send + Sync {
     /// How many columns it can take at most: 1, except `multicol` and the region ones.
     fn max_columns(&self) -> usize {
         1
+    }
+    /// The lookup table that must be asked, where there is no function.
+    fn lookup(&self) -> Option<&Arc<LookupDef>> {
+        None
     }
     /// Maps one row's values for the vindex's columns; fewer values than columns where a partial key is allowed.
     fn map(&self, values: &[Value<'_>]) -> Result<Mapping, VindexError>;

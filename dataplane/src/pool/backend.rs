@@ -1,5 +1,6 @@
 //! One connection to a database server.
 mod apply;
+mod branch;
 mod own;
 
 use super::tablet::{Permit, TabletPool};
@@ -9,10 +10,12 @@ use crate::link::PacketStream;
 use crate::ring::Buf;
 use crate::settings::Settings;
 use ahash::AHashMap;
+use branch::Branch;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::walker::{ResponseWalker, Summary};
 use coregate_protocol::{Capabilities, frame};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -21,6 +24,9 @@ use std::time::Instant;
 const TOGETHER_MAX: usize = 16 << 10;
 /// Set ahead of a write to several shards, see [`Backend::savepoint_ahead`].
 const UNDO_SAVEPOINT: &str = "SAVEPOINT `_coregate_undo`";
+/// Errors after which an XA branch can only be rolled back, though its server still calls it open: a deadlock, and the
+/// XA_RBROLLBACK family.
+const ENDS_BRANCH: [u16; 4] = [1213, 1402, 1613, 1614];
 /// Undoes what was done since.
 const UNDO: &str = "ROLLBACK TO `_coregate_undo`";
 
@@ -58,7 +64,11 @@ pub(crate) struct Backend {
     /// Where the reading of an answer was given up; it can go on from there.
     unfinished: Option<Box<ResponseWalker>>,
     /// Statements of our own, without which the next must not run: they are sent together with it.
-    ahead: SmallVec<[&'static str; 2]>,
+    ahead: SmallVec<[Cow<'static, str>; 2]>,
+    /// Its part of a transaction is an XA branch.
+    branch: Option<Box<Branch>>,
+    /// A statement in its transaction may have written.
+    pub(crate) wrote: bool,
     statements: Option<AHashMap<u64, BackendStatement>>,
     uses: u64,
 }
@@ -125,6 +135,8 @@ impl Backend {
             ended_by_error: false,
             unfinished: None,
             ahead: SmallVec::new(),
+            branch: None,
+            wrote: false,
             statements: None,
             uses: 0,
         }
@@ -171,14 +183,14 @@ impl Backend {
     /// BEGIN goes out with the next statement and costs no round trip. Only that form: others can be refused by a server in good
     /// order, and the statement behind would then run outside of the transaction.
     pub(crate) fn begin_ahead(&mut self) {
-        self.ahead.push("BEGIN");
+        self.ahead.push(Cow::Borrowed("BEGIN"));
         // From here on the connection must be kept, and be ended by COMMIT or ROLLBACK.
         self.in_transaction = true;
     }
 
     /// A savepoint goes out with the next statement, so that the statement can be undone alone. Costs no round trip either.
     pub(crate) fn savepoint_ahead(&mut self) {
-        self.ahead.push(UNDO_SAVEPOINT);
+        self.ahead.push(Cow::Borrowed(UNDO_SAVEPOINT));
     }
 
     #[cold]
@@ -232,8 +244,9 @@ impl Backend {
     pub(crate) fn answered(&mut self, summary: &Summary) {
         self.busy = false;
         self.warnings = summary.warnings;
-        if summary.error.is_some() {
+        if let Some((code, _)) = summary.error {
             self.unsure = true;
+            self.ended_by_error |= self.branch.is_some() && ENDS_BRANCH.contains(&code);
             return;
         }
         let open = summary.status.contains(coregate_protocol::Status::IN_TRANS);

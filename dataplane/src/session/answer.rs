@@ -3,7 +3,7 @@ use super::Session;
 use crate::ring::Buf;
 use coregate_planner::control::SqlError;
 use coregate_planner::raw;
-use coregate_protocol::column::{ColumnDefinition, ColumnType};
+use coregate_protocol::column::{ColumnDefinition, ColumnFlags, ColumnType};
 use coregate_protocol::frame::PacketWriter;
 use coregate_protocol::response::{ErrPacket, OkPacket, SessionChanges, encode_rows_end};
 use coregate_protocol::{Capabilities, Status, codec, row};
@@ -135,6 +135,13 @@ pub(super) fn text_column(name: &str) -> ColumnDefinition<'_> {
     const UTF8MB4_GENERAL_CI: u16 = 45;
     let column = ColumnDefinition::expression(name.as_bytes(), ColumnType::VAR_STRING);
     ColumnDefinition { collation: UTF8MB4_GENERAL_CI, length: 1024, ..column }
+}
+
+/// A column of bytes.
+pub(super) fn binary_column(name: &str) -> ColumnDefinition<'_> {
+    const BINARY: u16 = 63;
+    let column = ColumnDefinition::expression(name.as_bytes(), ColumnType::VAR_STRING);
+    ColumnDefinition { collation: BINARY, length: 1024, flags: ColumnFlags::BINARY, ..column }
 }
 
 fn put_strings<S: AsRef<[u8]>>(out: &mut Vec<u8>, cells: &[Option<S>]) {

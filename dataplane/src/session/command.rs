@@ -133,10 +133,7 @@ impl Session {
 
     /// Runs a statement as if the client had sent it.
     pub(super) async fn run_text(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
-        let planned = match self.plan(sql) {
-            Ok(planned) => planned,
-            Err(failure) => Box::pin(self.plan_looking_up(sql, failure)).await?,
-        };
+        let planned = self.planned(sql).await?;
         self.statement(planned, None, sql, answer).await
     }
 

@@ -9,6 +9,9 @@ use coregate_planner::control::SqlError;
 use coregate_protocol::walker::Summary;
 use std::time::Duration;
 
+/// What `completion_type` adds to COMMIT is the session's to do.
+pub(super) const NO_CHAIN: &str = "COMMIT AND NO CHAIN NO RELEASE";
+
 /// A server that rolls back what nobody waits for must have answered after so long; else its connection is closed, which rolls back too.
 const ROLLBACK_MAX: Duration = Duration::from_millis(10_000);
 
@@ -21,7 +24,13 @@ impl Session {
     /// Commits on every shard that takes part. What `completion_type` adds is the session's to do: a server whose default it is must
     /// not chain a transaction of its own.
     pub(super) async fn commit_held(&mut self) -> Outcome {
-        let text = "COMMIT AND NO CHAIN NO RELEASE";
+        match self.transaction.take_atomic() {
+            Some(atomic) => Box::pin(self.commit_atomic(&atomic)).await,
+            None => self.commit_one_after_another().await,
+        }
+    }
+
+    pub(super) async fn commit_one_after_another(&mut self) -> Outcome {
         let mut committed = 0;
         for at in 0..self.held.len() {
             let Some((_, backend)) = self.held.get_mut(at) else { break };
@@ -29,8 +38,8 @@ impl Session {
                 continue;
             }
             let (core, handle) = (self.core.clone(), self.handle.clone());
-            match Self::unless_killed(&handle, backend.execute(&core, text)).await {
-                Ok(Ok(_)) => committed += 1,
+            match Self::unless_killed(&handle, commit(&core, backend)).await {
+                Ok(Ok(())) => committed += 1,
                 Ok(Err(e)) => return Err(self.commit_failed(at, committed, e).await),
                 Err(failure) => {
                     let reason = match failure {
@@ -172,8 +181,21 @@ impl Session {
     }
 }
 
+async fn commit(core: &Core, backend: &mut Backend) -> Result<(), BackendError> {
+    match backend.is_branch() {
+        true => backend.commit_branch(core, true).await,
+        false => backend.execute(core, NO_CHAIN).await.map(drop),
+    }
+}
+
 async fn roll_back(core: &Core, backend: &mut Backend, text: &str) -> Result<Summary, BackendError> {
     let late = BackendError::Local("the server did not roll back in time".into());
+    if backend.is_branch() {
+        let rolled_back = within(core, ROLLBACK_MAX, backend.roll_back_branch(core)).await;
+        return rolled_back
+            .unwrap_or(Err(late))
+            .map(|()| Summary::default());
+    }
     let rolled_back = within(core, ROLLBACK_MAX, backend.execute(core, text))
         .await
         .unwrap_or(Err(late))?;

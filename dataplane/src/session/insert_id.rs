@@ -168,6 +168,9 @@ impl Session {
         given: &Given,
     ) {
         use StatementClass as C;
+        if self.numbers_from.is_some() {
+            return;
+        }
         let inserts = matches!(plan.class, C::Insert | C::Replace | C::LoadData);
         let sets = plan.effects.contains(Effects::SETS_INSERT_ID);
         if !sets && (!inserts || gives_ids(plan)) {

@@ -1,5 +1,5 @@
 //! Statements that the session runs itself.
-use super::answer::{Answer, Done};
+use super::answer::{Answer, Done, binary_column};
 use super::{Failure, Interrupt, Outcome, Session, Target};
 use crate::error::sql_error;
 use crate::pool::Place;
@@ -84,6 +84,14 @@ impl Session {
             | SessionAction::Execute { .. }
             | SessionAction::ExecuteImmediate { .. }
             | SessionAction::Deallocate { .. } => self.named_action(action, sql, answer).await,
+            SessionAction::NextValues { sequence, count } => self.next_values(sequence, *count, answer).await,
+            SessionAction::VindexRows { columns, rows } => {
+                self.clear_warnings();
+                (self.found_rows, self.row_count) = (rows.len() as u64, -1);
+                let columns: Vec<_> = columns.iter().map(|name| binary_column(name)).collect();
+                self.send_result(answer, &columns, rows);
+                Ok(())
+            }
             SessionAction::UnlockTables => {
                 self.unlock_tables().await?;
                 self.send_ok(answer, Done::default());

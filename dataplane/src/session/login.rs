@@ -295,6 +295,7 @@ impl Session {
             statements: None,
             vitess: Vec::new(),
             looked: Default::default(),
+            numbers_from: None,
             admin: false,
             login: Box::new((login, scramble)),
             core,

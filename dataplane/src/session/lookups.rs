@@ -165,11 +165,12 @@ impl Session {
         combine: Combine,
         rows: Rows<'_>,
     ) -> Outcome {
-        let planned = match self.plan(sql) {
-            Ok(planned) => planned,
-            Err(failure) => Box::pin(self.plan_looking_up(sql, failure)).await?,
-        };
+        let planned = self.planned(sql).await?;
         let plan = &planned.entry.plan;
+        if let (Action::Write(_), Combine::Sum, b"") = (&plan.action, combine, tail) {
+            // A value that a server must compute first, or the like.
+            return self.insert_by(sql).await.map(|_| ());
+        }
         let Action::Route(route) = &plan.action else {
             return Err(sql_error(
                 1235,

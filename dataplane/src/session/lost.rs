@@ -126,7 +126,7 @@ pub(super) async fn stop(core: &Rc<Core>, backends: Vec<&mut Backend>) -> Vec<Op
 }
 
 /// Runs all of them at once, until each is done.
-async fn all(mut work: Vec<Pin<Box<dyn Future<Output = ()> + '_>>>) {
+pub(super) async fn all(mut work: Vec<Pin<Box<dyn Future<Output = ()> + '_>>>) {
     poll_fn(|cx| {
         work.retain_mut(|one| one.as_mut().poll(cx).is_pending());
         if work.is_empty() { Poll::Ready(()) } else { Poll::Pending }

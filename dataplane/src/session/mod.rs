@@ -1,6 +1,7 @@
 //! One client's session: reads commands, finds plans, runs them, answers. One task per client, which
 //! is small while it rests: what runs a command is lent by the core (`runner`).
 mod answer;
+mod atomic;
 mod auto_column;
 mod buffering;
 mod command;
@@ -27,6 +28,7 @@ mod query;
 mod relay;
 mod runner;
 mod scatter;
+mod sequence;
 mod set;
 mod tracking;
 mod transaction;
@@ -37,6 +39,7 @@ mod warnings;
 mod wire;
 mod write;
 
+pub use atomic::TransactionMode;
 pub(crate) use auto_column::AutoColumn;
 pub(crate) use handle::{Interrupt, SessionHandle};
 pub(crate) use login::serve;
@@ -95,6 +98,8 @@ pub(crate) struct Session {
     vitess: Vec<(String, String)>,
     /// What lookup tables have told, while a statement is planned.
     looked: std::cell::RefCell<Option<Box<look_up::Looked>>>,
+    /// The first number that a sequence has given for the rows of the statement that runs.
+    numbers_from: Option<u64>,
     admin: bool,
     /// Who it is, and the challenge of the greeting (COM_CHANGE_USER uses it again).
     login: Box<(Login, [u8; 20])>,

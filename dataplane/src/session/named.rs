@@ -2,7 +2,7 @@
 //! connection. Else the session keeps the statement as those of the binary protocol are kept; an execution is placed by the
 //! variables' values, and runs by name on every server that it needs: the values are bound there, never written into a text.
 use super::answer::{Answer, Done};
-use super::prepared::{BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
+use super::prepared::{BindAgain, BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
 use super::query::place_of;
 use super::relay::{set_status, step};
 use super::scatter::{Rows, Work, error_of};
@@ -14,7 +14,6 @@ use crate::cache::CachedPlan;
 use crate::error::{BackendError, sql_error};
 use crate::pool::{Backend, Place};
 use crate::ring::Buf;
-use coregate_planner::PlanError;
 use coregate_planner::charset::{Charset, Charsets};
 use coregate_planner::fold::fold;
 use coregate_planner::plan::{Action, Effects, Plan, PrepareSource, Route, SessionAction, StatementClass};
@@ -216,6 +215,15 @@ impl Session {
         match &entry.plan.action {
             Action::Route(_) | Action::Tree(_) | Action::Write(_)
                 if !names.is_empty() || !self.reads_texts_as(statement) => {}
+            Action::Session(SessionAction::NextValues { .. } | SessionAction::VindexRows { .. })
+                if !names.is_empty() =>
+            {
+                let variables = self.fetch_variables(&names).await?;
+                let sql = statement.with_params(|n, out| {
+                    out.extend_from_slice(&variables.get(n).map(Variable::plain).unwrap_or_default());
+                })?;
+                return Box::pin(self.run_text(&sql, answer)).await;
+            }
             Action::Session(SessionAction::Set(_)) if !names.is_empty() => {
                 let sql = statement.with_params(|n, out| {
                     out.extend_from_slice(names.get(n).map_or(b"NULL", |name| name.as_bytes()));
@@ -248,34 +256,45 @@ impl Session {
         }
         // A plan is bound under the snapshot that it was made for, which may be another by now.
         let mut entry = self.current_plan(statement)?;
-        let mut split = false;
+        let mut again = BindAgain::default();
         let bound = loop {
-            match self.bind_named(statement, &entry, &variables, names) {
+            // Numbers are put into a text, which has the values instead of the variables then.
+            let generates = matches!(&entry.plan.action, Action::Route(route) if route.generate.is_some());
+            let texts: Vec<String> = if generates {
+                let plain = variables.iter().map(Variable::plain);
+                plain
+                    .map(|text| String::from_utf8_lossy(&text).into_owned())
+                    .collect()
+            } else {
+                names.to_vec()
+            };
+            let failed = match self.bind_named(statement, &entry, &variables, &texts) {
                 Ok(Some(bound)) => break bound,
-                Ok(None) if split => return Err(PlanError::Several.into()),
-                Ok(None) => split = true,
-                Err(failure) => Box::pin(self.ask_lookup_for(statement, failure)).await?,
+                other => other.map(|_| ()),
+            };
+            if let Some(planned) = Box::pin(self.bind_otherwise(statement, failed, &mut again)).await? {
+                return Box::pin(self.statement(*planned, None, &[], answer)).await;
             }
-            entry = if split { self.split_plan(statement)? } else { self.current_plan(statement)? };
+            entry = again.plan(self, statement)?;
         };
-        self.forget_looked();
+        self.planned_after_looking(bound.changes()).await;
         let plan = &entry.plan;
-        match (bound, &plan.action) {
+        let result = match (bound, &plan.action) {
             (BoundPlan::Route(resolved), Action::Route(route)) => {
-                self.run_named(statement, plan, (route, resolved), names, answer)
-                    .await
+                let run = self.run_named(statement, plan, (route, resolved), names, answer);
+                run.await.map(|()| Summary::default())
             }
-            (BoundPlan::Tree(parts), Action::Tree(tree)) => Box::pin(self.tree(plan, tree, *parts, answer))
-                .await
-                .map(|_| ()),
+            (BoundPlan::Tree(parts), Action::Tree(tree)) => {
+                Box::pin(self.tree(plan, tree, *parts, answer)).await
+            }
             (BoundPlan::Write(bound), Action::Write(write)) => {
                 let made_for = statement.made_for();
-                Box::pin(self.write_prepared(made_for, plan, (write, *bound), answer))
-                    .await
-                    .map(|_| ())
+                Box::pin(self.write_prepared(made_for, plan, (write, *bound), answer)).await
             }
             _ => Err(sql_error(1615, "Prepared statement needs to be re-prepared").into()),
-        }
+        };
+        self.sequence_done(plan, result.as_ref().ok());
+        result.map(|_| ())
     }
 
     /// Runs a statement by its name on every server that it needs.

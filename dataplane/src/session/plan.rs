@@ -63,11 +63,17 @@ impl RowsAt {
 pub(super) struct Kind {
     prepared: bool,
     split: bool,
+    numbered: bool,
 }
 
 impl Kind {
-    const TEXT: Self = Self { prepared: false, split: false };
-    pub(super) const PREPARED: Self = Self { prepared: true, split: false };
+    pub(super) const TEXT: Self = Self { prepared: false, split: false, numbered: false };
+    pub(super) const PREPARED: Self = Self { prepared: true, ..Self::TEXT };
+
+    /// The plan for a text that has its numbers of sequences.
+    pub(super) const fn numbered(self) -> Self {
+        Self { numbered: true, ..self }
+    }
 
     /// The plan for values that lie on several shards.
     pub(super) const fn split(self) -> Self {
@@ -97,14 +103,15 @@ impl Session {
     }
 
     #[inline]
-    fn plan_context(&self, prepared: bool, split: bool) -> PlanContext {
+    fn plan_context(&self, kind: Kind) -> PlanContext {
         PlanContext {
             keyspace: self.target.index,
             shard: self.target.shard,
             tablet_kind: self.target.kind,
             sql_mode: u16::from(self.sql_mode.bits()),
-            prepared,
-            split,
+            prepared: kind.prepared,
+            split: kind.split,
+            numbered: kind.numbered,
             has_database: self.target.database.is_some(),
         }
     }
@@ -112,6 +119,11 @@ impl Session {
     /// Plans a text statement and binds it.
     #[inline]
     pub(super) fn plan(&mut self, sql: &[u8]) -> Result<Planned, Failure> {
+        self.plan_as(sql, Kind::TEXT)
+    }
+
+    #[inline]
+    pub(super) fn plan_as(&mut self, sql: &[u8], kind: Kind) -> Result<Planned, Failure> {
         if self.target.version != self.core.snapshot.borrow().version {
             self.follow_snapshot()?;
         }
@@ -139,7 +151,7 @@ impl Session {
         let sql = sql.get(..end).unwrap_or(sql);
         let snapshot = core.snapshot.borrow();
         let arena = &mut scratch.arena;
-        let mut entry = self.cached_plan(sql, &scratch.fingerprint, arena, &snapshot, Kind::TEXT)?;
+        let mut entry = self.cached_plan(sql, &scratch.fingerprint, arena, &snapshot, kind)?;
         self.permit(&entry.plan)?;
         let values = Values { session: self, params: &[] };
         let binding = Binding {
@@ -156,7 +168,7 @@ impl Session {
             found = resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved);
         }
         if matches!(found, Err(PlanError::Several)) {
-            entry = self.cached_plan(sql, &scratch.fingerprint, arena, &snapshot, Kind::TEXT.split())?;
+            entry = self.cached_plan(sql, &scratch.fingerprint, arena, &snapshot, kind.split())?;
             found = Ok(());
         }
         found.map_err(|error| self.not_bound(error))?;
@@ -223,7 +235,7 @@ impl Session {
         snapshot: &Arc<Snapshot>,
         kind: Kind,
     ) -> Result<Rc<CachedPlan>, PlanError> {
-        let context = self.plan_context(kind.prepared, kind.split);
+        let context = self.plan_context(kind);
         let mut cache = self.core.cache.borrow_mut();
         if let Some(entry) = cache.get(fingerprint.hash, &fingerprint.norm, &context) {
             return Ok(Rc::clone(entry));
@@ -254,6 +266,7 @@ impl Session {
             in_transaction: self.in_transaction(),
             autocommit: self.autocommit,
             no_scatter: self.core.config().no_scatter,
+            numbered: kind.numbered,
         };
         plan(&PlanInput {
             sql,

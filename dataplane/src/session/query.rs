@@ -74,11 +74,7 @@ impl Session {
                 return Ok(());
             }
             let rest = text.get(at..).unwrap_or_default();
-            let next = match self.plan(rest) {
-                Ok(planned) => Ok(planned),
-                Err(failure) => Box::pin(self.plan_looking_up(rest, failure)).await,
-            };
-            planned = match next {
+            planned = match self.planned(rest).await {
                 Ok(planned) => planned,
                 Err(failure) => {
                     answer.more = false;
@@ -160,6 +156,7 @@ impl Session {
                     .map(|()| Summary::default())
             }
         };
+        self.sequence_done(plan, result.as_ref().ok());
         let spent = self.core.ring.now().saturating_duration_since(start);
         entry.stats.record(spent, shards, result.as_ref().ok());
         result.map(|_| ())
@@ -200,7 +197,12 @@ impl Session {
         }
         // A change of tables is answered when every core knows it, so its answer is not relayed but given.
         let relayed = !plan.effects.contains(Effects::SCHEMA_CHANGE) || matches!(route.to, Target::DropIn);
-        if relayed && let [only] = shards.as_mut_slice() {
+        // An OK that tells the first of a sequence's numbers is given, too. RETURNING is answered with rows.
+        let numbered = self.numbers_from.is_some() && !plan.effects.contains(Effects::SETS_INSERT_ID);
+        if relayed
+            && !numbered
+            && let [only] = shards.as_mut_slice()
+        {
             let place = place_of(route, only.id);
             let wire = match (only.text.take(), packet) {
                 (None, Some(packet)) => match rows {
@@ -221,14 +223,8 @@ impl Session {
         if plan.class == StatementClass::Lock {
             return Box::pin(self.lock_in_turn(wires, answer)).await;
         }
-        let work = Work {
-            plan,
-            combine: route.combine,
-            kind: ResponseKind::Query,
-            wires,
-            keyspace,
-            rows: Rows::Pass,
-        };
+        let combine = if numbered { Combine::Sum } else { route.combine };
+        let work = Work { plan, combine, kind: ResponseKind::Query, wires, keyspace, rows: Rows::Pass };
         Box::pin(self.several(work, answer)).await
     }
 
@@ -347,6 +343,8 @@ impl Session {
         self.pinned = true;
         self.state_at = Some(place);
         backend.unknown_state = true;
+        // Whatever it did, it may have written.
+        backend.wrote = true;
     }
 
     /// Tables, routines, triggers or views may be others now, on every core.

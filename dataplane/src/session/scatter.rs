@@ -103,7 +103,9 @@ impl Session {
         self.adopt_transaction();
         // One that keeps lookup tables right has opened its transaction for these already.
         let opened = writes && self.transaction.is_own();
-        let own = opened || writes && !self.in_transaction() && self.autocommit && !self.transaction.locked;
+        let several = work.wires.len() > 1;
+        let own = opened
+            || several && writes && !self.in_transaction() && self.autocommit && !self.transaction.locked;
         if own && !opened {
             self.transaction.begin_own();
         }
@@ -376,7 +378,7 @@ impl Session {
         let info = info.text();
         let done = Done {
             affected_rows: summary.affected_rows,
-            last_insert_id: summary.last_insert_id,
+            last_insert_id: self.numbers_from.unwrap_or(summary.last_insert_id),
             warnings: summary.warnings,
             info: info.as_bytes(),
             ..Done::default()

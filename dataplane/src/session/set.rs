@@ -3,7 +3,7 @@ use super::answer::{Answer, Done};
 use super::insert_id::mentions;
 use super::mode::{is_computed, is_oracle, no_oracle, sql_mode_of};
 use super::variables::{Variable, is_ordinary, user_variable};
-use super::{Outcome, Session};
+use super::{Outcome, Session, TransactionMode};
 use crate::core::names_of;
 use crate::error::sql_error;
 use crate::pool::Backend;
@@ -25,7 +25,7 @@ impl Session {
     ) -> Outcome {
         let local = |a: &&Assignment| a.scope == Scope::Vitess;
         for assignment in assignments.iter().filter(local) {
-            self.set_vitess(assignment);
+            self.set_vitess(assignment)?;
         }
         let theirs: Vec<&Assignment> = assignments
             .iter()
@@ -304,14 +304,26 @@ impl Session {
         self.settings = self.core.settings.intern(settings);
     }
 
-    fn set_vitess(&mut self, assignment: &Assignment) {
+    fn set_vitess(&mut self, assignment: &Assignment) -> Outcome {
         let value = match &assignment.value {
             SetValue::Literal(value) | SetValue::Text(value) | SetValue::Expression(value) => value.clone(),
             SetValue::Default => String::new(),
         };
+        let is_mode = assignment.name == "transaction_mode" && assignment.value != SetValue::Default;
+        if is_mode && TransactionMode::parse(&value).is_none() {
+            let message = format!("invalid transaction_mode: {value}; it is SINGLE, MULTI or TWOPC");
+            return Err(sql_error(1231, message).into());
+        }
         let known = &mut self.vitess;
         known.retain(|(name, _)| *name != assignment.name);
         known.push((assignment.name.clone(), value));
+        Ok(())
+    }
+
+    /// What the session has set a variable of ours or Vitess's to.
+    pub(super) fn vitess_value(&self, name: &str) -> Option<&str> {
+        let found = self.vitess.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
     }
 
     /// The settings of a session that has SET nothing yet.

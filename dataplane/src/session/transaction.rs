@@ -1,5 +1,6 @@
 //! Transactions. BEGIN is remembered and sent to a shard with the first statement that goes there. How they end is in `commit`.
 use super::answer::{Answer, Done};
+use super::atomic::Atomic;
 use super::buffering::Use;
 use super::{Failure, Outcome, Session};
 use crate::core::Core;
@@ -7,6 +8,7 @@ use crate::error::{BackendError, sql_error};
 use crate::pool::{Backend, Place};
 use coregate_planner::fold::fold;
 use coregate_planner::plan::{AccessMode, Effects, SessionAction};
+use std::rc::Rc;
 
 type Characteristics = (Option<&'static str>, Option<String>);
 
@@ -28,6 +30,10 @@ pub(super) struct Transaction {
     pub(super) found_rows_at: Option<Place>,
     /// The last statement was answered with an error.
     pub(super) last_failed: bool,
+    /// The first shard that took part.
+    pub(super) first: Option<Place>,
+    /// Set where others take part as XA branches.
+    pub(super) atomic: Option<Box<Atomic>>,
     /// Opened by this side, for one statement of a client that is in no transaction.
     own: bool,
 }
@@ -53,6 +59,10 @@ impl Transaction {
 
     pub(super) fn is_read_only(&self) -> bool {
         self.begin.is_some_and(|begin| begin.contains("READ ONLY"))
+    }
+
+    pub(super) fn wants_snapshot(&self) -> bool {
+        self.begin.is_some_and(|begin| begin.contains("SNAPSHOT"))
     }
 
     /// Opens one for a single statement on several shards.
@@ -119,12 +129,21 @@ impl Transaction {
         self.begin = None;
         self.next = None;
         self.own = false;
+        (self.first, self.atomic) = (None, None);
         self.savepoints.clear();
     }
 
     /// Lets a connection take part, with the savepoints that there are so far. With `autocommit=0` the server opens the transaction by
     /// itself, at the first statement.
-    async fn join(&self, core: &Core, backend: &mut Backend, effects: Effects) -> Result<(), BackendError> {
+    /// `branch`: as an XA branch of this id.
+    async fn join(
+        &self,
+        core: &Core,
+        backend: &mut Backend,
+        effects: Effects,
+        branch: Option<Rc<str>>,
+    ) -> Result<(), BackendError> {
+        backend.wrote = false;
         if let Some(next) = &self.next
             && (self.begin.is_some() || !effects.contains(Effects::NO_TABLES))
         {
@@ -132,7 +151,10 @@ impl Transaction {
             // Where the statement fails before its transaction begins, the connection still has it.
             backend.tainted |= self.begin.is_none();
         }
-        if let Some(begin) = self.begin {
+        if let Some(xid) = branch {
+            backend.branch_ahead(xid);
+            core.metrics().transactions.add(1);
+        } else if let Some(begin) = self.begin {
             if begin == "BEGIN" && self.next.is_none() {
                 backend.begin_ahead();
             } else {
@@ -193,14 +215,22 @@ impl Session {
         };
         if !backend.in_transaction {
             self.adopt_transaction();
-            let joined =
-                Self::unless_interrupted(&handle, self.transaction.join(&core, &mut backend, effects)).await;
+            let branch = match self.branch_for(place) {
+                Ok(branch) => branch,
+                Err(failure) => {
+                    self.keep_or_return(place, backend);
+                    return Err(failure);
+                }
+            };
+            let joining = self.transaction.join(&core, &mut backend, effects, branch);
+            let joined = Self::unless_interrupted(&handle, joining).await;
             match joined {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => return Err(self.lose(backend, e.into())),
                 Err(failure) => return Err(self.lose(backend, failure)),
             }
         }
+        backend.wrote |= !effects.contains(Effects::READS);
         Ok(backend)
     }
 

@@ -78,6 +78,14 @@ impl SessionValues for Values<'_> {
         self.session.looked_up(query)
     }
 
+    fn zero_is_a_value(&self) -> bool {
+        self.session.zero_is_a_value()
+    }
+
+    fn insert_id(&self) -> u64 {
+        self.session.last_insert_id
+    }
+
     fn write_param(&self, n: u16, out: &mut Vec<u8>) {
         match self.params.get(usize::from(n)) {
             Some(Bound::Bytes(bytes)) if !bytes.is_ascii() && !self.session.charsets.client.is_plain() => {
@@ -149,6 +157,23 @@ impl SessionValues for Named<'_> {
 
     fn looked_up(&self, query: &[u8]) -> Option<Vec<KeyspaceId>> {
         self.session.looked_up(query)
+    }
+
+    fn zero_is_a_value(&self) -> bool {
+        self.session.zero_is_a_value()
+    }
+
+    fn insert_id(&self) -> u64 {
+        self.session.last_insert_id
+    }
+}
+
+impl Session {
+    fn zero_is_a_value(&self) -> bool {
+        const MODE: &[u8] = b"NO_AUTO_VALUE_ON_ZERO";
+        let set = self.settings.get("sql_mode").unwrap_or_default();
+        set.windows(MODE.len())
+            .any(|word| word.eq_ignore_ascii_case(MODE))
     }
 }
 

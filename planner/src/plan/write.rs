@@ -155,7 +155,15 @@ pub enum How {
 pub enum SetPart {
     Text(Vec<Piece>),
     /// A value that the query has read.
-    Value(u16),
+    Value(Read),
+}
+
+/// Where the query has a value.
+#[derive(Debug, Clone, Copy)]
+pub struct Read {
+    pub place: u16,
+    /// The same as a double, for a column that holds one: quotients have more digits than servers print.
+    pub double: Option<u16>,
 }
 
 /// What must be known of a row before and after the change, to keep lookup tables right and the row where it belongs.
@@ -170,7 +178,7 @@ pub struct Image {
     pub by: ByVindex,
     pub lookups: Vec<ImageEntry>,
     /// For each part of the key, where its new value is: the key itself where it does not change.
-    pub new_key: Vec<u16>,
+    pub new_key: Vec<(u16, Written)>,
     /// The row may move to another shard.
     pub moves: Option<Moves>,
 }

@@ -76,7 +76,7 @@ fn change(snapshot: &Snapshot, found: &Change) -> Value {
         How::Update { head, set, order } => {
             let parts = set.iter().map(|part| match part {
                 SetPart::Text(text) => pieces(text),
-                SetPart::Value(place) => format!("[{place}]"),
+                SetPart::Value(read) => format!("[{}]", read.place),
             });
             format!("{head}{}{}", parts.collect::<String>(), pieces(order))
         }

@@ -5,7 +5,7 @@ use crate::column::{Family, stored};
 use crate::error::PlanError;
 use crate::lookup::{Literal, add, check, remove};
 use crate::plan::maintain::{ChangeEntries, EntryValues, InsertEntries, Maintain};
-use crate::plan::{Operand, Piece};
+use crate::plan::{Operand, Piece, SessionValue};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
 use smallvec::SmallVec;
@@ -118,6 +118,7 @@ pub(super) fn operand_text(operand: &Operand, binding: &Binding<'_>) -> Result<L
         Operand::Null => return Ok(Literal::null()),
         Operand::Literal(n) => Piece::Literal(*n),
         Operand::Param(n) => Piece::Param(*n),
+        Operand::InsertId => Piece::Session(SessionValue::LastInsertId),
         Operand::Const(text) => Piece::Verbatim(text.clone()),
     };
     Ok(Literal { sql: text::one(&[piece], binding), is_null: false })

@@ -1,8 +1,10 @@
 //! Binds a plan to one statement: which shards, and with what text.
+mod generate;
 mod lookup;
 mod maintain;
 mod numbers;
 mod rows;
+mod rows_by_lookup;
 mod text;
 mod tree;
 mod write;
@@ -17,6 +19,7 @@ use crate::plan::{Destination, EqualTo, InRows, Operand, Route, SessionValue, Ta
 use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
+pub use generate::Numbers;
 pub use maintain::{Before, NewValues, Step, change_statements, keyspace_id};
 use smallvec::SmallVec;
 pub use tree::{Parts, resolve_tree};
@@ -44,6 +47,14 @@ pub trait SessionValues {
     fn write(&self, which: SessionValue, out: &mut Vec<u8>);
     /// The n-th bound parameter.
     fn write_param(&self, n: u16, out: &mut Vec<u8>);
+    /// `LAST_INSERT_ID()`
+    fn insert_id(&self) -> u64 {
+        0
+    }
+    /// NO_AUTO_VALUE_ON_ZERO
+    fn zero_is_a_value(&self) -> bool {
+        false
+    }
     /// The keyspace ids that a lookup table has answered this query with; `None`: it was not asked.
     fn looked_up(&self, _query: &[u8]) -> Option<Vec<KeyspaceId>> {
         None
@@ -118,6 +129,9 @@ pub fn resolve(
     out.before = None;
     scratch.places.clear();
     scratch.set.clear();
+    if let Some(generate) = &route.generate {
+        return Err(PlanError::Generate(Box::new(generate::bind(generate, binding)?)));
+    }
     match &route.to {
         Target::DropIn => scratch.set.push(0),
         Target::Keyspace { keyspace, shards } => {
@@ -142,6 +156,16 @@ pub fn resolve(
     if scratch.set.is_empty() {
         scratch.set.push(0);
     }
+    write_texts(route, binding, scratch, out);
+    name_shards(route, snapshot, out);
+    if let Some(maintain) = &route.maintain {
+        out.before = Some(Box::new(maintain::bind(maintain, binding, &scratch.ids)?));
+    }
+    Ok(())
+}
+
+/// The text of each shard in the set.
+fn write_texts(route: &Route, binding: &Binding<'_>, scratch: &Scratch, out: &mut Resolved) {
     match &route.text {
         Text::AsIs => {
             out.shards
@@ -170,11 +194,6 @@ pub fn resolve(
             text::write(pieces, binding, scratch, splits, out);
         }
     }
-    name_shards(route, snapshot, out);
-    if let Some(maintain) = &route.maintain {
-        out.before = Some(Box::new(maintain::bind(maintain, binding, &scratch.ids)?));
-    }
-    Ok(())
 }
 
 /// Indexes end with the snapshot; what executes the statement may wait for longer.
@@ -225,6 +244,7 @@ impl Binding<'_> {
         let Binding { sql, fingerprint, params, sql_mode, .. } = *self;
         Ok(match operand {
             Operand::Null => Value::Null,
+            Operand::InsertId => Value::UInt(self.session.insert_id()),
             Operand::Literal(n) => match fingerprint.literals.get(usize::from(*n)) {
                 Some(literal) => literal_value(sql, literal, buffer, sql_mode),
                 None => return Err(PlanError::MissingParameter),

@@ -2,7 +2,7 @@
 use super::{Binder, Binding, COLUMNS_MAX, Scratch};
 use crate::column::{NotStored, stored};
 use crate::error::PlanError;
-use crate::fingerprint::{LiteralKind, literal_value};
+use crate::fingerprint::literal_value;
 use crate::plan::{InsertRows, RowSource};
 use crate::snapshot::ShardIdx;
 use crate::value::Value;
@@ -27,7 +27,7 @@ fn not_stored(rows: &InsertRows, nth: usize, why: NotStored) -> PlanError {
 }
 
 /// The shards among the rows' places, each once, in order.
-fn name_once(places: &[ShardIdx], set: &mut Vec<ShardIdx>) {
+pub(super) fn name_once(places: &[ShardIdx], set: &mut Vec<ShardIdx>) {
     let mut seen = 0u64;
     for &place in places {
         let bit = 1u64.checked_shl(place.into()).unwrap_or(0);
@@ -42,10 +42,12 @@ fn name_once(places: &[ShardIdx], set: &mut Vec<ShardIdx>) {
 
 impl Binder<'_> {
     pub(super) fn place_rows(&self, rows: &InsertRows, scratch: &mut Scratch) -> Result<(), PlanError> {
+        if let Some(def) = rows.vindex.lookup() {
+            return self.place_rows_by_lookup(rows, def, scratch);
+        }
         let Scratch { values: buffers, places, set, ids } = scratch;
         ids.clear();
         let Binding { sql, fingerprint, sql_mode, charsets, .. } = *self.binding;
-        self.refuse_nulls(rows)?;
         match &rows.source {
             RowSource::Collapsed { positions, .. }
                 if positions.len() == 1
@@ -82,28 +84,6 @@ impl Binder<'_> {
             }
         }
         name_once(places, set);
-        Ok(())
-    }
-
-    /// Numbers from a sequence cannot be had.
-    fn refuse_nulls(&self, rows: &InsertRows) -> Result<(), PlanError> {
-        let Some(sequence) = &rows.sequence else { return Ok(()) };
-        let Binding { sql, fingerprint, params, sql_mode, .. } = *self.binding;
-        // A whole number in every row is no NULL.
-        let numbered = fingerprint
-            .rows
-            .numbered
-            .checked_shr(u32::from(sequence.position));
-        let null = numbered.unwrap_or(0) & 1 == 0
-            && (0..fingerprint.rows.spans.len()).any(|row| {
-                let mut literals = fingerprint.rows.literals(sql, sql_mode, row);
-                let literal = literals.nth(usize::from(sequence.position));
-                literal.is_some_and(|l| l.kind == LiteralKind::Null)
-            });
-        let null_param = |n: &u16| params.get(usize::from(*n)) == Some(&Value::Null);
-        if null || sequence.params.iter().any(null_param) {
-            return Err(PlanError::no_sequence(&sequence.column));
-        }
         Ok(())
     }
 

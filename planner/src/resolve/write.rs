@@ -2,7 +2,7 @@
 use super::maintain::operand_text;
 use super::{Binder, Binding, Scratch, text};
 use crate::error::PlanError;
-use crate::plan::write::{ByKey, EachRow, Evaluated, How, InsertSelect, NewValue, SetPart, Write};
+use crate::plan::write::{ByKey, EachRow, Evaluated, How, InsertSelect, NewValue, Read, SetPart, Write};
 use crate::snapshot::{ShardIdx, Snapshot};
 
 /// A change whose texts have their values.
@@ -57,7 +57,7 @@ pub enum BoundHow {
 #[derive(Debug)]
 pub enum BoundSet {
     Text(Vec<u8>),
-    Value(u16),
+    Value(Read),
 }
 
 /// Writes the texts of a change's steps.
@@ -166,7 +166,7 @@ fn condition(each: &EachRow, n: usize, binding: &Binding<'_>) -> Result<Vec<u8>,
 fn bind_by_key(by_key: &ByKey, binding: &Binding<'_>) -> BoundByKey {
     let set = |part: &SetPart| match part {
         SetPart::Text(pieces) => BoundSet::Text(text::one(pieces, binding)),
-        SetPart::Value(place) => BoundSet::Value(*place),
+        SetPart::Value(read) => BoundSet::Value(*read),
     };
     let changes = by_key.changes.iter().map(|change| match &change.how {
         How::Delete { .. } => BoundHow::Delete,

@@ -86,6 +86,8 @@ pub(super) struct Blocks<'b, 'p, 'a> {
     pub(super) anchor: Option<LookupTo>,
     /// The statement's own FROM was outside of any query.
     pub(super) changing: bool,
+    /// Which vindexes may find the rows of a table.
+    pub(super) hints: Vec<(Instance, VindexHint<'a>)>,
 }
 
 /// What the analysis of a query gives.
@@ -119,6 +121,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             views: 0,
             anchor: None,
             changing: false,
+            hints: Vec::new(),
         }
     }
 

@@ -182,7 +182,11 @@ impl<'a> Planner<'_, 'a> {
 /// Is it right only where one shard has all rows?
 fn needs_one(plan: &Plan) -> bool {
     let Action::Route(Route { to: Target::Keyspace { shards, .. }, .. }) = &plan.action else { return false };
-    matches!(shards, Destination::Equal { alone: Some(_), .. } | Destination::Together(_))
+    match shards {
+        Destination::Equal { alone, .. } => alone.is_some(),
+        Destination::Lookup(to) => to.alone.is_some(),
+        _ => matches!(shards, Destination::Together(_)),
+    }
 }
 
 /// Such a plan says so, when its values turn out to lie on several shards.

@@ -5,11 +5,10 @@ use super::lookups;
 use super::names::Place;
 use crate::column::{Family, find};
 use crate::error::PlanError;
-use crate::plan::{
-    Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, SequenceColumn, StatementClass,
-};
-use crate::snapshot::{KeyspaceIdx, Table, TableKind};
+use crate::plan::{Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, StatementClass};
+use crate::snapshot::{ColumnVindex, KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::{Body, ExprKind, Insert, InsertRow, InsertSource, Query, Span};
+use crate::vindex::{Looked, Vindex};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -38,6 +37,22 @@ fn not_null(table: &Table, columns: &[String]) -> u8 {
     let no_null = |name: &String| find(table, name).is_some_and(|c| c.nullable == Some(false));
     let bits = columns.iter().take(8).enumerate();
     bits.fold(0, |bits, (n, name)| bits | u8::from(no_null(name)) << n)
+}
+
+/// What places the rows of a table: the function of its primary vindex, or another table's lookup table.
+fn placing(table: &Table) -> Result<(&ColumnVindex, Arc<dyn Vindex>), PlanError> {
+    let refused =
+        || PlanError::unsupported(format!("the primary vindex of '{}' cannot be used yet", table.name));
+    let primary = table.column_vindexes.first().ok_or_else(refused)?;
+    match (&primary.vindex.vindex, &primary.vindex.lookup) {
+        (Some(vindex), _) => Ok((primary, vindex.clone())),
+        (None, Some(def))
+            if def.unique && def.from.len() == primary.columns.len() && !lookups::is_kept(table, primary) =>
+        {
+            Ok((primary, Arc::new(Looked(def.clone()))))
+        }
+        _ => Err(refused()),
+    }
 }
 
 /// The columns that an INSERT gives values, in their order, in lower case.
@@ -91,9 +106,15 @@ impl<'a> Planner<'_, 'a> {
             return self.insert_copies(keyspace, table, insert, class);
         }
         if let Some(id) = &table.pinned {
+            if let Some(plan) = self.generated(keyspace, table, insert, class)? {
+                return Ok(plan);
+            }
             let to = Destination::KeyspaceId(id.clone());
             self.no_subqueries(keyspace, insert)?;
             return Ok(self.route(keyspace, to, Combine::Sum, class));
+        }
+        if let Some(plan) = self.generated(keyspace, table, insert, class)? {
+            return Ok(plan);
         }
         self.check_assigned(insert.table, table, insert.on_duplicate, false)?;
         let columns = inserted_columns(table, insert)?;
@@ -102,7 +123,6 @@ impl<'a> Planner<'_, 'a> {
         }
         self.no_subqueries(keyspace, insert)?;
         let mut rows = self.rows(table, insert, &columns)?;
-        rows.sequence = self.check_sequence(table, insert, &columns)?;
         let maintain = self.inserted_entries(table, insert, &columns)?;
         rows.keeps_ids = maintain.is_some();
         if !insert.returning.is_empty() && self.row_count(insert) > 1 {
@@ -243,13 +263,7 @@ impl<'a> Planner<'_, 'a> {
         insert: &'a Insert<'a>,
         columns: &[String],
     ) -> Result<InsertRows, PlanError> {
-        let primary = table.column_vindexes.first();
-        let Some((primary, vindex)) = primary.and_then(|p| Some((p, p.vindex.vindex.clone()?))) else {
-            return Err(PlanError::unsupported(format!(
-                "the primary vindex of '{}' cannot be used yet",
-                table.name
-            )));
-        };
+        let (primary, vindex) = placing(table)?;
         let position = |name: &String| columns.iter().position(|c| c == name);
         let positions: Vec<Option<usize>> = primary.columns.iter().map(position).collect();
         needs_value(table, &primary.columns, &positions)?;
@@ -299,7 +313,6 @@ impl<'a> Planner<'_, 'a> {
             numbered,
             source,
             keeps_ids: false,
-            sequence: None,
         })
     }
 
@@ -379,33 +392,6 @@ impl<'a> Planner<'_, 'a> {
             self.edits.split(span, pieces);
         }
         Ok(())
-    }
-
-    /// Numbers from a sequence cannot be had yet: the column must be given. What depends on the values is left to binding.
-    pub(super) fn check_sequence(
-        &self,
-        table: &Table,
-        insert: &Insert<'_>,
-        columns: &[String],
-    ) -> Result<Option<SequenceColumn>, PlanError> {
-        let Some(auto) = &table.auto_increment else { return Ok(None) };
-        let missing = || PlanError::no_sequence(&auto.column);
-        let position = columns
-            .iter()
-            .position(|c| c.eq_ignore_ascii_case(&auto.column))
-            .ok_or_else(missing)?;
-        let mut params = Vec::new();
-        if let InsertSource::Rows(rows) = insert.source {
-            for row in rows {
-                match row.values.get(position).map(|v| v.kind) {
-                    None | Some(ExprKind::Null | ExprKind::Default) => return Err(missing()),
-                    Some(ExprKind::Param(n)) => params.push(n),
-                    Some(_) => {}
-                }
-            }
-        }
-        let position = u16::try_from(position).map_err(|_| PlanError::TooLong(usize::from(u16::MAX)))?;
-        Ok(Some(SequenceColumn { column: auto.column.clone(), position, params }))
     }
 }
 

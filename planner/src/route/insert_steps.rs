@@ -159,8 +159,7 @@ impl<'a> Planner<'_, 'a> {
         }
         let columns = inserted_columns(table, insert)?;
         let before = self.edits.clone();
-        let mut rows = self.rows(table, insert, &columns)?;
-        rows.sequence = self.check_sequence(table, insert, &columns)?;
+        let rows = self.rows(table, insert, &columns)?;
         self.edits = before;
         let unique = self.unique_columns(table, insert, &columns)?;
         let (key, image) = insert_image(self, table, insert.table)?;

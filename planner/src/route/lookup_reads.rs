@@ -5,7 +5,7 @@ use super::needs::Needs;
 use crate::column::{Family, find};
 use crate::lookup::{LookupDef, quoted};
 use crate::plan::lookup::LookupTo;
-use crate::plan::{InRows, Operand, Piece};
+use crate::plan::{InRows, Operand, Piece, SessionValue};
 use crate::snapshot::{Column, Table};
 use std::sync::Arc;
 
@@ -46,7 +46,8 @@ impl Blocks<'_, '_, '_> {
         let mut best: Option<(u8, bool, LookupTo)> = None;
         for cv in &table.column_vindexes {
             let Some(def) = cv.vindex.lookup.as_ref().filter(|def| !def.write_only) else { continue };
-            if cv.vindex.vindex.is_some() || def.from.len() != cv.columns.len() {
+            let may = self.may_use(instance, &cv.vindex.name);
+            if !may || cv.vindex.vindex.is_some() || def.from.len() != cv.columns.len() {
                 continue;
             }
             let known: Vec<Option<Known<'_>>> = cv
@@ -157,6 +158,7 @@ fn value(operand: &Operand) -> Piece {
         Operand::Null => Piece::Verbatim(b"NULL".to_vec()),
         Operand::Literal(n) => Piece::Literal(*n),
         Operand::Param(n) => Piece::Param(*n),
+        Operand::InsertId => Piece::Session(SessionValue::LastInsertId),
         Operand::Const(text) => Piece::Verbatim(text.clone()),
     }
 }

@@ -13,6 +13,7 @@ mod directives;
 mod dml;
 mod effects;
 mod explain;
+mod generate;
 mod ids;
 mod insert;
 mod insert_steps;
@@ -30,6 +31,7 @@ mod source;
 mod subquery;
 mod text;
 mod unknown;
+mod vindex_rows;
 
 use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, SqlMode};
@@ -58,6 +60,8 @@ pub struct SessionContext<'a> {
     pub autocommit: bool,
     /// Plans that go to all shards are refused, unless the statement allows them.
     pub no_scatter: bool,
+    /// Numbers from sequences are in the text already, wherever it needs some.
+    pub numbered: bool,
 }
 
 /// Everything that decides a plan.
@@ -132,6 +136,8 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     }
     plan.names = crate::mention::names(sql, &tokens, &plan.tables);
     plan.effects.set(Effects::ADMIN, privileged);
+    plan.effects
+        .set(Effects::READS, matches!(plan.class, StatementClass::Select | StatementClass::SelectLocking));
     plan.cacheable &= !privileged::is_immediate(&tokens, sql) && !ids::gives_value(sql, tokens.items);
     Ok(plan)
 }
@@ -207,6 +213,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::Nothing => Ok(session_plan(SessionAction::Nothing, StatementClass::Other)),
             Statement::Show(show) => self.show(show),
             Statement::Explain(explain) => self.explain(explain),
+            Statement::NextValues { table, count, param } => self.next_values(table, *count, *param),
             Statement::AlterVschema => Ok(Plan {
                 action: Action::AlterVschema { keyspace: self.input.session.keyspace },
                 class: StatementClass::Ddl,
@@ -218,7 +225,10 @@ impl<'p, 'a> Planner<'p, 'a> {
             }),
             _ => match self.session_statement(statement)? {
                 Some(plan) => Ok(plan),
-                None => self.routed(statement),
+                None => match statement {
+                    Statement::Query(query) if let Some(plan) = self.vindex_rows(query)? => Ok(plan),
+                    _ => self.routed(statement),
+                },
             },
         }
     }
@@ -258,6 +268,11 @@ impl<'p, 'a> Planner<'p, 'a> {
             return self.across(statement, class);
         }
         if self.is_whole(keyspace) {
+            if let Statement::Insert(insert) = statement
+                && let Some(plan) = self.generated_in_whole(keyspace, insert, class)?
+            {
+                return Ok(plan);
+            }
             self.ddl_effects(statement);
             return Ok(self.route(keyspace, Destination::Unsharded, Combine::Concat, class));
         }
@@ -362,6 +377,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 tablet_kind: self.input.session.tablet_kind,
                 alone: false,
                 maintain: None,
+                generate: None,
             }),
             class,
             effects: self.effects,

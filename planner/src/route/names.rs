@@ -2,7 +2,7 @@
 use super::Planner;
 use crate::column::Family;
 use crate::error::PlanError;
-use crate::plan::Piece;
+use crate::plan::{Effects, Piece};
 use crate::snapshot::{Keyspace, KeyspaceIdx, Routed, Table, TableKind, TabletKind};
 use crate::sql::ast::{ColumnName, Span, Statement, TableName};
 use crate::sql::walk::{Visitor, Walk};
@@ -194,11 +194,18 @@ impl<'a> Planner<'_, 'a> {
         Walk::new(&mut collect).statement(statement);
         let mut found: Option<KeyspaceIdx> = None;
         for name in &collect.tables {
+            if let Some(hint) = name.vindexes {
+                self.edits.replace(hint.span, Vec::new());
+            }
             let Place::Table { keyspace, table } = self.locate(name)? else {
                 self.qualify(name);
                 continue;
             };
             self.columns_known(keyspace, name.name, table)?;
+            let reads = matches!(statement, Statement::Query(_) | Statement::Show(_) | Statement::Explain(_));
+            if !reads && table.is_some_and(|t| t.kind == TableKind::Sequence) {
+                self.effects |= Effects::SEQUENCE;
+            }
             match found {
                 Some(other)
                     if other != keyspace

@@ -26,7 +26,7 @@ impl Blocks<'_, '_, '_> {
     fn restriction(&self, table: &Table, instance: usize) -> Restriction {
         let mut best: Option<(u8, EqualTo)> = None;
         let mut many: Option<(u8, Destination)> = None;
-        for cv in usable(table) {
+        for cv in usable(table).filter(|cv| self.may_use(instance, &cv.vindex.name)) {
             let Some(vindex) = &cv.vindex.vindex else { continue };
             let classes: Vec<_> = cv
                 .columns
@@ -89,6 +89,18 @@ impl Blocks<'_, '_, '_> {
                 None => Restriction::None,
             },
         }
+    }
+
+    /// What `USE VINDEX` and `IGNORE VINDEX` say.
+    pub(super) fn may_use(&self, instance: usize, vindex: &str) -> bool {
+        let hint = self.hints.iter().find(|(of, _)| *of == instance);
+        hint.is_none_or(|(_, hint)| {
+            let named = hint
+                .names
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(vindex));
+            named != hint.ignore
+        })
     }
 
     fn is_list(&self, class: usize) -> bool {

@@ -185,9 +185,13 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    /// `LAST_INSERT_ID(5)` is 5. Plans of such statements are not kept: of other literals it makes numbers.
+    /// `LAST_INSERT_ID()` is the session's. `LAST_INSERT_ID(5)` is 5; plans of such statements are not kept: of other literals it
+    /// makes numbers.
     fn given_insert_id(&self, call: &Call<'_>) -> Option<Operand> {
         let plain = call.database.is_none() && !call.clauses && !call.distinct && !call.window;
+        if plain && call.args.is_empty() && call.name.eq_ignore_ascii_case("last_insert_id") {
+            return Some(Operand::InsertId);
+        }
         let [Expr { kind: ExprKind::Literal(Some(n)), .. }] = call.args else { return None };
         let literal = self.input.fingerprint.literals.get(usize::from(*n))?;
         let is_integer = literal.kind == LiteralKind::Int;

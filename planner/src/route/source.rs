@@ -49,6 +49,8 @@ impl<'a> Blocks<'_, '_, 'a> {
             return self.view(name, text, instances);
         }
         let instance = self.classes.add_instance();
+        self.hints
+            .extend(name.vindexes.map(|hint| (instance, hint)));
         let source = |columns| Source { name: Some(name.exposed()), instance, columns };
         let Place::Table { table, .. } = place else {
             return Ok(source(Columns::Unknown));

@@ -109,6 +109,15 @@ pub struct TableName<'a> {
     pub hints: Option<Span>,
     /// `FOR SYSTEM_TIME ...`
     pub system_time: Option<Span>,
+    /// Vitess's `USE VINDEX (...)` and `IGNORE VINDEX (...)`, which no server knows.
+    pub vindexes: Option<VindexHint<'a>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct VindexHint<'a> {
+    pub ignore: bool,
+    pub names: &'a [&'a str],
+    pub span: Span,
 }
 
 impl<'a> TableName<'a> {
@@ -125,6 +134,7 @@ impl<'a> TableName<'a> {
             partition: None,
             hints: None,
             system_time: None,
+            vindexes: None,
         }
     }
 
@@ -413,6 +423,12 @@ pub enum Statement<'a> {
         using: &'a [&'a str],
     },
     Deallocate(&'a str),
+    /// `SELECT NEXT VALUE FOR t`, `SELECT NEXT n VALUES FROM t`; the number where it is written, else a parameter stands there.
+    NextValues {
+        table: &'a TableName<'a>,
+        count: Option<Span>,
+        param: bool,
+    },
     LockTables(&'a [&'a TableName<'a>]),
     UnlockTables,
     Ddl(&'a Ddl<'a>),

@@ -32,9 +32,11 @@ pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         rest = name_list(rest.skip(1))?.0;
     }
     let mut columns = None;
+    let mut list = Span { start: rest.at(), end: rest.at() };
     if rest.peek() == Tok::Open && !starts_query(rest.skip(1)) {
-        let (next, list) = name_list(rest)?;
-        columns = Some(list);
+        let (next, names) = name_list(rest)?;
+        columns = Some(names);
+        list = rest.span_to(&next);
         rest = next;
     }
     let mut set = false;
@@ -77,6 +79,7 @@ pub(super) fn insert<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         ignore,
         table: i.alloc(table),
         columns,
+        list,
         source,
         set,
         on_duplicate,

@@ -144,6 +144,12 @@ fn named_table<'a>(i: In<'a>) -> R<'a, TableExpr<'a>> {
         rest = skip_parens(rest)?.0;
     }
     found.hints = span(start, &rest);
+    if matches!(rest.peek_kw(), Kw::Use | Kw::Ignore) && rest.is_word(1, "vindex") {
+        let (next, names) = name_list(rest.skip(2))?;
+        let ignore = rest.peek_kw() == Kw::Ignore;
+        found.vindexes = Some(VindexHint { ignore, names, span: rest.span_to(&next) });
+        rest = next;
+    }
     found.full_span = i.span_to(&rest);
     Ok((rest, TableExpr::Table(i.alloc(found))))
 }

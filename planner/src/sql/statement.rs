@@ -57,6 +57,35 @@ fn unknown<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     Ok((end(i), Statement::Unknown))
 }
 
+fn select<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    if i.kw_at(1) == Kw::Next
+        && let Ok((rest, found)) = next_values(i)
+        && rest.peek() == Tok::End
+    {
+        return Ok((rest, found));
+    }
+    query(i).map(|(r, q)| (r, Statement::Query(q)))
+}
+
+/// Vitess's, and MariaDB's for sequences of its own.
+fn next_values<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
+    let rest = i.skip(2);
+    let (rest, count, param) = match rest.peek() {
+        _ if rest.peek_kw() == Kw::Value => (rest.skip(1), None, false),
+        Tok::Param if rest.kw_at(1) == Kw::Values => (rest.skip(2), None, true),
+        tok if tok.is_number() && rest.kw_at(1) == Kw::Values => {
+            let (rest, number) = rest.any()?;
+            (rest.skip(1), Some(number.span), false)
+        }
+        _ => return i.fail(),
+    };
+    if !matches!(rest.peek_kw(), Kw::For | Kw::From) {
+        return i.fail();
+    }
+    let (rest, table) = table_name(rest.skip(1))?;
+    Ok((rest, Statement::NextValues { table: i.alloc(table), count, param }))
+}
+
 /// One statement, of any kind.
 fn parse_statement<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     if i.peek() == Tok::Open && starts_query(i) {
@@ -66,7 +95,7 @@ fn parse_statement<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         return Ok((i, Statement::Nothing));
     }
     match i.peek_kw() {
-        Kw::Select | Kw::Values | Kw::Table => query(i).map(|(r, q)| (r, Statement::Query(q))),
+        Kw::Select | Kw::Values | Kw::Table => select(i),
         Kw::With => {
             let (rest, (ctes, _)) = with(i)?;
             match rest.peek_kw() {

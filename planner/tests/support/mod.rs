@@ -192,7 +192,8 @@ pub(crate) fn snapshot() -> Snapshot {
         ],
         ..KeyspaceSpec::new("customer", &["-40", "40-80", "80-"], vschema(CUSTOMER))
     };
-    let commerce = vschema(r#"{"tables": {"product": {}, "twice": {}}}"#);
+    let commerce =
+        vschema(r#"{"tables": {"product": {}, "twice": {}, "customer_seq": {"type": "sequence"}}}"#);
     let commerce = KeyspaceSpec {
         tables: vec![table("typed", &["a int NOT NULL", "b varchar(20) COLLATE utf8mb4_general_ci"])],
         ..KeyspaceSpec::new("commerce", &["0"], commerce)

@@ -67,3 +67,9 @@ update customers set name = replace(name, 'a', '''"\\') where id in (select id f
 update pairs set w = concat(w, x'00ff') where a in (select level from customers)
 update people set j = j + 1 where id in (select customer_id from notes)
 update people set data = json_set(data, '$.b', 2) where kind = 'x' order by id limit 5
+-- a lookup vindex of another table places the rows
+update mails set body = 'all' order by email, n limit 2
+update mails m join people p on p.email = m.email set m.body = p.note where p.id < 9
+delete from mails where email in (select email from people where j > 0) order by n limit 3
+delete m, p from mails m join people p on p.email = m.email where p.id = 1
+update mails set n = n + 10 where body is not null order by n desc

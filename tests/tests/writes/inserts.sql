@@ -1,3 +1,11 @@
+-- a lookup vindex of another table places the rows
+insert into mails values ('p003@x', 1, 'x'), ('p004@x', 1, 'y')
+insert into mails (body, email, n) values (concat('a', 'b'), lower('P005@X'), 3)
+insert into mails select email, id + 10, note from people where email is not null
+insert into mails values ('p001@x', 1, 'again')
+insert ignore into mails values ('p001@x', 1, 'again'), ('p001@x', 9, 'new')
+replace into mails values ('p001@x', 1, 'replaced'), ('p008@x', 1, 'new')
+insert into mails values ('p001@x', 1, 'z'), ('p007@x', 1, 'z') on duplicate key update body = 'dup'
 -- rows of a query
 insert into notes select id + 100, id, name, level, balance from customers
 insert into notes (id, customer_id, body) select id + 200, customer_id, note from orders where id < 30

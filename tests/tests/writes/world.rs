@@ -10,12 +10,13 @@ pub(crate) struct World {
 
 const SCHEMA: &str = "
 create table customers (id bigint not null primary key, name varchar(40) character set utf8mb4 collate utf8mb4_general_ci not null, region char(3) character set latin1, balance decimal(20,4), level int not null default 1, changed timestamp not null default '2000-01-01 00:00:00' on update current_timestamp) ;
-create table orders (id bigint not null primary key, customer_id bigint not null, amount decimal(12,2), quantity int unsigned not null, state enum('new','paid','sent'), placed datetime(3), note text, key (customer_id)) ;
+create table orders (id bigint not null, customer_id bigint not null, amount decimal(12,2), quantity int unsigned not null, state enum('new','paid','sent'), placed datetime(3), note text, primary key (id, customer_id)) ;
 create table notes (id bigint not null primary key, customer_id bigint not null, body text character set utf8mb4, weight double, f float) ;
 create table keyless (a int not null, b varchar(20) character set utf8mb4 collate utf8mb4_general_ci, c decimal(6,2)) ;
-create table pairs (a int not null, b varchar(20) character set latin1 collate latin1_swedish_ci not null, v int, w varbinary(20), primary key (a, b)) ;
-create table uniques (k int not null, u varchar(10) not null, v int, unique key (u)) ;
-create table people (id bigint not null primary key, email varchar(60) unique, team varchar(20), badge bigint, j int, note varchar(20), seen timestamp null default null, bits bit(10), kind enum('x','y'), data json, up varchar(70) as (upper(email)) stored) ;
+create table pairs (a int not null, b varchar(20) character set latin1 collate latin1_bin not null, v int, w varbinary(20), primary key (a, b)) ;
+create table uniques (k int not null, u varchar(10) character set utf8mb4 collate utf8mb4_bin not null, v int, unique key (u)) ;
+create table people (id bigint not null primary key, email varchar(60) unique, team varchar(20), badge bigint unique, j int, note varchar(20), seen timestamp null default null, bits bit(10), kind enum('x','y'), data json, up varchar(70) as (upper(email)) stored) ;
+create table mails (email varchar(60) not null, n int not null, body varchar(40), primary key (email, n)) ;
 create table countries (code char(2) not null primary key, name varchar(40)) ;
 ";
 
@@ -42,18 +43,20 @@ const VSCHEMA: &str = r#"{"sharded": true,
   "uniques": {"column_vindexes": [{"column": "u", "name": "xxhash"}]},
   "people": {"column_vindexes": [{"column": "id", "name": "hash"}, {"column": "email", "name": "email"},
    {"columns": ["team", "id"], "name": "team"}, {"column": "badge", "name": "badge"}]},
+  "mails": {"column_vindexes": [{"column": "email", "name": "email"}]},
   "countries": {"type": "reference"}
  }}"#;
 
 /// Every table whose rows are compared, with its columns (but those that tell the time of a change).
 const TABLES: &[&str] = &[
     "select id, name, region, balance, level, changed > '2001-01-01' from customers order by id",
-    "select * from orders order by id",
+    "select * from orders order by id, customer_id",
     "select * from notes order by id",
     "select * from keyless order by a, b, c, hex(b)",
     "select * from pairs order by a, b",
     "select * from uniques order by k, u",
     "select * from people order by id",
+    "select * from mails order by email, n",
     "select * from countries order by code",
     "select * from plain.rates order by code",
 ];
@@ -89,9 +92,18 @@ impl World {
 
 /// Empties all tables and fills them again.
 pub(crate) fn refill(conn: &mut Connection) {
-    for table in
-        ["customers", "orders", "notes", "keyless", "pairs", "uniques", "people", "countries", "plain.rates"]
-    {
+    for table in [
+        "customers",
+        "orders",
+        "notes",
+        "keyless",
+        "pairs",
+        "uniques",
+        "people",
+        "mails",
+        "countries",
+        "plain.rates",
+    ] {
         conn.run(&format!("delete from {table}"));
     }
     for statement in rows() {
@@ -181,6 +193,7 @@ pub(crate) fn rows() -> Vec<String> {
                 ["x", "y"][(n % 2) as usize]
             ))
         ),
+        "insert into mails values ('p001@x', 1, 'a'), ('p001@x', 2, 'b'), ('p002@x', 1, 'c'), ('p009@x', 5, null)".into(),
         "insert into countries values ('de','Germany'),('fr','France'),('jp','日本')".into(),
         "insert into plain.rates values ('eu',1.5,1),('us',2.25,2),('as',3,3)".into(),
     ]

@@ -24,6 +24,15 @@ pub(in crate::session) enum BoundPlan {
 }
 
 impl BoundPlan {
+    /// Does it go on with a transaction that was opened for it?
+    pub(in crate::session) fn changes(&self) -> bool {
+        match self {
+            Self::Route(resolved) => resolved.before.is_some(),
+            Self::Tree(_) => false,
+            Self::Write(_) => true,
+        }
+    }
+
     /// To how many servers it goes.
     pub(super) fn shards(&self) -> usize {
         match self {
@@ -98,14 +107,28 @@ impl Session {
     }
 
     /// Plans a statement's text for what was selected when it was prepared.
-    fn plan_as_prepared(&mut self, statement: &Statement, kind: Kind) -> Outcome<Rc<CachedPlan>> {
+    pub(in crate::session) fn plan_as_prepared(
+        &mut self,
+        statement: &Statement,
+        kind: Kind,
+    ) -> Outcome<Rc<CachedPlan>> {
+        let planned = self.with_target_of(statement, |session| session.plan_prepared(&statement.sql, kind));
+        Ok(planned?.1)
+    }
+
+    /// Does something under what was selected when a statement was prepared.
+    pub(in crate::session) fn with_target_of<T>(
+        &mut self,
+        statement: &Statement,
+        then: impl FnOnce(&mut Self) -> T,
+    ) -> T {
         let made_under = &statement.made_under;
         let target = std::mem::replace(&mut self.target, made_under.target.borrow().clone());
         let sql_mode = std::mem::replace(&mut self.sql_mode, made_under.sql_mode);
-        let planned = self.plan_prepared(&statement.sql, kind);
+        let done = then(self);
         *made_under.target.borrow_mut() = std::mem::replace(&mut self.target, target);
         self.sql_mode = sql_mode;
-        Ok(planned?.1)
+        done
     }
 
     /// Binds a statement's route to the values of one execution.
@@ -161,7 +184,8 @@ impl Session {
                 Ok(Some(BoundPlan::Tree(parts)))
             }
             Action::Write(write) => {
-                let bound = resolve::resolve_write(write, &snapshot, &binding, &mut scratch.resolve)?;
+                let bound = resolve::resolve_write(write, &snapshot, &binding, &mut scratch.resolve);
+                let bound = bound.map_err(|error| self.not_bound(error))?;
                 Ok(Some(BoundPlan::Write(Box::new(bound))))
             }
             _ => Ok(Some(BoundPlan::Route(Resolved::default()))),

@@ -1,4 +1,5 @@
 //! Executions: a prepared statement's parameters bound, its plan resolved, its packet sent to the servers that it needs.
+use super::again::Again;
 use super::{BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
@@ -70,7 +71,15 @@ impl Session {
         self.handle
             .limit(&self.core, plan.directives.query_timeout_ms);
         if !matches!(plan.action, Action::Route(_) | Action::Tree(_) | Action::Write(_)) {
-            if params > 0 && matches!(plan.action, Action::Session(SessionAction::Set(_))) {
+            let by_text = matches!(
+                plan.action,
+                Action::Session(
+                    SessionAction::Set(_)
+                        | SessionAction::NextValues { .. }
+                        | SessionAction::VindexRows { .. }
+                )
+            );
+            if params > 0 && by_text {
                 return Box::pin(self.execute_set(&statement, &parsed, answer)).await;
             }
             return Box::pin(self.execute_local(&statement, &entry, answer)).await;
@@ -80,7 +89,13 @@ impl Session {
             Ok(Some(bound)) => (bound, entry),
             other => {
                 let other = other.map(|_| ());
-                Box::pin(self.bind_again(&statement, &parsed, other, &mut given)).await?
+                match Box::pin(self.bind_again(&statement, &parsed, other, &mut given)).await? {
+                    Again::Bound(bound, entry) => (bound, entry),
+                    Again::Text(planned) => {
+                        statement.long_data.borrow_mut().clear();
+                        return Box::pin(self.statement(*planned, None, &[], answer)).await;
+                    }
+                }
             }
         };
         self.core.metrics().queries.add(1);
@@ -102,38 +117,10 @@ impl Session {
             }
             _ => Err(Failure::from(PlanError::Several)),
         };
+        self.sequence_done(&entry.plan, result.as_ref().ok());
         let spent = self.core.ring.now().saturating_duration_since(start);
         entry.stats.record(spent, shards, result.as_ref().ok());
         result.map(|_| ())
-    }
-
-    /// Binds an execution that the plan is not for as it is: its values lie on several shards, or lookup tables must be asked first.
-    async fn bind_again(
-        &mut self,
-        statement: &Statement,
-        parsed: &ExecuteBody<'_>,
-        first: Outcome,
-        given: &mut Given,
-    ) -> Outcome<(BoundPlan, Rc<CachedPlan>)> {
-        let mut split = false;
-        let mut last = first;
-        loop {
-            match last {
-                Ok(()) if split => return Err(PlanError::Several.into()),
-                Ok(()) => split = true,
-                Err(failure) => self.ask_lookup_for(statement, failure).await?,
-            }
-            // The snapshot may be another by now.
-            let entry = if split { self.split_plan(statement)? } else { self.current_plan(statement)? };
-            *given = Given::default();
-            last = match self.bind_execution(statement, &entry, parsed, given) {
-                Ok(Some(bound)) => {
-                    self.forget_looked();
-                    return Ok((bound, entry));
-                }
-                other => other.map(|_| ()),
-            };
-        }
     }
 
     /// Sends an execution where its plan says.

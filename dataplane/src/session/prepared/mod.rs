@@ -1,5 +1,6 @@
 //! Prepared statements in the binary protocol. They are prepared on the servers that run them, when they first do; the
 //! client's ids are ours, an execution's packet goes on with only its id changed, answers are relayed undecoded.
+mod again;
 mod bind;
 mod bulk;
 mod cursor;
@@ -16,11 +17,12 @@ use crate::error::sql_error;
 use crate::pool::{Backend, Place};
 use crate::ring::Buf;
 use crate::settings::Settings;
+pub(super) use again::BindAgain;
 use ahash::AHashMap;
 pub(super) use bind::BoundPlan;
 use coregate_planner::charset::Charsets;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
-use coregate_planner::plan::{Action, Destination, Effects, Route, Target};
+use coregate_planner::plan::{Action, Destination, Effects, Route, SessionAction, Target};
 use coregate_planner::resolve;
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx};
 use coregate_planner::value::Value;
@@ -324,7 +326,8 @@ impl Session {
 
     /// The statement's text with the session's values in it, if it has such places.
     fn text_for(&self, statement: &Statement, entry: &CachedPlan, route: &Route) -> Outcome<Option<Vec<u8>>> {
-        if !resolve::has_session_values(route) || matches!(entry.plan.action, Action::Tree(_)) {
+        let generates = route.generate.is_some();
+        if generates || !resolve::has_session_values(route) || matches!(entry.plan.action, Action::Tree(_)) {
             return Ok(None);
         }
         let values = Values { session: self, params: &[] };
@@ -377,7 +380,13 @@ impl Session {
 
     /// A statement that the session runs itself: its columns are known, its parameters are anything.
     fn describe_local(&mut self, action: &Action, params: u16, id: u32, answer: &mut Answer) {
-        let names: &[String] = if let Action::Rows(rows) = action { &rows.columns } else { &[] };
+        let next = ["nextval".to_owned()];
+        let names: &[String] = match action {
+            Action::Rows(rows) => &rows.columns,
+            Action::Session(SessionAction::NextValues { .. }) => &next,
+            Action::Session(SessionAction::VindexRows { columns, .. }) => columns,
+            _ => &[],
+        };
         let capabilities = self.capabilities;
         let status = self.status();
         let mut out = Vec::new();
@@ -394,6 +403,12 @@ impl Session {
         let mut definitions = |names: &[&str]| {
             for name in names {
                 let column = ColumnDefinition::expression(name.as_bytes(), ColumnType::VAR_STRING);
+                let column = match action {
+                    Action::Session(SessionAction::NextValues { .. }) if *name != "?" => {
+                        ColumnDefinition::expression(name.as_bytes(), ColumnType::LONGLONG)
+                    }
+                    _ => column,
+                };
                 writer.packet(|w| column.encode(capabilities, w));
             }
             if !names.is_empty() && !capabilities.contains(Capabilities::DEPRECATE_EOF) {

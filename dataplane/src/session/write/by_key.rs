@@ -12,6 +12,7 @@ use coregate_planner::plan::write::{ByKey, Change, How, Lies};
 use coregate_planner::plan::{Combine, Plan};
 use coregate_planner::resolve::{BoundByKey, BoundHow, BoundSet};
 use coregate_planner::snapshot::Snapshot;
+use coregate_protocol::column::ColumnType;
 use coregate_protocol::walker::ResponseKind;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -190,9 +191,11 @@ fn assignments(set: &[BoundSet], cells: &Cells, (columns, form): (&[Column], Tex
     for part in set {
         match part {
             BoundSet::Text(text) => out.extend_from_slice(text),
-            BoundSet::Value(at) => {
-                let value = super::rows::cell(cells, *at);
-                value_literal(value, columns.get(usize::from(*at)), form, &mut out)?;
+            BoundSet::Value(read) => {
+                let column = |at: u16| columns.get(usize::from(at));
+                let is_decimal = column(read.place).is_some_and(|c| c.kind == ColumnType::NEWDECIMAL);
+                let at = read.double.filter(|_| is_decimal).unwrap_or(read.place);
+                value_literal(super::rows::cell(cells, at), column(at), form, &mut out)?;
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::error::sql_error;
 use crate::exec::write_literal;
 use crate::pool::Place;
 use ahash::AHashMap;
-use coregate_planner::lookup::{Literal, LookupDef, add, remove};
+use coregate_planner::lookup::{Literal, LookupDef, Written, add, remove};
 use coregate_planner::plan::write::{Change, Image, Moves};
 use coregate_planner::plan::{Combine, Plan};
 use coregate_planner::vindex::KeyspaceId;
@@ -193,7 +193,10 @@ impl Session {
             return Ok(());
         }
         // The key stands first in these rows.
-        let places: Vec<u16> = (0..).take(change.key.len()).collect();
+        let places = (0..)
+            .zip(&change.key)
+            .map(|(at, part)| (at, part.written.clone()));
+        let places: Vec<(u16, Written)> = places.collect();
         let mut from: BTreeMap<Place, Vec<&Cells>> = BTreeMap::new();
         let mut to: BTreeMap<Place, Vec<&Cells>> = BTreeMap::new();
         for row in &moved {

@@ -83,13 +83,13 @@ impl Session {
         Ok(out)
     }
 
-    /// Plans and runs a statement that inserts rows, as a step.
-    pub(super) fn insert_by<'s>(
+    /// Plans and runs a statement that inserts rows, or changes some, as a step.
+    pub(in crate::session) fn insert_by<'s>(
         &'s mut self,
         sql: &'s [u8],
     ) -> Pin<Box<dyn Future<Output = Outcome<Steps>> + 's>> {
         Box::pin(async move {
-            let planned = self.plan(sql)?;
+            let planned = self.planned(sql).await?;
             let plan = &planned.entry.plan;
             let mut resolved = planned.resolved;
             match &plan.action {

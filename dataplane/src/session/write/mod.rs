@@ -70,7 +70,7 @@ impl Session {
         let info = steps.info.of_change(plan.class);
         let done = Done {
             affected_rows: steps.summary.affected_rows,
-            last_insert_id: steps.summary.last_insert_id,
+            last_insert_id: self.numbers_from.unwrap_or(steps.summary.last_insert_id),
             warnings: steps.summary.warnings,
             info: info.as_bytes(),
             ..Done::default()
@@ -117,6 +117,10 @@ impl Session {
             .into());
         }
         self.adopt_transaction();
+        // It may be open already, to find the rows in it.
+        if self.transaction.is_own() {
+            return Ok(true);
+        }
         if !self.in_transaction() && self.autocommit {
             self.transaction.begin_own();
             return Ok(true);

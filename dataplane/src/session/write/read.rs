@@ -14,7 +14,7 @@ use std::cell::RefCell;
 impl Session {
     /// The rows of a query, from wherever they lie.
     pub(super) async fn read(&mut self, sql: &[u8]) -> Outcome<Collected> {
-        let planned = self.plan(sql)?;
+        let planned = self.planned(sql).await?;
         let plan = &planned.entry.plan;
         let rows = RefCell::new(Collected::any(self.core.config().query_memory_max));
         match &plan.action {

@@ -128,7 +128,7 @@ pub(super) fn literal(value: Option<&[u8]>, written: &Written) -> Outcome<Litera
 pub(super) fn where_keys<'r>(
     key: &[KeyPart],
     whole_row: bool,
-    places: Option<&[u16]>,
+    places: Option<&[(u16, Written)]>,
     rows: impl Iterator<Item = &'r Cells>,
 ) -> Outcome<Vec<u8>> {
     Ok([b" WHERE ".to_vec(), keys(key, whole_row, places, rows)?].concat())
@@ -138,13 +138,13 @@ pub(super) fn where_keys<'r>(
 pub(super) fn keys<'r>(
     key: &[KeyPart],
     whole_row: bool,
-    places: Option<&[u16]>,
+    places: Option<&[(u16, Written)]>,
     rows: impl Iterator<Item = &'r Cells>,
 ) -> Outcome<Vec<u8>> {
     let mut out = Vec::new();
-    let value = |n: usize, part: &KeyPart, cells: &Cells| {
-        let at = places.and_then(|p| p.get(n)).copied().unwrap_or(part.place);
-        literal(cell(cells, at), &part.written)
+    let value = |n: usize, part: &KeyPart, cells: &Cells| match places.and_then(|p| p.get(n)) {
+        Some((at, written)) => literal(cell(cells, *at), written),
+        None => literal(cell(cells, part.place), &part.written),
     };
     if let ([part], false) = (key, whole_row) {
         out.extend_from_slice(part.test.as_bytes());

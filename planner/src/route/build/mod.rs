@@ -129,6 +129,7 @@ impl<'a> Planner<'_, 'a> {
             tablet_kind: self.input.session.tablet_kind,
             alone: false,
             maintain: None,
+            generate: None,
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Columns, Statement, Target, keys, quoted, refused, verbatim};
 use crate::column::{Family, find};
 use crate::error::PlanError;
 use crate::lookup::Written;
-use crate::plan::write::{ByVindex, Change, Image, ImageEntry, KeyPart, Moves};
+use crate::plan::write::{ByVindex, Change, Image, ImageEntry, KeyPart, Moves, Read};
 use crate::route::Planner;
 use crate::route::build::{is_sure, transported};
 use crate::route::lookups;
@@ -124,7 +124,10 @@ pub(in crate::route) fn insert_image(
         width: u16::try_from(list.len()).unwrap_or(u16::MAX),
         by,
         lookups,
-        new_key: key.iter().map(|part| part.place).collect(),
+        new_key: key
+            .iter()
+            .map(|part| (part.place, part.written.clone()))
+            .collect(),
         moves: None,
     };
     Ok((key, image))
@@ -135,7 +138,7 @@ impl<'a> Planner<'_, 'a> {
         &self,
         statement: &Statement<'a>,
         target: &Target<'a>,
-        set: &[&'a Assign<'a>],
+        (set, read): (&[&'a Assign<'a>], &[Option<Read>]),
         assigned: Assigned,
         change: &Change,
         columns: &mut Columns,
@@ -163,7 +166,7 @@ impl<'a> Planner<'_, 'a> {
             width: u16::try_from(list.len()).unwrap_or(u16::MAX),
             by,
             lookups: entries,
-            new_key: self.new_key(statement, set, change, columns)?,
+            new_key: self.new_key(statement, (set, read), change, columns)?,
             moves: if assigned.primary { Some(self.moves(target)?) } else { None },
         })
     }
@@ -172,10 +175,10 @@ impl<'a> Planner<'_, 'a> {
     fn new_key(
         &self,
         statement: &Statement<'a>,
-        set: &[&'a Assign<'a>],
+        (set, read): (&[&'a Assign<'a>], &[Option<Read>]),
         change: &Change,
         columns: &mut Columns,
-    ) -> Result<Vec<u16>, PlanError> {
+    ) -> Result<Vec<(u16, Written)>, PlanError> {
         let mut out = Vec::new();
         for part in &change.key {
             let test = part.test.to_lowercase();
@@ -183,9 +186,20 @@ impl<'a> Planner<'_, 'a> {
                 .iter()
                 .rposition(|a| test.contains(&quoted(a.column.name).to_lowercase()));
             let Some((at, assign)) = assigned.and_then(|at| Some((at, *set.get(at)?))) else {
-                out.push(part.place);
+                out.push((part.place, part.written.clone()));
                 continue;
             };
+            if let Some(read) = read.get(at).copied().flatten()
+                && part.test.eq_ignore_ascii_case(&quoted(assign.column.name))
+            {
+                // As it comes with the rows: text in utf8mb4.
+                let written = match &part.written {
+                    Written::Text(_) => Written::Text("utf8mb4".into()),
+                    written => written.clone(),
+                };
+                out.push((read.place, written));
+                continue;
+            }
             let value = &assign.value;
             let named = Named::of(value);
             let sure = named.calls.iter().all(|name| is_sure(name))
@@ -207,7 +221,7 @@ impl<'a> Planner<'_, 'a> {
             let mut pieces = vec![verbatim(head)];
             pieces.extend(self.raw(statement, value.span));
             pieces.push(verbatim(format!("{tail} AS `_coregate_v{}`", columns.list.len())));
-            out.push(columns.add(pieces)?);
+            out.push((columns.add(pieces)?, part.written.clone()));
         }
         Ok(out)
     }

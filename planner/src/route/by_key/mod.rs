@@ -119,9 +119,10 @@ impl<'a> Planner<'_, 'a> {
                     target.table.name
                 ));
             }
-            let parts = self.set_parts(&statement, &target, &set, &mut columns)?;
+            let (parts, reads) = self.set_parts(&statement, &target, &set, &mut columns)?;
             if moves.any() {
-                change.image = Some(self.image(&statement, &target, &set, moves, &change, &mut columns)?);
+                change.image =
+                    Some(self.image(&statement, &target, (&set, &reads), moves, &change, &mut columns)?);
             }
             let alias = if target.name.alias.is_some() {
                 format!(" AS {}", quoted(target.name.exposed()))
@@ -168,7 +169,8 @@ impl<'a> Planner<'_, 'a> {
                     ));
                 }
                 let moves = set::Assigned { lookups: true, primary: false, all: true };
-                change.image = Some(self.image(&statement, &target, &[], moves, &change, &mut columns)?);
+                change.image =
+                    Some(self.image(&statement, &target, (&[], &[]), moves, &change, &mut columns)?);
             }
             let ignore = if delete.ignore { "IGNORE " } else { "" };
             change.how = How::Delete { head: format!("DELETE {ignore}FROM {}", change.table) };

@@ -2,7 +2,7 @@
 use super::{Columns, Statement, Target, quoted, refused, text_part, verbatim};
 use crate::column::find;
 use crate::error::PlanError;
-use crate::plan::write::SetPart;
+use crate::plan::write::{Read, SetPart};
 use crate::route::Planner;
 use crate::route::subquery::has_subquery;
 use crate::sql::ast::*;
@@ -126,15 +126,15 @@ impl<'a> Planner<'_, 'a> {
         Ok(found)
     }
 
-    /// The assignments' text. Values that need other tables are read with the rows.
+    /// The assignments' text. Values that need other tables are read with the rows: where, is told for each assignment.
     pub(super) fn set_parts(
         &self,
         statement: &Statement<'a>,
         target: &Target<'a>,
         set: &[&'a Assign<'a>],
         columns: &mut Columns,
-    ) -> Result<Vec<SetPart>, PlanError> {
-        let mut parts = Vec::new();
+    ) -> Result<(Vec<SetPart>, Vec<Option<Read>>), PlanError> {
+        let (mut parts, mut reads) = (Vec::new(), Vec::new());
         let mut before: Vec<&str> = Vec::new();
         for (n, assign) in set.iter().enumerate() {
             if n > 0 {
@@ -142,25 +142,45 @@ impl<'a> Planner<'_, 'a> {
             }
             if self.is_own(statement, target, &assign.value) {
                 parts.push(text_part(self.edits.pieces(self.input.sql, self.tokens, assign.span)));
+                reads.push(None);
             } else {
                 self.unchanged_before(&assign.value, &before)?;
-                let mut value = vec![verbatim("(")];
-                value.extend(self.raw(statement, assign.value.span));
-                let is_float = match &assign.value.kind {
-                    ExprKind::Column(_) => self.may_be_float(statement, &assign.value),
-                    _ => false,
-                };
-                value.push(verbatim(if is_float { ")+0e0" } else { ")" }));
-                value.push(verbatim(format!(" AS `_coregate_v{}`", columns.list.len())));
-                let place = columns.add(value)?;
+                let read = self.read_value(statement, target, assign, columns)?;
                 parts.push(text_part(vec![verbatim(format!("{} = ", quoted(assign.column.name)))]));
-                parts.push(SetPart::Value(place));
+                parts.push(SetPart::Value(read));
+                reads.push(Some(read));
             }
             if statement.alone {
                 before.push(assign.column.name);
             }
         }
-        Ok(parts)
+        Ok((parts, reads))
+    }
+
+    /// A value that the query reads.
+    fn read_value(
+        &self,
+        statement: &Statement<'a>,
+        target: &Target<'a>,
+        assign: &Assign<'a>,
+        columns: &mut Columns,
+    ) -> Result<Read, PlanError> {
+        let value = &assign.value;
+        let mut read = |tail: &str| {
+            let mut pieces = vec![verbatim("(")];
+            pieces.extend(self.raw(statement, value.span));
+            pieces.push(verbatim(format!("){tail} AS `_coregate_v{}`", columns.list.len())));
+            columns.add(pieces)
+        };
+        let is_column = matches!(value.kind, ExprKind::Column(_));
+        if is_column && self.may_be_float(statement, value) {
+            return Ok(Read { place: read("+0e0")?, double: None });
+        }
+        let place = read("")?;
+        let to_double = find(target.table, assign.column.name)
+            .is_some_and(|c| matches!(c.data_type.as_str(), "double" | "real" | "float"));
+        let double = if to_double && !is_column { Some(read("+0e0")?) } else { None };
+        Ok(Read { place, double })
     }
 
     /// Assignments are made from left to right: a value that is read with the row must not name a column that has another by then.

@@ -40,6 +40,8 @@ pub struct Insert<'a> {
     pub ignore: bool,
     pub table: &'a TableName<'a>,
     pub columns: Option<&'a [&'a str]>,
+    /// Where the list of columns stands, or would stand.
+    pub list: Span,
     pub source: InsertSource<'a>,
     /// `INSERT ... SET`: the one row is `source`, and stands here in the text.
     pub set: bool,

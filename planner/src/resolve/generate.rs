@@ -1,0 +1,175 @@
+//! Which rows of an INSERT lack a number, and the text that waits for them.
+use super::{Binding, text};
+use crate::error::PlanError;
+use crate::fingerprint::literal_value;
+use crate::plan::generate::{Generate, GenerateRows, GenerateValue, Sequence};
+use crate::value::Value;
+
+/// What an INSERT needs from a sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Numbers {
+    /// `Err`: the name of one that there is not; then the rows have their numbers.
+    pub sequence: Result<Sequence, String>,
+    /// The statement, with nothing where the numbers belong.
+    pub text: Vec<u8>,
+    /// These places, in order.
+    pub places: Vec<usize>,
+    /// The largest number that the statement gives by itself.
+    pub given: Option<u64>,
+}
+
+impl std::fmt::Display for Numbers {
+    /// With the places of the numbers as `:n`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut at = 0;
+        for place in &self.places {
+            let text = self.text.get(at..*place).unwrap_or_default();
+            write!(f, "{}:n", String::from_utf8_lossy(text))?;
+            at = *place;
+        }
+        let rest = self.text.get(at..).unwrap_or_default();
+        f.write_str(&String::from_utf8_lossy(rest))?;
+        Ok(())
+    }
+}
+
+impl Numbers {
+    /// The statement with numbers from `first` on.
+    pub fn text_with(&self, first: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.text.len() + self.places.len() * 8);
+        let mut at = 0;
+        for (place, number) in self.places.iter().zip(first..) {
+            out.extend_from_slice(self.text.get(at..*place).unwrap_or_default());
+            out.extend_from_slice(number.to_string().as_bytes());
+            at = *place;
+        }
+        out.extend_from_slice(self.text.get(at..).unwrap_or_default());
+        out
+    }
+}
+
+struct Maker<'b> {
+    binding: Binding<'b>,
+    zero_counts: bool,
+    out: Numbers,
+}
+
+/// # Errors
+/// Parameters that are missing, a sequence that is not there.
+pub(super) fn bind(generate: &Generate, binding: &Binding<'_>) -> Result<Numbers, PlanError> {
+    let binding = Binding { prepared: false, ..*binding };
+    let out = Numbers {
+        sequence: generate.sequence.clone(),
+        text: text::one(&generate.head, &binding),
+        places: Vec::new(),
+        given: None,
+    };
+    let mut maker = Maker { zero_counts: binding.session.zero_is_a_value(), binding, out };
+    match &generate.rows {
+        GenerateRows::Collapsed(position) => maker.collapsed(*position),
+        GenerateRows::Rows(rows) => {
+            for (n, row) in rows.iter().enumerate() {
+                if n > 0 {
+                    maker.out.text.push(b',');
+                }
+                maker.pieces(&row.before);
+                match &row.value {
+                    GenerateValue::Number => maker.number(),
+                    GenerateValue::Other(pieces) => maker.pieces(pieces),
+                    GenerateValue::Operand(operand, pieces) => {
+                        let mut buffer = Vec::new();
+                        let value = binding.value(operand, &mut buffer)?;
+                        if maker.takes_number(&value) {
+                            maker.number();
+                        } else {
+                            maker.pieces(pieces);
+                        }
+                    }
+                }
+                maker.pieces(&row.after);
+            }
+        }
+    }
+    maker.pieces(&generate.tail);
+    match &generate.sequence {
+        Err(name) if !maker.out.places.is_empty() => Err(PlanError::unsupported(format!(
+            "numbers from '{name}', which the vschema does not have as a sequence"
+        ))),
+        _ => Ok(maker.out),
+    }
+}
+
+impl Maker<'_> {
+    fn pieces(&mut self, pieces: &[crate::plan::Piece]) {
+        self.out.text.extend(text::one(pieces, &self.binding));
+    }
+
+    fn number(&mut self) {
+        self.out.places.push(self.out.text.len());
+    }
+
+    /// Is a number generated in the place of this value? Otherwise it is noted, if it is one.
+    fn takes_number(&mut self, value: &Value<'_>) -> bool {
+        let number = match value {
+            Value::Null => return true,
+            Value::UInt(n) => *n,
+            Value::Int(n) => match u64::try_from(*n) {
+                Ok(n) => n,
+                Err(_) => return false,
+            },
+            Value::Bytes(text) | Value::Decimal(text) => {
+                match std::str::from_utf8(text)
+                    .ok()
+                    .and_then(|text| text.trim_ascii().parse().ok())
+                {
+                    Some(number) => number,
+                    None => return false,
+                }
+            }
+            _ => return false,
+        };
+        if number == 0 && !self.zero_counts {
+            return true;
+        }
+        self.out.given = self.out.given.max(Some(number));
+        false
+    }
+
+    fn collapsed(&mut self, position: Option<u16>) {
+        let Binding { sql, fingerprint, sql_mode, .. } = self.binding;
+        let mut buffer = Vec::new();
+        for (n, span) in fingerprint.rows.spans.iter().enumerate() {
+            if n > 0 {
+                self.out.text.push(b',');
+            }
+            let (start, end) = (span.start as usize, span.end as usize);
+            let copy = |out: &mut Numbers, from: usize, to: usize| {
+                out.text
+                    .extend_from_slice(sql.get(from..to).unwrap_or_default());
+            };
+            let literal = position.and_then(|at| {
+                fingerprint
+                    .rows
+                    .literals(sql, sql_mode, n)
+                    .nth(usize::from(at))
+            });
+            let Some(literal) = literal else {
+                copy(&mut self.out, start, end.saturating_sub(1));
+                if position.is_none() {
+                    self.out.text.push(b',');
+                    self.number();
+                }
+                copy(&mut self.out, end.saturating_sub(1), end);
+                continue;
+            };
+            let value = literal_value(sql, &literal, &mut buffer, sql_mode);
+            if self.takes_number(&value) {
+                copy(&mut self.out, start, literal.span.start as usize);
+                self.number();
+                copy(&mut self.out, literal.span.end as usize, end);
+            } else {
+                copy(&mut self.out, start, end);
+            }
+        }
+    }
+}

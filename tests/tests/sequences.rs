@@ -1,0 +1,395 @@
+//! Tables whose numbers come from a sequence.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use coregate_tests::wire::{Answer, Value};
+use coregate_tests::{Connection, Coregate, MariaDb, guard, world};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+const PLAIN: &str = "
+create table user_seq (id bigint not null primary key, next_id bigint, cache bigint) comment 'vitess_sequence';
+insert into user_seq values (0, 1, 100);
+create table few_seq (id bigint not null primary key, next_id bigint, cache bigint);
+insert into few_seq values (0, 10, 3);
+create table empty_seq (id bigint not null primary key, next_id bigint, cache bigint);
+create table many_seq (id bigint not null primary key, next_id bigint, cache bigint);
+insert into many_seq values (0, 1, 50);
+create table note (id bigint not null primary key, text varchar(20));
+";
+
+const SHARDED: &str = "
+create table users (id bigint not null primary key, name varchar(20), n int default 5);
+create table events (user_id bigint not null, id bigint not null, what varchar(20), primary key (user_id, id));
+create table numbers (id bigint not null primary key, client int);
+";
+
+const PLAIN_VSCHEMA: &str = r#"{"tables": {
+ "user_seq": {"type": "sequence"}, "few_seq": {"type": "sequence"}, "empty_seq": {"type": "sequence"}, "many_seq": {"type": "sequence"},
+ "note": {"auto_increment": {"column": "id", "sequence": "few_seq"}}}}"#;
+
+const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}}, "tables": {
+ "users": {"column_vindexes": [{"column": "id", "name": "hash"}], "auto_increment": {"column": "id", "sequence": "user_seq"}},
+ "events": {"column_vindexes": [{"column": "user_id", "name": "hash"}], "auto_increment": {"column": "id", "sequence": "plain.user_seq"}},
+ "numbers": {"column_vindexes": [{"column": "id", "name": "hash"}], "auto_increment": {"column": "id", "sequence": "many_seq"}}}}"#;
+
+fn files() -> PathBuf {
+    let dir = guard::dir().join("sequences");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("plain.sql"), PLAIN).unwrap();
+    std::fs::write(dir.join("plain.json"), PLAIN_VSCHEMA).unwrap();
+    std::fs::write(dir.join("test.sql"), SHARDED).unwrap();
+    std::fs::write(dir.join("test.json"), VSCHEMA).unwrap();
+    dir
+}
+
+static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
+    let dir = files();
+    let dir = dir.to_str().unwrap();
+    let keyspaces =
+        ["--keyspace", "plain", "--keyspace", "test:2", "--schema", dir, "--vschema", dir, "--cores", "2"];
+    Coregate::local("cluster", &keyspaces)
+});
+
+/// One test at a time: they count on each other's numbers.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn connect() -> Connection {
+    LOCAL.connect_as(world::USER, world::PASSWORD, Some("test"))
+}
+
+fn rows(conn: &mut Connection, sql: &str) -> Vec<String> {
+    let rows = conn.query(sql).rows().into_iter();
+    rows.map(|row| {
+        let cells = row
+            .into_iter()
+            .map(|cell| cell.unwrap_or_else(|| "NULL".into()));
+        cells.collect::<Vec<_>>().join(" ")
+    })
+    .collect()
+}
+
+/// The OK's id, which LAST_INSERT_ID() must agree with.
+fn id(conn: &mut Connection, answer: Answer) -> u64 {
+    let Answer::Ok { insert_id, .. } = answer else { panic!("{answer:?}") };
+    let last = conn.value("select last_insert_id()").unwrap();
+    assert_eq!(last, insert_id.to_string());
+    insert_id
+}
+
+fn insert(conn: &mut Connection, sql: &str) -> u64 {
+    let answer = conn.run(sql);
+    id(conn, answer)
+}
+
+#[test]
+fn rows_without_a_number_get_the_next_ones() {
+    let _turn = alone();
+    let mut conn = connect();
+    let conn = &mut conn;
+    let first = insert(conn, "insert into users (name) values ('one')");
+    let mut expected = vec![format!("{first} one 5")];
+    let mut note = |id: u64, name: &str, n: &str| expected.push(format!("{id} {name} {n}"));
+    let id = insert(conn, "insert into users (name, n) values ('a', 1), ('b', 2), ('c', 3)");
+    for (at, name) in ["a", "b", "c"].into_iter().enumerate() {
+        note(id + at as u64, name, &(at + 1).to_string());
+    }
+    let id = insert(conn, "insert into users values (null, 'null', 7)");
+    note(id, "null", "7");
+    let id =
+        insert(conn, "insert into users (id, name) values (default, 'default'), (0, 'zero'), ('0', 'text')");
+    for (at, name) in ["default", "zero", "text"].into_iter().enumerate() {
+        note(id + at as u64, name, "5");
+    }
+    let id = insert(conn, "insert into users set name = concat('s', 'et')");
+    note(id, "set", "5");
+    let id = insert(conn, "insert into users set name = 'null set', id = null");
+    note(id, "null set", "5");
+    let id = insert(conn, "insert into users () values (), ()");
+    note(id, "NULL", "5");
+    note(id + 1, "NULL", "5");
+    let id = insert(conn, "insert into users values ()");
+    note(id, "NULL", "5");
+    let id = insert(conn, "replace into test.users (name) values ('it''s')");
+    note(id, "it's", "5");
+    let id = insert(conn, "insert into users (name) values ('dup') on duplicate key update n = 9");
+    note(id, "dup", "5");
+    let found =
+        rows(conn, &format!("select * from users where id between {first} and {first} + 500000 order by id"));
+    assert_eq!(found, expected);
+    let far = first + 1_000_000;
+    // A statement that gives its numbers leaves LAST_INSERT_ID() alone.
+    conn.run(&format!("insert into users (id, name) values ({far}, 'given')"));
+    assert_eq!(conn.value("select last_insert_id()").unwrap(), id.to_string());
+    // A sequence goes on behind a larger number that is given to it.
+    assert_eq!(insert(conn, "insert into users (name) values ('behind')"), far + 1);
+    conn.run(&format!("insert into users (id, name) values ({}, 'near')", far + 4));
+    let later: Vec<u64> = (0..4)
+        .map(|_| insert(conn, "insert into users (name) values ('x')"))
+        .collect();
+    assert!(!later.contains(&(far + 4)), "{later:?}");
+    conn.run("set sql_mode = 'no_auto_value_on_zero'");
+    conn.run("insert into users (id, name) values (0, 'zero')");
+    assert_eq!(rows(conn, "select name from users where id = 0"), ["zero"]);
+}
+
+#[test]
+fn prepared_statements_and_those_by_name_get_them_too() {
+    let _turn = alone();
+    let mut conn = connect();
+    let conn = &mut conn;
+    let one = conn.prepare("insert into users (name) values (?)").unwrap();
+    let answer = conn.execute(&one, &[Value::from("p'1\\")]);
+    let first = id(conn, answer);
+    let answer = conn.execute(&one, &[Value::Null]);
+    let second = id(conn, answer);
+    let (far, next) = (second + 1_000_000, second + 1_000_001);
+    let two = conn
+        .prepare("insert into users (id, name, n) values (?, ?, 1), (?, ?, 2)")
+        .unwrap();
+    let answer = conn.execute(&two, &[Value::Null, Value::from("x"), Value::Int(0), Value::from("y")]);
+    let third = id(conn, answer);
+    // With numbers of their own, they are executed as they are.
+    let answer = conn.execute(
+        &two,
+        &[Value::Int(far as i64), Value::from("x"), Value::Int(next as i64), Value::from("y")],
+    );
+    assert!(matches!(answer, Answer::Ok { affected: 2, .. }), "{answer:?}");
+    let sql = format!(
+        "select id, name, n from users where id in ({first}, {second}, {third}, {third} + 1, {far}, {next}) order by id"
+    );
+    let expected = [
+        format!("{first} p'1\\ 5"),
+        format!("{second} NULL 5"),
+        format!("{third} x 1"),
+        format!("{} y 2", third + 1),
+        format!("{far} x 1"),
+        format!("{next} y 2"),
+    ];
+    assert_eq!(rows(conn, &sql), expected);
+    conn.run("prepare s from 'insert into users (name, n) values (?, ?)'");
+    conn.run("set @a = 'by name', @b = 77");
+    let named = insert(conn, "execute s using @a, @b");
+    assert!(named > next);
+    assert_eq!(rows(conn, &format!("select name, n from users where id = {named}")), ["by name 77"]);
+    let next = conn
+        .prepare("select next ? values from plain.user_seq")
+        .unwrap();
+    let Answer::Rows { raw, columns, .. } = conn.execute(&next, &[Value::Int(5)]) else { panic!("rows") };
+    assert_eq!(columns[0].name, "nextval");
+    let value = i64::from_le_bytes(raw[0][2..10].try_into().unwrap());
+    assert!(value > i64::try_from(named).unwrap());
+}
+
+#[test]
+fn transactions_lookups_and_other_tables_take_part() {
+    let _turn = alone();
+    let mut conn = connect();
+    let conn = &mut conn;
+    conn.run("begin");
+    let gone = insert(conn, "insert into users (name) values ('gone')");
+    conn.run("rollback");
+    assert_eq!(rows(conn, &format!("select id from users where id = {gone}")), [""; 0]);
+    conn.run("begin");
+    let kept = insert(conn, "insert into users (name) values ('kept'), ('kept')");
+    assert!(kept > gone);
+    let event = insert(
+        conn,
+        &format!("insert into events (user_id, what) values ({kept}, 'made'), ({kept} , 'seen')"),
+    );
+    conn.run("insert into events (user_id, id, what) values (last_insert_id(), 1, 'last')");
+    conn.run("commit");
+    assert_eq!(
+        rows(conn, &format!("select id from events where user_id = {kept} order by id")),
+        [event.to_string(), (event + 1).to_string()]
+    );
+    assert_eq!(rows(conn, &format!("select what from events where user_id = {event}")), ["last"]);
+    let answer = conn.query("insert into users (name) values ('r') returning id, name");
+    if let Answer::Rows { .. } = answer {
+        let last = conn.value("select last_insert_id()").unwrap();
+        assert_eq!(answer.rows(), [[Some(last), Some("r".into())]]);
+    }
+    conn.run("insert into events (user_id, id, what) values (last_insert_id(), 2, 'last')");
+    // The rows of a query, and values that a server computes.
+    let copied =
+        insert(conn, "insert into users (name, n) select what, 88 from events where user_id > 0 order by id");
+    let count = conn
+        .value(&format!("select count(*) from users where n = 88 and id >= {copied}"))
+        .unwrap();
+    assert_eq!(
+        count,
+        conn.value("select count(*) from events where user_id > 0")
+            .unwrap()
+    );
+    let some = insert(conn, "insert into users (id, name) select null, 'x' union all select 0, 'y'");
+    assert_eq!(
+        rows(conn, &format!("select name from users where id in ({some}, {some} + 1) order by id")),
+        ["x", "y"]
+    );
+    let computed = insert(conn, "insert into events (user_id, what) values (1 + 2, 'sum')");
+    assert_eq!(
+        rows(conn, &format!("select what from events where user_id = 3 and id = {computed}")),
+        ["sum"]
+    );
+    // A keyspace that is not sharded.
+    conn.run("use plain");
+    let first = insert(conn, "insert into note (text) values ('a')");
+    assert_eq!(insert(conn, "insert into note (text) values ('b'), ('c'), ('d'), ('e'), ('f')"), first + 1);
+    insert(conn, "insert into note (text) select 'g' union select 'h'");
+    assert_eq!(rows(conn, "select count(*) from note where text in ('g', 'h')"), ["2"]);
+    conn.run("delete from note where text in ('g', 'h')");
+    assert_eq!(rows(conn, "select text from note order by id"), ["a", "b", "c", "d", "e", "f"]);
+}
+
+#[test]
+fn next_values_are_selected() {
+    let _turn = alone();
+    let mut conn = connect();
+    let mut next = |sql: &str| conn.value(sql).unwrap().parse::<u64>().unwrap();
+    let a = next("select next value for few_seq");
+    let b = next("select next 7 values from plain.few_seq");
+    assert!(b > a);
+    let c = next("select next value from few_seq");
+    assert!(c >= b + 7, "{a} {b} {c}");
+    assert!(
+        next(
+            "select next :: values from few_seq"
+                .replace("::", "1")
+                .as_str()
+        ) > c
+    );
+    for (sql, code) in
+        [("select next 0 values from few_seq", 1210), ("select next value for empty_seq", 1105)]
+    {
+        assert_eq!(conn.query(sql).error().code, code, "{sql}");
+    }
+    // Who changes the table by hand is heeded.
+    conn.run("insert into plain.empty_seq values (0, 500, 10)");
+    assert_eq!(conn.value("select next value for empty_seq").unwrap(), "500");
+    conn.run("update plain.empty_seq set next_id = 900 where id = 0");
+    assert_eq!(conn.value("select next value for empty_seq").unwrap(), "900");
+    assert_eq!(conn.value("select next_id from plain.empty_seq").unwrap(), "910");
+}
+
+/// Two servers: the first has the sequences, and a shard; the second another shard.
+fn servers() -> [MariaDb; 2] {
+    let servers = [MariaDb::start("seq-left", &[]), MariaDb::start("seq-right", &[])];
+    let mut first = servers[0].connect();
+    first.run("create database plain");
+    first.run("use plain");
+    let run = |conn: &mut Connection, text: &str| {
+        let all = text.split(';').map(str::trim);
+        all.filter(|sql| !sql.is_empty())
+            .for_each(|sql| drop(conn.run(sql)));
+    };
+    run(&mut first, PLAIN);
+    servers
+        .iter()
+        .for_each(|server| run(&mut server.connect(), SHARDED));
+    servers
+}
+
+fn process(name: &str, servers: &[MariaDb; 2]) -> Coregate {
+    let dir = guard::dir().join(format!("{name}-topology"));
+    let dir = dir.join("topology");
+    std::fs::create_dir_all(&dir).unwrap();
+    let tablet = |alias: &str, at: usize| {
+        let port = servers[at].port;
+        format!(
+            r#"{{"alias": "{alias}", "type": "primary", "host": "127.0.0.1", "port": {port}, "user": "sb", "password": "sb"}}"#
+        )
+    };
+    let plain = format!(
+        r#"{{"name": "plain", "database": "plain", "shards": [{{"name": "0", "tablets": [{}]}}], "vschema": {PLAIN_VSCHEMA}}}"#,
+        tablet("plain-0", 0)
+    );
+    let sharded = format!(
+        r#"{{"name": "test", "database": "test", "shards": [{{"name": "-80", "tablets": [{}]}}, {{"name": "80-", "tablets": [{}]}}],
+            "vschema": {VSCHEMA}}}"#,
+        tablet("test-0", 0),
+        tablet("test-1", 1)
+    );
+    std::fs::write(dir.join("plain.json"), plain).unwrap();
+    std::fs::write(dir.join("test.json"), sharded).unwrap();
+    let text = format!(
+        "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = 2\n",
+        dir.parent().and_then(|dir| dir.to_str()).unwrap(),
+        world::users_file().to_str().unwrap()
+    );
+    Coregate::configured(name, &text)
+}
+
+/// Takes numbers until it has enough; those that were acknowledged.
+fn client(number: usize, process: &Mutex<Option<Coregate>>, taken: &AtomicU64) -> Vec<u64> {
+    let mut all = Vec::new();
+    let mut conn: Option<Connection> = None;
+    let end = Instant::now() + Duration::from_secs(60);
+    while all.len() < 500 {
+        assert!(Instant::now() < end, "too slow: {}", all.len());
+        let Some(open) = &mut conn else {
+            let address = process.lock().unwrap().as_ref().map(|p| p.mysql);
+            let login = |at| Connection::try_login(at, world::USER, world::PASSWORD, Some("test")).ok();
+            let there = address.filter(|at| std::net::TcpStream::connect(at).is_ok());
+            conn = there.and_then(login);
+            std::thread::sleep(Duration::from_millis(5));
+            continue;
+        };
+        let (sql, count) = match all.len() % 3 {
+            0 => (format!("insert into numbers (client) values ({number})"), 1),
+            1 => (format!("insert into numbers (client) values ({number}), ({number}), ({number})"), 3),
+            _ => ("select next 2 values from many_seq".to_owned(), 2),
+        };
+        let answer = open
+            .try_query(&sql)
+            .ok()
+            .and_then(|answers| answers.into_iter().next());
+        let first = match answer {
+            Some(Answer::Ok { insert_id, .. }) => insert_id,
+            Some(rows @ Answer::Rows { .. }) => rows.value().unwrap().parse().unwrap(),
+            other => {
+                assert!(!matches!(&other, Some(Answer::Error(error)) if error.code == 1062), "{other:?}");
+                conn = None;
+                continue;
+            }
+        };
+        all.extend(first..first + count);
+        taken.fetch_add(count, Ordering::Relaxed);
+    }
+    all
+}
+
+#[test]
+fn no_number_comes_twice_from_two_processes_of_which_one_is_killed() {
+    let servers = servers();
+    let processes = ["seq-one", "seq-two"].map(|name| Mutex::new(Some(process(name, &servers))));
+    let taken = AtomicU64::new(0);
+    let mut seen = HashSet::new();
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..8)
+            .map(|n| {
+                let (process, taken) = (&processes[n % 2], &taken);
+                scope.spawn(move || client(n, process, taken))
+            })
+            .collect();
+        for round in 1..=3 {
+            while taken.load(Ordering::Relaxed) < round * 800 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let killed = processes[1].lock().unwrap().take();
+            if let Some(mut killed) = killed {
+                killed.process.kill();
+            }
+            *processes[1].lock().unwrap() = Some(process("seq-two", &servers));
+        }
+        for client in clients {
+            for number in client.join().unwrap() {
+                assert!(seen.insert(number), "{number} came twice");
+            }
+        }
+    });
+    assert!(seen.len() >= 4000);
+}
