@@ -136,7 +136,7 @@ impl Asking {
             && let Ok(facts) = status::read(&mut conn, tablet, database).await
         {
             self.conn = Some(conn);
-            return Sign::Alive(facts);
+            return Sign::Alive(Box::new(facts));
         }
         let mut conn = match self.connector.connect(tablet).await {
             Ok(conn) => conn,
@@ -152,7 +152,7 @@ impl Asking {
         match status::read(&mut conn, tablet, database).await {
             Ok(facts) => {
                 self.conn = Some(conn);
-                Sign::Alive(facts)
+                Sign::Alive(Box::new(facts))
             }
             Err(e) => Sign::Refused(crate::backend::failed(tablet, e).to_string()),
         }

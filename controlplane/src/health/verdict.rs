@@ -14,7 +14,7 @@ const SAMPLES_MAX: usize = 4_096;
 /// What one check has found.
 #[derive(Debug, Clone)]
 pub(crate) enum Sign {
-    Alive(Facts),
+    Alive(Box<Facts>),
     Dead(String),
     Silent(String),
     Full(String),
@@ -36,7 +36,7 @@ impl Watch {
         let (trouble, why) = match sign {
             Sign::Alive(facts) => {
                 self.bad = 0;
-                return self.alive(facts, kind, primary, now);
+                return self.alive(*facts, kind, primary, now);
             }
             Sign::Dead(why) => (Trouble::Dead, why),
             Sign::Silent(why) => (Trouble::Frozen, why),
@@ -162,12 +162,12 @@ mod tests {
             watch.see(sign, Some(Kind::Primary), None, now);
             (watch.health.state, watch.health.trouble)
         };
-        assert_eq!(see(Sign::Alive(facts("0-1-1"))), (State::Serving, None));
+        assert_eq!(see(Sign::Alive(Box::new(facts("0-1-1")))), (State::Serving, None));
         assert_eq!(see(Sign::Silent("x".into())), (State::Serving, None));
         assert_eq!(see(Sign::Silent("x".into())), (State::Unreachable, Some(Trouble::Frozen)));
         assert_eq!(see(Sign::Dead("x".into())), (State::Unreachable, Some(Trouble::Dead)));
         assert_eq!(see(Sign::Full("x".into())), (State::NotServing, Some(Trouble::OutOfConnections)));
-        assert_eq!(see(Sign::Alive(facts("0-1-1"))), (State::Serving, None));
+        assert_eq!(see(Sign::Alive(Box::new(facts("0-1-1")))), (State::Serving, None));
         assert_eq!(see(Sign::Dead("x".into())), (State::Serving, None), "counted anew");
         let mut fresh = Watch::default();
         fresh.see(Sign::Dead("x".into()), Some(Kind::Primary), None, now);
@@ -178,7 +178,7 @@ mod tests {
     fn servers_that_answer_may_be_wrong() {
         let state = |facts: Facts, kind| {
             let mut watch = Watch::default();
-            watch.see(Sign::Alive(facts), Some(kind), None, Instant::now());
+            watch.see(Sign::Alive(Box::new(facts)), Some(kind), None, Instant::now());
             (watch.health.state, watch.health.message.unwrap_or_default())
         };
         let (wrong, why) = state(Facts { read_only: true, ..facts("") }, Kind::Primary);
@@ -197,11 +197,11 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut primary = Watch::default();
         for (ms, position) in [(0, "0-1-5"), (1_000, "0-1-6"), (2_000, "0-1-6"), (3_000, "0-1-9")] {
-            primary.see(Sign::Alive(facts(position)), Some(Kind::Primary), None, at(ms));
+            primary.see(Sign::Alive(Box::new(facts(position))), Some(Kind::Primary), None, at(ms));
         }
         let lag = |applied, ms| {
             let mut watch = Watch::default();
-            watch.see(Sign::Alive(replica(applied)), Some(Kind::Replica), Some(&primary), at(ms));
+            watch.see(Sign::Alive(Box::new(replica(applied))), Some(Kind::Replica), Some(&primary), at(ms));
             watch.health.lag_ms
         };
         assert_eq!(lag("0-1-9", 9_000), Some(0), "nothing has been written since");

@@ -3,8 +3,11 @@ use super::{Answer, Owner, done};
 use crate::Error;
 use crate::admin::Request;
 use crate::plane::Command;
+use crate::view::Shared;
 use crate::world::{Loaded, general};
 use coregate_planner::control::{ControlRequest, SqlError};
+use coregate_planner::snapshot::Tablet;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 impl Owner {
@@ -107,11 +110,11 @@ impl Owner {
         let primaries: Vec<_> = shards
             .filter_map(|shard| Some((shard.name.clone(), known.primary(&shard.name)?)))
             .collect();
-        let (connector, owner) = (self.shared.connector.clone(), self.sender.clone());
+        let (shared, owner) = (Arc::clone(&self.shared), self.sender.clone());
         tokio::spawn(async move {
             let mut result = Ok(());
             for (shard, tablet) in primaries {
-                result = crate::local::apply_sql(&connector, &tablet, &database, &shard, &sql).await;
+                result = apply(&shared, &tablet, (&keyspace, &shard), &database, &sql).await;
                 if result.is_err() {
                     break;
                 }
@@ -131,6 +134,35 @@ impl Owner {
                 self.pending.answer(answer, Err(general(e.to_string())));
             }
         }
+    }
+}
+
+/// On one shard. What runs while its primary is moved may be on the old one only: then it is not acknowledged.
+async fn apply(
+    shared: &Shared,
+    tablet: &Tablet,
+    (keyspace, shard): (&str, &str),
+    database: &str,
+    sql: &str,
+) -> Result<(), Error> {
+    let is_primary = || {
+        let serving = shared.serving();
+        let mut shards = serving.shards.values();
+        let found = shards.find(|s| s.keyspace == keyspace && s.shard == shard);
+        found
+            .and_then(|s| s.primary())
+            .is_some_and(|primary| primary.alias == tablet.alias)
+    };
+    if !is_primary() {
+        let what = format!("the primary of {keyspace}/{shard} is being moved: repeat it later");
+        return Err(Error::Server(what));
+    }
+    crate::local::apply_sql(&shared.connector, tablet, database, shard, sql).await?;
+    match is_primary() {
+        true => Ok(()),
+        false => Err(Error::Server(format!(
+            "the primary of {keyspace}/{shard} was moved meanwhile: see what of the statements is there, then repeat the rest"
+        ))),
     }
 }
 

@@ -56,8 +56,7 @@ impl Session {
         let (Some(id), Some(&flags)) = (payload.first_chunk_at::<4>(1), payload.get(5)) else {
             return Err(crate::session::command::unknown());
         };
-        let id = u32::from_le_bytes(id);
-        let statement = self.statement_of(id, "mysqld_stmt_execute")?;
+        let statement = self.statement_of(u32::from_le_bytes(id), "mysqld_stmt_execute")?;
         self.handle.runs(&statement.sql);
         statement.empty_cursor.set(false);
         let entry = self.current_plan(&statement)?;
