@@ -358,7 +358,7 @@ fn a_deadlock_in_a_branch_ends_the_transaction() {
     a.run(&format!("update leg set tag = 2 where id = {}", ids[0]));
     b.run("begin");
     b.run(&format!("update leg set tag = 3 where id = {}", ids[1]));
-    std::thread::scope(|scope| {
+    let first_failed = std::thread::scope(|scope| {
         let waits = scope.spawn(|| a.query(&format!("update leg set tag = 2 where id = {}", ids[1])));
         wait_until("one waits for the other", || {
             // The server renews that table when nobody has read it for 0.1 s.
@@ -369,14 +369,15 @@ fn a_deadlock_in_a_branch_ends_the_transaction() {
         let second = b.query(&format!("update leg set tag = 3 where id = {}", ids[0]));
         let first = waits.join().unwrap();
         assert_eq!(u8::from(first.is_error()) + u8::from(second.is_error()), 1, "{first:?} {second:?}");
-        let (victim, other) = if first.is_error() { (&mut a, &mut b) } else { (&mut b, &mut a) };
-        other.run("commit");
-        // The victim's session goes on, in no transaction, on every shard.
-        victim.run(&format!("update leg set tag = tag where id = {}", ids[0]));
-        victim.run("begin");
-        victim.run("update leg set tag = tag");
-        victim.run("commit");
+        first.is_error()
     });
+    let (victim, other) = if first_failed { (&mut a, &mut b) } else { (&mut b, &mut a) };
+    other.run("commit");
+    // The victim's session goes on, in no transaction, on every shard.
+    victim.run(&format!("update leg set tag = tag where id = {}", ids[0]));
+    victim.run("begin");
+    victim.run("update leg set tag = tag");
+    victim.run("commit");
     let legs = CLUSTER.legs();
     // A has changed three rows or none, B two or none.
     assert!(legs == BTreeMap::from([(1, 5), (2, 3)]) || legs == BTreeMap::from([(1, 6), (3, 2)]), "{legs:?}");
