@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// A server that is replicated is started again after this pause: by then another is primary, whose replica it becomes.
-const PAUSE_REPLICATED: Duration = Duration::from_secs(3);
-/// One that is alone.
-const PAUSE: Duration = Duration::from_millis(200);
+/// A server is started again after this pause: by then another is primary, whose replica it becomes.
+const PAUSE: Duration = Duration::from_secs(3);
 /// The pause doubles with each end that comes soon after the start, up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A server that has run for so long ended by accident.
@@ -77,8 +75,7 @@ async fn keep(mut server: Server, launch: Launch, mut orders: mpsc::Receiver<Ord
 /// Starts it again. `None`: it is to stay down.
 async fn again(launch: &Launch, orders: &mut mpsc::Receiver<Order>, mut ends: u32) -> Option<Server> {
     loop {
-        let first = if launch.is_replicated() { PAUSE_REPLICATED } else { PAUSE };
-        let pause = (first * 2u32.saturating_pow(ends.saturating_sub(1).min(10))).min(PAUSE_MAX);
+        let pause = (PAUSE * 2u32.saturating_pow(ends.saturating_sub(1).min(10))).min(PAUSE_MAX);
         let wake = tokio::time::sleep(pause);
         tokio::pin!(wake);
         loop {

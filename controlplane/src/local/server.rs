@@ -142,7 +142,6 @@ pub(super) fn give_ports(records: &mut [KeyspaceRecord]) -> Result<(), Error> {
 pub(super) struct Launch {
     alias: String,
     primary: bool,
-    replicated: bool,
     program: PathBuf,
     arguments: Vec<OsString>,
     dir: PathBuf,
@@ -155,9 +154,6 @@ impl Launch {
     }
     pub(super) fn is_primary(&self) -> bool {
         self.primary
-    }
-    pub(super) fn is_replicated(&self) -> bool {
-        self.replicated
     }
 
     pub(super) fn prepare(
@@ -201,7 +197,7 @@ impl Launch {
             arguments.push(format!("--user={}", owner.name).into());
         }
         let (alias, primary) = (tablet.alias.clone(), tablet.kind == Kind::Primary);
-        Ok(Self { alias, primary, replicated, program: binaries.server.clone(), arguments, dir, socket })
+        Ok(Self { alias, primary, program: binaries.server.clone(), arguments, dir, socket })
     }
 
     /// Starts the process in a group of its own, so that a terminal's Ctrl-C reaches only us.
