@@ -112,7 +112,7 @@ impl Session {
     pub(super) fn transaction_mode(&self) -> TransactionMode {
         let set = self.vitess_value("transaction_mode");
         set.and_then(TransactionMode::parse)
-            .unwrap_or(self.core.config().transaction_mode)
+            .unwrap_or_else(|| self.core.config().transaction_mode)
     }
 
     fn begin_atomic(&self, decider: Place) -> Outcome<Atomic> {
