@@ -119,7 +119,9 @@ impl Load {
                 std::thread::sleep(Duration::from_millis(20));
                 continue;
             };
-            while !self.stop.load(Ordering::Relaxed) && self.transaction(&mut conn).is_ok() {}
+            while !self.stop.load(Ordering::Relaxed) && self.transaction(&mut conn).is_ok() {
+                std::hint::spin_loop();
+            }
         }
     }
 
