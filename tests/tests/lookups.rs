@@ -259,6 +259,8 @@ fn entries_of_rows_that_are_gone_are_given_to_new_ones() {
     // Those of rows that are there are not given away.
     for sql in [
         "insert into users (id, email, team) values (5120, '005120@x', 't'), (5121, '005100@x', 't')",
+        "insert into users (id, email, team) values (5130, '005130@x', 't'), (5131, '005130@x', 't')",
+        "update users set email = '005140@x' where id in (5004, 5005)",
         "update users set email = '005100@x' where id = 5004",
         "replace into users (id, email, team) values (5005, '005101@x', 't')",
     ] {

@@ -166,6 +166,13 @@ impl Session {
         let Some([cell]) = holders.first().map(Vec::as_slice) else { return Err(error.into()) };
         let held = new.def.id_in(cell.as_deref());
         let held = held.map_err(|why| Failure::from(sql_error(1105, why)))?;
+        // Rows of this very statement are not there yet, and yet have the value.
+        let own = held
+            .as_ref()
+            .is_some_and(|held| new.entries.iter().any(|(_, id)| id == held));
+        if !there && (own || !new.whole) {
+            return Err(error.into());
+        }
         let mut same_shard = false;
         if let (true, Some(held)) = (there, &held) {
             let snapshot = self.core.snapshot.borrow();

@@ -38,6 +38,8 @@ pub struct NewEntries {
     pub def: Arc<LookupDef>,
     pub owner: Arc<Owner>,
     pub entries: Vec<(SmallVec<[Literal; 1]>, KeyspaceId)>,
+    /// The statement has no more entries in this table.
+    pub whole: bool,
 }
 
 impl NewEntries {
@@ -54,8 +56,16 @@ impl NewEntries {
         for entry in entries.filter(wanted) {
             match parts.last_mut() {
                 Some(part) if part.entries.len() < BATCH => part.entries.push(entry),
-                _ => parts.push(Self { def: def.clone(), owner: owner.clone(), entries: vec![entry] }),
+                _ => parts.push(Self {
+                    def: def.clone(),
+                    owner: owner.clone(),
+                    entries: vec![entry],
+                    whole: false,
+                }),
             }
+        }
+        if let [only] = parts.as_mut_slice() {
+            only.whole = true;
         }
         parts
     }
