@@ -117,7 +117,7 @@ impl Session {
             |(place, b): &&(Place, Box<Backend>)| is_primary(*place) && b.in_transaction && !b.is_branch();
         let mut plain = self.held.iter().filter(plain).map(|(place, _)| *place);
         let open = plain.next();
-        let first = self.transaction.first.unwrap_or(open.unwrap_or(place));
+        let first = self.transaction.first.or(open).unwrap_or(place);
         self.transaction.first = Some(first);
         let others = open.is_some_and(|open| open != first) || plain.next().is_some();
         (self.transaction.atomic.is_some() || !others).then_some(first)
