@@ -12,6 +12,8 @@ pub(crate) fn init(format: LogFormat) -> Result<(), Failure> {
     };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would say on stderr that stderr cannot be written to (a full disk), which panics.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // Fails only if it has been done before.
     let _ = match format {

@@ -23,7 +23,10 @@ impl CoreThread {
             .name(name)
             .io_memory(IO_MEMORY_BYTES)
             .ring_depth(32)
-            .spawn(move || async move { body().await })
+            .spawn(move || async move {
+                let _whole = EndsTheProcess;
+                body().await;
+            })
             .map(Self)
             .map_err(|e| StartError::Core(e.to_string()))
     }
@@ -32,6 +35,18 @@ impl CoreThread {
     pub(crate) fn join(self) {
         if let Err(e) = self.0.join() {
             tracing::error!("a core ended badly: {e}");
+        }
+    }
+}
+
+/// A core that panics takes its clients, its pools and its listener with it, and nobody would notice: the process ends, so that
+/// whoever runs it starts it again.
+struct EndsTheProcess;
+
+impl Drop for EndsTheProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
         }
     }
 }

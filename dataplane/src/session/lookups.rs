@@ -22,6 +22,9 @@ use std::cell::RefCell;
 /// The state before the statement, in a transaction of the client's.
 const UNDO: &str = "_coregate_lookup";
 
+/// A lock at the end of a query of our own.
+const FOR_UPDATE: &[u8] = b" FOR UPDATE";
+
 impl Session {
     /// Runs a change, and before it what keeps lookup tables right.
     pub(super) async fn maintained(
@@ -190,11 +193,14 @@ impl Session {
             .await
     }
 
-    /// The rows of a query of one column.
+    /// The rows of a query of one column, locked. It is planned with its lock: lookup tables that find its shards are read as they
+    /// are now, not as the transaction's snapshot has them.
     async fn locked(&mut self, query: &[u8]) -> Outcome<Vec<Vec<Option<Vec<u8>>>>> {
-        let lock = format!(" LIMIT {} FOR UPDATE", u64::MAX);
         let rows = RefCell::new(Collected::new(1, self.core.config().query_memory_max));
-        self.inner(query, lock.as_bytes(), Combine::Concat, Rows::Gather(&rows))
+        let query = [query, FOR_UPDATE].concat();
+        // Whatever the session's sql_select_limit.
+        let lock = format!(" LIMIT {} FOR UPDATE", u64::MAX);
+        self.inner(&query, lock.as_bytes(), Combine::Concat, Rows::Gather(&rows))
             .await?;
         Ok(rows.into_inner().rows)
     }
@@ -232,7 +238,7 @@ impl Session {
     }
 
     /// Runs a statement of our own in the session's transaction; the client does not hear of it.
-    /// `tail`: what every server gets behind its text.
+    /// `tail`: what every server gets behind its text, in place of [`FOR_UPDATE`] where the text ends with that.
     pub(super) async fn inner(
         &mut self,
         sql: &[u8],
@@ -264,6 +270,9 @@ impl Session {
             .into_iter()
             .map(|shard| {
                 let mut text = shard.text.unwrap_or_else(|| sql.to_vec());
+                if !tail.is_empty() && text.ends_with(FOR_UPDATE) {
+                    text.truncate(text.len() - FOR_UPDATE.len());
+                }
                 text.extend_from_slice(tail);
                 (place_of(route, shard.id), query_payload(&text))
             })

@@ -18,7 +18,7 @@ use coregate_planner::control::SqlError;
 use coregate_planner::plan::tree::{Finish, Merge};
 use coregate_planner::plan::{Combine, Effects, Plan, StatementClass};
 use coregate_protocol::codes;
-use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary};
+use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -393,16 +393,20 @@ impl Session {
         Ok(summary)
     }
 
-    /// Reads and drops the answers of the remaining shards, so that their connections stay usable.
-    async fn drain_rest(&mut self, parts: &mut Parts, from: usize) -> Outcome {
+    /// Reads and drops the answers of the remaining shards, so that their connections stay usable. Gives the first error among them:
+    /// a server may have ended its part of a transaction, behind rows that nobody needs.
+    async fn drain_rest(&mut self, parts: &mut Parts, from: usize) -> Outcome<Option<SqlError>> {
+        let mut first = None;
         for Part { backend, walker, .. } in parts.iter_mut().skip(from) {
             while walker.state() != FeedState::Done {
                 let packet = self.next_packet(backend, walker.next_seq()).await?;
-                step(walker, packet.payload(), packet.seq)?;
+                if step(walker, packet.payload(), packet.seq)? == PacketRole::Err {
+                    first.get_or_insert_with(|| error_of(packet.payload()));
+                }
             }
             backend.answered(walker.summary());
         }
-        Ok(())
+        Ok(first)
     }
 }
 

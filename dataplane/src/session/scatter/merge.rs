@@ -73,8 +73,15 @@ impl Session {
             self.flush(&mut out);
             return failed;
         }
-        // A LIMIT that was reached leaves a bounded rest.
-        self.drain_rest(parts, 0).await?;
+        // A LIMIT that was reached leaves a bounded rest. Where there is no transaction, an error in rows that are not wanted is none;
+        // in one, it may have undone what the statement locks, and what came before.
+        let unread = self.drain_rest(parts, 0).await?;
+        if let Some(error) = unread
+            && (self.in_transaction() || !self.autocommit)
+        {
+            self.flush(&mut out);
+            return Err(error.into());
+        }
         if let Some(into) = merging.into {
             let sum = Summary { rows: out.rows, columns: shown as u16, ..Summary::default() };
             *into.borrow_mut() = out.collected.take().unwrap_or_default();
