@@ -102,6 +102,11 @@ impl<'a> Planner<'_, 'a> {
             for (at, value) in row.values.iter().enumerate() {
                 let known = self.operand(value).is_some() || matches!(value.kind, ExprKind::Default);
                 if !known && (needed(at) || has_subquery(value)) {
+                    // A column of the row itself, as in DEFAULT(v): only the INSERT knows it.
+                    let columns = super::by_key::Named::of(value).columns;
+                    if !columns.is_empty() && !has_subquery(value) {
+                        return None;
+                    }
                     expressions.push(value.span);
                 }
             }

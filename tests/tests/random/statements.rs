@@ -169,8 +169,8 @@ impl Statements<'_> {
                 self.random.one_of(&["'y'", "null", "concat(w, 'z')"])
             ),
             15 => format!("update {table} set k = {}{filter}", self.value()),
-            16 => format!("update {table} set v = 3{filter} order by id limit 1"),
-            17 => format!("delete from {table} where {} limit 1", self.comparison()),
+            16 => format!("update {table} set v = 3{filter} order by id, v limit 1"),
+            17 => format!("delete from {table} where {} order by id, v limit 1", self.comparison()),
             _ => format!("delete from {table} where {}", self.condition()),
         }
     }

@@ -1,6 +1,6 @@
 //! By what a row of a table is found again: its primary key, a unique key, or all its columns.
 use super::{quoted, refused};
-use crate::column::find;
+use crate::column::{Family, find};
 use crate::error::PlanError;
 use crate::lookup::Written;
 use crate::snapshot::{Column, Table};
@@ -95,7 +95,9 @@ pub(super) fn vindex_value(
     column: &str,
     exposed: &str,
 ) -> Result<(String, Written), PlanError> {
-    let known = find(table, column);
+    // A decimal, a double or a time lies where its text as it was written says, which the stored value does not tell any more.
+    let told = |c: &&Column| Family::of(c).has_one_form();
+    let known = find(table, column).filter(told);
     let read = known.and_then(|c| super::super::lookups::read_as(c, exposed));
     match read {
         Some(read) => Ok(read),
