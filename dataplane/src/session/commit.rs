@@ -62,7 +62,11 @@ impl Session {
             return self.commit_unknown(at, committed, error.to_sql());
         };
         let mut told = error.to_sql();
-        if is_xa_state(code) && committed == 0 {
+        let is_ours = self
+            .held
+            .get(at)
+            .is_some_and(|(_, backend)| backend.is_branch());
+        if is_xa_state(code) && committed == 0 && !is_ours {
             // COMMIT is no statement for an XA transaction, which goes on.
             return Failure::Sql(told);
         }
