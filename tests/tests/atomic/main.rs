@@ -1,5 +1,7 @@
 //! `transaction_mode = TWOPC`: whatever is killed, a transaction is on all of its shards or on none, and what was acknowledged is there.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+mod moves;
+
 use coregate_planner::dtid::{Branch, decider_key};
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, wait_until, world};
 use std::collections::BTreeMap;
@@ -27,6 +29,9 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
         server
             .connect()
             .run("create table leg (id bigint primary key, tag bigint not null)");
+        server
+            .connect()
+            .run("create table piece (place bigint primary key, id bigint not null unique)");
     }
     let dir = guard::dir().join("atomic-topology");
     std::fs::create_dir_all(dir.join("topology")).unwrap();
@@ -41,7 +46,8 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let keyspace = format!(
         r#"{{"name": "ks", "database": "test", "shards": [{}], "vschema": {{"sharded": true,
             "vindexes": {{"hash": {{"type": "hash"}}}},
-            "tables": {{"leg": {{"column_vindexes": [{{"column": "id", "name": "hash"}}]}}}}}}}}"#,
+            "tables": {{"leg": {{"column_vindexes": [{{"column": "id", "name": "hash"}}]}},
+                "piece": {{"column_vindexes": [{{"column": "place", "name": "hash"}}]}}}}}}}}"#,
         shards.join(",")
     );
     std::fs::write(dir.join("topology/ks.json"), keyspace).unwrap();
