@@ -9,6 +9,7 @@ pub mod guard;
 pub mod mariadb;
 pub mod process;
 pub mod replicated;
+pub mod tap;
 pub mod wire;
 pub mod world;
 

@@ -1,6 +1,7 @@
 //! `transaction_mode = TWOPC`: whatever is killed, a transaction is on all of its shards or on none, and what was acknowledged is there.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 mod moves;
+mod steps;
 
 use coregate_planner::dtid::{Branch, decider_key};
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, wait_until, world};
