@@ -2,8 +2,8 @@
 use super::{CLUSTER, SHARDS, TURN};
 use coregate_tests::{Answer, Connection, wait_until, world};
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const PIECES: u64 = 30;

@@ -1,8 +1,8 @@
 //! Every step between BEGIN and the end of a transaction, on either side of it: the proxy is killed there, or a server, or the
 //! connection is cut. What becomes of the transaction is known for each.
-use super::{CLUSTER, Cluster, LEGS, SHARDS, TURN};
+use super::{CLUSTER, LEGS, SHARDS, TURN};
 use coregate_tests::tap::{Side, Taps};
-use coregate_tests::{Answer, Connection, Coregate, guard, wait_until, world};
+use coregate_tests::{Answer, Connection, Coregate, wait_until, world};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
@@ -25,25 +25,6 @@ enum Fault {
     Proxy,
     Server,
     Connection,
-}
-
-impl Cluster {
-    /// Its servers behind taps.
-    fn tapped(&self, taps: &Arc<Taps>) -> String {
-        let dir = guard::dir().join("tapped-topology");
-        std::fs::create_dir_all(dir.join("topology")).unwrap();
-        let mut keyspace =
-            std::fs::read_to_string(guard::dir().join("atomic-topology/topology/ks.json")).unwrap();
-        for (number, server) in self.servers.iter().enumerate() {
-            let port = server.lock().unwrap_or_else(PoisonError::into_inner).port;
-            let tap = taps.before(number, SocketAddr::from(([127, 0, 0, 1], port)));
-            keyspace = keyspace.replace(&format!(r#""port": {port}"#), &format!(r#""port": {tap}"#));
-        }
-        std::fs::write(dir.join("topology/ks.json"), keyspace).unwrap();
-        let plain = guard::dir().join("atomic-topology");
-        self.config
-            .replace(plain.to_str().unwrap(), dir.to_str().unwrap())
-    }
 }
 
 /// One transaction; `true`: its COMMIT was acknowledged.
@@ -106,7 +87,8 @@ fn nothing_tears_at_any_step() {
     let taps: Arc<Taps> = Arc::default();
     let placed = placed(&CLUSTER.proxy());
     CLUSTER.clear();
-    let config = CLUSTER.tapped(&taps);
+    let config = CLUSTER
+        .elsewhere("tapped", |number, port| taps.before(number, SocketAddr::from(([127, 0, 0, 1], port))));
     let mut proxy = Coregate::configured("tapped", &config);
     let mut expected = BTreeMap::new();
     let mut tag = 0;
