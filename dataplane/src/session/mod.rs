@@ -7,6 +7,7 @@ mod buffering;
 mod command;
 mod commit;
 mod control;
+mod deciders;
 mod handle;
 mod infile;
 mod info;
