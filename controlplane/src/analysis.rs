@@ -103,7 +103,7 @@ pub(crate) fn analyse(shard: &ShardView<'_>) -> Option<Analysis> {
         _ => {}
     }
     let facts = shard.primary.facts()?;
-    if !facts.is_mariadb() {
+    if !facts.is_movable() {
         return None;
     }
     if facts.read_only {
@@ -135,11 +135,14 @@ pub(crate) fn acknowledges(member: &Member<'_>) -> bool {
 fn replica_problem(shard: &ShardView<'_>, replica: &Member<'_>) -> Option<ReplicaProblem> {
     let facts = replica.facts()?;
     let drained = replica.record.kind == Kind::Drained;
-    if !facts.read_only {
+    if facts.is_writable() {
         return Some(ReplicaProblem::ReplicaIsWritable);
     }
     if drained {
         return None;
+    }
+    if has_errant(shard, facts) {
+        return Some(ReplicaProblem::ErrantGTIDDetected);
     }
     let Some(replication) = &facts.replication else { return Some(ReplicaProblem::NotConnectedToPrimary) };
     if ERRANT.contains(&replication.error_code) {
@@ -159,6 +162,17 @@ fn replica_problem(shard: &ShardView<'_>, replica: &Member<'_>) -> Option<Replic
     }
 }
 
+/// MySQL tells it by its sets. The primary's own transactions may be younger than what it said last; those of others are not.
+fn has_errant(shard: &ShardView<'_>, facts: &Facts) -> bool {
+    let Some(primary) = shard.primary.facts() else { return false };
+    let (Some(own), Some(all), Some(uuid)) = (&facts.position, &primary.position, &primary.server_uuid)
+    else {
+        return false;
+    };
+    own.beyond(all)
+        .is_some_and(|beyond| !beyond.without_server(uuid).is_empty())
+}
+
 fn same_source(replication: &Replication, (host, port): &(String, u16)) -> bool {
     replication.source_port == *port && replication.source_host.eq_ignore_ascii_case(host)
 }
@@ -166,6 +180,7 @@ fn same_source(replication: &Replication, (host, port): &(String, u16)) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gtid::Position;
     use crate::servers::status::SemiSync;
 
     fn record(alias: &str, kind: Kind) -> TabletRecord {
@@ -187,6 +202,7 @@ mod tests {
     fn primary() -> Facts {
         Facts {
             version: "10.11.6-MariaDB".into(),
+            position: Position::mariadb("0-1-1"),
             semi_sync: SemiSync { primary_on: true, ..SemiSync::default() },
             ..Facts::default()
         }
@@ -245,8 +261,8 @@ mod tests {
         let alone = Facts { semi_sync: SemiSync::default(), ..primary() };
         assert_eq!(of(&alive(alone.clone()), &good()), Some(Analysis::PrimarySemiSyncMustBeSet));
         assert_eq!(of(&alive(alone), &[]), None, "nobody could acknowledge");
-        let mysql = Facts { version: "9.7.4".into(), read_only: true, ..primary() };
-        assert_eq!(of(&alive(mysql), &good()), None, "its statements are others");
+        let old = Facts { version: "5.7.44".into(), read_only: true, position: None, ..primary() };
+        assert_eq!(of(&alive(old), &good()), None, "its statements are others");
         assert_eq!(of(&Health::default(), &good()), None, "not looked at yet");
     }
 
@@ -280,5 +296,36 @@ mod tests {
                 assert_ne!(found.recovery(), Recovery::Report);
             }
         }
+    }
+
+    #[test]
+    fn sets_of_mysql_tell_who_has_gone_astray() {
+        use ReplicaProblem as P;
+        const A: &str = "4f49185b-ea75-11f1-8072-02fc00000001";
+        const B: &str = "4f61bf5d-ea75-11f1-98cf-02fc00000001";
+        let at = |facts: Facts, set: &str| Facts {
+            version: "9.7.4".into(),
+            server_uuid: Some(A.into()),
+            super_read_only: Some(facts.read_only),
+            position: Position::mysql(&set.replace('A', A).replace('B', B)),
+            ..facts
+        };
+        let problem = |facts: Facts| match of(
+            &alive(at(primary(), "A:1-9,B:1-2")),
+            &[(Kind::Replica, alive(facts))],
+        ) {
+            Some(Analysis::Replica(problem, _)) => Some(problem),
+            None => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(problem(at(replica(), "A:1-9,B:1-2")), None);
+        assert_eq!(problem(at(replica(), "A:1-12,B:1-2")), None, "it has been asked later");
+        assert_eq!(problem(at(replica(), "A:1-5,B:1-3")), Some(P::ErrantGTIDDetected));
+        let alone = Facts { replication: None, ..at(replica(), "B:9") };
+        assert_eq!(problem(alone), Some(P::ErrantGTIDDetected), "it must not be made to follow");
+        let writable = Facts { super_read_only: Some(false), ..at(replica(), "A:1-9,B:1-2") };
+        assert_eq!(problem(writable), Some(P::ReplicaIsWritable));
+        let writable = Facts { super_read_only: Some(false), ..at(primary(), "A:1") };
+        assert_eq!(of(&alive(writable), &[]), None);
     }
 }

@@ -129,6 +129,8 @@ pub(crate) enum Edit {
     Release,
     /// Another tablet is its primary.
     SetPrimary(String),
+    /// This tablet gets no statements and is never promoted.
+    Drain(String),
 }
 
 /// The cores' way to the control plane.

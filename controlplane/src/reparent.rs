@@ -158,12 +158,12 @@ impl Desk {
 }
 
 /// Fails unless the server is one whose statements we know.
-async fn require_mariadb(server: &mut Server) -> Result<(), Error> {
+async fn require_movable(server: &mut Server) -> Result<(), Error> {
     let facts = server.facts().await?;
-    match facts.is_mariadb() && facts.position.is_some() {
+    match facts.is_movable() {
         true => Ok(()),
         false => Err(Error::Config(format!(
-            "tablet {} is {}: primaries of MariaDB with GTIDs can be moved, others not yet",
+            "tablet {} is {}: primaries of MariaDB and of MySQL from 8.0.23 can be moved, both with GTIDs (MySQL: gtid_mode=ON)",
             server.tablet.alias, facts.version
         ))),
     }

@@ -142,7 +142,7 @@ mod tests {
     use crate::servers::status::Replication;
 
     fn facts(position: &str) -> Facts {
-        Facts { version: "10.11.6-MariaDB".into(), position: Position::parse(position), ..Facts::default() }
+        Facts { version: "10.11.6-MariaDB".into(), position: Position::mariadb(position), ..Facts::default() }
     }
 
     fn replica(position: &str) -> Facts {

@@ -57,15 +57,7 @@ impl Owner {
             Recovery::Emergency => How::Emergency(Emergency { confirm: true, ..Emergency::default() }),
             Recovery::FixPrimary => How::Repair(Repair::Primary),
             Recovery::FixReplica(alias) => How::Repair(Repair::Replica(alias)),
-            Recovery::Drain(alias) => {
-                let changed = self.world.set_kind(&alias, Kind::Drained);
-                self.follow_tablets();
-                self.pending.serving = true;
-                let result =
-                    changed.map(|()| format!("{alias} is drained: its history is not the primary's"));
-                self.fleet.begin(keyspace, shard);
-                return self.recovered(keyspace, shard, problem.to_string(), result, None);
-            }
+            Recovery::Drain(alias) => How::Repair(Repair::Errant(alias)),
             // Told by the change of the tablet's state.
             Recovery::Report => return,
         };
@@ -161,6 +153,11 @@ impl Owner {
             }
             Edit::SetPrimary(alias) => {
                 let changed = self.world.set_primary(keyspace, shard, &alias);
+                self.follow_tablets();
+                changed
+            }
+            Edit::Drain(alias) => {
+                let changed = self.world.set_kind(&alias, Kind::Drained);
                 self.follow_tablets();
                 changed
             }

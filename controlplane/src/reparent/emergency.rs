@@ -1,6 +1,6 @@
 //! EmergencyReparentShard, by order or by itself: the primary is gone, and the replica that has everything takes its place.
 use super::elect::{Candidate, elect};
-use super::{Desk, Member, PATIENCE, Shard, require_mariadb};
+use super::{Desk, Member, PATIENCE, Shard, require_movable};
 use crate::Error;
 use crate::gtid::Position;
 use crate::servers::replication::Server;
@@ -139,7 +139,7 @@ async fn reach(desk: &Desk, shard: &Shard) -> Vec<Reached> {
         let desk = desk.clone();
         asked.spawn(async move {
             let mut server = desk.connect(&member.tablet).await?;
-            require_mariadb(&mut server).await?;
+            require_movable(&mut server).await?;
             Ok::<_, Error>(Reached { member, server })
         });
     }
@@ -249,11 +249,10 @@ async fn shut_out(desk: &Desk, shard: &Shard) -> Result<(), Error> {
     }
     let farewell = async {
         let mut old = Server::connect(&desk.connector, &shard.primary.tablet, FAREWELL).await?;
-        old.set_read_only(true).await?;
-        old.kill_sessions().await
+        old.fence().await
     };
     match farewell.await {
-        Ok(_) => tracing::warn!("{alias} was still there; it is read-only now"),
+        Ok(()) => tracing::warn!("{alias} was still there; it is read-only now"),
         Err(e) => tracing::info!("the old primary is out of reach, as was to be expected: {e}"),
     }
     Ok(())

@@ -1,5 +1,5 @@
 //! PlannedReparentShard: the primary is well, and its place is taken in order. Statements wait meanwhile; none fails.
-use super::{Desk, Member, PATIENCE, Shard, require_mariadb};
+use super::{Desk, Member, PATIENCE, Shard, require_movable};
 use crate::Error;
 use crate::servers::replication::Server;
 use crate::servers::status::Thread;
@@ -21,7 +21,7 @@ impl Planned {
     /// The old one is primary still, and takes writes again; unless the error says otherwise.
     pub(crate) async fn run(&self, desk: &Desk, shard: &Shard) -> Result<String, Error> {
         let mut old = desk.connect(&shard.primary.tablet).await?;
-        require_mariadb(&mut old).await?;
+        require_movable(&mut old).await?;
         let (member, mut new) = self.candidate(desk, shard, &mut old).await?;
         let source = shard.source_of(member)?;
         let begun = Instant::now();
