@@ -93,8 +93,23 @@ impl std::fmt::Display for Analysis {
     }
 }
 
-/// The worst that is wrong. `None`: nothing, or not enough is known.
-pub(crate) fn analyse(shard: &ShardView<'_>) -> Option<Analysis> {
+/// What is wrong, the worst first. Nothing also where not enough is known.
+pub(crate) fn analyse(shard: &ShardView<'_>) -> Vec<Analysis> {
+    if let Some(problem) = of_primary(shard) {
+        return vec![problem];
+    }
+    let known = |facts: &Facts| facts.is_movable();
+    if !shard.primary.facts().is_some_and(known) {
+        return Vec::new();
+    }
+    let of_replica = |replica: &Member<'_>| {
+        let problem = replica_problem(shard, replica)?;
+        Some(Analysis::Replica(problem, replica.record.alias.clone()))
+    };
+    shard.replicas.iter().filter_map(of_replica).collect()
+}
+
+fn of_primary(shard: &ShardView<'_>) -> Option<Analysis> {
     let health = shard.primary.health?;
     match (health.state, health.trouble) {
         (State::Unknown, _) | (_, Some(Trouble::OutOfConnections)) => return None,
@@ -113,10 +128,7 @@ pub(crate) fn analyse(shard: &ShardView<'_>) -> Option<Analysis> {
     {
         return Some(Analysis::PrimarySemiSyncMustBeSet);
     }
-    shard.replicas.iter().find_map(|replica| {
-        let problem = replica_problem(shard, replica)?;
-        Some(Analysis::Replica(problem, replica.record.alias.clone()))
-    })
+    None
 }
 
 fn dead(shard: &ShardView<'_>) -> Analysis {
@@ -135,11 +147,19 @@ pub(crate) fn acknowledges(member: &Member<'_>) -> bool {
 fn replica_problem(shard: &ShardView<'_>, replica: &Member<'_>) -> Option<ReplicaProblem> {
     let facts = replica.facts()?;
     let drained = replica.record.kind == Kind::Drained;
-    if facts.is_writable() {
+    // MySQL's super_read_only is off while a drained server is made anew.
+    let writable = if drained { !facts.read_only } else { facts.is_writable() };
+    if writable {
         return Some(ReplicaProblem::ReplicaIsWritable);
     }
     if drained {
-        return None;
+        // What it acknowledged could never be promoted.
+        let receives = facts
+            .replication
+            .as_ref()
+            .is_some_and(|r| r.receiver != Thread::Stopped);
+        let counts = shard.semi_sync == Some(true) && facts.semi_sync.replica_on && receives;
+        return counts.then_some(ReplicaProblem::ReplicaSemiSyncMustNotBeSet);
     }
     if has_errant(shard, facts) {
         return Some(ReplicaProblem::ErrantGTIDDetected);
@@ -231,13 +251,14 @@ mod tests {
             .map(|(kind, _)| record("r1", *kind))
             .collect();
         let members = records.iter().zip(replicas);
-        analyse(&ShardView {
+        let found = analyse(&ShardView {
             primary: Member { record: &first, health: Some(primary), stale: false },
             replicas: members
                 .map(|(record, (_, health))| Member { record, health: Some(health), stale: false })
                 .collect(),
             semi_sync: Some(true),
-        })
+        });
+        found.into_iter().next()
     }
 
     #[test]
@@ -279,6 +300,9 @@ mod tests {
             (Kind::Replica, Facts { read_only: false, ..replica() }, Some(P::ReplicaIsWritable)),
             (Kind::Drained, Facts { read_only: false, ..replica() }, Some(P::ReplicaIsWritable)),
             (Kind::Drained, Facts { replication: None, ..replica() }, None),
+            (Kind::Drained, with(|r| r.receiver = Thread::Stopped), None),
+            (Kind::Drained, replica(), Some(P::ReplicaSemiSyncMustNotBeSet)),
+            (Kind::Drained, no_acks.clone(), None),
             (Kind::Replica, Facts { replication: None, ..replica() }, Some(P::NotConnectedToPrimary)),
             (Kind::Replica, with(|r| r.source_port = 9), Some(P::ConnectedToWrongPrimary)),
             (Kind::Replica, with(|r| r.receiver = Thread::Stopped), Some(P::ReplicationStopped)),
@@ -310,14 +334,12 @@ mod tests {
             position: Position::mysql(&set.replace('A', A).replace('B', B)),
             ..facts
         };
-        let problem = |facts: Facts| match of(
-            &alive(at(primary(), "A:1-9,B:1-2")),
-            &[(Kind::Replica, alive(facts))],
-        ) {
-            Some(Analysis::Replica(problem, _)) => Some(problem),
-            None => None,
-            other => panic!("{other:?}"),
-        };
+        let problem =
+            |facts: Facts| match of(&alive(at(primary(), "A:1-9,B:1-2")), &[(Kind::Replica, alive(facts))]) {
+                Some(Analysis::Replica(problem, _)) => Some(problem),
+                None => None,
+                other => panic!("{other:?}"),
+            };
         assert_eq!(problem(at(replica(), "A:1-9,B:1-2")), None);
         assert_eq!(problem(at(replica(), "A:1-12,B:1-2")), None, "it has been asked later");
         assert_eq!(problem(at(replica(), "A:1-5,B:1-3")), Some(P::ErrantGTIDDetected));

@@ -6,6 +6,7 @@
 mod elect;
 mod emergency;
 mod planned;
+mod remake;
 mod repair;
 
 pub(crate) use emergency::Emergency;

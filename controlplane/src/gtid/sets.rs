@@ -19,9 +19,7 @@ fn is_uuid(text: &str) -> bool {
 /// `_` or a letter, then also digits: at most 32.
 fn is_tag(text: &str) -> bool {
     let first = |c: char| c == '_' || c.is_ascii_alphabetic();
-    text.len() <= 32
-        && text.starts_with(first)
-        && text.chars().all(|c| first(c) || c.is_ascii_digit())
+    text.len() <= 32 && text.starts_with(first) && text.chars().all(|c| first(c) || c.is_ascii_digit())
 }
 
 fn interval(text: &str) -> Option<Interval> {
@@ -53,10 +51,7 @@ impl Set {
                     key = format!("{uuid}:{}", word.to_ascii_lowercase());
                     continue;
                 }
-                set.0
-                    .entry(key.clone())
-                    .or_default()
-                    .push(interval(word)?);
+                set.0.entry(key.clone()).or_default().push(interval(word)?);
                 any = true;
             }
             if !any {

@@ -5,7 +5,7 @@ use crate::analysis::{Analysis, Recovery};
 use crate::health::Sign;
 use crate::plane::{Command, Edit};
 use crate::reparent::{Desk, Emergency, Member, Planned, Repair, Shard};
-use crate::topology::{KeyspaceRecord, Kind};
+use crate::topology::KeyspaceRecord;
 use crate::view::Recovered;
 use crate::world::general;
 use serde_json::json;
@@ -156,8 +156,8 @@ impl Owner {
                 self.follow_tablets();
                 changed
             }
-            Edit::Drain(alias) => {
-                let changed = self.world.set_kind(&alias, Kind::Drained);
+            Edit::SetKind(alias, kind) => {
+                let changed = self.world.set_kind(&alias, kind);
                 self.follow_tablets();
                 changed
             }

@@ -3,8 +3,9 @@ use super::elect::{Candidate, elect};
 use super::{Desk, Member, PATIENCE, Shard, require_movable};
 use crate::Error;
 use crate::gtid::Position;
-use crate::servers::replication::Server;
+use crate::servers::replication::{Server, Source};
 use crate::servers::status::Thread;
+use crate::topology::Kind;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -63,11 +64,7 @@ impl Emergency {
         let source = shard.source_of(&member);
         if let Ok(source) = &source {
             // First, because with semi-sync the new primary's commits wait for them.
-            for Reached { member, server } in &mut reached {
-                if let Err(e) = server.follow(source, shard.acknowledges(member.kind)).await {
-                    tracing::warn!("{} does not follow yet, and is repaired: {e}", member.alias());
-                }
-            }
+            follow(&mut reached, shard, source).await;
         }
         let released = desk.release(shard).await;
         let ms = begun.elapsed().as_millis();
@@ -170,6 +167,25 @@ async fn each<T: Send + 'static, F: Future<Output = (Reached, T)> + Send + 'stat
     }
     done.sort_by(|(a, _), (b, _)| a.member.alias().cmp(b.member.alias()));
     done
+}
+
+/// All follow the new primary; who does not is repaired.
+async fn follow(reached: &mut Vec<Reached>, shard: &Shard, source: &Source) {
+    let one = |mut replica: Reached| {
+        let (source, acknowledges) = (source.clone(), shard.acknowledges(replica.member.kind));
+        async move {
+            let followed = match replica.member.kind {
+                Kind::Drained => Ok(()),
+                _ => replica.server.follow(&source, acknowledges).await,
+            };
+            (replica, followed)
+        }
+    };
+    for (replica, followed) in each(reached, one).await {
+        if let Err(e) = followed {
+            tracing::warn!("{} does not follow yet, and is repaired: {e}", replica.member.alias());
+        }
+    }
 }
 
 async fn stop_receiving(mut replica: Reached) -> (Reached, Result<Position, Error>) {

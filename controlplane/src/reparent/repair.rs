@@ -1,8 +1,9 @@
 //! What is set right without moving a primary.
-use super::{Desk, Member, Shard, require_movable};
+use super::{Desk, Member, Shard, remake, require_movable};
 use crate::Error;
 use crate::gtid::Set;
 use crate::plane::Edit;
+use crate::servers::dialect::Dialect;
 use crate::servers::replication::Server;
 use crate::topology::Kind;
 
@@ -42,8 +43,13 @@ async fn replica(desk: &Desk, shard: &Shard, member: &Member) -> Result<String, 
     let (alias, mut server) = (member.alias(), desk.connect(&member.tablet).await?);
     require_movable(&mut server).await?;
     if member.kind == Kind::Drained {
-        server.fence().await?;
-        return Ok(format!("{alias} is read-only"));
+        if server.facts().await?.is_writable() {
+            server.fence().await?;
+        }
+        if shard.semi_sync.is_some() {
+            server.stop_acknowledging().await?;
+        }
+        return Ok(format!("{alias} is read-only and acknowledges nothing"));
     }
     let source = shard.source_of(&shard.primary)?;
     if server.facts().await?.is_writable() {
@@ -73,11 +79,7 @@ async fn errant(desk: &Desk, shard: &Shard, member: &Member) -> Result<String, E
 /// have come from it. `None`: nothing, or its positions do not tell.
 async fn beyond_primary(desk: &Desk, shard: &Shard, server: &mut Server) -> Result<Option<Set>, Error> {
     let own = server.applied().await?;
-    let primary = desk
-        .connect(&shard.primary.tablet)
-        .await?
-        .applied()
-        .await?;
+    let primary = desk.connect(&shard.primary.tablet).await?.applied().await?;
     Ok(own.beyond(&primary).filter(|beyond| !beyond.is_empty()))
 }
 
@@ -93,9 +95,17 @@ async fn astray(
         || "its history is not the primary's".to_owned(),
         |set| format!("it has transactions that {} has not: {set}", shard.primary.alias()),
     );
-    if server.facts().await?.is_writable() {
+    let facts = server.facts().await?;
+    if facts.is_writable() {
         server.fence().await?;
     }
-    desk.edit(shard, Edit::Drain(alias.to_owned())).await?;
-    Ok(format!("{alias} is drained: {what}"))
+    // What it acknowledged would count, and could never be promoted.
+    server.leave().await?;
+    desk.edit(shard, Edit::SetKind(alias.to_owned(), Kind::Drained))
+        .await?;
+    let anew = match facts.dialect() == Dialect::MySql && remake::begin(desk, shard, member) {
+        true => "; it is being made anew",
+        false => "",
+    };
+    Ok(format!("{alias} is drained: {what}{anew}"))
 }

@@ -128,6 +128,25 @@ impl Dialect {
     }
 
     /// # Errors
+    /// Text that cannot be written in quotes; or MariaDB, which has nothing of the kind.
+    pub(crate) fn clone_from(self, source: &Source) -> Result<CloneSql, String> {
+        if self == Self::MariaDb {
+            return Err("MariaDB cannot be made a copy of another server by a statement".to_owned());
+        }
+        let (user, password) = (quoted(&source.account.user)?, quoted(&source.account.password)?);
+        let (host, port) = (&source.host, source.port);
+        let donor = quoted(&format!("{host}:{port}"))?;
+        Ok(CloneSql {
+            // It stays read_only.
+            prepare: [
+                format!("SET GLOBAL clone_valid_donor_list={donor}"),
+                "SET GLOBAL super_read_only=OFF".to_owned(),
+            ],
+            copy: format!("CLONE INSTANCE FROM {user}@{}:{port} IDENTIFIED BY {password}", quoted(host)?),
+        })
+    }
+
+    /// # Errors
     /// Text that cannot be written in quotes.
     pub(crate) fn change_source(self, source: &Source) -> Result<String, String> {
         let (host, user) = (quoted(&source.host)?, quoted(&source.account.user)?);
@@ -144,6 +163,12 @@ impl Dialect {
             ),
         })
     }
+}
+
+/// Statements that make a server a copy of another one.
+pub(crate) struct CloneSql {
+    pub(crate) prepare: [String; 2],
+    pub(crate) copy: String,
 }
 
 /// A statement as messages show it: without an account.

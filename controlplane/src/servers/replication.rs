@@ -4,11 +4,11 @@ use crate::Error;
 use crate::backend::{Connector, failed};
 use crate::gtid::Position;
 use crate::servers::dialect::{Dialect, SemiSyncNames, shown};
-use crate::servers::status::{Facts, read};
+use crate::servers::status::{Facts, Thread, read};
 use crate::topology::Account;
 use coregate_planner::snapshot::Tablet;
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -16,6 +16,9 @@ use tokio::time::timeout;
 /// How long a primary may wait for an acknowledgement before it goes on without: longer than any outage, or it would acknowledge
 /// what no replica has.
 const SEMI_SYNC_TIMEOUT_MS: u64 = 1 << 40;
+
+/// ER_RESTART_SERVER_FAILED: nobody that the server knows of starts it again.
+const RESTART_FAILED: u16 = 3707;
 
 /// A server that is to be changed.
 pub(crate) struct Server {
@@ -102,14 +105,18 @@ impl Server {
         Ok(())
     }
 
+    async fn processes(&mut self) -> Result<Vec<Row>, Error> {
+        match timeout(self.patience, self.conn.query("SHOW PROCESSLIST")).await {
+            Ok(rows) => rows.map_err(|e| failed(&self.tablet, e)),
+            Err(_) => Err(late(&self.tablet, "its connections", self.patience)),
+        }
+    }
+
     /// Ends all connections but our own and those of replicas: what they have open is rolled back.
     pub(crate) async fn kill_sessions(&mut self) -> Result<usize, Error> {
-        let ids = match timeout(self.patience, self.conn.query::<mysql_async::Row, _>("SHOW PROCESSLIST")).await {
-            Ok(rows) => rows.map_err(|e| failed(&self.tablet, e))?,
-            Err(_) => return Err(late(&self.tablet, "its connections", self.patience)),
-        };
+        let rows = self.processes().await?;
         let own = u64::from(self.conn.id());
-        let ids: Vec<u64> = ids
+        let ids: Vec<u64> = rows
             .iter()
             .filter_map(client)
             .filter(|id| *id != own)
@@ -183,9 +190,25 @@ impl Server {
         }
     }
 
+    /// Receives and applies nothing more. Of a primary that has died, a replica of MySQL may have received half a transaction, whose rest
+    /// its applier would wait for, a minute long, before it stops: that one is killed while it rests, which undoes the half.
+    async fn stop_replica(&mut self) -> Result<(), Error> {
+        if self.dialect == Dialect::MySql {
+            let replication = self.facts().await?.replication;
+            if replication.is_some_and(|r| r.receiver != Thread::Running && r.applier) {
+                self.run(self.dialect.stop_receiver()).await?;
+                let rows = self.processes().await?;
+                for id in rows.iter().filter_map(resting_applier) {
+                    let _ = self.run(&format!("KILL {id}")).await;
+                }
+            }
+        }
+        self.run(self.dialect.stop_replica()).await
+    }
+
     /// Forgets its primary and takes writes. `semi_sync`: `None` leaves it as it is.
     pub(crate) async fn promote(&mut self, semi_sync: Option<bool>) -> Result<(), Error> {
-        self.run(self.dialect.stop_replica()).await?;
+        self.stop_replica().await?;
         self.run(self.dialect.forget_primary()).await?;
         if let Some(on) = semi_sync {
             self.set_semi_sync_primary(on).await?;
@@ -251,7 +274,7 @@ impl Server {
         if self.facts().await?.is_writable() {
             self.fence().await?;
         }
-        self.run(self.dialect.stop_replica()).await?;
+        self.stop_replica().await?;
         if let Some(on) = semi_sync {
             self.set_semi_sync_primary(false).await?;
             self.set_semi_sync_replica(on).await?;
@@ -261,6 +284,42 @@ impl Server {
         }
         self.run(&change).await?;
         self.run(self.dialect.start_replica()).await
+    }
+
+    /// Follows nobody, and acknowledges nothing to anybody.
+    pub(crate) async fn leave(&mut self) -> Result<(), Error> {
+        self.stop_replica().await?;
+        self.set_semi_sync_replica(false).await
+    }
+
+    /// Goes on replicating, and its primary does not wait for it.
+    pub(crate) async fn stop_acknowledging(&mut self) -> Result<(), Error> {
+        self.set_semi_sync_replica(false).await?;
+        let replicates = |r: crate::servers::status::Replication| r.receiver != Thread::Stopped;
+        match self.facts().await?.replication.is_some_and(replicates) {
+            true => self.reconnect().await,
+            false => Ok(()),
+        }
+    }
+
+    /// MySQL: throws away all data, and copies another server's. Then the server ends, to be started again by whoever keeps it.
+    pub(crate) async fn clone_from(&mut self, source: &Source, patience: Duration) -> Result<(), Error> {
+        let sql = self
+            .dialect
+            .clone_from(source)
+            .map_err(|why| failed(&self.tablet, why))?;
+        for statement in &sql.prepare {
+            self.run(statement).await?;
+        }
+        match timeout(patience, self.conn.query_drop(&sql.copy)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(mysql_async::Error::Server(e))) if e.code != RESTART_FAILED => {
+                Err(failed(&self.tablet, format!("{}: {}", shown(&sql.copy), e.message)))
+            }
+            // It has ended, or says that it ends because nobody would start it again.
+            Ok(Err(_)) => Ok(()),
+            Err(_) => Err(late(&self.tablet, shown(&sql.copy), patience)),
+        }
     }
 
     /// MariaDB: one that was primary has written itself, and goes on from there. MySQL's sets say so themselves.
@@ -275,15 +334,26 @@ impl Server {
     }
 }
 
+/// A column of the process list.
+fn text(row: &Row, at: usize) -> Option<String> {
+    row.get_opt::<Option<String>, _>(at)?.ok().flatten()
+}
+
 /// The id of a connection that is a client's, in a row of the process list.
-fn client(row: &mysql_async::Row) -> Option<u64> {
-    let text = |at| row.get_opt::<Option<String>, _>(at)?.ok().flatten();
-    let (user, command) = (text(1).unwrap_or_default(), text(4).unwrap_or_default());
+fn client(row: &Row) -> Option<u64> {
+    let (user, command) = (text(row, 1).unwrap_or_default(), text(row, 4).unwrap_or_default());
     let own = ["system user", "event_scheduler"].contains(&user.as_str())
         || command.starts_with("Binlog Dump")
         || command.starts_with("Slave_")
         || command == "Daemon";
-    if own { None } else { text(0)?.parse().ok() }
+    if own { None } else { text(row, 0)?.parse().ok() }
+}
+
+/// The id of MySQL's applier, where it has applied or given to its workers all that there is.
+fn resting_applier(row: &Row) -> Option<u64> {
+    let (user, state) = (text(row, 1)?, text(row, 6)?);
+    let rests = state.contains("has read all relay log");
+    if user == "system user" && rests { text(row, 0)?.parse().ok() } else { None }
 }
 
 type Beats = Result<(u64, Duration), mysql_async::Error>;
@@ -293,7 +363,8 @@ fn period(seconds: f64) -> Duration {
 }
 
 async fn mariadb_heartbeats(conn: &mut Conn) -> Beats {
-    let sql = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_received_heartbeats', 'Slave_heartbeat_period')";
+    let sql =
+        "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_received_heartbeats', 'Slave_heartbeat_period')";
     let (mut count, mut between) = (0, Duration::MAX);
     for (name, value) in conn.query::<(String, String), _>(sql).await? {
         match (name.eq_ignore_ascii_case("Slave_received_heartbeats"), value.parse::<f64>()) {

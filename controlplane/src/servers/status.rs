@@ -190,7 +190,9 @@ async fn replication(conn: &mut Conn, dialect: Dialect) -> Result<Option<Replica
             .unwrap_or_default(),
         received: match dialect {
             Dialect::MariaDb => own("Gtid_IO_Pos").as_deref().and_then(Position::mariadb),
-            Dialect::MySql => own("Retrieved_Gtid_Set").as_deref().and_then(Position::mysql),
+            Dialect::MySql => own("Retrieved_Gtid_Set")
+                .as_deref()
+                .and_then(Position::mysql),
         },
         error_code,
         error,
