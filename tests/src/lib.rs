@@ -10,6 +10,7 @@ pub mod mariadb;
 pub mod process;
 pub mod proofs;
 pub mod replicated;
+pub mod tap;
 pub mod wire;
 pub mod world;
 

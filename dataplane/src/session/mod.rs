@@ -20,6 +20,7 @@ mod lost;
 mod mode;
 mod named;
 mod near;
+mod one_snapshot;
 mod plan;
 mod prepared;
 mod privileges;

@@ -1,5 +1,9 @@
 //! `transaction_mode = TWOPC`: whatever is killed, a transaction is on all of its shards or on none, and what was acknowledged is there.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+mod moves;
+mod snapshot;
+mod steps;
+
 use coregate_planner::dtid::{Branch, decider_key};
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, wait_until, world};
 use std::collections::BTreeMap;
@@ -27,6 +31,12 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
         server
             .connect()
             .run("create table leg (id bigint primary key, tag bigint not null)");
+        server
+            .connect()
+            .run("create table account (id bigint primary key, balance bigint not null)");
+        server
+            .connect()
+            .run("create table piece (place bigint primary key, id bigint not null unique)");
     }
     let dir = guard::dir().join("atomic-topology");
     std::fs::create_dir_all(dir.join("topology")).unwrap();
@@ -41,7 +51,9 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let keyspace = format!(
         r#"{{"name": "ks", "database": "test", "shards": [{}], "vschema": {{"sharded": true,
             "vindexes": {{"hash": {{"type": "hash"}}}},
-            "tables": {{"leg": {{"column_vindexes": [{{"column": "id", "name": "hash"}}]}}}}}}}}"#,
+            "tables": {{"leg": {{"column_vindexes": [{{"column": "id", "name": "hash"}}]}},
+                "account": {{"column_vindexes": [{{"column": "id", "name": "hash"}}]}},
+                "piece": {{"column_vindexes": [{{"column": "place", "name": "hash"}}]}}}}}}}}"#,
         shards.join(",")
     );
     std::fs::write(dir.join("topology/ks.json"), keyspace).unwrap();
@@ -59,6 +71,22 @@ static TURN: Mutex<()> = Mutex::new(());
 impl Cluster {
     fn proxy(&self) -> Coregate {
         Coregate::configured("atomic", &self.config)
+    }
+
+    /// The configuration of a process with a topology of its own: the same servers, perhaps through other ports.
+    fn elsewhere(&self, name: &str, through: impl Fn(usize, u16) -> u16) -> String {
+        let (plain, dir) =
+            (guard::dir().join("atomic-topology"), guard::dir().join(format!("{name}-topology")));
+        std::fs::create_dir_all(dir.join("topology")).unwrap();
+        let mut keyspace = std::fs::read_to_string(plain.join("topology/ks.json")).unwrap();
+        for (number, server) in self.servers.iter().enumerate() {
+            let port = server.lock().unwrap_or_else(PoisonError::into_inner).port;
+            let other = through(number, port);
+            keyspace = keyspace.replace(&format!(r#""port": {port}"#), &format!(r#""port": {other}"#));
+        }
+        std::fs::write(dir.join("topology/ks.json"), keyspace).unwrap();
+        self.config
+            .replace(plain.to_str().unwrap(), dir.to_str().unwrap())
     }
 
     fn direct(&self, shard: usize) -> Connection {
