@@ -7,6 +7,8 @@
 //! | `PrimaryIsReadOnly`, `PrimarySemiSyncMustBeSet` | it is made writable, with semi-sync where the durability asks for it |
 //! | `NotConnectedToPrimary`, `ConnectedToWrongPrimary`, `ReplicationStopped`, `ReplicaIsWritable`, `ReplicaSemiSyncMustBeSet`, `ReplicaSemiSyncMustNotBeSet` | it is made read-only and follows the primary |
 //! | `ErrantGTIDDetected` | it is drained: it has transactions that the primary does not have |
+mod galera;
+
 use crate::health::{Health, State, Trouble};
 use crate::servers::status::{Facts, Replication, Thread};
 use crate::topology::{Kind, TabletRecord};
@@ -46,6 +48,8 @@ pub(crate) enum Analysis {
     InvalidPrimary,
     PrimaryIsReadOnly,
     PrimarySemiSyncMustBeSet,
+    GaleraWriterUnfit,
+    GaleraWithoutMajority,
     Replica(ReplicaProblem, String),
 }
 
@@ -73,10 +77,11 @@ pub(crate) enum Recovery {
 impl Analysis {
     pub(crate) fn recovery(&self) -> Recovery {
         match self {
-            Self::DeadPrimary => Recovery::Emergency,
-            Self::DeadPrimaryWithoutReplicas | Self::DeadPrimaryAndReplicas | Self::InvalidPrimary => {
-                Recovery::Report
-            }
+            Self::DeadPrimary | Self::GaleraWriterUnfit => Recovery::Emergency,
+            Self::DeadPrimaryWithoutReplicas
+            | Self::DeadPrimaryAndReplicas
+            | Self::InvalidPrimary
+            | Self::GaleraWithoutMajority => Recovery::Report,
             Self::PrimaryIsReadOnly | Self::PrimarySemiSyncMustBeSet => Recovery::FixPrimary,
             Self::Replica(ReplicaProblem::ErrantGTIDDetected, alias) => Recovery::Drain(alias.clone()),
             Self::Replica(_, alias) => Recovery::FixReplica(alias.clone()),
@@ -95,6 +100,9 @@ impl std::fmt::Display for Analysis {
 
 /// What is wrong, the worst first. Nothing also where not enough is known.
 pub(crate) fn analyse(shard: &ShardView<'_>) -> Vec<Analysis> {
+    if shard.is_galera() {
+        return galera::analyse(shard).into_iter().collect();
+    }
     if let Some(problem) = of_primary(shard) {
         return vec![problem];
     }
@@ -198,12 +206,12 @@ fn same_source(replication: &Replication, (host, port): &(String, u16)) -> bool 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::gtid::Position;
     use crate::servers::status::SemiSync;
 
-    fn record(alias: &str, kind: Kind) -> TabletRecord {
+    pub(super) fn record(alias: &str, kind: Kind) -> TabletRecord {
         let text = format!(
             r#"{{"alias": "{alias}", "type": "replica", "host": "h", "port": {}, "user": "u"}}"#,
             alias.len()
@@ -211,11 +219,11 @@ mod tests {
         TabletRecord { kind, ..serde_json::from_str(&text).unwrap() }
     }
 
-    fn alive(facts: Facts) -> Health {
+    pub(super) fn alive(facts: Facts) -> Health {
         Health { state: State::Serving, facts: Some(facts), ..Health::default() }
     }
 
-    fn down(trouble: Trouble) -> Health {
+    pub(super) fn down(trouble: Trouble) -> Health {
         Health { state: State::Unreachable, trouble: Some(trouble), ..Health::default() }
     }
 

@@ -5,6 +5,7 @@
 //! and takes no writes; the new one has all that was acknowledged; the topology says so, durably; then it becomes writable.
 mod elect;
 mod emergency;
+mod galera;
 mod planned;
 mod remake;
 mod repair;
@@ -38,6 +39,14 @@ pub(crate) struct Shard {
     /// Whether the durability asks for semi-sync; `None`: it is left as it is.
     pub(crate) semi_sync: Option<bool>,
     pub(crate) account: Option<Account>,
+    /// Its servers are a Galera cluster.
+    pub(crate) galera: Option<Cluster>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    /// Whose data its writer had, if that is known.
+    pub(crate) cluster_uuid: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +58,8 @@ pub(crate) struct Member {
     pub(crate) reached: bool,
     /// It has not, and others have all that it could have acknowledged.
     pub(crate) stale: bool,
+    /// Whom the operator prefers.
+    pub(crate) weight: u32,
 }
 
 impl Member {

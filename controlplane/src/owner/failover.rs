@@ -4,7 +4,7 @@ use crate::Error;
 use crate::analysis::{Analysis, Recovery};
 use crate::health::Sign;
 use crate::plane::{Command, Edit};
-use crate::reparent::{Desk, Emergency, Member, Planned, Repair, Shard};
+use crate::reparent::{Cluster, Desk, Emergency, Member, Planned, Repair, Shard};
 use crate::topology::KeyspaceRecord;
 use crate::view::Recovered;
 use crate::world::general;
@@ -128,6 +128,7 @@ impl Owner {
                 source: m.record.source(),
                 reached: m.facts().is_some(),
                 stale: m.stale,
+                weight: m.record.weight.unwrap_or(1),
             })
         };
         Some(Shard {
@@ -137,6 +138,9 @@ impl Owner {
             others: view.replicas.iter().filter_map(member).collect(),
             semi_sync: self.fleet.options.semi_sync(),
             account: known.record.replication.clone(),
+            galera: view
+                .is_galera()
+                .then(|| Cluster { cluster_uuid: view.cluster_uuid().map(str::to_owned) }),
         })
     }
 

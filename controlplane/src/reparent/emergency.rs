@@ -1,6 +1,6 @@
 //! EmergencyReparentShard, by order or by itself: the primary is gone, and the replica that has everything takes its place.
 use super::elect::{Candidate, elect};
-use super::{Desk, Member, PATIENCE, Shard, require_movable};
+use super::{Desk, Member, PATIENCE, Shard, galera, require_movable};
 use crate::Error;
 use crate::gtid::Position;
 use crate::servers::replication::{Server, Source};
@@ -38,6 +38,10 @@ impl Emergency {
     /// # Errors
     /// Nobody has been promoted; the topology is as it was. Or somebody has, and is repaired: the error says so.
     pub(crate) async fn run(&self, desk: &Desk, shard: &Shard) -> Result<String, Error> {
+        if shard.galera.is_some() {
+            let wanted = self.new_primary.as_deref();
+            return galera::switch(desk, shard, wanted, galera::Way::Emergency).await;
+        }
         let mut reached = reach(desk, shard).await;
         if reached.is_empty() {
             return Err(Error::Server(format!("no replica of shard {} can be reached", shard.name())));

@@ -25,6 +25,10 @@ impl Repair {
                 let mut server = desk.connect(&shard.primary.tablet).await?;
                 require_movable(&mut server).await?;
                 let alias = shard.primary.alias();
+                if shard.galera.is_some() {
+                    server.set_read_only(false).await?;
+                    return Ok(format!("{alias} takes writes"));
+                }
                 server.promote(shard.semi_sync_with(alias)).await?;
                 Ok(format!("{alias} takes writes"))
             }

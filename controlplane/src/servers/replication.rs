@@ -159,6 +159,13 @@ impl Server {
         }
     }
 
+    /// Galera: waits until it has applied all that the cluster had when it was asked.
+    pub(crate) async fn causal(&mut self, patience: Duration) -> Result<(), Error> {
+        self.run("SET SESSION wsrep_sync_wait=15").await?;
+        self.run_within("SELECT 1 FROM information_schema.schemata LIMIT 1", patience)
+            .await
+    }
+
     /// Receives nothing more. Gives what it has received.
     pub(crate) async fn stop_receiving(&mut self) -> Result<Position, Error> {
         self.run(self.dialect.stop_receiver()).await?;

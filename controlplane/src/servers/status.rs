@@ -1,10 +1,12 @@
 //! What a server says of itself, in a few statements.
 use super::dialect::{Dialect, SemiSyncNames};
+use super::galera::Galera;
 use crate::gtid::Position;
 use coregate_planner::snapshot::Tablet;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Row};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Facts {
@@ -26,6 +28,9 @@ pub(crate) struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) replication: Option<Replication>,
     pub(crate) semi_sync: SemiSync,
+    /// `None`: it is in no cluster of Galera's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) galera: Option<Galera>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -118,7 +123,11 @@ pub(crate) async fn read(conn: &mut Conn, tablet: &Tablet, database: Option<&str
     }
     // What the account may not see is not there.
     facts.replication = unless_refused(replication(conn, dialect).await)?.flatten();
-    facts.semi_sync = unless_refused(semi_sync(conn).await)?.unwrap_or_default();
+    let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'rpl\\_semi\\_sync\\_%\\_enabled' OR Variable_name IN \
+               ('wsrep_on', 'wsrep_desync', 'wsrep_reject_queries', 'wsrep_sst_donor_rejects_queries')";
+    let variables = conn.query::<(String, String), _>(sql).await?;
+    facts.semi_sync = unless_refused(semi_sync(conn, &variables).await)?.unwrap_or_default();
+    facts.galera = unless_refused(galera(conn, variables).await)?.flatten();
     Ok(facts)
 }
 
@@ -199,11 +208,25 @@ async fn replication(conn: &mut Conn, dialect: Dialect) -> Result<Option<Replica
     }))
 }
 
+/// What it says where it is in a cluster.
+async fn galera(conn: &mut Conn, variables: Vec<(String, String)>) -> Result<Option<Galera>, Error> {
+    let mut said: BTreeMap<String, String> = variables.into_iter().collect();
+    if Galera::of(&said).is_none() {
+        return Ok(None);
+    }
+    for (name, value) in conn
+        .query::<(String, String), _>("SHOW GLOBAL STATUS LIKE 'wsrep\\_%'")
+        .await?
+    {
+        said.insert(name.to_ascii_lowercase(), value);
+    }
+    Ok(Galera::of(&said))
+}
+
 /// By whichever names the server has.
-async fn semi_sync(conn: &mut Conn) -> Result<SemiSync, Error> {
+async fn semi_sync(conn: &mut Conn, variables: &[(String, String)]) -> Result<SemiSync, Error> {
     let mut found = SemiSync::default();
-    let sql = "SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%\\_enabled'";
-    for (name, value) in conn.query::<(String, String), _>(sql).await? {
+    for (name, value) in variables {
         let on = value == "ON" || value == "1";
         let names = match name.as_str() {
             "rpl_semi_sync_master_enabled" | "rpl_semi_sync_slave_enabled" => SemiSyncNames::Master,
