@@ -8,6 +8,7 @@ mod fields;
 pub mod guard;
 pub mod mariadb;
 pub mod process;
+pub mod proofs;
 pub mod replicated;
 pub mod tap;
 pub mod wire;
