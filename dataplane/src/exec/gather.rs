@@ -156,7 +156,8 @@ impl Sink for Gathered {
     }
 }
 
-fn create(gather: &Gather) -> Vec<u8> {
+/// The statement that makes a gathered table on another server.
+pub(crate) fn create(gather: &Gather) -> Vec<u8> {
     let mut parts: Vec<String> = gather
         .columns
         .iter()

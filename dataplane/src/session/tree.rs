@@ -9,8 +9,8 @@ use super::scatter::{Merging, Part, Parts, Rows, Work};
 use super::wire::query_payload;
 use super::{Failure, Outcome, Session};
 use crate::error::{BackendError, sql_error};
-use crate::exec::{Collected, GatherLimits, Gathered, quoted};
-use crate::pool::{Backend, Place, kill_query};
+use crate::exec::{Collected, GatherLimits, Gathered, create, quoted};
+use crate::pool::{Backend, Place, TabletPool, kill_query};
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::tree::{Finish, Form, Merge, Tree};
 use coregate_planner::plan::{Combine, Plan};
@@ -107,10 +107,7 @@ impl Session {
         let limits =
             GatherLimits { rows_max: config.finisher_rows_max, bytes_max: config.finisher_bytes_max };
         let mut before = (0, 0);
-        let mut statements: Vec<Vec<u8>> = BEFORE_LOAD.iter().map(|sql| sql.to_vec()).collect();
-        if self.reads_only() {
-            statements.insert(0, b"SET SESSION TRANSACTION READ WRITE".to_vec());
-        }
+        let mut statements = self.before_load();
         let mut places: Vec<Place> = Vec::new();
         for (at, (shards, gather)) in bound.leaves.into_iter().zip(&finish.gathers).enumerate() {
             let gathered = RefCell::new(Gathered::new(gather, limits, before));
@@ -150,7 +147,6 @@ impl Session {
         (text, into): (&[u8], Option<&RefCell<Collected>>),
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
         let (pool, mut backend) = Box::pin(self.connection(place, Use::Finish)).await?;
         if let Err(failure) = self.load(&mut backend, statements).await {
             self.abandon_finisher(backend);
@@ -174,6 +170,13 @@ impl Session {
         if backend.warnings > 0 && result.is_ok() {
             self.fetch_warnings(&mut backend).await;
         }
+        self.clean_finisher(&pool, backend, finish).await;
+        result.map(|(summary, _)| summary)
+    }
+
+    /// Drops the temporary tables, and gives the connection back.
+    async fn clean_finisher(&self, pool: &Rc<TabletPool>, mut backend: Box<Backend>, finish: &Finish) {
+        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
         let tables: Vec<String> = finish
             .gathers
             .iter()
@@ -188,7 +191,43 @@ impl Session {
             // The client has its answer: what stops now stops for the next statement.
             _ => self.abandon_finisher(backend),
         }
-        result.map(|(summary, _)| summary)
+    }
+
+    /// Prepares what a server would run to finish a statement, over tables without rows: no server has all the real ones. Its
+    /// answer with `id` in it for the client, or its error.
+    pub(super) async fn describe_finished(
+        &mut self,
+        place: Place,
+        finish: &Finish,
+        text: &[u8],
+        id: u32,
+        answer: &mut Answer,
+    ) -> Outcome<(Vec<u8>, Option<SqlError>)> {
+        let (pool, mut backend) = Box::pin(self.connection(place, Use::Finish)).await?;
+        let mut statements = self.before_load();
+        statements.extend(finish.gathers.iter().map(create));
+        statements.push(AFTER_LOAD.to_vec());
+        let described = match self.load(&mut backend, statements).await {
+            Ok(()) => {
+                self.prepare_to_describe(&mut backend, finish, text, id, answer)
+                    .await
+            }
+            Err(failure) => Err(failure),
+        };
+        match described {
+            Ok(_) => self.clean_finisher(&pool, backend, finish).await,
+            Err(_) => self.abandon_finisher(backend),
+        }
+        described
+    }
+
+    /// What stands in front of every load.
+    fn before_load(&self) -> Vec<Vec<u8>> {
+        let mut statements: Vec<Vec<u8>> = BEFORE_LOAD.iter().map(|sql| sql.to_vec()).collect();
+        if self.reads_only() {
+            statements.insert(0, b"SET SESSION TRANSACTION READ WRITE".to_vec());
+        }
+        statements
     }
 
     /// Makes the temporary tables and fills them.

@@ -12,6 +12,19 @@ use std::sync::Arc;
 pub struct Tree {
     pub leaves: Vec<Leaf>,
     pub form: Form,
+    pub described: Described,
+}
+
+/// How a server is asked which columns and parameters a prepared statement has.
+#[derive(Debug, Clone, Default)]
+pub enum Described {
+    /// The client's own text means the same to every shard.
+    #[default]
+    AsIs,
+    /// By this text: names are other ones there.
+    By(Vec<Piece>),
+    /// No server has all tables: by the text of [`Finish`], over tables without rows.
+    Finished,
 }
 
 /// A query that each of its shards answers.

@@ -33,6 +33,14 @@ fn outcome(answer: Answer, ordered: bool) -> Outcome {
     }
 }
 
+/// PREPARE and EXECUTE.
+fn by_name(conn: &mut Connection, sql: &str) -> Answer {
+    match conn.query(&format!("prepare s from '{}'", sql.replace('\\', "\\\\").replace('\'', "''"))) {
+        Answer::Error(error) => Answer::Error(error),
+        _ => conn.query("execute s"),
+    }
+}
+
 fn prepared(conn: &mut Connection, sql: &str) -> Answer {
     match conn.prepare(sql) {
         Ok(statement) => {
@@ -85,6 +93,8 @@ fn difference(plain: &Outcome, sharded: &Outcome, why: &str) -> String {
     }
 }
 
+type Run = fn(&mut Connection, &str) -> Answer;
+
 fn compare_all(queries: &str, metric: &str) {
     let _turn = faults::alone();
     let mut plain = WORLD.server.connect();
@@ -100,9 +110,8 @@ fn compare_all(queries: &str, metric: &str) {
             None => (false, line),
         };
         let before = WORLD.local.metric(metric);
-        for (how, run) in
-            [("text", Connection::query as fn(&mut Connection, &str) -> Answer), ("prepared", prepared)]
-        {
+        let text: Run = Connection::query;
+        for (how, run) in [("text", text), ("prepared", prepared as Run), ("by name", by_name as Run)] {
             count += 1;
             let answer = run(&mut sharded, sql);
             let why = format!("{answer:.300?}");
@@ -126,6 +135,11 @@ fn merged_queries_answer_as_one_server() {
 #[test]
 fn finished_queries_answer_as_one_server() {
     compare_all(include_str!("finished.sql"), "coregate_finished_queries_total");
+}
+
+#[test]
+fn queries_over_two_keyspaces_answer_as_one_server() {
+    compare_all(include_str!("keyspaces.sql"), "coregate_finished_queries_total");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::refs::References;
 use super::shape::verbatim;
 use crate::error::PlanError;
 use crate::plan::Effects;
-use crate::plan::tree::{Finish, Form, Tree};
+use crate::plan::tree::{Described, Finish, Form, Tree};
 use crate::sql::ast::{ExprKind, Query, Span};
 use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;
@@ -64,7 +64,8 @@ impl<'a> Planner<'_, 'a> {
         self.cacheable &= cacheable;
         // The rows that it found are counted where it was finished.
         self.effects -= Effects::CALC_FOUND_ROWS;
-        Ok(Tree { leaves, form: Form::Finish(finish) })
+        let described = if self.several { Described::Finished } else { self.described() };
+        Ok(Tree { leaves, form: Form::Finish(finish), described })
     }
 
     /// Refuses what means something of the table itself, which its rows do not have.
