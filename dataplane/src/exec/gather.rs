@@ -23,6 +23,11 @@ pub(crate) trait Sink {
     /// What they are.
     fn begin(&mut self, _: Vec<Column>) {}
 
+    /// Where the columns' names go, if they are asked for.
+    fn names(&mut self) -> Option<&mut Vec<Vec<u8>>> {
+        None
+    }
+
     /// Takes a row.
     fn row(&mut self, row: Row<'_>) -> Result<(), ExecError>;
 }
@@ -33,6 +38,8 @@ pub(crate) struct Collected {
     /// Those that are kept; `None`: all that come.
     asked: Option<usize>,
     pub(crate) columns: Vec<Column>,
+    /// Their names, if these are asked for.
+    pub(crate) names: Option<Vec<Vec<u8>>>,
     pub(crate) rows: Vec<Vec<Option<Vec<u8>>>>,
     bytes: usize,
     bytes_max: usize,
@@ -55,7 +62,18 @@ impl Collected {
     }
 }
 
+impl Collected {
+    /// Of a query whose columns are not known before, and are told by name.
+    pub(crate) fn named(bytes_max: usize) -> Self {
+        Self { names: Some(Vec::new()), ..Self::any(bytes_max) }
+    }
+}
+
 impl Sink for Collected {
+    fn names(&mut self) -> Option<&mut Vec<Vec<u8>>> {
+        self.names.as_mut()
+    }
+
     fn columns(&self) -> Option<usize> {
         self.asked
     }

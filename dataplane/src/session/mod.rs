@@ -31,6 +31,7 @@ mod scatter;
 mod sequence;
 mod set;
 mod status;
+mod system;
 mod tracking;
 mod transaction;
 mod tree;

@@ -6,6 +6,7 @@ use super::answer::Answer;
 use super::buffering::Use;
 use super::query::place_of;
 use super::scatter::{Merging, Part, Parts, Rows, Work};
+use super::system::Budget;
 use super::wire::query_payload;
 use super::{Failure, Outcome, Session};
 use crate::error::{BackendError, sql_error};
@@ -106,10 +107,20 @@ impl Session {
         let config = self.core.config();
         let limits =
             GatherLimits { rows_max: config.finisher_rows_max, bytes_max: config.finisher_bytes_max };
-        let mut before = (0, 0);
+        let memory = config.query_memory_max;
+        let mut budget = Budget { limits, rows: 0, bytes: 0 };
         let mut statements = self.before_load();
         let mut places: Vec<Place> = Vec::new();
         for (at, (shards, gather)) in bound.leaves.into_iter().zip(&finish.gathers).enumerate() {
+            if let Some(system) = &gather.system {
+                let rows = RefCell::new(Collected::named(memory));
+                let work = self.leaf(plan, tree, at, shards, Rows::Gather(&rows))?;
+                places.extend(work.wires.iter().map(|(place, _)| *place));
+                self.gather_system(work, &rows, (gather, system), &mut budget, &mut statements)
+                    .await?;
+                continue;
+            }
+            let before = (budget.rows, budget.bytes);
             let gathered = RefCell::new(Gathered::new(gather, limits, before));
             let work = self.leaf(plan, tree, at, shards, Rows::Gather(&gathered))?;
             places.extend(work.wires.iter().map(|(place, _)| *place));
@@ -117,7 +128,7 @@ impl Session {
             let mut nothing = *answer;
             Box::pin(self.several(work, &mut nothing)).await?;
             let gathered = gathered.into_inner();
-            before = (gathered.rows, gathered.bytes);
+            (budget.rows, budget.bytes) = (gathered.rows, gathered.bytes);
             gathered.into_statements(gather, &mut statements);
         }
         statements.push(AFTER_LOAD.to_vec());
@@ -130,7 +141,7 @@ impl Session {
             .copied()
             .ok_or_else(|| sql_error(1105, "a plan without tables"))?;
         self.core.metrics().finished.add(1);
-        self.core.metrics().gathered_rows.add(before.0);
+        self.core.metrics().gathered_rows.add(budget.rows);
         let summary = self
             .finish_on(place, finish, statements, (&bound.finish, into), answer)
             .await?;
@@ -180,6 +191,7 @@ impl Session {
         let tables: Vec<String> = finish
             .gathers
             .iter()
+            .filter(|gather| gather.system.as_ref().is_none_or(|system| system.begins))
             .map(|gather| quoted(&gather.table))
             .collect();
         let drop_tables = format!("DROP TEMPORARY TABLE {}", tables.join(","));
@@ -205,7 +217,16 @@ impl Session {
     ) -> Outcome<(Vec<u8>, Option<SqlError>)> {
         let (pool, mut backend) = Box::pin(self.connection(place, Use::Finish)).await?;
         let mut statements = self.before_load();
-        statements.extend(finish.gathers.iter().map(create));
+        statements.extend(
+            finish
+                .gathers
+                .iter()
+                .filter_map(|gather| match &gather.system {
+                    None => Some(create(gather)),
+                    Some(system) if system.begins => Some(super::system::create(gather, system)),
+                    Some(_) => None,
+                }),
+        );
         statements.push(AFTER_LOAD.to_vec());
         let described = match self.load(&mut backend, statements).await {
             Ok(()) => {

@@ -167,6 +167,39 @@ pub struct Gather {
     /// The primary key, where all of its columns are gathered and no two rows have the same: servers then know that other columns
     /// depend on it.
     pub primary: Vec<u16>,
+    /// A table of information_schema, whose columns its servers tell.
+    pub system: Option<SystemTable>,
+}
+
+/// Rows of a table of information_schema. Several leaves in a row may be of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemTable {
+    pub name: String,
+    pub rows: SystemRows,
+    /// A database, and what the client calls it.
+    pub renamed: Option<(String, String)>,
+    /// The first leaf of the table.
+    pub begins: bool,
+    /// The last one.
+    pub ends: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SystemRows {
+    /// As one server of each keyspace gives them.
+    Plain,
+    /// With numbers that are added up over a keyspace's shards.
+    Counted(Counted),
+    /// The sessions of this process: no server is asked.
+    Sessions,
+}
+
+/// Tables with numbers of rows and sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    Tables,
+    Partitions,
+    Statistics,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -12,10 +12,12 @@ mod locks;
 mod order;
 mod refs;
 mod shape;
+mod system;
 mod visible;
 
 pub(super) use functions::is_sure;
 pub(super) use gather::transported;
+pub(super) use system::mentions as mentions_system;
 
 use super::Planner;
 use super::block::Source;
