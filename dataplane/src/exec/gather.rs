@@ -121,8 +121,17 @@ impl Gathered {
         }
     }
 
-    /// Adds a row.
+    /// Adds a row that was sent as text.
     fn add(&mut self, row: Row<'_>) -> Result<(), ExecError> {
+        self.put(|at| row.value(at))
+    }
+
+    /// Adds a row that was kept.
+    pub(crate) fn values(&mut self, row: &[Option<Vec<u8>>]) -> Result<(), ExecError> {
+        self.put(|at| row.get(at).and_then(Option::as_deref))
+    }
+
+    fn put<'v>(&mut self, value: impl Fn(usize) -> Option<&'v [u8]>) -> Result<(), ExecError> {
         let start = self.current.len();
         if self.current.is_empty() {
             self.current.extend_from_slice(&self.head);
@@ -134,7 +143,7 @@ impl Gathered {
             if at > 0 {
                 self.current.push(b',');
             }
-            match row.value(at) {
+            match value(at) {
                 None => self.current.extend_from_slice(b"NULL"),
                 Some(value) => write_literal(*load, value, &mut self.current)?,
             }

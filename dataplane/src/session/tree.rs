@@ -18,6 +18,7 @@ use coregate_planner::plan::{Combine, Plan};
 use coregate_planner::resolve::{self, Resolved};
 use coregate_protocol::walker::{ResponseKind, ResponseWalker, Summary};
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 
 /// The load must not depend on the session's settings; they are kept in variables meanwhile. NO_AUTO_VALUE_ON_ZERO and
@@ -120,6 +121,19 @@ impl Session {
                     .await?;
                 continue;
             }
+            if gather.planned {
+                let Some(shard) = shards.shards.into_iter().next() else { continue };
+                let route = tree.leaves.get(at).map(|leaf| &leaf.route);
+                places.extend(route.map(|route| place_of(route, shard.id)));
+                let read = self.read_planned(shard.text.unwrap_or_default()).await?;
+                let mut gathered = Gathered::new(gather, limits, (budget.rows, budget.bytes));
+                for row in &read.rows {
+                    gathered.values(row)?;
+                }
+                (budget.rows, budget.bytes) = (gathered.rows, gathered.bytes);
+                gathered.into_statements(gather, &mut statements);
+                continue;
+            }
             let before = (budget.rows, budget.bytes);
             let gathered = RefCell::new(Gathered::new(gather, limits, before));
             let work = self.leaf(plan, tree, at, shards, Rows::Gather(&gathered))?;
@@ -147,6 +161,11 @@ impl Session {
             .await?;
         self.remember(plan.class, &summary);
         Ok(summary)
+    }
+
+    /// The rows of a query that is planned as a client's, which may be a tree again.
+    fn read_planned(&mut self, sql: Vec<u8>) -> Pin<Box<dyn Future<Output = Outcome<Collected>> + '_>> {
+        Box::pin(async move { self.read(&sql).await })
     }
 
     /// Runs the last step on one server. After any failure the connection is closed, and with it the tables are gone.

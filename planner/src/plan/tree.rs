@@ -167,6 +167,8 @@ pub struct Gather {
     /// The primary key, where all of its columns are gathered and no two rows have the same: servers then know that other columns
     /// depend on it.
     pub primary: Vec<u16>,
+    /// The leaf's text is a statement of its own, which is planned as a client's: a view whose rows several shards find together.
+    pub planned: bool,
     /// A table of information_schema, whose columns its servers tell.
     pub system: Option<SystemTable>,
 }

@@ -17,6 +17,10 @@ create table orders (id bigint not null primary key, customer_id bigint not null
 create table notes (id bigint not null primary key, customer_id bigint not null, body text character set utf8mb4 collate utf8mb4_unicode_ci, weight double, at timestamp(2) null default null, key (customer_id)) ;
 create table things (id int not null primary key, ti tinyint, bu bigint unsigned, d decimal(30,10), big decimal(65,0), f float, db double, da date, t time(6), dt datetime(6), ts timestamp(6) null default null, y year, c char(10) character set utf8mb4 collate utf8mb4_bin, vc varchar(30) character set utf8mb4 collate utf8mb4_nopad_bin, ci varchar(30) character set utf8mb4 collate utf8mb4_general_ci, la varchar(30) character set latin1 collate latin1_german2_ci, bin varbinary(30), bt bit(10), en enum('z','y','x'), se set('a','b','c')) ;
 create table countries (code char(2) not null primary key, name varchar(40)) ;
+create view totals as select quantity, count(*) as n, sum(amount) as amount from orders group by quantity ;
+create view last_notes as select id, customer_id, body from notes order by id desc limit 10 ;
+create view grand as select sum(n) as n, max(amount) as most from totals ;
+create view per_region as select c.region, count(n.id) as n from customers c left join notes n on n.customer_id = c.id where c.region is not null group by c.region ;
 ";
 
 /// In a keyspace of its own, of one server.
