@@ -33,6 +33,7 @@ mod scatter;
 mod sequence;
 mod set;
 mod status;
+mod system;
 mod tracking;
 mod transaction;
 mod tree;
