@@ -12,9 +12,7 @@ pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
         None => None,
         Some(Flavor::Mariadb) => Some(local::Flavor::MariaDb),
         Some(Flavor::Mysql) => Some(local::Flavor::MySql),
-        Some(Flavor::Galera) => {
-            return not_yet("--flavor galera: not supported yet; mariadb and mysql are".to_owned());
-        }
+        Some(Flavor::Galera) => Some(local::Flavor::Galera),
     };
     if args.topo != "file" {
         let why = if args.topo.starts_with("etcd://") { "not supported yet" } else { "not known" };

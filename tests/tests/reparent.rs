@@ -193,10 +193,7 @@ fn one_replica_is_enough_and_a_new_start_finds_what_was_promoted() {
     cluster.check(&record);
     let new = cluster.primary();
     // Coregate itself dies, and leaves its servers behind.
-    let Cluster { mut proxy, dir, count } = cluster;
-    proxy.process.kill();
-    let proxy = Coregate::local_in("single-again", &dir, &["--cores", "2"]);
-    let cluster = Cluster { proxy, dir, count };
+    let cluster = cluster.crash_and_start("single-again");
     assert_eq!(cluster.primary(), new);
     cluster.check(&record);
     cluster
