@@ -3,16 +3,19 @@ use crate::Failure;
 use crate::cli::{Flavor, LocalArgs};
 use crate::config::File;
 use crate::{logging, serve};
-use coregate_controlplane::local::LocalConfig;
+use coregate_controlplane::local::{self, LocalConfig};
 use coregate_controlplane::{Source, users};
 
 pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
     let not_yet = |what: String| Err(Failure::Usage(what));
-    match args.flavor {
-        Flavor::Mariadb => {}
-        Flavor::Mysql => return not_yet("--flavor mysql: not supported yet; only mariadb is".to_owned()),
-        Flavor::Galera => return not_yet("--flavor galera: not supported yet; only mariadb is".to_owned()),
-    }
+    let flavor = match args.flavor {
+        None => None,
+        Some(Flavor::Mariadb) => Some(local::Flavor::MariaDb),
+        Some(Flavor::Mysql) => Some(local::Flavor::MySql),
+        Some(Flavor::Galera) => {
+            return not_yet("--flavor galera: not supported yet; mariadb and mysql are".to_owned());
+        }
+    };
     if args.topo != "file" {
         let why = if args.topo.starts_with("etcd://") { "not supported yet" } else { "not known" };
         return not_yet(format!("--topo {}: {why}; only file is", args.topo));
@@ -35,12 +38,13 @@ pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
     // The users of `local` are fixed, unless a file says otherwise.
     serve::overrule(&mut file, args.common)?;
     logging::init(file.log.format)?;
-    let local = LocalConfig {
+    let config = LocalConfig {
         dir: args.dir,
         keyspaces: args.keyspaces,
         schema: args.schema,
         vschema: args.vschema,
+        flavor,
         mysqld: args.mysqld,
     };
-    serve::start(file, Source::Local(local), users::local())
+    serve::start(file, Source::Local(config), users::local())
 }

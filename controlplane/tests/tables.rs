@@ -39,6 +39,7 @@ fn start(dir: &Path) -> ControlPlane {
         keyspaces: vec!["ks".parse().unwrap()],
         schema: Some(dir.to_owned()),
         vschema: None,
+        flavor: None,
         mysqld: None,
     };
     let config = Config::new(Source::Local(local), users::local(), "127.0.0.1:0".parse().unwrap());

@@ -4,8 +4,8 @@ use crate::Error;
 use crate::analysis::{Analysis, Recovery};
 use crate::health::Sign;
 use crate::plane::{Command, Edit};
-use crate::reparent::{Desk, Emergency, Member, Planned, Repair, Shard};
-use crate::topology::{KeyspaceRecord, Kind};
+use crate::reparent::{Cluster, Desk, Emergency, Member, Planned, Repair, Shard};
+use crate::topology::KeyspaceRecord;
 use crate::view::Recovered;
 use crate::world::general;
 use serde_json::json;
@@ -57,15 +57,7 @@ impl Owner {
             Recovery::Emergency => How::Emergency(Emergency { confirm: true, ..Emergency::default() }),
             Recovery::FixPrimary => How::Repair(Repair::Primary),
             Recovery::FixReplica(alias) => How::Repair(Repair::Replica(alias)),
-            Recovery::Drain(alias) => {
-                let changed = self.world.set_kind(&alias, Kind::Drained);
-                self.follow_tablets();
-                self.pending.serving = true;
-                let result =
-                    changed.map(|()| format!("{alias} is drained: its history is not the primary's"));
-                self.fleet.begin(keyspace, shard);
-                return self.recovered(keyspace, shard, problem.to_string(), result, None);
-            }
+            Recovery::Drain(alias) => How::Repair(Repair::Errant(alias)),
             // Told by the change of the tablet's state.
             Recovery::Report => return,
         };
@@ -136,6 +128,7 @@ impl Owner {
                 source: m.record.source(),
                 reached: m.facts().is_some(),
                 stale: m.stale,
+                weight: m.record.weight.unwrap_or(1),
             })
         };
         Some(Shard {
@@ -145,6 +138,9 @@ impl Owner {
             others: view.replicas.iter().filter_map(member).collect(),
             semi_sync: self.fleet.options.semi_sync(),
             account: known.record.replication.clone(),
+            galera: view
+                .is_galera()
+                .then(|| Cluster { cluster_uuid: view.cluster_uuid().map(str::to_owned) }),
         })
     }
 
@@ -161,6 +157,11 @@ impl Owner {
             }
             Edit::SetPrimary(alias) => {
                 let changed = self.world.set_primary(keyspace, shard, &alias);
+                self.follow_tablets();
+                changed
+            }
+            Edit::SetKind(alias, kind) => {
+                let changed = self.world.set_kind(&alias, kind);
                 self.follow_tablets();
                 changed
             }
