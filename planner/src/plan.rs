@@ -106,6 +106,8 @@ bitflags::bitflags! {
         const READS = 1 << 12;
         /// Changes a sequence's table.
         const SEQUENCE = 1 << 13;
+        /// A change that is answered with rows: RETURNING.
+        const RETURNS = 1 << 14;
         /// For users with the admin right only: accounts, the server's own settings and life, its files.
         const ADMIN = 1 << 15;
     }
@@ -244,6 +246,8 @@ pub struct InsertRows {
     pub source: RowSource,
     /// The rows' keyspace ids are needed for lookup tables.
     pub keeps_ids: bool,
+    /// Each row's shard must be known: RETURNING answers in the order of rows.
+    pub keeps_places: bool,
 }
 
 #[derive(Debug, Clone)]
