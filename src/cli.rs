@@ -20,6 +20,11 @@ pub(crate) enum Command {
     Local(Box<LocalArgs>),
     /// Administers a running coregate
     Ctl(CtlArgs),
+    /// Moves a topology between stores: directories, etcd, a JSON or YAML file
+    Topo {
+        #[command(subcommand)]
+        what: Topo,
+    },
     /// Shows how a statement would be run, without a server
     Explain(ExplainArgs),
     /// Puts load on a MySQL endpoint and measures
@@ -108,7 +113,7 @@ pub(crate) struct LocalArgs {
     /// The server's program, if not the one in PATH
     #[arg(long, value_name = "PATH")]
     pub(crate) mysqld: Option<PathBuf>,
-    /// Where the topology is kept: file, or etcd://HOST:PORT
+    /// Where the topology is kept: file, or etcd://HOST:PORT[,HOST:PORT...][/ROOT], which other processes can use, too
     #[arg(long, value_name = "TOPO", default_value = "file")]
     pub(crate) topo: String,
     #[command(flatten)]
@@ -150,6 +155,14 @@ pub(crate) enum Ctl {
     /// One keyspace
     #[command(alias = "GetKeyspace")]
     GetKeyspace { keyspace: String },
+    /// Removes a keyspace from the topology; its databases stay
+    #[command(alias = "DeleteKeyspace")]
+    DeleteKeyspace {
+        keyspace: String,
+        /// Its shards and tablets, too
+        #[arg(long, short)]
+        recursive: bool,
+    },
     /// The shards of a keyspace
     #[command(alias = "GetShards", alias = "FindAllShardsInKeyspace", alias = "find-all-shards-in-keyspace")]
     GetShards { keyspace: String },
@@ -234,6 +247,9 @@ pub(crate) enum Ctl {
     /// Gives a tablet another type: replica, rdonly, spare or drained
     #[command(alias = "ChangeTabletType")]
     ChangeTabletType { tablet: String, tablet_type: String },
+    /// The processes that serve the same topology, and which of them leads
+    #[command(alias = "GetProcesses")]
+    GetProcesses,
     /// What was done about shards: primaries moved, replication repaired
     #[command(alias = "GetRecoveries")]
     GetRecoveries,
@@ -245,6 +261,43 @@ pub(crate) enum Ctl {
     EnableRecoveries,
     /// Reads the topology's files again
     Reload,
+}
+
+/// A STORE is a directory, as `topology.dir` names it, or etcd://HOST:PORT[,HOST:PORT...][/ROOT]. Documents hold the servers' passwords.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topo {
+    /// Writes a whole topology as one document
+    #[command(after_help = "Examples:\n  coregate topo export /var/lib/coregate\n  \
+        coregate topo export etcd://10.0.0.1:2379/shop --output shop.yaml")]
+    Export {
+        store: String,
+        /// Where to [default: standard output]; YAML if its name ends with .yaml or .yml
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// YAML instead of JSON
+        #[arg(long)]
+        yaml: bool,
+    },
+    /// Brings keyspaces and routing rules into a store; what the source does not name stays
+    #[command(
+        after_help = "Examples:\n  coregate topo import /var/lib/coregate etcd://10.0.0.1:2379/shop\n  \
+        coregate topo import shop.yaml etcd://10.0.0.1:2379/shop --replace --dry-run\n  \
+        coregate topo export etcd://10.0.0.1:2379/shop | coregate topo import - /tmp/copy"
+    )]
+    Import {
+        /// A STORE, a JSON or YAML file, or - for standard input
+        source: String,
+        store: String,
+        /// What is there and is another is replaced
+        #[arg(long)]
+        replace: bool,
+        /// Only says what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! `coregate ctl`: a client of the admin API.
 mod reparent;
+mod table;
 
 use crate::Failure;
 use crate::cli::{Ctl, CtlArgs};
@@ -51,6 +52,11 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
                 &body,
             )?
         }
+        Ctl::DeleteKeyspace { keyspace, recursive } => {
+            let path = format!("keyspaces/{}?recursive={recursive}", part(keyspace));
+            client.delete(&path)?
+        }
+        Ctl::GetProcesses => client.get("processes", &[])?,
         Ctl::Reload => client.send(|agent| agent.post(client.url("reload")), "")?,
         failover => reparent::run(&client, failover)?,
     };
@@ -65,6 +71,8 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
     let json = args.json || is_json;
     let printed = if json {
         serde_json::to_string_pretty(&answer).unwrap_or_default()
+    } else if let Some(columns) = columns(&args.command) {
+        table::print(&answer, columns)
     } else {
         let mut out = String::new();
         plain(&answer, 0, &mut out);
@@ -72,6 +80,16 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
     };
     println!("{printed}");
     Ok(())
+}
+
+/// Of the lists that are shown as tables.
+fn columns(command: &Ctl) -> Option<&'static [&'static str]> {
+    match command {
+        Ctl::GetProcesses => {
+            Some(&["id", "version", "mysql", "admin", "cores", "leader", "revision", "started"])
+        }
+        _ => None,
+    }
 }
 
 /// The text given, or the file's.
@@ -140,6 +158,11 @@ impl<'a> Client<'a> {
                 request = request.query(*key, value);
             }
         }
+        self.read(request.header("Authorization", self.token()).call())
+    }
+
+    fn delete(&self, path: &str) -> Result<Value, Failure> {
+        let request = self.agent.delete(self.url(path));
         self.read(request.header("Authorization", self.token()).call())
     }
 

@@ -13,10 +13,13 @@ pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
         Flavor::Mysql => return not_yet("--flavor mysql: not supported yet; only mariadb is".to_owned()),
         Flavor::Galera => return not_yet("--flavor galera: not supported yet; only mariadb is".to_owned()),
     }
-    if args.topo != "file" {
-        let why = if args.topo.starts_with("etcd://") { "not supported yet" } else { "not known" };
-        return not_yet(format!("--topo {}: {why}; only file is", args.topo));
-    }
+    let etcd = match args.topo.as_str() {
+        "file" => None,
+        url => {
+            let known = coregate_controlplane::EtcdConfig::parse(url);
+            Some(known.map_err(|why| Failure::Usage(format!("--topo: {why}, or file")))?)
+        }
+    };
     if let Some((i, twice)) = args
         .keyspaces
         .iter()
@@ -41,6 +44,7 @@ pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
         schema: args.schema,
         vschema: args.vschema,
         mysqld: args.mysqld,
+        etcd,
     };
     serve::start(file, Source::Local(local), users::local())
 }

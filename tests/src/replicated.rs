@@ -28,6 +28,11 @@ impl Cluster {
     }
 
     pub fn of(name: &str, keyspace: &str, count: usize) -> Self {
+        Self::with(name, keyspace, count, &[])
+    }
+
+    /// `more` is further arguments of `coregate local`.
+    pub fn with(name: &str, keyspace: &str, count: usize, more: &[&str]) -> Self {
         let schema = guard::dir().join(format!("{name}-schema"));
         std::fs::create_dir_all(&schema).unwrap();
         std::fs::write(schema.join("ks.sql"), "create table t (id bigint primary key, v varchar(100));")
@@ -40,7 +45,7 @@ impl Cluster {
         let dir = guard::dir().join(name);
         let schema = schema.to_str().unwrap();
         let args = ["--keyspace", keyspace, "--schema", schema, "--vschema", schema, "--cores", "2"];
-        let proxy = Coregate::local_in(name, &dir, &args);
+        let proxy = Coregate::local_in(name, &dir, &[&args[..], more].concat());
         let cluster = Self { proxy, dir, count };
         cluster.wait_well();
         cluster
