@@ -1,8 +1,12 @@
 //! The command line. `coregate --help` is the manual.
+mod servers;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use coregate_controlplane::local::KeyspaceArg;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+pub(crate) use servers::Servers;
 
 /// A MySQL endpoint that shards.
 #[derive(Debug, Parser)]
@@ -173,11 +177,14 @@ pub(crate) enum Ctl {
         shard: String,
     },
     /// The database servers and how they are
-    #[command(alias = "GetTablets")]
+    #[command(
+        alias = "GetTablets",
+        after_help = "Example:\n  coregate ctl get-tablets --keyspace shop --tablet-type primary"
+    )]
     GetTablets {
         #[arg(long)]
         keyspace: Option<String>,
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         shard: Option<String>,
         /// primary, replica or rdonly
         #[arg(long)]
@@ -187,7 +194,11 @@ pub(crate) enum Ctl {
     #[command(alias = "GetVSchema", alias = "get-v-schema")]
     GetVschema { keyspace: String },
     /// Replaces a keyspace's vschema
-    #[command(alias = "ApplyVSchema", alias = "apply-v-schema")]
+    #[command(
+        alias = "ApplyVSchema",
+        alias = "apply-v-schema",
+        after_help = "Example:\n  coregate ctl apply-vschema shop --vschema-file shop.json"
+    )]
     #[command(group(clap::ArgGroup::new("what").required(true).args(["vschema", "vschema_file"])))]
     ApplyVschema {
         keyspace: String,
@@ -201,7 +212,10 @@ pub(crate) enum Ctl {
     #[command(alias = "GetRoutingRules")]
     GetRoutingRules,
     /// Replaces the routing rules
-    #[command(alias = "ApplyRoutingRules")]
+    #[command(
+        alias = "ApplyRoutingRules",
+        after_help = "Example:\n  coregate ctl apply-routing-rules --rules-file rules.json"
+    )]
     #[command(group(clap::ArgGroup::new("what").required(true).args(["rules", "rules_file"])))]
     ApplyRoutingRules {
         /// The rules themselves
@@ -214,7 +228,11 @@ pub(crate) enum Ctl {
     #[command(alias = "GetSchema")]
     GetSchema { keyspace: String },
     /// Runs statements on the primaries of all shards
-    #[command(alias = "ApplySchema")]
+    #[command(
+        alias = "ApplySchema",
+        after_help = "Where it has failed on a shard, the same command again goes on where it stopped.\n\nExamples:\n  \
+            coregate ctl apply-schema shop --sql 'alter table t add column n int'\n  coregate ctl apply-schema shop --sql-file shop.sql"
+    )]
     #[command(group(clap::ArgGroup::new("what").required(true).args(["sql", "sql_file"])))]
     ApplySchema {
         keyspace: String,
@@ -224,7 +242,10 @@ pub(crate) enum Ctl {
         sql_file: Option<PathBuf>,
     },
     /// Makes a replica the primary of its shard, in order: statements wait meanwhile, none fails
-    #[command(alias = "PlannedReparentShard")]
+    #[command(
+        alias = "PlannedReparentShard",
+        after_help = "Example:\n  coregate ctl planned-reparent-shard shop/-80 --new-primary zone1-101"
+    )]
     PlannedReparentShard {
         #[arg(value_name = "KEYSPACE/SHARD")]
         shard: String,
@@ -233,7 +254,10 @@ pub(crate) enum Ctl {
         new_primary: Option<String>,
     },
     /// Makes the replica that has everything the primary of its shard, whose primary is gone
-    #[command(alias = "EmergencyReparentShard")]
+    #[command(
+        alias = "EmergencyReparentShard",
+        after_help = "Example:\n  coregate ctl emergency-reparent-shard shop/-80 --ignore-replicas zone1-102"
+    )]
     EmergencyReparentShard {
         #[arg(value_name = "KEYSPACE/SHARD")]
         shard: String,
@@ -245,7 +269,10 @@ pub(crate) enum Ctl {
         ignore_replicas: Vec<String>,
     },
     /// Gives a tablet another type: replica, rdonly, spare or drained
-    #[command(alias = "ChangeTabletType")]
+    #[command(
+        alias = "ChangeTabletType",
+        after_help = "Example:\n  coregate ctl change-tablet-type zone1-101 drained"
+    )]
     ChangeTabletType { tablet: String, tablet_type: String },
     /// The processes that serve the same topology, and which of them leads
     #[command(alias = "GetProcesses")]
@@ -261,6 +288,8 @@ pub(crate) enum Ctl {
     EnableRecoveries,
     /// Reads the topology's files again
     Reload,
+    #[command(flatten)]
+    Servers(Servers),
 }
 
 /// A STORE is a directory, as `topology.dir` names it, or etcd://HOST:PORT[,HOST:PORT...][/ROOT]. Documents hold the servers' passwords.

@@ -21,8 +21,12 @@ mod api;
 mod listen;
 mod metrics;
 mod pages;
+mod openapi;
 mod processes;
 mod reparent;
+mod servers;
+mod topology;
+mod validate;
 
 /// What the API asks the control plane's loop for.
 pub(crate) enum Request {
@@ -80,6 +84,17 @@ fn router(admin: Admin) -> Router {
         .route("/api/keyspaces/{keyspace}/vschema", get(api::vschema).put(api::apply_vschema))
         .route("/api/routing-rules", get(api::rules).put(api::apply_rules))
         .route("/api/tablets", get(api::tablets))
+        .route("/api/tablets/{alias}", get(servers::tablet))
+        .route("/api/tablets/{alias}/health-check", post(servers::health_check))
+        .route("/api/tablets/{alias}/full-status", get(servers::full_status))
+        .route("/api/tablets/{alias}/writable", put(servers::set_writable))
+        .route("/api/tablets/{alias}/start-replication", post(servers::start_replication))
+        .route("/api/tablets/{alias}/stop-replication", post(servers::stop_replication))
+        .route("/api/cells", get(topology::cells))
+        .route("/api/topology", get(topology::root))
+        .route("/api/topology/{*path}", get(topology::path))
+        .route("/api/validate", get(validate::validate))
+        .route("/api/openapi.json", get(openapi::document))
         .route("/api/tablets/{alias}/type", put(reparent::change_type))
         .route("/api/keyspaces/{keyspace}/shards/{shard}/planned-reparent", post(reparent::planned))
         .route("/api/keyspaces/{keyspace}/shards/{shard}/emergency-reparent", post(reparent::emergency))

@@ -146,6 +146,14 @@ impl Store {
         self.topo.put(record, seen, guard).await
     }
 
+    /// All of it as paths and values, as etcd has them; files are shown in the same form.
+    pub(crate) async fn tree(&self) -> Result<BTreeMap<String, String>, Error> {
+        match &self.shared {
+            Some(etcd) => etcd.tree().await,
+            None => etcd::tree_of(&self.read().await?),
+        }
+    }
+
     /// Writes a keyspace in the place of `seen` and counts its version up.
     pub(crate) async fn save(
         &self,

@@ -2,7 +2,7 @@
 use crate::Health;
 use crate::backend::Connector;
 use crate::missing::Missing;
-use crate::store::Roster;
+use crate::store::{Roster, Store};
 use crate::topology::KeyspaceRecord;
 use coregate_planner::control::DataPort;
 use coregate_planner::serving::Serving;
@@ -33,6 +33,8 @@ pub(crate) struct View {
     pub(crate) recoveries_disabled: bool,
     /// The processes on the same store; `None`: this one is alone on its topology.
     pub(crate) roster: Option<watch::Receiver<Roster>>,
+    /// `None`: a drop-in.
+    pub(crate) store: Option<Arc<Store>>,
     /// The name of this one among them.
     pub(crate) process: String,
     pub(crate) leads: bool,
@@ -144,6 +146,10 @@ impl Shared {
     pub(crate) fn roster(&self) -> Option<Roster> {
         let view = self.view.borrow();
         view.roster.as_ref().map(|roster| roster.borrow().clone())
+    }
+    /// `None`: a drop-in has none.
+    pub(crate) fn store(&self) -> Option<Arc<Store>> {
+        self.view.borrow().store.clone()
     }
     pub(crate) fn process(&self) -> String {
         self.view.borrow().process.clone()

@@ -265,3 +265,134 @@ fn a_planned_move_by_any_process_costs_nobody_an_error() {
     let count = |c: &Coregate| connect(c).run("select count(*) from t").rows()[0][0].clone();
     assert_eq!(count(&others[0]), count(&local.proxy));
 }
+
+/// Three `serve` beside the servers of a cluster whose own process has been killed.
+fn three(name: &str) -> (Etcd, Cluster, Vec<Coregate>) {
+    let (etcd, mut local, others) = start(name, "ks:1:2", 3, 3);
+    let first = &others[0];
+    wait_until("all know each other", || processes(first).len() == 4);
+    kill_only(&mut local.proxy);
+    wait_until("one of the three leads", || processes(first).len() == 3 && leaders(first).len() == 1);
+    (etcd, local, others)
+}
+
+/// One client, which goes to any process that takes it: what it has written.
+fn write_until(others: &[Coregate], acknowledged: &mut std::collections::BTreeSet<u64>, more: usize) {
+    let mut id = acknowledged.last().map_or(0, |last| last + 1000);
+    let wanted = acknowledged.len() + more;
+    let mut at = 0;
+    wait_until("writes go on", || {
+        at += 1;
+        let to = &others[at % others.len()];
+        let Ok(mut conn) = Connection::try_login(to.mysql, world::USER, world::PASSWORD, Some("ks")) else {
+            return false;
+        };
+        while acknowledged.len() < wanted {
+            id += 1;
+            match conn.try_query(&format!("insert into t (id, v) values ({id}, 'x')")) {
+                Ok(answers) if !answers[0].is_error() => drop(acknowledged.insert(id)),
+                _ => break,
+            }
+        }
+        acknowledged.len() >= wanted
+    });
+}
+
+/// Every process agrees on one primary, which alone takes writes, and nothing acknowledged is lost.
+fn check(local: &Cluster, others: &[Coregate], acknowledged: &std::collections::BTreeSet<u64>) {
+    let primary_of = |c: &Coregate| -> Option<String> {
+        let mut conn = Connection::try_login(c.mysql, world::USER, world::PASSWORD, Some("ks")).ok()?;
+        let rows = conn.run("show vitess_tablets").rows();
+        let mut primaries = rows.into_iter().filter(|r| r[3].as_deref() == Some("PRIMARY"));
+        let first = primaries.next()?[5].clone();
+        assert!(primaries.next().is_none(), "two primaries");
+        first
+    };
+    let mut writable = Vec::new();
+    wait_until("all agree on one primary, which alone takes writes", || {
+        let named: Vec<_> = others.iter().map(primary_of).collect();
+        let aliases = ["zone1-100", "zone1-101", "zone1-102"];
+        writable = aliases.into_iter().filter(|a| local.on(a, "select @@read_only") == "0").collect();
+        writable.len() == 1 && named.iter().all(|name| name.as_deref() == Some(writable[0]))
+    });
+    for other in others {
+        assert_eq!(leaders(other).len(), 1, "one leads");
+    }
+    let there = local.on(writable[0], "select id from t");
+    let there: std::collections::BTreeSet<u64> = there.lines().map(|id| id.parse().unwrap()).collect();
+    let lost: Vec<_> = acknowledged.difference(&there).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+}
+
+#[test]
+fn any_of_three_may_die_in_the_middle_of_a_move() {
+    let (_etcd, local, mut others) = three("dies");
+    let mut acknowledged = std::collections::BTreeSet::new();
+    write_until(&others, &mut acknowledged, 20);
+    // At different moments of a move: by the leader and by another one.
+    for (round, delay_ms) in [(0_usize, 4), (1, 12), (2, 25), (3, 40)] {
+        let leader = leaders(&others[0])[0].clone();
+        let leads = |c: &Coregate| c.admin.to_string() == leader;
+        let at = others.iter().position(|c| leads(c) == (round % 2 == 0)).unwrap();
+        let mover = others[at].admin.to_string();
+        let asks = std::thread::spawn(move || {
+            let _ = Command::new(coregate_tests::coregate::binary())
+                .args(["ctl", "--admin", &mover, "planned-reparent-shard", "ks/0"])
+                .output();
+        });
+        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        let mut dead = others.remove(at);
+        kill_only(&mut dead);
+        asks.join().unwrap();
+        write_until(&others, &mut acknowledged, 20);
+        check(&local, &others, &acknowledged);
+        others.push(serve(&format!("dies-again-{round}"), &_etcd, "dies"));
+        wait_until("it is one of them", || processes(&others[0]).len() == 3);
+        write_until(&others, &mut acknowledged, 20);
+        check(&local, &others, &acknowledged);
+    }
+}
+
+#[test]
+fn the_store_may_die_in_the_middle_of_a_move() {
+    let (mut etcd, local, others) = three("store-dies");
+    let mut acknowledged = std::collections::BTreeSet::new();
+    for delay_ms in [3, 8, 15, 30] {
+        write_until(&others, &mut acknowledged, 20);
+        let mover = others[0].admin.to_string();
+        let asks = std::thread::spawn(move || {
+            let _ = Command::new(coregate_tests::coregate::binary())
+                .args(["ctl", "--admin", &mover, "planned-reparent-shard", "ks/0"])
+                .output();
+        });
+        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        etcd.kill_all();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        etcd.restart_all();
+        asks.join().unwrap();
+        write_until(&others, &mut acknowledged, 20);
+        wait_until("one leads", || leaders(&others[0]).len() == 1);
+        check(&local, &others, &acknowledged);
+    }
+}
+
+#[test]
+fn a_member_of_etcd_may_die() {
+    let mut etcd = Etcd::start("etcd-members", 3);
+    let topo = format!("--topo={}", etcd.url("members"));
+    let local = Cluster::with("members", "ks:1:1", 2, &[&topo]);
+    let other = serve("members-0", &etcd, "members");
+    for n in 0..3 {
+        etcd.kill(n);
+        let sql = format!("alter vschema add table ks.after_{n}");
+        wait_until("changes go on", || {
+            connect(&other).try_query(&sql).is_ok_and(|answers| !answers[0].is_error())
+                || ctl(&local.proxy, &["get-vschema", "ks"]).unwrap().contains(&format!("after_{n}"))
+        });
+        wait_until("both use it", || {
+            [&local.proxy, &other].iter().all(|c| ctl(c, &["get-vschema", "ks"]).unwrap().contains(&format!("after_{n}")))
+        });
+        etcd.restart(n);
+        etcd.wait();
+    }
+}

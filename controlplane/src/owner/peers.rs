@@ -50,6 +50,8 @@ fn late_ones(answer: &Answer, result: Result<Value, SqlError>, late: &[String]) 
 impl Owner {
     /// Where several processes use the store, this one joins them.
     pub(super) fn meet_peers(&mut self) {
+        let store = self.world.store().map(Arc::clone);
+        self.views.change(|view| view.store = store);
         let Some(etcd) = self
             .world
             .store()

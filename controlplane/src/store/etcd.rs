@@ -6,7 +6,7 @@ use crate::topology::KeyspaceRecord;
 use gateway::{Failure, Gateway};
 use kv::{Entry, If, Op, put};
 use layout::Layout;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -101,6 +101,18 @@ impl Etcd {
             .await
             .map_err(|e| self.error(&e))?;
         self.layout.compose(&entries, revision)
+    }
+
+    /// All keys under the root, and their values.
+    pub(crate) async fn tree(&self) -> Result<BTreeMap<String, String>, Error> {
+        let prefix = format!("{}/", self.layout.root);
+        let (entries, _) = self
+            .gateway
+            .range(&prefix)
+            .await
+            .map_err(|e| self.error(&e))?;
+        let short = |(key, entry): (String, Entry)| Some((key.strip_prefix(&prefix)?.to_owned(), entry.value));
+        Ok(entries.into_iter().filter_map(short).collect())
     }
 
     /// One transaction. `token` is a key that it writes, and the value it had: by it one can tell whether a write has happened whose answer
@@ -329,6 +341,20 @@ impl Etcd {
             Err(Failure::Lost(why)) => Err(Error::Unknown { name: self.place(), why }),
         }
     }
+}
+
+/// What would be in etcd, had it this topology.
+pub(super) fn tree_of(state: &State) -> Result<BTreeMap<String, String>, Error> {
+    let layout = Layout { root: String::new() };
+    let mut tree = BTreeMap::new();
+    for (record, _) in &state.keyspaces {
+        tree.extend(layout.split(record, "")?);
+    }
+    if state.rules_seen.is_some() {
+        tree.insert(layout.rules(), state.rules.to_json());
+    }
+    let short = |(key, value): (String, String)| (key.trim_start_matches('/').to_owned(), value);
+    Ok(tree.into_iter().map(short).collect())
 }
 
 /// At which revision each key was written.
