@@ -1,6 +1,6 @@
 //! Several processes on one etcd: what one changes all use, one of them leads, and any of them may die.
 #![allow(clippy::unwrap_used)]
-use coregate_tests::replicated::Cluster;
+use coregate_tests::replicated::{self, Cluster};
 use coregate_tests::{Connection, Coregate, Etcd, wait_until, world};
 use std::process::Command;
 
@@ -53,7 +53,9 @@ fn ctl(coregate: &Coregate, args: &[&str]) -> Result<String, String> {
 fn start(name: &str, keyspace: &str, tablets: usize, beside: usize) -> (Etcd, Cluster, Vec<Coregate>) {
     let etcd = Etcd::start(&format!("etcd-{name}"), 1);
     let topo = format!("--topo={}", etcd.url(name));
-    let local = Cluster::with(name, keyspace, tablets, &[&topo]);
+    let mut local = Cluster::with(name, keyspace, tablets, &[&topo]);
+    let key = format!("/{name}/cells/zone1/tablets/zone1-100/Tablet");
+    local.password = Some(replicated::password(&etcd.ctl(&["get", "--print-value-only", &key])));
     let others = (0..beside)
         .map(|n| serve(&format!("{name}-{n}"), &etcd, name))
         .collect();
