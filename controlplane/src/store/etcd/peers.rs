@@ -1,5 +1,5 @@
 //! What a process knows of the others, and what it tells them.
-use super::{Etcd, Guard, follow, member};
+use super::{Etcd, follow, member};
 use crate::plane::Command;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
