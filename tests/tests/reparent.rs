@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::replicated::{Cluster, Record, Writers};
 use coregate_tests::wire::Value;
-use coregate_tests::{Connection, Coregate, proofs, wait_until};
+use coregate_tests::{Connection, proofs, wait_until};
 use rustix::process::{Signal, kill_process};
 use std::collections::BTreeSet;
 use std::sync::Arc;
