@@ -1,5 +1,6 @@
 //! `coregate.toml`. Unknown keys are errors; every error names the key, the value and what is allowed.
 mod plane;
+mod topology;
 
 use crate::Failure;
 use crate::cli::LogFormat;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub(crate) use plane::WhenNone;
+use topology::Topology;
 
 pub(crate) const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 3307);
 pub(crate) const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 3380);
@@ -285,16 +287,6 @@ fn kernel_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Kernel>, D
         .map_err(serde::de::Error::custom)
 }
 
-/// `[topology]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Topology {
-    /// Holds `topology/KEYSPACE.json`.
-    pub(crate) dir: Option<PathBuf>,
-    /// Where this process is: replicas of the cell come first. A tablet's cell is its alias without the number.
-    pub(crate) cell: Option<String>,
-}
-
 /// `[users]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -385,6 +377,7 @@ impl File {
         between("pool.idle_s", self.pool.idle_s, 1, 31_536_000)?;
         between("pool.lifetime_s", self.pool.lifetime_s, 1, 31_536_000)?;
         self.check_plane(between)?;
+        self.topology.check()?;
         between("cores.coalesce_us", u64::from(self.cores.coalesce_us), 0, 10_000)?;
         if let Some(cpus) = &self.cores.cpus {
             let twice = cpus
@@ -447,6 +440,7 @@ mod tests {
             ("[cores]\nbuffers_8k_max = 100", "cores.buffers_8k_max = 100: it must be a power of two"),
             ("[replicas]\nwhen_none = \"x\"", "replicas.when_none"),
             ("[failover]\ndurability = \"x\"", "failover.durability"),
+            ("[topology]\nstore = \"x\"", "topology.store"),
             ("[health]\ninterval_ms = 1", "health.interval_ms = 1: it must be 50 to 3600000"),
             ("x", "="),
         ] {

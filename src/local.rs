@@ -14,10 +14,13 @@ pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
         Some(Flavor::Mysql) => Some(local::Flavor::MySql),
         Some(Flavor::Galera) => Some(local::Flavor::Galera),
     };
-    if args.topo != "file" {
-        let why = if args.topo.starts_with("etcd://") { "not supported yet" } else { "not known" };
-        return not_yet(format!("--topo {}: {why}; only file is", args.topo));
-    }
+    let etcd = match args.topo.as_str() {
+        "file" => None,
+        url => {
+            let known = coregate_controlplane::EtcdConfig::parse(url);
+            Some(known.map_err(|why| Failure::Usage(format!("--topo: {why}, or file")))?)
+        }
+    };
     if let Some((i, twice)) = args
         .keyspaces
         .iter()
@@ -43,6 +46,7 @@ pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
         vschema: args.vschema,
         flavor,
         mysqld: args.mysqld,
+        etcd,
     };
     serve::start(file, Source::Local(config), users::local())
 }

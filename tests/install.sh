@@ -56,6 +56,7 @@ packages() {
   command -v go >/dev/null || more+=(golang-go)
   # The checks are of Java 17's language.
   javac -version 2>&1 | grep -qE '^javac (1[7-9]|[2-9][0-9])' || more+=(default-jdk-headless)
+  command -v etcd >/dev/null && command -v etcdctl >/dev/null || more+=(etcd-server etcd-client)
   apt "${more[@]}"
 }
 

@@ -5,7 +5,7 @@
 use crate::Error;
 use crate::backend::{self, Connector};
 use crate::servers::replication::{Server as Remote, Source};
-use crate::store::{Files, Store};
+use crate::store::{Etcd, EtcdConfig, Files, Seen, Store};
 use crate::topology::{KeyspaceRecord, Kind, ShardRecord};
 use coregate_planner::snapshot::Tablet;
 use mysql_async::prelude::Queryable;
@@ -52,6 +52,8 @@ pub struct LocalConfig {
     pub flavor: Option<Flavor>,
     /// The server's program; found by itself when left out.
     pub mysqld: Option<PathBuf>,
+    /// Where the topology is kept, if not in the directory.
+    pub etcd: Option<EtcdConfig>,
 }
 
 /// The servers that this process has started.
@@ -61,6 +63,8 @@ pub(crate) struct Cluster {
     /// Those that have no keeper yet.
     starting: Vec<(server::Server, server::Launch)>,
     short_dir: Option<PathBuf>,
+    /// The directory's lock, where its store does not hold it.
+    files: Option<Files>,
 }
 
 impl Cluster {
@@ -69,11 +73,19 @@ impl Cluster {
         let flavor = Flavor::of(&config.dir, config.flavor)?;
         let binaries = install::Binaries::find(config.mysqld.as_deref(), flavor).await?;
         let dirs = dirs::Dirs::make(&config.dir)?;
-        let store = Store::new(Files::open(&dirs.root)?);
+        let files = Files::open(&dirs.root)?;
+        let store = match &config.etcd {
+            None => Store::new(files),
+            Some(etcd) => {
+                // The directory is ours all the same.
+                self.files = Some(files);
+                Store::shared(Arc::new(Etcd::new(etcd)))
+            }
+        };
         flavor.keep(&dirs.root)?;
         leftovers::stop(&dirs.tablets).await?;
         self.short_dir = dirs.short.clone();
-        let mut records = plan::plan(config, &store, &dirs)?;
+        let mut records = plan::plan(config, &store, &dirs).await?;
         let template = binaries.template(&dirs.root).await?;
         let mut copies = JoinSet::new();
         for tablet in records
@@ -102,7 +114,7 @@ impl Cluster {
         all(shards).await?;
         for record in records.iter_mut().filter(|r| r.schema_pending) {
             record.schema_pending = false;
-            store.save(record, texts.get(&record.name).map(String::as_str))?;
+            store.save(record, texts.get(&record.name)).await?;
         }
         Ok(store)
     }
@@ -114,9 +126,11 @@ impl Cluster {
         dirs: &dirs::Dirs,
         store: &Store,
         records: &mut [KeyspaceRecord],
-    ) -> Result<BTreeMap<String, String>, Error> {
-        let mut texts: BTreeMap<String, String> = store
-            .read()?
+    ) -> Result<BTreeMap<String, Seen>, Error> {
+        let mut texts: BTreeMap<String, Seen> = store
+            .read()
+            .await?
+            .keyspaces
             .into_iter()
             .map(|(record, text)| (record.name, text))
             .collect();
@@ -124,9 +138,8 @@ impl Cluster {
         for left in (0..PORT_TRIES).rev() {
             server::give_ports(records, binaries.flavor)?;
             for record in records.iter_mut() {
-                let seen = texts.get(&record.name).map(String::as_str);
-                let text = store.save(record, seen)?;
-                texts.insert(record.name.clone(), text);
+                let written = store.save(record, texts.get(&record.name)).await?;
+                texts.insert(record.name.clone(), written.seen.unwrap_or_default());
             }
             match self.launch(binaries, dirs, records).await {
                 Ok(()) => return Ok(texts),

@@ -54,11 +54,16 @@ impl Branch {
         let decider = std::str::from_utf8(bqual)
             .ok()
             .filter(|key| key.len() == 16)?;
-        let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        let known = plain && !id.is_empty() && id.len() <= ID_MAX;
+        let known = is_id(id);
         let (number, decider) = (number.parse().ok()?, u64::from_str_radix(decider, 16).ok()?);
         known.then(|| Self { id: id.to_owned(), number, decider })
     }
+}
+
+/// Can it be a transaction's id? Such text can stand in a statement as it is.
+pub fn is_id(text: &str) -> bool {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    plain && !text.is_empty() && text.len() <= ID_MAX
 }
 
 /// A shard as XA ids name it, whose second part takes 64 bytes at most: FNV-1a over `keyspace/shard`, the same in every process.

@@ -35,6 +35,8 @@ pub struct Cluster {
     pub count: usize,
     /// All nodes take writes; one of them gets them.
     pub galera: bool,
+    /// Of the servers' account, where the directory does not hold the topology.
+    pub password: Option<String>,
 }
 
 impl Cluster {
@@ -74,7 +76,8 @@ impl Cluster {
         Some(cluster)
     }
 
-    fn with(name: &str, keyspace: &str, count: usize, more: &[&str]) -> Self {
+    /// `more` is further arguments of `coregate local`.
+    pub fn with(name: &str, keyspace: &str, count: usize, more: &[&str]) -> Self {
         let schema = guard::dir().join(format!("{name}-schema"));
         std::fs::create_dir_all(&schema).unwrap();
         std::fs::write(schema.join("ks.sql"), "create table t (id bigint primary key, v varchar(100));")
@@ -87,18 +90,18 @@ impl Cluster {
         let dir = guard::dir().join(name);
         let schema = schema.to_str().unwrap();
         let args = ["--keyspace", keyspace, "--schema", schema, "--vschema", schema, "--cores", "2"];
-        let proxy = Coregate::local_in(name, &dir, &[&args, more].concat());
-        let cluster = Self { proxy, dir, count, galera: false };
+        let proxy = Coregate::local_in(name, &dir, &[&args[..], more].concat());
+        let cluster = Self { proxy, dir, count, galera: false, password: None };
         cluster.wait_well();
         cluster
     }
 
     /// Coregate itself dies, leaves its servers behind, and is started again on the same directory.
     pub fn crash_and_start(self, name: &str) -> Self {
-        let Self { mut proxy, dir, count, galera } = self;
+        let Self { mut proxy, dir, count, galera, password } = self;
         proxy.process.kill();
         let proxy = Coregate::local_in(name, &dir, &["--cores", "2"]);
-        Self { proxy, dir, count, galera }
+        Self { proxy, dir, count, galera, password }
     }
 
     pub fn connect(&self, database: &str) -> Connection {
@@ -154,9 +157,9 @@ impl Cluster {
 
     /// Straight on a server, past the proxy.
     pub fn on(&self, alias: &str, sql: &str) -> String {
-        let record = std::fs::read_to_string(self.dir.join("topology/ks.json")).unwrap();
-        let (_, rest) = record.split_once("\"password\": \"").unwrap();
-        let password = rest.split('"').next().unwrap();
+        let password = self.password.clone().unwrap_or_else(|| {
+            password(&std::fs::read_to_string(self.dir.join("topology/ks.json")).unwrap())
+        });
         let socket = self.dir.join("tablets").join(alias).join("sock");
         let output = Command::new("mariadb")
             .args(["--no-defaults", "-ucoregate", "-N", "-B"])
@@ -229,6 +232,12 @@ impl Cluster {
             assert_eq!(self.writable(), [primary], "one server takes writes");
         }
     }
+}
+
+/// The first one of a record.
+pub fn password(record: &str) -> String {
+    let (_, rest) = record.split_once("\"password\": \"").unwrap();
+    rest.split('"').next().unwrap().to_owned()
 }
 
 #[derive(Default)]

@@ -6,16 +6,15 @@
 //! opened, and the tables unlocked. Writers wait for so long, those who do not ask for a snapshot pay nothing, and it holds between
 //! processes: the servers have the locks.
 use super::atomic::{TransactionMode, has_no_tables, make_tables};
-use super::buffering::Use;
+use super::deciders::{Decider, branch};
 use super::lost::{all, within};
 use super::{Outcome, Session};
 use crate::core::Core;
 use crate::error::{BackendError, sql_error};
-use crate::pool::{Backend, Kind, Place, TabletPool};
+use crate::pool::{Kind, Place};
 use coregate_planner::control::SqlError;
 use coregate_planner::dtid::{self, Branch};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -27,14 +26,6 @@ const SETTLE_MAX: Duration = Duration::from_millis(1_000);
 const LOCK_MAX: Duration = Duration::from_millis(5_000);
 /// Between two looks at what is prepared.
 const PAUSE: Duration = Duration::from_millis(1);
-
-/// A server whose table of decisions is locked.
-struct Gate {
-    pool: Rc<TabletPool>,
-    backend: Box<Backend>,
-    /// The shards that it serves, as branches name them.
-    keys: Vec<u64>,
-}
 
 impl Session {
     /// WITH CONSISTENT SNAPSHOT cannot wait for the first statement: the snapshot is now.
@@ -75,7 +66,7 @@ impl Session {
                 self.held.push((*place, backend));
             }
         }
-        let mut gates = self.gates().await?;
+        let mut gates = self.deciders().await?;
         let (core, handle) = (self.core.clone(), self.handle.clone());
         Self::unless_interrupted(&handle, close(&core, &mut gates)).await??;
         self.join_all(places).await?;
@@ -83,43 +74,11 @@ impl Session {
         open(&core, gates).await;
         Ok(())
     }
-
-    /// A connection of each server that holds decisions: of every shard, as transactions may span keyspaces. In the same order for
-    /// all who ask.
-    async fn gates(&mut self) -> Outcome<Vec<Gate>> {
-        let shards: Vec<(Place, u64)> = {
-            let snapshot = self.core.snapshot.borrow();
-            let keyspaces = snapshot.keyspaces.iter();
-            keyspaces
-                .flat_map(|keyspace| keyspace.shards.iter().map(move |shard| (keyspace, shard)))
-                .map(|(keyspace, shard)| {
-                    let place = Place::Shard { shard: shard.id, kind: Kind::Primary };
-                    (place, dtid::decider_key(&keyspace.name, &shard.name))
-                })
-                .collect()
-        };
-        let mut servers: BTreeMap<String, (Place, Vec<u64>)> = BTreeMap::new();
-        for (place, key) in shards {
-            let Some(pool) = self.pool_of(place) else { return Err(place.missing().into()) };
-            let address = pool.tablet.address.to_string();
-            servers
-                .entry(address)
-                .or_insert_with(|| (place, Vec::new()))
-                .1
-                .push(key);
-        }
-        let mut gates = Vec::with_capacity(servers.len());
-        for (place, keys) in servers.into_values() {
-            let (pool, backend) = Box::pin(self.connection(place, Use::Finish)).await?;
-            gates.push(Gate { pool, backend, keys });
-        }
-        Ok(gates)
-    }
 }
 
 /// Locks the tables of decisions, and waits until what is decided is committed everywhere. Where it fails, the connections are
 /// closed with their locks by whoever has them.
-async fn close(core: &Rc<Core>, gates: &mut [Gate]) -> Result<(), SqlError> {
+async fn close(core: &Rc<Core>, gates: &mut [Decider]) -> Result<(), SqlError> {
     let busy = || {
         let message = "transactions over several shards are being decided or finished, and a snapshot has waited too long for them; try again";
         sql_error(1205, message)
@@ -168,7 +127,7 @@ fn work<'a>(
 }
 
 /// Waits for the transactions that have written their decision, and keeps others from writing theirs.
-async fn lock(core: &Rc<Core>, gate: &mut Gate) -> Result<(), SqlError> {
+async fn lock(core: &Rc<Core>, gate: &mut Decider) -> Result<(), SqlError> {
     let lock = format!("LOCK TABLES {} WRITE", dtid::TABLE);
     let read = format!("SELECT id FROM {} LIMIT 1", dtid::SNAPSHOT_TABLE);
     let mut there = gate.backend.execute(core, &read).await;
@@ -187,7 +146,7 @@ async fn lock(core: &Rc<Core>, gate: &mut Gate) -> Result<(), SqlError> {
 }
 
 /// Waits until no branch of a transaction that is decided is prepared any more.
-async fn settle(core: &Rc<Core>, gates: &mut [Gate]) -> Result<(), SqlError> {
+async fn settle(core: &Rc<Core>, gates: &mut [Decider]) -> Result<(), SqlError> {
     loop {
         let prepared = RefCell::new(Vec::new());
         let result = RefCell::new(Ok(()));
@@ -210,7 +169,7 @@ async fn settle(core: &Rc<Core>, gates: &mut [Gate]) -> Result<(), SqlError> {
             let ids: Vec<String> = prepared
                 .borrow()
                 .iter()
-                .filter(|branch: &&Branch| gate.keys.contains(&branch.decider))
+                .filter(|branch: &&Branch| gate.holds(branch.decider))
                 .map(|branch| format!("'{}'", branch.id))
                 .collect();
             is_settled &= ids.is_empty() || undecided(core, gate, &ids).await.map_err(|e| e.to_sql())?;
@@ -223,22 +182,14 @@ async fn settle(core: &Rc<Core>, gates: &mut [Gate]) -> Result<(), SqlError> {
 }
 
 /// Is none of these transactions committed? Ids are of our own making, see [`Branch::parse`].
-async fn undecided(core: &Core, gate: &mut Gate, ids: &[String]) -> Result<bool, BackendError> {
+async fn undecided(core: &Core, gate: &mut Decider, ids: &[String]) -> Result<bool, BackendError> {
     let query =
         format!("SELECT id FROM {} WHERE decision = 'commit' AND id IN ({})", dtid::TABLE, ids.join(","));
     Ok(gate.backend.column(core, &query).await?.is_empty())
 }
 
-/// A row of XA RECOVER, if it is one of ours.
-fn branch(row: &[Option<Vec<u8>>]) -> Option<Branch> {
-    let [Some(format), Some(gtrid_len), _, Some(data)] = row else { return None };
-    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
-    let len = usize::try_from(number(gtrid_len)?).ok()?;
-    Branch::parse(number(format)?, len, data)
-}
-
 /// Lets transactions decide again.
-async fn open(core: &Rc<Core>, mut gates: Vec<Gate>) {
+async fn open(core: &Rc<Core>, mut gates: Vec<Decider>) {
     let works = gates.iter_mut().map(|gate| {
         Box::pin(async move {
             if gate.backend.execute(core, "UNLOCK TABLES").await.is_err() {

@@ -246,9 +246,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             // The server counts the rows before the LIMIT.
             self.effects |= Effects::CALC_FOUND_ROWS;
         }
-        if matches!(statement, Statement::Unknown) {
-            self.effects |= Effects::PIN;
-        }
+        self.effects |= own_effects(statement);
         if self.is_drop_in() {
             return self.drop_in(statement, class);
         }
@@ -267,6 +265,12 @@ impl<'p, 'a> Planner<'p, 'a> {
         };
         if self.several {
             return self.across(statement, class);
+        }
+        if let Statement::Query(query) = statement
+            && build::mentions_system(self)
+            && let Some(plan) = self.system_query(query, class, Some(keyspace))
+        {
+            return Ok(plan);
         }
         if self.is_whole(keyspace) {
             if let Statement::Insert(insert) = statement
@@ -403,6 +407,12 @@ impl<'p, 'a> Planner<'p, 'a> {
             .or(fallback)
             .ok_or(PlanError::NoDatabase)?;
         let whole = self.is_whole(keyspace);
+        if let Statement::Query(query) = statement
+            && build::mentions_system(self)
+            && let Some(plan) = self.system_query(query, class, None)
+        {
+            return Ok(plan);
+        }
         self.ddl_effects(statement);
         match statement {
             Statement::Ddl(_) if self.input.session.keyspace.is_none() => Err(PlanError::NoDatabase),
@@ -416,6 +426,16 @@ impl<'p, 'a> Planner<'p, 'a> {
                 Ok(self.route(keyspace, shards, Combine::Concat, class))
             }
         }
+    }
+}
+
+/// What its kind and its clauses tell of its effects.
+fn own_effects(statement: &Statement<'_>) -> Effects {
+    match statement {
+        Statement::Insert(insert) if !insert.returning.is_empty() => Effects::RETURNS,
+        Statement::Delete(delete) if !delete.returning.is_empty() => Effects::RETURNS,
+        Statement::Unknown => Effects::PIN,
+        _ => Effects::empty(),
     }
 }
 

@@ -238,6 +238,39 @@ fn nothing_tears_when_servers_are_killed() {
     load.check(&CLUSTER.legs());
 }
 
+/// One is prepared and undecided, two are finished.
+fn transactions_are_shown(conn: &mut Connection) {
+    let waiting = "alive-1,PREPARE,,ks:aa-";
+    let mut shown = |sql: &str| {
+        let rows = conn.query(sql).rows();
+        let cells = |row: Vec<Option<String>>| {
+            row.into_iter()
+                .map(Option::unwrap_or_default)
+                .collect::<Vec<_>>()
+        };
+        rows.into_iter().map(cells).collect::<Vec<_>>()
+    };
+    for sql in [
+        "show unresolved transactions",
+        "show unresolved transactions for ks",
+        "show transaction status for 'alive-1'",
+        "show transaction status 'alive-1'",
+    ] {
+        assert_eq!(shown(sql), [waiting.split(',').collect::<Vec<_>>()], "{sql}");
+    }
+    let over = shown("show transaction status for 'dead-1'");
+    assert_eq!((over.len(), over[0][1].as_str(), over[0][3].as_str()), (1, "COMMIT", ""), "{over:?}");
+    assert!(!over[0][2].is_empty(), "{over:?}");
+    assert!(shown("show transaction status for 'no-such-1'").is_empty());
+    assert!(shown("show transaction status for 'it''s none'").is_empty());
+    assert_eq!(
+        conn.query("show unresolved transactions for nowhere")
+            .error()
+            .code,
+        1049
+    );
+}
+
 /// What a dead process has left, made by hand.
 #[test]
 fn the_resolver_commits_what_was_decided_and_rolls_back_the_rest() {
@@ -277,6 +310,7 @@ fn the_resolver_commits_what_was_decided_and_rolls_back_the_rest() {
     }
     drop(other);
     wait_until("two are finished", || CLUSTER.prepared() == 2);
+    transactions_are_shown(&mut conn);
     assert_eq!(CLUSTER.legs(), BTreeMap::from([(1001, 1)]));
     let decision = |id: &str| {
         CLUSTER
