@@ -111,9 +111,9 @@ pub(crate) struct LocalArgs {
     /// A directory of KEYSPACE.json files, Vitess's vschemas of new keyspaces
     #[arg(long, value_name = "DIR")]
     pub(crate) vschema: Option<PathBuf>,
-    /// Which database servers to start
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) flavor: Flavor,
+    /// Which database servers to start [default: what DIR holds, else mariadb]
+    #[arg(long, value_enum)]
+    pub(crate) flavor: Option<Flavor>,
     /// The server's program, if not the one in PATH
     #[arg(long, value_name = "PATH")]
     pub(crate) mysqld: Option<PathBuf>,
@@ -124,9 +124,8 @@ pub(crate) struct LocalArgs {
     pub(crate) common: CommonArgs,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Flavor {
-    #[default]
     Mariadb,
     Mysql,
     Galera,

@@ -60,6 +60,11 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
         Ctl::Reload => client.send(|agent| agent.post(client.url("reload")), "")?,
         failover => reparent::run(&client, failover)?,
     };
+    show(args, &answer)
+}
+
+/// Prints the answer; what `validate` has found is a failure, too.
+fn show(args: &CtlArgs, answer: &Value) -> Result<(), Failure> {
     // A vschema is JSON either way.
     let is_json = matches!(
         args.command,
@@ -71,17 +76,17 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
     );
     let json = args.json || is_json;
     let printed = if json {
-        serde_json::to_string_pretty(&answer).unwrap_or_default()
+        serde_json::to_string_pretty(answer).unwrap_or_default()
     } else if let Some(columns) = columns(&args.command) {
-        table::print(&answer, columns)
+        table::print(answer, columns)
     } else {
         let mut out = String::new();
-        plain(&answer, 0, &mut out);
+        plain(answer, 0, &mut out);
         out.trim_end().to_owned()
     };
     println!("{printed}");
     match &args.command {
-        Ctl::Servers(command) if servers::is_bad(command, &answer) => {
+        Ctl::Servers(command) if servers::is_bad(command, answer) => {
             Err(Failure::Failed("ctl: not all is as it should be".to_owned()))
         }
         _ => Ok(()),

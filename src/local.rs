@@ -3,16 +3,19 @@ use crate::Failure;
 use crate::cli::{Flavor, LocalArgs};
 use crate::config::File;
 use crate::{logging, serve};
-use coregate_controlplane::local::LocalConfig;
+use coregate_controlplane::local::{self, LocalConfig};
 use coregate_controlplane::{Source, users};
 
 pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
     let not_yet = |what: String| Err(Failure::Usage(what));
-    match args.flavor {
-        Flavor::Mariadb => {}
-        Flavor::Mysql => return not_yet("--flavor mysql: not supported yet; only mariadb is".to_owned()),
-        Flavor::Galera => return not_yet("--flavor galera: not supported yet; only mariadb is".to_owned()),
-    }
+    let flavor = match args.flavor {
+        None => None,
+        Some(Flavor::Mariadb) => Some(local::Flavor::MariaDb),
+        Some(Flavor::Mysql) => Some(local::Flavor::MySql),
+        Some(Flavor::Galera) => {
+            return not_yet("--flavor galera: not supported yet; mariadb and mysql are".to_owned());
+        }
+    };
     let etcd = match args.topo.as_str() {
         "file" => None,
         url => {
@@ -38,13 +41,14 @@ pub(crate) fn run(args: LocalArgs) -> Result<(), Failure> {
     // The users of `local` are fixed, unless a file says otherwise.
     serve::overrule(&mut file, args.common)?;
     logging::init(file.log.format)?;
-    let local = LocalConfig {
+    let config = LocalConfig {
         dir: args.dir,
         keyspaces: args.keyspaces,
         schema: args.schema,
         vschema: args.vschema,
+        flavor,
         mysqld: args.mysqld,
         etcd,
     };
-    serve::start(file, Source::Local(local), users::local())
+    serve::start(file, Source::Local(config), users::local())
 }

@@ -7,6 +7,8 @@
 //! | `PrimaryIsReadOnly`, `PrimarySemiSyncMustBeSet` | it is made writable, with semi-sync where the durability asks for it |
 //! | `NotConnectedToPrimary`, `ConnectedToWrongPrimary`, `ReplicationStopped`, `ReplicaIsWritable`, `ReplicaSemiSyncMustBeSet`, `ReplicaSemiSyncMustNotBeSet` | it is made read-only and follows the primary |
 //! | `ErrantGTIDDetected` | it is drained: it has transactions that the primary does not have |
+mod galera;
+
 use crate::health::{Health, State, Trouble};
 use crate::servers::status::{Facts, Replication, Thread};
 use crate::topology::{Kind, TabletRecord};
@@ -46,6 +48,8 @@ pub(crate) enum Analysis {
     InvalidPrimary,
     PrimaryIsReadOnly,
     PrimarySemiSyncMustBeSet,
+    GaleraWriterUnfit,
+    GaleraWithoutMajority,
     Replica(ReplicaProblem, String),
 }
 
@@ -73,10 +77,11 @@ pub(crate) enum Recovery {
 impl Analysis {
     pub(crate) fn recovery(&self) -> Recovery {
         match self {
-            Self::DeadPrimary => Recovery::Emergency,
-            Self::DeadPrimaryWithoutReplicas | Self::DeadPrimaryAndReplicas | Self::InvalidPrimary => {
-                Recovery::Report
-            }
+            Self::DeadPrimary | Self::GaleraWriterUnfit => Recovery::Emergency,
+            Self::DeadPrimaryWithoutReplicas
+            | Self::DeadPrimaryAndReplicas
+            | Self::InvalidPrimary
+            | Self::GaleraWithoutMajority => Recovery::Report,
             Self::PrimaryIsReadOnly | Self::PrimarySemiSyncMustBeSet => Recovery::FixPrimary,
             Self::Replica(ReplicaProblem::ErrantGTIDDetected, alias) => Recovery::Drain(alias.clone()),
             Self::Replica(_, alias) => Recovery::FixReplica(alias.clone()),
@@ -93,8 +98,26 @@ impl std::fmt::Display for Analysis {
     }
 }
 
-/// The worst that is wrong. `None`: nothing, or not enough is known.
-pub(crate) fn analyse(shard: &ShardView<'_>) -> Option<Analysis> {
+/// What is wrong, the worst first. Nothing also where not enough is known.
+pub(crate) fn analyse(shard: &ShardView<'_>) -> Vec<Analysis> {
+    if shard.is_galera() {
+        return galera::analyse(shard).into_iter().collect();
+    }
+    if let Some(problem) = of_primary(shard) {
+        return vec![problem];
+    }
+    let known = |facts: &Facts| facts.is_movable();
+    if !shard.primary.facts().is_some_and(known) {
+        return Vec::new();
+    }
+    let of_replica = |replica: &Member<'_>| {
+        let problem = replica_problem(shard, replica)?;
+        Some(Analysis::Replica(problem, replica.record.alias.clone()))
+    };
+    shard.replicas.iter().filter_map(of_replica).collect()
+}
+
+fn of_primary(shard: &ShardView<'_>) -> Option<Analysis> {
     let health = shard.primary.health?;
     match (health.state, health.trouble) {
         (State::Unknown, _) | (_, Some(Trouble::OutOfConnections)) => return None,
@@ -103,7 +126,7 @@ pub(crate) fn analyse(shard: &ShardView<'_>) -> Option<Analysis> {
         _ => {}
     }
     let facts = shard.primary.facts()?;
-    if !facts.is_mariadb() {
+    if !facts.is_movable() {
         return None;
     }
     if facts.read_only {
@@ -113,10 +136,7 @@ pub(crate) fn analyse(shard: &ShardView<'_>) -> Option<Analysis> {
     {
         return Some(Analysis::PrimarySemiSyncMustBeSet);
     }
-    shard.replicas.iter().find_map(|replica| {
-        let problem = replica_problem(shard, replica)?;
-        Some(Analysis::Replica(problem, replica.record.alias.clone()))
-    })
+    None
 }
 
 fn dead(shard: &ShardView<'_>) -> Analysis {
@@ -135,11 +155,22 @@ pub(crate) fn acknowledges(member: &Member<'_>) -> bool {
 fn replica_problem(shard: &ShardView<'_>, replica: &Member<'_>) -> Option<ReplicaProblem> {
     let facts = replica.facts()?;
     let drained = replica.record.kind == Kind::Drained;
-    if !facts.read_only {
+    // MySQL's super_read_only is off while a drained server is made anew.
+    let writable = if drained { !facts.read_only } else { facts.is_writable() };
+    if writable {
         return Some(ReplicaProblem::ReplicaIsWritable);
     }
     if drained {
-        return None;
+        // What it acknowledged could never be promoted.
+        let receives = facts
+            .replication
+            .as_ref()
+            .is_some_and(|r| r.receiver != Thread::Stopped);
+        let counts = shard.semi_sync == Some(true) && facts.semi_sync.replica_on && receives;
+        return counts.then_some(ReplicaProblem::ReplicaSemiSyncMustNotBeSet);
+    }
+    if has_errant(shard, facts) {
+        return Some(ReplicaProblem::ErrantGTIDDetected);
     }
     let Some(replication) = &facts.replication else { return Some(ReplicaProblem::NotConnectedToPrimary) };
     if ERRANT.contains(&replication.error_code) {
@@ -159,16 +190,28 @@ fn replica_problem(shard: &ShardView<'_>, replica: &Member<'_>) -> Option<Replic
     }
 }
 
+/// MySQL tells it by its sets. The primary's own transactions may be younger than what it said last; those of others are not.
+fn has_errant(shard: &ShardView<'_>, facts: &Facts) -> bool {
+    let Some(primary) = shard.primary.facts() else { return false };
+    let (Some(own), Some(all), Some(uuid)) = (&facts.position, &primary.position, &primary.server_uuid)
+    else {
+        return false;
+    };
+    own.beyond(all)
+        .is_some_and(|beyond| !beyond.without_server(uuid).is_empty())
+}
+
 fn same_source(replication: &Replication, (host, port): &(String, u16)) -> bool {
     replication.source_port == *port && replication.source_host.eq_ignore_ascii_case(host)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::gtid::Position;
     use crate::servers::status::SemiSync;
 
-    fn record(alias: &str, kind: Kind) -> TabletRecord {
+    pub(super) fn record(alias: &str, kind: Kind) -> TabletRecord {
         let text = format!(
             r#"{{"alias": "{alias}", "type": "replica", "host": "h", "port": {}, "user": "u"}}"#,
             alias.len()
@@ -176,17 +219,18 @@ mod tests {
         TabletRecord { kind, ..serde_json::from_str(&text).unwrap() }
     }
 
-    fn alive(facts: Facts) -> Health {
+    pub(super) fn alive(facts: Facts) -> Health {
         Health { state: State::Serving, facts: Some(facts), ..Health::default() }
     }
 
-    fn down(trouble: Trouble) -> Health {
+    pub(super) fn down(trouble: Trouble) -> Health {
         Health { state: State::Unreachable, trouble: Some(trouble), ..Health::default() }
     }
 
     fn primary() -> Facts {
         Facts {
             version: "10.11.6-MariaDB".into(),
+            position: Position::mariadb("0-1-1"),
             semi_sync: SemiSync { primary_on: true, ..SemiSync::default() },
             ..Facts::default()
         }
@@ -215,13 +259,14 @@ mod tests {
             .map(|(kind, _)| record("r1", *kind))
             .collect();
         let members = records.iter().zip(replicas);
-        analyse(&ShardView {
+        let found = analyse(&ShardView {
             primary: Member { record: &first, health: Some(primary), stale: false },
             replicas: members
                 .map(|(record, (_, health))| Member { record, health: Some(health), stale: false })
                 .collect(),
             semi_sync: Some(true),
-        })
+        });
+        found.into_iter().next()
     }
 
     #[test]
@@ -245,8 +290,8 @@ mod tests {
         let alone = Facts { semi_sync: SemiSync::default(), ..primary() };
         assert_eq!(of(&alive(alone.clone()), &good()), Some(Analysis::PrimarySemiSyncMustBeSet));
         assert_eq!(of(&alive(alone), &[]), None, "nobody could acknowledge");
-        let mysql = Facts { version: "9.7.4".into(), read_only: true, ..primary() };
-        assert_eq!(of(&alive(mysql), &good()), None, "its statements are others");
+        let old = Facts { version: "5.7.44".into(), read_only: true, position: None, ..primary() };
+        assert_eq!(of(&alive(old), &good()), None, "its statements are others");
         assert_eq!(of(&Health::default(), &good()), None, "not looked at yet");
     }
 
@@ -263,6 +308,9 @@ mod tests {
             (Kind::Replica, Facts { read_only: false, ..replica() }, Some(P::ReplicaIsWritable)),
             (Kind::Drained, Facts { read_only: false, ..replica() }, Some(P::ReplicaIsWritable)),
             (Kind::Drained, Facts { replication: None, ..replica() }, None),
+            (Kind::Drained, with(|r| r.receiver = Thread::Stopped), None),
+            (Kind::Drained, replica(), Some(P::ReplicaSemiSyncMustNotBeSet)),
+            (Kind::Drained, no_acks.clone(), None),
             (Kind::Replica, Facts { replication: None, ..replica() }, Some(P::NotConnectedToPrimary)),
             (Kind::Replica, with(|r| r.source_port = 9), Some(P::ConnectedToWrongPrimary)),
             (Kind::Replica, with(|r| r.receiver = Thread::Stopped), Some(P::ReplicationStopped)),
@@ -280,5 +328,34 @@ mod tests {
                 assert_ne!(found.recovery(), Recovery::Report);
             }
         }
+    }
+
+    #[test]
+    fn sets_of_mysql_tell_who_has_gone_astray() {
+        use ReplicaProblem as P;
+        const A: &str = "4f49185b-ea75-11f1-8072-02fc00000001";
+        const B: &str = "4f61bf5d-ea75-11f1-98cf-02fc00000001";
+        let at = |facts: Facts, set: &str| Facts {
+            version: "9.7.4".into(),
+            server_uuid: Some(A.into()),
+            super_read_only: Some(facts.read_only),
+            position: Position::mysql(&set.replace('A', A).replace('B', B)),
+            ..facts
+        };
+        let problem =
+            |facts: Facts| match of(&alive(at(primary(), "A:1-9,B:1-2")), &[(Kind::Replica, alive(facts))]) {
+                Some(Analysis::Replica(problem, _)) => Some(problem),
+                None => None,
+                other => panic!("{other:?}"),
+            };
+        assert_eq!(problem(at(replica(), "A:1-9,B:1-2")), None);
+        assert_eq!(problem(at(replica(), "A:1-12,B:1-2")), None, "it has been asked later");
+        assert_eq!(problem(at(replica(), "A:1-5,B:1-3")), Some(P::ErrantGTIDDetected));
+        let alone = Facts { replication: None, ..at(replica(), "B:9") };
+        assert_eq!(problem(alone), Some(P::ErrantGTIDDetected), "it must not be made to follow");
+        let writable = Facts { super_read_only: Some(false), ..at(replica(), "A:1-9,B:1-2") };
+        assert_eq!(problem(writable), Some(P::ReplicaIsWritable));
+        let writable = Facts { super_read_only: Some(false), ..at(primary(), "A:1") };
+        assert_eq!(of(&alive(writable), &[]), None);
     }
 }

@@ -279,7 +279,8 @@ impl Fleet {
             return None;
         }
         let view = self.view(record, shard)?;
-        let Some(problem) = analyse(&view) else {
+        let problems = analyse(&view);
+        if problems.is_empty() {
             let all_well = view
                 .replicas
                 .iter()
@@ -289,10 +290,12 @@ impl Fleet {
                 self.forgive(&record.name, shard);
             }
             return None;
-        };
-        let key = (name, problem.to_string());
-        let paused = self.paused.get(&key).is_some_and(|(until, _)| now < *until);
-        (!paused).then_some(problem)
+        }
+        // One that does not help yet holds up no other.
+        problems.into_iter().find(|problem| {
+            let key = (name.clone(), problem.to_string());
+            self.paused.get(&key).is_none_or(|(until, _)| now >= *until)
+        })
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Health {
     pub lag_ms: Option<u64>,
     /// Why it does not serve.
     pub message: Option<String>,
-    /// MariaDB: what it has applied.
+    /// What it has applied, by GTIDs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
     /// What it said when it was last reached.

@@ -1,4 +1,4 @@
-//! `coregate local`: a whole cluster on one machine. Starts one MariaDB server a tablet, keeps all state under one
+//! `coregate local`: a whole cluster on one machine. Starts one database server a tablet, keeps all state under one
 //! directory, and leaves nothing running when it ends.
 //!
 //! `DIR/topology/KEYSPACE.json` says what there is; `DIR/tablets/ALIAS` holds a server's `data`, `sock`, `pid` and `err.log`.
@@ -16,13 +16,16 @@ use tokio::task::JoinSet;
 
 mod dirs;
 mod example;
+mod flavor;
 mod install;
 mod keeper;
 mod leftovers;
+mod mysql;
 mod plan;
 mod server;
 pub mod split;
 
+pub use flavor::Flavor;
 pub(crate) use keeper::Fence;
 pub use plan::KeyspaceArg;
 
@@ -44,7 +47,9 @@ pub struct LocalConfig {
     pub schema: Option<PathBuf>,
     /// Where `KEYSPACE.json` files lie.
     pub vschema: Option<PathBuf>,
-    /// The `mariadbd` to start; found by itself when left out.
+    /// `None`: what the directory holds, MariaDB's servers if it is new.
+    pub flavor: Option<Flavor>,
+    /// The server's program; found by itself when left out.
     pub mysqld: Option<PathBuf>,
     /// Where the topology is kept, if not in the directory.
     pub etcd: Option<EtcdConfig>,
@@ -64,7 +69,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Brings everything up. When it fails or is dropped half-way, [`Cluster::stop`] stops what has been started.
     pub(crate) async fn start(&mut self, config: &LocalConfig) -> Result<Store, Error> {
-        let binaries = install::Binaries::find(config.mysqld.as_deref()).await?;
+        let flavor = Flavor::of(&config.dir, config.flavor)?;
+        let binaries = install::Binaries::find(config.mysqld.as_deref(), flavor).await?;
         let dirs = dirs::Dirs::make(&config.dir)?;
         let files = Files::open(&dirs.root)?;
         let store = match &config.etcd {
@@ -75,6 +81,7 @@ impl Cluster {
                 Store::shared(Arc::new(Etcd::new(etcd)))
             }
         };
+        flavor.keep(&dirs.root)?;
         leftovers::stop(&dirs.tablets).await?;
         self.short_dir = dirs.short.clone();
         let mut records = plan::plan(config, &store, &dirs).await?;

@@ -190,6 +190,8 @@ pub(crate) enum Edit {
     Release,
     /// Another tablet is its primary.
     SetPrimary(String),
+    /// This tablet is of another type: drained, or as it was before.
+    SetKind(String, crate::topology::Kind),
 }
 
 /// The cores' way to the control plane.

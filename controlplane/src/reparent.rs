@@ -5,7 +5,9 @@
 //! and takes no writes; the new one has all that was acknowledged; the topology says so, durably; then it becomes writable.
 mod elect;
 mod emergency;
+mod galera;
 mod planned;
+mod remake;
 mod repair;
 
 pub(crate) use emergency::Emergency;
@@ -38,6 +40,14 @@ pub(crate) struct Shard {
     /// Whether the durability asks for semi-sync; `None`: it is left as it is.
     pub(crate) semi_sync: Option<bool>,
     pub(crate) account: Option<Account>,
+    /// Its servers are a Galera cluster.
+    pub(crate) galera: Option<Cluster>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    /// Whose data its writer had, if that is known.
+    pub(crate) cluster_uuid: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +59,8 @@ pub(crate) struct Member {
     pub(crate) reached: bool,
     /// It has not, and others have all that it could have acknowledged.
     pub(crate) stale: bool,
+    /// Whom the operator prefers.
+    pub(crate) weight: u32,
 }
 
 impl Member {
@@ -204,12 +216,12 @@ impl Desk {
 }
 
 /// Fails unless the server is one whose statements we know.
-async fn require_mariadb(server: &mut Server) -> Result<(), Error> {
+async fn require_movable(server: &mut Server) -> Result<(), Error> {
     let facts = server.facts().await?;
-    match facts.is_mariadb() && facts.position.is_some() {
+    match facts.is_movable() {
         true => Ok(()),
         false => Err(Error::Config(format!(
-            "tablet {} is {}: primaries of MariaDB with GTIDs can be moved, others not yet",
+            "tablet {} is {}: primaries of MariaDB and of MySQL from 8.0.23 can be moved, both with GTIDs (MySQL: gtid_mode=ON)",
             server.tablet.alias, facts.version
         ))),
     }

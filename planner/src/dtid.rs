@@ -8,11 +8,15 @@ use std::fmt;
 /// The decisions of the transactions whose decider is a shard on that server: `(id, decision, made_at)`.
 pub const TABLE: &str = "`_coregate`.`transaction`";
 
-/// Makes [`TABLE`] where it is missing. The id is the whole of the key, so that a second decision fails.
-pub const TABLE_DDL: [&str; 2] = [
+/// An empty table: what reads it in a transaction has opened its snapshot.
+pub const SNAPSHOT_TABLE: &str = "`_coregate`.`snapshot`";
+
+/// Makes [`TABLE`] and [`SNAPSHOT_TABLE`] where they are missing. The id is the whole of the key, so that a second decision fails.
+pub const TABLE_DDL: [&str; 3] = [
     "CREATE DATABASE IF NOT EXISTS `_coregate`",
     "CREATE TABLE IF NOT EXISTS `_coregate`.`transaction` (id VARBINARY(64) NOT NULL PRIMARY KEY, \
      decision ENUM('commit', 'abort') NOT NULL, made_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP) ENGINE=InnoDB",
+    "CREATE TABLE IF NOT EXISTS `_coregate`.`snapshot` (id INT NOT NULL PRIMARY KEY) ENGINE=InnoDB",
 ];
 
 /// The format of our XA ids ("CG"): other applications' are left alone.
@@ -50,11 +54,16 @@ impl Branch {
         let decider = std::str::from_utf8(bqual)
             .ok()
             .filter(|key| key.len() == 16)?;
-        let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        let known = plain && !id.is_empty() && id.len() <= ID_MAX;
+        let known = is_id(id);
         let (number, decider) = (number.parse().ok()?, u64::from_str_radix(decider, 16).ok()?);
         known.then(|| Self { id: id.to_owned(), number, decider })
     }
+}
+
+/// Can it be a transaction's id? Such text can stand in a statement as it is.
+pub fn is_id(text: &str) -> bool {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    plain && !text.is_empty() && text.len() <= ID_MAX
 }
 
 /// A shard as XA ids name it, whose second part takes 64 bytes at most: FNV-1a over `keyspace/shard`, the same in every process.

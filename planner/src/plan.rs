@@ -364,6 +364,11 @@ pub enum SessionAction {
     ShowProcesslist {
         full: bool,
     },
+    /// `SHOW UNRESOLVED TRANSACTIONS [FOR keyspace]`, `SHOW TRANSACTION STATUS FOR 'id'`: transactions over several shards.
+    ShowTransactions {
+        id: Option<String>,
+        keyspace: Option<String>,
+    },
     /// `SHOW WARNINGS | ERRORS | COUNT(*) WARNINGS`, `[LIMIT offset, count]`.
     ShowWarnings {
         kind: WarningsKind,

@@ -103,6 +103,12 @@ fn tree(snapshot: &Snapshot, found: &Tree, out: &mut Map<String, Value>) {
                         out[name] = json!(places);
                     }
                 }
+                if gather.planned {
+                    out["PlannedForItself"] = json!(true);
+                }
+                if let Some(system) = &gather.system {
+                    out["Rows"] = json!(format!("{:?}", system.rows));
+                }
                 out
             });
             out.insert("Gathers".into(), json!(gathers.collect::<Vec<_>>()));

@@ -42,7 +42,8 @@ pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, Pla
     let shard = match shard {
         None => within
             .map(|(_, wanted)| shard_within(keyspace, wanted))
-            .transpose()?,
+            .transpose()?
+            .flatten(),
         Some(wanted) => {
             let found = keyspace
                 .shards
@@ -56,8 +57,8 @@ pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, Pla
     Ok(ParsedTarget { keyspace: Some(index), shard, tablet_kind: kind })
 }
 
-/// The shard that a range of keyspace ids, or a single one, means.
-fn shard_within(keyspace: &Keyspace, wanted: &str) -> Result<ShardIdx, PlanError> {
+/// The shard that a range of keyspace ids, or a single one, means. `None`: all of them.
+fn shard_within(keyspace: &Keyspace, wanted: &str) -> Result<Option<ShardIdx>, PlanError> {
     let unknown = || PlanError::UnknownShard { keyspace: keyspace.name.clone(), shard: wanted.to_owned() };
     let range = match wanted.contains('-') {
         true => Some(KeyRange::parse(wanted).map_err(|_| unknown())?),
@@ -81,7 +82,11 @@ fn shard_within(keyspace: &Keyspace, wanted: &str) -> Result<ShardIdx, PlanError
             && compare_ids(&range.end, &shard.range.end).is_eq()
     };
     if range.as_ref().is_none_or(is_whole) {
-        return Ok(index);
+        return Ok(Some(index));
+    }
+    let is_everything = |range: &KeyRange| range.end.is_empty() && compare_ids(&range.start, &[]).is_eq();
+    if range.as_ref().is_some_and(is_everything) {
+        return Ok(None);
     }
     Err(PlanError::unsupported(
         "a target that is a range of keyspace ids and not a shard; SHOW SHARDS lists the shards",
@@ -126,12 +131,14 @@ mod tests {
             ("ks[3f]", Some(0)),
             ("ks[40]", Some(1)),
             ("ks[FFFF]", Some(2)),
+            ("ks[-]", None),
+            ("ks[00-]", None),
             ("one[-]", Some(0)),
             ("one[12]", Some(0)),
         ] {
             assert_eq!(parse_target(text, &snapshot).unwrap().shard, shard, "{text}");
         }
-        for text in ["ks[-]", "ks[-80]", "ks[40-]", "ks[20-30]"] {
+        for text in ["ks[-80]", "ks[40-]", "ks[20-30]"] {
             let error = parse_target(text, &snapshot).unwrap_err();
             assert!(matches!(error, PlanError::Unsupported(_)), "{text}: {error}");
         }

@@ -33,7 +33,10 @@ pub(crate) enum Servers {
         writable: bool,
     },
     /// A replica replicates again
-    #[command(alias = "StartReplication", after_help = "Example:\n  coregate ctl start-replication zone1-102")]
+    #[command(
+        alias = "StartReplication",
+        after_help = "Example:\n  coregate ctl start-replication zone1-102"
+    )]
     StartReplication { tablet: String },
     /// A replica stops replicating; with recoveries enabled, it is started again
     #[command(
@@ -45,7 +48,10 @@ pub(crate) enum Servers {
     #[command(alias = "RunHealthCheck", after_help = "Example:\n  coregate ctl run-health-check zone1-102")]
     RunHealthCheck { tablet: String },
     /// What a tablet's server says of itself: variables, status, logs, replication
-    #[command(alias = "GetFullStatus", after_help = "Example:\n  coregate ctl --json get-full-status zone1-101")]
+    #[command(
+        alias = "GetFullStatus",
+        after_help = "Example:\n  coregate ctl --json get-full-status zone1-101"
+    )]
     GetFullStatus { tablet: String },
     /// The ranges of so many shards, as even as can be
     #[command(alias = "GenerateShardRanges", after_help = "Example:\n  coregate ctl generate-shard-ranges 4")]

@@ -21,12 +21,18 @@ pub(super) fn run(client: &Client<'_>, command: &Servers) -> Result<Value, Failu
         Servers::StartReplication { tablet } => order(tablet, "start-replication"),
         Servers::StopReplication { tablet } => order(tablet, "stop-replication"),
         Servers::RunHealthCheck { tablet } => order(tablet, "health-check"),
-        Servers::GetFullStatus { tablet } => client.get(&format!("tablets/{}/full-status", part(tablet)), &[]),
+        Servers::GetFullStatus { tablet } => {
+            client.get(&format!("tablets/{}/full-status", part(tablet)), &[])
+        }
         Servers::GenerateShardRanges { shards } => shard_names(*shards)
             .map(|names| json!(names))
             .map_err(|e| Failure::Usage(format!("generate-shard-ranges {shards}: {e}"))),
         Servers::GetTopologyPath { path } => {
-            let parts: Vec<String> = path.split('/').filter(|p| !p.is_empty()).map(part).collect();
+            let parts: Vec<String> = path
+                .split('/')
+                .filter(|p| !p.is_empty())
+                .map(part)
+                .collect();
             let under = if parts.is_empty() { String::new() } else { format!("/{}", parts.join("/")) };
             client.get(&format!("topology{under}"), &[])
         }

@@ -9,7 +9,9 @@ mod fields;
 pub mod guard;
 pub mod mariadb;
 pub mod process;
+pub mod proofs;
 pub mod replicated;
+pub mod tap;
 pub mod wire;
 pub mod world;
 

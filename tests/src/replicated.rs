@@ -8,6 +8,25 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+/// MySQL's server: what `COREGATE_TEST_MYSQLD` names, or one that is installed. `None` says on stderr that a test is skipped.
+pub fn mysqld() -> Option<PathBuf> {
+    let named = std::env::var_os("COREGATE_TEST_MYSQLD").map(PathBuf::from);
+    let found = named.or_else(|| {
+        let is_mysql = |path: &PathBuf| {
+            let said = Command::new(path).arg("--version").output();
+            said.is_ok_and(|o| o.status.success() && !String::from_utf8_lossy(&o.stdout).contains("MariaDB"))
+        };
+        ["/usr/sbin/mysqld", "/usr/bin/mysqld", "/usr/local/bin/mysqld"]
+            .map(PathBuf::from)
+            .into_iter()
+            .find(is_mysql)
+    });
+    if found.is_none() {
+        eprintln!("skipped: there is no server of MySQL 8 or 9 here; COREGATE_TEST_MYSQLD=PATH names one");
+    }
+    found
+}
+
 /// `coregate local` with one table `t (id, v)` in the keyspace `ks`.
 pub struct Cluster {
     pub proxy: Coregate,
@@ -33,6 +52,13 @@ impl Cluster {
         Self::with(name, keyspace, count, &[])
     }
 
+    /// The same, of MySQL's servers; `None`: there are none here, and it says so.
+    pub fn of_mysql(name: &str, keyspace: &str, count: usize) -> Option<Self> {
+        let mysqld = mysqld()?;
+        let more = ["--flavor", "mysql", "--mysqld", mysqld.to_str().unwrap()];
+        Some(Self::with(name, keyspace, count, &more))
+    }
+
     /// `more` is further arguments of `coregate local`.
     pub fn with(name: &str, keyspace: &str, count: usize, more: &[&str]) -> Self {
         let schema = guard::dir().join(format!("{name}-schema"));
@@ -47,7 +73,7 @@ impl Cluster {
         let dir = guard::dir().join(name);
         let schema = schema.to_str().unwrap();
         let args = ["--keyspace", keyspace, "--schema", schema, "--vschema", schema, "--cores", "2"];
-        let proxy = Coregate::local_in(name, &dir, &[&args[..], more].concat());
+        let proxy = Coregate::local_in(name, &dir, &[&args, more].concat());
         let cluster = Self { proxy, dir, count, password: None };
         cluster.wait_well();
         cluster
@@ -93,7 +119,9 @@ impl Cluster {
     pub fn wait_well(&self) {
         wait_until("all tablets serve", || {
             let text = self.proxy.admin("/api/tablets");
-            text.matches("\"SERVING\"").count() == self.count && !text.contains("\"connecting\"")
+            let drained = text.contains("\"drained\"") || text.contains("\"DRAINED\"");
+            let serving = text.matches("\"SERVING\"").count() == self.count;
+            serving && !drained && !text.contains("\"connecting\"")
         });
     }
 

@@ -25,7 +25,12 @@ fn json(cluster: &Cluster, args: &[&str]) -> Value {
 fn tablets_are_looked_at_and_ordered_about() {
     let cluster = Cluster::sharded("ctl-tablets");
     assert_eq!(json(&cluster, &["get-cells"])[0]["name"], "zone1");
-    assert!(cluster.ctl(&["GetCellInfoNames"]).unwrap().starts_with("name "));
+    assert!(
+        cluster
+            .ctl(&["GetCellInfoNames"])
+            .unwrap()
+            .starts_with("name ")
+    );
     let of = |kind: &str| -> String {
         let list = json(&cluster, &["get-tablets", "--shard", "-80", "--tablet-type", kind]);
         list[0]["alias"].as_str().unwrap().to_owned()
@@ -50,7 +55,8 @@ fn tablets_are_looked_at_and_ordered_about() {
     }
     cluster.ctl(&["disable-recoveries"]).unwrap();
     cluster.ctl(&["stop-replication", &replica]).unwrap();
-    let running = || json(&cluster, &["get-full-status", &replica])["replication_status"]["Slave_IO_Running"].clone();
+    let running =
+        || json(&cluster, &["get-full-status", &replica])["replication_status"]["Slave_IO_Running"].clone();
     assert_eq!(running(), "No");
     cluster.ctl(&["StartReplication", &replica]).unwrap();
     wait_until("it replicates again", || running() == "Yes");
@@ -75,7 +81,9 @@ fn a_schema_is_on_all_shards_or_the_report_says_where() {
     let cluster = Cluster::sharded("ctl-schema");
     cluster.ctl(&["validate"]).unwrap();
     // One shard has it already, in another form: the statement fails there.
-    cluster.connect("ks:80-").run("create table u (id int primary key)");
+    cluster
+        .connect("ks:80-")
+        .run("create table u (id int primary key)");
     let found = cluster.ctl(&["validate", "ks"]).unwrap_err();
     assert!(found.contains("not all is as it should be"), "{found}");
     let sql = "create table first (id bigint primary key); create table u (id bigint primary key)";
@@ -110,8 +118,14 @@ fn a_topology_moves_from_files_to_etcd_and_back() {
     assert_eq!(run(&["import", dir, &url, "--dry-run"]), "keyspace ks: would be created\n");
     assert_eq!(run(&["import", dir, &url]), "keyspace ks: created\n");
     assert_eq!(run(&["import", dir, &url]), "keyspace ks: is the same already\n");
-    assert!(etcd.ctl(&["get", "--print-value-only", "/moved/cells/z/tablets/z-1/Tablet"]).contains("secret"));
-    assert!(etcd.ctl(&["get", "--print-value-only", "/moved/global/cells/z/CellInfo"]).contains("/moved/cells/z"));
+    assert!(
+        etcd.ctl(&["get", "--print-value-only", "/moved/cells/z/tablets/z-1/Tablet"])
+            .contains("secret")
+    );
+    assert!(
+        etcd.ctl(&["get", "--print-value-only", "/moved/global/cells/z/CellInfo"])
+            .contains("/moved/cells/z")
+    );
     let file = guard::dir().join("copy.yaml");
     let file = file.to_str().unwrap();
     run(&["export", &url, "--output", file]);

@@ -305,7 +305,9 @@ fn check(local: &Cluster, others: &[Coregate], acknowledged: &std::collections::
     let primary_of = |c: &Coregate| -> Option<String> {
         let mut conn = Connection::try_login(c.mysql, world::USER, world::PASSWORD, Some("ks")).ok()?;
         let rows = conn.run("show vitess_tablets").rows();
-        let mut primaries = rows.into_iter().filter(|r| r[3].as_deref() == Some("PRIMARY"));
+        let mut primaries = rows
+            .into_iter()
+            .filter(|r| r[3].as_deref() == Some("PRIMARY"));
         let first = primaries.next()?[5].clone();
         assert!(primaries.next().is_none(), "two primaries");
         first
@@ -314,8 +316,14 @@ fn check(local: &Cluster, others: &[Coregate], acknowledged: &std::collections::
     wait_until("all agree on one primary, which alone takes writes", || {
         let named: Vec<_> = others.iter().map(primary_of).collect();
         let aliases = ["zone1-100", "zone1-101", "zone1-102"];
-        writable = aliases.into_iter().filter(|a| local.on(a, "select @@read_only") == "0").collect();
-        writable.len() == 1 && named.iter().all(|name| name.as_deref() == Some(writable[0]))
+        writable = aliases
+            .into_iter()
+            .filter(|a| local.on(a, "select @@read_only") == "0")
+            .collect();
+        writable.len() == 1
+            && named
+                .iter()
+                .all(|name| name.as_deref() == Some(writable[0]))
     });
     for other in others {
         assert_eq!(leaders(other).len(), 1, "one leads");
@@ -335,7 +343,10 @@ fn any_of_three_may_die_in_the_middle_of_a_move() {
     for (round, delay_ms) in [(0_usize, 4), (1, 12), (2, 25), (3, 40)] {
         let leader = leaders(&others[0])[0].clone();
         let leads = |c: &Coregate| c.admin.to_string() == leader;
-        let at = others.iter().position(|c| leads(c) == (round % 2 == 0)).unwrap();
+        let at = others
+            .iter()
+            .position(|c| leads(c) == (round % 2 == 0))
+            .unwrap();
         let mover = others[at].admin.to_string();
         let asks = std::thread::spawn(move || {
             let _ = Command::new(coregate_tests::coregate::binary())
@@ -388,11 +399,19 @@ fn a_member_of_etcd_may_die() {
         etcd.kill(n);
         let sql = format!("alter vschema add table ks.after_{n}");
         wait_until("changes go on", || {
-            connect(&other).try_query(&sql).is_ok_and(|answers| !answers[0].is_error())
-                || ctl(&local.proxy, &["get-vschema", "ks"]).unwrap().contains(&format!("after_{n}"))
+            connect(&other)
+                .try_query(&sql)
+                .is_ok_and(|answers| !answers[0].is_error())
+                || ctl(&local.proxy, &["get-vschema", "ks"])
+                    .unwrap()
+                    .contains(&format!("after_{n}"))
         });
         wait_until("both use it", || {
-            [&local.proxy, &other].iter().all(|c| ctl(c, &["get-vschema", "ks"]).unwrap().contains(&format!("after_{n}")))
+            [&local.proxy, &other].iter().all(|c| {
+                ctl(c, &["get-vschema", "ks"])
+                    .unwrap()
+                    .contains(&format!("after_{n}"))
+            })
         });
         etcd.restart(n);
         etcd.wait();

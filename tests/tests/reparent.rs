@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::replicated::{Cluster, Record, Writers};
 use coregate_tests::wire::Value;
-use coregate_tests::{Connection, Coregate, wait_until};
+use coregate_tests::{Connection, Coregate, proofs, wait_until};
 use rustix::process::{Signal, kill_process};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,28 +11,7 @@ use std::thread::JoinHandle;
 
 #[test]
 fn planned_moves_fail_no_statement() {
-    let cluster = Cluster::start("planned");
-    let writers = cluster.writers(4);
-    for _ in 0..5 {
-        writers.record.wait_more(50);
-        let old = cluster.primary();
-        let said = cluster.ctl(&["planned-reparent-shard", "ks/0"]).unwrap();
-        let new = cluster.primary();
-        assert!(new != old && said.contains(&format!("{new} is primary")), "{old} {new}: {said}");
-        writers.record.wait_more(50);
-    }
-    let record = writers.stop();
-    assert_eq!(*record.errors.lock().unwrap(), Vec::<String>::new());
-    cluster.check(&record);
-    assert!(cluster.proxy.metric("coregate_buffered_total") > 0.0);
-    assert!(
-        cluster
-            .ctl(&["get-recoveries"])
-            .unwrap()
-            .matches("PlannedReparentShard")
-            .count()
-            == 5
-    );
+    proofs::planned_moves_fail_no_statement(&Cluster::start("planned"), 5);
 }
 
 #[test]
@@ -60,37 +39,14 @@ fn a_move_ends_open_transactions_with_an_error_and_keeps_nothing_of_them() {
     assert!(wrong.unwrap_err().contains("primary already"));
 }
 
-/// Takes the primary away in some way, three times.
-fn loses_nothing(name: &str, signal: Signal) {
-    let cluster = Cluster::start(name);
-    let writers = cluster.writers(4);
-    for _ in 0..3 {
-        writers.record.wait_more(100);
-        let old = cluster.primary();
-        kill_process(cluster.pid(&old), signal).unwrap();
-        wait_until("another is primary", || cluster.primary() != old);
-        writers.record.wait_more(100);
-        cluster.wait_well();
-    }
-    let record = writers.stop();
-    cluster.check(&record);
-    let said = cluster.ctl(&["get-recoveries"]).unwrap();
-    assert!(said.matches("what: DeadPrimary").count() >= 3, "{said}");
-    for error in record.errors.lock().unwrap().iter() {
-        // The fate of what was on its way is unknown; after one death, statements do not wait for the next one so soon.
-        let known = ["Lost connection", "unknown", "cannot connect to", "being replaced"];
-        assert!(known.iter().any(|part| error.contains(part)), "{error}");
-    }
-}
-
 #[test]
 fn a_killed_primary_loses_nothing_that_was_acknowledged() {
-    loses_nothing("killed", Signal::KILL);
+    proofs::a_lost_primary_loses_nothing(&Cluster::start("killed"), Signal::KILL, 3);
 }
 
 #[test]
 fn a_stopped_primary_loses_nothing_that_was_acknowledged() {
-    loses_nothing("stopped", Signal::STOP);
+    proofs::a_lost_primary_loses_nothing(&Cluster::start("stopped"), Signal::STOP, 3);
 }
 
 #[test]
@@ -237,10 +193,10 @@ fn one_replica_is_enough_and_a_new_start_finds_what_was_promoted() {
     cluster.check(&record);
     let new = cluster.primary();
     // Coregate itself dies, and leaves its servers behind.
-    let Cluster { mut proxy, dir, count } = cluster;
+    let Cluster { mut proxy, dir, count, password } = cluster;
     proxy.process.kill();
     let proxy = Coregate::local_in("single-again", &dir, &["--cores", "2"]);
-    let cluster = Cluster { proxy, dir, count };
+    let cluster = Cluster { proxy, dir, count, password };
     assert_eq!(cluster.primary(), new);
     cluster.check(&record);
     cluster

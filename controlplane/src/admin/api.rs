@@ -56,7 +56,12 @@ fn shard_json(record: &KeyspaceRecord, shard: &ShardRecord) -> Value {
     }})
 }
 
-pub(super) fn tablet_json(admin: &Admin, record: &KeyspaceRecord, shard: &str, tablet: &TabletRecord) -> Value {
+pub(super) fn tablet_json(
+    admin: &Admin,
+    record: &KeyspaceRecord,
+    shard: &str,
+    tablet: &TabletRecord,
+) -> Value {
     let health = admin
         .shared
         .health()

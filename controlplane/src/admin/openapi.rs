@@ -13,12 +13,27 @@ const CALLS: &[Call] = &[
     ("get", "/api/cells", "The cells of all tablets (GetCellInfoNames)", None),
     ("get", "/api/keyspaces", "All keyspaces (GetKeyspaces)", None),
     ("get", "/api/keyspaces/{keyspace}", "One keyspace (GetKeyspace)", None),
-    ("delete", "/api/keyspaces/{keyspace}", "Removes a keyspace from the topology, ?recursive=true (DeleteKeyspace)", None),
+    (
+        "delete",
+        "/api/keyspaces/{keyspace}",
+        "Removes a keyspace from the topology, ?recursive=true (DeleteKeyspace)",
+        None,
+    ),
     ("get", "/api/keyspaces/{keyspace}/shards", "Its shards (FindAllShardsInKeyspace)", None),
     ("get", "/api/keyspaces/{keyspace}/shards/{shard}", "One shard (GetShard)", None),
     ("get", "/api/keyspaces/{keyspace}/schema", "Its tables (GetSchema)", None),
-    ("post", "/api/keyspaces/{keyspace}/schema", "Runs SQL on the primaries of all shards (ApplySchema)", TEXT),
-    ("get", "/api/keyspaces/{keyspace}/schema/progress", "How far the last ApplySchema is, for each shard", None),
+    (
+        "post",
+        "/api/keyspaces/{keyspace}/schema",
+        "Runs SQL on the primaries of all shards (ApplySchema)",
+        TEXT,
+    ),
+    (
+        "get",
+        "/api/keyspaces/{keyspace}/schema/progress",
+        "How far the last ApplySchema is, for each shard",
+        None,
+    ),
     ("get", "/api/keyspaces/{keyspace}/vschema", "Its vschema (GetVSchema)", None),
     ("put", "/api/keyspaces/{keyspace}/vschema", "Replaces it (ApplyVSchema)", JSON),
     ("get", "/api/routing-rules", "The routing rules (GetRoutingRules)", None),
@@ -60,15 +75,19 @@ pub(super) async fn document() -> Json<Value> {
 fn build() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for (method, path, summary, body) in CALLS {
-        let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-        let of_path = |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
+        let names = path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let of_path =
+            |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
         let of_query = |part: &str| {
             let (name, _) = part.split_once('=')?;
             Some(json!({"name": name, "in": "query", "schema": {"type": "string"}}))
         };
         let queries = summary.split('?').skip(1).filter_map(of_query);
         let parameters: Vec<Value> = names.map(of_path).chain(queries).collect();
-        let answer = |what: &str| json!({"description": what, "content": {"application/json": {"schema": {}}}});
+        let answer =
+            |what: &str| json!({"description": what, "content": {"application/json": {"schema": {}}}});
         let mut call = json!({
             "summary": summary,
             "parameters": parameters,
@@ -104,8 +123,12 @@ mod tests {
             .filter(|path| path.starts_with("/api/"))
             .collect();
         let document = build();
-        let mut described: Vec<String> =
-            document["paths"].as_object().unwrap().keys().cloned().collect();
+        let mut described: Vec<String> = document["paths"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect();
         routes.sort();
         described.sort();
         assert_eq!(routes, described);

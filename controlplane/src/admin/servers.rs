@@ -22,8 +22,14 @@ struct Found {
 }
 
 fn find(admin: &Admin, alias: &str) -> Result<Found, Reply> {
-    let missing = || error(StatusCode::NOT_FOUND, format!("there is no tablet {alias}; get-tablets lists them"));
-    let tablet = admin.shared.tablets().into_iter().find(|t| t.alias == alias).ok_or_else(missing)?;
+    let missing =
+        || error(StatusCode::NOT_FOUND, format!("there is no tablet {alias}; get-tablets lists them"));
+    let tablet = admin
+        .shared
+        .tablets()
+        .into_iter()
+        .find(|t| t.alias == alias)
+        .ok_or_else(missing)?;
     for keyspace in admin.shared.records().iter() {
         for shard in &keyspace.shards {
             if let Some(record) = shard.tablets.iter().find(|t| t.alias == alias) {
@@ -85,16 +91,20 @@ const STATUS: [(&str, &[&str]); 4] = [
     ("replication_status", &["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"]),
     (
         "variables",
-        &["SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'version_comment', 'server_id', 'server_uuid', 'hostname', \
+        &[
+            "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'version_comment', 'server_id', 'server_uuid', 'hostname', \
            'read_only', 'super_read_only', 'gtid_mode', 'gtid_executed', 'gtid_purged', 'gtid_current_pos', 'gtid_slave_pos', \
            'gtid_binlog_pos', 'gtid_strict_mode', 'binlog_format', 'binlog_row_image', 'log_bin', 'log_slave_updates', \
            'log_replica_updates', 'max_connections', 'max_allowed_packet', 'sql_mode', 'innodb_flush_log_at_trx_commit', 'sync_binlog') \
-           OR Variable_name LIKE 'rpl_semi_sync%'"],
+           OR Variable_name LIKE 'rpl_semi_sync%'",
+        ],
     ),
     (
         "status",
-        &["SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Threads_connected', 'Threads_running', 'Max_used_connections') \
-           OR Variable_name LIKE 'Rpl_semi_sync%' OR Variable_name LIKE 'wsrep_cluster_%'"],
+        &[
+            "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Threads_connected', 'Threads_running', 'Max_used_connections') \
+           OR Variable_name LIKE 'Rpl_semi_sync%' OR Variable_name LIKE 'wsrep_cluster_%'",
+        ],
     ),
 ];
 
@@ -127,7 +137,11 @@ fn shown(name: &str, rows: Vec<Row>) -> Value {
         return Value::Object(rows.iter().filter_map(pair).collect());
     }
     let object = |row: Row| {
-        let names: Vec<String> = row.columns_ref().iter().map(|c| c.name_str().into_owned()).collect();
+        let names: Vec<String> = row
+            .columns_ref()
+            .iter()
+            .map(|c| c.name_str().into_owned())
+            .collect();
         let cells = row.unwrap_raw().into_iter().map(|cell| match cell {
             None | Some(Cell::NULL) => Value::Null,
             Some(cell) => json!(text(&cell)),
@@ -165,7 +179,10 @@ pub(super) async fn set_writable(
         other => return error(StatusCode::BAD_REQUEST, format!("{other:?} must be true or false")),
     };
     if writable && found.record.kind != Kind::Primary {
-        let why = format!("{alias} is a {}: only a primary may take writes; planned-reparent-shard makes it one", found.record.kind.name());
+        let why = format!(
+            "{alias} is a {}: only a primary may take writes; planned-reparent-shard makes it one",
+            found.record.kind.name()
+        );
         return error(StatusCode::BAD_REQUEST, why);
     }
     let set = async {
@@ -200,7 +217,8 @@ async fn replication(admin: &Admin, alias: &str, statements: &[&str]) -> Reply {
         let mut last = Ok(());
         for sql in statements {
             let ran = tokio::time::timeout(PATIENCE, conn.query_drop(*sql)).await;
-            last = ran.map_err(|_| failed(&found.tablet, format!("{sql}: no answer")))?
+            last = ran
+                .map_err(|_| failed(&found.tablet, format!("{sql}: no answer")))?
                 .map_err(|e| failed(&found.tablet, format!("{sql}: {e}")));
             if last.is_ok() {
                 break;

@@ -14,7 +14,10 @@ pub(super) async fn cells(State(admin): State<Admin>) -> Reply {
             *cells.entry(tablet.cell().to_owned()).or_default() += 1;
         }
     }
-    ok(cells.into_iter().map(|(name, tablets)| json!({"name": name, "tablets": tablets})).collect())
+    ok(cells
+        .into_iter()
+        .map(|(name, tablets)| json!({"name": name, "tablets": tablets}))
+        .collect())
 }
 
 pub(super) async fn root(State(admin): State<Admin>) -> Reply {
@@ -42,13 +45,15 @@ async fn show(admin: &Admin, path: &str) -> Reply {
 
 /// What stands at a path: a value, or the names below it.
 fn at(tree: &BTreeMap<String, String>, path: &str) -> Option<Value> {
-    let data = tree.get(path).map(|text| match serde_json::from_str::<Value>(text) {
-        Ok(mut value) => {
-            hide(&mut value);
-            value
-        }
-        Err(_) => Value::String(text.clone()),
-    });
+    let data = tree
+        .get(path)
+        .map(|text| match serde_json::from_str::<Value>(text) {
+            Ok(mut value) => {
+                hide(&mut value);
+                value
+            }
+            Err(_) => Value::String(text.clone()),
+        });
     let below = if path.is_empty() { String::new() } else { format!("{path}/") };
     let children = tree.keys().filter_map(|key| key.strip_prefix(&below));
     let children: BTreeSet<&str> = children.filter_map(|rest| rest.split('/').next()).collect();

@@ -28,15 +28,27 @@ pub(super) async fn validate(
     }
     let mut found = shared.missing_lines();
     if let Some(roster) = shared.roster() {
-        found.extend(roster.away.map(|why| format!("the topology's store cannot be used: {why}")));
-        let newest = roster.processes.iter().map(|p| p.revision).max().unwrap_or(0);
+        found.extend(
+            roster
+                .away
+                .map(|why| format!("the topology's store cannot be used: {why}")),
+        );
+        let newest = roster
+            .processes
+            .iter()
+            .map(|p| p.revision)
+            .max()
+            .unwrap_or(0);
         let late = roster.processes.iter().filter(|p| p.revision < newest);
         found.extend(late.map(|p| format!("process {}: it uses revision {} of {newest}", p.id, p.revision)));
         if roster.leader.is_none() {
             found.push("no process leads".to_owned());
         }
     }
-    for record in records.iter().filter(|r| wanted.is_none_or(|name| *name == r.name)) {
+    for record in records
+        .iter()
+        .filter(|r| wanted.is_none_or(|name| *name == r.name))
+    {
         found.extend(tablets(shared, record));
         found.extend(schemas(shared, record).await);
     }
@@ -50,9 +62,13 @@ fn tablets(shared: &Shared, record: &KeyspaceRecord) -> Vec<String> {
         for tablet in &shard.tablets {
             let Some(health) = health.get(&tablet.alias) else { continue };
             if !health.serves() {
-                let why = health.message.clone().unwrap_or_else(|| format!("{:?}", health.state));
+                let why = health
+                    .message
+                    .clone()
+                    .unwrap_or_else(|| format!("{:?}", health.state));
                 let name = tablet.kind.name();
-                found.push(format!("{}/{}: tablet {} ({name}): {why}", record.name, shard.name, tablet.alias));
+                found
+                    .push(format!("{}/{}: tablet {} ({name}): {why}", record.name, shard.name, tablet.alias));
             }
         }
     }
@@ -65,7 +81,10 @@ async fn schemas(shared: &Shared, record: &KeyspaceRecord) -> Vec<String> {
     let mut first: Option<(String, Tables)> = None;
     let mut found = Vec::new();
     for shard in &record.shards {
-        let of_shard = serving.shards.values().find(|s| s.keyspace == record.name && s.shard == shard.name);
+        let of_shard = serving
+            .shards
+            .values()
+            .find(|s| s.keyspace == record.name && s.shard == shard.name);
         let Some(primary) = of_shard.and_then(|s| s.primary()).cloned() else { continue };
         let tables = match read(shared, &primary, record.database()).await {
             Ok(tables) => tables,
@@ -79,7 +98,10 @@ async fn schemas(shared: &Shared, record: &KeyspaceRecord) -> Vec<String> {
             Some((name, of_first)) => {
                 let differ = differences(of_first, &tables);
                 found.extend(differ.into_iter().map(|table| {
-                    format!("{}: table {table} is not the same on the shards {name} and {}", record.name, shard.name)
+                    format!(
+                        "{}: table {table} is not the same on the shards {name} and {}",
+                        record.name, shard.name
+                    )
                 }));
             }
         }
@@ -88,8 +110,13 @@ async fn schemas(shared: &Shared, record: &KeyspaceRecord) -> Vec<String> {
 }
 
 fn differences(a: &Tables, b: &Tables) -> Vec<String> {
-    let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
-    names.filter(|name| a.get(*name) != b.get(*name)).cloned().collect()
+    let names = a
+        .keys()
+        .chain(b.keys().filter(|name| !a.contains_key(*name)));
+    names
+        .filter(|name| a.get(*name) != b.get(*name))
+        .cloned()
+        .collect()
 }
 
 async fn read(shared: &Shared, tablet: &Arc<Tablet>, database: &str) -> Result<Tables, Error> {
@@ -118,7 +145,9 @@ mod tests {
     #[test]
     fn tables_that_differ_or_are_missing_are_named() {
         let of = |list: &[(&str, &str)]| -> Tables {
-            list.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+            list.iter()
+                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+                .collect()
         };
         let (a, b) = (of(&[("t", "1"), ("u", "1"), ("v", "1")]), of(&[("t", "1"), ("u", "2"), ("w", "1")]));
         assert_eq!(differences(&a, &b), ["u", "v", "w"]);

@@ -1,6 +1,7 @@
 //! From signs to states. Pure: the same signs give the same states.
 use super::{Health, State, Trouble};
 use crate::gtid::Position;
+use crate::servers::galera::{RECV_QUEUE_MAX, Unfit};
 use crate::servers::status::{Facts, Thread};
 use crate::topology::Kind;
 use std::collections::VecDeque;
@@ -121,6 +122,19 @@ fn wrong(facts: &Facts, kind: Kind) -> Option<String> {
     if let Some(database) = &facts.missing_database {
         return Some(format!("it has no database {database} that its user may see"));
     }
+    if let Some(galera) = &facts.galera {
+        return match (galera.fitness(), kind) {
+            (Ok(()), Kind::Primary) if facts.read_only => Some("the primary is read-only".to_owned()),
+            (Ok(()), Kind::Primary) => None,
+            (Ok(()), _) if galera.lags() => {
+                Some(format!("wsrep_local_recv_queue is {}, above {RECV_QUEUE_MAX}", galera.recv_queue))
+            }
+            (Ok(()), _) => None,
+            // It still answers; whether another one does, the analysis says.
+            (Err(Unfit::Donor), Kind::Primary) => None,
+            (Err(why), _) => Some(why.to_string()),
+        };
+    }
     if kind == Kind::Primary {
         return facts
             .read_only
@@ -142,7 +156,7 @@ mod tests {
     use crate::servers::status::Replication;
 
     fn facts(position: &str) -> Facts {
-        Facts { version: "10.11.6-MariaDB".into(), position: Position::parse(position), ..Facts::default() }
+        Facts { version: "10.11.6-MariaDB".into(), position: Position::mariadb(position), ..Facts::default() }
     }
 
     fn replica(position: &str) -> Facts {

@@ -1,5 +1,7 @@
 //! The database server's programs, and a data directory made once and copied for each server.
+use super::flavor::Flavor;
 use crate::Error;
+use crate::servers::dialect::Dialect;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::Command;
@@ -9,8 +11,10 @@ const TEMPLATE: u32 = 1;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Binaries {
+    pub(super) flavor: Flavor,
     pub(super) server: PathBuf,
-    install: PathBuf,
+    /// MariaDB's; MySQL's server makes its data itself.
+    install: Option<PathBuf>,
     /// What `--version` says, fit for a file's name.
     version: String,
 }
@@ -42,49 +46,101 @@ fn search(names: &[&str], beside: Option<&Path>) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+fn wanted(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::MariaDb => "MariaDB's server",
+        Flavor::MySql => "MySQL's server from 8.0.23",
+    }
+}
+
+/// The version in what `--version` says, if the server is of this kind.
+fn version(said: &str, flavor: Flavor) -> Option<String> {
+    let mariadb = said
+        .split_whitespace()
+        .find(|w| w.contains("MariaDB") && *w != "MariaDB");
+    if flavor == Flavor::MariaDb || said.contains("MariaDB") {
+        return mariadb
+            .filter(|_| flavor == Flavor::MariaDb)
+            .map(str::to_owned);
+    }
+    let mut words = said.split_whitespace().skip_while(|w| *w != "Ver").skip(1);
+    words
+        .next()
+        .filter(|v| Dialect::MySql.knows(v))
+        .map(str::to_owned)
+}
+
 impl Binaries {
-    pub(super) async fn find(given: Option<&Path>) -> Result<Self, Error> {
-        let how =
-            "install it (Debian, Ubuntu: apt-get install mariadb-server), or name another with --mysqld PATH";
+    pub(super) async fn find(given: Option<&Path>, flavor: Flavor) -> Result<Self, Error> {
+        let (name, how) = match flavor {
+            Flavor::MariaDb => (
+                "mariadbd",
+                "install it (Debian, Ubuntu: apt-get install mariadb-server), or name another with --mysqld PATH",
+            ),
+            Flavor::MySql => {
+                ("mysqld", "install MySQL 8 or 9 (mysql-server-core), or name its server with --mysqld PATH")
+            }
+        };
         let server = match given {
             Some(path) if path.is_file() => path.to_owned(),
             Some(path) => {
                 return Err(Error::config(format!(
-                    "--mysqld {}: there is no such file; give the path of mariadbd",
+                    "--mysqld {}: there is no such file; give the path of {name}",
                     path.display()
                 )));
             }
-            None => search(&["mariadbd", "mysqld"], None)
-                .ok_or_else(|| Error::Server(format!("mariadbd is not found in PATH or /usr/sbin: {how}")))?,
+            None => search(if flavor == Flavor::MySql { &["mysqld"] } else { &["mariadbd", "mysqld"] }, None)
+                .ok_or_else(|| Error::Server(format!("{name} is not found in PATH or /usr/sbin: {how}")))?,
         };
         let output = Command::new(&server)
             .arg("--version")
             .output()
             .await
             .map_err(Error::file(&server))?;
-        let version = String::from_utf8_lossy(&output.stdout);
-        let Some(number) = version
-            .split_whitespace()
-            .find(|w| w.contains("MariaDB"))
-            .filter(|w| *w != "MariaDB")
-        else {
-            let (path, version) = (server.display(), version.trim());
-            return Err(Error::config(format!(
-                "--mysqld {path}: only MariaDB is supported yet, this is: {version}"
-            )));
+        let said = String::from_utf8_lossy(&output.stdout);
+        let Some(number) = version(&said, flavor) else {
+            let (path, said) = (server.display(), said.trim());
+            return Err(Error::config(format!("{path} is not {}: {said}; {how}", wanted(flavor))));
         };
-        let names = ["mariadb-install-db", "mysql_install_db"];
-        let install = search(&names, server.parent()).or_else(|| search(&names, None));
-        let install = install.ok_or_else(|| {
-            Error::Server(format!("mariadb-install-db is not found beside mariadbd: {how}"))
-        })?;
+        let install = match flavor {
+            Flavor::MySql => None,
+            Flavor::MariaDb => {
+                let names = ["mariadb-install-db", "mysql_install_db"];
+                let found = search(&names, server.parent()).or_else(|| search(&names, None));
+                Some(found.ok_or_else(|| {
+                    Error::Server(format!("mariadb-install-db is not found beside mariadbd: {how}"))
+                })?)
+            }
+        };
         let fit = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
-        Ok(Self { server, install, version: number.chars().map(fit).collect() })
+        Ok(Self { flavor, server, install, version: number.chars().map(fit).collect() })
     }
 
-    /// A data directory as `mariadb-install-db` makes it; made at the first use of a version and kept in the user's cache.
+    /// The command that fills a new data directory.
+    fn fill(&self, data: &Path) -> Command {
+        let datadir = format!("--datadir={}", data.display());
+        let Some(install) = &self.install else {
+            let mut command = Command::new(&self.server);
+            command.args(["--no-defaults", "--initialize-insecure", "--innodb-redo-log-capacity=32M"]);
+            command.arg(datadir);
+            return command;
+        };
+        let mut command = Command::new(install);
+        command.arg("--no-defaults").arg(datadir);
+        if let Some(base) = self.server.parent().and_then(Path::parent) {
+            command.arg(format!("--basedir={}", base.display()));
+        }
+        command.args(["--skip-test-db", "--skip-name-resolve", "--auth-root-authentication-method=socket"]);
+        command
+            .args(INNODB)
+            .arg("--innodb-flush-log-at-trx-commit=0");
+        command
+    }
+
+    /// A data directory as the server's own tools make it; made at the first use of a version and kept in the user's cache.
     pub(super) async fn template(&self, root: &Path) -> Result<PathBuf, Error> {
-        let name = format!("template-{TEMPLATE}-{}", self.version);
+        let of = if self.flavor == Flavor::MySql { "mysql-" } else { "" };
+        let name = format!("template-{TEMPLATE}-{of}{}", self.version);
         let env = |key| {
             std::env::var_os(key)
                 .map(PathBuf::from)
@@ -119,28 +175,41 @@ impl Binaries {
 
     async fn make_template(&self, work: &Path) -> Result<(), Error> {
         std::fs::create_dir_all(work).map_err(Error::file(work))?;
-        let mut command = Command::new(&self.install);
-        command
-            .arg("--no-defaults")
-            .arg(format!("--datadir={}", work.join("data").display()));
-        if let Some(base) = self.server.parent().and_then(Path::parent) {
-            command.arg(format!("--basedir={}", base.display()));
-        }
-        command.args(["--skip-test-db", "--skip-name-resolve", "--auth-root-authentication-method=socket"]);
-        command
-            .args(INNODB)
-            .arg("--innodb-flush-log-at-trx-commit=0");
+        let mut command = self.fill(&work.join("data"));
         if rustix::process::geteuid().is_root() {
             command.arg("--user=root");
         }
         command.stdin(Stdio::null()).kill_on_drop(true);
-        let output = command.output().await.map_err(Error::file(&self.install))?;
+        let program = self.install.as_ref().unwrap_or(&self.server);
+        let output = command.output().await.map_err(Error::file(program))?;
         if output.status.success() {
+            // The server's uuid: each copy is a server of its own.
+            let _ = std::fs::remove_file(work.join("data/auto.cnf"));
             return Ok(());
         }
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         let tail: Vec<&str> = said.lines().rev().take(5).collect();
-        Err(Error::Server(format!("{} has failed: {}", self.install.display(), tail.join(" | "))))
+        Err(Error::Server(format!("{} has failed: {}", program.display(), tail.join(" | "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_say_what_they_are() {
+        let mariadb =
+            "/usr/sbin/mariadbd  Ver 10.11.19-MariaDB-deb12u1 for debian-linux-gnu on x86_64 (Debian 12)";
+        let mysql = "/opt/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))";
+        let old = "/opt/mysqld  Ver 5.6.24 for Linux on x86_64 (MySQL Community Server (GPL))";
+        assert_eq!(version(mariadb, Flavor::MariaDb).as_deref(), Some("10.11.19-MariaDB-deb12u1"));
+        assert_eq!(version(mysql, Flavor::MySql).as_deref(), Some("9.7.4-2"));
+        for (said, flavor) in
+            [(mariadb, Flavor::MySql), (mysql, Flavor::MariaDb), (old, Flavor::MySql), ("", Flavor::MySql)]
+        {
+            assert_eq!(version(said, flavor), None, "{said}");
+        }
     }
 }

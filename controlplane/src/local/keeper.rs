@@ -116,6 +116,11 @@ impl Fence {
         ))
     }
 
+    /// Does it run under us, and is started again when it ends?
+    pub(crate) fn owns(&self, alias: &str) -> bool {
+        self.0.contains_key(alias)
+    }
+
     /// Has the server ended for certain? `false`: it is not ours, or does not end.
     pub(crate) async fn stop(&self, alias: &str, patience: Duration) -> bool {
         let Some(orders) = self.0.get(alias) else { return false };

@@ -1,7 +1,9 @@
-//! One MariaDB server of a local cluster.
+//! One server of a local cluster.
 use super::dirs::{Dirs, Owner, give};
+use super::flavor::Flavor;
 use super::install::{Binaries, INNODB};
 use super::leftovers::STOP_PATIENCE;
+use super::mysql;
 use crate::Error;
 use crate::topology::{KeyspaceRecord, Kind, ShardRecord, TabletRecord};
 use rustix::process::{Pid, Signal, kill_process};
@@ -167,7 +169,11 @@ impl Launch {
         let dir = dirs.tablet(&tablet.alias);
         let socket = dirs.socket(&tablet.alias);
         let init = dir.join("init.sql");
-        fs::write(&init, init_sql(record, tablet, replicated)).map_err(Error::file(&init))?;
+        let sql = match binaries.flavor {
+            Flavor::MariaDb => init_sql(record, tablet, replicated),
+            Flavor::MySql => mysql::init_sql(record, tablet, replicated),
+        };
+        fs::write(&init, sql).map_err(Error::file(&init))?;
         fs::set_permissions(&init, fs::Permissions::from_mode(0o600)).map_err(Error::file(&init))?;
         give(&init, dirs.owner)?;
         let path = |name: &str, path: &Path| OsString::from(format!("--{name}={}", path.display()));
@@ -180,7 +186,11 @@ impl Launch {
             path("log-error", &dir.join("err.log")),
             path("init-file", &init),
         ];
-        arguments.extend(OPTIONS.iter().chain(&INNODB).map(OsString::from));
+        let (options, of_replicated): (Vec<&str>, &[&str]) = match binaries.flavor {
+            Flavor::MariaDb => (OPTIONS.iter().chain(&INNODB).copied().collect(), &REPLICATED),
+            Flavor::MySql => (mysql::OPTIONS.to_vec(), mysql::REPLICATED),
+        };
+        arguments.extend(options.into_iter().map(OsString::from));
         let number = tablet
             .alias
             .rsplit_once('-')
@@ -188,7 +198,7 @@ impl Launch {
             .unwrap_or(1);
         arguments.push(format!("--server-id={number}").into());
         if replicated {
-            arguments.extend(REPLICATED.iter().map(OsString::from));
+            arguments.extend(of_replicated.iter().map(OsString::from));
             arguments.push(format!("--port={}", tablet.port).into());
         } else {
             arguments.push("--skip-networking".into());

@@ -4,14 +4,13 @@ use crate::Error;
 use crate::analysis::{Analysis, Recovery};
 use crate::health::Sign;
 use crate::plane::{Command, Edit, Job};
-use crate::reparent::{Desk, Emergency, Member, Planned, Repair, Shard};
+use crate::reparent::{Cluster, Desk, Emergency, Member, Planned, Repair, Shard};
 use crate::store::{Guard, Peers, ShardLock};
-use crate::topology::{KeyspaceRecord, Kind};
+use crate::topology::KeyspaceRecord;
 use crate::view::Recovered;
 use crate::world::{Change, general};
 use serde_json::json;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
 
 /// Moves and repairs that are remembered for `coregate ctl get-recoveries`.
 const RECOVERIES_MAX: usize = 256;
@@ -61,31 +60,11 @@ impl Owner {
             Recovery::Emergency => How::Emergency(Emergency { confirm: true, ..Emergency::default() }),
             Recovery::FixPrimary => How::Repair(Repair::Primary),
             Recovery::FixReplica(alias) => How::Repair(Repair::Replica(alias)),
-            Recovery::Drain(alias) => {
-                return self.drain_tablet(keyspace, shard, problem.to_string(), alias);
-            }
+            Recovery::Drain(alias) => How::Repair(Repair::Errant(alias)),
             // Told by the change of the tablet's state.
             Recovery::Report => return,
         };
         self.start(keyspace, shard, how, problem.to_string(), None);
-    }
-
-    /// One whose history is not the primary's gets no statements, and is never promoted.
-    fn drain_tablet(&mut self, keyspace: &str, shard: &str, what: String, alias: String) {
-        if !self.fleet.begin(keyspace, shard) {
-            return;
-        }
-        let (tell, told) = oneshot::channel();
-        let guard = self.peers.as_ref().and_then(Peers::lead);
-        self.change(Change::Kind { alias: alias.clone(), kind: Kind::Drained }, guard, Answer::Task(tell));
-        let (owner, keyspace, shard) = (self.sender.clone(), keyspace.to_owned(), shard.to_owned());
-        tokio::spawn(async move {
-            let result = told.await.unwrap_or(Err(Error::Gone));
-            let result = result.map(|()| format!("{alias} is drained: its history is not the primary's"));
-            let _ = owner
-                .send(Command::Done { keyspace, shard, what, result, answer: None })
-                .await;
-        });
     }
 
     /// By order.
@@ -175,6 +154,7 @@ impl Owner {
                 source: m.record.source(),
                 reached: m.facts().is_some(),
                 stale: m.stale,
+                weight: m.record.weight.unwrap_or(1),
             })
         };
         Some(Shard {
@@ -184,6 +164,9 @@ impl Owner {
             others: view.replicas.iter().filter_map(member).collect(),
             semi_sync: self.fleet.options.semi_sync(),
             account: known.record.replication.clone(),
+            galera: view
+                .is_galera()
+                .then(|| Cluster { cluster_uuid: view.cluster_uuid().map(str::to_owned) }),
         })
     }
 
@@ -202,6 +185,9 @@ impl Owner {
             Edit::SetPrimary(alias) => {
                 let (keyspace, shard) = (keyspace.to_owned(), shard.to_owned());
                 return self.change(Change::Primary { keyspace, shard, alias }, guard, answer);
+            }
+            Edit::SetKind(alias, kind) => {
+                return self.change(Change::Kind { alias, kind }, guard, answer);
             }
         }
         self.pending.serving = true;

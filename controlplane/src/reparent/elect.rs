@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     fn candidate(alias: &str, received: &str) -> Candidate {
-        let received = (received != "?").then(|| Position::parse(received).unwrap());
+        let received = (received != "?").then(|| Position::mariadb(received).unwrap());
         Candidate { alias: alias.into(), kind: Kind::Replica, received, ignored: false }
     }
 

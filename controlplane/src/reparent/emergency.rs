@@ -1,10 +1,11 @@
 //! EmergencyReparentShard, by order or by itself: the primary is gone, and the replica that has everything takes its place.
 use super::elect::{Candidate, elect};
-use super::{Desk, Member, PATIENCE, Shard, require_mariadb};
+use super::{Desk, Member, PATIENCE, Shard, galera, require_movable};
 use crate::Error;
 use crate::gtid::Position;
-use crate::servers::replication::Server;
+use crate::servers::replication::{Server, Source};
 use crate::servers::status::Thread;
+use crate::topology::Kind;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -37,6 +38,10 @@ impl Emergency {
     /// # Errors
     /// Nobody has been promoted; the topology is as it was. Or somebody has, and is repaired: the error says so.
     pub(crate) async fn run(&self, desk: &Desk, shard: &Shard) -> Result<String, Error> {
+        if shard.galera.is_some() {
+            let wanted = self.new_primary.as_deref();
+            return galera::switch(desk, shard, wanted, galera::Way::Emergency).await;
+        }
         let mut reached = reach(desk, shard).await;
         if reached.is_empty() {
             return Err(Error::Server(format!("no replica of shard {} can be reached", shard.name())));
@@ -69,11 +74,7 @@ impl Emergency {
         let source = shard.source_of(&member);
         if let Ok(source) = &source {
             // First, because with semi-sync the new primary's commits wait for them.
-            for Reached { member, server } in &mut reached {
-                if let Err(e) = server.follow(source, shard.acknowledges(member.kind)).await {
-                    tracing::warn!("{} does not follow yet, and is repaired: {e}", member.alias());
-                }
-            }
+            follow(&mut reached, shard, source).await;
         }
         let released = desk.release(shard).await;
         let ms = begun.elapsed().as_millis();
@@ -145,7 +146,7 @@ async fn reach(desk: &Desk, shard: &Shard) -> Vec<Reached> {
         let desk = desk.clone();
         asked.spawn(async move {
             let mut server = desk.connect(&member.tablet).await?;
-            require_mariadb(&mut server).await?;
+            require_movable(&mut server).await?;
             Ok::<_, Error>(Reached { member, server })
         });
     }
@@ -176,6 +177,25 @@ async fn each<T: Send + 'static, F: Future<Output = (Reached, T)> + Send + 'stat
     }
     done.sort_by(|(a, _), (b, _)| a.member.alias().cmp(b.member.alias()));
     done
+}
+
+/// All follow the new primary; who does not is repaired.
+async fn follow(reached: &mut Vec<Reached>, shard: &Shard, source: &Source) {
+    let one = |mut replica: Reached| {
+        let (source, acknowledges) = (source.clone(), shard.acknowledges(replica.member.kind));
+        async move {
+            let followed = match replica.member.kind {
+                Kind::Drained => Ok(()),
+                _ => replica.server.follow(&source, acknowledges).await,
+            };
+            (replica, followed)
+        }
+    };
+    for (replica, followed) in each(reached, one).await {
+        if let Err(e) = followed {
+            tracing::warn!("{} does not follow yet, and is repaired: {e}", replica.member.alias());
+        }
+    }
 }
 
 async fn stop_receiving(mut replica: Reached) -> (Reached, Result<Position, Error>) {
@@ -255,11 +275,10 @@ async fn shut_out(desk: &Desk, shard: &Shard) -> Result<(), Error> {
     }
     let farewell = async {
         let mut old = Server::connect(&desk.connector, &shard.primary.tablet, FAREWELL).await?;
-        old.set_read_only(true).await?;
-        old.kill_sessions().await
+        old.fence().await
     };
     match farewell.await {
-        Ok(_) => tracing::warn!("{alias} was still there; it is read-only now"),
+        Ok(()) => tracing::warn!("{alias} was still there; it is read-only now"),
         Err(e) => tracing::info!("the old primary is out of reach, as was to be expected: {e}"),
     }
     Ok(())

@@ -1,5 +1,5 @@
 //! PlannedReparentShard: the primary is well, and its place is taken in order. Statements wait meanwhile; none fails.
-use super::{Desk, Member, PATIENCE, Shard, require_mariadb};
+use super::{Desk, Member, PATIENCE, Shard, galera, require_movable};
 use crate::Error;
 use crate::servers::replication::Server;
 use crate::servers::status::Thread;
@@ -20,8 +20,12 @@ impl Planned {
     /// # Errors
     /// The old one is primary still, and takes writes again; unless the error says otherwise.
     pub(crate) async fn run(&self, desk: &Desk, shard: &Shard) -> Result<String, Error> {
+        if shard.galera.is_some() {
+            let wanted = self.new_primary.as_deref();
+            return galera::switch(desk, shard, wanted, galera::Way::Planned).await;
+        }
         let mut old = desk.connect(&shard.primary.tablet).await?;
-        require_mariadb(&mut old).await?;
+        require_movable(&mut old).await?;
         let (member, mut new) = self.candidate(desk, shard, &mut old).await?;
         let source = shard.source_of(member)?;
         let begun = Instant::now();

@@ -1,9 +1,12 @@
 //! What a server says of itself, in a few statements.
+use super::dialect::{Dialect, SemiSyncNames};
+use super::galera::Galera;
 use crate::gtid::Position;
 use coregate_planner::snapshot::Tablet;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Row};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Facts {
@@ -13,15 +16,21 @@ pub(crate) struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) server_uuid: Option<String>,
     pub(crate) read_only: bool,
+    /// MySQL's: no writes by any account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) super_read_only: Option<bool>,
     /// The keyspace's database, where it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) missing_database: Option<String>,
-    /// MariaDB: what it has applied, from whomever.
+    /// What it has applied, from whomever; `None`: it has no GTIDs.
     #[serde(skip)]
     pub(crate) position: Option<Position>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) replication: Option<Replication>,
     pub(crate) semi_sync: SemiSync,
+    /// `None`: it is in no cluster of Galera's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) galera: Option<Galera>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -32,6 +41,9 @@ pub(crate) struct SemiSync {
     pub(crate) replica_on: bool,
     /// Replicas that acknowledge to it.
     pub(crate) clients: u32,
+    /// `None`: the server has no semi-sync, as MySQL without its plugins.
+    #[serde(skip)]
+    pub(crate) names: Option<SemiSyncNames>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -50,7 +62,7 @@ pub(crate) struct Replication {
     pub(crate) receiver: Thread,
     pub(crate) applier: bool,
     pub(crate) seconds_behind: Option<u64>,
-    /// MariaDB: what it has received.
+    /// What it has received.
     #[serde(skip)]
     pub(crate) received: Option<Position>,
     /// How far its primary's log was read: it grows with every event.
@@ -62,8 +74,18 @@ pub(crate) struct Replication {
 }
 
 impl Facts {
-    pub(crate) fn is_mariadb(&self) -> bool {
-        self.version.contains("MariaDB")
+    pub(crate) fn dialect(&self) -> Dialect {
+        Dialect::of(&self.version)
+    }
+
+    /// Can it be made primary or replica? It has GTIDs, and knows our statements.
+    pub(crate) fn is_movable(&self) -> bool {
+        self.position.is_some() && self.dialect().knows(&self.version)
+    }
+
+    /// Does it take writes of some account that has no business on a replica?
+    pub(crate) fn is_writable(&self) -> bool {
+        !self.read_only || self.super_read_only == Some(false)
     }
 
     /// All that it has, applied or only received.
@@ -91,19 +113,35 @@ pub(crate) async fn read(conn: &mut Conn, tablet: &Tablet, database: Option<&str
     if tablet.alias == "upstream" {
         return Ok(facts);
     }
-    if facts.is_mariadb() {
-        let position: Option<String> = conn.query_first("SELECT @@global.gtid_current_pos").await?;
-        facts.position = position.as_deref().and_then(Position::parse);
-    } else {
-        facts.server_uuid = conn
-            .query_first("SELECT @@server_uuid")
-            .await
-            .unwrap_or_default();
+    let dialect = facts.dialect();
+    match dialect {
+        Dialect::MariaDb => {
+            let position: Option<String> = conn.query_first("SELECT @@global.gtid_current_pos").await?;
+            facts.position = position.as_deref().and_then(Position::mariadb);
+        }
+        Dialect::MySql => unless_refused(of_mysql(conn, &mut facts).await)?.unwrap_or_default(),
     }
     // What the account may not see is not there.
-    facts.replication = unless_refused(replication(conn).await)?.flatten();
-    facts.semi_sync = unless_refused(semi_sync(conn).await)?.unwrap_or_default();
+    facts.replication = unless_refused(replication(conn, dialect).await)?.flatten();
+    let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'rpl\\_semi\\_sync\\_%\\_enabled' OR Variable_name IN \
+               ('wsrep_on', 'wsrep_desync', 'wsrep_reject_queries', 'wsrep_sst_donor_rejects_queries')";
+    let variables = conn.query::<(String, String), _>(sql).await?;
+    facts.semi_sync = unless_refused(semi_sync(conn, &variables).await)?.unwrap_or_default();
+    facts.galera = unless_refused(galera(conn, variables).await)?.flatten();
     Ok(facts)
+}
+
+/// What MariaDB has not. Versions before 5.7 refuse the question, and cannot be moved.
+async fn of_mysql(conn: &mut Conn, facts: &mut Facts) -> Result<(), Error> {
+    let sql = "SELECT @@server_uuid, @@global.super_read_only, @@global.gtid_mode, @@global.gtid_executed";
+    let found: Option<(String, bool, String, String)> = conn.query_first(sql).await?;
+    let Some((uuid, super_read_only, mode, executed)) = found else { return Ok(()) };
+    facts.server_uuid = Some(uuid);
+    facts.super_read_only = Some(super_read_only);
+    if mode == "ON" {
+        facts.position = Position::mysql(&executed);
+    }
+    Ok(())
 }
 
 fn unless_refused<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
@@ -115,7 +153,7 @@ fn unless_refused<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
 }
 
 /// The names since MySQL 8.0.22, then the older ones, which MariaDB has.
-async fn replication(conn: &mut Conn) -> Result<Option<Replication>, Error> {
+async fn replication(conn: &mut Conn, dialect: Dialect) -> Result<Option<Replication>, Error> {
     // MySQL 8.4 knows only the first, MariaDB before 10.5 only the second.
     let row: Option<Row> = match conn.query_first("SHOW REPLICA STATUS").await {
         Ok(row) => row,
@@ -159,23 +197,45 @@ async fn replication(conn: &mut Conn) -> Result<Option<Replication>, Error> {
         read_to: field(["Read_Source_Log_Pos", "Read_Master_Log_Pos"])
             .and_then(|p| p.parse().ok())
             .unwrap_or_default(),
-        received: own("Gtid_IO_Pos").as_deref().and_then(Position::parse),
+        received: match dialect {
+            Dialect::MariaDb => own("Gtid_IO_Pos").as_deref().and_then(Position::mariadb),
+            Dialect::MySql => own("Retrieved_Gtid_Set")
+                .as_deref()
+                .and_then(Position::mysql),
+        },
         error_code,
         error,
     }))
 }
 
-/// MariaDB's and MySQL's older names, and MySQL's newer ones.
-async fn semi_sync(conn: &mut Conn) -> Result<SemiSync, Error> {
+/// What it says where it is in a cluster.
+async fn galera(conn: &mut Conn, variables: Vec<(String, String)>) -> Result<Option<Galera>, Error> {
+    let mut said: BTreeMap<String, String> = variables.into_iter().collect();
+    if Galera::of(&said).is_none() {
+        return Ok(None);
+    }
+    for (name, value) in conn
+        .query::<(String, String), _>("SHOW GLOBAL STATUS LIKE 'wsrep\\_%'")
+        .await?
+    {
+        said.insert(name.to_ascii_lowercase(), value);
+    }
+    Ok(Galera::of(&said))
+}
+
+/// By whichever names the server has.
+async fn semi_sync(conn: &mut Conn, variables: &[(String, String)]) -> Result<SemiSync, Error> {
     let mut found = SemiSync::default();
-    let sql = "SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%\\_enabled'";
-    for (name, value) in conn.query::<(String, String), _>(sql).await? {
+    for (name, value) in variables {
         let on = value == "ON" || value == "1";
-        match name.as_str() {
-            "rpl_semi_sync_master_enabled" | "rpl_semi_sync_source_enabled" => found.primary_on |= on,
-            "rpl_semi_sync_slave_enabled" | "rpl_semi_sync_replica_enabled" => found.replica_on |= on,
-            _ => {}
-        }
+        let names = match name.as_str() {
+            "rpl_semi_sync_master_enabled" | "rpl_semi_sync_slave_enabled" => SemiSyncNames::Master,
+            "rpl_semi_sync_source_enabled" | "rpl_semi_sync_replica_enabled" => SemiSyncNames::Source,
+            _ => continue,
+        };
+        found.names = Some(names);
+        let of_primary = name.starts_with(names.primary());
+        *(if of_primary { &mut found.primary_on } else { &mut found.replica_on }) |= on;
     }
     if found.primary_on {
         let sql = "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%\\_clients'";

@@ -111,7 +111,8 @@ impl Etcd {
             .range(&prefix)
             .await
             .map_err(|e| self.error(&e))?;
-        let short = |(key, entry): (String, Entry)| Some((key.strip_prefix(&prefix)?.to_owned(), entry.value));
+        let short =
+            |(key, entry): (String, Entry)| Some((key.strip_prefix(&prefix)?.to_owned(), entry.value));
         Ok(entries.into_iter().filter_map(short).collect())
     }
 

@@ -23,6 +23,11 @@ pub(crate) trait Sink {
     /// What they are.
     fn begin(&mut self, _: Vec<Column>) {}
 
+    /// Where the columns' names go, if they are asked for.
+    fn names(&mut self) -> Option<&mut Vec<Vec<u8>>> {
+        None
+    }
+
     /// Takes a row.
     fn row(&mut self, row: Row<'_>) -> Result<(), ExecError>;
 }
@@ -33,6 +38,8 @@ pub(crate) struct Collected {
     /// Those that are kept; `None`: all that come.
     asked: Option<usize>,
     pub(crate) columns: Vec<Column>,
+    /// Their names, if these are asked for.
+    pub(crate) names: Option<Vec<Vec<u8>>>,
     pub(crate) rows: Vec<Vec<Option<Vec<u8>>>>,
     bytes: usize,
     bytes_max: usize,
@@ -55,7 +62,18 @@ impl Collected {
     }
 }
 
+impl Collected {
+    /// Of a query whose columns are not known before, and are told by name.
+    pub(crate) fn named(bytes_max: usize) -> Self {
+        Self { names: Some(Vec::new()), ..Self::any(bytes_max) }
+    }
+}
+
 impl Sink for Collected {
+    fn names(&mut self) -> Option<&mut Vec<Vec<u8>>> {
+        self.names.as_mut()
+    }
+
     fn columns(&self) -> Option<usize> {
         self.asked
     }
@@ -103,8 +121,17 @@ impl Gathered {
         }
     }
 
-    /// Adds a row.
+    /// Adds a row that was sent as text.
     fn add(&mut self, row: Row<'_>) -> Result<(), ExecError> {
+        self.put(|at| row.value(at))
+    }
+
+    /// Adds a row that was kept.
+    pub(crate) fn values(&mut self, row: &[Option<Vec<u8>>]) -> Result<(), ExecError> {
+        self.put(|at| row.get(at).and_then(Option::as_deref))
+    }
+
+    fn put<'v>(&mut self, value: impl Fn(usize) -> Option<&'v [u8]>) -> Result<(), ExecError> {
         let start = self.current.len();
         if self.current.is_empty() {
             self.current.extend_from_slice(&self.head);
@@ -116,7 +143,7 @@ impl Gathered {
             if at > 0 {
                 self.current.push(b',');
             }
-            match row.value(at) {
+            match value(at) {
                 None => self.current.extend_from_slice(b"NULL"),
                 Some(value) => write_literal(*load, value, &mut self.current)?,
             }
@@ -156,7 +183,8 @@ impl Sink for Gathered {
     }
 }
 
-fn create(gather: &Gather) -> Vec<u8> {
+/// The statement that makes a gathered table on another server.
+pub(crate) fn create(gather: &Gather) -> Vec<u8> {
     let mut parts: Vec<String> = gather
         .columns
         .iter()

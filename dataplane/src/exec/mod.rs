@@ -15,7 +15,7 @@ mod pipeline;
 
 pub(crate) use cells::{Cells, Row};
 pub(crate) use feed::{Feed, Next};
-pub(crate) use gather::{Collected, GatherLimits, Gathered, Sink, hex, quoted, write_literal};
+pub(crate) use gather::{Collected, GatherLimits, Gathered, Sink, create, hex, quoted, write_literal};
 pub(crate) use heap::Heap;
 pub(crate) use key::{BINARY, Column, Keys};
 pub(crate) use pipeline::{Flow, Output, Pipeline};

@@ -90,16 +90,16 @@ impl Session {
             )
             .into());
         }
-        if self.transaction.is_read_only() {
-            return Ok(None);
-        }
-        if self.transaction.wants_snapshot() {
+        if self.transaction.has_snapshot {
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: WITH CONSISTENT SNAPSHOT over several shards under transaction_mode TWOPC; \
-                 use START TRANSACTION",
+                "VT12001: unsupported: a shard that joins after START TRANSACTION WITH CONSISTENT SNAPSHOT, which has opened the snapshot \
+                 on the shards of the keyspace that was selected; USE the keyspace first",
             )
             .into());
+        }
+        if self.transaction.is_read_only() {
+            return Ok(None);
         }
         if self.transaction.atomic.is_none() {
             self.transaction.atomic = Some(Box::new(self.begin_atomic(first)?));
@@ -305,21 +305,30 @@ impl Transaction {
 /// Writes the row that is the decision. The tables for it are made where they are missing, on another connection: DDL would
 /// commit what is open here.
 async fn write_decision(core: &Rc<Core>, backend: &mut Backend, id: &str) -> Result<(), BackendError> {
-    const ER_BAD_DB_ERROR: u16 = 1049;
-    const ER_NO_SUCH_TABLE: u16 = 1146;
     let insert = format!("INSERT INTO {} (id, decision) VALUES ('{id}', 'commit')", dtid::TABLE);
     match backend.execute(core, &insert).await {
-        Err(BackendError::Refused { code: ER_BAD_DB_ERROR | ER_NO_SUCH_TABLE, .. }) => {}
+        Err(error) if has_no_tables(&error) => {}
         other => return other.map(drop),
     }
     let pool = Rc::clone(&backend.pool);
     let mut other = pool.take(core, backend.flavour, &backend.settings).await?;
-    for ddl in dtid::TABLE_DDL {
-        if let Err(error) = other.execute(core, ddl).await {
-            pool.put(core, other);
-            return Err(error);
-        }
-    }
+    let made = make_tables(core, &mut other).await;
     pool.put(core, other);
+    made?;
     backend.execute(core, &insert).await.map(drop)
+}
+
+/// Makes the tables for decisions. It commits what is open on the connection.
+pub(super) async fn make_tables(core: &Rc<Core>, backend: &mut Backend) -> Result<(), BackendError> {
+    for ddl in dtid::TABLE_DDL {
+        backend.execute(core, ddl).await?;
+    }
+    Ok(())
+}
+
+/// The tables for decisions, or their database, are missing.
+pub(super) fn has_no_tables(error: &BackendError) -> bool {
+    const ER_BAD_DB_ERROR: u16 = 1049;
+    const ER_NO_SUCH_TABLE: u16 = 1146;
+    matches!(error, BackendError::Refused { code: ER_BAD_DB_ERROR | ER_NO_SUCH_TABLE, .. })
 }

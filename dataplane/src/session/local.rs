@@ -76,6 +76,9 @@ impl Session {
                 self.clear_warnings();
                 self.show_processlist(*full, answer).await
             }
+            SessionAction::ShowTransactions { id, keyspace } => {
+                Box::pin(self.show_transactions(id.as_deref(), keyspace.as_deref(), answer)).await
+            }
             SessionAction::Kill { query_only, whom } => self.kill_action(*query_only, *whom, answer).await,
             SessionAction::ShowWarnings { kind, count_only, offset, limit } => {
                 self.show_warnings(*kind, *count_only, *offset, *limit, answer)
@@ -88,10 +91,7 @@ impl Session {
             SessionAction::Vexplain { kind, sql, plan: tree } => {
                 self.vexplain(plan, (*kind, sql, tree), answer).await
             }
-            SessionAction::VindexRows { columns, rows } => {
-                self.send_vindex_rows(columns, rows, answer);
-                Ok(())
-            }
+            SessionAction::VindexRows { columns, rows } => self.send_vindex_rows(columns, rows, answer),
             SessionAction::UnlockTables => {
                 self.unlock_tables().await?;
                 self.send_ok(answer, Done::default());
@@ -111,11 +111,17 @@ impl Session {
         }
     }
 
-    fn send_vindex_rows(&mut self, columns: &[String], rows: &[Vec<Option<Vec<u8>>>], answer: &mut Answer) {
+    fn send_vindex_rows(
+        &mut self,
+        columns: &[String],
+        rows: &[Vec<Option<Vec<u8>>>],
+        answer: &mut Answer,
+    ) -> Outcome {
         self.clear_warnings();
         (self.found_rows, self.row_count) = (rows.len() as u64, -1);
         let columns: Vec<_> = columns.iter().map(|name| binary_column(name)).collect();
         self.send_result(answer, &columns, rows);
+        Ok(())
     }
 
     async fn kill_action(&mut self, query_only: bool, whom: KillTarget, answer: &mut Answer) -> Outcome {

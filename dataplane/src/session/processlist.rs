@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const INFO_SHOWN: usize = 100;
 
 /// What one session does.
-struct Row {
+pub(super) struct Row {
     id: u32,
     user: String,
     host: String,
@@ -25,6 +25,13 @@ struct Row {
 
 impl Session {
     pub(super) async fn show_processlist(&mut self, full: bool, answer: &mut Answer) -> Outcome {
+        let rows = self.sessions().await?;
+        self.send_processlist(&rows, full, answer);
+        Ok(())
+    }
+
+    /// The sessions that this one may see, by their ids.
+    pub(super) async fn sessions(&mut self) -> Outcome<Vec<Row>> {
         let rows: Arc<Mutex<Vec<Row>>> = Arc::default();
         // MySQL shows all sessions to those with the PROCESS privilege, its own to anybody.
         let only = (!self.admin).then(|| self.handle.user.borrow().clone());
@@ -47,8 +54,7 @@ impl Session {
         .await?;
         let mut rows = std::mem::take(&mut *rows.lock().unwrap_or_else(PoisonError::into_inner));
         rows.sort_by_key(|row| row.id);
-        self.send_processlist(&rows, full, answer);
-        Ok(())
+        Ok(rows)
     }
 
     fn send_processlist(&mut self, rows: &[Row], full: bool, answer: &mut Answer) {
@@ -75,7 +81,7 @@ impl Session {
 }
 
 impl Row {
-    fn cells(&self, full: bool) -> Vec<Option<Vec<u8>>> {
+    pub(super) fn cells(&self, full: bool) -> Vec<Option<Vec<u8>>> {
         let text = |text: &str| Some(text.as_bytes().to_vec());
         let shown = if full { self.info.len() } else { self.info.len().min(INFO_SHOWN) };
         vec![

@@ -2,6 +2,7 @@
 mod gather;
 mod locking;
 mod merge;
+pub(super) use merge::name_the_real;
 mod rows;
 mod sum;
 

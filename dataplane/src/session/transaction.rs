@@ -6,6 +6,7 @@ use super::{Failure, Outcome, Session};
 use crate::core::Core;
 use crate::error::{BackendError, sql_error};
 use crate::pool::{Backend, Place};
+use coregate_planner::dtid::SNAPSHOT_TABLE;
 use coregate_planner::fold::fold;
 use coregate_planner::plan::{AccessMode, Effects, SessionAction};
 use std::rc::Rc;
@@ -34,6 +35,8 @@ pub(super) struct Transaction {
     pub(super) first: Option<Place>,
     /// Set where others take part as XA branches.
     pub(super) atomic: Option<Box<Atomic>>,
+    /// The snapshot is open on all shards that it covers: no other can join it.
+    pub(super) has_snapshot: bool,
     /// Opened by this side, for one statement of a client that is in no transaction.
     own: bool,
 }
@@ -128,7 +131,7 @@ impl Transaction {
     pub(super) fn clear(&mut self) {
         self.begin = None;
         self.next = None;
-        self.own = false;
+        (self.own, self.has_snapshot) = (false, false);
         (self.first, self.atomic) = (None, None);
         self.savepoints.clear();
     }
@@ -153,6 +156,11 @@ impl Transaction {
         }
         if let Some(xid) = branch {
             backend.branch_ahead(xid);
+            if self.wants_snapshot() {
+                // BEGIN's own way to open one is no statement for a branch.
+                let read = format!("SELECT id FROM {SNAPSHOT_TABLE} LIMIT 1");
+                backend.execute(core, &read).await?;
+            }
             core.metrics().transactions.add(1);
         } else if let Some(begin) = self.begin {
             if begin == "BEGIN" && self.next.is_none() {
@@ -198,20 +206,7 @@ impl Session {
                 }
                 backend
             }
-            None => {
-                let (pool, mut backend) = Box::pin(self.connection(place, Use::Statement)).await?;
-                backend.tainted |= self.pinned;
-                backend.routines_seen = core.routine_changes();
-                if !pool.routines.is_current(backend.routines_seen) {
-                    let read = pool.routines.ensure(&core, &mut backend, false);
-                    match Self::unless_interrupted(&handle, read).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(e)) => return Err(self.lose(backend, e.into())),
-                        Err(failure) => return Err(self.lose(backend, failure)),
-                    }
-                }
-                backend
-            }
+            None => self.acquire_new(place).await?,
         };
         if !backend.in_transaction {
             self.adopt_transaction();
@@ -231,6 +226,23 @@ impl Session {
             }
         }
         backend.wrote |= !effects.contains(Effects::READS);
+        Ok(backend)
+    }
+
+    /// A connection that the session does not have yet, in no transaction.
+    pub(super) async fn acquire_new(&mut self, place: Place) -> Outcome<Box<Backend>> {
+        let (core, handle) = (self.core.clone(), self.handle.clone());
+        let (pool, mut backend) = Box::pin(self.connection(place, Use::Statement)).await?;
+        backend.tainted |= self.pinned;
+        backend.routines_seen = core.routine_changes();
+        if !pool.routines.is_current(backend.routines_seen) {
+            let read = pool.routines.ensure(&core, &mut backend, false);
+            match Self::unless_interrupted(&handle, read).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => return Err(self.lose(backend, e.into())),
+                Err(failure) => return Err(self.lose(backend, failure)),
+            }
+        }
         Ok(backend)
     }
 
@@ -256,7 +268,8 @@ impl Session {
                 self.commit_held().await?;
                 self.transaction.next = next;
                 self.transaction.begin = Some(begin_text(*access, *consistent_snapshot));
-                if self.transaction.next.is_none() {
+                let spans = *consistent_snapshot && self.needs_one_snapshot();
+                if self.transaction.next.is_none() && !spans {
                     self.begin_on_pinned(begin_text(*access, *consistent_snapshot))
                         .await?;
                 }
@@ -301,15 +314,6 @@ impl Session {
         self.handle.in_transaction.set(self.in_transaction());
         let session = self.transaction_report(action);
         self.send_ok(answer, Done { warnings, session: &session, ..Done::default() });
-        Ok(())
-    }
-
-    /// WITH CONSISTENT SNAPSHOT cannot wait for the first statement: the snapshot is now.
-    async fn open_snapshot(&mut self) -> Outcome {
-        for place in self.places_of_target() {
-            let backend = self.acquire(place, Effects::empty()).await?;
-            self.keep_or_return(place, backend);
-        }
         Ok(())
     }
 

@@ -6,17 +6,19 @@ use super::answer::Answer;
 use super::buffering::Use;
 use super::query::place_of;
 use super::scatter::{Merging, Part, Parts, Rows, Work};
+use super::system::Budget;
 use super::wire::query_payload;
 use super::{Failure, Outcome, Session};
 use crate::error::{BackendError, sql_error};
-use crate::exec::{Collected, GatherLimits, Gathered, quoted};
-use crate::pool::{Backend, Place, kill_query};
+use crate::exec::{Collected, GatherLimits, Gathered, create, quoted};
+use crate::pool::{Backend, Place, TabletPool, kill_query};
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::tree::{Finish, Form, Merge, Tree};
 use coregate_planner::plan::{Combine, Plan};
 use coregate_planner::resolve::{self, Resolved};
 use coregate_protocol::walker::{ResponseKind, ResponseWalker, Summary};
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 
 /// The load must not depend on the session's settings; they are kept in variables meanwhile. NO_AUTO_VALUE_ON_ZERO and
@@ -106,13 +108,33 @@ impl Session {
         let config = self.core.config();
         let limits =
             GatherLimits { rows_max: config.finisher_rows_max, bytes_max: config.finisher_bytes_max };
-        let mut before = (0, 0);
-        let mut statements: Vec<Vec<u8>> = BEFORE_LOAD.iter().map(|sql| sql.to_vec()).collect();
-        if self.reads_only() {
-            statements.insert(0, b"SET SESSION TRANSACTION READ WRITE".to_vec());
-        }
+        let memory = config.query_memory_max;
+        let mut budget = Budget { limits, rows: 0, bytes: 0 };
+        let mut statements = self.before_load();
         let mut places: Vec<Place> = Vec::new();
         for (at, (shards, gather)) in bound.leaves.into_iter().zip(&finish.gathers).enumerate() {
+            if let Some(system) = &gather.system {
+                let rows = RefCell::new(Collected::named(memory));
+                let work = self.leaf(plan, tree, at, shards, Rows::Gather(&rows))?;
+                places.extend(work.wires.iter().map(|(place, _)| *place));
+                self.gather_system(work, &rows, (gather, system), &mut budget, &mut statements)
+                    .await?;
+                continue;
+            }
+            if gather.planned {
+                let Some(shard) = shards.shards.into_iter().next() else { continue };
+                let route = tree.leaves.get(at).map(|leaf| &leaf.route);
+                places.extend(route.map(|route| place_of(route, shard.id)));
+                let read = self.read_planned(shard.text.unwrap_or_default()).await?;
+                let mut gathered = Gathered::new(gather, limits, (budget.rows, budget.bytes));
+                for row in &read.rows {
+                    gathered.values(row)?;
+                }
+                (budget.rows, budget.bytes) = (gathered.rows, gathered.bytes);
+                gathered.into_statements(gather, &mut statements);
+                continue;
+            }
+            let before = (budget.rows, budget.bytes);
             let gathered = RefCell::new(Gathered::new(gather, limits, before));
             let work = self.leaf(plan, tree, at, shards, Rows::Gather(&gathered))?;
             places.extend(work.wires.iter().map(|(place, _)| *place));
@@ -120,7 +142,7 @@ impl Session {
             let mut nothing = *answer;
             Box::pin(self.several(work, &mut nothing)).await?;
             let gathered = gathered.into_inner();
-            before = (gathered.rows, gathered.bytes);
+            (budget.rows, budget.bytes) = (gathered.rows, gathered.bytes);
             gathered.into_statements(gather, &mut statements);
         }
         statements.push(AFTER_LOAD.to_vec());
@@ -133,12 +155,17 @@ impl Session {
             .copied()
             .ok_or_else(|| sql_error(1105, "a plan without tables"))?;
         self.core.metrics().finished.add(1);
-        self.core.metrics().gathered_rows.add(before.0);
+        self.core.metrics().gathered_rows.add(budget.rows);
         let summary = self
             .finish_on(place, finish, statements, (&bound.finish, into), answer)
             .await?;
         self.remember(plan.class, &summary);
         Ok(summary)
+    }
+
+    /// The rows of a query that is planned as a client's, which may be a tree again.
+    fn read_planned(&mut self, sql: Vec<u8>) -> Pin<Box<dyn Future<Output = Outcome<Collected>> + '_>> {
+        Box::pin(async move { self.read(&sql).await })
     }
 
     /// Runs the last step on one server. After any failure the connection is closed, and with it the tables are gone.
@@ -150,7 +177,6 @@ impl Session {
         (text, into): (&[u8], Option<&RefCell<Collected>>),
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
         let (pool, mut backend) = Box::pin(self.connection(place, Use::Finish)).await?;
         if let Err(failure) = self.load(&mut backend, statements).await {
             self.abandon_finisher(backend);
@@ -174,9 +200,17 @@ impl Session {
         if backend.warnings > 0 && result.is_ok() {
             self.fetch_warnings(&mut backend).await;
         }
+        self.clean_finisher(&pool, backend, finish).await;
+        result.map(|(summary, _)| summary)
+    }
+
+    /// Drops the temporary tables, and gives the connection back.
+    async fn clean_finisher(&self, pool: &Rc<TabletPool>, mut backend: Box<Backend>, finish: &Finish) {
+        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
         let tables: Vec<String> = finish
             .gathers
             .iter()
+            .filter(|gather| gather.system.as_ref().is_none_or(|system| system.begins))
             .map(|gather| quoted(&gather.table))
             .collect();
         let drop_tables = format!("DROP TEMPORARY TABLE {}", tables.join(","));
@@ -188,7 +222,52 @@ impl Session {
             // The client has its answer: what stops now stops for the next statement.
             _ => self.abandon_finisher(backend),
         }
-        result.map(|(summary, _)| summary)
+    }
+
+    /// Prepares what a server would run to finish a statement, over tables without rows: no server has all the real ones. Its
+    /// answer with `id` in it for the client, or its error.
+    pub(super) async fn describe_finished(
+        &mut self,
+        place: Place,
+        finish: &Finish,
+        text: &[u8],
+        id: u32,
+        answer: &mut Answer,
+    ) -> Outcome<(Vec<u8>, Option<SqlError>)> {
+        let (pool, mut backend) = Box::pin(self.connection(place, Use::Finish)).await?;
+        let mut statements = self.before_load();
+        statements.extend(
+            finish
+                .gathers
+                .iter()
+                .filter_map(|gather| match &gather.system {
+                    None => Some(create(gather)),
+                    Some(system) if system.begins => Some(super::system::create(gather, system)),
+                    Some(_) => None,
+                }),
+        );
+        statements.push(AFTER_LOAD.to_vec());
+        let described = match self.load(&mut backend, statements).await {
+            Ok(()) => {
+                self.prepare_to_describe(&mut backend, finish, text, id, answer)
+                    .await
+            }
+            Err(failure) => Err(failure),
+        };
+        match described {
+            Ok(_) => self.clean_finisher(&pool, backend, finish).await,
+            Err(_) => self.abandon_finisher(backend),
+        }
+        described
+    }
+
+    /// What stands in front of every load.
+    fn before_load(&self) -> Vec<Vec<u8>> {
+        let mut statements: Vec<Vec<u8>> = BEFORE_LOAD.iter().map(|sql| sql.to_vec()).collect();
+        if self.reads_only() {
+            statements.insert(0, b"SET SESSION TRANSACTION READ WRITE".to_vec());
+        }
+        statements
     }
 
     /// Makes the temporary tables and fills them.

@@ -12,6 +12,19 @@ use std::sync::Arc;
 pub struct Tree {
     pub leaves: Vec<Leaf>,
     pub form: Form,
+    pub described: Described,
+}
+
+/// How a server is asked which columns and parameters a prepared statement has.
+#[derive(Debug, Clone, Default)]
+pub enum Described {
+    /// The client's own text means the same to every shard.
+    #[default]
+    AsIs,
+    /// By this text: names are other ones there.
+    By(Vec<Piece>),
+    /// No server has all tables: by the text of [`Finish`], over tables without rows.
+    Finished,
 }
 
 /// A query that each of its shards answers.
@@ -154,6 +167,41 @@ pub struct Gather {
     /// The primary key, where all of its columns are gathered and no two rows have the same: servers then know that other columns
     /// depend on it.
     pub primary: Vec<u16>,
+    /// The leaf's text is a statement of its own, which is planned as a client's: a view whose rows several shards find together.
+    pub planned: bool,
+    /// A table of information_schema, whose columns its servers tell.
+    pub system: Option<SystemTable>,
+}
+
+/// Rows of a table of information_schema. Several leaves in a row may be of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemTable {
+    pub name: String,
+    pub rows: SystemRows,
+    /// A database, and what the client calls it.
+    pub renamed: Option<(String, String)>,
+    /// The first leaf of the table.
+    pub begins: bool,
+    /// The last one.
+    pub ends: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SystemRows {
+    /// As one server of each keyspace gives them.
+    Plain,
+    /// With numbers that are added up over a keyspace's shards.
+    Counted(Counted),
+    /// The sessions of this process: no server is asked.
+    Sessions,
+}
+
+/// Tables with numbers of rows and sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    Tables,
+    Partitions,
+    Statistics,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -22,7 +22,7 @@ use crate::vindex::{KeyspaceId, Mapping, Vindex};
 pub use generate::Numbers;
 pub use maintain::{Before, NewEntries, NewValues, Step, change_statements, keyspace_id};
 use smallvec::SmallVec;
-pub use tree::{Parts, resolve_tree};
+pub use tree::{Parts, resolve_tree, text_to_prepare};
 pub use write::{
     BoundByKey, BoundHow, BoundInsert, BoundRow, BoundSet, BoundValues, BoundWrite, resolve_write,
 };

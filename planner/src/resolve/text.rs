@@ -41,11 +41,20 @@ pub(super) fn write(
 
 /// The text for a server that is none of a route's.
 pub(super) fn one(pieces: &[Piece], binding: &Binding<'_>) -> Vec<u8> {
+    written(pieces, binding, true)
+}
+
+/// The same, with parameters where the client has them.
+pub(super) fn prepared(pieces: &[Piece], binding: &Binding<'_>) -> Vec<u8> {
+    written(pieces, binding, false)
+}
+
+fn written(pieces: &[Piece], binding: &Binding<'_>, interpolate: bool) -> Vec<u8> {
     let mut writer = Writer {
         binding,
         places: &[],
         only: None,
-        interpolate: true,
+        interpolate,
         out: Vec::with_capacity(binding.fingerprint.end + 32),
         any_row: false,
     };

@@ -1,8 +1,8 @@
 //! Binds a tree: where it goes this time, and how many rows it takes.
 use super::{Binding, Resolved, Scratch, resolve, text};
 use crate::error::PlanError;
-use crate::plan::Operand;
 use crate::plan::tree::{Form, Limit, Tree};
+use crate::plan::{Operand, Piece};
 use crate::snapshot::Snapshot;
 use crate::value::Value;
 
@@ -49,6 +49,11 @@ pub fn resolve_tree(
         Form::Finish(finish) => parts.finish = text::one(&finish.text, &binding),
     }
     Ok(parts)
+}
+
+/// A text to be prepared, in which parameters stay what they are.
+pub fn text_to_prepare(pieces: &[Piece], binding: &Binding<'_>) -> Vec<u8> {
+    text::prepared(pieces, binding)
 }
 
 /// A number of rows.

@@ -268,6 +268,12 @@ impl<'p, 'a> Planner<'p, 'a> {
         if self.several {
             return self.across(statement, class);
         }
+        if let Statement::Query(query) = statement
+            && build::mentions_system(self)
+            && let Some(plan) = self.system_query(query, class, Some(keyspace))
+        {
+            return Ok(plan);
+        }
         if self.is_whole(keyspace) {
             if let Statement::Insert(insert) = statement
                 && let Some(plan) = self.generated_in_whole(keyspace, insert, class)?
@@ -403,6 +409,12 @@ impl<'p, 'a> Planner<'p, 'a> {
             .or(fallback)
             .ok_or(PlanError::NoDatabase)?;
         let whole = self.is_whole(keyspace);
+        if let Statement::Query(query) = statement
+            && build::mentions_system(self)
+            && let Some(plan) = self.system_query(query, class, None)
+        {
+            return Ok(plan);
+        }
         self.ddl_effects(statement);
         match statement {
             Statement::Ddl(_) if self.input.session.keyspace.is_none() => Err(PlanError::NoDatabase),

@@ -95,6 +95,8 @@ impl<'a> Planner<'_, 'a> {
                 let full = show.kind == ShowKind::FullProcesslist;
                 Ok(session_plan(SessionAction::ShowProcesslist { full }, StatementClass::Show))
             }
+            ShowKind::Unresolved => self.show_transactions(None, show.name),
+            ShowKind::TransactionStatus => self.show_transactions(show.name, None),
             ShowKind::Databases if self.is_drop_in() => self.show_server(show),
             ShowKind::Databases => {
                 let mut names: Vec<&str> = snapshot.keyspaces.iter().map(|k| k.name.as_str()).collect();
@@ -145,27 +147,40 @@ impl<'a> Planner<'_, 'a> {
                 });
                 Ok(rows(&["Keyspace", "Sharded", "Foreign Key", "Comment"], all.collect()))
             }
-            ShowKind::VschemaTables => {
-                let keyspace = self.shown_keyspace()?;
-                let mut names: Vec<&String> = keyspace
-                    .tables
-                    .iter()
-                    .filter(|(_, t)| t.in_vschema || !keyspace.sharded)
-                    .map(|(n, _)| n)
-                    .collect();
-                names.sort_unstable();
-                Ok(rows(
-                    &["Tables"],
-                    names
-                        .into_iter()
-                        .filter(|n| fits(n))
-                        .map(|n| vec![Some(n.clone())])
-                        .collect(),
-                ))
-            }
+            ShowKind::VschemaTables => self.show_vschema_tables(&fits),
             ShowKind::VschemaVindexes => self.show_vindexes(show.table),
             ShowKind::Schema | ShowKind::Server => self.show_server(show),
         }
+    }
+
+    fn show_vschema_tables(&self, fits: &dyn Fn(&str) -> bool) -> Result<Plan, PlanError> {
+        let keyspace = self.shown_keyspace()?;
+        let mut names: Vec<&String> = keyspace
+            .tables
+            .iter()
+            .filter(|(_, t)| t.in_vschema || !keyspace.sharded)
+            .map(|(n, _)| n)
+            .collect();
+        names.sort_unstable();
+        Ok(rows(
+            &["Tables"],
+            names
+                .into_iter()
+                .filter(|n| fits(n))
+                .map(|n| vec![Some(n.clone())])
+                .collect(),
+        ))
+    }
+
+    fn show_transactions(&self, id: Option<&str>, keyspace: Option<&str>) -> Result<Plan, PlanError> {
+        if let Some(name) = keyspace {
+            self.keyspace_named(name)?;
+        }
+        let action = SessionAction::ShowTransactions {
+            id: id.map(str::to_owned),
+            keyspace: keyspace.map(str::to_owned),
+        };
+        Ok(session_plan(action, StatementClass::Show))
     }
 
     fn shown_keyspace(&self) -> Result<&'a Keyspace, PlanError> {

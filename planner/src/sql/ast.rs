@@ -363,6 +363,10 @@ pub enum ShowKind {
     /// The sessions, with at most 100 bytes of what they run, or with all of it.
     Processlist,
     FullProcesslist,
+    /// `UNRESOLVED TRANSACTIONS [FOR keyspace]`, as Vitess has it.
+    Unresolved,
+    /// `TRANSACTION STATUS [FOR] 'id'`
+    TransactionStatus,
     /// Anything else: VARIABLES, STATUS, ENGINES ...
     Server,
 }
@@ -379,6 +383,8 @@ pub struct Show<'a> {
     pub limit: Option<u64>,
     /// `SHOW TABLE STATUS`
     pub status: bool,
+    /// A keyspace, or a transaction's id.
+    pub name: Option<&'a str>,
 }
 
 #[derive(Debug, Clone, Copy)]

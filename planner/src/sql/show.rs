@@ -6,7 +6,7 @@ use super::keyword::Kw;
 use super::lex::Tok;
 
 fn plain<'a>(kind: ShowKind) -> Show<'a> {
-    Show { kind, table: None, database: None, like: None, offset: 0, limit: None, status: false }
+    Show { kind, table: None, database: None, like: None, offset: 0, limit: None, status: false, name: None }
 }
 
 pub(super) fn show<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
@@ -48,6 +48,19 @@ pub(super) fn show<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         _ if rest.is_word(0, "triggers") || rest.is_word(0, "events") => schema(rest)?.1,
         Kw::Processlist if i.peek_kw() == Kw::Full => plain(ShowKind::FullProcesslist),
         Kw::Processlist => plain(ShowKind::Processlist),
+        _ if rest.is_word(0, "unresolved") && rest.is_word(1, "transactions") => {
+            let mut found = plain(ShowKind::Unresolved);
+            found.name = named(rest.skip(2))?;
+            found
+        }
+        Kw::Transaction if rest.is_word(1, "status") => {
+            let mut found = plain(ShowKind::TransactionStatus);
+            found.name = named(rest.skip(2))?;
+            if found.name.is_none() {
+                return rest.fail();
+            }
+            found
+        }
         _ => plain(ShowKind::Server),
     };
     found.like = like(rest);
@@ -59,6 +72,16 @@ fn like<'a>(i: In<'a>) -> Option<&'a str> {
     let at = i.items.iter().position(|t| t.kw == Kw::Like)?;
     let item = *i.items.get(at + 1)?;
     (item.tok == Tok::Str).then(|| i.name_of(item))
+}
+
+/// `[FOR] name`, or `[FOR] 'text'`; nothing at the end.
+fn named<'a>(i: In<'a>) -> Result<Option<&'a str>, nom::Err<Trouble>> {
+    let i = if i.peek_kw() == Kw::For { i.skip(1) } else { i };
+    match i.peek() {
+        Tok::End => Ok(None),
+        Tok::Str => Ok(i.items.first().map(|item| i.name_of(*item))),
+        _ => Ok(Some(name(i)?.1)),
+    }
 }
 
 /// `[LIMIT [offset,] count]`

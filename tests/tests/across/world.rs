@@ -17,6 +17,16 @@ create table orders (id bigint not null primary key, customer_id bigint not null
 create table notes (id bigint not null primary key, customer_id bigint not null, body text character set utf8mb4 collate utf8mb4_unicode_ci, weight double, at timestamp(2) null default null, key (customer_id)) ;
 create table things (id int not null primary key, ti tinyint, bu bigint unsigned, d decimal(30,10), big decimal(65,0), f float, db double, da date, t time(6), dt datetime(6), ts timestamp(6) null default null, y year, c char(10) character set utf8mb4 collate utf8mb4_bin, vc varchar(30) character set utf8mb4 collate utf8mb4_nopad_bin, ci varchar(30) character set utf8mb4 collate utf8mb4_general_ci, la varchar(30) character set latin1 collate latin1_german2_ci, bin varbinary(30), bt bit(10), en enum('z','y','x'), se set('a','b','c')) ;
 create table countries (code char(2) not null primary key, name varchar(40)) ;
+create view totals as select quantity, count(*) as n, sum(amount) as amount from orders group by quantity ;
+create view last_notes as select id, customer_id, body from notes order by id desc limit 10 ;
+create view grand as select sum(n) as n, max(amount) as most from totals ;
+create view per_region as select c.region, count(n.id) as n from customers c left join notes n on n.customer_id = c.id where c.region is not null group by c.region ;
+";
+
+/// In a keyspace of its own, of one server.
+const LONE: &str = "
+create table rates (region char(3) character set latin1 collate latin1_swedish_ci not null primary key, rate decimal(8,4) not null, note varchar(30) character set utf8mb4 collate utf8mb4_unicode_ci) ;
+create table marks (id bigint not null auto_increment primary key, customer_id bigint not null, mark enum('good','bad') not null, at timestamp(3) null default null, f float, unique key (customer_id)) ;
 ";
 
 const VSCHEMA: &str = r#"{"sharded": true,
@@ -35,12 +45,21 @@ pub(crate) static WORLD: LazyLock<World> = LazyLock::new(|| {
     std::fs::write(dir.join("test.json"), VSCHEMA).unwrap();
     std::fs::write(dir.join("test.sql"), SCHEMA).unwrap();
     let dir = dir.to_str().unwrap();
-    let local = Coregate::local("cluster", &["--keyspace", "test:4", "--schema", dir, "--vschema", dir]);
+    std::fs::write(guard::dir().join("across/lone.sql"), LONE).unwrap();
+    let keyspaces = ["--keyspace", "lone", "--keyspace", "test:4", "--schema", dir, "--vschema", dir];
+    let local = Coregate::local("cluster", &keyspaces);
     let server = MariaDb::start("plain", &[]);
     let mut plain = server.connect();
-    for statement in SCHEMA.lines().filter(|line| !line.trim().is_empty()) {
+    plain.run("create database lone");
+    let tables = |schema: &'static str| schema.lines().filter(|line| !line.trim().is_empty());
+    for statement in tables(SCHEMA) {
         plain.run(statement);
     }
+    plain.run("use lone");
+    for statement in tables(LONE) {
+        plain.run(statement);
+    }
+    plain.run("use test");
     let world = World { server, local };
     let mut sharded = world.sharded();
     for conn in [&mut plain, &mut sharded] {
@@ -120,6 +139,15 @@ fn rows() -> Vec<String> {
     insert("notes", notes);
     let things: Vec<String> = (1..=150).map(|id| thing(id, &mut mix)).collect();
     insert("things", things);
+    let rates = ["('eu',1.1000,'Euro')", "('us',1.0000,null)", "('as',0.0071,'')", "('xx',3,'ähm')"];
+    insert("lone.rates", rates.map(String::from).to_vec());
+    let marks = (1..=40).map(|id| {
+        let mark = mix.pick(&["'good'", "'bad'"]);
+        let at = mix.pick(&["'2026-10-25 02:30:00.125'", "null", "'2026-01-01 00:00:00'"]);
+        format!("({id},{},{mark},{at},{})", id * 3, mix.pick(&["1.5", "null", "0.1"]))
+    });
+    let marks = marks.collect();
+    insert("lone.marks", marks);
     insert("countries", vec!["('de','Germany')".into(), "('fr','France')".into()]);
     all
 }

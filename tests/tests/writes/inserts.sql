@@ -58,3 +58,13 @@ insert into people (id, email, badge) values (7, 'n7@x', 1) on duplicate key upd
 insert into people (id, note) values (8, 'x') on duplicate key update note = note
 insert into people (id, email) values (9, 'x') on duplicate key update kind = 'nosuch'
 insert into people (id, email, team) values (970, 'n970@x', 'w'), (970, 'twice@x', 'z') on duplicate key update email = values(email), team = values(team)
+-- rows of another keyspace
+insert into customers (id, name, region, balance) select 300 + n, code, code, rate from plain.rates
+insert into plain.rates select concat('r', id), balance, level from customers where id < 4
+insert into plain.rates select c.region, max(c.balance), count(*) from customers c left join plain.rates r on r.code = c.region where r.code is null and c.region is not null group by c.region
+replace into plain.rates select region, max(balance), 7 from customers where region is not null group by region
+insert into plain.rates select region, 1, count(*) from customers where region = 'eu' group by region on duplicate key update n = n + 100
+update plain.rates r join customers c on c.region = r.code set r.n = r.n + 1 where c.id < 5
+update customers c join plain.rates r on c.region = r.code set c.balance = r.rate where c.id < 15
+delete r from plain.rates r left join customers c on c.region = r.code where c.id is null
+delete from customers where region in (select code from plain.rates where n = 1)

@@ -1,5 +1,5 @@
 //! What a process knows of the others, and what it tells them.
-use super::{Etcd, Guard, follow, member};
+use super::{Etcd, follow, member};
 use crate::plane::Command;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) struct Process {
 pub(crate) struct Leader {
     pub(crate) process: String,
     pub(super) lease: i64,
-    /// The revision at which it took the lead: what it writes is refused when it has lost it.
+    /// The revision at which it took the lead.
     pub(super) created: i64,
 }
 
@@ -117,13 +117,6 @@ impl Peers {
         let roster = self.roster.borrow();
         let leader = roster.leader.as_ref();
         leader.is_some_and(|l| l.process == self.etcd.id && Some(l.lease) == lease)
-    }
-
-    /// A write with it is refused once another process leads.
-    pub(crate) fn lead(&self) -> Option<Guard> {
-        let created = self.roster.borrow().leader.as_ref()?.created;
-        self.leads()
-            .then(|| Guard { key: self.etcd.layout.leader(), created })
     }
 
     /// Changes what the process says of itself.

@@ -189,6 +189,21 @@ impl Backend {
 
     /// The first cells of all rows that a statement of our own gives.
     pub(crate) async fn column(&mut self, core: &Core, sql: &str) -> Result<Vec<Vec<u8>>, BackendError> {
+        let first = |row: Vec<Option<Vec<u8>>>| row.into_iter().next().flatten();
+        Ok(self
+            .rows(core, sql)
+            .await?
+            .into_iter()
+            .filter_map(first)
+            .collect())
+    }
+
+    /// The rows that a statement of our own gives, as text.
+    pub(crate) async fn rows(
+        &mut self,
+        core: &Core,
+        sql: &str,
+    ) -> Result<Vec<Vec<Option<Vec<u8>>>>, BackendError> {
         let mut answer = Vec::new();
         let mut payload = Vec::with_capacity(sql.len() + 1);
         commands::query(&mut payload, Capabilities::empty(), sql.as_bytes());
@@ -203,21 +218,23 @@ impl Backend {
         }
         let mut walker = ResponseWalker::new(ResponseKind::Query, self.capabilities);
         let mut rest = answer.as_slice();
-        let mut cells = Vec::new();
+        let mut rows = Vec::new();
         while let Ok(Some((packet, consumed))) = frame::split(rest, usize::MAX) {
             let head = packet
                 .payload
                 .get(..HEAD_MAX.min(packet.payload.len()))
                 .unwrap_or_default();
             let header = Header { len: packet.payload.len() as u32, seq: packet.seq };
-            if walker.step(header, head)? == PacketRole::Row
-                && let Some(Ok(Some(cell))) = coregate_protocol::row::TextRow::new(packet.payload).next()
-            {
-                cells.push(cell.to_vec());
+            if walker.step(header, head)? == PacketRole::Row {
+                let cells = coregate_protocol::row::TextRow::new(packet.payload);
+                let cells: Result<Vec<_>, _> = cells
+                    .map(|cell| cell.map(|c| c.map(<[u8]>::to_vec)))
+                    .collect();
+                rows.push(cells?);
             }
             rest = rest.get(consumed..).unwrap_or_default();
         }
-        Ok(cells)
+        Ok(rows)
     }
 }
 

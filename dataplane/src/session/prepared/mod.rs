@@ -4,13 +4,13 @@ mod again;
 mod bind;
 mod bulk;
 mod cursor;
+mod described;
 mod execute;
 mod packet;
 mod room;
 
 use super::answer::{Answer, Done};
 use super::plan::Kind;
-use super::values::Values;
 use super::{Failure, Outcome, Session};
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
@@ -23,17 +23,14 @@ pub(super) use bind::BoundPlan;
 use coregate_planner::charset::Charsets;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
 use coregate_planner::plan::{Action, Destination, Effects, Route, SessionAction, Target};
-use coregate_planner::resolve;
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx};
-use coregate_planner::value::Value;
 use coregate_protocol::Capabilities;
 use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_protocol::command::encode as commands;
-use coregate_protocol::command::execute::STMT_ID_AT;
-use coregate_protocol::frame::{self, PacketWriter};
+use coregate_protocol::frame::PacketWriter;
 use coregate_protocol::response::{EofPacket, PrepareOk};
-use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
 use cursor::Cursor;
+use described::{describing_route, finished};
 use room::preparable;
 pub(super) use room::{PAUSES, TOO_MANY_STATEMENTS};
 use std::cell::{Cell, RefCell};
@@ -183,6 +180,12 @@ impl Session {
         let id = statements.last_id;
         let params = statement.fingerprint.params;
         let described = match &entry.plan.action {
+            action if let Some((tree, finish)) = finished(action) => {
+                let described = self.finished(&statement, tree, finish, id, answer);
+                let (out, error) = Box::pin(described).await?;
+                self.client.link.send(Buf::from(out));
+                error.is_none()
+            }
             action if let Some(route) = describing_route(action) => {
                 self.describe(&statement, &entry, route, id, answer).await?
             }
@@ -229,7 +232,13 @@ impl Session {
     /// Prepares a statement that the client knows by a name of its own; a server says what is wrong with it.
     pub(super) async fn prepare_unseen(&mut self, sql: Vec<u8>) -> Outcome<Rc<Statement>> {
         let (statement, entry) = self.new_statement(sql)?;
-        if let Some(route) = describing_route(&entry.plan.action) {
+        if let Some((tree, finish)) = finished(&entry.plan.action) {
+            let mut answer = Answer::first();
+            let described = self.finished(&statement, tree, finish, 0, &mut answer);
+            if let (_, Some(error)) = Box::pin(described).await? {
+                return Err(error.into());
+            }
+        } else if let Some(route) = describing_route(&entry.plan.action) {
             let place = self.place_to_describe(route)?;
             let text = self.text_for(&statement, &entry, route)?;
             let (key, text) = statement.key_and_text(text);
@@ -325,58 +334,10 @@ impl Session {
         })
     }
 
-    /// The statement's text with the session's values in it, if it has such places.
-    fn text_for(&self, statement: &Statement, entry: &CachedPlan, route: &Route) -> Outcome<Option<Vec<u8>>> {
-        let generates = route.generate.is_some();
-        if generates || !resolve::has_session_values(route) || matches!(entry.plan.action, Action::Tree(_)) {
-            return Ok(None);
-        }
-        let values = Values { session: self, params: &[] };
-        let nulls: Vec<Value<'_>> = vec![Value::Int(1); usize::from(statement.fingerprint.params)];
-        let charsets = statement.charsets().unwrap_or(self.charsets);
-        let mut resolved = self.bind(statement, entry, &nulls, charsets, &values)?;
-        Ok(resolved.shards.first_mut().and_then(|s| s.text.take()))
-    }
-
     fn register(&mut self, backend: &mut Backend, key: u64, id: u32) {
         if let Some(evicted) = backend.remember_statement(key, id) {
             close_on(backend, evicted);
         }
-    }
-
-    /// `None`: the server has too many statements, and with `again` the client is not told so.
-    async fn relay_prepared(
-        &mut self,
-        backend: &mut Backend,
-        id: u32,
-        again: bool,
-        answer: &mut Answer,
-    ) -> Outcome<Option<Summary>> {
-        let mut walker = ResponseWalker::new(ResponseKind::Prepare, backend.capabilities);
-        let (mut out, mut changed) = (Vec::new(), Vec::new());
-        let first = answer.seq;
-        while walker.state() != FeedState::Done {
-            let mut packet = self.next_packet(backend, walker.next_seq()).await?;
-            let role = super::relay::step(&mut walker, packet.payload(), packet.seq)?;
-            if role == PacketRole::PrepareOk
-                && let Some(place) = packet.payload_mut().get_mut(STMT_ID_AT)
-            {
-                place.copy_from_slice(&id.to_le_bytes());
-            }
-            let payload =
-                self.in_clients_form(backend, ResponseKind::Prepare, role, &mut packet, &mut changed)?;
-            if let Some(payload) = payload {
-                frame::write_packet(&mut out, &mut answer.seq, payload);
-            }
-        }
-        backend.busy = false;
-        let summary = *walker.summary();
-        if again && matches!(summary.error, Some((TOO_MANY_STATEMENTS, _))) {
-            answer.seq = first;
-            return Ok(None);
-        }
-        self.client.link.send(Buf::from(out));
-        Ok(Some(summary))
     }
 
     /// A statement that the session runs itself: its columns are known, its parameters are anything.
@@ -454,15 +415,6 @@ impl Session {
             None => long.push((param, data.to_vec())),
         }
         Ok(())
-    }
-}
-
-/// Whose servers can describe a statement.
-fn describing_route(action: &Action) -> Option<&Route> {
-    match action {
-        Action::Route(route) => Some(route),
-        Action::Tree(tree) => tree.leaves.first().map(|leaf| &leaf.route),
-        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Combined, Parts};
 use crate::error::sql_error;
 use crate::exec::{Feed, Next, Sink};
 use crate::pool::Exchange;
+use coregate_protocol::column::ColumnDefinition;
 use coregate_protocol::walker::{FeedState, Summary};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -29,7 +30,14 @@ impl Session {
         }
         if let (Some(head), Some(part)) = (heads.first(), parts.first()) {
             let columns = columns_of(head, part.backend.capabilities)?;
-            gathered.borrow_mut().begin(columns);
+            let mut gathered = gathered.borrow_mut();
+            gathered.begin(columns);
+            if let Some(names) = gathered.names() {
+                for packet in head {
+                    let column = ColumnDefinition::parse(packet.payload(), part.backend.capabilities)?;
+                    names.push(column.name.to_vec());
+                }
+            }
         }
         let mut sum = Summary { columns: columns as u16, ..Summary::default() };
         for at in 0..parts.len() {

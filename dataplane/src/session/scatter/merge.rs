@@ -336,7 +336,7 @@ pub(super) fn columns_of(head: &[Packet], capabilities: Capabilities) -> Outcome
 }
 
 /// The client sees the table that a gathered one stands for, with its keys.
-fn name_the_real<'a>(finish: &'a Finish, column: &mut ColumnDefinition<'a>) {
+pub(in crate::session) fn name_the_real<'a>(finish: &'a Finish, column: &mut ColumnDefinition<'a>) {
     // Some plans of MariaDB give the name of the query's own table, not the temporary one's.
     let named = |name: fn(&Gather) -> &String| {
         let mut gathers = finish.gathers.iter();
@@ -344,6 +344,7 @@ fn name_the_real<'a>(finish: &'a Finish, column: &mut ColumnDefinition<'a>) {
     };
     let gather = named(|gather| &gather.table).or_else(|| named(|gather| &gather.org_table));
     let Some(gather) = gather else { return };
+    column.schema = gather.keyspace.as_bytes();
     column.org_table = gather.org_table.as_bytes();
     let real = gather
         .columns
@@ -357,7 +358,13 @@ fn name_the_real<'a>(finish: &'a Finish, column: &mut ColumnDefinition<'a>) {
             | ColumnFlags::AUTO_INCREMENT
             | ColumnFlags::NO_DEFAULT_VALUE;
         // The temporary table's own, where the server's way of running the query leaves them, but for what it has more.
-        column.flags -= keys - ColumnFlags::from_bits_retain(real.flags);
+        let real = ColumnFlags::from_bits_retain(real.flags);
+        column.flags -= keys - real;
+        if column.flags.contains(ColumnFlags::PART_KEY) {
+            // A key that is not unique stands for one that is.
+            column.flags -= ColumnFlags::MULTIPLE_KEY;
+            column.flags |= real & keys;
+        }
     }
 }
 

@@ -9,11 +9,16 @@ use coregate_protocol::value::write_string;
 
 /// How text is written for the session's servers to read.
 #[derive(Clone, Copy)]
-pub(super) struct TextForm {
+pub(in crate::session) struct TextForm {
     /// The session's own texts are in it.
     utf8mb4: bool,
     /// Says whether a backslash escapes.
     status: Status,
+}
+
+impl TextForm {
+    /// Of texts that fill temporary tables.
+    pub(in crate::session) const OF_LOADS: Self = Self { utf8mb4: true, status: Status::empty() };
 }
 
 impl Session {
@@ -23,7 +28,7 @@ impl Session {
 }
 
 /// A value of a query's answer as a literal that means the same. Text has come in utf8mb4.
-pub(super) fn value_literal(
+pub(in crate::session) fn value_literal(
     value: Option<&[u8]>,
     column: Option<&Column>,
     form: TextForm,

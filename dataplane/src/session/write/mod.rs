@@ -8,6 +8,8 @@ mod literal;
 mod read;
 mod rows;
 
+pub(super) use literal::{TextForm, value_literal};
+
 use super::answer::{Answer, Done};
 use super::info::Info;
 use super::prepared::MadeFor;

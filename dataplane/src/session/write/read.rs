@@ -11,6 +11,8 @@ use coregate_planner::plan::{Action, Combine, Plan};
 use coregate_protocol::walker::ResponseKind;
 use std::cell::RefCell;
 
+const RESULTS: &str = "character_set_results";
+
 impl Session {
     /// The rows of a query, from wherever they lie.
     pub(in crate::session) async fn read(&mut self, sql: &[u8]) -> Outcome<Collected> {
@@ -38,13 +40,20 @@ impl Session {
 
     /// The same, with text in utf8mb4, which loses nothing.
     pub(super) async fn read_values(&mut self, sql: &[u8]) -> Outcome<Collected> {
-        const RESULTS: &str = "character_set_results";
+        let before = self.results_in_utf8mb4();
+        let result = self.read(sql).await;
+        self.results_as(before);
+        result
+    }
+
+    /// From now on text comes in utf8mb4. What is to be set again then, if it did not before.
+    pub(in crate::session) fn results_in_utf8mb4(&mut self) -> Option<Vec<u8>> {
         let set = ["character set", RESULTS]
             .iter()
             .any(|name| self.settings.get(name).is_some());
         let own = self.settings.client_charset();
         if own == "utf8mb4" && !set {
-            return self.read(sql).await;
+            return None;
         }
         let mut settings = (*self.settings).clone();
         let wanted = match (settings.get(RESULTS), settings.get("character set")) {
@@ -53,12 +62,17 @@ impl Session {
             _ => format!("@@session.{RESULTS} = {own}").into_bytes(),
         };
         settings.set(RESULTS, format!("@@session.{RESULTS} = utf8mb4"));
-        self.settings = self.core.settings.intern(settings.clone());
-        let result = self.read(sql).await;
-        // Said in full, as a connection that is held cannot go back to what was never said.
-        settings.set(RESULTS, wanted);
         self.settings = self.core.settings.intern(settings);
-        result
+        Some(wanted)
+    }
+
+    /// Said in full, as a connection that is held cannot go back to what was never said.
+    pub(in crate::session) fn results_as(&mut self, wanted: Option<Vec<u8>>) {
+        if let Some(wanted) = wanted {
+            let mut settings = (*self.settings).clone();
+            settings.set(RESULTS, wanted);
+            self.settings = self.core.settings.intern(settings);
+        }
     }
 
     /// The rows of one shard.

@@ -72,8 +72,11 @@ impl<'a> References<'_, '_, 'a> {
         let (ExprKind::Column(a), ExprKind::Column(b)) = (&left.kind, &right.kind) else { return };
         let (Some(at), Some(bt)) = (self.table_of(a, entries), self.table_of(b, entries)) else { return };
         let column = |at: usize, name: &str| self.list.get(at).and_then(|r| find(r.table, name));
-        let (Some(one), Some(two)) = (column(at, a.name), column(bt, b.name)) else { return };
-        if at == bt || !are_alike(one, two) {
+        let alike = match (column(at, a.name), column(bt, b.name)) {
+            (Some(one), Some(two)) => are_alike(one, two),
+            _ => self.are_system(at, bt) && super::system::are_alike(a.name, b.name),
+        };
+        if at == bt || !alike {
             return;
         }
         for (from, to) in [((at, a.name), (bt, b.name)), ((bt, b.name), (at, a.name))] {

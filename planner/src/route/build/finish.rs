@@ -6,7 +6,7 @@ use super::refs::References;
 use super::shape::verbatim;
 use crate::error::PlanError;
 use crate::plan::Effects;
-use crate::plan::tree::{Finish, Form, Tree};
+use crate::plan::tree::{Described, Finish, Form, Tree};
 use crate::sql::ast::{ExprKind, Query, Span};
 use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;
@@ -44,18 +44,26 @@ impl<'a> Planner<'_, 'a> {
         let mut text = edits.clone();
         for (at, &n) in order.iter().enumerate() {
             let Some(reference) = all.list.get(n) else { continue };
-            let (leaf, gather) = self.gather(at, reference, &all, &words, &edits)?;
+            let (leaf, gather) = if reference.system {
+                self.gather_system(at, reference, &edits, &mut leaves, &mut finish);
+                (None, format!("_coregate_g{at}"))
+            } else {
+                let (leaf, gather) = self.gather(at, reference, &all, &words, &edits)?;
+                let table = gather.table.clone();
+                finish.gathers.push(gather);
+                (Some(leaf), table)
+            };
             let alias = if reference.bare {
                 String::new()
             } else {
                 format!(" AS {}", quoted(reference.name.exposed()))
             };
-            let name = verbatim(&format!("{}{alias}", quoted(&gather.table)));
+            let name = verbatim(&format!("{}{alias}", quoted(&gather)));
             text.replace_all(reference.name.full_span, vec![name]);
-            leaves.push(leaf);
-            finish.gathers.push(gather);
+            leaves.extend(leaf);
         }
         let cacheable = self.keep_names(&all, &mut text);
+        let system = all.list.iter().any(|r| r.system);
         for &span in &all.locks {
             text.replace_all(span, Vec::new());
         }
@@ -64,7 +72,8 @@ impl<'a> Planner<'_, 'a> {
         self.cacheable &= cacheable;
         // The rows that it found are counted where it was finished.
         self.effects -= Effects::CALC_FOUND_ROWS;
-        Ok(Tree { leaves, form: Form::Finish(finish) })
+        let described = if self.several || system { Described::Finished } else { self.described() };
+        Ok(Tree { leaves, form: Form::Finish(finish), described })
     }
 
     /// Refuses what means something of the table itself, which its rows do not have.

@@ -46,7 +46,7 @@ impl<'a> Planner<'_, 'a> {
                 name.name
             )));
         }
-        let placed = self.gathered_from(reference)?;
+        let (placed, view) = self.gathered_from(reference)?;
         let primary = self.primary_key(reference, &placed);
         let wanted = |column: &&Column| {
             reference.all_columns && !column.invisible
@@ -64,6 +64,7 @@ impl<'a> Planner<'_, 'a> {
             table: format!("_coregate_g{at}"),
             keyspace: owner.map(|k| k.name.clone()).unwrap_or_default(),
             org_table: name.name.to_owned(),
+            planned: view.is_some(),
             ..Gather::default()
         };
         let mut list = Vec::new();
@@ -84,7 +85,11 @@ impl<'a> Planner<'_, 'a> {
             at.and_then(|at| u16::try_from(at).ok())
         });
         gather.primary = places.collect::<Option<Vec<u16>>>().unwrap_or_default();
-        let text = self.gather_text(reference, &list.join(", "), &placed, edits);
+        let from = match view {
+            Some(query) => format!("({query})"),
+            None => quoted(name.name),
+        };
+        let text = self.gather_text(reference, (&list.join(", "), &from), &placed, edits);
         Ok((Leaf { route: self.leaf(reference.keyspace, placed, Text::Pieces(text)) }, gather))
     }
 
@@ -92,7 +97,7 @@ impl<'a> Planner<'_, 'a> {
     fn gather_text(
         &self,
         reference: &Reference<'a>,
-        list: &str,
+        (list, from): (&str, &str),
         placed: &Placed,
         edits: &Edits,
     ) -> Vec<Piece> {
@@ -102,7 +107,7 @@ impl<'a> Planner<'_, 'a> {
         }
         let pieces = |span: Span| edits.pieces(self.input.sql, self.tokens, span);
         let name = reference.name;
-        let mut text = vec![verbatim(&format!("SELECT {list} FROM {}", quoted(name.name)))];
+        let mut text = vec![verbatim(&format!("SELECT {list} FROM {from}"))];
         for span in [name.partition, name.system_time].into_iter().flatten() {
             text.push(verbatim(" "));
             text.extend(pieces(span));
@@ -128,9 +133,26 @@ impl<'a> Planner<'_, 'a> {
         text
     }
 
-    /// The shards that have its rows: as for a query of its own with the same conditions.
-    fn gathered_from(&self, reference: &Reference<'a>) -> Result<Placed, PlanError> {
-        let placed = |to| Ok(Placed { to, one_table: true });
+    /// The query of a view whose rows several shards must find together. It is read as the client's own text would be.
+    fn query_of_view(&self, reference: &Reference<'a>) -> Result<&'a str, PlanError> {
+        let text = reference.table.view.as_deref().unwrap_or_default();
+        let is_plain = text.is_ascii() && !text.contains('\\');
+        let same_names = self
+            .keyspace(reference.keyspace)
+            .is_some_and(|k| k.database == k.name);
+        if is_plain && same_names && reference.lock.is_none() {
+            return Ok(text);
+        }
+        Err(PlanError::unsupported(format!(
+            "the view '{}', whose rows several shards must find together; write its query in its place",
+            reference.name.name
+        )))
+    }
+
+    /// The shards that have its rows: as for a query of its own with the same conditions. With the query of a view that must be
+    /// planned for itself.
+    fn gathered_from(&self, reference: &Reference<'a>) -> Result<(Placed, Option<&'a str>), PlanError> {
+        let placed = |to| Ok((Placed { to, one_table: true }, None));
         if self.is_whole(reference.keyspace) {
             return placed(Destination::Unsharded);
         }
@@ -155,10 +177,8 @@ impl<'a> Planner<'_, 'a> {
         blocks.query(query, &Vec::new(), Position::Rows)?;
         // The rows of a view are those of its query, which each shard must find alone.
         if reference.table.view.is_some() && !blocks.broken.needs.is_empty() {
-            return Err(PlanError::unsupported(format!(
-                "the view '{}', whose rows several shards must find together; write its query in its place",
-                reference.name.name
-            )));
+            let query = self.query_of_view(reference)?;
+            return Ok((Placed { to: Destination::Any, one_table: true }, Some(query)));
         }
         placed(match blocks.places().locking(reference.lock.is_some()) {
             Places::Any => Destination::Any,

@@ -12,10 +12,12 @@ mod locks;
 mod order;
 mod refs;
 mod shape;
+mod system;
 mod visible;
 
 pub(super) use functions::is_sure;
 pub(super) use gather::transported;
+pub(super) use system::mentions as mentions_system;
 
 use super::Planner;
 use super::block::Source;
@@ -23,7 +25,7 @@ use super::directives;
 use super::needs::{Broken, Needs};
 use super::places::Placed;
 use super::text::Edits;
-use crate::plan::tree::{Form, Leaf, Tree};
+use crate::plan::tree::{Described, Form, Leaf, Tree};
 use crate::plan::{Action, Combine, Piece, Plan, Route, StatementClass, Target, Text};
 use crate::snapshot::KeyspaceIdx;
 use crate::sql::ast::{Body, Query, SelectItem, Span};
@@ -65,7 +67,20 @@ impl<'a> Planner<'_, 'a> {
         let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
         let text = edits.pieces(self.input.sql, self.tokens, Span { start: self.start, end });
         let route = self.leaf(keyspace, leaf, Text::Pieces(text));
-        Some(Tree { leaves: vec![Leaf { route }], form: Form::Merge(merge) })
+        let described = self.described();
+        Some(Tree { leaves: vec![Leaf { route }], form: Form::Merge(merge), described })
+    }
+
+    /// The text that a server is asked about, before anything is made of it for several shards.
+    fn described(&self) -> Described {
+        if self.edits.is_empty() {
+            return Described::AsIs;
+        }
+        let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
+        Described::By(
+            self.edits
+                .pieces(self.input.sql, self.tokens, Span { start: self.start, end }),
+        )
     }
 
     /// Does a part of the statement hold literals or parameters that other statements with this plan have otherwise?

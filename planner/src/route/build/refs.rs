@@ -6,6 +6,7 @@ use super::super::names::Place;
 use super::carry::Condition;
 use super::functions::{is_native, is_sure};
 use super::locks::Lock;
+use super::system;
 use crate::error::PlanError;
 use crate::snapshot::{KeyspaceIdx, Table};
 use crate::sql::ast::*;
@@ -24,6 +25,10 @@ pub(super) struct Reference<'a> {
     pub(super) lock: Option<Lock>,
     /// `TABLE t`: no alias can follow.
     pub(super) bare: bool,
+    /// Of information_schema.
+    pub(super) system: bool,
+    /// Of such: in which databases its rows can be. `None`: in any.
+    pub(super) databases: Option<system::Databases>,
 }
 
 /// What a name in a FROM stands for.
@@ -149,8 +154,10 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
             .iter()
             .for_each(|f| conjuncts(f, &mut filters));
         conditions.extend(filters.into_iter().map(|f| (f, kept.clone())));
-        let mut equalities = Vec::new();
+        let (mut equalities, mut databases) = (Vec::new(), Vec::new());
         for (condition, allowed) in conditions {
+            self.note_databases(condition, &allowed, &entries);
+            self.same_databases(condition, &allowed, &entries, &mut databases);
             self.equalities(condition, &allowed, &entries, &mut equalities);
             if let Some(at) = self.owner(condition, &entries)
                 && allowed.contains(&at)
@@ -162,6 +169,7 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
             }
         }
         self.carry(&equalities);
+        self.carry_databases(&databases);
         self.stars(select, shown, &entries);
         self.exprs(select.filter.as_slice())?;
         self.ordered(select.group)?;
@@ -242,14 +250,27 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
         }
         let (keyspace, table) = match self.planner.locate(name)? {
             Place::System if name.name.eq_ignore_ascii_case("dual") => return Ok(Entry::Other(None)),
+            Place::System if self.planner.is_information_schema(name) => {
+                return Ok(self.refer(name, self.planner.home(), &system::TABLE, true));
+            }
             Place::System => {
                 return Err(PlanError::unsupported(
-                    "tables of a system schema together with tables of several shards",
+                    "tables of a system schema other than information_schema together with tables of several shards",
                 ));
             }
             Place::Table { keyspace, table } => (keyspace, table),
         };
         let table = self.planner.readable_table(keyspace, name.name, table)?;
+        Ok(self.refer(name, keyspace, table, false))
+    }
+
+    fn refer(
+        &mut self,
+        name: &'a TableName<'a>,
+        keyspace: KeyspaceIdx,
+        table: &'a Arc<Table>,
+        system: bool,
+    ) -> Entry<'a> {
         self.list.push(Reference {
             name,
             keyspace,
@@ -258,8 +279,10 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
             all_columns: false,
             lock: None,
             bare: false,
+            system,
+            databases: None,
         });
-        Ok(Entry::Reference(self.list.len() - 1))
+        Entry::Reference(self.list.len() - 1)
     }
 
     /// Which tables' columns `*` and NATURAL JOIN stand for.
@@ -352,6 +375,10 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
             }
             ExprKind::InCollapsed { left, .. } => self.owned(left, entries, owner),
             ExprKind::Call(call) => {
+                // The selected database is put into the text.
+                if system::is_database(call) {
+                    return Some(());
+                }
                 let sure = call.database.is_none() && !call.window && !call.distinct && is_sure(call.name);
                 sure.then_some(())?;
                 all(call.args)

@@ -1,5 +1,9 @@
 //! `transaction_mode = TWOPC`: whatever is killed, a transaction is on all of its shards or on none, and what was acknowledged is there.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+mod moves;
+mod snapshot;
+mod steps;
+
 use coregate_planner::dtid::{Branch, decider_key};
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, wait_until, world};
 use std::collections::BTreeMap;
@@ -27,6 +31,12 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
         server
             .connect()
             .run("create table leg (id bigint primary key, tag bigint not null)");
+        server
+            .connect()
+            .run("create table account (id bigint primary key, balance bigint not null)");
+        server
+            .connect()
+            .run("create table piece (place bigint primary key, id bigint not null unique)");
     }
     let dir = guard::dir().join("atomic-topology");
     std::fs::create_dir_all(dir.join("topology")).unwrap();
@@ -41,7 +51,9 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let keyspace = format!(
         r#"{{"name": "ks", "database": "test", "shards": [{}], "vschema": {{"sharded": true,
             "vindexes": {{"hash": {{"type": "hash"}}}},
-            "tables": {{"leg": {{"column_vindexes": [{{"column": "id", "name": "hash"}}]}}}}}}}}"#,
+            "tables": {{"leg": {{"column_vindexes": [{{"column": "id", "name": "hash"}}]}},
+                "account": {{"column_vindexes": [{{"column": "id", "name": "hash"}}]}},
+                "piece": {{"column_vindexes": [{{"column": "place", "name": "hash"}}]}}}}}}}}"#,
         shards.join(",")
     );
     std::fs::write(dir.join("topology/ks.json"), keyspace).unwrap();
@@ -59,6 +71,22 @@ static TURN: Mutex<()> = Mutex::new(());
 impl Cluster {
     fn proxy(&self) -> Coregate {
         Coregate::configured("atomic", &self.config)
+    }
+
+    /// The configuration of a process with a topology of its own: the same servers, perhaps through other ports.
+    fn elsewhere(&self, name: &str, through: impl Fn(usize, u16) -> u16) -> String {
+        let (plain, dir) =
+            (guard::dir().join("atomic-topology"), guard::dir().join(format!("{name}-topology")));
+        std::fs::create_dir_all(dir.join("topology")).unwrap();
+        let mut keyspace = std::fs::read_to_string(plain.join("topology/ks.json")).unwrap();
+        for (number, server) in self.servers.iter().enumerate() {
+            let port = server.lock().unwrap_or_else(PoisonError::into_inner).port;
+            let other = through(number, port);
+            keyspace = keyspace.replace(&format!(r#""port": {port}"#), &format!(r#""port": {other}"#));
+        }
+        std::fs::write(dir.join("topology/ks.json"), keyspace).unwrap();
+        self.config
+            .replace(plain.to_str().unwrap(), dir.to_str().unwrap())
     }
 
     fn direct(&self, shard: usize) -> Connection {
@@ -210,6 +238,39 @@ fn nothing_tears_when_servers_are_killed() {
     load.check(&CLUSTER.legs());
 }
 
+/// One is prepared and undecided, two are finished.
+fn transactions_are_shown(conn: &mut Connection) {
+    let waiting = "alive-1,PREPARE,,ks:aa-";
+    let mut shown = |sql: &str| {
+        let rows = conn.query(sql).rows();
+        let cells = |row: Vec<Option<String>>| {
+            row.into_iter()
+                .map(Option::unwrap_or_default)
+                .collect::<Vec<_>>()
+        };
+        rows.into_iter().map(cells).collect::<Vec<_>>()
+    };
+    for sql in [
+        "show unresolved transactions",
+        "show unresolved transactions for ks",
+        "show transaction status for 'alive-1'",
+        "show transaction status 'alive-1'",
+    ] {
+        assert_eq!(shown(sql), [waiting.split(',').collect::<Vec<_>>()], "{sql}");
+    }
+    let over = shown("show transaction status for 'dead-1'");
+    assert_eq!((over.len(), over[0][1].as_str(), over[0][3].as_str()), (1, "COMMIT", ""), "{over:?}");
+    assert!(!over[0][2].is_empty(), "{over:?}");
+    assert!(shown("show transaction status for 'no-such-1'").is_empty());
+    assert!(shown("show transaction status for 'it''s none'").is_empty());
+    assert_eq!(
+        conn.query("show unresolved transactions for nowhere")
+            .error()
+            .code,
+        1049
+    );
+}
+
 /// What a dead process has left, made by hand.
 #[test]
 fn the_resolver_commits_what_was_decided_and_rolls_back_the_rest() {
@@ -249,6 +310,7 @@ fn the_resolver_commits_what_was_decided_and_rolls_back_the_rest() {
     }
     drop(other);
     wait_until("two are finished", || CLUSTER.prepared() == 2);
+    transactions_are_shown(&mut conn);
     assert_eq!(CLUSTER.legs(), BTreeMap::from([(1001, 1)]));
     let decision = |id: &str| {
         CLUSTER
