@@ -15,38 +15,8 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
-    let answer = ask(&Client::new(args), &args.command)?;
-    // A vschema is JSON either way.
-    let is_json = matches!(
-        args.command,
-        Ctl::GetVschema { .. }
-            | Ctl::ApplyVschema { .. }
-            | Ctl::GetRoutingRules
-            | Ctl::ApplyRoutingRules { .. }
-            | Ctl::Servers(Servers::GetTopologyPath { .. } | Servers::GetFullStatus { .. })
-    );
-    let json = args.json || is_json;
-    let printed = if json {
-        serde_json::to_string_pretty(&answer).unwrap_or_default()
-    } else if let Some(columns) = columns(&args.command) {
-        table::print(&answer, columns)
-    } else {
-        let mut out = String::new();
-        plain(&answer, 0, &mut out);
-        out.trim_end().to_owned()
-    };
-    println!("{printed}");
-    match &args.command {
-        Ctl::Servers(command) if servers::is_bad(command, &answer) => {
-            Err(Failure::Failed("ctl: not all is as it should be".to_owned()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Sends the command's requests, and returns what there is to show.
-fn ask(client: &Client, command: &Ctl) -> Result<Value, Failure> {
-    let answer = match command {
+    let client = Client::new(args);
+    let answer = match &args.command {
         Ctl::Ping => client.get("ping", &[])?,
         Ctl::GetKeyspaces => client.get("keyspaces", &[])?,
         Ctl::GetKeyspace { keyspace } => client.get(&format!("keyspaces/{}", part(keyspace)), &[])?,
@@ -79,18 +49,48 @@ fn ask(client: &Client, command: &Ctl) -> Result<Value, Failure> {
         Ctl::ApplySchema { keyspace, sql, sql_file } => {
             let joined = sql.join(";\n");
             let body = text((!sql.is_empty()).then_some(joined.as_str()), sql_file.as_deref())?;
-            schema::apply(client, keyspace, &body)?
+            schema::apply(&client, keyspace, &body)?
         }
         Ctl::DeleteKeyspace { keyspace, recursive } => {
             let path = format!("keyspaces/{}?recursive={recursive}", part(keyspace));
             client.delete(&path)?
         }
         Ctl::GetProcesses => client.get("processes", &[])?,
-        Ctl::Servers(command) => servers::run(client, command)?,
+        Ctl::Servers(command) => servers::run(&client, command)?,
         Ctl::Reload => client.send(|agent| agent.post(client.url("reload")), "")?,
-        failover => reparent::run(client, failover)?,
+        failover => reparent::run(&client, failover)?,
     };
-    Ok(answer)
+    show(args, &answer)
+}
+
+/// Prints the answer; what `validate` has found is a failure, too.
+fn show(args: &CtlArgs, answer: &Value) -> Result<(), Failure> {
+    // A vschema is JSON either way.
+    let is_json = matches!(
+        args.command,
+        Ctl::GetVschema { .. }
+            | Ctl::ApplyVschema { .. }
+            | Ctl::GetRoutingRules
+            | Ctl::ApplyRoutingRules { .. }
+            | Ctl::Servers(Servers::GetTopologyPath { .. } | Servers::GetFullStatus { .. })
+    );
+    let json = args.json || is_json;
+    let printed = if json {
+        serde_json::to_string_pretty(answer).unwrap_or_default()
+    } else if let Some(columns) = columns(&args.command) {
+        table::print(answer, columns)
+    } else {
+        let mut out = String::new();
+        plain(answer, 0, &mut out);
+        out.trim_end().to_owned()
+    };
+    println!("{printed}");
+    match &args.command {
+        Ctl::Servers(command) if servers::is_bad(command, answer) => {
+            Err(Failure::Failed("ctl: not all is as it should be".to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Of the lists that are shown as tables.

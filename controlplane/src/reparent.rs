@@ -113,6 +113,8 @@ pub(crate) struct Desk {
     pub(crate) fence: Fence,
     pub(crate) drain: Duration,
     pub(crate) catch_up: Duration,
+    /// In which time every process notices that a primary is read-only.
+    pub(crate) notice: Duration,
     /// Where several processes use the topology: the shard's lock, and who they are.
     pub(crate) lock: Option<(ShardLock, watch::Receiver<Roster>)>,
     /// This one among them.
@@ -158,6 +160,21 @@ impl Desk {
             tracing::warn!(shard = shard.name(), "other processes go on when this one's lease ends: {e}");
         }
         self.edit(shard, Edit::Release).await
+    }
+
+    /// A process that is cut off from the topology's store hears of no move, and its account may write to a read-only server. It stops
+    /// when it has seen that the primary is one: what it has written till then is waited for.
+    async fn repel(&self, shard: &Shard, old: &mut Server) -> Result<(), Error> {
+        if self.lock.is_none() || old.strays().await? == 0 {
+            return Ok(());
+        }
+        tracing::warn!(
+            shard = shard.name(),
+            "somebody writes to {} past the processes of the topology's store",
+            shard.primary.alias()
+        );
+        tokio::time::sleep(self.notice).await;
+        old.kill_sessions().await.map(drop)
     }
 
     /// Is the shard still ours to change?
