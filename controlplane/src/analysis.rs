@@ -6,6 +6,8 @@
 //! | `DeadPrimaryWithoutReplicas`, `DeadPrimaryAndReplicas`, `InvalidPrimary` | none: nobody could take its place; reported |
 //! | `PrimaryIsReadOnly`, `PrimarySemiSyncMustBeSet` | it is made writable, with semi-sync where the durability asks for it |
 //! | `NotConnectedToPrimary`, `ConnectedToWrongPrimary`, `ReplicationStopped`, `ReplicaIsWritable`, `ReplicaSemiSyncMustBeSet`, `ReplicaSemiSyncMustNotBeSet` | it is made read-only and follows the primary |
+//! | `PrimarySemiSyncMustNotBeSet` | semi-sync is switched off: no replica is left that could acknowledge |
+//! | `RollsBackUnknownBranch` (not of Vitess) | that one event is skipped: the branch is not there to be rolled back |
 //! | `ErrantGTIDDetected` | it is drained: it has transactions that the primary does not have |
 mod galera;
 
@@ -16,6 +18,9 @@ use crate::topology::{Kind, TabletRecord};
 /// ER_MASTER_FATAL_ERROR_READING_BINLOG: the primary does not have where the replica is. ER_GTID_STRICT_OUT_OF_ORDER: the replica has
 /// written itself.
 const ERRANT: [u32; 2] = [1236, 1950];
+
+/// XAER_NOTA
+const UNKNOWN_XID: u32 = 1397;
 
 pub(crate) struct ShardView<'a> {
     pub(crate) primary: Member<'a>,
@@ -48,6 +53,7 @@ pub(crate) enum Analysis {
     InvalidPrimary,
     PrimaryIsReadOnly,
     PrimarySemiSyncMustBeSet,
+    PrimarySemiSyncMustNotBeSet,
     GaleraWriterUnfit,
     GaleraWithoutMajority,
     Replica(ReplicaProblem, String),
@@ -62,6 +68,8 @@ pub(crate) enum ReplicaProblem {
     ReplicaSemiSyncMustBeSet,
     ReplicaSemiSyncMustNotBeSet,
     ErrantGTIDDetected,
+    /// Not of Vitess: MariaDB has lost an XA branch in a crash, and its primary rolls it back.
+    RollsBackUnknownBranch,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +78,7 @@ pub(crate) enum Recovery {
     FixPrimary,
     FixReplica(String),
     Drain(String),
+    SkipRollback(String),
     /// The operator reads it in the log.
     Report,
 }
@@ -82,7 +91,12 @@ impl Analysis {
             | Self::DeadPrimaryAndReplicas
             | Self::InvalidPrimary
             | Self::GaleraWithoutMajority => Recovery::Report,
-            Self::PrimaryIsReadOnly | Self::PrimarySemiSyncMustBeSet => Recovery::FixPrimary,
+            Self::PrimaryIsReadOnly | Self::PrimarySemiSyncMustBeSet | Self::PrimarySemiSyncMustNotBeSet => {
+                Recovery::FixPrimary
+            }
+            Self::Replica(ReplicaProblem::RollsBackUnknownBranch, alias) => {
+                Recovery::SkipRollback(alias.clone())
+            }
             Self::Replica(ReplicaProblem::ErrantGTIDDetected, alias) => Recovery::Drain(alias.clone()),
             Self::Replica(_, alias) => Recovery::FixReplica(alias.clone()),
         }
@@ -132,9 +146,12 @@ fn of_primary(shard: &ShardView<'_>) -> Option<Analysis> {
     if facts.read_only {
         return Some(Analysis::PrimaryIsReadOnly);
     }
-    if shard.semi_sync == Some(true) && !facts.semi_sync.primary_on && shard.replicas.iter().any(acknowledges)
-    {
-        return Some(Analysis::PrimarySemiSyncMustBeSet);
+    let acknowledged = shard.replicas.iter().any(acknowledges);
+    match (shard.semi_sync, facts.semi_sync.primary_on, acknowledged) {
+        (Some(true), false, true) => return Some(Analysis::PrimarySemiSyncMustBeSet),
+        // Its commits would wait for nobody, for ever.
+        (Some(true), true, false) => return Some(Analysis::PrimarySemiSyncMustNotBeSet),
+        _ => {}
     }
     None
 }
@@ -175,6 +192,9 @@ fn replica_problem(shard: &ShardView<'_>, replica: &Member<'_>) -> Option<Replic
     let Some(replication) = &facts.replication else { return Some(ReplicaProblem::NotConnectedToPrimary) };
     if ERRANT.contains(&replication.error_code) {
         return Some(ReplicaProblem::ErrantGTIDDetected);
+    }
+    if replication.error_code == UNKNOWN_XID && replication.error.contains("'XA ROLLBACK ") {
+        return Some(ReplicaProblem::RollsBackUnknownBranch);
     }
     let source = shard.primary.record.source()?;
     if !same_source(replication, &source) {
@@ -273,6 +293,8 @@ pub(super) mod tests {
     fn every_problem_of_a_primary_has_its_name() {
         let good = || vec![(Kind::Replica, alive(replica()))];
         assert_eq!(of(&alive(primary()), &good()), None);
+        let drained = vec![(Kind::Drained, alive(Facts { semi_sync: SemiSync::default(), ..replica() }))];
+        assert_eq!(of(&alive(primary()), &drained), Some(Analysis::PrimarySemiSyncMustNotBeSet));
         for trouble in [Trouble::Dead, Trouble::Frozen] {
             let dead = down(trouble);
             assert_eq!(of(&dead, &good()), Some(Analysis::DeadPrimary));
@@ -317,11 +339,28 @@ pub(super) mod tests {
             (Kind::Replica, with(|r| r.receiver = Thread::Connecting), None),
             (Kind::Replica, with(|r| r.applier = false), Some(P::ReplicationStopped)),
             (Kind::Replica, with(|r| r.error_code = 1236), Some(P::ErrantGTIDDetected)),
+            (
+                Kind::Replica,
+                with(|r| {
+                    (r.applier, r.error_code) = (false, 1397);
+                    r.error = "Error 'XAER_NOTA: Unknown XID' on query. Query: 'XA ROLLBACK X'31''".into();
+                }),
+                Some(P::RollsBackUnknownBranch),
+            ),
+            (
+                Kind::Replica,
+                with(|r| {
+                    (r.applier, r.error_code) = (false, 1397);
+                    r.error = "Error 'XAER_NOTA: Unknown XID' on query. Query: 'XA COMMIT X'31''".into();
+                }),
+                Some(P::ReplicationStopped),
+            ),
             (Kind::Replica, no_acks.clone(), Some(P::ReplicaSemiSyncMustBeSet)),
             (Kind::Rdonly, no_acks, None),
             (Kind::Rdonly, replica(), Some(P::ReplicaSemiSyncMustNotBeSet)),
         ] {
-            let found = of(&alive(primary()), &[(kind, alive(facts))]);
+            let other = (Kind::Replica, alive(replica()));
+            let found = of(&alive(primary()), &[(kind, alive(facts)), other]);
             let wanted = problem.map(|p| Analysis::Replica(p, "r1".into()));
             assert_eq!(found, wanted);
             if let Some(found) = found {
@@ -355,7 +394,8 @@ pub(super) mod tests {
         assert_eq!(problem(alone), Some(P::ErrantGTIDDetected), "it must not be made to follow");
         let writable = Facts { super_read_only: Some(false), ..at(replica(), "A:1-9,B:1-2") };
         assert_eq!(problem(writable), Some(P::ReplicaIsWritable));
-        let writable = Facts { super_read_only: Some(false), ..at(primary(), "A:1") };
+        let alone = Facts { semi_sync: SemiSync::default(), ..primary() };
+        let writable = Facts { super_read_only: Some(false), ..at(alone, "A:1") };
         assert_eq!(of(&alive(writable), &[]), None);
     }
 }

@@ -3,14 +3,17 @@
 //! A prepared XA branch names the shard whose server holds the decision, see [`dtid`]. Where that says "commit", the branch commits.
 //! Where it says nothing, the resolver decides "abort" by writing the row itself: from then on the owner, should it
 //! still live, cannot write its own, and its COMMIT fails. So nothing hangs on whether the owner is alive, or on clocks.
+mod replicas;
+
 use crate::Error;
 use crate::backend::{Connector, PATIENCE, failed};
 use crate::view::Shared;
 use coregate_planner::dtid::{self, Branch};
-use coregate_planner::serving::Serving;
+use coregate_planner::serving::{Serving, ShardServing, TabletServing, TabletState};
 use coregate_planner::snapshot::Tablet;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error as Refusal};
+use replicas::{compare, end_unlogged};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +41,10 @@ const ER_NO_SUCH_TABLE: u16 = 1146;
 pub(crate) struct Shard {
     key: u64,
     primary: Option<Arc<Tablet>>,
+    /// Those that replicate, as far as is known.
+    replicas: Vec<Arc<Tablet>>,
+    /// Others may come back, and ask for decisions.
+    away: bool,
 }
 
 /// All shards: branches may lie on any, and so may decisions.
@@ -47,8 +54,18 @@ fn shards(serving: &Serving) -> Vec<Shard> {
         .map(|shard| Shard {
             key: dtid::decider_key(&shard.keyspace, &shard.shard),
             primary: shard.primary().cloned(),
+            replicas: followers(shard, TabletState::Serving),
+            away: !followers(shard, TabletState::NotServing).is_empty(),
         })
         .collect()
+}
+
+/// A shard's replicas in this state; what is drained follows nobody.
+fn followers(shard: &ShardServing, state: TabletState) -> Vec<Arc<Tablet>> {
+    let follows =
+        |t: &&TabletServing| ["REPLICA", "RDONLY", "SPARE"].contains(&t.type_name) && t.state == state;
+    let tablets = shard.tablets.iter().filter(follows);
+    tablets.map(|t| Arc::clone(&t.tablet)).collect()
 }
 
 /// Goes round until the program ends.
@@ -101,15 +118,56 @@ impl Resolver {
                 }
             }
         }
-        let names = prepared.iter().map(|(branch, _)| branch.to_string());
-        let before = std::mem::replace(&mut self.seen, names.collect());
+        let mut compared = BTreeMap::new();
+        for (at, asked) in &mut conns {
+            let Some(shard) = shards.get(*at).filter(|s| !s.replicas.is_empty()) else { continue };
+            match compare(connector, asked, &shard.replicas).await {
+                Ok((found, all)) => {
+                    asked_all &= all;
+                    compared.insert(*at, found);
+                }
+                Err(error) => {
+                    asked_all = false;
+                    tracing::debug!("what is prepared on replicas cannot be looked for: {error}");
+                }
+            }
+        }
+        asked_all &= !shards.iter().any(|shard| shard.away);
+        let mut names: HashSet<String> = prepared
+            .iter()
+            .map(|(branch, _)| branch.to_string())
+            .collect();
+        let before = &self.seen;
         let mut finished = 0;
         for (branch, at) in prepared
             .iter()
             .filter(|(branch, _)| before.contains(&branch.to_string()))
         {
-            finished += usize::from(finish(&mut conns, shards, (branch, *at)).await);
+            // Whether replicas have it, too, decides how it ends.
+            let replicas = shards.get(*at).is_some_and(|s| !s.replicas.is_empty());
+            let of_shard = compared.get(at).filter(|c| !c.replicas.is_empty());
+            if replicas && of_shard.is_none() {
+                continue;
+            }
+            let lone = of_shard.is_some_and(|c| c.is_lone(branch));
+            finished += usize::from(finish(&mut conns, shards, (branch, *at), lone).await);
         }
+        let mut strays = Vec::new();
+        for found in compared.values_mut() {
+            strays.extend(found.take_strays());
+        }
+        for (tablet, mut conn, branches) in strays {
+            for branch in branches {
+                let name = format!("{} {branch}", tablet.alias);
+                if before.contains(&name) {
+                    finished +=
+                        usize::from(end_stray(&mut conns, shards, (&tablet, &mut conn), &branch).await);
+                }
+                names.insert(name);
+                prepared.push((branch, usize::MAX));
+            }
+        }
+        self.seen = names;
         if asked_all {
             forget(&mut conns, &prepared).await;
         }
@@ -123,11 +181,16 @@ impl Resolver {
 /// The branches of ours that are prepared on a server.
 async fn recover(connector: &Connector, tablet: &Tablet) -> Result<(Conn, Vec<Branch>), Error> {
     let mut conn = connector.connect(tablet).await?;
-    let rows: Vec<(u64, usize, usize, Vec<u8>)> = within(tablet, conn.query("XA RECOVER"))
+    let found = within(tablet, branches(&mut conn))
         .await?
         .map_err(|error| failed(tablet, error))?;
+    Ok((conn, found))
+}
+
+async fn branches(conn: &mut Conn) -> Result<Vec<Branch>, Refusal> {
+    let rows: Vec<(u64, usize, usize, Vec<u8>)> = conn.query("XA RECOVER").await?;
     let branch = |(format, len, _, data): (u64, usize, usize, Vec<u8>)| Branch::parse(format, len, &data);
-    Ok((conn, rows.into_iter().filter_map(branch).collect()))
+    Ok(rows.into_iter().filter_map(branch).collect())
 }
 
 async fn within<T>(tablet: &Tablet, work: impl Future<Output = T>) -> Result<T, Error> {
@@ -141,6 +204,7 @@ async fn finish(
     conns: &mut BTreeMap<usize, Asked>,
     shards: &[Shard],
     (branch, at): (&Branch, usize),
+    lone: bool,
 ) -> bool {
     let transaction = &branch.id;
     let Some(decider) = shards.iter().position(|shard| shard.key == branch.decider) else {
@@ -154,6 +218,10 @@ async fn finish(
     let Some(asked) = conns.get_mut(&at) else { return false };
     let verb = if commits { "COMMIT" } else { "ROLLBACK" };
     let tablet = Arc::clone(&asked.tablet);
+    if lone {
+        let ended = end_unlogged(&tablet, &mut asked.conn, branch, verb).await;
+        return told(transaction, &tablet, verb, ended);
+    }
     match within(&tablet, asked.conn.query_drop(format!("XA {verb} {branch}"))).await {
         Ok(Ok(())) => {
             tracing::info!(transaction, tablet = tablet.alias, "left prepared: XA {verb}");
@@ -171,6 +239,29 @@ async fn finish(
             false
         }
     }
+}
+
+/// Finishes a branch that only a replica has, without a log.
+async fn end_stray(
+    conns: &mut BTreeMap<usize, Asked>,
+    shards: &[Shard],
+    (tablet, conn): (&Tablet, &mut Conn),
+    branch: &Branch,
+) -> bool {
+    let decider = shards.iter().position(|shard| shard.key == branch.decider);
+    let Some(decider) = decider else { return false };
+    let Some(commits) = ask(conns, decider, &branch.id).await else { return false };
+    let verb = if commits { "COMMIT" } else { "ROLLBACK" };
+    let ended = end_unlogged(tablet, conn, branch, verb).await;
+    told(&branch.id, tablet, verb, ended)
+}
+
+fn told(transaction: &str, tablet: &Tablet, verb: &str, ended: Result<(), Error>) -> bool {
+    match &ended {
+        Ok(()) => tracing::info!(transaction, tablet = tablet.alias, "prepared there alone: XA {verb}"),
+        Err(error) => tracing::warn!(transaction, "prepared there alone: {error}"),
+    }
+    ended.is_ok()
 }
 
 /// What the shard that decides says of a transaction; `None`: nothing yet.

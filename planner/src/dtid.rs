@@ -26,7 +26,7 @@ pub const FORMAT: u32 = 0x4347;
 pub const ID_MAX: usize = 56;
 
 /// One XA branch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Branch {
     /// The transaction's id.
     pub id: String,

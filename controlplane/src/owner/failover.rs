@@ -60,6 +60,7 @@ impl Owner {
             Recovery::Emergency => How::Emergency(Emergency { confirm: true, ..Emergency::default() }),
             Recovery::FixPrimary => How::Repair(Repair::Primary),
             Recovery::FixReplica(alias) => How::Repair(Repair::Replica(alias)),
+            Recovery::SkipRollback(alias) => How::Repair(Repair::SkipRollback(alias)),
             Recovery::Drain(alias) => How::Repair(Repair::Errant(alias)),
             // Told by the change of the tablet's state.
             Recovery::Report => return,

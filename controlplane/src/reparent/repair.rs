@@ -15,6 +15,8 @@ pub(crate) enum Repair {
     Replica(String),
     /// It has transactions that the primary has not, and gets no statements until it is made anew.
     Errant(String),
+    /// Its primary rolls back an XA branch that it has lost in a crash: there is nothing to do.
+    SkipRollback(String),
 }
 
 impl Repair {
@@ -33,6 +35,11 @@ impl Repair {
                 Ok(format!("{alias} takes writes"))
             }
             Self::Replica(alias) => replica(desk, shard, member(shard, alias)?).await,
+            Self::SkipRollback(alias) => {
+                let mut server = desk.connect(&member(shard, alias)?.tablet).await?;
+                server.skip_event("'XA ROLLBACK ").await?;
+                Ok(format!("{alias} goes on behind the end of a branch that it does not have"))
+            }
             Self::Errant(alias) => errant(desk, shard, member(shard, alias)?).await,
         }
     }

@@ -321,6 +321,17 @@ impl Server {
         }
     }
 
+    /// MariaDB: leaves out the event at which it has stopped, if its error says so.
+    pub(crate) async fn skip_event(&mut self, says: &str) -> Result<(), Error> {
+        let replication = self.facts().await?.replication.unwrap_or_default();
+        if replication.applier || !replication.error.contains(says) || self.dialect != Dialect::MariaDb {
+            return Err(failed(&self.tablet, "it has stopped for another reason meanwhile, or goes on"));
+        }
+        self.run(self.dialect.stop_replica()).await?;
+        self.run("SET GLOBAL sql_slave_skip_counter=1").await?;
+        self.run(self.dialect.start_replica()).await
+    }
+
     /// MySQL: throws away all data, and copies another server's. Then the server ends, to be started again by whoever keeps it.
     pub(crate) async fn clone_from(&mut self, source: &Source, patience: Duration) -> Result<(), Error> {
         let sql = self
