@@ -15,9 +15,7 @@ pub(crate) fn run(mut args: LocalArgs) -> Result<(), Failure> {
         None => None,
         Some(Flavor::Mariadb) => Some(local::Flavor::MariaDb),
         Some(Flavor::Mysql) => Some(local::Flavor::MySql),
-        Some(Flavor::Galera) => {
-            return not_yet("--flavor galera: not supported yet; mariadb and mysql are".to_owned());
-        }
+        Some(Flavor::Galera) => Some(local::Flavor::Galera),
     };
     let etcd = match args.topo.as_str() {
         "file" => None,

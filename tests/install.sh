@@ -47,7 +47,7 @@ server() {
 
 packages() {
   server
-  local more=(mariadb-client sysbench libmariadb-dev pkg-config valgrind)
+  local more=(mariadb-client galera-4 rsync lsof sysbench libmariadb-dev pkg-config valgrind)
   command -v cc >/dev/null || more+=(build-essential)
   python3 -c 'import ensurepip, venv' 2>/dev/null || more+=(python3-venv)
   # mysqlclient is compiled: it needs Python's headers.

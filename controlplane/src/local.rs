@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 mod dirs;
 mod example;
 mod flavor;
+mod galera;
 mod install;
 mod keeper;
 mod leftovers;
@@ -111,7 +112,7 @@ impl Cluster {
         for record in &records {
             for shard in &record.shards {
                 let sql = schema(config, record)?;
-                shards.spawn(set_up(record.clone(), shard.clone(), sql, config.charset.clone()));
+                shards.spawn(set_up(record.clone(), shard.clone(), flavor, sql, config.charset.clone()));
             }
         }
         all(shards).await?;
@@ -139,7 +140,7 @@ impl Cluster {
             .collect();
         // Between choosing a port and binding it, another may have taken it.
         for left in (0..PORT_TRIES).rev() {
-            server::give_ports(records)?;
+            server::give_ports(records, binaries.flavor)?;
             for record in records.iter_mut() {
                 let written = store.save(record, texts.get(&record.name)).await?;
                 texts.insert(record.name.clone(), written.seen.unwrap_or_default());
@@ -168,11 +169,29 @@ impl Cluster {
         dirs: &dirs::Dirs,
         records: &[KeyspaceRecord],
     ) -> Result<(), Error> {
+        let tablets = || {
+            records
+                .iter()
+                .flat_map(|r| &r.shards)
+                .flat_map(|s| &s.tablets)
+        };
+        let ports = match binaries.flavor {
+            Flavor::Galera => galera::give_ports(tablets())?,
+            Flavor::MariaDb | Flavor::MySql => BTreeMap::new(),
+        };
         for record in records {
             for shard in &record.shards {
+                let mut launches = Vec::new();
                 for tablet in &shard.tablets {
-                    let launch = server::Launch::prepare(binaries, dirs, record, shard, tablet)?;
-                    self.starting.push((launch.again()?, launch));
+                    let place = (record, shard);
+                    launches.push((server::Launch::prepare(binaries, dirs, place, tablet, &ports)?, tablet));
+                }
+                if binaries.flavor == Flavor::Galera {
+                    galera::form(launches, &mut self.starting).await?;
+                    continue;
+                }
+                for (launch, _) in launches {
+                    self.starting.push((launch.again().await?, launch));
                 }
             }
         }
@@ -224,12 +243,13 @@ async fn all(mut tasks: JoinSet<Result<(), Error>>) -> Result<(), Error> {
 async fn set_up(
     record: KeyspaceRecord,
     shard: ShardRecord,
+    flavor: Flavor,
     sql: Option<String>,
     charset: Option<String>,
 ) -> Result<(), Error> {
     let Some(first) = shard.tablets.iter().find(|t| t.kind == Kind::Primary) else { return Ok(()) };
     let primary = first.tablet().await?;
-    if shard.tablets.len() > 1 {
+    if shard.tablets.len() > 1 && flavor != Flavor::Galera {
         replicate(&record, &shard, &primary).await?;
     }
     if !record.schema_pending {

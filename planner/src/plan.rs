@@ -4,8 +4,11 @@ mod debug;
 pub mod generate;
 pub mod lookup;
 pub mod maintain;
+mod session;
 pub mod tree;
 pub mod write;
+
+pub use session::*;
 
 use crate::column::Family;
 use crate::snapshot::{KeyspaceIdx, TabletKind};
@@ -103,6 +106,8 @@ bitflags::bitflags! {
         const READS = 1 << 12;
         /// Changes a sequence's table.
         const SEQUENCE = 1 << 13;
+        /// A change that is answered with rows: RETURNING.
+        const RETURNS = 1 << 14;
         /// For users with the admin right only: accounts, the server's own settings and life, its files.
         const ADMIN = 1 << 15;
     }
@@ -241,6 +246,8 @@ pub struct InsertRows {
     pub source: RowSource,
     /// The rows' keyspace ids are needed for lookup tables.
     pub keeps_ids: bool,
+    /// Each row's shard must be known: RETURNING answers in the order of rows.
+    pub keeps_places: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -310,6 +317,8 @@ pub enum Piece {
 pub enum SessionValue {
     /// `LAST_INSERT_ID()`
     LastInsertId,
+    /// `@@last_insert_id`, `@@identity`: the same, as a column that may be NULL.
+    Identity,
     /// `ROW_COUNT()`
     RowCount,
     /// `FOUND_ROWS()`; replaced only where no `SQL_CALC_FOUND_ROWS` is pending.
@@ -332,168 +341,4 @@ pub enum SessionValue {
     Port,
     /// `@@hostname`
     Hostname,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum SessionAction {
-    Begin {
-        access: Option<AccessMode>,
-        consistent_snapshot: bool,
-    },
-    Commit {
-        /// `None` where the statement does not say: `completion_type` decides.
-        chain: Option<bool>,
-        release: Option<bool>,
-    },
-    Rollback {
-        /// `None` where the statement does not say: `completion_type` decides.
-        chain: Option<bool>,
-        release: Option<bool>,
-    },
-    Savepoint(String),
-    RollbackTo(String),
-    ReleaseSavepoint(String),
-    Set(Vec<Assignment>),
-    /// `USE name`, the raw target string: `ks`, `ks:-80@primary`, `@replica`.
-    Use(String),
-    Kill {
-        query_only: bool,
-        whom: KillTarget,
-    },
-    /// `SHOW [FULL] PROCESSLIST`: the sessions of this process, which KILL takes by the same ids.
-    ShowProcesslist {
-        full: bool,
-    },
-    /// `SHOW UNRESOLVED TRANSACTIONS [FOR keyspace]`, `SHOW TRANSACTION STATUS FOR 'id'`: transactions over several shards.
-    ShowTransactions {
-        id: Option<String>,
-        keyspace: Option<String>,
-    },
-    /// `SHOW WARNINGS | ERRORS | COUNT(*) WARNINGS`, `[LIMIT offset, count]`.
-    ShowWarnings {
-        kind: WarningsKind,
-        count_only: bool,
-        offset: u64,
-        limit: Option<u64>,
-    },
-    /// `PREPARE name FROM 'text' | @var`.
-    Prepare {
-        name: String,
-        source: PrepareSource,
-    },
-    /// `EXECUTE name [USING @a, ...]`.
-    Execute {
-        name: String,
-        using: Vec<String>,
-    },
-    /// `EXECUTE IMMEDIATE 'text' | @var [USING @a, ...]`.
-    ExecuteImmediate {
-        source: PrepareSource,
-        using: Vec<String>,
-    },
-    Deallocate {
-        name: String,
-    },
-    /// `SELECT NEXT VALUE FOR sequence`, `SELECT NEXT n VALUES FROM sequence`.
-    NextValues {
-        sequence: generate::Sequence,
-        count: u64,
-    },
-    /// A query that is run to be explained: its text, and its plan as JSON.
-    Vexplain {
-        kind: VexplainKind,
-        sql: Vec<u8>,
-        plan: String,
-    },
-    /// A vindex as a table: its rows, whose values may be any bytes.
-    VindexRows {
-        columns: Vec<String>,
-        rows: Vec<Vec<Option<Vec<u8>>>>,
-    },
-    /// `UNLOCK TABLES`.
-    UnlockTables,
-    /// Nothing to do; the client is told why by a note among the warnings.
-    Note {
-        code: u16,
-        message: String,
-    },
-    /// Nothing to do, answer OK (an empty statement, `SET` of an ignored Vitess variable).
-    Nothing,
-}
-
-/// What VEXPLAIN tells of a query that it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VexplainKind {
-    /// What went to which shard.
-    Queries,
-    /// The plan, and how each server explains its part.
-    All,
-    /// The plan, with rows and times of each part.
-    Trace,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AccessMode {
-    ReadOnly,
-    ReadWrite,
-}
-
-/// Whose session KILL stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KillTarget {
-    Session(u64),
-    /// `KILL CONNECTION_ID()`
-    Own,
-    /// Named otherwise: by user, by the id of a query, by an expression.
-    Other,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WarningsKind {
-    Warnings,
-    Errors,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-pub enum PrepareSource {
-    /// As the client's bytes, in the character set of its text.
-    Text(Vec<u8>),
-    Variable(String),
-}
-
-/// One assignment of a SET statement.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Assignment {
-    pub scope: Scope,
-    /// Lower case; `names` for `SET NAMES`, `character set` for `SET CHARACTER SET`, `transaction` for
-    /// `SET [SESSION] TRANSACTION`, the variable's name without `@` for user variables.
-    pub name: String,
-    pub value: SetValue,
-    /// The assignment as SQL, complete: `@@session.sql_mode = 'ANSI'`, `NAMES utf8mb4 COLLATE utf8mb4_bin`, `@a = 1 + 1`. As the
-    /// client's bytes: they need not be UTF-8.
-    pub sql: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    Session,
-    Global,
-    /// User variable.
-    User,
-    /// `SET TRANSACTION ...` without SESSION: the next transaction only.
-    NextTransaction,
-    /// One of ours or Vitess's (`workload`, `transaction_mode`, `@@vitess_metadata...`): never sent to a backend.
-    Vitess,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SetValue {
-    Default,
-    /// A plain literal or bare word that means the same wherever it is repeated, as text without quotes.
-    Literal(String),
-    /// A string of plain ASCII: it is repeated in quotes that every SQL mode reads alike.
-    Text(String),
-    /// Must be read back after it was applied, because it depends on something (`CONCAT(@@sql_mode, ...)`, `NOW()`), or because
-    /// its bytes mean something else under another SQL mode or character set.
-    Expression(String),
 }

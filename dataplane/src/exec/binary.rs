@@ -6,7 +6,7 @@ use coregate_protocol::row::put_binary_row;
 use coregate_protocol::value::{DateTime, Time, Value};
 
 /// Can values of these columns be given in binary as the server would?
-pub(super) fn check(columns: &[Column]) -> Result<(), ExecError> {
+pub(crate) fn check(columns: &[Column]) -> Result<(), ExecError> {
     if columns
         .iter()
         .any(|column| column.kind == ColumnType::FLOAT)
@@ -19,7 +19,7 @@ pub(super) fn check(columns: &[Column]) -> Result<(), ExecError> {
 }
 
 /// A row of text in binary.
-pub(super) fn row(row: Row<'_>, columns: &[Column]) -> Result<Vec<u8>, ExecError> {
+pub(crate) fn row(row: Row<'_>, columns: &[Column]) -> Result<Vec<u8>, ExecError> {
     let mut values = Vec::with_capacity(columns.len());
     for (at, column) in columns.iter().enumerate() {
         let value = row

@@ -13,6 +13,7 @@ mod heap;
 mod key;
 mod pipeline;
 
+pub(crate) use binary::{check as binary_check, row as binary_row};
 pub(crate) use cells::{Cells, Row};
 pub(crate) use feed::{Feed, Next};
 pub(crate) use gather::{Collected, GatherLimits, Gathered, Sink, create, hex, quoted, write_literal};

@@ -5,7 +5,7 @@ use super::answer::{Answer, Done};
 use super::prepared::{BindAgain, BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
 use super::query::place_of;
 use super::relay::{set_status, step};
-use super::scatter::{Rows, Work, error_of};
+use super::scatter::{Work, error_of};
 use super::values::Named;
 use super::variables::{Variable, user_variable};
 use super::wire::{Wire, query_payload};
@@ -322,6 +322,7 @@ impl Session {
             true => format!("EXECUTE {NAME}"),
             false => format!("EXECUTE {NAME} USING {}", names.join(", ")),
         };
+        let rows = self.rows_of(plan, route, &resolved);
         let mut wires = Vec::new();
         for shard in &mut resolved.shards {
             let (place, text) = (place_of(route, shard.id), shard.text.take());
@@ -342,14 +343,8 @@ impl Session {
                     .await
             }
             _ => {
-                let work = Work {
-                    plan,
-                    combine: route.combine,
-                    kind: ResponseKind::Query,
-                    wires,
-                    keyspace,
-                    rows: Rows::Pass,
-                };
+                let work =
+                    Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace, rows };
                 Box::pin(self.several(work, answer)).await
             }
         };

@@ -1,7 +1,7 @@
 //! Running text statements: one command may hold several.
 use super::answer::Answer;
 use super::plan::{Planned, RowsAt};
-use super::scatter::{Rows, Work};
+use super::scatter::Work;
 use super::wire::{TEXT_AT, Wire, into_query, query_payload};
 use super::{Failure, Outcome, Session, TransactionMode};
 use crate::cache::CachedPlan;
@@ -179,6 +179,7 @@ impl Session {
         if plan.effects.contains(Effects::IMPLICIT_COMMIT) {
             Box::pin(self.implicit_commit()).await?;
         }
+        let returned = self.rows_of(plan, route, &resolved);
         let mut shards = resolved.shards;
         if let Some(before) = resolved.before {
             let text = packet
@@ -191,7 +192,7 @@ impl Session {
                 kind: ResponseKind::Query,
                 wires,
                 keyspace,
-                rows: Rows::Pass,
+                rows: returned,
             };
             return Box::pin(self.maintained(route, &before, work, answer)).await;
         }
@@ -227,7 +228,7 @@ impl Session {
             return Box::pin(self.table_status(plan, route, wires, answer)).await;
         }
         let combine = if numbered { Combine::Sum } else { route.combine };
-        let work = Work { plan, combine, kind: ResponseKind::Query, wires, keyspace, rows: Rows::Pass };
+        let work = Work { plan, combine, kind: ResponseKind::Query, wires, keyspace, rows: returned };
         Box::pin(self.several(work, answer)).await
     }
 

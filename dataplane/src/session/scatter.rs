@@ -2,7 +2,9 @@
 mod gather;
 mod locking;
 mod merge;
+mod returned;
 pub(super) use merge::name_the_real;
+pub(super) use returned::Returned;
 mod rows;
 mod sum;
 
@@ -42,6 +44,8 @@ pub(super) enum Rows<'p> {
     /// They are passed on, one server's after another's.
     Pass,
     Merge(Merging<'p>),
+    /// Of a change: they are kept until it is committed.
+    Return(Box<RefCell<Returned>>),
     /// They are kept for a server that goes on with them.
     Gather(&'p RefCell<dyn Sink>),
 }
@@ -110,7 +114,8 @@ impl Session {
         if own && !opened {
             self.transaction.begin_own();
         }
-        let undoable = writes && (self.in_transaction() || !self.autocommit) && !own && work.wires.len() > 1;
+        let in_parts = work.wires.len() > 1 || work.returned().is_some();
+        let undoable = writes && (self.in_transaction() || !self.autocommit) && !own && in_parts;
         let result = self.run_parts(&mut work, undoable, answer).await;
         match result {
             Ok((summary, info, None)) => self.end_write(work, summary, info, own, answer).await,
@@ -184,11 +189,15 @@ impl Session {
             (Err(failure), _) => Err(failure),
             (Ok(Some(error)), _) => Err(error.into()),
             (_, Combine::Concat | Combine::Status) => match &work.rows {
-                Rows::Pass => self.concatenate(&mut parts, work.kind, answer).await,
+                Rows::Pass | Rows::Return(_) => self.concatenate(&mut parts, work.kind, answer).await,
                 Rows::Merge(merging) => self.merge(&mut parts, merging, answer).await,
                 Rows::Gather(gathered) => self.gather(&mut parts, gathered).await,
             },
             (_, Combine::Sum | Combine::First) => self.add_up(&mut parts, work, undoable, &mut info).await,
+        };
+        let result = match (result, work.returned()) {
+            (Ok(combined), Some(returned)) => returned.borrow().check(answer).map(|()| combined),
+            (result, _) => result,
         };
         self.note_answered(
             parts
@@ -376,6 +385,14 @@ impl Session {
         }
         if own {
             self.commit_held().await?;
+        }
+        if let Rows::Return(returned) = work.rows
+            && returned.borrow().is_some()
+        {
+            let rows = self.send_returned(returned.into_inner(), summary.warnings, answer)?;
+            let summary = Summary { rows: rows.unwrap_or_default(), columns: 1, ..summary };
+            self.remember(work.plan.class, &summary);
+            return Ok(summary);
         }
         self.remember(work.plan.class, &summary);
         if let Some(keyspace) = work.keyspace {

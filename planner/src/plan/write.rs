@@ -145,8 +145,8 @@ pub struct KeyPart {
 
 #[derive(Debug, Clone)]
 pub enum How {
-    /// `DELETE FROM t`
-    Delete { head: String },
+    /// `DELETE FROM t`, and an order with RETURNING.
+    Delete { head: String, tail: Vec<Piece> },
     /// `UPDATE t SET`, the assignments, and an order.
     Update { head: String, set: Vec<SetPart>, order: Vec<Piece> },
 }

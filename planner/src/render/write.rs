@@ -72,7 +72,7 @@ fn change(snapshot: &Snapshot, found: &Change) -> Value {
         .map(|part| format!("{} = {}", part.test, part.place))
         .collect();
     let text = match &found.how {
-        How::Delete { head } => head.clone(),
+        How::Delete { head, tail } => format!("{head}{}", pieces(tail)),
         How::Update { head, set, order } => {
             let parts = set.iter().map(|part| match part {
                 SetPart::Text(text) => pieces(text),

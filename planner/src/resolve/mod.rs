@@ -70,6 +70,8 @@ pub struct Resolved {
     pub interpolated: bool,
     /// What runs first, in the same transaction.
     pub before: Option<Box<Before>>,
+    /// The shard of each row, where the plan asks for it.
+    pub places: Vec<ShardIdx>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +129,7 @@ pub fn resolve(
     out.shards.clear();
     out.interpolated = false;
     out.before = None;
+    out.places.clear();
     scratch.places.clear();
     scratch.set.clear();
     if let Some(generate) = &route.generate {
@@ -157,6 +160,11 @@ pub fn resolve(
         scratch.set.push(0);
     }
     write_texts(route, binding, scratch, out);
+    if let Target::Keyspace { shards: Destination::Rows(rows), .. } = &route.to
+        && rows.keeps_places
+    {
+        out.places.extend_from_slice(&scratch.places);
+    }
     name_shards(route, snapshot, out);
     if let Some(maintain) = &route.maintain {
         out.before = Some(Box::new(maintain::bind(maintain, binding, &scratch.ids)?));

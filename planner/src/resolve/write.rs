@@ -49,7 +49,7 @@ pub struct BoundByKey {
 /// As [`How`].
 #[derive(Debug)]
 pub enum BoundHow {
-    Delete,
+    Delete { tail: Vec<u8> },
     Update { set: Vec<BoundSet>, order: Vec<u8> },
 }
 
@@ -169,7 +169,7 @@ fn bind_by_key(by_key: &ByKey, binding: &Binding<'_>) -> BoundByKey {
         SetPart::Value(read) => BoundSet::Value(*read),
     };
     let changes = by_key.changes.iter().map(|change| match &change.how {
-        How::Delete { .. } => BoundHow::Delete,
+        How::Delete { tail, .. } => BoundHow::Delete { tail: text::one(tail, binding) },
         How::Update { set: parts, order, .. } => {
             BoundHow::Update { set: parts.iter().map(set).collect(), order: text::one(order, binding) }
         }

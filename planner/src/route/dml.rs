@@ -111,9 +111,6 @@ impl<'a> Planner<'_, 'a> {
         if delete.limit || !delete.order.is_empty() {
             blocks.breaks("DELETE with LIMIT or ORDER BY over several shards");
         }
-        if !delete.returning.is_empty() {
-            blocks.breaks("DELETE ... RETURNING over several shards");
-        }
         let changed = |name: &TableName<'_>, _: &Table| {
             delete.targets.is_empty()
                 || delete

@@ -125,9 +125,7 @@ impl<'a> Planner<'_, 'a> {
         let mut rows = self.rows(table, insert, &columns)?;
         let maintain = self.inserted_entries(table, insert, &columns)?;
         rows.keeps_ids = maintain.is_some();
-        if !insert.returning.is_empty() && self.row_count(insert) > 1 {
-            return Err(PlanError::unsupported("INSERT ... RETURNING of several rows in a sharded keyspace"));
-        }
+        rows.keeps_places = !insert.returning.is_empty();
         let plan = self.route(keyspace, Destination::Rows(rows), Combine::Sum, class);
         Ok(lookups::with(plan, maintain))
     }
@@ -202,14 +200,6 @@ impl<'a> Planner<'_, 'a> {
         }
         let destination = blocks.destination()?;
         Ok(self.placed(keyspace, destination, Combine::Sum, class))
-    }
-
-    fn row_count(&self, insert: &Insert<'_>) -> usize {
-        match insert.source {
-            InsertSource::Collapsed(_) => 2,
-            InsertSource::Rows(rows) => rows.len(),
-            InsertSource::Query(_) => 2,
-        }
     }
 
     /// Every shard has the whole table.
@@ -313,6 +303,7 @@ impl<'a> Planner<'_, 'a> {
             numbered,
             source,
             keeps_ids: false,
+            keeps_places: false,
         })
     }
 

@@ -28,7 +28,7 @@ impl<'a> Planner<'_, 'a> {
         class: StatementClass,
     ) -> Result<Plan, PlanError> {
         self.splittable()?;
-        if !insert.returning.is_empty() || self.tokens.ambiguous {
+        if self.tokens.ambiguous {
             return Err(error);
         }
         let write = match insert.source {
@@ -133,6 +133,10 @@ impl<'a> Planner<'_, 'a> {
         let Place::Table { keyspace, table: Some(table) } = self.locate(insert.table)? else {
             return Ok(None);
         };
+        // How many rows a step has changed is not told where it gives rows.
+        if !insert.returning.is_empty() {
+            return Ok(None);
+        }
         let changes = insert.ignore || insert.replace || !insert.on_duplicate.is_empty();
         if !changes || lookups::owned(table).next().is_none() || self.is_whole(keyspace) {
             return Ok(None);

@@ -141,13 +141,16 @@ impl<'a> Planner<'_, 'a> {
             return Ok(None);
         }
         let one = matches!(delete.tables, [TableExpr::Table(_)]) && delete.targets.len() <= 1;
-        if !one || delete.ignore || !delete.ctes.is_empty() || !delete.returning.is_empty() {
+        if !one || delete.ignore || !delete.ctes.is_empty() {
             return Err(PlanError::unsupported(format!(
-                "DELETE of several tables, or with IGNORE, WITH or RETURNING, from '{}', which owns a lookup vindex",
+                "DELETE of several tables, or with IGNORE or WITH, from '{}', which owns a lookup vindex",
                 table.name
             )));
         }
         let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
+        let end = self
+            .returning(delete.returning)
+            .map_or(end, |span| span.start);
         let tail = self.pieces(Span { start: name.full_span.start, end });
         self.change((name, table), &vindexes, tail, &|_| None)
     }

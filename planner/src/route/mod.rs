@@ -246,9 +246,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             // The server counts the rows before the LIMIT.
             self.effects |= Effects::CALC_FOUND_ROWS;
         }
-        if matches!(statement, Statement::Unknown) {
-            self.effects |= Effects::PIN;
-        }
+        self.effects |= own_effects(statement);
         if self.is_drop_in() {
             return self.drop_in(statement, class);
         }
@@ -428,6 +426,16 @@ impl<'p, 'a> Planner<'p, 'a> {
                 Ok(self.route(keyspace, shards, Combine::Concat, class))
             }
         }
+    }
+}
+
+/// What its kind and its clauses tell of its effects.
+fn own_effects(statement: &Statement<'_>) -> Effects {
+    match statement {
+        Statement::Insert(insert) if !insert.returning.is_empty() => Effects::RETURNS,
+        Statement::Delete(delete) if !delete.returning.is_empty() => Effects::RETURNS,
+        Statement::Unknown => Effects::PIN,
+        _ => Effects::empty(),
     }
 }
 

@@ -30,6 +30,7 @@ struct Places {
     shards: SmallVec<[ShardText; 2]>,
     interpolated: bool,
     keyspace: Option<String>,
+    rows: Rows<'static>,
 }
 
 impl Session {
@@ -134,10 +135,11 @@ impl Session {
         if plan.effects.contains(Effects::IMPLICIT_COMMIT) {
             Box::pin(self.implicit_commit()).await?;
         }
+        let rows = self.rows_of(plan, route, &resolved);
         let mut shards = resolved.shards;
         if let Some(before) = resolved.before {
             self.begin_maintained(route, &before).await?;
-            let places = Places { shards, interpolated: resolved.interpolated, keyspace };
+            let places = Places { shards, interpolated: resolved.interpolated, keyspace, rows };
             let result = self
                 .execute_maintained(statement, entry, route, places, &packet, answer)
                 .await;
@@ -162,14 +164,8 @@ impl Session {
                 .iter_mut()
                 .map(|s| (place_of(route, s.id), query_payload(&s.text.take().unwrap_or_default())))
                 .collect();
-            let work = Work {
-                plan,
-                combine: route.combine,
-                kind: ResponseKind::Query,
-                wires,
-                keyspace,
-                rows: Rows::Pass,
-            };
+            let work =
+                Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace, rows };
             return Box::pin(self.several(work, answer)).await;
         }
         if route.combine == Combine::Status {
@@ -177,7 +173,8 @@ impl Session {
             return Box::pin(self.table_status(plan, route, wires, answer)).await;
         }
         let places: Vec<Place> = shards.iter().map(|s| place_of(route, s.id)).collect();
-        Box::pin(self.execute_on_several(statement, entry, route, keyspace, places, &packet, answer)).await
+        let kept = (keyspace, rows);
+        Box::pin(self.execute_on_several(statement, entry, route, kept, places, &packet, answer)).await
     }
 
     /// Runs a change whose lookup tables are right already, in the transaction that these were changed in.
@@ -190,16 +187,22 @@ impl Session {
         packet: &Packet,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        let keyspace = places.keyspace;
+        let (keyspace, rows) = (places.keyspace, places.rows);
         if !places.interpolated {
             let places = places
                 .shards
                 .iter()
                 .map(|s| place_of(route, s.id))
                 .collect();
-            return Box::pin(
-                self.execute_on_several(statement, entry, route, keyspace, places, packet, answer),
-            )
+            return Box::pin(self.execute_on_several(
+                statement,
+                entry,
+                route,
+                (keyspace, rows),
+                places,
+                packet,
+                answer,
+            ))
             .await;
         }
         let wires = places
@@ -208,7 +211,7 @@ impl Session {
             .map(|s| (place_of(route, s.id), query_payload(&s.text.take().unwrap_or_default())))
             .collect();
         let (plan, combine, kind) = (&entry.plan, Combine::Sum, ResponseKind::Query);
-        let work = Work { plan, combine, kind, wires, keyspace, rows: Rows::Pass };
+        let work = Work { plan, combine, kind, wires, keyspace, rows };
         Box::pin(self.several(work, answer)).await
     }
 
@@ -361,7 +364,7 @@ impl Session {
         statement: &Rc<Statement>,
         entry: &CachedPlan,
         route: &Route,
-        keyspace: Option<String>,
+        (keyspace, rows): (Option<String>, Rows<'static>),
         places: Vec<Place>,
         packet: &Packet,
         answer: &mut Answer,
@@ -372,7 +375,7 @@ impl Session {
         let result = match prepared {
             Ok(wires) => {
                 let (plan, kind) = (&entry.plan, ResponseKind::Execute);
-                let work = Work { plan, combine: route.combine, kind, wires, keyspace, rows: Rows::Pass };
+                let work = Work { plan, combine: route.combine, kind, wires, keyspace, rows };
                 self.several(work, answer).await
             }
             Err(failure) => Err(failure),

@@ -63,7 +63,7 @@ impl Session {
     ) -> Outcome<Option<SqlError>> {
         while parts.iter().any(|part| part.backend.busy) {
             let (at, packet) = self.first_of_parts(parts).await?;
-            let Some(Part { backend, walker, .. }) = parts.get_mut(at) else { break };
+            let Some(Part { backend, walker, place }) = parts.get_mut(at) else { break };
             let role = step(walker, packet.payload(), packet.seq)?;
             // Of those that all do the same, one is told of.
             if role == PacketRole::Ok
@@ -71,6 +71,14 @@ impl Session {
                 && let Ok(ok) = OkPacket::parse(packet.payload(), backend.capabilities)
             {
                 info.add(work.plan.class, ok.info, ok.affected_rows, ok.warnings);
+            }
+            if let Some(returned) = work.returned()
+                && (at == 0 || work.combine == Combine::Sum)
+            {
+                let (kind, capabilities) = (work.kind, backend.capabilities);
+                returned
+                    .borrow_mut()
+                    .packet(*place, (role, packet.payload()), kind, capabilities)?;
             }
             match walker.state() {
                 FeedState::More => {}

@@ -9,11 +9,12 @@ use crate::exec::{Collected, Column};
 use crate::pool::Place;
 use crate::session::answer::Answer;
 use coregate_planner::plan::write::{ByKey, Change, How, Lies};
-use coregate_planner::plan::{Combine, Plan};
+use coregate_planner::plan::{Combine, Effects, Plan};
 use coregate_planner::resolve::{BoundByKey, BoundHow, BoundSet};
 use coregate_planner::snapshot::Snapshot;
 use coregate_protocol::column::ColumnType;
 use coregate_protocol::walker::ResponseKind;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -72,6 +73,8 @@ impl Session {
             let combine = if matches!(change.lies, Lies::Copies) { Combine::First } else { Combine::Sum };
             self.run_step(plan, wires.collect(), combine, steps).await?;
         }
+        let order: Option<Vec<Place>> = chosen.iter().map(|row| row.place).collect();
+        steps.returned.settle(&order.unwrap_or_default());
         match &change.image {
             Some(image) => {
                 let is_delete = matches!(change.how, How::Delete { .. });
@@ -108,7 +111,14 @@ impl Session {
     ) -> Outcome {
         wires.sort_by_key(|(place, _)| *place);
         let kind = ResponseKind::Query;
-        let mut work = Work { plan, combine, kind, wires, keyspace: None, rows: Rows::Pass };
+        let returns = plan.effects.contains(Effects::RETURNS);
+        let rows = match returns {
+            true => Rows::Return(Box::new(RefCell::new(
+                steps.returned.taken(self.core.config().query_memory_max),
+            ))),
+            false => Rows::Pass,
+        };
+        let mut work = Work { plan, combine, kind, wires, keyspace: None, rows };
         match self
             .run_parts(&mut work, false, &mut Answer::first())
             .await?
@@ -116,6 +126,9 @@ impl Session {
             (.., Some(error)) => Err(error.into()),
             (summary, info, None) => {
                 steps.add(&summary, info);
+                if let Rows::Return(returned) = work.rows {
+                    steps.returned = returned.into_inner();
+                }
                 Ok(())
             }
         }
@@ -133,13 +146,13 @@ fn statements(
     let mut everywhere = Vec::new();
     for batch in batches(change, how, chosen, writing)? {
         let mut sql = match &change.how {
-            How::Delete { head } => head.clone().into_bytes(),
+            How::Delete { head, .. } => head.clone().into_bytes(),
             How::Update { head, .. } => [head.as_bytes(), &batch.set].concat(),
         };
         let rows = batch.rows.iter().map(|row| row.cells);
         sql.extend(where_keys(&change.key, change.whole_row, None, rows)?);
-        if let BoundHow::Update { order, .. } = how {
-            sql.extend_from_slice(order);
+        match how {
+            BoundHow::Update { order: tail, .. } | BoundHow::Delete { tail } => sql.extend_from_slice(tail),
         }
         if let ([row], true, false) = (batch.rows.as_slice(), change.whole_row, change.joined) {
             sql.extend_from_slice(format!(" LIMIT {}", row.times).as_bytes());
@@ -170,7 +183,7 @@ fn batches<'c, 'r>(
     let most = if change.whole_row { 1 } else { BATCH_ROWS };
     for row in chosen {
         let set = match how {
-            BoundHow::Delete => Vec::new(),
+            BoundHow::Delete { .. } => Vec::new(),
             BoundHow::Update { set, .. } => assignments(set, row.cells, writing)?,
         };
         let key = (row.place, set);

@@ -94,6 +94,7 @@ impl Session {
             let mut resolved = planned.resolved;
             match &plan.action {
                 Action::Route(route) => {
+                    let order = self.order_of(route, &resolved);
                     if let Some(before) = resolved.before.take() {
                         self.change_lookups(route, &before).await?;
                     }
@@ -108,6 +109,7 @@ impl Session {
                     let mut steps = Steps::default();
                     self.run_step(plan, wires.collect(), combine, &mut steps)
                         .await?;
+                    steps.returned.settle(&order);
                     Ok(steps)
                 }
                 Action::Write(write) => match planned.write {

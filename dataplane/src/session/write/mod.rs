@@ -13,6 +13,7 @@ pub(super) use literal::{TextForm, value_literal};
 use super::answer::{Answer, Done};
 use super::info::Info;
 use super::prepared::MadeFor;
+use super::scatter::Returned;
 use super::transaction::quoted;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
@@ -29,6 +30,8 @@ const UNDO: &str = "_coregate_write";
 pub(super) struct Steps {
     summary: Summary,
     info: Info,
+    /// The rows of RETURNING.
+    returned: Returned,
 }
 
 impl Steps {
@@ -50,6 +53,7 @@ impl Steps {
 
     fn join(&mut self, other: Self) {
         self.add(&other.summary, other.info);
+        self.returned.join(other.returned);
     }
 }
 
@@ -66,8 +70,16 @@ impl Session {
         let found_rows = self.found_rows;
         let own = self.begin_steps().await?;
         let result = Box::pin(self.steps(plan, write, bound)).await;
+        let result = result.and_then(|steps| steps.returned.check(answer).map(|()| steps));
         let steps = self.end_steps(own, result).await?;
         self.found_rows = found_rows;
+        if steps.returned.is_some() {
+            let warnings = steps.summary.warnings;
+            let rows = self.send_returned(steps.returned, warnings, answer)?;
+            let summary = Summary { rows: rows.unwrap_or_default(), columns: 1, ..steps.summary };
+            self.remember(plan.class, &summary);
+            return Ok(summary);
+        }
         self.remember(plan.class, &steps.summary);
         let info = steps.info.of_change(plan.class);
         let done = Done {

@@ -141,8 +141,12 @@ impl<'a> Planner<'_, 'a> {
     }
 
     pub(super) fn delete_by_key(&mut self, delete: &'a Delete<'a>, why: &str) -> Result<Plan, PlanError> {
-        if !delete.returning.is_empty() {
-            return refused("DELETE ... RETURNING over several shards");
+        if delete
+            .returning
+            .iter()
+            .any(|item| super::subquery::has_subquery(&item.expr))
+        {
+            return refused("subqueries in DELETE ... RETURNING over several shards");
         }
         let statement = self.changing(
             (delete.spans, delete.ctes, delete.tables),
@@ -173,10 +177,27 @@ impl<'a> Planner<'_, 'a> {
                     Some(self.image(&statement, &target, (&[], &[]), moves, &change, &mut columns)?);
             }
             let ignore = if delete.ignore { "IGNORE " } else { "" };
-            change.how = How::Delete { head: format!("DELETE {ignore}FROM {}", change.table) };
+            let mut tail = Vec::new();
+            if let Some(span) = self.returning(delete.returning) {
+                tail.extend(self.order_again(&statement)?);
+                tail.push(verbatim(" "));
+                tail.extend(self.edits.pieces(self.input.sql, self.tokens, span));
+            }
+            change.how = How::Delete { head: format!("DELETE {ignore}FROM {}", change.table), tail };
             changes.push(change);
         }
         self.by_key(&statement, columns, changes, StatementClass::Delete, why)
+    }
+
+    /// Where RETURNING stands, up to the statement's end.
+    pub(super) fn returning(&self, items: &[SelectItem<'_>]) -> Option<Span> {
+        let first = items.first()?.expr.span.start;
+        let before = self.tokens.items.iter().rev();
+        let word = before
+            .skip_while(|item| item.span.start >= first)
+            .find(|item| item.kw == Kw::Returning)?;
+        let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
+        Some(Span { start: word.span.start, end })
     }
 
     /// What both kinds of statements need.
@@ -278,7 +299,7 @@ impl<'a> Planner<'_, 'a> {
             key: key.collect::<Result<_, PlanError>>()?,
             whole_row,
             joined: !statement.alone,
-            how: How::Delete { head: String::new() },
+            how: How::Delete { head: String::new(), tail: Vec::new() },
             image: None,
         })
     }
