@@ -24,11 +24,14 @@ use crate::topology::{Account, Kind};
 use coregate_planner::control::DataPort;
 use coregate_planner::snapshot::Tablet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// For each statement that changes a server.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long connections of processes that hear of nothing may take to end.
+const REPEL: Duration = Duration::from_secs(1);
+const REPEL_PAUSE: Duration = Duration::from_millis(10);
 
 /// A shard as it was when the move began.
 #[derive(Debug, Clone)]
@@ -113,8 +116,6 @@ pub(crate) struct Desk {
     pub(crate) fence: Fence,
     pub(crate) drain: Duration,
     pub(crate) catch_up: Duration,
-    /// In which time every process notices that a primary is read-only.
-    pub(crate) notice: Duration,
     /// Where several processes use the topology: the shard's lock, and who they are.
     pub(crate) lock: Option<(ShardLock, watch::Receiver<Roster>)>,
     /// This one among them.
@@ -162,19 +163,19 @@ impl Desk {
         self.edit(shard, Edit::Release).await
     }
 
-    /// A process that is cut off from the topology's store hears of no move, and its account may write to a read-only server. It stops
-    /// when it has seen that the primary is one: what it has written till then is waited for.
-    async fn repel(&self, shard: &Shard, old: &mut Server) -> Result<(), Error> {
-        if self.lock.is_none() || old.strays().await? == 0 {
+    /// A process that is cut off from the topology's store hears of no move, and its account may write to a read-only server. Its
+    /// connections end here; new ones it does not use, because it asks each whether the server is read-only.
+    async fn repel(&self, old: &mut Server) -> Result<(), Error> {
+        if self.lock.is_none() {
             return Ok(());
         }
-        tracing::warn!(
-            shard = shard.name(),
-            "somebody writes to {} past the processes of the topology's store",
-            shard.primary.alias()
-        );
-        tokio::time::sleep(self.notice).await;
-        old.kill_sessions().await.map(drop)
+        let end = Instant::now() + REPEL;
+        old.kill_sessions().await?;
+        while old.strays().await? > 0 && Instant::now() < end {
+            tokio::time::sleep(REPEL_PAUSE).await;
+            old.kill_sessions().await?;
+        }
+        Ok(())
     }
 
     /// Is the shard still ours to change?

@@ -454,6 +454,7 @@ fn a_process_that_is_cut_off_loses_nothing_when_others_move_the_primary() {
                 }
             }
         });
+        let _stop = Stop(&stop);
         let count = || acknowledged.lock().unwrap().len();
         let more = |what: &str| {
             let wanted = count() + 20;
@@ -467,7 +468,15 @@ fn a_process_that_is_cut_off_loses_nothing_when_others_move_the_primary() {
         assert!(moved.is_ok(), "{moved:?}");
         gate.set_open(true);
         more("it writes to the new primary");
-        stop.store(true, Relaxed);
     });
     check(&local, &[cut], &acknowledged.into_inner().unwrap());
+}
+
+/// Ends a writer, also where the test has failed.
+struct Stop<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
 }

@@ -116,7 +116,6 @@ impl Owner {
             fence: self.fence.clone(),
             drain: Duration::from_millis(options.drain_ms),
             catch_up: Duration::from_millis(options.catch_up_ms),
-            notice: Duration::from_millis(options.interval_ms.saturating_mul(2).saturating_add(200)),
             lock: lock.zip(self.peers.as_ref().map(Peers::watch)),
             process: self
                 .peers
