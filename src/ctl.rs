@@ -5,7 +5,7 @@ mod servers;
 mod table;
 
 use crate::Failure;
-use crate::cli::{Ctl, CtlArgs, Servers};
+use crate::cli::{Ctl, CtlArgs, Servers, Transactions};
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::Path;
@@ -57,6 +57,7 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
         }
         Ctl::GetProcesses => client.get("processes", &[])?,
         Ctl::Servers(command) => servers::run(&client, command)?,
+        Ctl::DistributedTransaction(command) => transactions(&client, command)?,
         Ctl::Reload => client.send(|agent| agent.post(client.url("reload")), "")?,
         failover => reparent::run(&client, failover)?,
     };
@@ -90,6 +91,17 @@ fn show(args: &CtlArgs, answer: &Value) -> Result<(), Failure> {
             Err(Failure::Failed("ctl: not all is as it should be".to_owned()))
         }
         _ => Ok(()),
+    }
+}
+
+fn transactions(client: &Client<'_>, command: &Transactions) -> Result<Value, Failure> {
+    match command {
+        Transactions::UnresolvedList { keyspace } => client.get("transactions", &[("keyspace", keyspace)]),
+        Transactions::GetInfo { dtid } => client.get(&format!("transactions/{}", part(dtid)), &[]),
+        Transactions::Conclude { dtid } => {
+            let path = format!("transactions/{}/conclude", part(dtid));
+            client.send(|agent| agent.post(client.url(&path)), "")
+        }
     }
 }
 
