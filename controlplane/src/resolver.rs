@@ -243,22 +243,17 @@ pub(crate) async fn unresolved(shared: &Shared, id: Option<&str>) -> (Vec<Unreso
 /// and those that are left.
 pub(crate) async fn conclude(shared: &Shared, id: &str) -> (usize, usize) {
     let shards = shards(&shared.serving());
-    let (mut conns, mut prepared) = (BTreeMap::new(), Vec::new());
-    for (at, shard) in shards.iter().enumerate() {
-        let Some(tablet) = &shard.primary else { continue };
-        if let Ok((conn, branches)) = recover(&shared.connector, tablet).await {
-            conns.insert(at, Asked { conn, tablet: Arc::clone(tablet) });
-            prepared.extend(branches.into_iter().filter(|b| b.id == id).map(|b| (b, at)));
-        }
+    let mut resolver = Resolver::default();
+    for tablet in shards.iter().filter_map(|shard| shard.primary.as_ref()) {
+        let Ok((conn, branches)) = recover(&shared.connector, tablet).await else { continue };
+        let _ = timeout(PATIENCE, conn.disconnect()).await;
+        let names = branches.iter().filter(|b| b.id == id).map(Branch::to_string);
+        resolver.seen.extend(names);
     }
-    let mut finished = 0;
-    for (branch, at) in &prepared {
-        finished += usize::from(finish(&mut conns, &shards, (branch, *at)).await);
-    }
-    for asked in conns.into_values() {
-        let _ = timeout(PATIENCE, asked.conn.disconnect()).await;
-    }
-    (finished, prepared.len() - finished)
+    // A round finishes what it knows from the last one.
+    let known = resolver.seen.len();
+    let finished = resolver.round(&shared.connector, &shards).await;
+    (finished, known.saturating_sub(finished))
 }
 
 /// The branches of ours that are prepared on a server.
