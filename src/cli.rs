@@ -285,10 +285,35 @@ pub(crate) enum Ctl {
     /// Dead primaries are replaced again
     #[command(alias = "EnableRecoveries")]
     EnableRecoveries,
+    /// Transactions over several shards that are not finished
+    #[command(subcommand, alias = "DistributedTransaction")]
+    DistributedTransaction(Transactions),
     /// Reads the topology's files again
     Reload,
     #[command(flatten)]
     Servers(Servers),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Transactions {
+    /// Those that have prepared branches
+    UnresolvedList {
+        /// With a part in this one
+        #[arg(long)]
+        keyspace: Option<String>,
+    },
+    /// One of them: its state, and the shards with prepared branches
+    #[command(after_help = "Example:\n  coregate ctl distributed-transaction get-info --dtid 18f2a-0-7")]
+    GetInfo {
+        #[arg(long, value_name = "ID")]
+        dtid: String,
+    },
+    /// Finishes one now, as it was decided; one that nobody has decided is rolled back
+    #[command(after_help = "Example:\n  coregate ctl distributed-transaction conclude --dtid 18f2a-0-7")]
+    Conclude {
+        #[arg(long, value_name = "ID")]
+        dtid: String,
+    },
 }
 
 /// A STORE is a directory, as `topology.dir` names it, or etcd://HOST:PORT[,HOST:PORT...][/ROOT]. Documents hold the servers' passwords.

@@ -5,7 +5,7 @@ mod servers;
 mod table;
 
 use crate::Failure;
-use crate::cli::{Ctl, CtlArgs, Servers};
+use crate::cli::{Ctl, CtlArgs, Servers, Transactions};
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::Path;
@@ -57,9 +57,15 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
         }
         Ctl::GetProcesses => client.get("processes", &[])?,
         Ctl::Servers(command) => servers::run(&client, command)?,
+        Ctl::DistributedTransaction(command) => transactions(&client, command)?,
         Ctl::Reload => client.send(|agent| agent.post(client.url("reload")), "")?,
         failover => reparent::run(&client, failover)?,
     };
+    show(args, &answer)
+}
+
+/// Prints the answer; what `validate` has found is a failure, too.
+fn show(args: &CtlArgs, answer: &Value) -> Result<(), Failure> {
     // A vschema is JSON either way.
     let is_json = matches!(
         args.command,
@@ -71,20 +77,31 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
     );
     let json = args.json || is_json;
     let printed = if json {
-        serde_json::to_string_pretty(&answer).unwrap_or_default()
+        serde_json::to_string_pretty(answer).unwrap_or_default()
     } else if let Some(columns) = columns(&args.command) {
-        table::print(&answer, columns)
+        table::print(answer, columns)
     } else {
         let mut out = String::new();
-        plain(&answer, 0, &mut out);
+        plain(answer, 0, &mut out);
         out.trim_end().to_owned()
     };
     println!("{printed}");
     match &args.command {
-        Ctl::Servers(command) if servers::is_bad(command, &answer) => {
+        Ctl::Servers(command) if servers::is_bad(command, answer) => {
             Err(Failure::Failed("ctl: not all is as it should be".to_owned()))
         }
         _ => Ok(()),
+    }
+}
+
+fn transactions(client: &Client<'_>, command: &Transactions) -> Result<Value, Failure> {
+    match command {
+        Transactions::UnresolvedList { keyspace } => client.get("transactions", &[("keyspace", keyspace)]),
+        Transactions::GetInfo { dtid } => client.get(&format!("transactions/{}", part(dtid)), &[]),
+        Transactions::Conclude { dtid } => {
+            let path = format!("transactions/{}/conclude", part(dtid));
+            client.send(|agent| agent.post(client.url(&path)), "")
+        }
     }
 }
 

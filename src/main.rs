@@ -11,6 +11,7 @@ mod tables;
 mod topo;
 mod tune;
 mod upstream;
+mod vttest;
 
 use clap::Parser;
 use cli::{Cli, Command};

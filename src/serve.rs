@@ -153,6 +153,8 @@ fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>
         proxy_protocol: file.server.proxy_protocol,
         coalesce_us: file.cores.coalesce_us,
         idle_timeout_s: file.server.idle_timeout_s,
+        idle_transaction_timeout_ms: file.server.idle_transaction_timeout_ms,
+        transaction_timeout_ms: file.server.transaction_timeout_ms,
         handshake_timeout_ms: file.server.handshake_timeout_ms,
         query_timeout_ms: file.server.query_timeout_ms,
         no_scatter: file.server.no_scatter,

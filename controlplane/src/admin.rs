@@ -26,6 +26,7 @@ mod processes;
 mod reparent;
 mod servers;
 mod topology;
+mod transactions;
 mod validate;
 
 /// What the API asks the control plane's loop for.
@@ -100,6 +101,9 @@ fn router(admin: Admin) -> Router {
         .route("/api/keyspaces/{keyspace}/shards/{shard}/emergency-reparent", post(reparent::emergency))
         .route("/api/processes", get(processes::list))
         .route("/api/recoveries", get(reparent::recoveries).put(reparent::switch))
+        .route("/api/transactions", get(transactions::list))
+        .route("/api/transactions/{id}", get(transactions::info))
+        .route("/api/transactions/{id}/conclude", post(transactions::conclude))
         .route("/api/reload", post(api::reload))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no such page; / lists them") })
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))

@@ -90,6 +90,8 @@ pub(crate) struct Fleet {
     others: BTreeMap<ShardName, bool>,
     /// Whose primary is not known until the store is back.
     doubted: BTreeSet<ShardName>,
+    /// The topology's store is away: others may move primaries without our hearing of it.
+    pub(crate) cut_off: bool,
     /// Keyspaces whose tables' change other processes have not been told of.
     pub(crate) untold: BTreeSet<String>,
 }
@@ -133,10 +135,17 @@ impl Fleet {
         self.moving.contains(&name) || self.doubted.contains(&name) || self.others.get(&name) == Some(&true)
     }
 
+    /// Is a primary one no more, as it seems, while nobody tells? Then it gets nothing: its account may write although it is read-only.
+    pub(crate) fn is_deposed(&self, alias: &str) -> bool {
+        let facts = self.health(alias).and_then(|health| health.facts.as_ref());
+        self.cut_off && facts.is_some_and(|facts| facts.read_only)
+    }
+
     /// Where other processes do something now, as the store says. It says who is primary, too.
     pub(crate) fn take_locks(&mut self, others: BTreeMap<ShardName, bool>) {
         self.others = others;
         self.doubted.clear();
+        self.cut_off = false;
     }
 
     /// Who is primary is not known.

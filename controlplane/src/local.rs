@@ -52,6 +52,10 @@ pub struct LocalConfig {
     pub flavor: Option<Flavor>,
     /// The server's program; found by itself when left out.
     pub mysqld: Option<PathBuf>,
+    /// Of new keyspaces' databases; `None`: the server's own.
+    pub charset: Option<String>,
+    /// Of new keyspaces without a vschema of their own: `allow` or `disallow`, as vttestserver takes it.
+    pub foreign_key_mode: Option<String>,
     /// Where the topology is kept, if not in the directory.
     pub etcd: Option<EtcdConfig>,
 }
@@ -108,7 +112,7 @@ impl Cluster {
         for record in &records {
             for shard in &record.shards {
                 let sql = schema(config, record)?;
-                shards.spawn(set_up(record.clone(), shard.clone(), flavor, sql));
+                shards.spawn(set_up(record.clone(), shard.clone(), flavor, sql, config.charset.clone()));
             }
         }
         all(shards).await?;
@@ -241,6 +245,7 @@ async fn set_up(
     shard: ShardRecord,
     flavor: Flavor,
     sql: Option<String>,
+    charset: Option<String>,
 ) -> Result<(), Error> {
     let Some(first) = shard.tablets.iter().find(|t| t.kind == Kind::Primary) else { return Ok(()) };
     let primary = first.tablet().await?;
@@ -252,8 +257,9 @@ async fn set_up(
     }
     let mut conn = backend::connect(&primary).await?;
     let database = record.database();
+    let charset = charset.map_or_else(String::new, |name| format!(" CHARACTER SET {name}"));
     // A start that was cut off may have left a part of the schema.
-    let fresh = format!("DROP DATABASE IF EXISTS `{database}`; CREATE DATABASE `{database}`");
+    let fresh = format!("DROP DATABASE IF EXISTS `{database}`; CREATE DATABASE `{database}`{charset}");
     for statement in fresh.split("; ") {
         conn.query_drop(statement)
             .await

@@ -24,11 +24,14 @@ use crate::topology::{Account, Kind};
 use coregate_planner::control::DataPort;
 use coregate_planner::snapshot::Tablet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// For each statement that changes a server.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long connections of processes that hear of nothing may take to end.
+const REPEL: Duration = Duration::from_secs(1);
+const REPEL_PAUSE: Duration = Duration::from_millis(10);
 
 /// A shard as it was when the move began.
 #[derive(Debug, Clone)]
@@ -158,6 +161,21 @@ impl Desk {
             tracing::warn!(shard = shard.name(), "other processes go on when this one's lease ends: {e}");
         }
         self.edit(shard, Edit::Release).await
+    }
+
+    /// A process that is cut off from the topology's store hears of no move, and its account may write to a read-only server. Its
+    /// connections end here; new ones it does not use, because it asks each whether the server is read-only.
+    async fn repel(&self, old: &mut Server) -> Result<(), Error> {
+        if self.lock.is_none() {
+            return Ok(());
+        }
+        let end = Instant::now() + REPEL;
+        old.kill_sessions().await?;
+        while old.strays().await? > 0 && Instant::now() < end {
+            tokio::time::sleep(REPEL_PAUSE).await;
+            old.kill_sessions().await?;
+        }
+        Ok(())
     }
 
     /// Is the shard still ours to change?

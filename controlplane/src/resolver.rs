@@ -39,6 +39,8 @@ const ER_NO_SUCH_TABLE: u16 = 1146;
 /// A shard, and its primary where it has one now.
 #[derive(Debug, Clone)]
 pub(crate) struct Shard {
+    /// `keyspace/shard`
+    name: String,
     key: u64,
     primary: Option<Arc<Tablet>>,
     /// Those that replicate, as far as is known.
@@ -52,6 +54,7 @@ fn shards(serving: &Serving) -> Vec<Shard> {
     let shards = serving.shards.values();
     shards
         .map(|shard| Shard {
+            name: format!("{}/{}", shard.keyspace, shard.shard),
             key: dtid::decider_key(&shard.keyspace, &shard.shard),
             primary: shard.primary().cloned(),
             replicas: followers(shard, TabletState::Serving),
@@ -186,6 +189,85 @@ async fn compare_all(
         }
     }
     (compared, asked_all)
+}
+
+/// A transaction with prepared branches.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Unresolved {
+    pub(crate) id: String,
+    /// `PREPARE`: nobody has decided; `COMMIT`, `ROLLBACK`.
+    pub(crate) state: &'static str,
+    /// The shard that decides.
+    pub(crate) decider: String,
+    /// The shards with prepared branches.
+    pub(crate) participants: Vec<String>,
+}
+
+/// What is prepared on all shards now, or of one transaction; and the shards that cannot be asked.
+pub(crate) async fn unresolved(shared: &Shared, id: Option<&str>) -> (Vec<Unresolved>, Vec<String>) {
+    let shards = shards(&shared.serving());
+    let (mut found, mut silent) = (BTreeMap::<String, Unresolved>::new(), Vec::new());
+    let mut conns = BTreeMap::new();
+    for (at, shard) in shards.iter().enumerate() {
+        let asked = match &shard.primary {
+            Some(tablet) => recover(&shared.connector, tablet).await.ok(),
+            None => None,
+        };
+        let Some((conn, branches)) = asked else {
+            silent.push(shard.name.clone());
+            continue;
+        };
+        conns.insert(at, conn);
+        for branch in branches
+            .into_iter()
+            .filter(|b| id.is_none_or(|id| id == b.id))
+        {
+            let decider = shards.iter().find(|shard| shard.key == branch.decider);
+            let decider = decider.map_or_else(|| "a shard that there is not".to_owned(), |d| d.name.clone());
+            let empty =
+                || Unresolved { id: branch.id.clone(), state: "PREPARE", decider, participants: Vec::new() };
+            let known = found.entry(branch.id.clone()).or_insert_with(empty);
+            known.participants.push(shard.name.clone());
+        }
+    }
+    for known in found.values_mut() {
+        let decider = shards.iter().position(|shard| shard.name == known.decider);
+        if let Some(conn) = decider.and_then(|at| conns.get_mut(&at)) {
+            let query = format!("SELECT decision FROM {} WHERE id = ?", dtid::TABLE);
+            let asked = timeout(PATIENCE, conn.exec_first::<String, _, _>(query, (&known.id,))).await;
+            known.state = match asked {
+                Ok(Ok(Some(decision))) if decision == "commit" => "COMMIT",
+                Ok(Ok(Some(_))) => "ROLLBACK",
+                _ => "PREPARE",
+            };
+        }
+    }
+    for conn in conns.into_values() {
+        let _ = timeout(PATIENCE, conn.disconnect()).await;
+    }
+    (found.into_values().collect(), silent)
+}
+
+/// Finishes one transaction now: as it was decided, and one that is not decided is rolled back. Returns the branches that are finished,
+/// and those that are left.
+pub(crate) async fn conclude(shared: &Shared, id: &str) -> (usize, usize) {
+    let shards = shards(&shared.serving());
+    let (mut conns, mut prepared) = (BTreeMap::new(), Vec::new());
+    for (at, shard) in shards.iter().enumerate() {
+        let Some(tablet) = &shard.primary else { continue };
+        if let Ok((conn, branches)) = recover(&shared.connector, tablet).await {
+            conns.insert(at, Asked { conn, tablet: Arc::clone(tablet) });
+            prepared.extend(branches.into_iter().filter(|b| b.id == id).map(|b| (b, at)));
+        }
+    }
+    let mut finished = 0;
+    for (branch, at) in &prepared {
+        finished += usize::from(finish(&mut conns, &shards, (branch, *at), false).await);
+    }
+    for asked in conns.into_values() {
+        let _ = timeout(PATIENCE, asked.conn.disconnect()).await;
+    }
+    (finished, prepared.len() - finished)
 }
 
 /// The branches of ours that are prepared on a server.

@@ -2,9 +2,11 @@
 //! statements with the same normalised text, and is bound to one of them by [`resolve`](crate::resolve).
 mod debug;
 pub mod generate;
+pub mod load;
 pub mod lookup;
 pub mod maintain;
 mod session;
+mod set;
 pub mod tree;
 pub mod write;
 
@@ -13,6 +15,7 @@ pub use session::*;
 use crate::column::Family;
 use crate::snapshot::{KeyspaceIdx, TabletKind};
 use crate::vindex::Vindex;
+pub use set::{Assignment, Scope, SetValue};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -151,6 +154,8 @@ pub struct Route {
     /// Rows lack numbers, which come from a sequence: binding gives [`PlanError::Generate`](crate::PlanError), and the text with the
     /// numbers in it is planned with `numbered`.
     pub generate: Option<Box<generate::Generate>>,
+    /// A file's lines are divided among the shards.
+    pub load: Option<Box<load::Load>>,
 }
 
 /// Which servers.

@@ -3,7 +3,8 @@ use crate::{Process, free_port, guard, wait_until};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 #[derive(Debug)]
 struct Member {
@@ -96,6 +97,11 @@ impl Etcd {
         format!("etcd://{}/{root}", members.collect::<Vec<_>>().join(","))
     }
 
+    /// Where clients reach a member.
+    pub fn port(&self, n: usize) -> u16 {
+        self.members[n].client
+    }
+
     /// As a list in `coregate.toml`.
     pub fn endpoints(&self) -> String {
         let members = self
@@ -139,5 +145,54 @@ impl Etcd {
             .expect("etcdctl is missing: apt-get install etcd-client (make test does it)");
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+/// A way to etcd that can be cut.
+#[derive(Debug)]
+pub struct Gate {
+    pub port: u16,
+    open: Arc<AtomicBool>,
+}
+
+impl Gate {
+    pub fn before(port: u16) -> Self {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let gate = Self { port: listener.local_addr().unwrap().port(), open: Arc::default() };
+        gate.open.store(true, Ordering::Relaxed);
+        let open = gate.open.clone();
+        std::thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let Ok(to) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                if !open.load(Ordering::Relaxed) {
+                    continue;
+                }
+                let ways = [(socket.try_clone().unwrap(), to.try_clone().unwrap()), (to, socket)];
+                for (mut from, mut to) in ways {
+                    let open = open.clone();
+                    from.set_read_timeout(Some(std::time::Duration::from_millis(50)))
+                        .unwrap();
+                    std::thread::spawn(move || {
+                        use std::io::{ErrorKind, Read, Write};
+                        let mut buffer = [0; 4096];
+                        while open.load(Ordering::Relaxed) {
+                            match from.read(&mut buffer) {
+                                Ok(0) => break,
+                                Ok(n) if to.write_all(&buffer[..n]).is_ok() => {}
+                                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                                }
+                                _ => break,
+                            }
+                        }
+                        let _ = to.shutdown(std::net::Shutdown::Both);
+                    });
+                }
+            }
+        });
+        gate
+    }
+
+    pub fn set_open(&self, open: bool) {
+        self.open.store(open, Ordering::Relaxed);
     }
 }

@@ -324,7 +324,7 @@ impl Connection {
         }
     }
 
-    fn parse_error(&self, packet: &[u8]) -> SqlError {
+    pub fn parse_error(&self, packet: &[u8]) -> SqlError {
         let mut f = Fields(&packet[1..]);
         let code = f.u16();
         let state = if f.0.first() == Some(&b'#') {

@@ -146,3 +146,45 @@ fn a_topology_moves_from_files_to_etcd_and_back() {
     let wrong = coregate(&["topo", "import", file, &url]);
     assert!(text(&wrong.stderr).contains("shard"), "{}", text(&wrong.stderr));
 }
+
+#[test]
+fn local_takes_the_variables_of_vttestserver_s_image() {
+    let port = coregate_tests::free_port().min(65_000);
+    let mut command = Command::new(coregate_tests::coregate::binary());
+    command
+        .args(["local", "--cores", "1", "--admin", "127.0.0.1:0", "--dir"])
+        .arg(guard::dir().join("vttest"));
+    for (name, value) in [
+        ("KEYSPACES", "test,unsharded"),
+        ("NUM_SHARDS", "2,1"),
+        ("PORT", port.to_string().as_str()),
+        ("MYSQL_BIND_HOST", "127.0.0.1"),
+        ("MYSQL_MAX_CONNECTIONS", "3"),
+        ("MYSQL_SERVER_VERSION", "8.0.40-Vitess"),
+        ("CHARSET", "latin1"),
+        ("FOREIGN_KEY_MODE", "allow"),
+    ] {
+        command.env(name, value);
+    }
+    let local = coregate_tests::Coregate::run("vttest", &mut command).unwrap();
+    assert_eq!(local.mysql.port(), port + 3);
+    let mut conn = local.connect_as("app", "app", Some("unsharded"));
+    let one = |conn: &mut coregate_tests::Connection, sql: &str| conn.run(sql).rows()[0][0].clone().unwrap();
+    assert_eq!(one(&mut conn, "select @@character_set_database"), "latin1");
+    assert_eq!(conn.run("show vitess_shards").rows().len(), 3);
+    let vschema: Value = serde_json::from_str(&local.admin("/api/keyspaces/test/vschema")).unwrap();
+    assert_eq!(vschema["foreignKeyMode"], "unmanaged");
+    let more: Vec<_> = (0..2)
+        .map(|_| local.connect_as("app", "app", None))
+        .collect();
+    let full = coregate_tests::Connection::try_login(local.mysql, "app", "app", None);
+    assert!(full.is_err(), "three connections are allowed");
+    drop(more);
+    let wrong = Command::new(coregate_tests::coregate::binary())
+        .arg("local")
+        .env("NUM_SHARDS", "2")
+        .output()
+        .unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("NUM_SHARDS"), "{}", text(&wrong.stderr));
+}

@@ -1,5 +1,6 @@
 //! Several processes on one etcd: what one changes all use, one of them leads, and any of them may die.
 #![allow(clippy::unwrap_used)]
+use coregate_tests::etcd::Gate;
 use coregate_tests::replicated::{self, Cluster};
 use coregate_tests::{Connection, Coregate, Etcd, wait_until, world};
 use std::process::Command;
@@ -415,5 +416,67 @@ fn a_member_of_etcd_may_die() {
         });
         etcd.restart(n);
         etcd.wait();
+    }
+}
+
+#[test]
+fn a_process_that_is_cut_off_loses_nothing_when_others_move_the_primary() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let (etcd, local, _) = start("cut", "ks:1:2", 3, 0);
+    let gate = Gate::before(etcd.port(0));
+    let users = world::users_file();
+    let cut = Coregate::configured(
+        "cut-off",
+        &format!(
+            "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = [\"127.0.0.1:{}\"]\nroot = \"/cut\"\n\
+             [users]\nfile = {users:?}\n[failover]\nenabled = true\n[buffer]\nwindow_ms = 500\n",
+            gate.port
+        ),
+    );
+    wait_until("both are there", || processes(&local.proxy).len() == 2);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let acknowledged = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut id = 0_u64;
+            while !stop.load(Relaxed) {
+                let conn = Connection::try_login(cut.mysql, world::USER, world::PASSWORD, Some("ks"));
+                let Ok(mut conn) = conn else { continue };
+                while !stop.load(Relaxed) {
+                    id += 1;
+                    match conn.try_query(&format!("insert into t (id, v) values ({id}, 'x')")) {
+                        Ok(answers) if !answers[0].is_error() => {
+                            acknowledged.lock().unwrap().insert(id);
+                        }
+                        Ok(_) => {}
+                        Err(_) => break,
+                    }
+                }
+            }
+        });
+        let _stop = Stop(&stop);
+        let count = || acknowledged.lock().unwrap().len();
+        let more = |what: &str| {
+            let wanted = count() + 20;
+            wait_until(what, || count() >= wanted);
+        };
+        more("it writes");
+        gate.set_open(false);
+        wait_until("it counts as gone", || processes(&local.proxy).len() == 1);
+        more("it writes although it is cut off");
+        let moved = ctl(&local.proxy, &["planned-reparent-shard", "ks/0"]);
+        assert!(moved.is_ok(), "{moved:?}");
+        gate.set_open(true);
+        more("it writes to the new primary");
+    });
+    check(&local, &[cut], &acknowledged.into_inner().unwrap());
+}
+
+/// Ends a writer, also where the test has failed.
+struct Stop<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }

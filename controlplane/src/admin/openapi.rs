@@ -64,6 +64,19 @@ const CALLS: &[Call] = &[
     ("get", "/api/topology", "The topology's tree (GetTopologyPath)", None),
     ("get", "/api/topology/{path}", "What stands at a path of it", None),
     ("get", "/api/validate", "What is not as it should be, of one ?keyspace= or all (Validate)", None),
+    (
+        "get",
+        "/api/transactions",
+        "Transactions over several shards that are not finished, of one ?keyspace= or all (DistributedTransaction unresolved-list)",
+        None,
+    ),
+    ("get", "/api/transactions/{id}", "One of them (DistributedTransaction get-info)", None),
+    (
+        "post",
+        "/api/transactions/{id}/conclude",
+        "Finishes one now; one that is not decided is rolled back (DistributedTransaction conclude)",
+        None,
+    ),
     ("post", "/api/reload", "Reads the topology again", None),
     ("get", "/api/openapi.json", "This document", None),
 ];

@@ -21,9 +21,11 @@ struct Found {
     tablet: Arc<Tablet>,
 }
 
-fn find(admin: &Admin, alias: &str) -> Result<Found, Reply> {
-    let missing =
-        || error(StatusCode::NOT_FOUND, format!("there is no tablet {alias}; get-tablets lists them"));
+fn find(admin: &Admin, alias: &str) -> Result<Found, Box<Reply>> {
+    let missing = || {
+        let why = format!("there is no tablet {alias}; get-tablets lists them");
+        Box::new(error(StatusCode::NOT_FOUND, why))
+    };
     let tablet = admin
         .shared
         .tablets()
@@ -48,7 +50,7 @@ fn bad(e: &Error) -> Reply {
 pub(super) async fn tablet(State(admin): State<Admin>, Path(alias): Path<String>) -> Reply {
     match find(&admin, &alias) {
         Ok(found) => ok(super::api::tablet_json(&admin, &found.keyspace, &found.shard, &found.record)),
-        Err(reply) => reply,
+        Err(reply) => *reply,
     }
 }
 
@@ -56,7 +58,7 @@ pub(super) async fn tablet(State(admin): State<Admin>, Path(alias): Path<String>
 pub(super) async fn health_check(State(admin): State<Admin>, Path(alias): Path<String>) -> Reply {
     let found = match find(&admin, &alias) {
         Ok(found) => found,
-        Err(reply) => return reply,
+        Err(reply) => return *reply,
     };
     let facts = async {
         let mut server = Server::connect(&admin.shared.connector, &found.tablet, PATIENCE).await?;
@@ -74,7 +76,7 @@ pub(super) async fn health_check(State(admin): State<Admin>, Path(alias): Path<S
 pub(super) async fn full_status(State(admin): State<Admin>, Path(alias): Path<String>) -> Reply {
     let found = match find(&admin, &alias) {
         Ok(found) => found,
-        Err(reply) => return reply,
+        Err(reply) => return *reply,
     };
     match status_of(&admin, &found.tablet).await {
         Ok(mut status) => {
@@ -137,16 +139,13 @@ fn shown(name: &str, rows: Vec<Row>) -> Value {
         return Value::Object(rows.iter().filter_map(pair).collect());
     }
     let object = |row: Row| {
-        let names: Vec<String> = row
-            .columns_ref()
-            .iter()
-            .map(|c| c.name_str().into_owned())
-            .collect();
+        let columns = row.columns();
+        let names = columns.iter().map(|c| c.name_str().into_owned());
         let cells = row.unwrap_raw().into_iter().map(|cell| match cell {
             None | Some(Cell::NULL) => Value::Null,
             Some(cell) => json!(text(&cell)),
         });
-        Value::Object(names.into_iter().zip(cells).collect())
+        Value::Object(names.zip(cells).collect())
     };
     let mut objects: Vec<Value> = rows.into_iter().map(object).collect();
     match objects.len() {
@@ -171,7 +170,7 @@ pub(super) async fn set_writable(
 ) -> Reply {
     let found = match find(&admin, &alias) {
         Ok(found) => found,
-        Err(reply) => return reply,
+        Err(reply) => return *reply,
     };
     let writable = match body.trim() {
         "true" => true,
@@ -207,7 +206,7 @@ pub(super) async fn stop_replication(State(admin): State<Admin>, Path(alias): Pa
 async fn replication(admin: &Admin, alias: &str, statements: &[&str]) -> Reply {
     let found = match find(admin, alias) {
         Ok(found) => found,
-        Err(reply) => return reply,
+        Err(reply) => return *reply,
     };
     if found.record.kind == Kind::Primary {
         return error(StatusCode::BAD_REQUEST, format!("{alias} is a primary: it does not replicate"));

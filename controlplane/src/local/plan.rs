@@ -184,7 +184,14 @@ fn new_record(
             vschema::compile(&arg.name, &parsed, &[], &files).map_err(wrong)?;
             parsed
         }
-        None => vschema::Keyspace { sharded, ..vschema::Keyspace::default() },
+        None => {
+            let mut made = vschema::Keyspace { sharded, ..vschema::Keyspace::default() };
+            if let Some(mode) = &config.foreign_key_mode {
+                let mode = if mode == "allow" { "unmanaged" } else { "disallow" };
+                made.rest.insert("foreignKeyMode".to_owned(), mode.into());
+            }
+            made
+        }
     };
     let password = random_password()?;
     let mut shards = Vec::new();

@@ -134,7 +134,11 @@ impl Owner {
             .peers
             .as_ref()
             .is_none_or(|peers| peers.roster().away.is_some());
-        if !away {
+        if away {
+            // It ends when the topology has been read again, not before.
+            self.fleet.cut_off = true;
+            self.pending.serving = true;
+        } else {
             for keyspace in std::mem::take(&mut self.fleet.untold) {
                 self.tell_tables(keyspace, None);
             }

@@ -151,6 +151,7 @@ async fn hand_over(desk: &Desk, shard: &Shard, old: &mut Server, new: &mut Serve
         tracing::info!(shard = shard.name(), "{killed} connections to {alias} were closed");
     }
     old.set_read_only(true).await?;
+    desk.repel(old).await?;
     let position = old.last_position().await?;
     new.wait_for(&position, desk.catch_up.max(PATIENCE)).await
 }

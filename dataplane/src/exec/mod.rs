@@ -11,6 +11,7 @@ mod feed;
 mod gather;
 mod heap;
 mod key;
+mod lines;
 mod pipeline;
 
 pub(crate) use binary::{check as binary_check, row as binary_row};
@@ -19,6 +20,7 @@ pub(crate) use feed::{Feed, Next};
 pub(crate) use gather::{Collected, GatherLimits, Gathered, Sink, create, hex, quoted, write_literal};
 pub(crate) use heap::Heap;
 pub(crate) use key::{BINARY, Column, Keys};
+pub(crate) use lines::Lines;
 pub(crate) use pipeline::{Flow, Output, Pipeline};
 
 /// Why an answer cannot be put together.

@@ -56,7 +56,29 @@ impl Backend {
         };
         let fresh = core.settings.intern(fresh);
         let now = core.ring.now();
-        Ok(Box::new(Self::new(stream, permit, pool, flavour, fresh, info.capabilities, info.thread_id, now)))
+        let guarded = pool.guarded.get().then(|| Rc::clone(&pool));
+        let made = Self::new(stream, permit, pool, flavour, fresh, info.capabilities, info.thread_id, now);
+        let mut made = Box::new(made);
+        if let Some(pool) = guarded {
+            Box::pin(within(core, &pool.tablet, made.require_writable(core))).await?;
+        }
+        Ok(made)
+    }
+
+    /// Our account may write to a read-only server. One that was replaced while nobody could tell us must get nothing: who has replaced it has
+    /// made it read-only first, and then ended all connections.
+    async fn require_writable(&mut self, core: &Core) -> Result<(), BackendError> {
+        match self
+            .value(core, "SELECT @@global.read_only")
+            .await?
+            .as_deref()
+        {
+            None | Some("0" | "OFF") => Ok(()),
+            Some(_) => Err(BackendError::Unreachable {
+                tablet: self.pool.tablet.alias.clone(),
+                why: "it is read-only: another server has taken its place, or will".into(),
+            }),
+        }
     }
 }
 

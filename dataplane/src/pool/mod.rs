@@ -181,6 +181,9 @@ impl Pools {
 /// A primary that is being replaced gets no pool, so that nothing more is sent there.
 fn pools_of(shard: &ShardServing, mut pool_of: impl FnMut(&Arc<Tablet>) -> Rc<TabletPool>) -> ShardPools {
     let primary = shard.primary().map(&mut pool_of);
+    if let Some(primary) = &primary {
+        primary.guarded.set(shard.writes == Writes::Guarded);
+    }
     let mut replicas = Vec::new();
     for kind in [TabletKind::Replica, TabletKind::Rdonly] {
         let offered = shard.replicas(kind);

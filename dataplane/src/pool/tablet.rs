@@ -60,6 +60,8 @@ pub(crate) struct TabletPool {
     /// The first deadline that a task sleeps for, if one does.
     watched_until: Cell<Option<Instant>>,
     pub(super) retirement: Retirement,
+    /// Of a primary that others may replace: a connection is used only if the server takes writes.
+    pub(super) guarded: Cell<bool>,
     /// Sessions that read from this replica.
     sessions: Cell<usize>,
     /// The server has no more connections to give; when it is asked again.
@@ -121,6 +123,7 @@ impl TabletPool {
             has_xa: Cell::default(),
             routines: Routines::default(),
             finisher: RefCell::default(),
+            guarded: Cell::new(false),
             logs_temporary: Cell::new(None),
             stats: PoolStats::default(),
         }

@@ -1,8 +1,10 @@
 //! One statement on several shards: rows one shard after another, counts added up.
 mod gather;
+mod load;
 mod locking;
 mod merge;
 mod returned;
+pub(super) use load::Loading;
 pub(super) use merge::name_the_real;
 pub(super) use returned::Returned;
 mod rows;
@@ -46,6 +48,8 @@ pub(super) enum Rows<'p> {
     Merge(Merging<'p>),
     /// Of a change: they are kept until it is committed.
     Return(Box<RefCell<Returned>>),
+    /// There are none: the client sends a file.
+    Load(Box<Loading>),
     /// They are kept for a server that goes on with them.
     Gather(&'p RefCell<dyn Sink>),
 }
@@ -104,7 +108,8 @@ impl Session {
         }
         // Always in the same order, so that two statements never wait for each other's connections.
         work.wires.sort_by_key(|(place, _)| *place);
-        let writes = work.combine == Combine::Sum;
+        let changes_copies = work.combine == Combine::First && is_change(work.plan.class);
+        let writes = work.combine == Combine::Sum || changes_copies;
         self.adopt_transaction();
         // One that keeps lookup tables right has opened its transaction for these already.
         let opened = writes && self.transaction.is_own();
@@ -189,16 +194,21 @@ impl Session {
             (Err(failure), _) => Err(failure),
             (Ok(Some(error)), _) => Err(error.into()),
             (_, Combine::Concat | Combine::Status) => match &work.rows {
-                Rows::Pass | Rows::Return(_) => self.concatenate(&mut parts, work.kind, answer).await,
+                Rows::Pass | Rows::Return(_) | Rows::Load(_) => {
+                    self.concatenate(&mut parts, work.kind, answer).await
+                }
                 Rows::Merge(merging) => self.merge(&mut parts, merging, answer).await,
                 Rows::Gather(gathered) => self.gather(&mut parts, gathered).await,
             },
-            (_, Combine::Sum | Combine::First) => self.add_up(&mut parts, work, undoable, &mut info).await,
+            (_, Combine::Sum | Combine::First) => match &work.rows {
+                Rows::Load(loading) => {
+                    let loaded = self.load_file(&mut parts, work, loading, (undoable, &mut info), answer);
+                    Box::pin(loaded).await
+                }
+                _ => self.add_up(&mut parts, work, undoable, &mut info).await,
+            },
         };
-        let result = match (result, work.returned()) {
-            (Ok(combined), Some(returned)) => returned.borrow().check(answer).map(|()| combined),
-            (result, _) => result,
-        };
+        let result = work.checked(result, answer);
         self.note_answered(
             parts
                 .iter()
@@ -426,6 +436,12 @@ impl Session {
         }
         Ok(first)
     }
+}
+
+/// Does it change rows, which can be undone?
+fn is_change(class: StatementClass) -> bool {
+    use StatementClass::{Delete, Insert, LoadData, Replace, Update};
+    matches!(class, Insert | Replace | Update | Delete | LoadData)
 }
 
 /// Lets `sql_select_limit` count the rows of all shards together: each applies it to its own, which leaves enough. It says

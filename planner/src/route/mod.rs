@@ -19,6 +19,7 @@ mod insert;
 mod insert_steps;
 mod joins;
 mod keys;
+mod load;
 mod lookup_reads;
 mod lookups;
 mod names;
@@ -40,11 +41,12 @@ use crate::plan::{
     Action, Combine, Destination, Directives, Effects, Plan, Route, SessionAction, StatementClass, Target,
 };
 use crate::serving::Serving;
-use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, TabletKind};
-use crate::sql::ast::Statement;
+use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, Table, TabletKind};
+use crate::sql::ast::{Span, Statement};
 use crate::sql::input::{Shared, Tokens, tokens};
 use bumpalo::Bump;
 pub use names::is_system;
+use std::sync::Arc;
 use text::Edits;
 
 /// The session's part in what a statement means.
@@ -118,6 +120,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         about_rows: !matches!(parsed, Ok(Statement::Ddl(_))),
         several: false,
         named: None,
+        source: None,
         start: 0,
         session_calls: effects.calls,
     };
@@ -203,6 +206,8 @@ struct Planner<'p, 'a> {
     several: bool,
     /// That of one of its tables.
     named: Option<KeyspaceIdx>,
+    /// The table that is changed, where the statement names a copy of it: where the name stands, and what it means.
+    source: Option<(Span, KeyspaceIdx, &'a Arc<Table>)>,
     /// Where the statement itself begins, behind EXPLAIN.
     start: u32,
     session_calls: Vec<effects::SessionCall>,
@@ -260,6 +265,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         {
             return self.database_ddl(ddl, name);
         }
+        self.change_the_source(statement);
         let Some(keyspace) = self.names(statement)? else {
             return self.without_tables(statement, class);
         };
@@ -297,9 +303,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 self.ddl_effects(statement);
                 Ok(self.route(keyspace, Destination::Scatter, Combine::First, class))
             }
-            Statement::LoadData(_) => Err(PlanError::unsupported(
-                "LOAD DATA into a sharded keyspace; select one shard with USE keyspace:shard",
-            )),
+            Statement::LoadData(Some(table)) => self.load_data(keyspace, table, class),
             _ => Err(self.refuse_unknown()),
         }
     }
@@ -383,6 +387,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 alone: false,
                 maintain: None,
                 generate: None,
+                load: None,
             }),
             class,
             effects: self.effects,

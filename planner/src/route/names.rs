@@ -4,7 +4,7 @@ use crate::column::Family;
 use crate::error::PlanError;
 use crate::plan::{Effects, Piece};
 use crate::snapshot::{Keyspace, KeyspaceIdx, Routed, Table, TableKind, TabletKind};
-use crate::sql::ast::{ColumnName, Span, Statement, TableName};
+use crate::sql::ast::{ColumnName, Span, Statement, TableExpr, TableName};
 use crate::sql::walk::{Visitor, Walk};
 use std::sync::Arc;
 
@@ -64,6 +64,11 @@ impl<'a> Planner<'_, 'a> {
     /// The keyspace of a name, and the table if it is known there.
     pub(super) fn locate(&self, name: &TableName<'_>) -> Result<Place<'a>, PlanError> {
         let session = self.input.session;
+        if let Some((span, keyspace, table)) = self.source
+            && span == name.span
+        {
+            return Ok(Place::Table { keyspace, table: Some(table) });
+        }
         if let Some(keyspace) = self.routed_elsewhere(name.database, name.name)? {
             let table = self
                 .keyspace(keyspace)
@@ -186,6 +191,43 @@ impl<'a> Planner<'_, 'a> {
             _ if snapshot.keyspaces.len() == 1 => Ok(0),
             _ => Err(PlanError::NoDatabase),
         }
+    }
+
+    /// A change of a reference table with a `source` is one of the source, which somebody copies to the shards.
+    pub(super) fn change_the_source(&mut self, statement: &Statement<'a>) {
+        let alone = |tables: &'a [TableExpr<'a>]| match tables {
+            [TableExpr::Table(name)] => Some(*name),
+            _ => None,
+        };
+        let name = match statement {
+            Statement::Insert(insert) => Some(insert.table),
+            Statement::Update(update) => alone(update.tables),
+            Statement::Delete(delete) => alone(delete.tables),
+            Statement::LoadData(table) => *table,
+            _ => None,
+        };
+        let Some(name) = name else { return };
+        let Ok(Place::Table { table: Some(table), .. }) = self.locate(name) else { return };
+        let Some((keyspace, source)) = table.source.as_deref().and_then(|s| s.split_once('.')) else {
+            return;
+        };
+        let Ok(index) = self.keyspace_named(keyspace) else { return };
+        let Some(owner) = self.keyspace(index) else { return };
+        // Columns may be named by the table's name.
+        let Some(found) = owner.tables.get(source).filter(|_| source == name.name) else { return };
+        let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
+        let full = format!("{}.{}", quoted(&owner.database), quoted(source));
+        self.edits
+            .replace(name.span, vec![Piece::Verbatim(full.into_bytes())]);
+        self.source = Some((name.span, index, found));
+    }
+
+    /// Where the copy's name stands, and the source's as a client would write it.
+    pub(super) fn source_name(&self) -> Option<(Span, String)> {
+        let (span, keyspace, table) = self.source?;
+        let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
+        let owner = self.keyspace(keyspace)?;
+        Some((span, format!("{}.{}", quoted(&owner.name), quoted(&table.name))))
     }
 
     /// The one keyspace of a statement's tables, `None` if it has none. Qualifiers are renamed to the database's name.

@@ -271,6 +271,44 @@ fn transactions_are_shown(conn: &mut Connection) {
     );
 }
 
+/// One is prepared, and its owner holds the row of the decision: it cannot be finished now.
+fn concluded_by_order(proxy: &Coregate) {
+    let ctl = |args: &[&str]| {
+        let server = proxy.admin.to_string();
+        let output = std::process::Command::new(coregate_tests::coregate::binary())
+            .args(["ctl", "--admin", &server, "--json", "distributed-transaction"])
+            .args(args)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let (done, list) = ctl(&["unresolved-list", "--keyspace", "ks"]);
+    assert!(
+        done && list.contains("alive-1") && list.contains("PREPARE") && list.contains("ks/aa-"),
+        "{list}"
+    );
+    let (done, info) = ctl(&["get-info", "--dtid", "alive-1"]);
+    assert!(done && info.contains(&format!("ks/{}", SHARDS[0])), "{info}");
+    let (done, why) = ctl(&["conclude", "--dtid", "alive-1"]);
+    assert!(!done && why.contains("1 are left"), "{why}");
+    let (done, why) = ctl(&["conclude", "--dtid", "nobody-1"]);
+    assert!(!done && why.contains("no prepared transaction"), "{why}");
+    let branch = Branch { id: "left-1".into(), number: 1, decider: decider_key("ks", SHARDS[1]) };
+    let mut conn = CLUSTER.direct(2);
+    for sql in ["xa start", "xa end", "xa prepare"] {
+        conn.run(&format!("{sql} {branch}"));
+        if sql == "xa start" {
+            conn.run("insert into leg (id, tag) values (3000, 3000)");
+        }
+    }
+    drop(conn);
+    wait_until("it is concluded, by order or by itself", || {
+        let (done, told) = ctl(&["conclude", "--dtid", "left-1"]);
+        done || told.contains("no prepared transaction")
+    });
+}
+
 /// What a dead process has left, made by hand.
 #[test]
 fn the_resolver_commits_what_was_decided_and_rolls_back_the_rest() {
@@ -318,6 +356,7 @@ fn the_resolver_commits_what_was_decided_and_rolls_back_the_rest() {
             .value(&format!("select decision from _coregate.transaction where id = '{id}'"))
     };
     assert_eq!(decision("dead-2").as_deref(), Some("abort"));
+    concluded_by_order(&proxy);
     let late = CLUSTER
         .direct(0)
         .query("insert into _coregate.transaction (id, decision) values ('dead-2', 'commit')");

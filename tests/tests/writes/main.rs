@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use world::{WORLD, contents, entries, refill};
 
 mod faults;
+mod load;
 mod random;
 mod world;
 
@@ -175,6 +176,74 @@ fn compare_all(statements: &str) {
         }
     }
     pair.end();
+}
+
+#[test]
+fn copies_change_on_all_shards_or_on_none() {
+    let _turn = alone();
+    let mut pair = Pair::new();
+    let mut shards = ["-40", "40-80", "80-c0", "c0-"].map(|shard| {
+        let target = format!("test:{shard}");
+        WORLD
+            .local
+            .connect_as(coregate_tests::world::USER, coregate_tests::world::PASSWORD, Some(&target))
+    });
+    shards[2].run("insert into countries values ('zz', 'alone')");
+    for begin in ["commit", "begin"] {
+        for sql in [
+            "insert into countries values ('yy', 'Y'), ('zz', 'Z')",
+            "update countries set code = 'zz' where code = 'de'",
+        ] {
+            pair.sharded.run(begin);
+            assert_eq!(pair.sharded.query(sql).error().code, 1062, "{sql}");
+            pair.sharded.run("commit");
+            let counts = shards.each_mut().map(|conn| {
+                conn.value("select group_concat(code order by code) from countries")
+                    .unwrap()
+            });
+            assert_eq!(counts[..2], ["de,fr,jp", "de,fr,jp"], "{begin} {sql}");
+            assert_eq!(counts[2..], ["de,fr,jp,zz", "de,fr,jp"], "{begin} {sql}");
+        }
+    }
+    shards[2].run("delete from countries where code = 'zz'");
+    pair.compare_tables("nothing");
+    pair.end();
+}
+
+/// Somebody copies the source to the shards.
+#[test]
+fn a_copy_with_a_source_changes_at_its_source() {
+    let _turn = alone();
+    let mut conn = WORLD.sharded();
+    conn.run("insert into countries values ('x1', 'one'), ('x2', 'two')");
+    for sql in [
+        "insert into regions values ('eu', 'Europe', 1), ('us', 'America', 2)",
+        "replace into test.regions (code, name) values ('as', 'Asia')",
+        "update regions set regions.n = 5, name = upper(name) where code = 'eu'",
+        "insert into regions (code, n) values ('eu', 1) on duplicate key update n = regions.n + 1",
+        "insert into regions select code, name, 7 from countries where code like 'x%'",
+        "update regions r set n = 9 where r.code = (select min(code) from countries where code like 'x%')",
+        "delete from regions where code in ('us', 'x2') order by code",
+    ] {
+        conn.run(sql);
+    }
+    let statement = conn
+        .prepare("update regions set n = n + 1 where code = 'as' or code = 'eu'")
+        .unwrap();
+    assert!(!conn.execute(&statement, &[]).is_error());
+    let mut list = |table: &str| {
+        conn.query(&format!("select code, name, n from {table} order by code"))
+            .rows()
+    };
+    let row = |code: &str, name: &str, n: Option<&str>| {
+        vec![Some(code.to_owned()), Some(name.to_owned()), n.map(str::to_owned)]
+    };
+    let wanted = [row("as", "Asia", None), row("eu", "EUROPE", Some("7")), row("x1", "one", Some("9"))];
+    assert_eq!(list("plain.regions"), wanted);
+    assert_eq!(list("regions"), [] as [Vec<Option<String>>; 0]);
+    conn.run("delete from regions");
+    conn.run("delete from countries where code like 'x%'");
+    assert_eq!(conn.query("select * from plain.regions").rows().len(), 0);
 }
 
 #[test]

@@ -18,11 +18,13 @@ create table uniques (k int not null, u varchar(10) character set utf8mb4 collat
 create table people (id bigint not null primary key, email varchar(60) unique, team varchar(20), badge bigint unique, j int, note varchar(20), seen timestamp null default null, bits bit(10), kind enum('x','y'), data json, up varchar(70) as (upper(email)) stored) ;
 create table mails (email varchar(60) not null, n int not null, body varchar(40), primary key (email, n)) ;
 create table countries (code char(2) not null primary key, name varchar(40)) ;
+create table regions (code char(3) not null primary key, name varchar(40), n int) ;
 ";
 
 /// In a keyspace of one shard.
 const PLAIN: &str = "
 create table rates (code char(3) not null primary key, rate decimal(8,4), n int) ;
+create table regions (code char(3) not null primary key, name varchar(40), n int) ;
 create table email_idx (email varchar(60) not null primary key, keyspace_id varbinary(20)) ;
 create table team_idx (team varchar(20), id bigint not null, keyspace_id varbinary(20), unique key (id, team)) ;
 create table badge_idx (badge bigint not null primary key, user_id bigint unsigned) ;
@@ -44,7 +46,8 @@ const VSCHEMA: &str = r#"{"sharded": true,
   "people": {"column_vindexes": [{"column": "id", "name": "hash"}, {"column": "email", "name": "email"},
    {"columns": ["team", "id"], "name": "team"}, {"column": "badge", "name": "badge"}]},
   "mails": {"column_vindexes": [{"column": "email", "name": "email"}]},
-  "countries": {"type": "reference"}
+  "countries": {"type": "reference"},
+  "regions": {"type": "reference", "source": "plain.regions"}
  }}"#;
 
 /// Every table whose rows are compared, with its columns (but those that tell the time of a change).

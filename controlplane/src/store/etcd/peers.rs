@@ -1,5 +1,5 @@
 //! What a process knows of the others, and what it tells them.
-use super::{Etcd, Guard, follow, member};
+use super::{Etcd, follow, member};
 use crate::plane::Command;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) struct Process {
 pub(crate) struct Leader {
     pub(crate) process: String,
     pub(super) lease: i64,
-    /// The revision at which it took the lead: what it writes is refused when it has lost it.
+    /// The revision at which it took the lead.
     pub(super) created: i64,
 }
 

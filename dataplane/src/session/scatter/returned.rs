@@ -2,12 +2,13 @@
 //! committed, then sent in the order of the statement's rows.
 use super::super::answer::Answer;
 use super::super::{Outcome, Session};
-use super::{Rows, Work};
+use super::{Combined, Loading, Rows, Work};
 use crate::exec::{Cells, Column, ExecError, Row, binary_check, binary_row};
 use crate::pool::Place;
 use crate::ring::Buf;
 use coregate_planner::plan::{Effects, Plan, Route, Target};
 use coregate_planner::resolve::Resolved;
+use coregate_planner::snapshot::KeyRange;
 use coregate_protocol::column::ColumnDefinition;
 use coregate_protocol::frame::PacketWriter;
 use coregate_protocol::response::{OkPacket, encode_rows_end};
@@ -153,11 +154,28 @@ impl Session {
         route: &Route,
         resolved: &Resolved,
     ) -> Rows<'static> {
+        if let Some(load) = &route.load {
+            return Rows::Load(Box::new(Loading::new((**load).clone(), self.ranges_of(route))));
+        }
         if !plan.effects.contains(Effects::RETURNS) {
             return Rows::Pass;
         }
         let memory = self.core.config().query_memory_max;
         Rows::Return(Box::new(RefCell::new(Returned::new(self.order_of(route, resolved), memory))))
+    }
+
+    fn ranges_of(&self, route: &Route) -> Vec<(Place, KeyRange)> {
+        let snapshot = self.core.snapshot.borrow();
+        let Target::Keyspace { keyspace, .. } = &route.to else { return Vec::new() };
+        let shards = snapshot
+            .keyspaces
+            .get(usize::from(*keyspace))
+            .map(|k| k.shards.as_slice());
+        let kind = route.tablet_kind.into();
+        let shards = shards.unwrap_or_default().iter();
+        shards
+            .map(|shard| (Place::Shard { shard: shard.id, kind }, shard.range.clone()))
+            .collect()
     }
 
     /// The shards of an INSERT's rows, in their order, as far as that is known.
@@ -216,6 +234,14 @@ impl Session {
 }
 
 impl Work<'_> {
+    /// An outcome whose rows the client can have as it wants them, or an error.
+    pub(super) fn checked(&self, result: Outcome<Combined>, answer: &Answer) -> Outcome<Combined> {
+        match (result, self.returned()) {
+            (Ok(combined), Some(returned)) => returned.borrow().check(answer).map(|()| combined),
+            (result, _) => result,
+        }
+    }
+
     /// The rows that it keeps, if it is a change that gives some.
     pub(super) fn returned(&self) -> Option<&RefCell<Returned>> {
         match &self.rows {

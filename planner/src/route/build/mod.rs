@@ -145,6 +145,7 @@ impl<'a> Planner<'_, 'a> {
             alone: false,
             maintain: None,
             generate: None,
+            load: None,
         }
     }
 

@@ -232,6 +232,10 @@ impl<'a> Planner<'_, 'a> {
         for end in inner.ends {
             locks.insert(end, vec![verbatim(" LOCK IN SHARE MODE")]);
         }
+        // Rows of a copy's source are changed where the source has them.
+        if let Some((span, source)) = self.source_name() {
+            locks.replace(span, vec![verbatim(source)]);
+        }
         let alone = matches!(tables, [TableExpr::Table(_)]);
         Ok(Statement { spans, ctes, tables, names, alone, limit, order, locks })
     }

@@ -1,0 +1,42 @@
+//! LOAD DATA LOCAL into a table of several shards: each line goes to the shard that its fields tell.
+use crate::column::Family;
+use crate::vindex::Vindex;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// `None`: every shard gets all lines.
+    pub by: Option<LoadBy>,
+    pub format: LineFormat,
+    /// Lines that are left out at first.
+    pub skip: u64,
+    /// The column that gets a number of a sequence where a line has NULL or 0 for it, which cannot be done: its field.
+    pub numbered: Option<u16>,
+    /// Fields go into user variables.
+    pub variables: bool,
+}
+
+/// What places a line.
+#[derive(Debug, Clone)]
+pub struct LoadBy {
+    pub vindex: Arc<dyn Vindex>,
+    pub columns: SmallVec<[String; 1]>,
+    /// The types of these columns, and where their values are among a line's fields.
+    pub families: SmallVec<[Family; 1]>,
+    pub fields: SmallVec<[u16; 1]>,
+    /// The file is in UTF-8. Otherwise keys must be ASCII.
+    pub utf8: bool,
+}
+
+/// How lines and fields end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineFormat {
+    /// Neither this nor `line_end` is empty.
+    pub field_end: Vec<u8>,
+    pub enclosed: Option<u8>,
+    pub escaped: Option<u8>,
+    pub line_end: Vec<u8>,
+    /// As many fields are read of a line; what follows is no field.
+    pub width: usize,
+}
