@@ -13,7 +13,7 @@ use coregate_planner::serving::{Serving, ShardServing, TabletServing, TabletStat
 use coregate_planner::snapshot::Tablet;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error as Refusal};
-use replicas::{compare, end_unlogged};
+use replicas::{Compared, compare, end_unlogged};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,21 +121,8 @@ impl Resolver {
                 }
             }
         }
-        let mut compared = BTreeMap::new();
-        for (at, asked) in &mut conns {
-            let Some(shard) = shards.get(*at).filter(|s| !s.replicas.is_empty()) else { continue };
-            match compare(connector, asked, &shard.replicas).await {
-                Ok((found, all)) => {
-                    asked_all &= all;
-                    compared.insert(*at, found);
-                }
-                Err(error) => {
-                    asked_all = false;
-                    tracing::debug!("what is prepared on replicas cannot be looked for: {error}");
-                }
-            }
-        }
-        asked_all &= !shards.iter().any(|shard| shard.away);
+        let (mut compared, all) = compare_all(connector, shards, &mut conns).await;
+        asked_all &= all && !shards.iter().any(|shard| shard.away);
         let mut names: HashSet<String> = prepared
             .iter()
             .map(|(branch, _)| branch.to_string())
@@ -181,6 +168,29 @@ impl Resolver {
     }
 }
 
+/// What primaries and their replicas have prepared, by shard; and whether all could be asked.
+async fn compare_all(
+    connector: &Connector,
+    shards: &[Shard],
+    conns: &mut BTreeMap<usize, Asked>,
+) -> (BTreeMap<usize, Compared>, bool) {
+    let (mut compared, mut asked_all) = (BTreeMap::new(), true);
+    for (at, asked) in conns {
+        let Some(shard) = shards.get(*at).filter(|s| !s.replicas.is_empty()) else { continue };
+        match compare(connector, asked, &shard.replicas).await {
+            Ok((found, all)) => {
+                asked_all &= all;
+                compared.insert(*at, found);
+            }
+            Err(error) => {
+                asked_all = false;
+                tracing::debug!("what is prepared on replicas cannot be looked for: {error}");
+            }
+        }
+    }
+    (compared, asked_all)
+}
+
 /// A transaction with prepared branches.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Unresolved {
@@ -208,15 +218,14 @@ pub(crate) async fn unresolved(shared: &Shared, id: Option<&str>) -> (Vec<Unreso
             continue;
         };
         conns.insert(at, conn);
-        for branch in branches.into_iter().filter(|b| id.is_none_or(|id| id == b.id)) {
+        for branch in branches
+            .into_iter()
+            .filter(|b| id.is_none_or(|id| id == b.id))
+        {
             let decider = shards.iter().find(|shard| shard.key == branch.decider);
             let decider = decider.map_or_else(|| "a shard that there is not".to_owned(), |d| d.name.clone());
-            let empty = || Unresolved {
-                id: branch.id.clone(),
-                state: "PREPARE",
-                decider,
-                participants: Vec::new(),
-            };
+            let empty =
+                || Unresolved { id: branch.id.clone(), state: "PREPARE", decider, participants: Vec::new() };
             let known = found.entry(branch.id.clone()).or_insert_with(empty);
             known.participants.push(shard.name.clone());
         }

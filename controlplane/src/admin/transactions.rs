@@ -8,10 +8,7 @@ use serde_json::json;
 use std::collections::HashMap;
 
 /// `?keyspace=` shows those that have a part there.
-pub(super) async fn list(
-    State(admin): State<Admin>,
-    Query(query): Query<HashMap<String, String>>,
-) -> Reply {
+pub(super) async fn list(State(admin): State<Admin>, Query(query): Query<HashMap<String, String>>) -> Reply {
     let (mut all, silent) = resolver::unresolved(&admin.shared, None).await;
     if let Some(keyspace) = query.get("keyspace").filter(|name| !name.is_empty()) {
         let prefix = format!("{keyspace}/");

@@ -332,6 +332,23 @@ impl Server {
         self.run(self.dialect.start_replica()).await
     }
 
+    /// Rolls back whatever is prepared, without a log: it would keep tables from being dropped.
+    async fn roll_back_prepared(&mut self) -> Result<(), Error> {
+        self.run("SET SESSION sql_log_bin=0").await?;
+        let rows: Vec<(u64, usize, usize, Vec<u8>)> =
+            match timeout(self.patience, self.conn.query("XA RECOVER")).await {
+                Ok(rows) => rows.map_err(|e| failed(&self.tablet, e))?,
+                Err(_) => return Err(late(&self.tablet, "XA RECOVER", self.patience)),
+            };
+        for (format, length, _, data) in rows {
+            let (id, branch) = data.split_at(length.min(data.len()));
+            let hex = coregate_planner::keyrange::to_hex;
+            self.run(&format!("XA ROLLBACK X'{}',X'{}',{format}", hex(id), hex(branch)))
+                .await?;
+        }
+        Ok(())
+    }
+
     /// MySQL: throws away all data, and copies another server's. Then the server ends, to be started again by whoever keeps it.
     pub(crate) async fn clone_from(&mut self, source: &Source, patience: Duration) -> Result<(), Error> {
         let sql = self
@@ -341,6 +358,7 @@ impl Server {
         for statement in &sql.prepare {
             self.run(statement).await?;
         }
+        self.roll_back_prepared().await?;
         match timeout(patience, self.conn.query_drop(&sql.copy)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(mysql_async::Error::Server(e))) if e.code != RESTART_FAILED => {

@@ -284,7 +284,10 @@ fn concluded_by_order(proxy: &Coregate) {
         (output.status.success(), String::from_utf8(text).unwrap())
     };
     let (done, list) = ctl(&["unresolved-list", "--keyspace", "ks"]);
-    assert!(done && list.contains("alive-1") && list.contains("PREPARE") && list.contains("ks/aa-"), "{list}");
+    assert!(
+        done && list.contains("alive-1") && list.contains("PREPARE") && list.contains("ks/aa-"),
+        "{list}"
+    );
     let (done, info) = ctl(&["get-info", "--dtid", "alive-1"]);
     assert!(done && info.contains(&format!("ks/{}", SHARDS[0])), "{info}");
     let (done, why) = ctl(&["conclude", "--dtid", "alive-1"]);

@@ -52,7 +52,7 @@ impl Moves {
                 2 => conn.try_query("begin").map(drop)?,
                 _ => {}
             }
-            if kind % 4 != 0 {
+            if !kind.is_multiple_of(4) {
                 // An error that leaves the transaction open is no reason to stop: what is done is committed.
                 for at in 0..1 + kind % 3 {
                     self.step(conn, random.rotate_left(7 * at as u32))?;
