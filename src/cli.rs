@@ -1,8 +1,12 @@
 //! The command line. `coregate --help` is the manual.
+mod servers;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use coregate_controlplane::local::KeyspaceArg;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+pub(crate) use servers::Servers;
 
 /// A MySQL endpoint that shards.
 #[derive(Debug, Parser)]
@@ -20,6 +24,11 @@ pub(crate) enum Command {
     Local(Box<LocalArgs>),
     /// Administers a running coregate
     Ctl(CtlArgs),
+    /// Moves a topology between stores: directories, etcd, a JSON or YAML file
+    Topo {
+        #[command(subcommand)]
+        what: Topo,
+    },
     /// Shows how a statement would be run, without a server
     Explain(ExplainArgs),
     /// Puts load on a MySQL endpoint and measures
@@ -108,7 +117,7 @@ pub(crate) struct LocalArgs {
     /// The server's program, if not the one in PATH
     #[arg(long, value_name = "PATH")]
     pub(crate) mysqld: Option<PathBuf>,
-    /// Where the topology is kept: file, or etcd://HOST:PORT
+    /// Where the topology is kept: file, or etcd://HOST:PORT[,HOST:PORT...][/ROOT], which other processes can use, too
     #[arg(long, value_name = "TOPO", default_value = "file")]
     pub(crate) topo: String,
     #[command(flatten)]
@@ -149,6 +158,14 @@ pub(crate) enum Ctl {
     /// One keyspace
     #[command(alias = "GetKeyspace")]
     GetKeyspace { keyspace: String },
+    /// Removes a keyspace from the topology; its databases stay
+    #[command(alias = "DeleteKeyspace")]
+    DeleteKeyspace {
+        keyspace: String,
+        /// Its shards and tablets, too
+        #[arg(long, short)]
+        recursive: bool,
+    },
     /// The shards of a keyspace
     #[command(alias = "GetShards", alias = "FindAllShardsInKeyspace", alias = "find-all-shards-in-keyspace")]
     GetShards { keyspace: String },
@@ -159,11 +176,14 @@ pub(crate) enum Ctl {
         shard: String,
     },
     /// The database servers and how they are
-    #[command(alias = "GetTablets")]
+    #[command(
+        alias = "GetTablets",
+        after_help = "Example:\n  coregate ctl get-tablets --keyspace shop --tablet-type primary"
+    )]
     GetTablets {
         #[arg(long)]
         keyspace: Option<String>,
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         shard: Option<String>,
         /// primary, replica or rdonly
         #[arg(long)]
@@ -173,7 +193,11 @@ pub(crate) enum Ctl {
     #[command(alias = "GetVSchema", alias = "get-v-schema")]
     GetVschema { keyspace: String },
     /// Replaces a keyspace's vschema
-    #[command(alias = "ApplyVSchema", alias = "apply-v-schema")]
+    #[command(
+        alias = "ApplyVSchema",
+        alias = "apply-v-schema",
+        after_help = "Example:\n  coregate ctl apply-vschema shop --vschema-file shop.json"
+    )]
     #[command(group(clap::ArgGroup::new("what").required(true).args(["vschema", "vschema_file"])))]
     ApplyVschema {
         keyspace: String,
@@ -187,7 +211,10 @@ pub(crate) enum Ctl {
     #[command(alias = "GetRoutingRules")]
     GetRoutingRules,
     /// Replaces the routing rules
-    #[command(alias = "ApplyRoutingRules")]
+    #[command(
+        alias = "ApplyRoutingRules",
+        after_help = "Example:\n  coregate ctl apply-routing-rules --rules-file rules.json"
+    )]
     #[command(group(clap::ArgGroup::new("what").required(true).args(["rules", "rules_file"])))]
     ApplyRoutingRules {
         /// The rules themselves
@@ -200,7 +227,11 @@ pub(crate) enum Ctl {
     #[command(alias = "GetSchema")]
     GetSchema { keyspace: String },
     /// Runs statements on the primaries of all shards
-    #[command(alias = "ApplySchema")]
+    #[command(
+        alias = "ApplySchema",
+        after_help = "Where it has failed on a shard, the same command again goes on where it stopped.\n\nExamples:\n  \
+            coregate ctl apply-schema shop --sql 'alter table t add column n int'\n  coregate ctl apply-schema shop --sql-file shop.sql"
+    )]
     #[command(group(clap::ArgGroup::new("what").required(true).args(["sql", "sql_file"])))]
     ApplySchema {
         keyspace: String,
@@ -210,7 +241,10 @@ pub(crate) enum Ctl {
         sql_file: Option<PathBuf>,
     },
     /// Makes a replica the primary of its shard, in order: statements wait meanwhile, none fails
-    #[command(alias = "PlannedReparentShard")]
+    #[command(
+        alias = "PlannedReparentShard",
+        after_help = "Example:\n  coregate ctl planned-reparent-shard shop/-80 --new-primary zone1-101"
+    )]
     PlannedReparentShard {
         #[arg(value_name = "KEYSPACE/SHARD")]
         shard: String,
@@ -219,7 +253,10 @@ pub(crate) enum Ctl {
         new_primary: Option<String>,
     },
     /// Makes the replica that has everything the primary of its shard, whose primary is gone
-    #[command(alias = "EmergencyReparentShard")]
+    #[command(
+        alias = "EmergencyReparentShard",
+        after_help = "Example:\n  coregate ctl emergency-reparent-shard shop/-80 --ignore-replicas zone1-102"
+    )]
     EmergencyReparentShard {
         #[arg(value_name = "KEYSPACE/SHARD")]
         shard: String,
@@ -231,8 +268,14 @@ pub(crate) enum Ctl {
         ignore_replicas: Vec<String>,
     },
     /// Gives a tablet another type: replica, rdonly, spare or drained
-    #[command(alias = "ChangeTabletType")]
+    #[command(
+        alias = "ChangeTabletType",
+        after_help = "Example:\n  coregate ctl change-tablet-type zone1-101 drained"
+    )]
     ChangeTabletType { tablet: String, tablet_type: String },
+    /// The processes that serve the same topology, and which of them leads
+    #[command(alias = "GetProcesses")]
+    GetProcesses,
     /// What was done about shards: primaries moved, replication repaired
     #[command(alias = "GetRecoveries")]
     GetRecoveries,
@@ -244,6 +287,45 @@ pub(crate) enum Ctl {
     EnableRecoveries,
     /// Reads the topology's files again
     Reload,
+    #[command(flatten)]
+    Servers(Servers),
+}
+
+/// A STORE is a directory, as `topology.dir` names it, or etcd://HOST:PORT[,HOST:PORT...][/ROOT]. Documents hold the servers' passwords.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topo {
+    /// Writes a whole topology as one document
+    #[command(after_help = "Examples:\n  coregate topo export /var/lib/coregate\n  \
+        coregate topo export etcd://10.0.0.1:2379/shop --output shop.yaml")]
+    Export {
+        store: String,
+        /// Where to [default: standard output]; YAML if its name ends with .yaml or .yml
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// YAML instead of JSON
+        #[arg(long)]
+        yaml: bool,
+    },
+    /// Brings keyspaces and routing rules into a store; what the source does not name stays
+    #[command(
+        after_help = "Examples:\n  coregate topo import /var/lib/coregate etcd://10.0.0.1:2379/shop\n  \
+        coregate topo import shop.yaml etcd://10.0.0.1:2379/shop --replace --dry-run\n  \
+        coregate topo export etcd://10.0.0.1:2379/shop | coregate topo import - /tmp/copy"
+    )]
+    Import {
+        /// A STORE, a JSON or YAML file, or - for standard input
+        source: String,
+        store: String,
+        /// What is there and is another is replaced
+        #[arg(long)]
+        replace: bool,
+        /// Only says what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! `coregate.toml`. Unknown keys are errors; every error names the key, the value and what is allowed.
 mod plane;
+mod topology;
 
 use crate::Failure;
 use crate::cli::LogFormat;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub(crate) use plane::WhenNone;
+use topology::Topology;
 
 pub(crate) const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 3307);
 pub(crate) const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 3380);
@@ -54,6 +56,10 @@ pub(crate) struct Server {
     pub(crate) max_connections: usize,
     /// Clients that are silent for so long are disconnected.
     pub(crate) idle_timeout_s: u64,
+    /// The same, of those that have a transaction open; 0: no other limit.
+    pub(crate) idle_transaction_timeout_ms: u64,
+    /// Transactions that are open for so long end when their client rests; 0: no limit.
+    pub(crate) transaction_timeout_ms: u64,
     pub(crate) handshake_timeout_ms: u64,
     /// 0: none.
     pub(crate) query_timeout_ms: u64,
@@ -107,6 +113,8 @@ impl Default for Server {
             cores: 0,
             max_connections: data.max_connections,
             idle_timeout_s: data.idle_timeout_s,
+            idle_transaction_timeout_ms: data.idle_transaction_timeout_ms,
+            transaction_timeout_ms: data.transaction_timeout_ms,
             handshake_timeout_ms: data.handshake_timeout_ms,
             query_timeout_ms: data.query_timeout_ms,
             no_scatter: data.no_scatter,
@@ -285,16 +293,6 @@ fn kernel_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Kernel>, D
         .map_err(serde::de::Error::custom)
 }
 
-/// `[topology]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Topology {
-    /// Holds `topology/KEYSPACE.json`.
-    pub(crate) dir: Option<PathBuf>,
-    /// Where this process is: replicas of the cell come first. A tablet's cell is its alias without the number.
-    pub(crate) cell: Option<String>,
-}
-
 /// `[users]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -307,6 +305,35 @@ pub(crate) struct Users {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
     pub(crate) format: LogFormat,
+}
+
+fn between(key: &str, value: u64, low: u64, high: u64) -> Result<(), String> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{key} = {value}: it must be {low} to {high}"))
+}
+
+fn size(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+impl Server {
+    fn check(&self) -> Result<(), String> {
+        between("server.cores", size(self.cores), 0, 1024)?;
+        between("server.max_connections", size(self.max_connections), 1, 1_000_000)?;
+        between("server.idle_timeout_s", self.idle_timeout_s, 1, 31_536_000)?;
+        let idle = self.idle_transaction_timeout_ms;
+        between("server.idle_transaction_timeout_ms", idle, 0, 31_536_000_000)?;
+        between("server.transaction_timeout_ms", self.transaction_timeout_ms, 0, 31_536_000_000)?;
+        between("server.handshake_timeout_ms", self.handshake_timeout_ms, 1, 3_600_000)?;
+        between("server.query_timeout_ms", self.query_timeout_ms, 0, 86_400_000)?;
+        between("server.drain_timeout_ms", self.drain_timeout_ms, 0, 3_600_000)?;
+        between("server.max_allowed_packet", size(self.max_allowed_packet), 1024, 1 << 30)?;
+        between("server.statements_max", size(self.statements_max), 1, 1 << 20)?;
+        between("server.backlog", u64::from(self.backlog), 1, 1 << 20)?;
+        Ok(())
+    }
 }
 
 impl File {
@@ -342,22 +369,7 @@ impl File {
 
     /// What types alone do not say.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let between = |key: &str, value: u64, low: u64, high: u64| {
-            if (low..=high).contains(&value) {
-                return Ok(());
-            }
-            Err(format!("{key} = {value}: it must be {low} to {high}"))
-        };
-        let size = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        between("server.cores", size(self.server.cores), 0, 1024)?;
-        between("server.max_connections", size(self.server.max_connections), 1, 1_000_000)?;
-        between("server.idle_timeout_s", self.server.idle_timeout_s, 1, 31_536_000)?;
-        between("server.handshake_timeout_ms", self.server.handshake_timeout_ms, 1, 3_600_000)?;
-        between("server.query_timeout_ms", self.server.query_timeout_ms, 0, 86_400_000)?;
-        between("server.drain_timeout_ms", self.server.drain_timeout_ms, 0, 3_600_000)?;
-        between("server.max_allowed_packet", size(self.server.max_allowed_packet), 1024, 1 << 30)?;
-        between("server.statements_max", size(self.server.statements_max), 1, 1 << 20)?;
-        between("server.backlog", u64::from(self.server.backlog), 1, 1 << 20)?;
+        self.server.check()?;
         between("plans.entries_per_core", size(self.plans.entries_per_core), 1, 10_000_000)?;
         between("plans.bytes_per_core", size(self.plans.bytes_per_core), 1 << 16, 1 << 36)?;
         between("query.memory_max", size(self.query.memory_max), 1 << 16, 1 << 36)?;
@@ -385,6 +397,7 @@ impl File {
         between("pool.idle_s", self.pool.idle_s, 1, 31_536_000)?;
         between("pool.lifetime_s", self.pool.lifetime_s, 1, 31_536_000)?;
         self.check_plane(between)?;
+        self.topology.check()?;
         between("cores.coalesce_us", u64::from(self.cores.coalesce_us), 0, 10_000)?;
         if let Some(cpus) = &self.cores.cpus {
             let twice = cpus
@@ -447,6 +460,7 @@ mod tests {
             ("[cores]\nbuffers_8k_max = 100", "cores.buffers_8k_max = 100: it must be a power of two"),
             ("[replicas]\nwhen_none = \"x\"", "replicas.when_none"),
             ("[failover]\ndurability = \"x\"", "failover.durability"),
+            ("[topology]\nstore = \"x\"", "topology.store"),
             ("[health]\ninterval_ms = 1", "health.interval_ms = 1: it must be 50 to 3600000"),
             ("x", "="),
         ] {

@@ -1,8 +1,11 @@
 //! `coregate ctl`: a client of the admin API.
 mod reparent;
+mod schema;
+mod servers;
+mod table;
 
 use crate::Failure;
-use crate::cli::{Ctl, CtlArgs};
+use crate::cli::{Ctl, CtlArgs, Servers};
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::Path;
@@ -46,14 +49,22 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
         Ctl::ApplySchema { keyspace, sql, sql_file } => {
             let joined = sql.join(";\n");
             let body = text((!sql.is_empty()).then_some(joined.as_str()), sql_file.as_deref())?;
-            client.send(
-                |agent| agent.post(client.url(&format!("keyspaces/{}/schema", part(keyspace)))),
-                &body,
-            )?
+            schema::apply(&client, keyspace, &body)?
         }
+        Ctl::DeleteKeyspace { keyspace, recursive } => {
+            let path = format!("keyspaces/{}?recursive={recursive}", part(keyspace));
+            client.delete(&path)?
+        }
+        Ctl::GetProcesses => client.get("processes", &[])?,
+        Ctl::Servers(command) => servers::run(&client, command)?,
         Ctl::Reload => client.send(|agent| agent.post(client.url("reload")), "")?,
         failover => reparent::run(&client, failover)?,
     };
+    show(args, &answer)
+}
+
+/// Prints the answer; what `validate` has found is a failure, too.
+fn show(args: &CtlArgs, answer: &Value) -> Result<(), Failure> {
     // A vschema is JSON either way.
     let is_json = matches!(
         args.command,
@@ -61,17 +72,36 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
             | Ctl::ApplyVschema { .. }
             | Ctl::GetRoutingRules
             | Ctl::ApplyRoutingRules { .. }
+            | Ctl::Servers(Servers::GetTopologyPath { .. } | Servers::GetFullStatus { .. })
     );
     let json = args.json || is_json;
     let printed = if json {
-        serde_json::to_string_pretty(&answer).unwrap_or_default()
+        serde_json::to_string_pretty(answer).unwrap_or_default()
+    } else if let Some(columns) = columns(&args.command) {
+        table::print(answer, columns)
     } else {
         let mut out = String::new();
-        plain(&answer, 0, &mut out);
+        plain(answer, 0, &mut out);
         out.trim_end().to_owned()
     };
     println!("{printed}");
-    Ok(())
+    match &args.command {
+        Ctl::Servers(command) if servers::is_bad(command, answer) => {
+            Err(Failure::Failed("ctl: not all is as it should be".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Of the lists that are shown as tables.
+fn columns(command: &Ctl) -> Option<&'static [&'static str]> {
+    match command {
+        Ctl::GetProcesses => {
+            Some(&["id", "version", "mysql", "admin", "cores", "leader", "revision", "started"])
+        }
+        Ctl::Servers(Servers::GetCells) => Some(&["name", "tablets"]),
+        _ => None,
+    }
 }
 
 /// The text given, or the file's.
@@ -140,6 +170,11 @@ impl<'a> Client<'a> {
                 request = request.query(*key, value);
             }
         }
+        self.read(request.header("Authorization", self.token()).call())
+    }
+
+    fn delete(&self, path: &str) -> Result<Value, Failure> {
+        let request = self.agent.delete(self.url(path));
         self.read(request.header("Authorization", self.token()).call())
     }
 

@@ -8,8 +8,10 @@ mod local;
 mod logging;
 mod serve;
 mod tables;
+mod topo;
 mod tune;
 mod upstream;
+mod vttest;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Ctl(args) => ctl::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Bench { what } => coregate_benches::run(&what).map_err(Failure::from),
+        Command::Topo { what } => topo::run(&what),
         Command::Tune { what } => tune::run(&what),
     };
     match result {

@@ -27,18 +27,13 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
             ));
         }
         None => {
-            let dir = file.topology.dir.clone().ok_or_else(|| {
-                Failure::Usage(
-                    "topology.dir is missing: name the directory that holds topology/KEYSPACE.json"
-                        .to_owned(),
-                )
-            })?;
+            let source = file.topology.source().map_err(Failure::Usage)?;
             if file.users.file.is_none() {
                 return Err(Failure::Usage(
                     "users.file is missing: nobody could log in; name a users.json".to_owned(),
                 ));
             }
-            (Source::Topology(dir), Users::default())
+            (source, Users::default())
         }
     };
     logging::init(file.log.format)?;
@@ -107,6 +102,7 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     config.drain_timeout_ms = file.server.drain_timeout_ms;
     config.server_version = file.server.server_version.clone();
     config.options = file.options();
+    config.cores = cores(&file);
     let control = ControlPlane::start(config)?;
     let served = serve(&file, &control, backend_tls);
     if served.is_err() {
@@ -157,6 +153,8 @@ fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>
         proxy_protocol: file.server.proxy_protocol,
         coalesce_us: file.cores.coalesce_us,
         idle_timeout_s: file.server.idle_timeout_s,
+        idle_transaction_timeout_ms: file.server.idle_transaction_timeout_ms,
+        transaction_timeout_ms: file.server.transaction_timeout_ms,
         handshake_timeout_ms: file.server.handshake_timeout_ms,
         query_timeout_ms: file.server.query_timeout_ms,
         no_scatter: file.server.no_scatter,

@@ -20,10 +20,9 @@ pub(crate) fn given(argument: Option<String>, file: &File) -> Result<Option<Stri
         Some(url) => ("--upstream", Some(url)),
         None => ("COREGATE_UPSTREAM", variable("COREGATE_UPSTREAM")?),
     };
-    if let (Some(_), Some(dir)) = (&url, &file.topology.dir) {
+    if url.is_some() && file.topology.is_given() {
         return Err(Failure::Usage(format!(
-            "topology.dir = {:?} and {name} both say which servers there are: leave one of them out",
-            dir.display()
+            "topology.dir or topology.store and {name} both say which servers there are: leave one of them out"
         )));
     }
     Ok(url)

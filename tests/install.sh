@@ -47,7 +47,7 @@ server() {
 
 packages() {
   server
-  local more=(mariadb-client sysbench libmariadb-dev pkg-config valgrind)
+  local more=(mariadb-client galera-4 rsync lsof sysbench libmariadb-dev pkg-config valgrind)
   command -v cc >/dev/null || more+=(build-essential)
   python3 -c 'import ensurepip, venv' 2>/dev/null || more+=(python3-venv)
   # mysqlclient is compiled: it needs Python's headers.
@@ -56,6 +56,7 @@ packages() {
   command -v go >/dev/null || more+=(golang-go)
   # The checks are of Java 17's language.
   javac -version 2>&1 | grep -qE '^javac (1[7-9]|[2-9][0-9])' || more+=(default-jdk-headless)
+  command -v etcd >/dev/null && command -v etcdctl >/dev/null || more+=(etcd-server etcd-client)
   apt "${more[@]}"
 }
 

@@ -20,14 +20,20 @@ use tokio::sync::mpsc;
 mod api;
 mod listen;
 mod metrics;
+mod openapi;
 mod pages;
+mod processes;
 mod reparent;
+mod servers;
+mod topology;
+mod validate;
 
 /// What the API asks the control plane's loop for.
 pub(crate) enum Request {
     Reload,
     ApplyVschema { keyspace: String, vschema: vschema::Keyspace },
     ApplyRules(vschema::RoutingRules),
+    DeleteKeyspace(String),
     ApplySchema { keyspace: String, sql: String },
     Reparent { keyspace: String, shard: String, how: How },
     SetKind { alias: String, kind: Kind },
@@ -70,16 +76,29 @@ fn router(admin: Admin) -> Router {
         .route("/debug/status", get(pages::status))
         .route("/api/ping", get(api::ping))
         .route("/api/keyspaces", get(api::keyspaces))
-        .route("/api/keyspaces/{keyspace}", get(api::keyspace))
+        .route("/api/keyspaces/{keyspace}", get(api::keyspace).delete(api::delete_keyspace))
         .route("/api/keyspaces/{keyspace}/shards", get(api::shards))
         .route("/api/keyspaces/{keyspace}/shards/{shard}", get(api::shard))
         .route("/api/keyspaces/{keyspace}/schema", get(api::schema).post(api::apply_schema))
+        .route("/api/keyspaces/{keyspace}/schema/progress", get(api::schema_progress))
         .route("/api/keyspaces/{keyspace}/vschema", get(api::vschema).put(api::apply_vschema))
         .route("/api/routing-rules", get(api::rules).put(api::apply_rules))
         .route("/api/tablets", get(api::tablets))
+        .route("/api/tablets/{alias}", get(servers::tablet))
+        .route("/api/tablets/{alias}/health-check", post(servers::health_check))
+        .route("/api/tablets/{alias}/full-status", get(servers::full_status))
+        .route("/api/tablets/{alias}/writable", put(servers::set_writable))
+        .route("/api/tablets/{alias}/start-replication", post(servers::start_replication))
+        .route("/api/tablets/{alias}/stop-replication", post(servers::stop_replication))
+        .route("/api/cells", get(topology::cells))
+        .route("/api/topology", get(topology::root))
+        .route("/api/topology/{*path}", get(topology::path))
+        .route("/api/validate", get(validate::validate))
+        .route("/api/openapi.json", get(openapi::document))
         .route("/api/tablets/{alias}/type", put(reparent::change_type))
         .route("/api/keyspaces/{keyspace}/shards/{shard}/planned-reparent", post(reparent::planned))
         .route("/api/keyspaces/{keyspace}/shards/{shard}/emergency-reparent", post(reparent::emergency))
+        .route("/api/processes", get(processes::list))
         .route("/api/recoveries", get(reparent::recoveries).put(reparent::switch))
         .route("/api/reload", post(api::reload))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no such page; / lists them") })
@@ -171,6 +190,9 @@ async fn readyz(State(admin): State<Admin>) -> Response<Body> {
             let mut text = "ok\n".to_owned();
             for line in admin.shared.missing_lines() {
                 text.push_str(&format!("missing: {line}\n"));
+            }
+            if let Some(why) = admin.shared.roster().and_then(|roster| roster.away) {
+                text.push_str(&format!("missing: the topology's store, the last state serves: {why}\n"));
             }
             text.into_response()
         }

@@ -14,6 +14,16 @@ pub enum Error {
     /// What would be written stands on an older text.
     #[error("{path} has changed since it was read: have it read first (coregate ctl reload, or SIGHUP), then repeat", path = .0.display())]
     Edited(PathBuf),
+    /// The store of the topology has not taken it.
+    #[error(
+        "the topology's store {name} cannot be used: {why}; nothing has changed, repeat it when the store is back"
+    )]
+    Store { name: String, why: String },
+    /// The store has gone away meanwhile.
+    #[error(
+        "the topology's store {name} has gone away meanwhile: {why}; whether the change is there shows when it is back"
+    )]
+    Unknown { name: String, why: String },
     #[error("{0}")]
     VSchema(#[from] VSchemaError),
     #[error("the server {address} cannot be reached: {message}")]

@@ -86,6 +86,14 @@ pub(crate) struct Fleet {
     missed: BTreeMap<String, Missed>,
     /// Nothing is done by itself, by an operator's order.
     pub(crate) disabled: bool,
+    /// Where other processes do something, and whether statements wait for it.
+    others: BTreeMap<ShardName, bool>,
+    /// Whose primary is not known until the store is back.
+    doubted: BTreeSet<ShardName>,
+    /// The topology's store is away: others may move primaries without our hearing of it.
+    pub(crate) cut_off: bool,
+    /// Keyspaces whose tables' change other processes have not been told of.
+    pub(crate) untold: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -123,7 +131,26 @@ impl Fleet {
     }
 
     pub(crate) fn is_moving(&self, keyspace: &str, shard: &str) -> bool {
-        self.moving.contains(&name(keyspace, shard))
+        let name = name(keyspace, shard);
+        self.moving.contains(&name) || self.doubted.contains(&name) || self.others.get(&name) == Some(&true)
+    }
+
+    /// Is a primary one no more, as it seems, while nobody tells? Then it gets nothing: its account may write although it is read-only.
+    pub(crate) fn is_deposed(&self, alias: &str) -> bool {
+        let facts = self.health(alias).and_then(|health| health.facts.as_ref());
+        self.cut_off && facts.is_some_and(|facts| facts.read_only)
+    }
+
+    /// Where other processes do something now, as the store says. It says who is primary, too.
+    pub(crate) fn take_locks(&mut self, others: BTreeMap<ShardName, bool>) {
+        self.others = others;
+        self.doubted.clear();
+        self.cut_off = false;
+    }
+
+    /// Who is primary is not known.
+    pub(crate) fn doubt(&mut self, keyspace: &str, shard: &str) {
+        self.doubted.insert(name(keyspace, shard));
     }
 
     pub(crate) fn set_moving(&mut self, keyspace: &str, shard: &str, moves: bool) {
@@ -224,6 +251,16 @@ impl Fleet {
         }
     }
 
+    /// Is this process doing something there?
+    pub(crate) fn is_at(&self, keyspace: &str, shard: &str) -> bool {
+        self.busy.contains(&name(keyspace, shard))
+    }
+
+    /// By this process, or another.
+    fn is_busy(&self, name: &ShardName) -> bool {
+        self.busy.contains(name) || self.doubted.contains(name) || self.others.contains_key(name)
+    }
+
     /// A shard as the analysis sees it.
     pub(crate) fn view<'f>(&'f self, record: &'f KeyspaceRecord, shard: &str) -> Option<ShardView<'f>> {
         let shard = record.shards.iter().find(|s| s.name == shard)?;
@@ -247,7 +284,7 @@ impl Fleet {
     pub(crate) fn problem(&mut self, record: &KeyspaceRecord, shard: &str, now: Instant) -> Option<Analysis> {
         let name = name(&record.name, shard);
         let settles = self.settling.get(&name).is_some_and(|until| now < *until);
-        if !self.options.recovers || self.disabled || settles || self.busy.contains(&name) {
+        if !self.options.recovers || self.disabled || settles || self.is_busy(&name) {
             return None;
         }
         let view = self.view(record, shard)?;

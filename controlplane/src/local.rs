@@ -5,7 +5,7 @@
 use crate::Error;
 use crate::backend::{self, Connector};
 use crate::servers::replication::{Server as Remote, Source};
-use crate::store::{Files, Store};
+use crate::store::{Etcd, EtcdConfig, Files, Seen, Store};
 use crate::topology::{KeyspaceRecord, Kind, ShardRecord};
 use coregate_planner::snapshot::Tablet;
 use mysql_async::prelude::Queryable;
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 mod dirs;
 mod example;
 mod flavor;
+mod galera;
 mod install;
 mod keeper;
 mod leftovers;
@@ -51,6 +52,12 @@ pub struct LocalConfig {
     pub flavor: Option<Flavor>,
     /// The server's program; found by itself when left out.
     pub mysqld: Option<PathBuf>,
+    /// Of new keyspaces' databases; `None`: the server's own.
+    pub charset: Option<String>,
+    /// Of new keyspaces without a vschema of their own: `allow` or `disallow`, as vttestserver takes it.
+    pub foreign_key_mode: Option<String>,
+    /// Where the topology is kept, if not in the directory.
+    pub etcd: Option<EtcdConfig>,
 }
 
 /// The servers that this process has started.
@@ -60,6 +67,8 @@ pub(crate) struct Cluster {
     /// Those that have no keeper yet.
     starting: Vec<(server::Server, server::Launch)>,
     short_dir: Option<PathBuf>,
+    /// The directory's lock, where its store does not hold it.
+    files: Option<Files>,
 }
 
 impl Cluster {
@@ -68,11 +77,19 @@ impl Cluster {
         let flavor = Flavor::of(&config.dir, config.flavor)?;
         let binaries = install::Binaries::find(config.mysqld.as_deref(), flavor).await?;
         let dirs = dirs::Dirs::make(&config.dir)?;
-        let store = Store::new(Files::open(&dirs.root)?);
+        let files = Files::open(&dirs.root)?;
+        let store = match &config.etcd {
+            None => Store::new(files),
+            Some(etcd) => {
+                // The directory is ours all the same.
+                self.files = Some(files);
+                Store::shared(Arc::new(Etcd::new(etcd)))
+            }
+        };
         flavor.keep(&dirs.root)?;
         leftovers::stop(&dirs.tablets).await?;
         self.short_dir = dirs.short.clone();
-        let mut records = plan::plan(config, &store, &dirs)?;
+        let mut records = plan::plan(config, &store, &dirs).await?;
         let template = binaries.template(&dirs.root).await?;
         let mut copies = JoinSet::new();
         for tablet in records
@@ -95,13 +112,13 @@ impl Cluster {
         for record in &records {
             for shard in &record.shards {
                 let sql = schema(config, record)?;
-                shards.spawn(set_up(record.clone(), shard.clone(), sql));
+                shards.spawn(set_up(record.clone(), shard.clone(), flavor, sql, config.charset.clone()));
             }
         }
         all(shards).await?;
         for record in records.iter_mut().filter(|r| r.schema_pending) {
             record.schema_pending = false;
-            store.save(record, texts.get(&record.name).map(String::as_str))?;
+            store.save(record, texts.get(&record.name)).await?;
         }
         Ok(store)
     }
@@ -113,19 +130,20 @@ impl Cluster {
         dirs: &dirs::Dirs,
         store: &Store,
         records: &mut [KeyspaceRecord],
-    ) -> Result<BTreeMap<String, String>, Error> {
-        let mut texts: BTreeMap<String, String> = store
-            .read()?
+    ) -> Result<BTreeMap<String, Seen>, Error> {
+        let mut texts: BTreeMap<String, Seen> = store
+            .read()
+            .await?
+            .keyspaces
             .into_iter()
             .map(|(record, text)| (record.name, text))
             .collect();
         // Between choosing a port and binding it, another may have taken it.
         for left in (0..PORT_TRIES).rev() {
-            server::give_ports(records)?;
+            server::give_ports(records, binaries.flavor)?;
             for record in records.iter_mut() {
-                let seen = texts.get(&record.name).map(String::as_str);
-                let text = store.save(record, seen)?;
-                texts.insert(record.name.clone(), text);
+                let written = store.save(record, texts.get(&record.name)).await?;
+                texts.insert(record.name.clone(), written.seen.unwrap_or_default());
             }
             match self.launch(binaries, dirs, records).await {
                 Ok(()) => return Ok(texts),
@@ -151,11 +169,29 @@ impl Cluster {
         dirs: &dirs::Dirs,
         records: &[KeyspaceRecord],
     ) -> Result<(), Error> {
+        let tablets = || {
+            records
+                .iter()
+                .flat_map(|r| &r.shards)
+                .flat_map(|s| &s.tablets)
+        };
+        let ports = match binaries.flavor {
+            Flavor::Galera => galera::give_ports(tablets())?,
+            Flavor::MariaDb | Flavor::MySql => BTreeMap::new(),
+        };
         for record in records {
             for shard in &record.shards {
+                let mut launches = Vec::new();
                 for tablet in &shard.tablets {
-                    let launch = server::Launch::prepare(binaries, dirs, record, shard, tablet)?;
-                    self.starting.push((launch.again()?, launch));
+                    let place = (record, shard);
+                    launches.push((server::Launch::prepare(binaries, dirs, place, tablet, &ports)?, tablet));
+                }
+                if binaries.flavor == Flavor::Galera {
+                    galera::form(launches, &mut self.starting).await?;
+                    continue;
+                }
+                for (launch, _) in launches {
+                    self.starting.push((launch.again().await?, launch));
                 }
             }
         }
@@ -204,10 +240,16 @@ async fn all(mut tasks: JoinSet<Result<(), Error>>) -> Result<(), Error> {
 }
 
 /// Replication, then the first schema, on one shard.
-async fn set_up(record: KeyspaceRecord, shard: ShardRecord, sql: Option<String>) -> Result<(), Error> {
+async fn set_up(
+    record: KeyspaceRecord,
+    shard: ShardRecord,
+    flavor: Flavor,
+    sql: Option<String>,
+    charset: Option<String>,
+) -> Result<(), Error> {
     let Some(first) = shard.tablets.iter().find(|t| t.kind == Kind::Primary) else { return Ok(()) };
     let primary = first.tablet().await?;
-    if shard.tablets.len() > 1 {
+    if shard.tablets.len() > 1 && flavor != Flavor::Galera {
         replicate(&record, &shard, &primary).await?;
     }
     if !record.schema_pending {
@@ -215,8 +257,9 @@ async fn set_up(record: KeyspaceRecord, shard: ShardRecord, sql: Option<String>)
     }
     let mut conn = backend::connect(&primary).await?;
     let database = record.database();
+    let charset = charset.map_or_else(String::new, |name| format!(" CHARACTER SET {name}"));
     // A start that was cut off may have left a part of the schema.
-    let fresh = format!("DROP DATABASE IF EXISTS `{database}`; CREATE DATABASE `{database}`");
+    let fresh = format!("DROP DATABASE IF EXISTS `{database}`; CREATE DATABASE `{database}`{charset}");
     for statement in fresh.split("; ") {
         conn.query_drop(statement)
             .await

@@ -1,9 +1,13 @@
 //! The owner of the control plane's state. It takes what cores, the admin API, signals and its own tasks say one after another, and
 //! waits for nothing itself: work is done by tasks, which tell it the result.
+mod changes;
 mod columns;
 mod failover;
+mod locks;
+mod peers;
 mod publish;
 mod requests;
+mod schema;
 
 use crate::fleet::Fleet;
 use crate::health::Checks;
@@ -11,14 +15,17 @@ use crate::local::Fence;
 use crate::missing::Found;
 use crate::plane::{Command, Config};
 use crate::signals::{Event, Signals};
+use crate::store::Peers;
 use crate::view::{Shared, Views};
 use crate::world::World;
 use crate::{Error, admin, missing, resolver, users};
+use changes::Changes;
 use columns::Readers;
 use coregate_planner::control::{DataPort, Reply, SqlError};
 use coregate_planner::serving::Serving;
 use coregate_planner::snapshot::Snapshot;
 pub(crate) use failover::How;
+use peers::Everywhere;
 use publish::Pending;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -39,9 +46,18 @@ pub(crate) enum Answer {
     Task(oneshot::Sender<Result<(), Error>>),
     /// One of several things that somebody waits for.
     Part(oneshot::Sender<()>),
+    /// What there is to say, should all go well.
+    With(Box<Self>, Value),
+    /// Given when the other processes use it, too.
+    Everywhere(Box<Everywhere>),
 }
 
 impl Answer {
+    /// Is it a move of a primary that waits?
+    fn is_task(&self) -> bool {
+        matches!(self, Self::Task(_))
+    }
+
     fn give(self, result: Result<Value, SqlError>) {
         match self {
             Self::Core(reply) => reply(result.map(drop)),
@@ -50,8 +66,18 @@ impl Answer {
                 drop(answer.send(result.map(drop).map_err(|e| Error::Server(e.message))));
             }
             Self::Part(answer) => drop(answer.send(())),
+            Self::With(answer, value) => answer.give(result.map(|given| with(value, &given))),
+            Self::Everywhere(everywhere) => everywhere.give(result),
         }
     }
+}
+
+/// What was said about the way there is kept.
+fn with(mut value: Value, given: &Value) -> Value {
+    if let (Value::Object(map), Some(warning)) = (&mut value, given.get("warning")) {
+        map.insert("warning".to_owned(), warning.clone());
+    }
+    value
 }
 
 fn done() -> Result<Value, SqlError> {
@@ -74,6 +100,9 @@ pub(crate) struct Owner {
     checks: Checks,
     readers: Readers,
     pending: Pending,
+    changes: Changes,
+    /// The other processes, where the store is one that several use.
+    peers: Option<Peers>,
     users_changed: Option<SystemTime>,
 }
 
@@ -103,11 +132,14 @@ impl Owner {
             checks: Checks::default(),
             readers: Readers::default(),
             pending: Pending::default(),
+            changes: Changes::default(),
+            peers: None,
             users_changed,
         }
     }
 
     pub(crate) async fn turn(mut self, signals: &mut Signals) -> Result<(), Error> {
+        self.meet_peers();
         self.follow_tablets();
         self.show();
         let seeker = tokio::spawn(missing::seek(Arc::clone(&self.shared), self.sender.clone()));
@@ -134,6 +166,9 @@ impl Owner {
         tracing::info!("stopping: no new connections, transactions may end");
         if let Some(data) = self.data.clone() {
             self.drain(data, signals).await;
+        }
+        if let Some(mut peers) = self.peers.take() {
+            peers.leave().await;
         }
         self.checks.stop();
         seeker.abort();
@@ -174,11 +209,17 @@ impl Owner {
                 Command::Control(request, reply) => self.control(request, Answer::Core(reply)),
                 Command::Admin(request, answer) => self.admin(request, answer),
                 Command::Columns { keyspace, round, reading } => self.columns(&keyspace, round, reading),
-                Command::Loaded { edits, loaded, answers } => self.loaded(edits, loaded, answers),
+                Command::Loaded { edits, loaded, why } => self.loaded(edits, loaded, why),
+                Command::Topology(state) => self.told(*state),
+                Command::Roster => self.roster_changed(),
+                Command::Written { request, planned, written } => self.written(*request, planned, written),
+                Command::Told { keyspace, revision, answer } => self.told_tables(&keyspace, revision, answer),
+                Command::Recoveries { set, answer } => self.recoveries_set(set, answer),
+                Command::Locked { job, lock } => self.locked(*job, lock),
                 Command::Applied { keyspace, result, answer } => self.applied(&keyspace, result, answer),
                 Command::Checked { alias, sign } => self.checked(&alias, *sign),
-                Command::Edit { keyspace, shard, edit, tell } => {
-                    self.edit(&keyspace, &shard, edit, Answer::Task(tell));
+                Command::Edit { keyspace, shard, edit, guard, tell } => {
+                    self.edit(&keyspace, &shard, edit, guard, Answer::Task(tell));
                 }
                 Command::Done { keyspace, shard, what, result, answer } => {
                     self.recovered(&keyspace, &shard, what, result, answer);
@@ -194,9 +235,16 @@ impl Owner {
             view.data = Some(data);
             view.mysql = Some(mysql);
         });
+        let listens = admin::listen(self.config.admin, Arc::clone(&self.shared), self.sender.clone()).await;
+        if let (Some(peers), Ok(admin)) = (&self.peers, &listens) {
+            peers.say(|process| {
+                process.mysql = mysql.to_string();
+                process.admin = admin.to_string();
+            });
+        }
         // What has changed since the cores were given their first state.
         self.pending.serving = true;
-        admin::listen(self.config.admin, Arc::clone(&self.shared), self.sender.clone()).await
+        listens
     }
 
     fn found(&mut self, found: Found) {

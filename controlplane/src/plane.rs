@@ -5,13 +5,14 @@ use crate::fleet::{Fleet, Options};
 use crate::health::Sign;
 use crate::local::{Cluster, Fence, LocalConfig};
 use crate::missing::Found;
-use crate::owner::{Answer, Owner};
+use crate::owner::{Answer, How, Owner};
 use crate::schema::Reading;
 use crate::signals::{Event, Signals};
-use crate::store::{Files, Store};
+use crate::store::{Etcd, EtcdConfig, Guard, ShardLock, State};
+use crate::store::{Files, Store, Written};
 use crate::topology::Upstream;
-use crate::view::{Shared, Views};
-use crate::world::{Loaded, World, general};
+use crate::view::{SchemaProgress, Shared, Views};
+use crate::world::{Change, Loaded, Planned, World, general};
 use crate::{Error, TlsClient, admin, users};
 use coregate_planner::control::{ControlPort, ControlRequest, DataPort, Reply, Users};
 use coregate_planner::serving::Serving;
@@ -34,6 +35,8 @@ const COMMANDS_MAX: usize = 4_096;
 pub enum Source {
     /// A directory with keyspaces' files.
     Topology(PathBuf),
+    /// A store that several processes use.
+    Etcd(EtcdConfig),
     /// Servers that it starts itself.
     Local(LocalConfig),
     /// One server with everything on it.
@@ -58,6 +61,8 @@ pub struct Config {
     pub server_version: Option<String>,
     /// Health, replicas and failover.
     pub options: Options,
+    /// How many cores serve, for those who ask who is there.
+    pub cores: usize,
 }
 
 impl Config {
@@ -72,6 +77,7 @@ impl Config {
             tls: None,
             server_version: None,
             options: Options::default(),
+            cores: 0,
         }
     }
 }
@@ -92,12 +98,38 @@ pub(crate) enum Command {
     Loaded {
         edits: u64,
         loaded: Result<Loaded, Error>,
-        answers: Vec<Answer>,
+        why: Reload,
+    },
+    /// The store has told that it has changed.
+    Topology(Box<State>),
+    /// Other processes have come, gone or said something; the store has gone or is back.
+    Roster,
+    /// A change of the topology's records has reached the store, or not.
+    Written {
+        request: Box<Requested>,
+        planned: Planned,
+        written: Result<Written, Error>,
+    },
+    /// The other processes have been told that a keyspace's tables were changed.
+    Told {
+        keyspace: String,
+        revision: Result<i64, Error>,
+        answer: Option<Answer>,
+    },
+    /// Recoveries are disabled, or not, for all processes.
+    Recoveries {
+        set: Result<i64, Error>,
+        answer: Answer,
+    },
+    /// A shard is ours to move or repair, or not.
+    Locked {
+        job: Box<Job>,
+        lock: Result<ShardLock, Error>,
     },
     /// Statements were run on the primaries of a keyspace.
     Applied {
         keyspace: String,
-        result: Result<(), Error>,
+        result: Result<SchemaProgress, Error>,
         answer: Answer,
     },
     Checked {
@@ -109,6 +141,7 @@ pub(crate) enum Command {
         keyspace: String,
         shard: String,
         edit: Edit,
+        guard: Option<Guard>,
         tell: oneshot::Sender<Result<(), Error>>,
     },
     /// Something was done about a shard.
@@ -119,6 +152,34 @@ pub(crate) enum Command {
         result: Result<String, Error>,
         answer: Option<Answer>,
     },
+}
+
+/// Why the topology is read again.
+pub(crate) enum Reload {
+    /// By order: tables and names' addresses too.
+    Asked(Vec<Answer>),
+    /// The store has told so.
+    Told,
+}
+
+/// A change, and who waits for it.
+pub(crate) struct Requested {
+    pub(crate) change: Change,
+    pub(crate) guard: Option<Guard>,
+    pub(crate) answer: Answer,
+    /// How often somebody else's change came first.
+    pub(crate) tries: u32,
+}
+
+/// Something that is to be done about a shard.
+pub(crate) struct Job {
+    pub(crate) keyspace: String,
+    pub(crate) shard: String,
+    pub(crate) how: How,
+    pub(crate) what: String,
+    /// Who was primary when it was decided.
+    pub(crate) primary: String,
+    pub(crate) answer: Option<Answer>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,6 +342,7 @@ async fn prepare(config: &Config, cluster: &mut Cluster) -> Result<(World, Strin
     let connector = Connector { tls: config.tls.clone() };
     let mut world = match &config.source {
         Source::Topology(dir) => World::from_store(Store::new(Files::open_existing(dir)?), connector).await?,
+        Source::Etcd(etcd) => World::from_store(Store::shared(Arc::new(Etcd::new(etcd))), connector).await?,
         Source::Local(local) => World::from_store(cluster.start(local).await?, connector).await?,
         Source::DropIn(upstream) => World::from_upstream(upstream, connector).await?,
     };

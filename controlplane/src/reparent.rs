@@ -19,12 +19,13 @@ use crate::backend::Connector;
 use crate::local::Fence;
 use crate::plane::{Command, Edit};
 use crate::servers::replication::{Server, Source};
+use crate::store::{Roster, ShardLock, wait_for_all};
 use crate::topology::{Account, Kind};
 use coregate_planner::control::DataPort;
 use coregate_planner::snapshot::Tablet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// For each statement that changes a server.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -112,25 +113,87 @@ pub(crate) struct Desk {
     pub(crate) fence: Fence,
     pub(crate) drain: Duration,
     pub(crate) catch_up: Duration,
+    /// In which time every process notices that a primary is read-only.
+    pub(crate) notice: Duration,
+    /// Where several processes use the topology: the shard's lock, and who they are.
+    pub(crate) lock: Option<(ShardLock, watch::Receiver<Roster>)>,
+    /// This one among them.
+    pub(crate) process: String,
 }
 
 impl Desk {
     async fn edit(&self, shard: &Shard, edit: Edit) -> Result<(), Error> {
         let (tell, told) = oneshot::channel();
         let (keyspace, name) = (shard.keyspace.clone(), shard.shard.clone());
-        let command = Command::Edit { keyspace, shard: name, edit, tell };
+        let guard = self.lock.as_ref().map(|(lock, _)| lock.guard());
+        let command = Command::Edit { keyspace, shard: name, edit, guard, tell };
         self.owner.send(command).await.map_err(|_| Error::Gone)?;
         told.await.map_err(|_| Error::Gone)?
     }
 
-    /// Statements wait from now on, on every core.
+    /// Statements wait from now on, on every core of every process.
     async fn hold(&self, shard: &Shard) -> Result<(), Error> {
-        self.edit(shard, Edit::Hold).await
+        self.edit(shard, Edit::Hold).await?;
+        let Some((lock, roster)) = &self.lock else { return Ok(()) };
+        let held = async {
+            let revision = lock.hold(true).await?;
+            let all = wait_for_all(roster.clone(), self.process.clone(), revision).await;
+            all.map_err(|late| {
+                let late = late.join(", ");
+                Error::Server(format!(
+                    "statements cannot be held, because these processes do not answer: {late}"
+                ))
+            })
+        };
+        let held = held.await;
+        if held.is_err() {
+            self.release(shard).await?;
+        }
+        held
     }
 
     /// They go on, to whomever the topology names.
     async fn release(&self, shard: &Shard) -> Result<(), Error> {
+        if let Some((lock, _)) = &self.lock
+            && let Err(e) = lock.hold(false).await
+        {
+            tracing::warn!(shard = shard.name(), "other processes go on when this one's lease ends: {e}");
+        }
         self.edit(shard, Edit::Release).await
+    }
+
+    /// A process that is cut off from the topology's store hears of no move, and its account may write to a read-only server. It stops
+    /// when it has seen that the primary is one: what it has written till then is waited for.
+    async fn repel(&self, shard: &Shard, old: &mut Server) -> Result<(), Error> {
+        if self.lock.is_none() || old.strays().await? == 0 {
+            return Ok(());
+        }
+        tracing::warn!(
+            shard = shard.name(),
+            "somebody writes to {} past the processes of the topology's store",
+            shard.primary.alias()
+        );
+        tokio::time::sleep(self.notice).await;
+        old.kill_sessions().await.map(drop)
+    }
+
+    /// Is the shard still ours to change?
+    fn check(&self) -> Result<(), Error> {
+        match &self.lock {
+            Some((lock, _)) if !lock.lasts() => Err(lock.lost()),
+            _ => Ok(()),
+        }
+    }
+
+    /// It is over. Where the topology's state is not known, the others wait until the lease ends.
+    pub(crate) async fn unlock(&self, shard: &Shard, result: &Result<String, Error>) {
+        let Some((lock, _)) = &self.lock else { return };
+        if let Err(Error::Unknown { .. }) = result {
+            return;
+        }
+        if let Err(e) = lock.release().await {
+            tracing::warn!(shard = shard.name(), "the shard's lock ends with this process's lease: {e}");
+        }
     }
 
     /// The topology names another primary, durably. Statements still wait.

@@ -57,8 +57,8 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(INTERVAL).await;
         let shards = shards(&shared.serving());
-        // A transaction over one shard has no branches.
-        if shards.len() > 1 {
+        // A transaction over one shard has no branches. One process for all is enough.
+        if shards.len() > 1 && shared.leads() {
             resolver.round(&shared.connector, &shards).await;
         }
     }

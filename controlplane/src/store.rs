@@ -3,12 +3,19 @@
 use crate::Error;
 use crate::topology::{self, KeyspaceRecord};
 use coregate_planner::vschema::RoutingRules;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
 
+mod etcd;
 mod files;
+mod seen;
 
+pub use etcd::EtcdConfig;
+pub(crate) use etcd::{Etcd, Guard, Peers, Process, Roster, ShardLock, uses, wait_for_all};
 pub(crate) use files::Files;
+pub(crate) use seen::Seen;
 
 /// What a record is kept under.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,85 +24,157 @@ pub(crate) enum Key {
     RoutingRules,
 }
 
-/// A store of texts. Its calls return within the time that a write to a disk takes, or with an error.
+/// What is to be written.
+#[derive(Debug, Clone)]
+pub(crate) enum Record {
+    Keyspace(Box<KeyspaceRecord>),
+    RoutingRules(RoutingRules),
+    /// The keyspace is to be there no more.
+    NoKeyspace(String),
+}
+
+impl Record {
+    pub(crate) fn key(&self) -> Key {
+        match self {
+            Self::Keyspace(record) => Key::Keyspace(record.name.clone()),
+            Self::NoKeyspace(name) => Key::Keyspace(name.clone()),
+            Self::RoutingRules(_) => Key::RoutingRules,
+        }
+    }
+}
+
+/// What has been written, as who writes next must know it, and when: see [`State::revision`].
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub(crate) seen: Option<Seen>,
+    pub(crate) revision: i64,
+}
+
+/// A shard that a process moves or repairs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lock {
+    pub(crate) process: String,
+    pub(crate) what: String,
+    /// Statements for its primary wait.
+    pub(crate) holds: bool,
+    /// The revision at which it was taken.
+    pub(crate) taken: i64,
+}
+
+/// Everything that a store holds, as of one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    pub(crate) keyspaces: Vec<(KeyspaceRecord, Seen)>,
+    pub(crate) rules: RoutingRules,
+    /// `None`: there are none.
+    pub(crate) rules_seen: Option<Seen>,
+    /// Grows with every change of a store that several processes use; else 0.
+    pub(crate) revision: i64,
+    /// By keyspace: changes when the definitions of its tables do.
+    pub(crate) schemas: BTreeMap<String, i64>,
+    /// By keyspace and shard.
+    pub(crate) locks: BTreeMap<(String, String), Lock>,
+    pub(crate) cells: Vec<String>,
+    pub(crate) recoveries_disabled: bool,
+}
+
+pub(crate) type Task<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// A store. Its calls return within the time that a write to a disk takes, or within time limits of their own.
 pub(crate) trait Topo: Debug + Send + Sync {
-    /// All keyspaces' texts, by their keys' names.
-    fn keyspaces(&self) -> Result<Vec<(String, String)>, Error>;
-    /// `None`: there is no such record.
-    fn get(&self, key: &Key) -> Result<Option<String>, Error>;
-    /// Replaces a record, durably, if it still is what was `seen`.
+    fn read(&self) -> Task<'_, State>;
+    /// Writes a record, durably, if what it replaces still is what was `seen`, and the guard holds.
     ///
     /// # Errors
-    /// [`Error::Edited`]: it is not; nothing has been written.
-    fn put(&self, key: &Key, text: &str, seen: Option<&str>) -> Result<(), Error>;
-    /// How people know the record: a path.
-    fn name(&self, key: &Key) -> PathBuf;
+    /// [`Error::Edited`]: it is not; nothing has been written. [`Error::Unknown`]: that could not be found out.
+    fn put<'a>(
+        &'a self,
+        record: &'a Record,
+        seen: Option<&'a Seen>,
+        guard: Option<&'a Guard>,
+    ) -> Task<'a, Written>;
 }
 
 /// The records of a store.
 #[derive(Debug)]
 pub struct Store {
-    topo: Box<dyn Topo>,
+    topo: Arc<dyn Topo>,
+    shared: Option<Arc<Etcd>>,
 }
 
 impl Store {
     pub(crate) fn new(topo: impl Topo + 'static) -> Self {
-        Self { topo: Box::new(topo) }
+        Self { topo: Arc::new(topo), shared: None }
+    }
+
+    /// One that several processes use.
+    pub(crate) fn shared(etcd: Arc<Etcd>) -> Self {
+        Self { topo: Arc::<Etcd>::clone(&etcd), shared: Some(etcd) }
+    }
+
+    pub(crate) fn etcd(&self) -> Option<&Arc<Etcd>> {
+        self.shared.as_ref()
     }
 
     /// All keyspaces, sorted by name, each and all of them checked.
-    pub fn load(&self) -> Result<Vec<KeyspaceRecord>, Error> {
-        Ok(self.read()?.into_iter().map(|(record, _)| record).collect())
+    pub async fn load(&self) -> Result<Vec<KeyspaceRecord>, Error> {
+        Ok(self
+            .read()
+            .await?
+            .keyspaces
+            .into_iter()
+            .map(|(record, _)| record)
+            .collect())
     }
 
-    /// The same, each with its text: who writes it later can tell whether somebody else has.
-    pub(crate) fn read(&self) -> Result<Vec<(KeyspaceRecord, String)>, Error> {
-        let mut found = Vec::new();
-        for (name, text) in self.topo.keyspaces()? {
-            let path = self.topo.name(&Key::Keyspace(name.clone()));
-            let mut reader = serde_json::Deserializer::from_str(&text);
-            let record: KeyspaceRecord = serde_path_to_error::deserialize(&mut reader)
-                .map_err(|e| Error::Config(format!("{}: {}: {}", path.display(), e.path(), e.inner())))?;
-            if record.name != name {
-                let path = path.display();
-                return Err(Error::Config(format!("{path}: name must be the file's, not {:?}", record.name)));
-            }
-            found.push((record, text));
+    /// Everything, each record with what it was made of: who writes it later can tell whether somebody else has.
+    pub(crate) async fn read(&self) -> Result<State, Error> {
+        let mut state = self.topo.read().await?;
+        state
+            .keyspaces
+            .sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        topology::validate(state.keyspaces.iter().map(|(record, _)| record))?;
+        Ok(state)
+    }
+
+    pub(crate) async fn put(
+        &self,
+        record: &Record,
+        seen: Option<&Seen>,
+        guard: Option<&Guard>,
+    ) -> Result<Written, Error> {
+        self.topo.put(record, seen, guard).await
+    }
+
+    /// All of it as paths and values, as etcd has them; files are shown in the same form.
+    pub(crate) async fn tree(&self) -> Result<BTreeMap<String, String>, Error> {
+        match &self.shared {
+            Some(etcd) => etcd.tree().await,
+            None => etcd::tree_of(&self.read().await?),
         }
-        found.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
-        topology::validate(found.iter().map(|(record, _)| record))?;
-        Ok(found)
     }
 
-    /// The routing rules, none if there are none, and their text.
-    pub(crate) fn read_rules(&self) -> Result<(RoutingRules, Option<String>), Error> {
-        let key = Key::RoutingRules;
-        let Some(text) = self.topo.get(&key)? else { return Ok((RoutingRules::default(), None)) };
-        let wrong = |e| Error::Config(format!("{}: {e}", self.topo.name(&key).display()));
-        let rules = RoutingRules::from_json(&text).map_err(wrong)?;
-        Ok((rules, Some(text)))
+    /// Writes a keyspace in the place of `seen` and counts its version up.
+    pub(crate) async fn save(
+        &self,
+        record: &mut KeyspaceRecord,
+        seen: Option<&Seen>,
+    ) -> Result<Written, Error> {
+        let next = Record::Keyspace(Box::new(next(record)?));
+        let written = self.put(&next, seen, None).await?;
+        if let Record::Keyspace(next) = next {
+            *record = *next;
+        }
+        Ok(written)
     }
+}
 
-    /// Writes the routing rules in the place of `seen`. Gives what it has written.
-    pub(crate) fn save_rules(&self, rules: &RoutingRules, seen: Option<&str>) -> Result<String, Error> {
-        let text = rules.to_json() + "\n";
-        self.topo.put(&Key::RoutingRules, &text, seen)?;
-        Ok(text)
-    }
-
-    /// Writes a keyspace in the place of `seen` and counts its version up. Gives what it has written.
-    pub(crate) fn save(&self, record: &mut KeyspaceRecord, seen: Option<&str>) -> Result<String, Error> {
-        record.validate()?;
-        let mut next = record.clone();
-        next.version += 1;
-        let mut text = serde_json::to_string_pretty(&next)
-            .map_err(|e| Error::Config(format!("keyspace {}: {e}", record.name)))?;
-        text.push('\n');
-        self.topo
-            .put(&Key::Keyspace(record.name.clone()), &text, seen)?;
-        *record = next;
-        Ok(text)
-    }
+/// The record as it is written: checked, and one version up.
+pub(crate) fn next(record: &KeyspaceRecord) -> Result<KeyspaceRecord, Error> {
+    record.validate()?;
+    let mut next = record.clone();
+    next.version += 1;
+    Ok(next)
 }
 
 #[cfg(test)]
@@ -107,26 +186,20 @@ mod tests {
         {"name": "80-", "tablets": [{"alias": "z-2", "type": "primary", "host": "h", "user": "u"}]}],
         "vschema": {"sharded": true}}"#;
 
-    #[test]
-    fn keyspaces_survive_and_mistakes_are_named() {
+    #[tokio::test]
+    async fn keyspaces_survive_and_mistakes_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(Files::open(dir.path()).unwrap());
-        assert_eq!(store.load().unwrap().len(), 0);
+        assert_eq!(store.load().await.unwrap().len(), 0);
         let mut record: KeyspaceRecord = serde_json::from_str(GOOD).unwrap();
-        let text = store.save(&mut record, None).unwrap();
-        assert_eq!((store.load().unwrap(), record.version), (vec![record.clone()], 1));
+        let seen = store.save(&mut record, None).await.unwrap().seen;
+        assert_eq!((store.load().await.unwrap(), record.version), (vec![record.clone()], 1));
         let mut other = record.clone();
-        assert!(matches!(store.save(&mut other, None), Err(Error::Edited(_))), "it is there by now");
-        store.save(&mut record, Some(&text)).unwrap();
-        assert!(matches!(store.save(&mut other, Some(&text)), Err(Error::Edited(_))), "another came first");
+        assert!(matches!(store.save(&mut other, None).await, Err(Error::Edited(_))), "it is there by now");
+        store.save(&mut record, seen.as_ref()).await.unwrap();
+        let late = store.save(&mut other, seen.as_ref()).await;
+        assert!(matches!(late, Err(Error::Edited(_))), "another came first");
         assert_eq!((other.version, record.version), (1, 2));
-        let rules =
-            RoutingRules::from_json(r#"{"rules": [{"from_table": "t", "to_tables": ["ks.t"]}]}"#).unwrap();
-        assert_eq!(store.read_rules().unwrap(), (RoutingRules::default(), None));
-        let text = store.save_rules(&rules, None).unwrap();
-        assert_eq!(store.read_rules().unwrap(), (rules.clone(), Some(text.clone())));
-        assert!(matches!(store.save_rules(&rules, None), Err(Error::Edited(_))), "there is one by now");
-        store.save_rules(&rules, Some(&text)).unwrap();
         let file = dir.path().join("topology/ks.json");
         for (from, to, part) in [
             ("\"user\": \"u\"", "\"usr\": \"u\"", "shards[0].tablets[0].usr"),
@@ -137,8 +210,29 @@ mod tests {
             ("\"ks\"", "\"kz\"", "must be the file's"),
         ] {
             std::fs::write(&file, GOOD.replacen(from, to, 1)).unwrap();
-            let error = store.load().unwrap_err().to_string();
+            let error = store.load().await.unwrap_err().to_string();
             assert!(error.contains(part), "{part}: {error}");
         }
+    }
+
+    #[tokio::test]
+    async fn rules_are_replaced_only_as_they_were_seen_and_a_keyspace_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(Files::open(dir.path()).unwrap());
+        let rules =
+            RoutingRules::from_json(r#"{"rules": [{"from_table": "t", "to_tables": ["ks.t"]}]}"#).unwrap();
+        let put = Record::RoutingRules(rules.clone());
+        assert_eq!(store.read().await.unwrap().rules_seen, None);
+        let seen = store.put(&put, None, None).await.unwrap().seen;
+        let state = store.read().await.unwrap();
+        assert_eq!((state.rules, state.rules_seen), (rules, seen.clone()));
+        assert!(matches!(store.put(&put, None, None).await, Err(Error::Edited(_))), "there is one by now");
+        store.put(&put, seen.as_ref(), None).await.unwrap();
+        let mut record: KeyspaceRecord = serde_json::from_str(GOOD).unwrap();
+        let seen = store.save(&mut record, None).await.unwrap().seen;
+        let gone = Record::NoKeyspace("ks".to_owned());
+        assert!(store.put(&gone, None, None).await.is_err(), "it is there");
+        store.put(&gone, seen.as_ref(), None).await.unwrap();
+        assert_eq!(store.load().await.unwrap(), []);
     }
 }

@@ -212,6 +212,12 @@ impl TabletRecord {
         self.alias.rsplit_once('-').map_or("", |(cell, _)| cell)
     }
 
+    /// Is it the same server, reached by the same account? Its type may differ.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        let as_other = Self { kind: other.kind, weight: other.weight, ..self.clone() };
+        as_other == *other
+    }
+
     /// Where replicas reach it.
     pub(crate) fn source(&self) -> Option<(String, u16)> {
         let host = match &self.socket {

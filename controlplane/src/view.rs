@@ -2,6 +2,7 @@
 use crate::Health;
 use crate::backend::Connector;
 use crate::missing::Missing;
+use crate::store::{Roster, Store};
 use crate::topology::KeyspaceRecord;
 use coregate_planner::control::DataPort;
 use coregate_planner::serving::Serving;
@@ -9,7 +10,7 @@ use coregate_planner::snapshot::{Snapshot, Tablet};
 use coregate_planner::vschema::RoutingRules;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -30,6 +31,13 @@ pub(crate) struct View {
     /// What was done about shards, the latest last.
     pub(crate) recoveries: Vec<Recovered>,
     pub(crate) recoveries_disabled: bool,
+    /// The processes on the same store; `None`: this one is alone on its topology.
+    pub(crate) roster: Option<watch::Receiver<Roster>>,
+    /// `None`: a drop-in.
+    pub(crate) store: Option<Arc<Store>>,
+    /// The name of this one among them.
+    pub(crate) process: String,
+    pub(crate) leads: bool,
 }
 
 /// A move or a repair that has ended.
@@ -41,6 +49,25 @@ pub(crate) struct Recovered {
     pub(crate) what: String,
     pub(crate) ok: bool,
     pub(crate) result: String,
+}
+
+/// How far the statements of an `apply-schema` are.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct SchemaProgress {
+    #[serde(skip)]
+    pub(crate) sql: String,
+    pub(crate) running: bool,
+    pub(crate) shards: Vec<ShardProgress>,
+}
+
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct ShardProgress {
+    pub(crate) shard: String,
+    pub(crate) tablet: String,
+    pub(crate) statements: usize,
+    pub(crate) done: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
 }
 
 /// The owner's side.
@@ -63,11 +90,21 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     pub(crate) token: Option<String>,
     pub(crate) connector: Connector,
+    /// By keyspace, of the last `apply-schema`.
+    schemas: Mutex<BTreeMap<String, SchemaProgress>>,
 }
 
 impl Shared {
     pub(crate) fn new(view: watch::Receiver<View>, token: Option<String>, connector: Connector) -> Self {
-        Self { view, started: Instant::now(), token, connector }
+        Self { view, started: Instant::now(), token, connector, schemas: Mutex::default() }
+    }
+    pub(crate) fn schema_progress(&self, keyspace: &str) -> Option<SchemaProgress> {
+        let all = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(keyspace).cloned()
+    }
+    pub(crate) fn set_schema_progress(&self, keyspace: &str, progress: SchemaProgress) {
+        let mut all = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(keyspace.to_owned(), progress);
     }
     pub(crate) fn tablets(&self) -> Vec<Arc<Tablet>> {
         self.view.borrow().tablets.clone()
@@ -104,6 +141,22 @@ impl Shared {
     }
     pub(crate) fn recoveries(&self) -> Vec<Recovered> {
         self.view.borrow().recoveries.clone()
+    }
+    /// `None`: this process is alone on its topology.
+    pub(crate) fn roster(&self) -> Option<Roster> {
+        let view = self.view.borrow();
+        view.roster.as_ref().map(|roster| roster.borrow().clone())
+    }
+    /// `None`: a drop-in has none.
+    pub(crate) fn store(&self) -> Option<Arc<Store>> {
+        self.view.borrow().store.clone()
+    }
+    pub(crate) fn process(&self) -> String {
+        self.view.borrow().process.clone()
+    }
+    /// Does this process act for all?
+    pub(crate) fn leads(&self) -> bool {
+        self.view.borrow().leads
     }
     pub(crate) fn recoveries_disabled(&self) -> bool {
         self.view.borrow().recoveries_disabled

@@ -3,7 +3,7 @@ use crate::backend::Connector;
 use crate::missing::Missing;
 use crate::probe::{self, Answers, Cache, Wanted};
 use crate::schema::Reading;
-use crate::store::Store;
+use crate::store::{State, Store};
 use crate::topology::Upstream;
 use crate::{Error, schema};
 use ahash::AHashMap;
@@ -22,6 +22,7 @@ mod known;
 mod loaded;
 mod serving;
 
+pub(crate) use edit::{Change, Planned};
 pub(crate) use known::Known;
 use known::Seen;
 pub(crate) use loaded::Loaded;
@@ -30,8 +31,12 @@ pub(crate) struct World {
     store: Option<Arc<Store>>,
     pub(crate) keyspaces: BTreeMap<String, Known>,
     pub(crate) rules: vschema::RoutingRules,
-    /// The text of their file.
-    rules_text: Option<String>,
+    /// What they were read from.
+    rules_seen: Option<crate::store::Seen>,
+    /// By keyspace: changes when its tables do, where several processes use the store.
+    schemas: BTreeMap<String, i64>,
+    /// Of the store, when it was as we know it.
+    pub(crate) revision: i64,
     drop_in: Option<Arc<Tablet>>,
     /// What its owner was told about a vschema.
     told: Vec<String>,
@@ -58,7 +63,8 @@ fn read_file(path: &str) -> Result<String, String> {
 impl World {
     pub(crate) async fn from_store(store: Store, connector: Connector) -> Result<Self, Error> {
         let mut world = Self::empty(connector);
-        let loaded = Loaded::read(&store, &world.connector).await?;
+        let state = store.read().await?;
+        let loaded = Loaded::of(state, &world.connector, &BTreeMap::new()).await?;
         world.take(loaded);
         world.store = Some(Arc::new(store));
         Ok(world)
@@ -75,7 +81,9 @@ impl World {
             store: None,
             keyspaces: BTreeMap::new(),
             rules: vschema::RoutingRules::default(),
-            rules_text: None,
+            rules_seen: None,
+            schemas: BTreeMap::new(),
+            revision: 0,
             drop_in: None,
             told: Vec::new(),
             version: 0,
@@ -88,33 +96,20 @@ impl World {
         }
     }
 
-    fn take(&mut self, loaded: Loaded) {
-        self.keyspaces = loaded.keyspaces;
-        self.rules = loaded.rules;
-        self.rules_text = loaded.rules_text;
+    pub(crate) fn store(&self) -> Option<&Arc<Store>> {
+        self.store.as_ref()
     }
 
     /// Starts reading the topology again: the task gives what [`World::reloaded`] takes. `None`: there is none to read.
     pub(crate) fn reload(&self) -> Option<(u64, impl Future<Output = Result<Loaded, Error>> + use<>)> {
         let (store, connector) = (Arc::clone(self.store.as_ref()?), self.connector.clone());
-        Some((self.edits, async move { Loaded::read(&store, &connector).await }))
+        Some((self.edits, async move { Loaded::of(store.read().await?, &connector, &BTreeMap::new()).await }))
     }
 
-    /// Takes the topology over that was read when there were so many `edits`: all of it or none; on an error nothing has changed,
-    /// here or later. `false`: it was changed through us meanwhile, and must be read again.
-    pub(crate) fn reloaded(&mut self, edits: u64, mut loaded: Loaded) -> Result<bool, Error> {
-        if edits != self.edits {
-            return Ok(false);
-        }
-        for (name, known) in &mut loaded.keyspaces {
-            if let Some(old) = self.keyspaces.get(name) {
-                known.remember(old);
-            }
-        }
-        self.compile(&loaded.keyspaces, &loaded.rules)?;
-        self.take(loaded);
-        self.conns.clear();
-        Ok(true)
+    /// The same, of what the store has told by itself.
+    pub(crate) fn load(&self, state: State) -> (u64, impl Future<Output = Result<Loaded, Error>> + use<>) {
+        let (connector, resolved) = (self.connector.clone(), self.addresses());
+        (self.edits, async move { Loaded::of(state, &connector, &resolved).await })
     }
 
     pub(crate) fn tablets(&self) -> Vec<Arc<Tablet>> {

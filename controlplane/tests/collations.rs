@@ -235,8 +235,7 @@ fn text_compares_as_on_the_server() {
         keyspaces: vec!["ks".parse().unwrap()],
         schema: Some(dir.path().to_owned()),
         vschema: None,
-        flavor: None,
-        mysqld: None,
+        ..LocalConfig::default()
     };
     let plane = start(Source::Local(local));
     let snapshot = check(&plane, &collations);

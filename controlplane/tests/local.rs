@@ -61,8 +61,7 @@ fn config(dir: &Path, keyspaces: &[&str]) -> Config {
         keyspaces,
         schema: Some(dir.to_owned()),
         vschema: Some(dir.to_owned()),
-        flavor: None,
-        mysqld: None,
+        ..LocalConfig::default()
     };
     Config::new(Source::Local(local), users::local(), "127.0.0.1:0".parse().unwrap())
 }

@@ -39,8 +39,7 @@ fn start(dir: &Path) -> ControlPlane {
         keyspaces: vec!["ks".parse().unwrap()],
         schema: Some(dir.to_owned()),
         vschema: None,
-        flavor: None,
-        mysqld: None,
+        ..LocalConfig::default()
     };
     let config = Config::new(Source::Local(local), users::local(), "127.0.0.1:0".parse().unwrap());
     ControlPlane::start(config).unwrap()

@@ -37,6 +37,10 @@ pub struct Config {
     pub buffers_large_max: u16,
     /// An idle client is closed after so long (MySQL's wait_timeout).
     pub idle_timeout_s: u64,
+    /// A client that is idle in a transaction is closed after so long; 0: only as other idle clients.
+    pub idle_transaction_timeout_ms: u64,
+    /// A transaction that is open for so long ends when its client rests; 0: no limit.
+    pub transaction_timeout_ms: u64,
     /// A client must have logged in after so long.
     pub handshake_timeout_ms: u64,
     /// A statement that runs longer is killed, error 3024; 0: no limit.
@@ -106,6 +110,8 @@ impl Default for Config {
             buffers_small_max: 4096,
             buffers_large_max: 512,
             idle_timeout_s: 28_800,
+            idle_transaction_timeout_ms: 0,
+            transaction_timeout_ms: 0,
             handshake_timeout_ms: 10_000,
             query_timeout_ms: 0,
             transaction_mode: TransactionMode::Multi,

@@ -101,6 +101,8 @@ counters! {
     Counter orphans_killed "coregate_orphaned_queries_killed_total";
     /// Sessions ended by the idle timeout.
     Counter idle_timeouts "coregate_idle_timeouts_total";
+    /// Sessions ended because their transaction was open, or idle, for too long.
+    Counter transaction_timeouts "coregate_transaction_timeouts_total";
     /// Statements ended by the query timeout.
     Counter query_timeouts "coregate_query_timeouts_total";
     /// Turns of the core's loop.

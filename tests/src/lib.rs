@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 pub mod alike;
 pub mod coregate;
+pub mod etcd;
 mod fields;
 pub mod guard;
 pub mod mariadb;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use coregate::Coregate;
+pub use etcd::Etcd;
 pub use mariadb::MariaDb;
 pub use process::Process;
 pub use wire::{Answer, Connection};

@@ -36,7 +36,8 @@ pub fn a_lost_primary_loses_nothing(cluster: &Cluster, signal: Signal, times: us
     let record = writers.stop();
     cluster.check(&record);
     let said = cluster.ctl(&["get-recoveries"]).unwrap();
-    assert!(said.matches("what: DeadPrimary").count() >= times, "{said}");
+    let what = if cluster.galera { "what: GaleraWriterUnfit" } else { "what: DeadPrimary" };
+    assert!(said.matches(what).count() >= times, "{said}");
     for error in record.errors.lock().unwrap().iter() {
         // The fate of what was on its way is unknown; after one death, statements do not wait for the next one so soon.
         let known = ["Lost connection", "unknown", "cannot connect to", "being replaced"];

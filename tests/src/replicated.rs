@@ -33,6 +33,10 @@ pub struct Cluster {
     pub dir: PathBuf,
     /// Tablets.
     pub count: usize,
+    /// All nodes take writes; one of them gets them.
+    pub galera: bool,
+    /// Of the servers' account, where the directory does not hold the topology.
+    pub password: Option<String>,
 }
 
 impl Cluster {
@@ -57,7 +61,23 @@ impl Cluster {
         Some(Self::with(name, keyspace, count, &more))
     }
 
-    fn with(name: &str, keyspace: &str, count: usize, more: &[&str]) -> Self {
+    /// The same, each shard a Galera cluster; `None`: Galera is not installed, and it says so.
+    pub fn of_galera(name: &str, keyspace: &str, count: usize) -> Option<Self> {
+        let dirs = ["/usr/lib/galera", "/usr/lib64/galera-4", "/usr/lib/galera-4", "/usr/lib64/galera"];
+        if !dirs
+            .iter()
+            .any(|dir| PathBuf::from(dir).join("libgalera_smm.so").is_file())
+        {
+            eprintln!("skipped: Galera is not installed here (apt-get install galera-4 rsync)");
+            return None;
+        }
+        let mut cluster = Self::with(name, keyspace, count, &["--flavor", "galera"]);
+        cluster.galera = true;
+        Some(cluster)
+    }
+
+    /// `more` is further arguments of `coregate local`.
+    pub fn with(name: &str, keyspace: &str, count: usize, more: &[&str]) -> Self {
         let schema = guard::dir().join(format!("{name}-schema"));
         std::fs::create_dir_all(&schema).unwrap();
         std::fs::write(schema.join("ks.sql"), "create table t (id bigint primary key, v varchar(100));")
@@ -70,10 +90,18 @@ impl Cluster {
         let dir = guard::dir().join(name);
         let schema = schema.to_str().unwrap();
         let args = ["--keyspace", keyspace, "--schema", schema, "--vschema", schema, "--cores", "2"];
-        let proxy = Coregate::local_in(name, &dir, &[&args, more].concat());
-        let cluster = Self { proxy, dir, count };
+        let proxy = Coregate::local_in(name, &dir, &[&args[..], more].concat());
+        let cluster = Self { proxy, dir, count, galera: false, password: None };
         cluster.wait_well();
         cluster
+    }
+
+    /// Coregate itself dies, leaves its servers behind, and is started again on the same directory.
+    pub fn crash_and_start(self, name: &str) -> Self {
+        let Self { mut proxy, dir, count, galera, password } = self;
+        proxy.process.kill();
+        let proxy = Coregate::local_in(name, &dir, &["--cores", "2"]);
+        Self { proxy, dir, count, galera, password }
     }
 
     pub fn connect(&self, database: &str) -> Connection {
@@ -129,9 +157,9 @@ impl Cluster {
 
     /// Straight on a server, past the proxy.
     pub fn on(&self, alias: &str, sql: &str) -> String {
-        let record = std::fs::read_to_string(self.dir.join("topology/ks.json")).unwrap();
-        let (_, rest) = record.split_once("\"password\": \"").unwrap();
-        let password = rest.split('"').next().unwrap();
+        let password = self.password.clone().unwrap_or_else(|| {
+            password(&std::fs::read_to_string(self.dir.join("topology/ks.json")).unwrap())
+        });
         let socket = self.dir.join("tablets").join(alias).join("sock");
         let output = Command::new("mariadb")
             .args(["--no-defaults", "-ucoregate", "-N", "-B"])
@@ -200,8 +228,16 @@ impl Cluster {
         for replica in self.replicas() {
             wait_until("the replicas have caught up", || ids(&replica) == there);
         }
-        assert_eq!(self.writable(), [primary], "one server takes writes");
+        if !self.galera {
+            assert_eq!(self.writable(), [primary], "one server takes writes");
+        }
     }
+}
+
+/// The first one of a record.
+pub fn password(record: &str) -> String {
+    let (_, rest) = record.split_once("\"password\": \"").unwrap();
+    rest.split('"').next().unwrap().to_owned()
 }
 
 #[derive(Default)]

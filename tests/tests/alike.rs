@@ -400,3 +400,24 @@ fn a_batch_is_one_statement() {
         assert_eq!(target.connect_mariadb(caps::BULK).extended_capabilities, 0, "{}", target.name);
     }
 }
+
+/// Ids that nobody has, in every form that one is given in.
+#[test]
+fn kill_takes_expressions() {
+    WORLD.alike(&[
+        "kill 4000000000",
+        "kill -1",
+        "kill 'a'",
+        "kill hard query 4000000001",
+        "kill 2000000000 + 2000000000",
+        "set @id = 4000000003",
+        "kill @id",
+        "kill null",
+        "kill query id 99999",
+        "kill query id 99 + 1",
+        "kill user nosuchuser",
+        "kill soft user 'nosuch'@'%'",
+        "kill user 'nosuch'@localhost",
+        "kill",
+    ]);
+}

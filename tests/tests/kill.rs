@@ -1,6 +1,6 @@
 //! SHOW PROCESSLIST and KILL: the ids are this side's, and nobody else is hit.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-use coregate_tests::{Connection, Coregate, MariaDb, wait_until, world};
+use coregate_tests::{Answer, Connection, Coregate, MariaDb, wait_until, world};
 use std::sync::LazyLock;
 
 struct World {
@@ -83,9 +83,12 @@ fn ids_of_a_server_name_no_session() {
     for session in &mut sessions {
         assert_eq!(session.value("select 1"), Some("1".into()));
     }
-    for sql in ["kill user sb", "kill query id 3", "kill (select 5)", "kill 1 + 1"] {
-        assert_eq!(killer.query(sql).error().code, 1235, "{sql}");
+    // The server's account, under which the pooled connections run, is nobody's here.
+    assert!(matches!(killer.query("kill user sb"), Answer::Ok { affected: 0, .. }));
+    for (sql, code) in [("kill query id 3", 1957), ("kill 1 + 1", 1094)] {
+        assert_eq!(killer.query(sql).error().code, code, "{sql}");
     }
+    assert!(sessions.iter_mut().all(Connection::ping));
 }
 
 #[test]
@@ -128,4 +131,25 @@ fn a_reset_session_holds_no_lock() {
         assert_eq!(two.value("select get_lock('reset', 0)"), Some("1".into()));
         two.run("do release_all_locks()");
     }
+}
+
+#[test]
+fn a_users_sessions_are_killed_and_an_id_may_be_worked_out() {
+    let mut asks = connect();
+    let mut victim = connect();
+    let id = id_of(&mut victim);
+    asks.run(&format!("set @id = {id}"));
+    asks.run("kill @id + 0");
+    assert!(victim.is_closed());
+    let other = || {
+        WORLD
+            .proxy
+            .connect_as(world::NATIVE_USER, world::NATIVE_PASSWORD, Some("test"))
+    };
+    let mut theirs = [other(), other(), other()];
+    assert!(theirs.iter_mut().all(Connection::ping));
+    let answer = asks.query(&format!("kill user {}", world::NATIVE_USER));
+    assert!(matches!(answer, Answer::Ok { affected: 3, .. }), "{answer:?}");
+    assert!(theirs.iter_mut().all(Connection::is_closed));
+    assert!(asks.ping(), "its own session goes on");
 }

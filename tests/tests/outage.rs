@@ -290,6 +290,43 @@ fn idle_clients_and_slow_logins_are_closed() {
 }
 
 #[test]
+fn transactions_that_are_left_open_are_rolled_back() {
+    let limits = "idle_transaction_timeout_ms = 700\ntransaction_timeout_ms = 2500";
+    let (_cluster, proxy) = configured("left-open", limits);
+    let write = format!("update t set v = v where id = {RIGHT}");
+    let closed_with = |conn: &mut Connection| {
+        conn.expect_sequence(0);
+        let told = conn.answer(false).expect("a farewell");
+        assert_eq!(told.error().code, 4031, "{told:?}");
+        assert!(conn.is_closed());
+        told.error().message.clone()
+    };
+    let mut idle = connect(&proxy);
+    idle.run("begin");
+    idle.run(&write);
+    assert!(closed_with(&mut idle).contains("idle_transaction_timeout_ms"));
+    // Nobody holds the row any more; who has no transaction may rest, and who works in one is not idle.
+    let mut other = connect(&proxy);
+    other.run("begin");
+    other.run(&write);
+    other.run("commit");
+    let mut busy = connect(&proxy);
+    busy.run("begin");
+    busy.run(&write);
+    busy.run("select sleep(1.2)");
+    for _ in 0..2 {
+        busy.run("commit and chain");
+        busy.run("select sleep(1.2)");
+    }
+    busy.run("select sleep(1.2)");
+    busy.send_command(3, b"select sleep(1)").unwrap();
+    assert!(!busy.answer(false).unwrap().is_error(), "a statement is not cut short");
+    assert!(closed_with(&mut busy).contains("server.transaction_timeout_ms"));
+    assert_eq!(other.value("select 1"), Some("1".into()));
+    assert_eq!(proxy.metric("coregate_transaction_timeouts_total"), 2.0);
+}
+
+#[test]
 fn the_proxy_protocol_tells_the_clients_address() {
     let (_cluster, proxy) = configured("behind", "proxy_protocol = true");
     let login = Login { user: world::USER, password: world::PASSWORD, database: Some("ks"), capabilities: 0 };

@@ -56,7 +56,12 @@ fn shard_json(record: &KeyspaceRecord, shard: &ShardRecord) -> Value {
     }})
 }
 
-fn tablet_json(admin: &Admin, record: &KeyspaceRecord, shard: &str, tablet: &TabletRecord) -> Value {
+pub(super) fn tablet_json(
+    admin: &Admin,
+    record: &KeyspaceRecord,
+    shard: &str,
+    tablet: &TabletRecord,
+) -> Value {
     let health = admin
         .shared
         .health()
@@ -160,6 +165,14 @@ pub(super) async fn schema(State(admin): State<Admin>, Path(name): Path<String>)
     ok(json!({"keyspace": name, "tables": tables.iter().map(table).collect::<Vec<_>>()}))
 }
 
+/// How far the last `apply-schema` is.
+pub(super) async fn schema_progress(State(admin): State<Admin>, Path(keyspace): Path<String>) -> Reply {
+    match admin.shared.schema_progress(&keyspace) {
+        Some(progress) => Json(progress).into_response(),
+        None => ok(json!({"running": false, "shards": []})),
+    }
+}
+
 /// Has the control plane's loop do it, and waits until the cores use the result.
 pub(super) async fn ask(admin: &Admin, request: Request) -> Reply {
     let (answer, answered) = oneshot::channel();
@@ -190,6 +203,21 @@ pub(super) async fn apply_vschema(
         Ok(vschema) => ask(&admin, Request::ApplyVschema { keyspace, vschema }).await,
         Err(e) => error(StatusCode::BAD_REQUEST, e),
     }
+}
+
+/// `?recursive=true`, where it has shards; its databases stay.
+pub(super) async fn delete_keyspace(
+    State(admin): State<Admin>,
+    Path(keyspace): Path<String>,
+    Query(how): Query<BTreeMap<String, String>>,
+) -> Reply {
+    let Some(record) = find(&admin, &keyspace) else { return no_keyspace(&keyspace) };
+    if how.get("recursive").is_none_or(|r| r != "true") {
+        let why =
+            format!("keyspace {keyspace} has {} shards: --recursive removes them, too", record.shards.len());
+        return error(StatusCode::BAD_REQUEST, why);
+    }
+    ask(&admin, Request::DeleteKeyspace(keyspace)).await
 }
 
 pub(super) async fn rules(State(admin): State<Admin>) -> Reply {

@@ -48,6 +48,7 @@ fn collect(shared: &Shared) -> Vec<Metric> {
         .values()
         .filter(|s| s.writes == Writes::Moving)
         .count() as f64;
+    all.extend(super::processes::metrics(shared));
     all.push(gauge("coregate_shards_moving", "Shards whose primary is being replaced.", vec![], moving));
     all
 }

@@ -108,7 +108,7 @@ mod tests {
             (&dead, &joiner, Kind::Replica, nobody.clone()),
             (&dead, &foreign, Kind::Replica, nobody.clone()),
             (&alone, &well, Kind::Replica, unfit.clone()),
-            (&alone, &alone, Kind::Replica, nobody.clone()),
+            (&alone, &alone, Kind::Replica, nobody),
             (&left, &well, Kind::Replica, unfit.clone()),
             (&donor, &well, Kind::Replica, unfit),
             (&donor, &joiner, Kind::Replica, None),

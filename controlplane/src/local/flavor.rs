@@ -8,6 +8,8 @@ pub enum Flavor {
     #[default]
     MariaDb,
     MySql,
+    /// MariaDB's, one cluster a shard.
+    Galera,
 }
 
 const FILE: &str = "flavor";
@@ -17,6 +19,7 @@ impl Flavor {
         match self {
             Self::MariaDb => "mariadb",
             Self::MySql => "mysql",
+            Self::Galera => "galera",
         }
     }
 
@@ -55,7 +58,7 @@ impl FromStr for Flavor {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::MariaDb, Self::MySql]
+        [Self::MariaDb, Self::MySql, Self::Galera]
             .into_iter()
             .find(|flavor| flavor.name() == text)
             .ok_or(())

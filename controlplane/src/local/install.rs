@@ -15,6 +15,8 @@ pub(crate) struct Binaries {
     pub(super) server: PathBuf,
     /// MariaDB's; MySQL's server makes its data itself.
     install: Option<PathBuf>,
+    /// Galera's library.
+    pub(super) provider: Option<PathBuf>,
     /// What `--version` says, fit for a file's name.
     version: String,
 }
@@ -48,7 +50,7 @@ fn search(names: &[&str], beside: Option<&Path>) -> Option<PathBuf> {
 
 fn wanted(flavor: Flavor) -> &'static str {
     match flavor {
-        Flavor::MariaDb => "MariaDB's server",
+        Flavor::MariaDb | Flavor::Galera => "MariaDB's server",
         Flavor::MySql => "MySQL's server from 8.0.23",
     }
 }
@@ -58,9 +60,9 @@ fn version(said: &str, flavor: Flavor) -> Option<String> {
     let mariadb = said
         .split_whitespace()
         .find(|w| w.contains("MariaDB") && *w != "MariaDB");
-    if flavor == Flavor::MariaDb || said.contains("MariaDB") {
+    if flavor != Flavor::MySql || said.contains("MariaDB") {
         return mariadb
-            .filter(|_| flavor == Flavor::MariaDb)
+            .filter(|_| flavor != Flavor::MySql)
             .map(str::to_owned);
     }
     let mut words = said.split_whitespace().skip_while(|w| *w != "Ver").skip(1);
@@ -70,10 +72,29 @@ fn version(said: &str, flavor: Flavor) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// Galera's library, and what its nodes copy their data with.
+fn provider() -> Result<PathBuf, Error> {
+    let dirs =
+        ["/usr/lib/galera", "/usr/lib64/galera-4", "/usr/lib/galera-4", "/usr/lib64/galera", "/usr/lib"];
+    let found = dirs
+        .into_iter()
+        .map(|dir| Path::new(dir).join("libgalera_smm.so"))
+        .find(|path| path.is_file());
+    let missing = |what: &str| {
+        Error::Server(format!(
+            "{what} is not found: install it (Debian, Ubuntu: apt-get install galera-4 rsync)"
+        ))
+    };
+    if search(&["rsync"], None).is_none() {
+        return Err(missing("rsync, with which nodes of Galera copy their data,"));
+    }
+    found.ok_or_else(|| missing("libgalera_smm.so"))
+}
+
 impl Binaries {
     pub(super) async fn find(given: Option<&Path>, flavor: Flavor) -> Result<Self, Error> {
         let (name, how) = match flavor {
-            Flavor::MariaDb => (
+            Flavor::MariaDb | Flavor::Galera => (
                 "mariadbd",
                 "install it (Debian, Ubuntu: apt-get install mariadb-server), or name another with --mysqld PATH",
             ),
@@ -104,7 +125,7 @@ impl Binaries {
         };
         let install = match flavor {
             Flavor::MySql => None,
-            Flavor::MariaDb => {
+            Flavor::MariaDb | Flavor::Galera => {
                 let names = ["mariadb-install-db", "mysql_install_db"];
                 let found = search(&names, server.parent()).or_else(|| search(&names, None));
                 Some(found.ok_or_else(|| {
@@ -113,7 +134,8 @@ impl Binaries {
             }
         };
         let fit = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
-        Ok(Self { flavor, server, install, version: number.chars().map(fit).collect() })
+        let provider = if flavor == Flavor::Galera { Some(provider()?) } else { None };
+        Ok(Self { flavor, server, install, provider, version: number.chars().map(fit).collect() })
     }
 
     /// The command that fills a new data directory.

@@ -92,7 +92,7 @@ async fn again(launch: &Launch, orders: &mut mpsc::Receiver<Order>, mut ends: u3
                 },
             }
         }
-        match launch.again() {
+        match launch.again().await {
             Ok(server) => {
                 tracing::warn!(tablet = launch.alias(), "the server was started again");
                 return Some(server);

@@ -77,8 +77,13 @@ impl FromStr for KeyspaceArg {
 }
 
 /// The keyspaces that the directory holds, and the new ones.
-pub(super) fn plan(config: &LocalConfig, store: &Store, dirs: &Dirs) -> Result<Vec<KeyspaceRecord>, Error> {
-    let mut records = store.load()?;
+pub(super) async fn plan(
+    config: &LocalConfig,
+    store: &Store,
+    dirs: &Dirs,
+) -> Result<Vec<KeyspaceRecord>, Error> {
+    let mut records = store.load().await?;
+    ours(&records, store, dirs)?;
     let wanted = if config.keyspaces.is_empty() && records.is_empty() {
         example::keyspaces()
     } else {
@@ -125,6 +130,22 @@ pub(super) fn plan(config: &LocalConfig, store: &Store, dirs: &Dirs) -> Result<V
     Ok(records)
 }
 
+/// What a store holds that several clusters could use must be of this directory: other servers are not ours to start.
+fn ours(records: &[KeyspaceRecord], store: &Store, dirs: &Dirs) -> Result<(), Error> {
+    let Some(etcd) = store.etcd() else { return Ok(()) };
+    let mut tablets = records
+        .iter()
+        .flat_map(|r| r.shards.iter().map(move |s| (r, s)));
+    let foreign = tablets.find(|(_, s)| s.tablets.iter().any(|t| !dirs.tablet(&t.alias).is_dir()));
+    let Some((record, _)) = foreign else { return Ok(()) };
+    Err(Error::config(format!(
+        "{}: the keyspace {} there is of servers that are not under {}; give another root: etcd://HOST:PORT/ROOT",
+        etcd.place(),
+        record.name,
+        dirs.root.display()
+    )))
+}
+
 /// A keyspace cannot change its shards by being asked for again.
 fn same(known: &KeyspaceRecord, arg: &KeyspaceArg) -> Result<(), Error> {
     let shards: Vec<&str> = known.shards.iter().map(|s| s.name.as_str()).collect();
@@ -163,7 +184,14 @@ fn new_record(
             vschema::compile(&arg.name, &parsed, &[], &files).map_err(wrong)?;
             parsed
         }
-        None => vschema::Keyspace { sharded, ..vschema::Keyspace::default() },
+        None => {
+            let mut made = vschema::Keyspace { sharded, ..vschema::Keyspace::default() };
+            if let Some(mode) = &config.foreign_key_mode {
+                let mode = if mode == "allow" { "unmanaged" } else { "disallow" };
+                made.rest.insert("foreignKeyMode".to_owned(), mode.into());
+            }
+            made
+        }
     };
     let password = random_password()?;
     let mut shards = Vec::new();

@@ -3,10 +3,11 @@ use super::dirs::{Dirs, Owner, give};
 use super::flavor::Flavor;
 use super::install::{Binaries, INNODB};
 use super::leftovers::STOP_PATIENCE;
-use super::mysql;
+use super::{galera, mysql};
 use crate::Error;
 use crate::topology::{KeyspaceRecord, Kind, ShardRecord, TabletRecord};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -118,11 +119,11 @@ fn init_sql(record: &KeyspaceRecord, tablet: &TabletRecord, replicated: bool) ->
 }
 
 /// Ports for the servers of replicated shards, all different: those of the last time, as long as nobody else listens there.
-pub(super) fn give_ports(records: &mut [KeyspaceRecord]) -> Result<(), Error> {
+pub(super) fn give_ports(records: &mut [KeyspaceRecord], flavor: Flavor) -> Result<(), Error> {
     let bind = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port));
     let mut held = Vec::new();
     for shard in records.iter_mut().flat_map(|r| &mut r.shards) {
-        let replicated = shard.tablets.len() > 1;
+        let replicated = shard.tablets.len() > 1 || flavor == Flavor::Galera;
         for tablet in &mut shard.tablets {
             if !replicated {
                 tablet.port = 0;
@@ -148,11 +149,62 @@ pub(super) struct Launch {
     arguments: Vec<OsString>,
     dir: PathBuf,
     socket: PathBuf,
+    /// Only where its data is new.
+    first: OsString,
+    /// Galera's library.
+    galera: Option<PathBuf>,
+    user: Option<&'static str>,
+}
+
+fn path(name: &str, path: &Path) -> OsString {
+    OsString::from(format!("--{name}={}", path.display()))
+}
+
+/// A file that only the server may read.
+fn private_file(path: &Path, text: &str, owner: Option<Owner>) -> Result<PathBuf, Error> {
+    fs::write(path, text).map_err(Error::file(path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(Error::file(path))?;
+    give(path, owner)?;
+    Ok(path.to_owned())
+}
+
+fn plain_arguments(
+    flavor: Flavor,
+    dir: &Path,
+    socket: &Path,
+    replicated: bool,
+    number: u32,
+    port: u16,
+) -> Vec<OsString> {
+    let mut arguments = vec![
+        "--no-defaults".into(),
+        path("datadir", &dir.join("data")),
+        path("tmpdir", &dir.join("tmp")),
+        path("socket", socket),
+        path("pid-file", &dir.join("mariadbd.pid")),
+        path("log-error", &dir.join("err.log")),
+    ];
+    let (options, of_replicated): (Vec<&str>, &[&str]) = match flavor {
+        Flavor::MySql => (mysql::OPTIONS.to_vec(), mysql::REPLICATED),
+        Flavor::MariaDb | Flavor::Galera => (OPTIONS.iter().chain(&INNODB).copied().collect(), &REPLICATED),
+    };
+    arguments.extend(options.into_iter().map(OsString::from));
+    arguments.push(format!("--server-id={number}").into());
+    if replicated {
+        arguments.extend(of_replicated.iter().map(OsString::from));
+        arguments.push(format!("--port={port}").into());
+    } else {
+        arguments.push("--skip-networking".into());
+    }
+    arguments
 }
 
 impl Launch {
     pub(super) fn alias(&self) -> &str {
         &self.alias
+    }
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
     pub(super) fn is_primary(&self) -> bool {
         self.primary
@@ -161,57 +213,80 @@ impl Launch {
     pub(super) fn prepare(
         binaries: &Binaries,
         dirs: &Dirs,
-        record: &KeyspaceRecord,
-        shard: &ShardRecord,
+        (record, shard): (&KeyspaceRecord, &ShardRecord),
         tablet: &TabletRecord,
+        ports: &BTreeMap<String, galera::Ports>,
     ) -> Result<Self, Error> {
         let replicated = shard.tablets.len() > 1;
         let dir = dirs.tablet(&tablet.alias);
         let socket = dirs.socket(&tablet.alias);
-        let init = dir.join("init.sql");
         let sql = match binaries.flavor {
             Flavor::MariaDb => init_sql(record, tablet, replicated),
             Flavor::MySql => mysql::init_sql(record, tablet, replicated),
+            Flavor::Galera => galera::init_sql(record, tablet),
         };
-        fs::write(&init, sql).map_err(Error::file(&init))?;
-        fs::set_permissions(&init, fs::Permissions::from_mode(0o600)).map_err(Error::file(&init))?;
-        give(&init, dirs.owner)?;
-        let path = |name: &str, path: &Path| OsString::from(format!("--{name}={}", path.display()));
-        let mut arguments = vec![
-            "--no-defaults".into(),
-            path("datadir", &dir.join("data")),
-            path("tmpdir", &dir.join("tmp")),
-            path("socket", &socket),
-            path("pid-file", &dir.join("mariadbd.pid")),
-            path("log-error", &dir.join("err.log")),
-            path("init-file", &init),
-        ];
-        let (options, of_replicated): (Vec<&str>, &[&str]) = match binaries.flavor {
-            Flavor::MariaDb => (OPTIONS.iter().chain(&INNODB).copied().collect(), &REPLICATED),
-            Flavor::MySql => (mysql::OPTIONS.to_vec(), mysql::REPLICATED),
-        };
-        arguments.extend(options.into_iter().map(OsString::from));
+        let init = private_file(&dir.join("init.sql"), &sql, dirs.owner)?;
         let number = tablet
             .alias
             .rsplit_once('-')
             .and_then(|(_, n)| n.parse::<u32>().ok())
             .unwrap_or(1);
-        arguments.push(format!("--server-id={number}").into());
-        if replicated {
-            arguments.extend(of_replicated.iter().map(OsString::from));
-            arguments.push(format!("--port={}", tablet.port).into());
-        } else {
-            arguments.push("--skip-networking".into());
+        let mut arguments = match &binaries.provider {
+            Some(provider) => {
+                let text =
+                    galera::Group { provider, ports, record, shard }.option_file(dirs, tablet, number)?;
+                let file = private_file(&dir.join("my.cnf"), &text, dirs.owner)?;
+                // The directory also here, by which a server that was left is known.
+                vec![path("defaults-file", &file), path("datadir", &dir.join("data"))]
+            }
+            None => plain_arguments(binaries.flavor, &dir, &socket, replicated, number, tablet.port),
+        };
+        let first = path("init-file", &init);
+        // Of Galera's nodes, only the one that makes the cluster.
+        if binaries.provider.is_none() {
+            arguments.push(first.clone());
         }
         if let Some(owner) = dirs.owner {
             arguments.push(format!("--user={}", owner.name).into());
         }
-        let (alias, primary) = (tablet.alias.clone(), tablet.kind == Kind::Primary);
-        Ok(Self { alias, primary, program: binaries.server.clone(), arguments, dir, socket })
+        Ok(Self {
+            alias: tablet.alias.clone(),
+            primary: tablet.kind == Kind::Primary,
+            program: binaries.server.clone(),
+            arguments,
+            dir,
+            socket,
+            first,
+            galera: binaries.provider.clone(),
+            user: dirs.owner.map(|owner| owner.name),
+        })
+    }
+
+    /// Galera: how far it has got.
+    pub(super) async fn reached(&self) -> Option<galera::Reached> {
+        galera::reached(&self.program, self.galera.as_deref()?, &self.dir, self.user).await
+    }
+
+    /// Galera: makes a cluster of which this is the first node.
+    pub(super) async fn bootstrap(&self) -> Result<Server, Error> {
+        galera::let_bootstrap(&self.dir)?;
+        let mut more = vec![OsString::from("--wsrep-new-cluster"), self.first.clone()];
+        more.extend(self.position().await);
+        self.start(&more)
+    }
+
+    async fn position(&self) -> Option<OsString> {
+        self.reached().await?.option().map(OsString::from)
+    }
+
+    /// Starts it as it was started before; a node of Galera joins its cluster.
+    pub(super) async fn again(&self) -> Result<Server, Error> {
+        let position: Vec<OsString> = self.position().await.into_iter().collect();
+        self.start(&position)
     }
 
     /// Starts the process in a group of its own, so that a terminal's Ctrl-C reaches only us.
-    pub(super) fn again(&self) -> Result<Server, Error> {
+    fn start(&self, more: &[OsString]) -> Result<Server, Error> {
         let (dir, socket) = (self.dir.clone(), self.socket.clone());
         let log = dir.join("out.log");
         let out = File::create(&log).map_err(Error::file(&log))?;
@@ -219,6 +294,7 @@ impl Launch {
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
+            .args(more)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
@@ -257,7 +333,8 @@ impl Server {
     /// Ends it at once.
     pub(super) async fn kill(&mut self) {
         if let Some(pid) = self.pid.filter(|_| !*self.gone.borrow()) {
-            let _ = kill_process(pid, Signal::KILL);
+            // With the scripts by which a node of Galera gives or gets its data.
+            let _ = kill_process_group(pid, Signal::KILL);
             self.ended().await;
         }
     }

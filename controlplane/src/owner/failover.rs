@@ -3,11 +3,12 @@ use super::{Answer, Owner, done};
 use crate::Error;
 use crate::analysis::{Analysis, Recovery};
 use crate::health::Sign;
-use crate::plane::{Command, Edit};
+use crate::plane::{Command, Edit, Job};
 use crate::reparent::{Cluster, Desk, Emergency, Member, Planned, Repair, Shard};
+use crate::store::{Guard, Peers, ShardLock};
 use crate::topology::KeyspaceRecord;
 use crate::view::Recovered;
-use crate::world::general;
+use crate::world::{Change, general};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -46,7 +47,9 @@ impl Owner {
         let Some(record) = record.cloned() else { return };
         let of_tablet = |s: &&crate::topology::ShardRecord| s.tablets.iter().any(|t| t.alias == alias);
         let Some(shard) = record.shards.iter().find(of_tablet).map(|s| s.name.clone()) else { return };
-        if let Some(problem) = self.fleet.problem(&record, &shard, now) {
+        if self.leads()
+            && let Some(problem) = self.fleet.problem(&record, &shard, now)
+        {
             let keyspace = record.name.clone();
             self.recover(&keyspace, &shard, &problem);
         }
@@ -83,13 +86,27 @@ impl Owner {
         let Some(found) = self.shard(keyspace, shard) else {
             return refuse(self, answer, format!("there is no shard {keyspace}/{shard} with a primary"));
         };
-        let Some(data) = self.data.clone() else {
+        if self.data.is_none() {
             return refuse(self, answer, "the cores have not started yet".to_owned());
-        };
+        }
         if !self.fleet.begin(keyspace, shard) {
             let why = format!("shard {keyspace}/{shard} is being moved or repaired: repeat it later");
             return refuse(self, answer, why);
         }
+        tracing::info!(keyspace, shard, "{what} begins");
+        let (keyspace, shard) = (keyspace.to_owned(), shard.to_owned());
+        let primary = found.primary.alias().to_owned();
+        let job = Job { keyspace, shard, how, what, primary, answer };
+        match &self.peers {
+            Some(_) => self.lock(job),
+            None => self.run(job, None),
+        }
+    }
+
+    pub(super) fn run(&mut self, job: Job, lock: Option<ShardLock>) {
+        let Job { keyspace, shard, how, what, primary, answer } = job;
+        let (found, data) = (self.shard(&keyspace, &shard), self.data.clone());
+        let (Some(found), Some(data)) = (found, data) else { return };
         let options = &self.fleet.options;
         let desk = Desk {
             owner: self.sender.clone(),
@@ -98,15 +115,25 @@ impl Owner {
             fence: self.fence.clone(),
             drain: Duration::from_millis(options.drain_ms),
             catch_up: Duration::from_millis(options.catch_up_ms),
+            notice: Duration::from_millis(options.interval_ms.saturating_mul(2).saturating_add(200)),
+            lock: lock.zip(self.peers.as_ref().map(Peers::watch)),
+            process: self
+                .peers
+                .as_ref()
+                .map(|peers| peers.id().to_owned())
+                .unwrap_or_default(),
         };
-        tracing::info!(keyspace, shard, "{what} begins");
-        let (keyspace, shard) = (keyspace.to_owned(), shard.to_owned());
+        let moved = answer.is_none() && found.primary.alias() != primary;
         tokio::spawn(async move {
             let result = match &how {
+                _ if moved => {
+                    Err(Error::Server("another process has moved its primary meanwhile".to_owned()))
+                }
                 How::Planned(planned) => planned.run(&desk, &found).await.map(is_primary),
                 How::Emergency(emergency) => emergency.run(&desk, &found).await.map(is_primary),
                 How::Repair(repair) => repair.run(&desk, &found).await,
             };
+            desk.unlock(&found, &result).await;
             let done = Command::Done { keyspace, shard, what, result, answer };
             let _ = desk.owner.send(done).await;
         });
@@ -118,7 +145,7 @@ impl Owner {
         record.map_or_else(Vec::new, |s| s.tablets.iter().map(|t| t.alias.clone()).collect())
     }
 
-    fn shard(&self, keyspace: &str, shard: &str) -> Option<Shard> {
+    pub(super) fn shard(&self, keyspace: &str, shard: &str) -> Option<Shard> {
         let known = self.world.keyspaces.get(keyspace)?;
         let view = self.fleet.view(&known.record, shard)?;
         let member = |m: &crate::analysis::Member<'_>| {
@@ -145,30 +172,27 @@ impl Owner {
     }
 
     /// A change that a task asks for, answered when every core uses it.
-    pub(super) fn edit(&mut self, keyspace: &str, shard: &str, edit: Edit, answer: Answer) {
-        let result = match edit {
-            Edit::Hold => {
-                self.fleet.set_moving(keyspace, shard, true);
-                Ok(())
-            }
-            Edit::Release => {
-                self.fleet.set_moving(keyspace, shard, false);
-                Ok(())
-            }
+    pub(super) fn edit(
+        &mut self,
+        keyspace: &str,
+        shard: &str,
+        edit: Edit,
+        guard: Option<Guard>,
+        answer: Answer,
+    ) {
+        match edit {
+            Edit::Hold => self.fleet.set_moving(keyspace, shard, true),
+            Edit::Release => self.fleet.set_moving(keyspace, shard, false),
             Edit::SetPrimary(alias) => {
-                let changed = self.world.set_primary(keyspace, shard, &alias);
-                self.follow_tablets();
-                changed
+                let (keyspace, shard) = (keyspace.to_owned(), shard.to_owned());
+                return self.change(Change::Primary { keyspace, shard, alias }, guard, answer);
             }
             Edit::SetKind(alias, kind) => {
-                let changed = self.world.set_kind(&alias, kind);
-                self.follow_tablets();
-                changed
+                return self.change(Change::Kind { alias, kind }, guard, answer);
             }
-        };
+        }
         self.pending.serving = true;
-        let result = result.map_err(|e| general(e.to_string()));
-        self.pending.answer(answer, result.and_then(|()| done()));
+        self.pending.answer(answer, done());
     }
 
     pub(super) fn recovered(
@@ -180,6 +204,10 @@ impl Owner {
         answer: Option<Answer>,
     ) {
         self.fleet.end(keyspace, shard, &what, Instant::now());
+        if let Err(Error::Unknown { .. }) = &result {
+            // Who is primary is not known until the store is back: statements wait for that.
+            self.fleet.doubt(keyspace, shard);
+        }
         // What was seen last is from before.
         let aliases = self.aliases(keyspace, shard);
         self.checks.restart(&aliases);

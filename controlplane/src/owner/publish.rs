@@ -83,7 +83,7 @@ impl Owner {
             }
             for (answer, result) in pending.answers {
                 // Who moves a primary must not go on while a core may still write to the old one.
-                let refused = late && matches!(answer, Answer::Task(_));
+                let refused = late && answer.is_task();
                 answer.give(if refused { Err(general("a core does not answer".to_owned())) } else { result });
             }
         });
@@ -111,6 +111,7 @@ impl Owner {
             view.snapshot = Arc::clone(&self.snapshot);
             view.serving = Arc::clone(&self.serving);
             view.recoveries_disabled = self.fleet.disabled;
+            view.leads = self.leads();
         });
     }
 

@@ -2,56 +2,35 @@
 use super::{Answer, Owner, done};
 use crate::Error;
 use crate::admin::Request;
-use crate::plane::Command;
-use crate::view::Shared;
-use crate::world::{Loaded, general};
-use coregate_planner::control::{ControlRequest, SqlError};
-use coregate_planner::snapshot::Tablet;
-use std::sync::Arc;
+use crate::plane::{Command, Reload};
+use crate::world::{Change, Loaded, general};
+use coregate_planner::control::ControlRequest;
 use tokio::sync::oneshot;
 
 impl Owner {
     pub(super) fn control(&mut self, request: ControlRequest, answer: Answer) {
         match request {
             ControlRequest::AlterVschema { sql, keyspace } => {
-                let result = self.world.alter(&sql, keyspace.as_deref());
-                tracing::info!(ok = result.is_ok(), "{sql}");
-                self.pending.catalog |= result.is_ok();
-                self.pending.answer(answer, result.and_then(|()| done()));
+                tracing::info!("{sql}");
+                self.change(Change::Alter { sql, session: keyspace }, None, answer);
             }
-            ControlRequest::SchemaChanged { keyspace } => self.read_columns(&keyspace, vec![answer]),
+            ControlRequest::SchemaChanged { keyspace } => self.tables_changed(&keyspace, answer),
         }
     }
 
     pub(super) fn admin(&mut self, request: Request, answer: Answer) {
-        let result = match request {
-            Request::Reload => return self.reload(vec![answer]),
-            Request::ApplySchema { keyspace, sql } => return self.apply_schema(keyspace, sql, answer),
-            Request::Reparent { keyspace, shard, how } => {
-                return self.reparent(&keyspace, &shard, how, answer);
+        match request {
+            Request::Reload => self.reload(vec![answer]),
+            Request::ApplySchema { keyspace, sql } => self.apply_schema(keyspace, sql, answer),
+            Request::Reparent { keyspace, shard, how } => self.reparent(&keyspace, &shard, how, answer),
+            Request::ApplyVschema { keyspace, vschema } => {
+                self.change(Change::Vschema { keyspace, vschema }, None, answer);
             }
-            Request::ApplyVschema { keyspace, vschema } => self.world.set_vschema(&keyspace, vschema),
-            Request::ApplyRules(rules) => self.world.set_rules(rules),
-            Request::SetKind { alias, kind } => {
-                let changed = self.world.set_kind(&alias, kind);
-                if changed.is_ok() {
-                    self.follow_tablets();
-                }
-                self.pending.serving = true;
-                self.pending.shown = true;
-                return self
-                    .pending
-                    .answer(answer, in_sql(changed).and_then(|()| done()));
-            }
-            Request::DisableRecoveries(disabled) => {
-                self.fleet.disabled = disabled;
-                self.pending.shown = true;
-                return self.pending.answer(answer, done());
-            }
-        };
-        self.pending.catalog |= result.is_ok();
-        self.pending
-            .answer(answer, in_sql(result).and_then(|()| done()));
+            Request::DeleteKeyspace(keyspace) => self.change(Change::Remove { keyspace }, None, answer),
+            Request::ApplyRules(rules) => self.change(Change::Rules(rules), None, answer),
+            Request::SetKind { alias, kind } => self.change(Change::Kind { alias, kind }, None, answer),
+            Request::DisableRecoveries(disabled) => self.set_recoveries(disabled, answer),
+        }
     }
 
     /// Reads the topology again, beside everything else.
@@ -64,108 +43,71 @@ impl Owner {
         let owner = self.sender.clone();
         tokio::spawn(async move {
             let loaded = reading.await;
-            let _ = owner.send(Command::Loaded { edits, loaded, answers }).await;
+            let why = Reload::Asked(answers);
+            let _ = owner.send(Command::Loaded { edits, loaded, why }).await;
         });
     }
 
-    pub(super) fn loaded(&mut self, edits: u64, loaded: Result<Loaded, Error>, answers: Vec<Answer>) {
-        match loaded.and_then(|loaded| self.world.reloaded(edits, loaded)) {
+    pub(super) fn loaded(&mut self, edits: u64, loaded: Result<Loaded, Error>, why: Reload) {
+        let told = loaded
+            .as_ref()
+            .ok()
+            .map(|l| (l.revision, l.locks.clone(), l.recoveries_disabled));
+        let taken = match loaded.and_then(|loaded| self.world.reloaded(edits, loaded)) {
+            Ok(Some(taken)) => taken,
             // Something was changed through us meanwhile.
-            Ok(false) => return self.reload(answers),
-            Ok(true) => {}
+            Ok(None) => match why {
+                Reload::Asked(answers) => return self.reload(answers),
+                // What is known is newer.
+                Reload::Told => {
+                    self.changes.stale = false;
+                    return self.next_change();
+                }
+            },
             Err(e) => {
                 tracing::error!("nothing has changed: {e}");
-                for answer in answers {
-                    self.pending.answer(answer, Err(general(e.to_string())));
+                self.changes.stale = false;
+                self.next_change();
+                if let Reload::Asked(answers) = why {
+                    for answer in answers {
+                        self.pending.answer(answer, Err(general(e.to_string())));
+                    }
                 }
                 return;
             }
-        }
-        self.pending.catalog = true;
+        };
+        let tables = match &why {
+            Reload::Told => taken.tables,
+            Reload::Asked(_) => {
+                self.forget_readings();
+                self.world.keyspaces.keys().cloned().collect()
+            }
+        };
+        let asked = matches!(why, Reload::Asked(_));
+        self.pending.catalog |= taken.catalog || asked;
+        self.pending.serving = true;
+        self.pending.shown = true;
         self.follow_tablets();
-        self.forget_readings();
-        let keyspaces: Vec<String> = self.world.keyspaces.keys().cloned().collect();
         let mut parts = Vec::new();
-        for keyspace in keyspaces {
+        for keyspace in tables {
             let (tell, told) = oneshot::channel();
             parts.push(told);
             self.read_columns(&keyspace, vec![Answer::Part(tell)]);
         }
-        tokio::spawn(async move {
-            for part in parts {
-                let _ = part.await;
+        match (told, why) {
+            (Some((revision, locks, disabled)), Reload::Told) => {
+                self.take_locks(locks, disabled);
+                self.say_used(revision, parts);
             }
-            answers.into_iter().for_each(|answer| answer.give(done()));
-        });
-    }
-
-    /// Runs statements on all primaries of a keyspace, one after another.
-    fn apply_schema(&mut self, keyspace: String, sql: String, answer: Answer) {
-        let Some(known) = self.world.keyspaces.get(&keyspace) else {
-            let why = format!("there is no keyspace {keyspace}");
-            return self.pending.answer(answer, Err(general(why)));
-        };
-        let database = known.record.database().to_owned();
-        let shards = known.record.shards.iter();
-        let primaries: Vec<_> = shards
-            .filter_map(|shard| Some((shard.name.clone(), known.primary(&shard.name)?)))
-            .collect();
-        let (shared, owner) = (Arc::clone(&self.shared), self.sender.clone());
-        tokio::spawn(async move {
-            let mut result = Ok(());
-            for (shard, tablet) in primaries {
-                result = apply(&shared, &tablet, (&keyspace, &shard), &database, &sql).await;
-                if result.is_err() {
-                    break;
+            (_, Reload::Asked(answers)) => drop(tokio::spawn(async move {
+                for part in parts {
+                    let _ = part.await;
                 }
-            }
-            let _ = owner
-                .send(Command::Applied { keyspace, result, answer })
-                .await;
-        });
-    }
-
-    pub(super) fn applied(&mut self, keyspace: &str, result: Result<(), Error>, answer: Answer) {
-        match result {
-            Ok(()) => self.read_columns(keyspace, vec![answer]),
-            Err(e) => {
-                // Some of the statements have run.
-                self.read_columns(keyspace, Vec::new());
-                self.pending.answer(answer, Err(general(e.to_string())));
-            }
+                answers.into_iter().for_each(|answer| answer.give(done()));
+            })),
+            _ => {}
         }
+        self.changes.stale = false;
+        self.next_change();
     }
-}
-
-/// On one shard. What runs while its primary is moved may be on the old one only: then it is not acknowledged.
-async fn apply(
-    shared: &Shared,
-    tablet: &Tablet,
-    (keyspace, shard): (&str, &str),
-    database: &str,
-    sql: &str,
-) -> Result<(), Error> {
-    let is_primary = || {
-        let serving = shared.serving();
-        let mut shards = serving.shards.values();
-        let found = shards.find(|s| s.keyspace == keyspace && s.shard == shard);
-        found
-            .and_then(|s| s.primary())
-            .is_some_and(|primary| primary.alias == tablet.alias)
-    };
-    if !is_primary() {
-        let what = format!("the primary of {keyspace}/{shard} is being moved: repeat it later");
-        return Err(Error::Server(what));
-    }
-    crate::local::apply_sql(&shared.connector, tablet, database, shard, sql).await?;
-    match is_primary() {
-        true => Ok(()),
-        false => Err(Error::Server(format!(
-            "the primary of {keyspace}/{shard} was moved meanwhile: see what of the statements is there, then repeat the rest"
-        ))),
-    }
-}
-
-fn in_sql<T>(result: Result<T, Error>) -> Result<T, SqlError> {
-    result.map_err(|e| general(e.to_string()))
 }

@@ -60,11 +60,17 @@ impl Emergency {
         };
         let Reached { member, server: mut new } = reached.swap_remove(chosen);
         if let Err(e) = desk.set_primary(shard, member.alias()).await {
-            desk.release(shard).await?;
+            // Where it is not known who is primary, nobody takes writes until the topology's store says so.
+            if !matches!(e, Error::Unknown { .. }) {
+                desk.release(shard).await?;
+            }
             return Err(e);
         }
         // From here on it is primary, whatever happens: what fails now is repaired.
-        let promoted = new.promote(shard.semi_sync_with(member.alias())).await;
+        let promoted = match desk.check() {
+            Ok(()) => new.promote(shard.semi_sync_with(member.alias())).await,
+            lost => lost,
+        };
         let source = shard.source_of(&member);
         if let Ok(source) = &source {
             // First, because with semi-sync the new primary's commits wait for them.

@@ -34,13 +34,20 @@ impl Planned {
         if handed.is_ok() {
             handed = desk.set_primary(shard, member.alias()).await;
         }
+        if let Err(e @ Error::Unknown { .. }) = handed {
+            // Nobody takes writes until the topology's store says who is primary; then that one is repaired.
+            return Err(e);
+        }
         if let Err(e) = handed {
             // Nobody else has been named: the old one goes on.
             take_back(desk, shard, old).await?;
             return Err(e);
         }
         // From here on the new one is primary, whatever happens: what fails now is repaired.
-        let promoted = new.promote(shard.semi_sync_with(member.alias())).await;
+        let promoted = match desk.check() {
+            Ok(()) => new.promote(shard.semi_sync_with(member.alias())).await,
+            lost => lost,
+        };
         let released = desk.release(shard).await;
         let ms = begun.elapsed().as_millis();
         tracing::info!(shard = shard.name(), "{} is primary; statements waited {ms} ms", member.alias());
@@ -144,6 +151,7 @@ async fn hand_over(desk: &Desk, shard: &Shard, old: &mut Server, new: &mut Serve
         tracing::info!(shard = shard.name(), "{killed} connections to {alias} were closed");
     }
     old.set_read_only(true).await?;
+    desk.repel(shard, old).await?;
     let position = old.last_position().await?;
     new.wait_for(&position, desk.catch_up.max(PATIENCE)).await
 }

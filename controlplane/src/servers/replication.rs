@@ -128,6 +128,18 @@ impl Server {
         Ok(ids.len())
     }
 
+    /// Connections of clients that have a database selected. Those of control planes have none.
+    pub(crate) async fn strays(&mut self) -> Result<usize, Error> {
+        let own = u64::from(self.conn.id());
+        let rows = self.processes().await?;
+        let of_clients = rows
+            .iter()
+            .filter(|row| client(row).is_some_and(|id| id != own));
+        Ok(of_clients
+            .filter(|row| text(row, 3).is_some_and(|db| !db.is_empty()))
+            .count())
+    }
+
     /// Takes no writes any more, whoever is connected. Sessions go first: one that waits for an acknowledgement that never comes would
     /// hold up the change.
     pub(crate) async fn fence(&mut self) -> Result<(), Error> {

@@ -1,8 +1,10 @@
 //! A keyspace, and what its servers say.
+use super::loaded::Resolved;
 use crate::Error;
 use crate::backend::Connector;
 use crate::probe::{Answers, Cache};
 use crate::schema::Question;
+use crate::store::Seen as Origin;
 use crate::topology::{KeyspaceRecord, TabletRecord};
 use coregate_planner::snapshot::{Tablet, TabletKind};
 use coregate_planner::vschema::{KeyspaceSpec, ServerTable};
@@ -25,8 +27,8 @@ pub(super) enum Seen {
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) record: KeyspaceRecord,
-    /// The text of its file, as far as we know it.
-    pub(super) text: String,
+    /// What the record was read from.
+    pub(super) text: Origin,
     pub(crate) tablets: BTreeMap<String, Arc<Tablet>>,
     pub(super) tables: Vec<ServerTable>,
     pub(super) seen: Seen,
@@ -40,21 +42,30 @@ impl Known {
     /// Resolves the tablets' names; those that have no address now get it later.
     pub(super) async fn of(
         record: KeyspaceRecord,
-        text: String,
+        text: Origin,
         connector: &Connector,
+        resolved: &Resolved,
     ) -> Result<Self, Error> {
         let mut made = JoinSet::new();
-        for tablet in record.shards.iter().flat_map(|s| &s.tablets) {
-            let tablet = tablet.clone();
-            made.spawn(async move { tablet.tablet().await });
-        }
         let mut tablets = BTreeMap::new();
+        for tablet in record.shards.iter().flat_map(|s| &s.tablets) {
+            let known = resolved
+                .get(&tablet.alias)
+                .filter(|(of, _)| of.is_at(tablet));
+            match known {
+                Some((_, known)) => drop(tablets.insert(tablet.alias.clone(), Arc::clone(known))),
+                None => {
+                    let tablet = tablet.clone();
+                    made.spawn(async move { tablet.tablet().await });
+                }
+            }
+        }
         while let Some(tablet) = made.join_next().await {
             let tablet = tablet.map_err(|e| Error::Server(e.to_string()))??;
             connector.check(&tablet)?;
             tablets.insert(tablet.alias.clone(), tablet);
         }
-        Ok(Self {
+        let mut known = Self {
             record,
             text,
             tablets,
@@ -62,14 +73,27 @@ impl Known {
             seen: Seen::Never,
             collations: Answers::default(),
             unprobed: false,
-        })
+        };
+        known.retype();
+        Ok(known)
     }
 
-    /// What the servers have said stays true until they are asked again.
-    pub(super) fn remember(&mut self, old: &Self) {
+    /// Its tables are those of another: the same database on the same shards.
+    pub(super) fn has_tables_of(&self, old: &Self) -> bool {
+        let names = |of: &Self| -> Vec<String> { of.record.shards.iter().map(|s| s.name.clone()).collect() };
+        self.record.database() == old.record.database() && names(self) == names(old)
+    }
+
+    /// Plans depend on the same things.
+    pub(super) fn plans_as(&self, old: &Self) -> bool {
+        self.has_tables_of(old) && self.record.vschema == old.record.vschema
+    }
+
+    /// What the servers have said stays true until they are asked again; `same`: they need not be.
+    pub(super) fn remember(&mut self, old: &Self, same: bool) {
         if old.record.database() == self.record.database() && old.seen != Seen::Never {
             self.tables = old.tables.clone();
-            self.seen = Seen::Stale;
+            self.seen = if same { old.seen } else { Seen::Stale };
             self.collations = old.collations.clone();
             self.unprobed = old.unprobed;
         }

@@ -63,7 +63,9 @@ impl World {
 /// Statements wait for another primary only where one can be promoted by itself.
 fn writes(keyspace: &KeyspaceRecord, shard: &ShardRecord, fleet: &Fleet) -> Writes {
     let candidates = shard.tablets.iter().any(|t| t.kind.is_candidate());
-    match fleet.is_moving(&keyspace.name, &shard.name) {
+    let mut primaries = shard.tablets.iter().filter(|t| t.kind == Kind::Primary);
+    let deposed = primaries.any(|t| fleet.is_deposed(&t.alias));
+    match deposed || fleet.is_moving(&keyspace.name, &shard.name) {
         true => Writes::Moving,
         false if fleet.options.recovers && !fleet.disabled && candidates => Writes::Guarded,
         false => Writes::Open,

@@ -57,7 +57,27 @@ async fn what_a_server_did_not_tell_of_text_is_taken_later() {
 
 async fn reload(world: &mut World) -> Result<bool, Error> {
     let (edits, reading) = world.reload().expect("a store");
-    world.reloaded(edits, reading.await?)
+    Ok(world.reloaded(edits, reading.await?)?.is_some())
+}
+
+/// A change, from the plan to the end.
+async fn make(world: &mut World, change: Change) -> Result<(), SqlError> {
+    let planned = world.plan(&change)?;
+    let store = Arc::clone(world.store().expect("a store"));
+    let written = store
+        .put(&planned.record, planned.seen.as_ref(), None)
+        .await;
+    world.commit(planned, written.map_err(|e| general(e.to_string()))?);
+    Ok(())
+}
+
+async fn alter(world: &mut World, sql: &str) -> Result<(), SqlError> {
+    make(world, Change::Alter { sql: sql.to_owned(), session: None }).await
+}
+
+async fn set_primary(world: &mut World, alias: &str) -> Result<(), SqlError> {
+    let (keyspace, shard) = ("a".to_owned(), "0".to_owned());
+    make(world, Change::Primary { keyspace, shard, alias: alias.to_owned() }).await
 }
 
 #[tokio::test]
@@ -66,8 +86,10 @@ async fn what_was_read_before_an_edit_is_read_again() {
     let mut world = world(dir.path()).await;
     let (edits, reading) = world.reload().expect("a store");
     let loaded = reading.await.unwrap();
-    world.alter("alter vschema add table a.t", None).unwrap();
-    assert!(!world.reloaded(edits, loaded).unwrap());
+    alter(&mut world, "alter vschema add table a.t")
+        .await
+        .unwrap();
+    assert!(world.reloaded(edits, loaded).unwrap().is_none());
     assert!(reload(&mut world).await.unwrap());
     assert!(world.keyspaces["a"].record.vschema.tables.contains_key("t"));
 }
@@ -81,8 +103,10 @@ async fn a_new_primary_is_durable_and_the_only_one() {
         .replace("}]}]", r#"}, {"alias": "a-2", "type": "replica", "host": "h", "user": "u"}]}]"#);
     std::fs::write(dir.path().join("topology/a.json"), text).unwrap();
     assert!(reload(&mut world).await.unwrap());
-    assert!(world.set_primary("a", "0", "a-3").is_err() && world.set_kind("a-1", Kind::Drained).is_err());
-    world.set_primary("a", "0", "a-2").unwrap();
+    assert!(set_primary(&mut world, "a-3").await.is_err());
+    let drain = Change::Kind { alias: "a-1".to_owned(), kind: Kind::Drained };
+    assert!(make(&mut world, drain).await.is_err(), "it is the primary");
+    set_primary(&mut world, "a-2").await.unwrap();
     for _ in 0..2 {
         let shard = &world.keyspaces["a"].record.shards[0];
         assert_eq!(
@@ -130,7 +154,7 @@ async fn a_reload_is_all_or_nothing() {
         for name in ["a", "b"] {
             let before = std::fs::read_to_string(file(name)).unwrap();
             let sql = format!("alter vschema add table {name}.t");
-            let error = world.alter(&sql, None).unwrap_err();
+            let error = alter(&mut world, &sql).await.unwrap_err();
             assert!(error.message.contains("has changed since it was read"), "{}", error.message);
             assert_eq!(std::fs::read_to_string(file(name)).unwrap(), before, "an edit is lost");
         }
@@ -138,13 +162,22 @@ async fn a_reload_is_all_or_nothing() {
     let rules = dir.path().join("routing_rules.json");
     std::fs::write(&rules, "[").unwrap();
     std::fs::write(file("b"), KEYSPACE.replace("NAME", "b")).unwrap();
-    assert!(reload(&mut world).await.is_err() && world.set_rules(Default::default()).is_err());
+    assert!(reload(&mut world).await.is_err());
+    assert!(
+        make(&mut world, Change::Rules(Default::default()))
+            .await
+            .is_err()
+    );
     assert_eq!(world.snapshot().unwrap().keyspaces[0].database, "a");
     std::fs::remove_file(&rules).unwrap();
     reload(&mut world).await.unwrap();
     assert_eq!(world.snapshot().unwrap().keyspaces[0].database, "other");
-    world.alter("alter vschema add table a.t", None).unwrap();
-    world.alter("alter vschema add table a.u", None).unwrap();
+    alter(&mut world, "alter vschema add table a.t")
+        .await
+        .unwrap();
+    alter(&mut world, "alter vschema add table a.u")
+        .await
+        .unwrap();
     assert!(
         std::fs::read_to_string(file("a"))
             .unwrap()
@@ -159,10 +192,45 @@ async fn what_does_not_compile_is_not_kept() {
     let path = dir.path().join("topology/a.json");
     let before = std::fs::read_to_string(&path).unwrap();
     let wrong = vschema::Keyspace::from_json(r#"{"sharded": true, "tables": {"t": {}}}"#).unwrap();
-    assert!(world.set_vschema("a", wrong).is_err());
+    let wrong = Change::Vschema { keyspace: "a".to_owned(), vschema: wrong };
+    assert!(make(&mut world, wrong).await.is_err());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
     let rules = r#"{"rules": [{"from_table": "t", "to_tables": ["nowhere.t"]}]}"#;
     let rules = vschema::RoutingRules::from_json(rules).unwrap();
-    assert!(world.set_rules(rules).is_err(), "no such keyspace");
+    assert!(make(&mut world, Change::Rules(rules)).await.is_err(), "no such keyspace");
     world.snapshot().unwrap();
+}
+
+#[tokio::test]
+async fn what_the_store_tells_is_taken_without_reading_tables_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path()).await;
+    let store = Arc::clone(world.store().unwrap());
+    let told = async |world: &mut World, revision: i64, change: &dyn Fn(&mut State)| {
+        let mut state = store.read().await.unwrap();
+        state.revision = revision;
+        change(&mut state);
+        let (edits, loading) = world.load(state);
+        world.reloaded(edits, loading.await.unwrap()).unwrap()
+    };
+    let nothing = told(&mut world, 5, &|_| ()).await.unwrap();
+    assert_eq!(nothing, loaded::Taken::default());
+    assert_eq!(told(&mut world, 4, &|_| ()).await, None, "later news is known");
+    let weight = |state: &mut State| state.keyspaces[0].0.shards[0].tablets[0].weight = Some(2);
+    let taken = told(&mut world, 6, &weight).await.unwrap();
+    assert!(taken.records && !taken.catalog && taken.tables.is_empty());
+    let vschema = |state: &mut State| {
+        weight(state);
+        state.keyspaces[0].0.vschema.require_explicit_routing = true;
+    };
+    let taken = told(&mut world, 7, &vschema).await.unwrap();
+    assert!(taken.catalog && taken.tables.is_empty());
+    let schema = |state: &mut State| {
+        vschema(state);
+        state.schemas.insert("a".to_owned(), 8);
+    };
+    assert_eq!(told(&mut world, 8, &schema).await.unwrap().tables, ["a"]);
+    let gone = |state: &mut State| drop(state.keyspaces.remove(0));
+    let taken = told(&mut world, 9, &gone).await.unwrap();
+    assert!(taken.catalog && taken.records && world.keyspaces.len() == 1);
 }

@@ -66,6 +66,8 @@ pub(crate) struct TabletPool {
     full_until: Cell<Option<Instant>>,
     /// The server does not know COM_RESET_CONNECTION.
     pub(super) cannot_reset: Cell<bool>,
+    /// The server has begun an XA branch before: it does not refuse it in good order.
+    pub(crate) has_xa: Cell<bool>,
     pub(crate) routines: Routines,
     /// Connections on which statements over several shards are finished. Whoever waits for one may hold connections of this
     /// pool, so that they have places of their own: who has one waits for nothing else.
@@ -116,6 +118,7 @@ impl TabletPool {
             sessions: Cell::new(0),
             full_until: Cell::new(None),
             cannot_reset: Cell::new(false),
+            has_xa: Cell::default(),
             routines: Routines::default(),
             finisher: RefCell::default(),
             logs_temporary: Cell::new(None),

@@ -198,6 +198,7 @@ impl Session {
         core.metrics().atomic_commits.add(1);
         self.finish_branches(&core, atomic).await;
         self.transaction.clear();
+        self.handle.transaction_is_over();
         self.release_held();
         Ok(())
     }

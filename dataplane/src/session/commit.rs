@@ -51,6 +51,7 @@ impl Session {
             }
         }
         self.transaction.clear();
+        self.handle.transaction_is_over();
         self.release_held();
         Ok(())
     }
@@ -133,6 +134,7 @@ impl Session {
             return Err(error.into());
         }
         self.transaction.clear();
+        self.handle.transaction_is_over();
         self.release_held();
         Ok(warnings)
     }

@@ -21,6 +21,10 @@ pub(crate) enum Interrupt {
     QueryTimeout,
     /// The client rests too long, or does not log in.
     IdleTimeout,
+    /// The client rests too long in a transaction.
+    IdleTransaction,
+    /// The transaction is open for too long.
+    TransactionTimeout,
     /// The process is going down.
     Shutdown,
 }
@@ -36,6 +40,10 @@ pub(crate) struct SessionHandle {
     pub(crate) since: Cell<Instant>,
     interrupt: Cell<Option<Interrupt>>,
     deadline: Cell<Option<Instant>>,
+    /// What a client that rests is told at the deadline.
+    overdue: Cell<Interrupt>,
+    /// When the transaction that is open was seen first.
+    transaction_since: Cell<Option<Instant>>,
     /// `wait_timeout` as the session has set it, in seconds.
     pub(crate) wait_timeout: Cell<Option<u64>>,
     resting: Cell<bool>,
@@ -58,6 +66,8 @@ impl SessionHandle {
             deadline: Cell::new(Some(
                 core.ring.now() + Duration::from_millis(core.config().handshake_timeout_ms),
             )),
+            overdue: Cell::new(Interrupt::IdleTimeout),
+            transaction_since: Cell::new(None),
             wait_timeout: Cell::new(None),
             resting: Cell::new(true),
             killed: Cell::new(false),
@@ -95,17 +105,46 @@ impl SessionHandle {
     #[inline]
     pub(crate) fn rests(&self, core: &Core) {
         self.resting.set(true);
-        self.since.set(core.ring.now());
+        let (began, now) = (self.since.replace(core.ring.now()), core.ring.now());
         let limit = self
             .wait_timeout
             .get()
             .unwrap_or_else(|| core.config().idle_timeout_s);
+        self.overdue.set(Interrupt::IdleTimeout);
         self.deadline
-            .set((limit > 0).then(|| core.ring.now() + Duration::from_secs(limit)));
+            .set((limit > 0).then(|| now + Duration::from_secs(limit)));
+        if self.in_transaction.get() {
+            self.rests_in_transaction(core, began, now);
+        } else {
+            self.transaction_since.set(None);
+        }
         // A KILL QUERY that came too late concerns no statement.
         if matches!(self.interrupt.get(), Some(Interrupt::KillQuery | Interrupt::QueryTimeout)) {
             self.interrupt.set(None);
         }
+    }
+
+    /// A transaction that is open has limits of its own, and holds locks. `began`: the statement that is over.
+    fn rests_in_transaction(&self, core: &Core, began: Instant, now: Instant) {
+        let since = self.transaction_since.get().unwrap_or(began);
+        self.transaction_since.set(Some(since));
+        let config = core.config();
+        let limits = [
+            (config.idle_transaction_timeout_ms, now, Interrupt::IdleTransaction),
+            (config.transaction_timeout_ms, since, Interrupt::TransactionTimeout),
+        ];
+        for (limit, from, why) in limits.into_iter().filter(|(limit, ..)| *limit > 0) {
+            let end = from + Duration::from_millis(limit);
+            if self.deadline.get().is_none_or(|deadline| end < deadline) {
+                self.deadline.set(Some(end));
+                self.overdue.set(why);
+            }
+        }
+    }
+
+    /// The next one has its own time.
+    pub(crate) fn transaction_is_over(&self) {
+        self.transaction_since.set(None);
     }
 
     /// What the session runs, for SHOW PROCESSLIST. The buffer stays with the session.
@@ -135,10 +174,11 @@ impl SessionHandle {
     pub(crate) fn check_deadline(&self, core: &Core, now: Instant) {
         if self.deadline.get().is_some_and(|deadline| now >= deadline) {
             self.deadline.set(None);
-            let (why, counter) = if self.resting.get() {
-                (Interrupt::IdleTimeout, &core.metrics().idle_timeouts)
-            } else {
-                (Interrupt::QueryTimeout, &core.metrics().query_timeouts)
+            let metrics = core.metrics();
+            let (why, counter) = match (self.resting.get(), self.overdue.get()) {
+                (true, Interrupt::IdleTimeout) => (Interrupt::IdleTimeout, &metrics.idle_timeouts),
+                (true, why) => (why, &metrics.transaction_timeouts),
+                (false, _) => (Interrupt::QueryTimeout, &metrics.query_timeouts),
             };
             counter.add(1);
             self.interrupt(core, why);
@@ -192,6 +232,17 @@ impl SessionHandle {
                 4031,
                 *b"HY000",
                 "The client was disconnected by the server because of inactivity. See idle_timeout_s for configuring this behavior.",
+            ),
+            Some(Interrupt::IdleTransaction) => (
+                4031,
+                *b"HY000",
+                "The client was idle in a transaction for longer than server.idle_transaction_timeout_ms: the transaction was rolled back, \
+                 and the session ends",
+            ),
+            Some(Interrupt::TransactionTimeout) => (
+                4031,
+                *b"HY000",
+                "The transaction was open for longer than server.transaction_timeout_ms: it was rolled back, and the session ends",
             ),
             _ => (1053, *b"08S01", "Server shutdown in progress"),
         };

@@ -1,10 +1,10 @@
 //! Statements that the session runs itself.
 use super::answer::{Answer, Done, binary_column};
-use super::{Failure, Interrupt, Outcome, Session, Target};
+use super::{Failure, Outcome, Session, Target};
 use crate::error::sql_error;
 use crate::pool::Place;
 use coregate_planner::PlanError;
-use coregate_planner::plan::{Action, Effects, KillTarget, LocalRows, Plan, SessionAction};
+use coregate_planner::plan::{Action, Effects, LocalRows, Plan, SessionAction};
 use coregate_planner::route::is_system;
 use coregate_planner::snapshot::Snapshot;
 use coregate_planner::target::parse_target;
@@ -79,7 +79,9 @@ impl Session {
             SessionAction::ShowTransactions { id, keyspace } => {
                 Box::pin(self.show_transactions(id.as_deref(), keyspace.as_deref(), answer)).await
             }
-            SessionAction::Kill { query_only, whom } => self.kill_action(*query_only, *whom, answer).await,
+            SessionAction::Kill { query_only, whom, text } => {
+                Box::pin(self.kill_action(*query_only, *whom, text, answer)).await
+            }
             SessionAction::ShowWarnings { kind, count_only, offset, limit } => {
                 self.show_warnings(*kind, *count_only, *offset, *limit, answer)
             }
@@ -104,11 +106,13 @@ impl Session {
                 self.send_ok(answer, Done { warnings: 1, ..Done::default() });
                 Ok(())
             }
-            SessionAction::Nothing => {
-                self.send_ok(answer, Done::default());
-                Ok(())
-            }
+            SessionAction::Nothing => self.nothing(answer),
         }
+    }
+
+    fn nothing(&mut self, answer: &mut Answer) -> Outcome {
+        self.send_ok(answer, Done::default());
+        Ok(())
     }
 
     fn send_vindex_rows(
@@ -121,23 +125,6 @@ impl Session {
         (self.found_rows, self.row_count) = (rows.len() as u64, -1);
         let columns: Vec<_> = columns.iter().map(|name| binary_column(name)).collect();
         self.send_result(answer, &columns, rows);
-        Ok(())
-    }
-
-    async fn kill_action(&mut self, query_only: bool, whom: KillTarget, answer: &mut Answer) -> Outcome {
-        let id = match whom {
-            KillTarget::Own => self.handle.id,
-            KillTarget::Session(id) => {
-                u32::try_from(id).map_err(|_| sql_error(1094, format!("Unknown thread id: {id}")))?
-            }
-            KillTarget::Other => {
-                let what = "VT12001: unsupported: KILL of anything but a connection's id; SHOW PROCESSLIST has the ids";
-                return Err(sql_error(1235, what).into());
-            }
-        };
-        let how = if query_only { Interrupt::KillQuery } else { Interrupt::KillConnection };
-        self.kill(id, how).await?;
-        self.send_ok(answer, Done::default());
         Ok(())
     }
 

@@ -12,6 +12,7 @@ mod handle;
 mod infile;
 mod info;
 mod insert_id;
+mod kill;
 mod local;
 mod lock;
 mod login;

@@ -81,6 +81,19 @@ impl Session {
 }
 
 impl Row {
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Is it a session of this user, from this host?
+    pub(super) fn is_of(&self, user: &str, host: Option<&str>) -> bool {
+        let from = self
+            .host
+            .rsplit_once(':')
+            .map_or(self.host.as_str(), |(host, _)| host);
+        self.user == user && host.is_none_or(|host| host == from)
+    }
+
     pub(super) fn cells(&self, full: bool) -> Vec<Option<Vec<u8>>> {
         let text = |text: &str| Some(text.as_bytes().to_vec());
         let shown = if full { self.info.len() } else { self.info.len().min(INFO_SHOWN) };

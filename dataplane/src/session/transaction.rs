@@ -5,7 +5,7 @@ use super::buffering::Use;
 use super::{Failure, Outcome, Session};
 use crate::core::Core;
 use crate::error::{BackendError, sql_error};
-use crate::pool::{Backend, Place};
+use crate::pool::{Backend, Place, TabletPool};
 use coregate_planner::dtid::SNAPSHOT_TABLE;
 use coregate_planner::fold::fold;
 use coregate_planner::plan::{AccessMode, Effects, SessionAction};
@@ -145,6 +145,7 @@ impl Transaction {
         backend: &mut Backend,
         effects: Effects,
         branch: Option<Rc<str>>,
+        pool: Option<Rc<TabletPool>>,
     ) -> Result<(), BackendError> {
         backend.wrote = false;
         if let Some(next) = &self.next
@@ -155,7 +156,14 @@ impl Transaction {
             backend.tainted |= self.begin.is_none();
         }
         if let Some(xid) = branch {
-            backend.branch_ahead(xid);
+            match pool {
+                Some(pool) if !pool.has_xa.get() => {
+                    // A Galera cluster refuses it: the statement behind it would run outside of the transaction.
+                    backend.open_branch(core, xid).await?;
+                    pool.has_xa.set(true);
+                }
+                _ => backend.branch_ahead(xid),
+            }
             if self.wants_snapshot() {
                 // BEGIN's own way to open one is no statement for a branch.
                 let read = format!("SELECT id FROM {SNAPSHOT_TABLE} LIMIT 1");
@@ -176,6 +184,20 @@ impl Transaction {
                 .await?;
         }
         Ok(())
+    }
+}
+
+/// Galera's nodes have no XA: what a transaction over several shards needs where it is to be atomic.
+#[cold]
+fn no_xa(refused: BackendError) -> BackendError {
+    match refused {
+        BackendError::Refused { code, sqlstate, message } => {
+            let message = format!(
+                "transaction_mode TWOPC needs XA on every shard, and this one refuses it (SET transaction_mode = 'MULTI'): {message}"
+            );
+            BackendError::Refused { code, sqlstate, message }
+        }
+        other => other,
     }
 }
 
@@ -217,10 +239,21 @@ impl Session {
                     return Err(failure);
                 }
             };
-            let joining = self.transaction.join(&core, &mut backend, effects, branch);
+            let (branches, pool) = (branch.is_some(), core.pools.get(place));
+            let joining = self
+                .transaction
+                .join(&core, &mut backend, effects, branch, pool);
             let joined = Self::unless_interrupted(&handle, joining).await;
             match joined {
                 Ok(Ok(())) => {}
+                Ok(Err(e @ BackendError::Refused { .. }))
+                    if branches && !backend.busy && !backend.is_branch() =>
+                {
+                    // The server has no XA, and nothing has been begun there.
+                    (backend.unsure, backend.tainted) = (false, true);
+                    self.keep_or_return(place, backend);
+                    return Err(no_xa(e).into());
+                }
                 Ok(Err(e)) => return Err(self.lose(backend, e.into())),
                 Err(failure) => return Err(self.lose(backend, failure)),
             }

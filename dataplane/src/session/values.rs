@@ -26,6 +26,11 @@ impl SessionValues for Values<'_> {
                 out.extend_from_slice(number.format(session.last_insert_id).as_bytes());
                 out.extend_from_slice(b"|0)");
             }
+            SessionValue::Identity => {
+                out.extend_from_slice(b"NULLIF(");
+                out.extend_from_slice(number.format(session.last_insert_id).as_bytes());
+                out.extend_from_slice(b"|0,-1)");
+            }
             SessionValue::RowCount => {
                 out.extend_from_slice(b"IFNULL(");
                 out.extend_from_slice(number.format(session.row_count).as_bytes());
@@ -56,9 +61,9 @@ impl SessionValues for Values<'_> {
             // Clients on the server's machine would go past us.
             SessionValue::Socket => out.extend_from_slice(b"NULLIF('','')"),
             SessionValue::Port => {
-                out.push(b'(');
+                out.extend_from_slice(b"NULLIF(");
                 out.extend_from_slice(number.format(session.core.shared.port).as_bytes());
-                out.extend_from_slice(b"|0)");
+                out.extend_from_slice(b"|0,-1)");
             }
             SessionValue::Hostname => {
                 out.extend_from_slice(b"NULLIF(");
@@ -67,9 +72,11 @@ impl SessionValues for Values<'_> {
             }
             SessionValue::CurrentUser => {
                 let user = format!("{}@%", session.handle.user.borrow());
-                out.extend_from_slice(b"NULLIF(");
+                // As long as the servers' own.
+                let characters = if session.core.is_mariadb() { 384 } else { 288 };
+                out.extend_from_slice(b"CAST(");
                 write_string(user.as_bytes(), session.status(), out);
-                out.extend_from_slice(b",'')");
+                out.extend_from_slice(format!(" AS CHAR({characters}))").as_bytes());
             }
         }
     }

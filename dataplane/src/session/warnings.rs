@@ -21,6 +21,8 @@ const BYTES_MAX: usize = 256 << 10;
 
 /// Decimals of a text's column, in MariaDB.
 const NOT_FIXED: u8 = 39;
+/// The same in MySQL.
+const NOT_FIXED_MYSQL: u8 = 31;
 
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
@@ -169,14 +171,18 @@ impl Session {
                     vec![Some(level.as_bytes().into()), Some(code), Some(raw::to_bytes(message))]
                 })
                 .collect();
-            let text = |name, length| ColumnDefinition {
-                length,
-                flags: ColumnFlags::NOT_NULL,
-                decimals: NOT_FIXED,
-                ..text_column(name)
+            // MySQL names the client's own collation, and has a digit more.
+            let (collation, decimals, digits) = match self.core.is_mariadb() {
+                true => (None, NOT_FIXED, 4),
+                false => (Some(self.settings.collation), NOT_FIXED_MYSQL, 5),
+            };
+            let text = |name, length| {
+                let plain = text_column(name);
+                let (collation, flags) = (collation.unwrap_or(plain.collation), ColumnFlags::NOT_NULL);
+                ColumnDefinition { length, flags, decimals, collation, ..plain }
             };
             let code = ColumnDefinition {
-                length: 4,
+                length: digits,
                 flags: ColumnFlags::NOT_NULL | ColumnFlags::UNSIGNED | ColumnFlags::BINARY,
                 ..ColumnDefinition::expression(b"Code", ColumnType::LONG)
             };

@@ -129,7 +129,7 @@ fn where_clients_connect(name: &[u8]) -> Option<SessionValue> {
 fn session_variable(name: &[u8]) -> Option<SessionValue> {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     match () {
-        () if is("last_insert_id") || is("identity") => Some(SessionValue::LastInsertId),
+        () if is("last_insert_id") || is("identity") => Some(SessionValue::Identity),
         () if is("warning_count") => Some(SessionValue::WarningCount),
         () if is("error_count") => Some(SessionValue::ErrorCount),
         () => None,

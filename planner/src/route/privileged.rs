@@ -3,7 +3,6 @@
 //! in the tokens alone, so that statements which the grammar does not know are found too.
 use super::PlanInput;
 use crate::fingerprint::{Fingerprint, Literal, LiteralKind, literal_value};
-use crate::plan::KillTarget;
 use crate::sql::ast::Statement;
 use crate::sql::input::{Item, Tokens, tokens};
 use crate::sql::keyword::Kw;
@@ -189,9 +188,9 @@ pub(super) fn is_privileged(
         words.holds_statements()
             && (1..words.items.len()).any(|n| words.may_begin(n) && words.begins_privileged(n))
     };
-    // KILL of sessions asks whose they are; forms that only the server knows it cannot ask.
-    let by_id = |s: &Statement<'_>| matches!(s, Statement::Kill { whom, .. } if *whom != KillTarget::Other);
-    let kill = words.kw(0) == Kw::Kill && !parsed.is_some_and(by_id);
+    // KILL asks whose the sessions are; forms that only the server knows it cannot ask.
+    let is_known = parsed.is_some_and(|s| matches!(s, Statement::Kill { .. }));
+    let kill = words.kw(0) == Kw::Kill && !is_known;
     kill || words.begins_privileged(0)
         || words.reaches_out()
         || inside()

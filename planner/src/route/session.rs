@@ -24,7 +24,9 @@ impl<'a> Planner<'_, 'a> {
             Statement::RollbackTo(name) => (A::RollbackTo(name.to_owned()), C::Savepoint),
             Statement::ReleaseSavepoint(name) => (A::ReleaseSavepoint(name.to_owned()), C::Savepoint),
             Statement::Use(name) => (A::Use(name.trim().to_owned()), C::Use),
-            Statement::Kill { query_only, whom } => (A::Kill { query_only, whom }, C::Kill),
+            Statement::Kill { query_only, whom, text } => {
+                (A::Kill { query_only, whom, text: self.text(text) }, C::Kill)
+            }
             Statement::Set(items) => {
                 let all = items.iter().map(|i| self.assignment(i)).collect();
                 (A::Set(all), C::Set)

@@ -417,6 +417,7 @@ pub enum Statement<'a> {
     Kill {
         query_only: bool,
         whom: crate::plan::KillTarget,
+        text: Span,
     },
     /// `PREPARE name FROM`: the text between quotes, or a variable.
     Prepare {

@@ -224,20 +224,28 @@ fn kill<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     }
     let query_only = rest.peek_kw() == Kw::Query;
     let rest = eat_all(rest, &[Kw::Query, Kw::Connection]);
+    let end = rest.skip(usize::MAX);
+    let more = |ahead: usize| rest.tok_at(ahead) != Tok::End;
+    let kill = |rest: In<'a>, whom| Ok((end, Statement::Kill { query_only, whom, text: rest.span_to(&end) }));
+    if query_only && rest.is_word(0, "id") && more(1) {
+        return kill(rest.skip(1), KillTarget::QueryId);
+    }
+    if rest.is_word(0, "user") && more(1) && rest.tok_at(1) != Tok::Open {
+        return kill(rest.skip(1), KillTarget::User);
+    }
     let (after, item) = rest.any()?;
     let number = std::str::from_utf8(rest.text(item.span))
         .ok()
         .and_then(|t| t.parse().ok());
     let ends = |i: In<'a>| i.peek() == Tok::End;
-    let (after, whom) = match number {
-        Some(id) if ends(after) => (after, KillTarget::Session(id)),
+    let whom = match number {
+        Some(id) if ends(after) => KillTarget::Session(id),
         None if rest.is_word(0, "connection_id") && after.peek() == Tok::Open && ends(after.skip(2)) => {
-            (after.skip(2), KillTarget::Own)
+            KillTarget::Own
         }
-        // MariaDB's KILL USER and KILL QUERY ID, and expressions.
-        _ => (rest.skip(usize::MAX), KillTarget::Other),
+        _ => KillTarget::Expression,
     };
-    Ok((after, Statement::Kill { query_only, whom }))
+    kill(rest, whom)
 }
 
 fn prepare<'a>(i: In<'a>) -> R<'a, Statement<'a>> {

@@ -29,6 +29,14 @@ impl Backend {
         self.in_transaction = true;
     }
 
+    /// The same, once the server has agreed.
+    pub(crate) async fn open_branch(&mut self, core: &Core, xid: Rc<str>) -> Result<(), BackendError> {
+        self.execute(core, format!("XA START {xid}")).await?;
+        self.branch = Some(Box::new(Branch { xid, state: State::Active }));
+        self.in_transaction = true;
+        Ok(())
+    }
+
     pub(crate) fn is_branch(&self) -> bool {
         self.branch.is_some()
     }

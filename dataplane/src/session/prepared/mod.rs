@@ -205,7 +205,7 @@ impl Session {
         let sql = self.text_to_prepare(sql);
         let (fingerprint, entry) = self.plan_prepared(&sql, Kind::PREPARED)?;
         if let Action::Session(action) = &entry.plan.action {
-            preparable(action)?;
+            preparable(action, self.core.is_mariadb())?;
         }
         let version = self.core.snapshot.borrow().version;
         let made_under = MadeUnder {

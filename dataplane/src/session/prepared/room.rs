@@ -16,10 +16,13 @@ pub(in crate::session) const PAUSES: [Duration; 4] = [
     Duration::from_millis(200),
 ];
 
-/// Statements by name do not nest.
-pub(super) fn preparable(action: &SessionAction) -> Outcome {
+/// Statements by name do not nest, and MySQL prepares none about diagnostics.
+/// <https://dev.mysql.com/doc/refman/8.4/en/sql-prepared-statements.html>
+pub(super) fn preparable(action: &SessionAction, is_mariadb: bool) -> Outcome {
     match action {
-        SessionAction::Prepare { .. }
+        SessionAction::ShowWarnings { .. } if is_mariadb => Ok(()),
+        SessionAction::ShowWarnings { .. }
+        | SessionAction::Prepare { .. }
         | SessionAction::Execute { .. }
         | SessionAction::ExecuteImmediate { .. }
         | SessionAction::Deallocate { .. } => {

@@ -1,0 +1,172 @@
+//! What a session does by itself, and what it is told for that.
+use super::generate;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionAction {
+    Begin {
+        access: Option<AccessMode>,
+        consistent_snapshot: bool,
+    },
+    Commit {
+        /// `None` where the statement does not say: `completion_type` decides.
+        chain: Option<bool>,
+        release: Option<bool>,
+    },
+    Rollback {
+        /// `None` where the statement does not say: `completion_type` decides.
+        chain: Option<bool>,
+        release: Option<bool>,
+    },
+    Savepoint(String),
+    RollbackTo(String),
+    ReleaseSavepoint(String),
+    Set(Vec<Assignment>),
+    /// `USE name`, the raw target string: `ks`, `ks:-80@primary`, `@replica`.
+    Use(String),
+    /// `text`: what stands for the id: an expression, or a user's name.
+    Kill {
+        query_only: bool,
+        whom: KillTarget,
+        text: String,
+    },
+    /// `SHOW [FULL] PROCESSLIST`: the sessions of this process, which KILL takes by the same ids.
+    ShowProcesslist {
+        full: bool,
+    },
+    /// `SHOW UNRESOLVED TRANSACTIONS [FOR keyspace]`, `SHOW TRANSACTION STATUS FOR 'id'`: transactions over several shards.
+    ShowTransactions {
+        id: Option<String>,
+        keyspace: Option<String>,
+    },
+    /// `SHOW WARNINGS | ERRORS | COUNT(*) WARNINGS`, `[LIMIT offset, count]`.
+    ShowWarnings {
+        kind: WarningsKind,
+        count_only: bool,
+        offset: u64,
+        limit: Option<u64>,
+    },
+    /// `PREPARE name FROM 'text' | @var`.
+    Prepare {
+        name: String,
+        source: PrepareSource,
+    },
+    /// `EXECUTE name [USING @a, ...]`.
+    Execute {
+        name: String,
+        using: Vec<String>,
+    },
+    /// `EXECUTE IMMEDIATE 'text' | @var [USING @a, ...]`.
+    ExecuteImmediate {
+        source: PrepareSource,
+        using: Vec<String>,
+    },
+    Deallocate {
+        name: String,
+    },
+    /// `SELECT NEXT VALUE FOR sequence`, `SELECT NEXT n VALUES FROM sequence`.
+    NextValues {
+        sequence: generate::Sequence,
+        count: u64,
+    },
+    /// A query that is run to be explained: its text, and its plan as JSON.
+    Vexplain {
+        kind: VexplainKind,
+        sql: Vec<u8>,
+        plan: String,
+    },
+    /// A vindex as a table: its rows, whose values may be any bytes.
+    VindexRows {
+        columns: Vec<String>,
+        rows: Vec<Vec<Option<Vec<u8>>>>,
+    },
+    /// `UNLOCK TABLES`.
+    UnlockTables,
+    /// Nothing to do; the client is told why by a note among the warnings.
+    Note {
+        code: u16,
+        message: String,
+    },
+    /// Nothing to do, answer OK (an empty statement, `SET` of an ignored Vitess variable).
+    Nothing,
+}
+
+/// What VEXPLAIN tells of a query that it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VexplainKind {
+    /// What went to which shard.
+    Queries,
+    /// The plan, and how each server explains its part.
+    All,
+    /// The plan, with rows and times of each part.
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessMode {
+    ReadOnly,
+    ReadWrite,
+}
+
+/// Whose session KILL stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KillTarget {
+    Session(u64),
+    /// `KILL CONNECTION_ID()`
+    Own,
+    /// Any other expression: a server tells its value.
+    Expression,
+    /// MariaDB's `KILL USER name`: all sessions of a user.
+    User,
+    /// MariaDB's `KILL QUERY ID n`: a statement by its number.
+    QueryId,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WarningsKind {
+    Warnings,
+    Errors,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub enum PrepareSource {
+    /// As the client's bytes, in the character set of its text.
+    Text(Vec<u8>),
+    Variable(String),
+}
+
+/// One assignment of a SET statement.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Assignment {
+    pub scope: Scope,
+    /// Lower case; `names` for `SET NAMES`, `character set` for `SET CHARACTER SET`, `transaction` for
+    /// `SET [SESSION] TRANSACTION`, the variable's name without `@` for user variables.
+    pub name: String,
+    pub value: SetValue,
+    /// The assignment as SQL, complete: `@@session.sql_mode = 'ANSI'`, `NAMES utf8mb4 COLLATE utf8mb4_bin`, `@a = 1 + 1`. As the
+    /// client's bytes: they need not be UTF-8.
+    pub sql: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Session,
+    Global,
+    /// User variable.
+    User,
+    /// `SET TRANSACTION ...` without SESSION: the next transaction only.
+    NextTransaction,
+    /// One of ours or Vitess's (`workload`, `transaction_mode`, `@@vitess_metadata...`): never sent to a backend.
+    Vitess,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetValue {
+    Default,
+    /// A plain literal or bare word that means the same wherever it is repeated, as text without quotes.
+    Literal(String),
+    /// A string of plain ASCII: it is repeated in quotes that every SQL mode reads alike.
+    Text(String),
+    /// Must be read back after it was applied, because it depends on something (`CONCAT(@@sql_mode, ...)`, `NOW()`), or because
+    /// its bytes mean something else under another SQL mode or character set.
+    Expression(String),
+}
