@@ -15,7 +15,6 @@ pub use session::*;
 use crate::column::Family;
 use crate::snapshot::{KeyspaceIdx, TabletKind};
 use crate::vindex::Vindex;
-pub use set::{Assignment, Scope, SetValue};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
