@@ -256,7 +256,10 @@ pub(crate) async fn conclude(shared: &Shared, id: &str) -> (usize, usize) {
     for tablet in shards.iter().filter_map(|shard| shard.primary.as_ref()) {
         let Ok((conn, branches)) = recover(&shared.connector, tablet).await else { continue };
         let _ = timeout(PATIENCE, conn.disconnect()).await;
-        let names = branches.iter().filter(|b| b.id == id).map(Branch::to_string);
+        let names = branches
+            .iter()
+            .filter(|b| b.id == id)
+            .map(Branch::to_string);
         resolver.seen.extend(names);
     }
     // A round finishes what it knows from the last one.

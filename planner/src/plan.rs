@@ -11,6 +11,7 @@ pub mod tree;
 pub mod write;
 
 pub use session::*;
+pub use set::{Assignment, Scope, SetValue};
 
 use crate::column::Family;
 use crate::snapshot::{KeyspaceIdx, TabletKind};
