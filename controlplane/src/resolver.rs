@@ -28,8 +28,10 @@ const KEEP_COMMITS_S: u32 = 600;
 /// Decisions to abort are kept for so long: their owner must not be able to commit meanwhile.
 const KEEP_ABORTS_S: u32 = 86_400;
 
-/// Rows that one statement deletes at most.
+/// Rows that a round deletes at most, of each kind.
 const DELETED_MAX: u32 = 10_000;
+/// Rows that one statement deletes.
+const DELETED_AT_ONCE: usize = 500;
 
 /// A branch that commits or rolls back elsewhere, or whose connection is still open.
 const XAER_NOTA: u16 = 1397;
@@ -409,21 +411,26 @@ async fn forget(conns: &mut BTreeMap<usize, Asked>, prepared: &[Prepared]) {
     }
 }
 
+/// Rows are found without locks and deleted by their key: a scan would lock those that others are about to commit, and wait for them
+/// with all that it has locked.
 async fn delete_old(conn: &mut Conn, waiting: &HashSet<&str>) -> Result<(), Refusal> {
-    // Ids are of our own making: letters, digits and dashes, see `Branch::parse`.
-    let kept = match waiting.is_empty() {
-        true => String::new(),
-        false => {
-            let ids: Vec<String> = waiting.iter().map(|id| format!("'{id}'")).collect();
-            format!(" AND id NOT IN ({})", ids.join(","))
-        }
-    };
+    conn.query_drop("SET innodb_lock_wait_timeout = 1").await?;
     for (decision, age) in [("commit", KEEP_COMMITS_S), ("abort", KEEP_ABORTS_S)] {
-        let delete = format!(
-            "DELETE FROM {} WHERE decision = '{decision}' AND made_at < NOW() - INTERVAL {age} SECOND{kept} LIMIT {DELETED_MAX}",
+        let old = format!(
+            "SELECT id FROM {} WHERE decision = '{decision}' AND made_at < NOW() - INTERVAL {age} SECOND LIMIT {DELETED_MAX}",
             dtid::TABLE
         );
-        conn.query_drop(delete).await?;
+        let ids: Vec<String> = conn.query(old).await?;
+        // Ids are of our own making: letters, digits and dashes.
+        let ids: Vec<String> = ids
+            .iter()
+            .filter(|id| dtid::is_id(id) && !waiting.contains(id.as_str()))
+            .map(|id| format!("'{id}'"))
+            .collect();
+        for ids in ids.chunks(DELETED_AT_ONCE) {
+            let delete = format!("DELETE FROM {} WHERE id IN ({})", dtid::TABLE, ids.join(","));
+            conn.query_drop(delete).await?;
+        }
     }
     Ok(())
 }

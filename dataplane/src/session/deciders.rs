@@ -29,6 +29,9 @@ impl Decider {
     }
 }
 
+/// The same from wherever it is asked, and another for every server.
+const IDENTITY: &str = "SELECT CONCAT_WS('|', @@hostname, @@port, @@datadir, @@server_id)";
+
 /// What is known of a transaction.
 #[derive(Debug, Default)]
 struct Known {
@@ -54,6 +57,7 @@ impl Session {
                 })
                 .collect()
         };
+        let (core, handle) = (self.core.clone(), self.handle.clone());
         let mut servers: BTreeMap<String, (Place, Vec<(u64, String)>)> = BTreeMap::new();
         for (place, key, name) in shards {
             let Some(pool) = self.pool_of(place) else { return Err(place.missing().into()) };
@@ -63,12 +67,25 @@ impl Session {
                 .or_insert_with(|| (place, Vec::new()));
             server.1.push((key, name));
         }
-        let mut deciders = Vec::with_capacity(servers.len());
-        for (place, shards) in servers.into_values() {
-            let (pool, backend) = Box::pin(self.connection(place, Use::Finish)).await?;
-            deciders.push(Decider { pool, backend, shards });
+        // One server may have several addresses: it tells who it is.
+        let mut deciders: BTreeMap<String, Decider> = BTreeMap::new();
+        for (place, mut shards) in servers.into_values() {
+            let (pool, mut backend) = Box::pin(self.connection(place, Use::Finish)).await?;
+            let asked = backend.value(&core, IDENTITY);
+            let identity = Self::unless_interrupted(&handle, asked)
+                .await??
+                .unwrap_or_default();
+            match deciders.get_mut(&identity) {
+                Some(known) => {
+                    known.shards.append(&mut shards);
+                    pool.put(&core, backend);
+                }
+                None => {
+                    deciders.insert(identity, Decider { pool, backend, shards });
+                }
+            }
         }
-        Ok(deciders)
+        Ok(deciders.into_values().collect())
     }
 
     /// `SHOW UNRESOLVED TRANSACTIONS`, `SHOW TRANSACTION STATUS FOR 'id'`, with Vitess's columns.

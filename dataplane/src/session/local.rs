@@ -1,6 +1,6 @@
 //! Statements that the session runs itself.
 use super::answer::{Answer, Done, binary_column};
-use super::{Failure, Outcome, Session, Target};
+use super::{Failure, Outcome, Session, Target, TransactionMode};
 use crate::error::sql_error;
 use crate::pool::Place;
 use coregate_planner::PlanError;
@@ -133,8 +133,16 @@ impl Session {
         if !self.pinned {
             return Ok(());
         }
-        self.transaction.locked = false;
         let core = self.core.clone();
+        let several = self.held.len() > 1 && self.transaction_mode() != TransactionMode::Multi;
+        if several {
+            // One of them decides and the others are branches, or there may be one only: that is known when they join.
+            if std::mem::take(&mut self.transaction.locked) {
+                self.unlock_tables().await?;
+            }
+            return Ok(());
+        }
+        self.transaction.locked = false;
         for (_, backend) in &mut self.held {
             if !backend.in_transaction {
                 backend.execute(&core, begin).await?;

@@ -13,21 +13,31 @@ impl Session {
         mut wires: Vec<(Place, Vec<u8>)>,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        let core = self.core.clone();
+        let (core, handle) = (self.core.clone(), self.handle.clone());
         self.pinned = true;
+        // What holds these locks is no transaction over several shards.
+        self.transaction.locked = true;
         wires.sort_by_key(|(place, _)| *place);
         for (place, payload) in &wires {
             let sql = payload.get(1..).unwrap_or_default();
-            let mut backend = self.acquire(*place, Effects::NO_TABLES).await?;
+            let mut backend = match self.acquire(*place, Effects::NO_TABLES).await {
+                Ok(backend) => backend,
+                Err(failure) => {
+                    self.unlock_tables().await?;
+                    return Err(failure);
+                }
+            };
             backend.tainted = true;
-            let result = backend.execute(&core, sql).await;
+            // Metadata locks are waited for as long as `lock_wait_timeout` says, a day by default.
+            let result = Self::unless_interrupted(&handle, backend.execute(&core, sql)).await;
             let failure = match result {
-                Ok(_) => {
+                Ok(Ok(_)) => {
                     self.keep_or_return(*place, backend);
                     continue;
                 }
-                Err(error) if backend.busy => self.lose(backend, error.into()),
-                Err(error) => {
+                Ok(Err(error)) if backend.busy => return Err(self.lose(backend, error.into())),
+                Err(failure) => return Err(self.lose(backend, failure)),
+                Ok(Err(error)) => {
                     self.keep_or_return(*place, backend);
                     error.into()
                 }
@@ -35,7 +45,6 @@ impl Session {
             self.unlock_tables().await?;
             return Err(failure);
         }
-        self.transaction.locked = true;
         self.send_ok(answer, Done::default());
         Ok(Summary::default())
     }

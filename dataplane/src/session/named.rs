@@ -258,17 +258,7 @@ impl Session {
         let mut entry = self.current_plan(statement)?;
         let mut again = BindAgain::default();
         let bound = loop {
-            // Numbers are put into a text, which has the values instead of the variables then.
-            let generates = matches!(&entry.plan.action, Action::Route(route) if route.generate.is_some());
-            let texts: Vec<String> = if generates {
-                let plain = variables.iter().map(Variable::plain);
-                plain
-                    .map(|text| String::from_utf8_lossy(&text).into_owned())
-                    .collect()
-            } else {
-                names.to_vec()
-            };
-            let failed = match self.bind_named(statement, &entry, &variables, &texts) {
+            let failed = match self.bind_named(statement, &entry, &variables) {
                 Ok(Some(bound)) => break bound,
                 other => other.map(|_| ()),
             };
@@ -357,10 +347,9 @@ impl Session {
         statement: &Statement,
         entry: &CachedPlan,
         variables: &[Variable],
-        names: &[String],
     ) -> Outcome<Option<BoundPlan>> {
         let (values, charsets) = self.values_of(statement, variables)?;
-        self.bind_any(statement, entry, &values, charsets, &Named { session: self, names })
+        self.bind_any(statement, entry, &values, charsets, &Named { session: self, variables })
     }
 
     /// Prepares the statement on a server, on a connection that is then held for its execution.

@@ -153,7 +153,7 @@ impl Session {
         let arena = &mut scratch.arena;
         let mut entry = self.cached_plan(sql, &scratch.fingerprint, arena, &snapshot, kind)?;
         self.permit(&entry.plan)?;
-        let values = Values { session: self, params: &[] };
+        let values = Values { session: self, params: &[], kinds: &[] };
         let binding = Binding {
             sql,
             fingerprint: &scratch.fingerprint,

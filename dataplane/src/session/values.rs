@@ -1,15 +1,19 @@
 //! Values that only the session knows, as SQL, in the place of function calls.
 use super::Session;
+use super::variables::Variable;
 use coregate_planner::mention;
 use coregate_planner::plan::{Plan, SessionValue, StatementClass};
 use coregate_planner::resolve::SessionValues;
 use coregate_planner::vindex::KeyspaceId;
 use coregate_protocol::codec::put_lenenc_bytes;
+use coregate_protocol::column::ColumnType;
 use coregate_protocol::row::TextRow;
 use coregate_protocol::value::Value as Bound;
 use coregate_protocol::value::write_string;
 
 pub(super) struct Values<'a> {
+    /// The types of the parameters, as the client gave them.
+    pub(super) kinds: &'a [ColumnType],
     pub(super) session: &'a Session,
     /// The values bound to a prepared statement.
     pub(super) params: &'a [Bound<'a>],
@@ -94,7 +98,18 @@ impl SessionValues for Values<'_> {
     }
 
     fn write_param(&self, n: u16, out: &mut Vec<u8>) {
+        let kind = self.kinds.get(usize::from(n));
         match self.params.get(usize::from(n)) {
+            // In quotes it would be text, which is a DOUBLE where it is added to something.
+            Some(Bound::Bytes(digits))
+                if matches!(kind, Some(&(ColumnType::DECIMAL | ColumnType::NEWDECIMAL)))
+                    && is_decimal(digits) =>
+            {
+                out.extend_from_slice(digits);
+                if !digits.contains(&b'.') {
+                    out.push(b'.');
+                }
+            }
             Some(Bound::Bytes(bytes)) if !bytes.is_ascii() && !self.session.charsets.client.is_plain() => {
                 // A quote or a backslash could be half of a character.
                 let set = self.session.settings.client_charset();
@@ -108,6 +123,16 @@ impl SessionValues for Values<'_> {
             None => out.extend_from_slice(b"NULL"),
         }
     }
+}
+
+/// Digits with a sign and a point at most, few enough for a server to take them for exact.
+fn is_decimal(text: &[u8]) -> bool {
+    const DIGITS_MAX: usize = 65;
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let points = digits.iter().filter(|b| **b == b'.').count();
+    let count = digits.len() - points.min(digits.len());
+    let plain = digits.iter().all(|b| b.is_ascii_digit() || *b == b'.');
+    plain && points <= 1 && (1..=DIGITS_MAX).contains(&count)
 }
 
 impl Session {
@@ -149,17 +174,20 @@ impl Session {
 /// Parameters that stand for user variables: the text has their names.
 pub(super) struct Named<'a> {
     pub(super) session: &'a Session,
-    pub(super) names: &'a [String],
+    pub(super) variables: &'a [Variable],
 }
 
 impl SessionValues for Named<'_> {
     fn write(&self, which: SessionValue, out: &mut Vec<u8>) {
-        Values { session: self.session, params: &[] }.write(which, out);
+        Values { session: self.session, params: &[], kinds: &[] }.write(which, out);
     }
 
     fn write_param(&self, n: u16, out: &mut Vec<u8>) {
-        let name = self.names.get(usize::from(n));
-        out.extend_from_slice(name.map_or(b"NULL", |name| name.as_bytes()));
+        // A parameter is a literal to a server. The variable itself would bring its collation along.
+        match self.variables.get(usize::from(n)) {
+            Some(variable) => out.extend_from_slice(&variable.literal()),
+            None => out.extend_from_slice(b"NULL"),
+        }
     }
 
     fn looked_up(&self, query: &[u8]) -> Option<Vec<KeyspaceId>> {

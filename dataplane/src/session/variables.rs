@@ -63,6 +63,14 @@ impl Variable {
         }
     }
 
+    /// As the value of a parameter, which is coercible: text in its character set, without a collation of its own.
+    pub(super) fn literal(&self) -> Vec<u8> {
+        match self.kind {
+            Kind::Text => format!("_{} x'{}'", self.charset(), hex(&self.bytes)).into_bytes(),
+            _ => self.typed(),
+        }
+    }
+
     /// As the value of a system variable.
     pub(super) fn plain(&self) -> Vec<u8> {
         let is_plain = |b: &u8| (0x20..0x7f).contains(b) && !matches!(b, b'\'' | b'\\');

@@ -71,7 +71,7 @@ impl Session {
         let mut texts = texts.iter();
         let values: SmallVec<[Value<'_>; 8]> = bound
             .iter()
-            .zip(kinds)
+            .zip(kinds.iter().copied())
             .map(|(v, kind)| match (v, kind) {
                 (Bound::Bytes(digits), ColumnType::DECIMAL | ColumnType::NEWDECIMAL) => {
                     Value::Decimal(digits)
@@ -81,7 +81,7 @@ impl Session {
                     .unwrap_or_else(|| Value::Bytes(texts.next().map_or(&[], |t| t.as_slice()))),
             })
             .collect();
-        let session_values = Values { session: self, params: &bound };
+        let session_values = Values { session: self, params: &bound, kinds: &kinds };
         let charsets = statement.charsets().unwrap_or(self.charsets);
         self.bind_any(statement, entry, &values, charsets, &session_values)
     }

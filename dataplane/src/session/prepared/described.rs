@@ -36,7 +36,7 @@ impl Session {
         if route.generate.is_some() || !resolve::has_session_values(route) {
             return Ok(None);
         }
-        let values = Values { session: self, params: &[] };
+        let values = Values { session: self, params: &[], kinds: &[] };
         let nulls: Vec<Value<'_>> = vec![Value::Int(1); usize::from(statement.fingerprint.params)];
         let charsets = statement.charsets().unwrap_or(self.charsets);
         let mut resolved = self.bind(statement, entry, &nulls, charsets, &values)?;
@@ -44,7 +44,7 @@ impl Session {
     }
 
     fn text_of_pieces(&self, statement: &Statement, pieces: &[Piece]) -> Vec<u8> {
-        let values = Values { session: self, params: &[] };
+        let values = Values { session: self, params: &[], kinds: &[] };
         let binding = Binding {
             sql: &statement.sql,
             fingerprint: &statement.fingerprint,

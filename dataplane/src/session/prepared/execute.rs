@@ -428,8 +428,8 @@ impl Session {
     ) -> Outcome {
         let sql = {
             let long = statement.long_data.borrow();
-            let (bound, _) = statement.bound(parsed, &long)?;
-            let values = Values { session: self, params: &bound };
+            let (bound, kinds) = statement.bound(parsed, &long)?;
+            let values = Values { session: self, params: &bound, kinds: &kinds };
             statement.with_params(|n, out| values.write_param(n as u16, out))?
         };
         statement.long_data.borrow_mut().clear();
