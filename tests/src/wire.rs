@@ -488,6 +488,11 @@ impl Connection {
                         types.extend_from_slice(&[5, 0]);
                         data.extend_from_slice(&n.to_le_bytes());
                     }
+                    Value::Decimal(digits) => {
+                        types.extend_from_slice(&[246, 0]);
+                        data.push(digits.len() as u8);
+                        data.extend_from_slice(digits.as_bytes());
+                    }
                     Value::Bytes(bytes) => {
                         types.extend_from_slice(&[253, 0]);
                         data.push(0xFD);
@@ -546,6 +551,8 @@ pub enum Value {
     Null,
     Int(i64),
     Double(f64),
+    /// As Java's BigDecimal and .NET's decimal come.
+    Decimal(&'static str),
     Bytes(Vec<u8>),
 }
 

@@ -60,6 +60,13 @@ impl Session {
             "current_user" => self.handle.user.borrow().clone(),
             _ => user,
         };
+        if !self.admin && *self.handle.user.borrow() != user {
+            return Err(sql_error(
+                1227,
+                "Access denied; you need (at least one of) the CONNECTION ADMIN privilege(s) for this operation",
+            )
+            .into());
+        }
         let mut killed = 0;
         let mut own = false;
         for row in self.sessions().await? {

@@ -8,6 +8,7 @@ use coregate_tests::{Answer, Connection};
 use world::WORLD;
 
 mod faults;
+mod parameters;
 mod random;
 mod system;
 mod world;
@@ -31,6 +32,14 @@ fn outcome(answer: Answer, ordered: bool) -> Outcome {
         }
         Answer::Error(error) => Outcome::Error(error.code),
         Answer::Ok { .. } => panic!("a query without rows"),
+    }
+}
+
+/// The rows of an answer, of which only these are compared.
+fn rows_of(outcome: &Outcome) -> &[Vec<u8>] {
+    match outcome {
+        Outcome::Rows { rows, .. } => rows,
+        Outcome::Error(code) => panic!("error {code}"),
     }
 }
 
