@@ -8,6 +8,7 @@ pub mod etcd;
 mod fields;
 pub mod guard;
 pub mod mariadb;
+pub mod parameters;
 pub mod process;
 pub mod proofs;
 pub mod replicated;

@@ -6,6 +6,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::fields::Fields;
+pub use crate::parameters::Value;
 
 pub mod caps {
     pub const LONG_PASSWORD: u32 = 1;
@@ -471,41 +472,7 @@ impl Connection {
         let mut out = statement.id.to_le_bytes().to_vec();
         out.push(0);
         out.extend_from_slice(&1u32.to_le_bytes());
-        if !values.is_empty() {
-            let mut nulls = vec![0u8; values.len().div_ceil(8)];
-            let (mut types, mut data) = (Vec::new(), Vec::new());
-            for (i, value) in values.iter().enumerate() {
-                match value {
-                    Value::Null => {
-                        nulls[i / 8] |= 1 << (i % 8);
-                        types.extend_from_slice(&[6, 0]);
-                    }
-                    Value::Int(n) => {
-                        types.extend_from_slice(&[8, 0]);
-                        data.extend_from_slice(&n.to_le_bytes());
-                    }
-                    Value::Double(n) => {
-                        types.extend_from_slice(&[5, 0]);
-                        data.extend_from_slice(&n.to_le_bytes());
-                    }
-                    Value::Decimal(digits) => {
-                        types.extend_from_slice(&[246, 0]);
-                        data.push(digits.len() as u8);
-                        data.extend_from_slice(digits.as_bytes());
-                    }
-                    Value::Bytes(bytes) => {
-                        types.extend_from_slice(&[253, 0]);
-                        data.push(0xFD);
-                        data.extend_from_slice(&(bytes.len() as u32).to_le_bytes()[..3]);
-                        data.extend_from_slice(bytes);
-                    }
-                }
-            }
-            out.extend_from_slice(&nulls);
-            out.push(1);
-            out.extend_from_slice(&types);
-            out.extend_from_slice(&data);
-        }
+        Value::put_all(values, &mut out);
         self.send_command(0x17, &out).expect("a command");
         self.answer(true).unwrap_or_else(|e| panic!("EXECUTE: {e}"))
     }
@@ -546,22 +513,6 @@ pub struct Prepared {
 }
 
 /// What can be bound.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    Null,
-    Int(i64),
-    Double(f64),
-    /// As Java's BigDecimal and .NET's decimal come.
-    Decimal(&'static str),
-    Bytes(Vec<u8>),
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Self::Bytes(text.as_bytes().to_vec())
-    }
-}
-
 fn network(error: io::Error) -> SqlError {
     SqlError { code: 0, state: String::new(), message: error.to_string() }
 }
