@@ -1,5 +1,8 @@
 //! Character sets, as far as a vindex must know them: rows are placed by text in UTF-8, whatever a session or a column uses.
 //! That is what Vitess does, whose clients all speak utf8mb4.
+mod holds;
+
+pub use holds::Holds;
 
 /// A character set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

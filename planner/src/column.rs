@@ -1,7 +1,7 @@
 //! What a column's type says about the values that lie in it: a vindex maps the bytes of a value, MySQL compares by the
 //! column's type. `id = '5'`, `id = 5.0` and `id = 0x05` all find the row whose integer `id` is 5, so that all of them must
 //! go where 5 lies; and where a value says nothing for certain about the rows that it equals, every shard may have them.
-use crate::charset::{Charset, Charsets};
+use crate::charset::{Charsets, Holds};
 use crate::snapshot::{Column, Table};
 use crate::value::Value;
 
@@ -18,8 +18,8 @@ pub enum Family {
     },
     /// Compared by a collation. Which strings are equal beyond their bytes is the vindex's business, as in Vitess.
     Text {
-        /// Its character set, in which strings that are given as bytes are understood.
-        utf8: bool,
+        /// By its character set, in which strings that are given as bytes are understood, too.
+        holds: Holds,
         /// CHAR, which keeps no spaces at the end.
         fixed: bool,
         /// In characters.
@@ -38,8 +38,8 @@ impl Family {
     pub(crate) fn of(column: &Column) -> Self {
         let length = column.length.unwrap_or(u32::MAX);
         let text = |fixed| {
-            let charset = column.collation.as_deref().map(Charset::of_collation);
-            Self::Text { utf8: charset.is_none_or(|c| c == Charset::Utf8), fixed, length }
+            let holds = Holds::of_collation(column.collation.as_deref());
+            Self::Text { holds, fixed, length }
         };
         match column.data_type.as_str() {
             "" => Self::Unknown,
@@ -79,6 +79,27 @@ impl Family {
         }
     }
 
+    /// Can it be that a mode that is not strict, or IGNORE, makes another text of this one?
+    pub(crate) fn may_change(self, value: &Value<'_>) -> bool {
+        matches!((self, value), (Self::Text { holds, .. }, Value::Bytes(text)) if holds.all_of(text).is_none())
+    }
+
+    /// Does every value of a column of the other type fit into one of this?
+    pub(crate) fn takes_all_of(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Integer { min, max }, Self::Integer { min: least, max: most }) => {
+                least >= min && most <= max
+            }
+            (Self::Text { holds, length, .. }, Self::Text { holds: given, length: longest, .. }) => {
+                longest <= length
+                    && (holds == given || matches!(holds, Holds::Anything | Holds::Unicode { .. }))
+            }
+            (Self::Binary(length), Self::Binary(longest)) => longest <= length,
+            (Self::Fixed(length), Self::Fixed(given)) => length == given,
+            (a, b) => a == b || a == Self::Unknown,
+        }
+    }
+
     /// Does one value lie in one place, in whatever form it was written?
     pub(crate) fn has_one_form(self) -> bool {
         !matches!(self, Self::Other | Self::Fixed(None))
@@ -113,7 +134,8 @@ fn converted<'a>(
     let bytes = match (family, value) {
         (Family::Text { .. }, Value::Bytes(text)) if charsets.are_utf8() => text,
         (Family::Text { .. }, Value::Bytes(text)) => charsets.as_text(text, buffer)?,
-        (Family::Text { utf8, .. }, Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes)) => {
+        (Family::Text { holds, .. }, Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes)) => {
+            let utf8 = holds.bytes_are_utf8()?;
             Some(bytes).filter(|b| utf8 || b.is_ascii())?
         }
         (Family::Binary(_) | Family::Fixed(_), Value::Bytes(text)) => charsets.as_bytes(text, buffer)?,
@@ -179,6 +201,10 @@ pub(crate) enum NotStored {
     Changed,
     /// Text whose characters cannot be told.
     Charset,
+    /// Text with characters that the column's character set does not have.
+    Characters,
+    /// NULL, for which the server stores a default.
+    Null,
 }
 
 /// The value that a column holds after it was given this one. What does not fit the server refuses in a strict mode only; else, and
@@ -207,6 +233,9 @@ pub(crate) fn stored<'a>(
         (Family::Date | Family::Fixed(_), _) => false,
         (Family::Text { length, .. } | Family::Binary(length), Value::Decimal(text)) => {
             is_plain(text) && text.len() <= length as usize
+        }
+        (Family::Text { holds, .. }, Value::Bytes(text)) if holds.all_of(text) == Some(false) => {
+            return Err(NotStored::Characters);
         }
         (Family::Text { length, .. }, Value::Bytes(text)) => fits(text, length),
         (Family::Binary(length), Value::Bytes(bytes)) => bytes.len() <= length as usize,
@@ -305,9 +334,10 @@ fn is_plain(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::charset::Charset;
 
     const BIG: Family = Family::Integer { min: i64::MIN, max: i64::MAX as u64 };
-    const TEXT: Family = Family::Text { utf8: true, fixed: false, length: 10 };
+    const TEXT: Family = Family::Text { holds: Holds::Unicode { ascii: true }, fixed: false, length: 10 };
 
     fn sought(family: Family, value: Value<'static>) -> Sought<'static> {
         super::sought(family, value, Charsets::default(), Box::leak(Box::default()))
@@ -405,7 +435,7 @@ mod tests {
 
     #[test]
     fn fixed_lengths_fill_up() {
-        let char = Family::Text { utf8: true, fixed: true, length: 10 };
+        let char = Family::Text { holds: Holds::Unicode { ascii: true }, fixed: true, length: 10 };
         assert_eq!(sought(char, Value::Bytes(b"a  ")), Sought::Value(Value::Bytes(b"a")));
         assert_eq!(stored(char, Value::Bytes(b" a ")), Some(Value::Bytes(b" a")));
         assert_eq!(stored(TEXT, Value::Bytes(b"a ")), Some(Value::Bytes(b"a ")));
@@ -439,7 +469,7 @@ mod tests {
         assert_eq!(find(bytes, e, gbk), Some(b"\xe9".to_vec()));
         assert_eq!(find(Family::Unknown, e, latin1), None);
         assert_eq!(find(Family::Unknown, Value::Bytes(b"a"), latin1), Some(b"a".to_vec()));
-        let other = Family::Text { utf8: false, fixed: false, length: 10 };
+        let other = Family::Text { holds: Holds::of_collation(Some("latin1_bin")), fixed: false, length: 10 };
         assert_eq!(find(other, Value::Bits(b"\xe9"), latin1), None);
         assert_eq!(find(other, Value::Bits(b"a"), latin1), Some(b"a".to_vec()));
         let refused = super::stored(TEXT, e, session(gbk), &mut buffer);

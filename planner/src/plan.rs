@@ -246,6 +246,8 @@ pub struct InsertRows {
     pub families: SmallVec<[Family; 1]>,
     /// Those that are known to hold no NULL: a bit for each, the first one's is the lowest.
     pub not_null: u8,
+    /// INSERT IGNORE: values that do not fit are changed.
+    pub ignore: bool,
     /// The place of the column for which the server puts in a number of its own when it is given 0.
     pub numbered: Option<usize>,
     pub source: RowSource,

@@ -12,6 +12,11 @@ create table old (k varchar(50) collate latin1_bin not null primary key, v int) 
 create table chars (k char(10) collate utf8mb4_bin not null primary key, v int) character set utf8mb4;
 create table bytes (k varbinary(50) not null primary key, v int);
 create table fixed (k binary(4) not null primary key, v int);
+create table wide (k varchar(20) collate ucs2_bin not null primary key, v int) character set ucs2;
+create table chinese (k varchar(20) collate gbk_bin not null primary key, v int) character set gbk;
+create table loose (k varchar(20) collate utf8mb4_bin null, v int) character set utf8mb4;
+create table latin (k varchar(20) collate latin1_bin not null, v int) character set latin1;
+create table seen (k varchar(200) collate utf8mb4_bin not null primary key, v int) character set utf8mb4;
 ";
 
 const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}, "text": {"type": "xxhash"}}, "tables": {
@@ -20,6 +25,11 @@ const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}
     "old": {"column_vindexes": [{"column": "k", "name": "text"}]},
     "chars": {"column_vindexes": [{"column": "k", "name": "text"}]},
     "bytes": {"column_vindexes": [{"column": "k", "name": "text"}]},
+    "wide": {"column_vindexes": [{"column": "k", "name": "text"}]},
+    "chinese": {"column_vindexes": [{"column": "k", "name": "text"}]},
+    "loose": {"column_vindexes": [{"column": "k", "name": "text"}]},
+    "latin": {"column_vindexes": [{"column": "k", "name": "text"}]},
+    "seen": {"column_vindexes": [{"column": "k", "name": "text"}]},
     "fixed": {"column_vindexes": [{"column": "k", "name": "text"}]}}}"#;
 
 static CLUSTER: LazyLock<Coregate> = LazyLock::new(|| {
@@ -276,4 +286,60 @@ fn a_computed_sql_mode_is_known() {
     both.same(b"set sql_mode = concat(@@sql_mode, ',NO_BACKSLASH_ESCAPES')");
     assert_eq!(sorted(&both.same(br"select v from texts where k = 'a\b'")).len(), 1);
     assert_eq!(sorted(&both.same(br"select v from texts where k = 'a\\b'")).len(), 1);
+}
+
+/// A row whose key the server would change lies where nobody looks for it.
+#[test]
+fn keys_that_the_server_would_change_are_refused() {
+    let mut ring = CLUSTER.connect_as(world::USER, world::PASSWORD, Some("ring"));
+    ring.run("insert into loose values ('日本', 1), ('a', 2)");
+    ring.run("insert into chinese values ('日本', 1)");
+    for mode in ["STRICT_TRANS_TABLES", ""] {
+        ring.run(&format!("set sql_mode = '{mode}'"));
+        for (sql, code) in [
+            ("insert ignore into latin values (null, 1)", 1048),
+            ("insert into latin values ('b', 1), (null, 1)", 1048),
+            ("insert ignore into latin values ('日本', 1)", 1235),
+            ("insert into latin values ('b', 1), ('日本', 1)", 1235),
+            ("insert ignore into latin select k, v from loose", 1235),
+            ("insert ignore into wide values (x'6100', 1)", 1105),
+            ("insert ignore into wide values ('😀', 1)", 1235),
+            ("insert ignore into chinese values ('ü日', 1)", 1235),
+        ] {
+            let answer = ring.query(sql);
+            assert_eq!(answer.error().code, code, "{mode} {sql}: {answer:?}");
+        }
+    }
+    assert_eq!(
+        ring.query("insert into chinese values ('本', 1)")
+            .error()
+            .code,
+        1235
+    );
+    ring.run("insert into wide values ('日本', 1)");
+    assert_eq!(
+        ring.query("select v from wide where k = '日本'")
+            .rows()
+            .len(),
+        1
+    );
+    assert_eq!(ring.query("select * from latin").rows().len(), 0);
+}
+
+/// One server knows its own databases only.
+#[test]
+fn writes_do_not_ask_one_server_for_all_of_information_schema() {
+    let mut plain = CLUSTER.connect_as(world::USER, world::PASSWORD, Some("plain"));
+    let all = "from information_schema.tables where table_schema in ('plain', 'ring')";
+    plain.run(&format!("insert into seen select concat(table_schema, '.', table_name), 1 {all}"));
+    let wanted = plain.query(&format!("select count(*) {all}")).rows();
+    assert_eq!(plain.query("select count(*) from seen").rows(), wanted);
+    for sql in [
+        "delete from seen where k in (select table_name from information_schema.tables)",
+        "update seen set v = (select count(*) from information_schema.tables)",
+        "insert into seen values ('x', (select count(*) from information_schema.tables))",
+        "create table made as select table_name from information_schema.tables",
+    ] {
+        assert_eq!(plain.query(sql).error().code, 1235, "{sql}");
+    }
 }

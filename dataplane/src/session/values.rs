@@ -90,7 +90,11 @@ impl SessionValues for Values<'_> {
     }
 
     fn zero_is_a_value(&self) -> bool {
-        self.session.zero_is_a_value()
+        self.session.has_mode(b"NO_AUTO_VALUE_ON_ZERO")
+    }
+
+    fn is_strict(&self) -> bool {
+        self.session.has_mode(b"STRICT_TRANS_TABLES") || self.session.has_mode(b"STRICT_ALL_TABLES")
     }
 
     fn insert_id(&self) -> u64 {
@@ -195,7 +199,11 @@ impl SessionValues for Named<'_> {
     }
 
     fn zero_is_a_value(&self) -> bool {
-        self.session.zero_is_a_value()
+        self.session.has_mode(b"NO_AUTO_VALUE_ON_ZERO")
+    }
+
+    fn is_strict(&self) -> bool {
+        self.session.has_mode(b"STRICT_TRANS_TABLES") || self.session.has_mode(b"STRICT_ALL_TABLES")
     }
 
     fn insert_id(&self) -> u64 {
@@ -204,11 +212,10 @@ impl SessionValues for Named<'_> {
 }
 
 impl Session {
-    fn zero_is_a_value(&self) -> bool {
-        const MODE: &[u8] = b"NO_AUTO_VALUE_ON_ZERO";
+    fn has_mode(&self, mode: &[u8]) -> bool {
         let set = self.settings.get("sql_mode").unwrap_or_default();
-        set.windows(MODE.len())
-            .any(|word| word.eq_ignore_ascii_case(MODE))
+        set.windows(mode.len())
+            .any(|word| word.eq_ignore_ascii_case(mode))
     }
 }
 

@@ -51,6 +51,10 @@ pub trait SessionValues {
     fn insert_id(&self) -> u64 {
         0
     }
+    /// Is a value that does not fit its column an error?
+    fn is_strict(&self) -> bool {
+        false
+    }
     /// NO_AUTO_VALUE_ON_ZERO
     fn zero_is_a_value(&self) -> bool {
         false

@@ -20,6 +20,13 @@ fn as_integer(value: &Value<'_>) -> Option<i128> {
 fn not_stored(rows: &InsertRows, nth: usize, why: NotStored) -> PlanError {
     let reason = match why {
         NotStored::Changed => "the server would store another form of it; write it in the column's own form",
+        NotStored::Null => return PlanError::NullKey(rows.columns.get(nth).cloned().unwrap_or_default()),
+        NotStored::Characters => {
+            let column = rows.columns.get(nth).map_or("?", String::as_str);
+            return PlanError::unsupported(format!(
+                "text with characters that the character set of vindex column '{column}' does not have; the server would store others, write these"
+            ));
+        }
         NotStored::Charset => "its characters cannot be told; send it as utf8mb4, after SET NAMES utf8mb4",
     };
     let column = rows.columns.get(nth).cloned().unwrap_or_default();
@@ -65,6 +72,7 @@ impl Binder<'_> {
                         let value = literal(position)
                             .map_or(Value::Null, |l| literal_value(sql, &l, &mut buffer.text, sql_mode));
                         let value = stored(family, value, charsets, &mut buffer.utf8);
+                        let value = value.and_then(|value| self.kept(rows, values.len(), value));
                         values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
                     }
                     places.push(self.place_row(rows, &values, ids)?);
@@ -77,6 +85,7 @@ impl Binder<'_> {
                         let family = rows.families.get(values.len()).copied().unwrap_or_default();
                         let value = self.binding.value(operand, &mut buffer.text)?;
                         let value = stored(family, value, charsets, &mut buffer.utf8);
+                        let value = value.and_then(|value| self.kept(rows, values.len(), value));
                         values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
                     }
                     places.push(self.place_row(rows, &values, ids)?);
@@ -85,6 +94,16 @@ impl Binder<'_> {
         }
         name_once(places, set);
         Ok(())
+    }
+
+    /// A value that the server takes as it is, in whatever mode.
+    fn kept<'v>(&self, rows: &InsertRows, nth: usize, value: Value<'v>) -> Result<Value<'v>, NotStored> {
+        if value == Value::Null && rows.not_null.checked_shr(nth as u32).unwrap_or(0) & 1 == 1 {
+            return Err(NotStored::Null);
+        }
+        let family = rows.families.get(nth).copied().unwrap_or_default();
+        let loose = || rows.ignore || !self.binding.session.is_strict();
+        if family.may_change(&value) && loose() { Err(NotStored::Characters) } else { Ok(value) }
     }
 
     fn place_row(
@@ -116,13 +135,7 @@ impl Binder<'_> {
                 Ok(shard)
             }
             Mapping::None if values.contains(&Value::Null) => {
-                let refuses =
-                    |(n, value): (usize, &Value<'_>)| *value == Value::Null && rows.not_null >> n & 1 == 1;
-                let null = values.iter().take(8).enumerate().position(refuses);
-                match null.and_then(|n| rows.columns.get(n)) {
-                    Some(name) => Err(PlanError::NullKey(name.clone())),
-                    None => Err(cannot("it is NULL, or the statement gives no value for it")),
-                }
+                Err(cannot("it is NULL, or the statement gives no value for it"))
             }
             Mapping::None => Err(cannot("the vindex maps this value to nothing")),
             Mapping::Range(_) => Err(cannot("the vindex needs a value for each of its columns")),

@@ -226,6 +226,19 @@ impl Classes {
         self.nodes.get(node).is_some_and(|c| c.family.alike(family))
     }
 
+    pub(super) fn column_of(&self, node: Node) -> Option<(Instance, &str)> {
+        self.nodes
+            .get(node)
+            .map(|c| (c.instance, c.column.as_str()))
+    }
+
+    /// Does every value of a node's column fit into one of this type?
+    pub(super) fn fits(&self, node: Node, family: Family) -> bool {
+        self.nodes
+            .get(node)
+            .is_some_and(|c| family.takes_all_of(c.family))
+    }
+
     pub(super) fn one(&self, class: Node) -> Option<&Operand> {
         self.nodes.get(class)?.one.as_ref()
     }

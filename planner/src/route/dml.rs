@@ -224,7 +224,7 @@ fn blocks_destination<'a>(
     Ok(Change::Copies)
 }
 
-fn may_have(table: &Table, column: &str) -> bool {
+pub(super) fn may_have(table: &Table, column: &str) -> bool {
     !table.columns_complete || crate::column::find(table, column).is_some()
 }
 

@@ -1,6 +1,7 @@
 //! INSERT and REPLACE: every row goes to the shard that its primary vindex names.
 use super::Planner;
 use super::block::{Blocks, Position};
+use super::classes::Node;
 use super::lookups;
 use super::names::Place;
 use crate::column::{Family, find};
@@ -34,9 +35,21 @@ fn needs_value(table: &Table, columns: &[String], positions: &[Option<usize>]) -
 
 /// Which of a key's columns hold no NULL, a bit for each.
 fn not_null(table: &Table, columns: &[String]) -> u8 {
-    let no_null = |name: &String| find(table, name).is_some_and(|c| c.nullable == Some(false));
     let bits = columns.iter().take(8).enumerate();
-    bits.fold(0, |bits, (n, name)| bits | u8::from(no_null(name)) << n)
+    bits.fold(0, |bits, (n, name)| bits | u8::from(is_not_null(table, name)) << n)
+}
+
+/// Is the column of this node known to have NULLs?
+fn may_be_null(blocks: &Blocks<'_, '_, '_>, node: Node) -> bool {
+    let Some((instance, column)) = blocks.classes.column_of(node) else { return false };
+    let mut uses = blocks.uses.iter();
+    let of = uses.find(|u| u.instance == instance);
+    of.and_then(|u| find(&u.table, column))
+        .is_some_and(|c| c.nullable == Some(true))
+}
+
+fn is_not_null(table: &Table, column: &str) -> bool {
+    find(table, column).is_some_and(|c| c.nullable == Some(false))
 }
 
 /// What places the rows of a table: the function of its primary vindex, or another table's lookup table.
@@ -175,10 +188,10 @@ impl<'a> Planner<'_, 'a> {
                 let at = columns.iter().position(|name| name == c)?;
                 let node = block.columns.get(at)?.1?;
                 let family = Family::of_column(table, c);
-                blocks
-                    .classes
-                    .is_alike(node, family)
-                    .then(|| blocks.classes.class_of(node))
+                let null = is_not_null(table, c) && may_be_null(&blocks, node);
+                // What does not fit a server may change, and it would not lie where it is sought.
+                let fits = blocks.classes.is_alike(node, family) && blocks.classes.fits(node, family);
+                (fits && !null).then(|| blocks.classes.class_of(node))
             })
             .collect();
         let nodes = nodes.ok_or_else(refused)?;
@@ -297,6 +310,7 @@ impl<'a> Planner<'_, 'a> {
             .position(|c| is_auto_increment(table, c));
         Ok(InsertRows {
             not_null: not_null(table, &primary.columns),
+            ignore: insert.ignore,
             vindex,
             columns: names,
             families,

@@ -314,12 +314,15 @@ impl<'a> Planner<'_, 'a> {
         };
         let charset = clauses.charset.as_deref();
         let families = primary.columns.iter().map(|c| Family::of_column(table, c));
+        // A character that is above ASCII for all sets of several bytes.
+        let any = |f: Family| f.may_change(&Value::Bytes("é".as_bytes()));
+        let unsure = families.clone().any(any);
         Ok(Some(LoadBy {
             vindex,
             columns: primary.columns.iter().cloned().collect(),
             families: families.collect(),
             fields,
-            utf8: charset.is_some_and(|c| matches!(c, "utf8" | "utf8mb3" | "utf8mb4")),
+            utf8: !unsure && charset.is_some_and(|c| matches!(c, "utf8" | "utf8mb3" | "utf8mb4")),
         }))
     }
 

@@ -3,6 +3,7 @@
 //! Each kind of statement has its module; all of them share [`Planner`], which knows the statement's tokens, its effects and
 //! the keyspaces that its names mean. Where a right answer cannot be proved, planning fails with a clear error.
 mod aggregates;
+mod apart;
 mod block;
 mod build;
 mod by_key;
@@ -269,6 +270,10 @@ impl<'p, 'a> Planner<'p, 'a> {
         let Some(keyspace) = self.names(statement)? else {
             return self.without_tables(statement, class);
         };
+        self.refuse_apart(statement)?;
+        if let Some(plan) = self.reads_system(statement, class)? {
+            return Ok(plan);
+        }
         if self.several {
             return self.across(statement, class);
         }

@@ -94,7 +94,7 @@ pub(super) struct Databases(Vec<String>);
 
 impl<'a> Planner<'_, 'a> {
     /// Is it a table of information_schema?
-    pub(super) fn is_information_schema(&self, name: &TableName<'_>) -> bool {
+    pub(in crate::route) fn is_information_schema(&self, name: &TableName<'_>) -> bool {
         let database = name.database.or(self.input.session.database);
         database.is_some_and(|d| d.eq_ignore_ascii_case(SCHEMA))
     }
