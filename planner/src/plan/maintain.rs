@@ -24,6 +24,8 @@ pub struct InsertEntries {
     pub check: bool,
     /// The columns, for messages.
     pub columns: String,
+    /// Those that are known to hold no NULL: a bit for each, the first one's is the lowest.
+    pub not_null: u8,
     pub owner: Arc<Owner>,
 }
 

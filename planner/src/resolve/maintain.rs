@@ -133,6 +133,7 @@ pub(super) fn bind(
             let mut out = Vec::new();
             for entries in all {
                 let rows = insert_values(entries, &binding)?;
+                refuse_nulls(entries, &rows)?;
                 if entries.check {
                     let list = rows.iter().map(SmallVec::as_slice).zip(ids);
                     let queries = list.filter_map(|entry| check(&entries.def, entry));
@@ -165,6 +166,13 @@ fn new_value(pieces: &[Piece], binding: &Binding<'_>) -> Literal {
 }
 
 type Rows = Vec<SmallVec<[Literal; 1]>>;
+
+/// The server would store a default in place of NULL, for which there would be no entry.
+fn refuse_nulls(entries: &InsertEntries, rows: &Rows) -> Result<(), PlanError> {
+    let refused = |(n, value): (usize, &Literal)| value.is_null && entries.not_null >> n & 1 == 1;
+    let null = |row: &SmallVec<[Literal; 1]>| row.iter().take(8).enumerate().any(refused);
+    if rows.iter().any(null) { Err(PlanError::NullKey(entries.columns.clone())) } else { Ok(()) }
+}
 
 fn insert_values(entries: &InsertEntries, binding: &Binding<'_>) -> Result<Rows, PlanError> {
     let Binding { sql, fingerprint, sql_mode, .. } = *binding;

@@ -34,7 +34,7 @@ fn needs_value(table: &Table, columns: &[String], positions: &[Option<usize>]) -
 }
 
 /// Which of a key's columns hold no NULL, a bit for each.
-fn not_null(table: &Table, columns: &[String]) -> u8 {
+pub(super) fn not_null(table: &Table, columns: &[String]) -> u8 {
     let bits = columns.iter().take(8).enumerate();
     bits.fold(0, |bits, (n, name)| bits | u8::from(is_not_null(table, name)) << n)
 }

@@ -124,7 +124,9 @@ impl<'a> Planner<'_, 'a> {
                 InsertSource::Query(_) => return Err(refused("INSERT ... SELECT")),
             };
             let owner = Owner::new(keyspace, &table.name, &vindex.columns);
-            all.push(InsertEntries { def, values, check, columns: vindex.columns.join(", "), owner });
+            let not_null = super::insert::not_null(table, &vindex.columns);
+            let columns = vindex.columns.join(", ");
+            all.push(InsertEntries { def, values, check, columns, not_null, owner });
         }
         Ok((!all.is_empty()).then_some(Maintain::Insert(all)))
     }

@@ -169,7 +169,7 @@ pub(crate) fn snapshot() -> Snapshot {
             table("corder", &["id", "customer_id", "total", "sku'"]),
             table("place", &["region", "id", "name'"]),
             table("named", &["name'", "x"]),
-            table("owned", &["id", "email'"]),
+            table("owned", &["id", "email varchar(64) NOT NULL"]),
             table("country", &["code varchar(2) COLLATE utf8mb4_general_ci", "name'"]),
             table("numbered", &["id", "name'"]),
             table("bare", &["id"]),
