@@ -27,14 +27,28 @@ pub struct InsertSelect {
     pub head: Vec<Piece>,
     /// Behind the rows.
     pub tail: Vec<Piece>,
+    /// The types of the columns that are given, in their order; none where they are not known.
+    pub types: Vec<String>,
+    pub returning: Option<ReturningNone>,
     /// Why the shards cannot do it, for EXPLAIN.
     pub why: String,
+}
+
+/// What RETURNING names, for an answer without rows: its columns are told by a query of one shard.
+#[derive(Debug, Clone)]
+pub struct ReturningNone {
+    pub keyspace: KeyspaceIdx,
+    pub tablet_kind: TabletKind,
+    pub table: String,
+    pub items: Vec<Piece>,
 }
 
 /// An INSERT with expressions where values must be known: they are computed by a server, and the statement planned with their values.
 #[derive(Debug, Clone)]
 pub struct Evaluated {
     pub expressions: Vec<Vec<Piece>>,
+    /// The type of each one's column, and whether the column places the row or is looked up.
+    pub types: Vec<(String, bool)>,
     /// What stands before the first, between them, and behind the last.
     pub texts: Vec<Vec<Piece>>,
 }
@@ -145,8 +159,8 @@ pub struct KeyPart {
 
 #[derive(Debug, Clone)]
 pub enum How {
-    /// `DELETE FROM t`, and an order with RETURNING.
-    Delete { head: String, tail: Vec<Piece> },
+    /// `DELETE FROM t`, and where rows are given back an order and what RETURNING names. LIMIT stands between the two.
+    Delete { head: String, order: Vec<Piece>, returning: Vec<Piece> },
     /// `UPDATE t SET`, the assignments, and an order.
     Update { head: String, set: Vec<SetPart>, order: Vec<Piece> },
 }

@@ -72,7 +72,10 @@ fn change(snapshot: &Snapshot, found: &Change) -> Value {
         .map(|part| format!("{} = {}", part.test, part.place))
         .collect();
     let text = match &found.how {
-        How::Delete { head, tail } => format!("{head}{}", pieces(tail)),
+        How::Delete { head, order, returning } if returning.is_empty() => format!("{head}{}", pieces(order)),
+        How::Delete { head, order, returning } => {
+            format!("{head}{} RETURNING{}", pieces(order), pieces(returning))
+        }
         How::Update { head, set, order } => {
             let parts = set.iter().map(|part| match part {
                 SetPart::Text(text) => pieces(text),

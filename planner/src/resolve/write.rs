@@ -20,6 +20,8 @@ pub struct BoundInsert {
     pub query: Vec<u8>,
     pub head: Vec<u8>,
     pub tail: Vec<u8>,
+    /// What RETURNING names.
+    pub returning: Option<Vec<u8>>,
 }
 
 /// As [`Evaluated`].
@@ -49,7 +51,7 @@ pub struct BoundByKey {
 /// As [`How`].
 #[derive(Debug)]
 pub enum BoundHow {
-    Delete { tail: Vec<u8> },
+    Delete { order: Vec<u8>, returning: Vec<u8> },
     Update { set: Vec<BoundSet>, order: Vec<u8> },
 }
 
@@ -75,11 +77,16 @@ pub fn resolve_write(
     Ok(match write {
         Write::ByKey(by_key) => BoundWrite::ByKey(bind_by_key(by_key, &binding)),
         Write::InsertSelect(insert) => {
-            let InsertSelect { query, head, tail, .. } = &**insert;
-            BoundWrite::InsertSelect(BoundInsert { query: one(query), head: one(head), tail: one(tail) })
+            let InsertSelect { query, head, tail, returning, .. } = &**insert;
+            BoundWrite::InsertSelect(BoundInsert {
+                query: one(query),
+                head: one(head),
+                tail: one(tail),
+                returning: returning.as_ref().map(|r| one(&r.items)),
+            })
         }
         Write::Evaluated(found) => {
-            let Evaluated { expressions, texts } = &**found;
+            let Evaluated { expressions, texts, .. } = &**found;
             BoundWrite::Evaluated(BoundValues {
                 expressions: expressions.iter().map(one).collect(),
                 texts: texts.iter().map(one).collect(),
@@ -169,7 +176,9 @@ fn bind_by_key(by_key: &ByKey, binding: &Binding<'_>) -> BoundByKey {
         SetPart::Value(read) => BoundSet::Value(*read),
     };
     let changes = by_key.changes.iter().map(|change| match &change.how {
-        How::Delete { tail, .. } => BoundHow::Delete { tail: text::one(tail, binding) },
+        How::Delete { order, returning, .. } => {
+            BoundHow::Delete { order: text::one(order, binding), returning: text::one(returning, binding) }
+        }
         How::Update { set: parts, order, .. } => {
             BoundHow::Update { set: parts.iter().map(set).collect(), order: text::one(order, binding) }
         }

@@ -9,7 +9,7 @@ use super::subquery::has_subquery;
 use super::text::Edits;
 use crate::column::find;
 use crate::error::PlanError;
-use crate::plan::write::{EachRow, Evaluated, InsertSelect, NewValue, UniqueColumn, Write};
+use crate::plan::write::{EachRow, Evaluated, InsertSelect, NewValue, ReturningNone, UniqueColumn, Write};
 use crate::plan::{Operand, Piece, Plan, StatementClass};
 use crate::snapshot::Table;
 use crate::sql::ast::*;
@@ -78,11 +78,40 @@ impl<'a> Planner<'_, 'a> {
             query: pieces(&locks, source),
             head: pieces(&raw, head),
             tail: pieces(&raw, tail),
+            types: self.inserted_types(insert),
+            returning: self.returning_none(insert),
             why: match error {
                 PlanError::Unsupported(why) => why.clone(),
                 other => other.to_string(),
             },
         })))
+    }
+
+    /// The types of the columns that rows are given for.
+    fn inserted_types(&self, insert: &'a Insert<'a>) -> Vec<String> {
+        let Ok(Place::Table { table: Some(table), .. }) = self.locate(insert.table) else {
+            return Vec::new();
+        };
+        let names = inserted_columns(table, insert).unwrap_or_default();
+        let kind = |name: &String| {
+            let column = table
+                .columns
+                .iter()
+                .find(|c| c.name.eq_ignore_ascii_case(name));
+            column.map(|c| c.data_type.clone()).unwrap_or_default()
+        };
+        names.iter().map(kind).collect()
+    }
+
+    fn returning_none(&self, insert: &'a Insert<'a>) -> Option<ReturningNone> {
+        let span = super::by_key::behind_returning(self.returning(insert.returning)?);
+        let Ok(Place::Table { keyspace, .. }) = self.locate(insert.table) else { return None };
+        Some(ReturningNone {
+            keyspace,
+            tablet_kind: self.input.session.tablet_kind,
+            table: crate::lookup::quoted(insert.table.name),
+            items: Edits::default().pieces(self.input.sql, self.tokens, span),
+        })
     }
 
     /// Values that place rows, or are looked up, and that are neither literals nor parameters; and all that read tables.
@@ -97,7 +126,7 @@ impl<'a> Planner<'_, 'a> {
                 .flat_map(|v| &v.columns)
                 .any(|c| name.is_some_and(|name| name.eq_ignore_ascii_case(c)))
         };
-        let mut expressions = Vec::new();
+        let (mut expressions, mut types) = (Vec::new(), Vec::new());
         for row in rows {
             for (at, value) in row.values.iter().enumerate() {
                 let known = self.operand(value).is_some() || matches!(value.kind, ExprKind::Default);
@@ -108,6 +137,8 @@ impl<'a> Planner<'_, 'a> {
                         return None;
                     }
                     expressions.push(value.span);
+                    let given = self.inserted_types(insert);
+                    types.push((given.get(at).cloned().unwrap_or_default(), needed(at)));
                 }
             }
         }
@@ -125,7 +156,7 @@ impl<'a> Planner<'_, 'a> {
         let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
         texts.push(pieces(Span { start: at, end }));
         let expressions = expressions.into_iter().map(pieces).collect();
-        Some(Write::Evaluated(Box::new(Evaluated { expressions, texts })))
+        Some(Write::Evaluated(Box::new(Evaluated { expressions, types, texts })))
     }
 
     /// `None`: another kind of statement.

@@ -73,3 +73,6 @@ update mails m join people p on p.email = m.email set m.body = p.note where p.id
 delete from mails where email in (select email from people where j > 0) order by n limit 3
 delete m, p from mails m join people p on p.email = m.email where p.id = 1
 update mails set n = n + 10 where body is not null order by n desc
+-- values that lose their kind as strings
+update notes set weight = (select max(placed) from orders) where id < 9
+update notes set weight = (select sec_to_time(max(id)) from customers) where id < 9

@@ -68,3 +68,7 @@ update plain.rates r join customers c on c.region = r.code set r.n = r.n + 1 whe
 update customers c join plain.rates r on c.region = r.code set c.balance = r.rate where c.id < 15
 delete r from plain.rates r left join customers c on c.region = r.code where c.id is null
 delete from customers where region in (select code from plain.rates where n = 1)
+-- values that lose their kind as strings
+insert into notes (id, customer_id, weight) select id + 500, customer_id, max(placed) from orders group by id, customer_id having id < 5
+insert into notes (id, customer_id, weight) values (900, 1, (select max(placed) from orders))
+insert into orders (id, customer_id, quantity, placed) select id + 900, customer_id, 1, sec_to_time(id * 60) from notes

@@ -246,6 +246,68 @@ fn a_copy_with_a_source_changes_at_its_source() {
     assert_eq!(conn.query("select * from plain.regions").rows().len(), 0);
 }
 
+/// What the server would store otherwise is refused, and nothing changes.
+#[test]
+fn rows_that_move_keep_all_values() {
+    const BOTH: &str = "set sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
+    let _turn = alone();
+    let mut conn = WORLD.sharded();
+    let list = "select k, n, i, d from moving order by k";
+    conn.run(BOTH);
+    conn.run("insert into moving values (1,0,'::1','2020-02-31'),(2,0,'::1','2020-02-31'),(3,0,'::1','2020-02-31'),(4,0,'::1','2020-02-31')");
+    let before = conn.query(list).rows();
+    assert_eq!(before[0][1..], ["0", "::1", "2020-02-31"].map(|v| Some(v.to_owned())));
+    for (mode, names) in [
+        ("set sql_mode = 'ALLOW_INVALID_DATES'", "set names utf8mb4"),
+        ("set sql_mode = 'NO_AUTO_VALUE_ON_ZERO'", "set names utf8mb4"),
+        (BOTH, "set names binary"),
+    ] {
+        conn.run(mode);
+        conn.run(names);
+        let error = conn.query("update moving set k = k + 100").error().clone();
+        assert_eq!(error.code, 1235, "{mode}, {names}: {}", error.message);
+        assert_eq!(conn.query(list).rows(), before, "{mode}, {names}");
+    }
+    conn.run(BOTH);
+    conn.run("insert into moving select k + 10, n, i, d from moving where k = 1 or k = 2");
+    conn.run("set names utf8mb4");
+    assert_eq!(
+        conn.value("select count(*) from moving where i = '::1'")
+            .unwrap(),
+        "6"
+    );
+    conn.run("delete from moving where k > 10");
+    conn.run("update moving set k = k + 100");
+    let after = conn.query(list).rows();
+    assert!(
+        after
+            .iter()
+            .zip(&before)
+            .all(|(is, was)| is[0] != was[0] && is[1..] == was[1..]),
+        "{after:?}"
+    );
+    conn.run("delete from moving");
+}
+
+/// A subquery gives a BIT value as digits, a column as bytes.
+#[test]
+fn a_bit_that_may_be_read_in_two_ways_is_refused() {
+    let _turn = alone();
+    let mut conn = WORLD.sharded();
+    conn.run("insert into people (id, bits) values (9001, 257)");
+    conn.run("insert into notes (id, customer_id, weight) values (9001, 1, 0)");
+    let sql = "update notes set weight = (select bits from people where id = 9001) where id > 9000";
+    assert_eq!(conn.query(sql).error().code, 1235);
+    conn.run("update notes set weight = (select bits+0 from people where id = 9001) where id > 9000");
+    assert_eq!(
+        conn.value("select weight from notes where id = 9001")
+            .unwrap(),
+        "257"
+    );
+    conn.run("delete from notes where id = 9001");
+    conn.run("delete from people where id = 9001");
+}
+
 #[test]
 fn returning_gives_the_rows_of_all_shards() {
     compare_all(include_str!("returning.sql"));

@@ -39,3 +39,9 @@ delete from countries where code <> 'de' returning code
 delete from notes where customer_id in (select id from customers where level = 1) returning id
 delete from keyless where a < 4 returning a, b
 = delete from people order by id desc limit 3 returning id, email
+-- without a primary key, and no rows
+delete from keyless order by a desc, b limit 2 returning a
+delete from notes where customer_id in (select id from customers where level = 12345) returning id as n, upper(body)
+delete from keyless where a > 1000 order by a limit 3 returning *
+insert into notes (id, customer_id) select id + 500, level from customers where id < 0 returning id, customer_id
+replace into pairs (a, b) select id, name from customers where id < 0 returning *

@@ -17,6 +17,7 @@ create table pairs (a int not null, b varchar(20) character set latin1 collate l
 create table uniques (k int not null, u varchar(10) character set utf8mb4 collate utf8mb4_bin not null, v int, unique key (u)) ;
 create table people (id bigint not null primary key, email varchar(60) unique, team varchar(20), badge bigint unique, j int, note varchar(20), seen timestamp null default null, bits bit(10), kind enum('x','y'), data json, up varchar(70) as (upper(email)) stored) ;
 create table mails (email varchar(60) not null, n int not null, body varchar(40), primary key (email, n)) ;
+create table moving (k bigint not null primary key, n bigint not null auto_increment, i inet6, d date, key (n)) ;
 create table countries (code char(2) not null primary key, name varchar(40)) ;
 create table regions (code char(3) not null primary key, name varchar(40), n int) ;
 ";
@@ -46,6 +47,7 @@ const VSCHEMA: &str = r#"{"sharded": true,
   "people": {"column_vindexes": [{"column": "id", "name": "hash"}, {"column": "email", "name": "email"},
    {"columns": ["team", "id"], "name": "team"}, {"column": "badge", "name": "badge"}]},
   "mails": {"column_vindexes": [{"column": "email", "name": "email"}]},
+  "moving": {"column_vindexes": [{"column": "k", "name": "hash"}]},
   "countries": {"type": "reference"},
   "regions": {"type": "reference", "source": "plain.regions"}
  }}"#;

@@ -57,6 +57,13 @@ impl Session {
         let shards = Shards::of(snapshot, change)?;
         let chosen = shards.chosen(&read.rows)?;
         if chosen.is_empty() {
+            if let BoundHow::Delete { returning, .. } = how
+                && !returning.is_empty()
+            {
+                let place = shards.all()?.into_iter().next();
+                self.returning_none(plan, place, (returning, &change.table), steps)
+                    .await?;
+            }
             return Ok(());
         }
         let mut before = Entries::default();
@@ -99,6 +106,23 @@ impl Session {
                 self.run_step(plan, wires, Combine::Sum, steps).await?;
             }
         }
+        Ok(())
+    }
+
+    /// The columns of RETURNING where no row changes: those of a query of one shard that has no rows either.
+    pub(super) async fn returning_none(
+        &mut self,
+        plan: &Plan,
+        place: Option<Place>,
+        (items, table): (&[u8], &str),
+        steps: &mut Steps,
+    ) -> Outcome {
+        let Some(place) = place else { return Ok(()) };
+        let sql = [b"SELECT", items, b" FROM ", table.as_bytes(), b" LIMIT 0"].concat();
+        let mut none = Steps::default();
+        self.run_step(plan, vec![(place, query_payload(&sql))], Combine::Sum, &mut none)
+            .await?;
+        steps.returned.join(none.returned);
         Ok(())
     }
 
@@ -152,10 +176,16 @@ fn statements(
         let rows = batch.rows.iter().map(|row| row.cells);
         sql.extend(where_keys(&change.key, change.whole_row, None, rows)?);
         match how {
-            BoundHow::Update { order: tail, .. } | BoundHow::Delete { tail } => sql.extend_from_slice(tail),
+            BoundHow::Update { order, .. } | BoundHow::Delete { order, .. } => sql.extend_from_slice(order),
         }
         if let ([row], true, false) = (batch.rows.as_slice(), change.whole_row, change.joined) {
             sql.extend_from_slice(format!(" LIMIT {}", row.times).as_bytes());
+        }
+        if let BoundHow::Delete { returning, .. } = how
+            && !returning.is_empty()
+        {
+            sql.extend_from_slice(b" RETURNING");
+            sql.extend_from_slice(returning);
         }
         match batch.place {
             Some(place) => queues.entry(place).or_default().push_back(sql),
@@ -208,7 +238,7 @@ fn assignments(set: &[BoundSet], cells: &Cells, (columns, form): (&[Column], Tex
                 let column = |at: u16| columns.get(usize::from(at));
                 let is_decimal = column(read.place).is_some_and(|c| c.kind == ColumnType::NEWDECIMAL);
                 let at = read.double.filter(|_| is_decimal).unwrap_or(read.place);
-                value_literal(super::rows::cell(cells, at), column(at), form, &mut out)?;
+                value_literal(super::rows::cell(cells, at), column(at), form.typed(), &mut out)?;
             }
         }
     }

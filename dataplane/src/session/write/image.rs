@@ -19,6 +19,10 @@ use std::collections::BTreeMap;
 /// Rows that one statement puts on another shard.
 const MOVED_ROWS: usize = 100;
 
+const OTHER_VALUES: &str = "VT12001: unsupported: an UPDATE that takes a row to another shard, where the server would store other values than the row has: \
+     0 in an AUTO_INCREMENT column, a date that sql_mode does not allow, uuid or inet under the character set binary, or columns that a trigger \
+     sets; set sql_mode to NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES and names to utf8mb4, or DELETE and INSERT the row";
+
 type Entry = (SmallVec<[Literal; 1]>, KeyspaceId);
 
 /// The entries of rows in all lookup tables.
@@ -217,7 +221,40 @@ impl Session {
         // For the client, these rows have changed, and not gone and come.
         let mut uncounted = Steps::default();
         self.run_queues(plan, deletes, &mut uncounted).await?;
-        self.run_queues(plan, inserts, &mut uncounted).await
+        self.run_queues(plan, inserts, &mut uncounted).await?;
+        self.moved_as_they_were(plan, (change, moves), (&places, start), &moved)
+            .await
+    }
+
+    /// Has each row the values that it had? A server may store others: a new number for 0, a zero date, NULL, what a trigger sets.
+    async fn moved_as_they_were(
+        &mut self,
+        plan: &Plan,
+        (change, moves): (&Change, &Moves),
+        (places, start): (&[(u16, Written)], usize),
+        moved: &[Moved],
+    ) -> Outcome {
+        let mut to: BTreeMap<Place, Vec<&Cells>> = BTreeMap::new();
+        for row in moved {
+            to.entry(row.to).or_default().push(&row.cells);
+        }
+        for (place, rows) in to {
+            for rows in rows.chunks(super::by_key::BATCH_ROWS) {
+                let mut sql = format!("SELECT {} FROM {}", moves.list, change.table).into_bytes();
+                sql.extend(where_keys(&change.key, false, Some(places), rows.iter().copied())?);
+                sql.extend_from_slice(b" LIMIT 18446744073709551615 FOR UPDATE");
+                let found = self.read_at(plan, place, &sql).await?.rows;
+                let mut is: Vec<&[Option<Vec<u8>>]> = found.iter().map(Vec::as_slice).collect();
+                let were = rows.iter().map(|row| row.get(start..).unwrap_or_default());
+                let mut were: Vec<_> = were.collect();
+                is.sort_unstable();
+                were.sort_unstable();
+                if is != were {
+                    return Err(sql_error(1235, OTHER_VALUES).into());
+                }
+            }
+        }
+        Ok(())
     }
 }
 

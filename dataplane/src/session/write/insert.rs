@@ -3,9 +3,12 @@ use super::super::query::place_of;
 use super::super::wire::query_payload;
 use super::super::{Outcome, Session};
 use super::Steps;
-use super::literal::value_literal;
+use super::literal::{check_placing, value_literal};
+use super::rows::lost_keyspace;
 use crate::error::sql_error;
-use coregate_planner::plan::{Action, Combine};
+use crate::pool::Place;
+use coregate_planner::plan::write::{InsertSelect, ReturningNone};
+use coregate_planner::plan::{Action, Combine, Plan};
 use coregate_planner::resolve::{BoundInsert, BoundValues};
 use std::pin::Pin;
 
@@ -19,8 +22,13 @@ const INSERT_BYTES: usize = 1 << 20;
 const EXPRESSIONS: usize = 500;
 
 impl Session {
-    pub(super) async fn insert_select(&mut self, bound: BoundInsert) -> Outcome<Steps> {
-        let BoundInsert { mut query, head, tail } = bound;
+    pub(super) async fn insert_select(
+        &mut self,
+        plan: &Plan,
+        insert: &InsertSelect,
+        bound: BoundInsert,
+    ) -> Outcome<Steps> {
+        let BoundInsert { mut query, head, tail, returning } = bound;
         if self.settings.get("sql_select_limit").is_some() {
             // The limit is about what a client gets.
             query = [b"SELECT * FROM (", query.as_slice(), b") _coregate_rows LIMIT 18446744073709551615"]
@@ -43,7 +51,9 @@ impl Session {
                     if at > 0 {
                         text.push(b',');
                     }
-                    value_literal(value.as_deref(), read.columns.get(at), form, &mut text)?;
+                    let column = read.columns.get(at);
+                    let form = form.for_column(column, insert.types.get(at).map_or("", String::as_str));
+                    value_literal(value.as_deref(), column, form, &mut text)?;
                 }
                 text.push(b')');
                 count += 1;
@@ -55,12 +65,31 @@ impl Session {
             let inserted = self.insert_by(&text).await?;
             steps.join(inserted);
         }
+        if let (Some(none), Some(items), true) = (&insert.returning, returning, read.rows.is_empty()) {
+            let place = self.first_shard(none)?;
+            self.returning_none(plan, Some(place), (&items, &none.table), &mut steps)
+                .await?;
+        }
         steps.info.counts_rows();
         Ok(steps)
     }
 
+    fn first_shard(&self, none: &ReturningNone) -> Outcome<Place> {
+        let snapshot = self.core.snapshot.borrow();
+        let keyspace = snapshot.keyspaces.get(usize::from(none.keyspace));
+        let shard = keyspace
+            .and_then(|k| k.shards.first())
+            .ok_or_else(lost_keyspace)?;
+        Ok(Place::Shard { shard: shard.id, kind: none.tablet_kind.into() })
+    }
+
     /// The statement with the values of its expressions.
-    pub(super) async fn evaluated(&mut self, bound: BoundValues) -> Outcome<Vec<u8>> {
+    pub(super) async fn evaluated(
+        &mut self,
+        types: &[(String, bool)],
+        bound: BoundValues,
+    ) -> Outcome<Vec<u8>> {
+        let mut types = types.iter();
         let form = self.text_form();
         let mut texts = bound.texts.iter();
         let mut out = texts.next().cloned().unwrap_or_default();
@@ -76,7 +105,14 @@ impl Session {
                 return Err(sql_error(1105, "expressions of an INSERT have not one value each").into());
             };
             for (at, value) in cells.iter().enumerate() {
-                value_literal(value.as_deref(), read.columns.get(at), form, &mut out)?;
+                let column = read.columns.get(at);
+                let (kind, placing) = types.next().map_or(("", false), |t| (t.0.as_str(), t.1));
+                let mut form = form.for_column(column, kind);
+                if placing {
+                    check_placing(value.as_deref(), column, form)?;
+                    form = self.text_form();
+                }
+                value_literal(value.as_deref(), column, form, &mut out)?;
                 out.extend_from_slice(texts.next().map_or(&[][..], Vec::as_slice));
             }
         }

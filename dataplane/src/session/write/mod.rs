@@ -97,9 +97,11 @@ impl Session {
     async fn steps(&mut self, plan: &Plan, write: &Write, bound: BoundWrite) -> Outcome<Steps> {
         match (write, bound) {
             (Write::ByKey(by_key), BoundWrite::ByKey(bound)) => self.by_key(plan, by_key, bound).await,
-            (Write::InsertSelect(_), BoundWrite::InsertSelect(bound)) => self.insert_select(bound).await,
-            (Write::Evaluated(_), BoundWrite::Evaluated(bound)) => {
-                let text = self.evaluated(bound).await?;
+            (Write::InsertSelect(insert), BoundWrite::InsertSelect(bound)) => {
+                self.insert_select(plan, insert, bound).await
+            }
+            (Write::Evaluated(evaluated), BoundWrite::Evaluated(bound)) => {
+                let text = self.evaluated(&evaluated.types, bound).await?;
                 self.insert_by(&text).await
             }
             (Write::EachRow(each), BoundWrite::EachRow(rows)) => self.each_row(plan, each, rows).await,

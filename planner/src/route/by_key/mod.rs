@@ -98,6 +98,11 @@ impl<'a> Visitor<'a> for Inner {
     }
 }
 
+/// What RETURNING names, without the word.
+pub(super) fn behind_returning(span: Span) -> Span {
+    Span { start: span.start + 9, end: span.end }
+}
+
 impl<'a> Planner<'_, 'a> {
     pub(super) fn update_by_key(&mut self, update: &'a Update<'a>, why: &str) -> Result<Plan, PlanError> {
         let statement = self.changing(
@@ -177,13 +182,15 @@ impl<'a> Planner<'_, 'a> {
                     Some(self.image(&statement, &target, (&[], &[]), moves, &change, &mut columns)?);
             }
             let ignore = if delete.ignore { "IGNORE " } else { "" };
-            let mut tail = Vec::new();
+            let (mut order, mut returning) = (Vec::new(), Vec::new());
             if let Some(span) = self.returning(delete.returning) {
-                tail.extend(self.order_again(&statement)?);
-                tail.push(verbatim(" "));
-                tail.extend(self.edits.pieces(self.input.sql, self.tokens, span));
+                order = self.order_again(&statement)?;
+                returning = self
+                    .edits
+                    .pieces(self.input.sql, self.tokens, behind_returning(span));
             }
-            change.how = How::Delete { head: format!("DELETE {ignore}FROM {}", change.table), tail };
+            change.how =
+                How::Delete { head: format!("DELETE {ignore}FROM {}", change.table), order, returning };
             changes.push(change);
         }
         self.by_key(&statement, columns, changes, StatementClass::Delete, why)
@@ -303,7 +310,7 @@ impl<'a> Planner<'_, 'a> {
             key: key.collect::<Result<_, PlanError>>()?,
             whole_row,
             joined: !statement.alone,
-            how: How::Delete { head: String::new(), tail: Vec::new() },
+            how: How::Delete { head: String::new(), order: Vec::new(), returning: Vec::new() },
             image: None,
         })
     }
