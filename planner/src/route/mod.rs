@@ -245,13 +245,6 @@ impl<'p, 'a> Planner<'p, 'a> {
         let class = class_of(statement);
         self.refuse_writes(class)?;
         self.rewrite_session_calls(statement, class);
-        if let Statement::Query(query) = statement
-            && query.limit.is_some()
-            && !query.rest.is_empty()
-        {
-            // The server counts the rows before the LIMIT.
-            self.effects |= Effects::CALC_FOUND_ROWS;
-        }
         self.effects |= own_effects(statement);
         if self.is_drop_in() {
             return self.drop_in(statement, class);
@@ -442,6 +435,10 @@ impl<'p, 'a> Planner<'p, 'a> {
 /// What its kind and its clauses tell of its effects.
 fn own_effects(statement: &Statement<'_>) -> Effects {
     match statement {
+        // The server counts the rows before the LIMIT.
+        Statement::Query(query) if query.limit.is_some() && !query.rest.is_empty() => {
+            Effects::CALC_FOUND_ROWS
+        }
         Statement::Insert(insert) if !insert.returning.is_empty() => Effects::RETURNS,
         Statement::Delete(delete) if !delete.returning.is_empty() => Effects::RETURNS,
         Statement::Unknown => Effects::PIN,
