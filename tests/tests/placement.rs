@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Value;
 use coregate_tests::{Answer, Connection, Coregate, guard, world};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 const TABLES: &str = "
 create table ints (id bigint not null primary key, v varchar(20)) character set utf8mb4;
@@ -46,11 +46,14 @@ static CLUSTER: LazyLock<Coregate> = LazyLock::new(|| {
     )
 });
 
-/// One client of each keyspace.
+/// One client of each keyspace, alone with the tables: each test begins by emptying its own.
 struct Both {
     plain: Connection,
     ring: Connection,
+    _alone: MutexGuard<'static, ()>,
 }
+
+static TABLES_IN_USE: Mutex<()> = Mutex::new(());
 
 fn query(connection: &mut Connection, sql: &[u8]) -> Answer {
     connection.send_command(3, sql).unwrap();
@@ -71,7 +74,8 @@ fn sorted(answer: &Answer) -> Vec<String> {
 impl Both {
     fn new(table: &str) -> Self {
         let open = |keyspace| CLUSTER.connect_as(world::USER, world::PASSWORD, Some(keyspace));
-        let mut both = Self { plain: open("plain"), ring: open("ring") };
+        let alone = TABLES_IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut both = Self { plain: open("plain"), ring: open("ring"), _alone: alone };
         both.same(format!("delete from {table}").as_bytes());
         both
     }
