@@ -29,6 +29,7 @@ mod privileges;
 mod processlist;
 mod query;
 mod relay;
+mod run;
 mod runner;
 mod scatter;
 mod sequence;

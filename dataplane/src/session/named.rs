@@ -2,10 +2,11 @@
 //! connection. Else the session keeps the statement as those of the binary protocol are kept; an execution is placed by the
 //! variables' values, and runs by name on every server that it needs: the values are bound there, never written into a text.
 use super::answer::{Answer, Done};
-use super::prepared::{BindAgain, BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
-use super::query::place_of;
+use super::plan::{BoundPlan, Planned};
+use super::prepared::{BindAgain, PAUSES, Statement, TOO_MANY_STATEMENTS};
 use super::relay::{set_status, step};
-use super::scatter::{Work, error_of};
+use super::run::{Call, Form, place_of};
+use super::scatter::error_of;
 use super::values::Named;
 use super::variables::{Variable, user_variable};
 use super::wire::{Wire, query_payload};
@@ -17,7 +18,7 @@ use crate::ring::Buf;
 use coregate_planner::charset::{Charset, Charsets};
 use coregate_planner::fold::fold;
 use coregate_planner::plan::{Action, Effects, Plan, PrepareSource, Route, SessionAction, StatementClass};
-use coregate_planner::resolve::Resolved;
+use coregate_planner::resolve::ShardText;
 use coregate_planner::snapshot::TabletKind;
 use coregate_planner::value::Value;
 use coregate_protocol::walker::{PacketRole, ResponseKind, ResponseWalker, Summary};
@@ -29,6 +30,18 @@ const NAMED_MAX: usize = 1024;
 /// By which a server knows the statement that is executed, and its text.
 const NAME: &str = "`coregate statement`";
 const TEXT: &str = "@`coregate text`";
+
+impl Call<'_> {
+    /// What a server is sent that has the statement by its name.
+    fn payload(&self) -> Vec<u8> {
+        let mut text = format!("EXECUTE {NAME}");
+        for (n, variable) in self.variables.iter().enumerate() {
+            text.push_str(if n == 0 { " USING " } else { ", " });
+            text.push_str(variable);
+        }
+        query_payload(text.as_bytes())
+    }
+}
 
 impl Session {
     pub(super) async fn named_action(
@@ -263,83 +276,65 @@ impl Session {
                 other => other.map(|_| ()),
             };
             if let Some(planned) = Box::pin(self.bind_otherwise(statement, failed, &mut again)).await? {
-                return Box::pin(self.statement(*planned, None, &[], answer)).await;
+                return Box::pin(self.execute(*planned, Form::Text(&[]), answer)).await;
             }
             entry = again.plan(self, statement)?;
         };
         self.planned_after_looking(bound.changes()).await;
-        let plan = &entry.plan;
-        let result = match (bound, &plan.action) {
-            (BoundPlan::Route(resolved), Action::Route(route)) => {
-                let run = self.run_named(statement, plan, (route, resolved), names, answer);
-                run.await.map(|()| Summary::default())
-            }
-            (BoundPlan::Tree(parts), Action::Tree(tree)) => {
-                Box::pin(self.tree(plan, tree, *parts, answer)).await
-            }
-            (BoundPlan::Write(bound), Action::Write(write)) => {
-                let made_for = statement.made_for();
-                Box::pin(self.write_prepared(made_for, plan, (write, *bound), answer)).await
-            }
-            _ => Err(sql_error(1615, "Prepared statement needs to be re-prepared").into()),
-        };
-        self.sequence_done(plan, result.as_ref().ok());
-        result.map(|_| ())
-    }
-
-    /// Runs a statement by its name on every server that it needs.
-    async fn run_named(
-        &mut self,
-        statement: &Rc<Statement>,
-        plan: &Plan,
-        (route, mut resolved): (&Route, Resolved),
-        names: &[String],
-        answer: &mut Answer,
-    ) -> Outcome {
-        let keyspace = self.changed_keyspace(plan, route);
-        if resolved.before.is_some() {
+        let maintained = matches!(&bound, BoundPlan::Route(resolved) if resolved.before.is_some());
+        if maintained && self.charsets != Charsets::default() && variables.iter().any(|v| !v.is_ascii()) {
             if self.transaction.is_own() {
                 self.abandon_transaction().await;
             }
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: EXECUTE ... USING of a change to a table that owns a lookup vindex; use the binary protocol",
+                "VT12001: unsupported: EXECUTE ... USING text that is not ASCII for a change of several steps; SET NAMES utf8mb4, or use \
+                 the binary protocol",
             )
             .into());
         }
-        self.begin_warnings(plan);
-        let execute = match names.is_empty() {
-            true => format!("EXECUTE {NAME}"),
-            false => format!("EXECUTE {NAME} USING {}", names.join(", ")),
-        };
-        let rows = self.rows_of(plan, route, &resolved);
-        let mut wires = Vec::new();
-        for shard in &mut resolved.shards {
-            let (place, text) = (place_of(route, shard.id), shard.text.take());
-            if resolved.interpolated {
-                // The variables stand in the text, by their names.
-                wires.push((place, query_payload(&text.unwrap_or_default())));
-                continue;
-            }
-            let text = text.as_deref().unwrap_or_else(|| statement.sql());
-            self.prepare_by_name(statement, place, plan.effects, text, answer)
-                .await?;
-            wires.push((place, query_payload(execute.as_bytes())));
-        }
-        let result = match (wires.as_mut_slice(), plan.effects.contains(Effects::SCHEMA_CHANGE)) {
-            ([(place, payload)], false) => {
-                let wire = Wire::Payload(std::mem::take(payload));
-                self.one(plan, *place, wire, ResponseKind::Query, answer)
-                    .await
-            }
-            _ => {
-                let work =
-                    Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace, rows };
-                Box::pin(self.several(work, answer)).await
-            }
-        };
+        let call = Call { statement, variables: names };
+        Box::pin(self.execute(Planned::prepared(entry, bound), Form::Named(call), answer)).await
+    }
+
+    /// Runs a statement by its name on the only server that it needs.
+    pub(super) async fn call_on(
+        &mut self,
+        call: Call<'_>,
+        plan: &Plan,
+        place: Place,
+        text: Option<Vec<u8>>,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        let text = text.as_deref().unwrap_or_else(|| call.statement.sql());
+        self.prepare_by_name(call.statement, place, plan.effects, text, answer)
+            .await?;
+        let wire = Wire::Payload(call.payload());
+        let result = self
+            .one(plan, place, wire, ResponseKind::Query, answer)
+            .await;
         self.release_held();
-        result.map(|_| ())
+        result
+    }
+
+    /// Prepares a statement by name on the servers that it needs. The connections are held, so that `several` finds these very ones.
+    pub(super) async fn prepare_by_names(
+        &mut self,
+        call: &Call<'_>,
+        plan: &Plan,
+        route: &Route,
+        shards: &mut [ShardText],
+        answer: &mut Answer,
+    ) -> Outcome<Vec<(Place, Vec<u8>)>> {
+        let mut wires = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let (place, text) = (place_of(route, shard.id), shard.text.take());
+            let text = text.as_deref().unwrap_or_else(|| call.statement.sql());
+            self.prepare_by_name(call.statement, place, plan.effects, text, answer)
+                .await?;
+            wires.push((place, call.payload()));
+        }
+        Ok(wires)
     }
 
     fn bind_named(

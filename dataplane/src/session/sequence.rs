@@ -51,7 +51,7 @@ impl Session {
             }
         };
         if let Some(from) = first {
-            for shard in &mut planned.resolved.shards {
+            for shard in planned.bound.shards_mut() {
                 shard.text.get_or_insert_with(|| text.to_vec());
             }
             // Of a statement of several steps, the first step's.

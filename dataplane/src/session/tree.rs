@@ -4,7 +4,7 @@
 //! client's transaction: the rows were read in that transaction before.
 use super::answer::Answer;
 use super::buffering::Use;
-use super::query::place_of;
+use super::run::place_of;
 use super::scatter::{Merging, Part, Parts, Rows, Work};
 use super::system::Budget;
 use super::wire::query_payload;

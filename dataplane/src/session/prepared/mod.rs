@@ -19,7 +19,6 @@ use crate::ring::Buf;
 use crate::settings::Settings;
 pub(super) use again::BindAgain;
 use ahash::AHashMap;
-pub(super) use bind::BoundPlan;
 use coregate_planner::charset::Charsets;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
 use coregate_planner::plan::{Action, Destination, Effects, Route, SessionAction, Target};
@@ -101,9 +100,8 @@ impl MadeUnder {
 pub(super) struct MadeFor(pub(super) super::Target);
 
 impl Statement {
-    /// What its names mean, for a run in steps: its values are bound, so that long data is not needed any more.
+    /// What its names mean, for a run in steps.
     pub(super) fn made_for(&self) -> MadeFor {
-        self.long_data.borrow_mut().clear();
         MadeFor(self.made_under.target.borrow().clone())
     }
 
@@ -392,6 +390,16 @@ impl Session {
         let Some(statement) = statements.by_id.remove(&id) else { return Ok(()) };
         self.end_cursor(&statement).await;
         Ok(())
+    }
+
+    /// Every execution takes what was sent for it, whatever comes of it.
+    #[inline]
+    fn forget_long_data(&self, id: u32) {
+        if let Ok(statement) = self.statement_of(id, "")
+            && !statement.long_data.borrow().is_empty()
+        {
+            statement.long_data.borrow_mut().clear();
+        }
     }
 
     pub(in crate::session) async fn reset_statement(&mut self, id: u32, answer: &mut Answer) -> Outcome {

@@ -1,5 +1,6 @@
 //! INSERT and REPLACE whose rows must be read or computed first. They are inserted by statements that are planned as a client's.
-use super::super::query::place_of;
+use super::super::plan::{BoundPlan, Planned};
+use super::super::run::place_of;
 use super::super::wire::query_payload;
 use super::super::{Outcome, Session};
 use super::Steps;
@@ -125,11 +126,10 @@ impl Session {
         sql: &'s [u8],
     ) -> Pin<Box<dyn Future<Output = Outcome<Steps>> + 's>> {
         Box::pin(async move {
-            let planned = self.planned(sql).await?;
-            let plan = &planned.entry.plan;
-            let mut resolved = planned.resolved;
-            match &plan.action {
-                Action::Route(route) => {
+            let Planned { entry, bound, .. } = self.planned(sql).await?;
+            let plan = &entry.plan;
+            match (&plan.action, bound) {
+                (Action::Route(route), BoundPlan::Route(mut resolved)) => {
                     let order = self.order_of(route, &resolved);
                     if let Some(before) = resolved.before.take() {
                         self.change_lookups(route, &before).await?;
@@ -148,10 +148,7 @@ impl Session {
                     steps.returned.settle(&order);
                     Ok(steps)
                 }
-                Action::Write(write) => match planned.write {
-                    Some(bound) => self.steps(plan, write, *bound).await,
-                    None => Err(sql_error(1105, "a change of several steps without its texts").into()),
-                },
+                (Action::Write(write), BoundPlan::Write(bound)) => self.steps(plan, write, *bound).await,
                 _ => Err(sql_error(1105, "a step of a statement is no INSERT").into()),
             }
         })
