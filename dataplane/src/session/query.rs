@@ -224,7 +224,7 @@ impl Session {
         if plan.class == StatementClass::Lock {
             return Box::pin(self.lock_in_turn(wires, answer)).await;
         }
-        if route.combine == Combine::Status {
+        if matches!(route.combine, Combine::Status | Combine::Keys) {
             return Box::pin(self.table_status(plan, route, wires, answer)).await;
         }
         let combine = if numbered { Combine::Sum } else { route.combine };

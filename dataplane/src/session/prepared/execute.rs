@@ -168,7 +168,7 @@ impl Session {
                 Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace, rows };
             return Box::pin(self.several(work, answer)).await;
         }
-        if route.combine == Combine::Status {
+        if matches!(route.combine, Combine::Status | Combine::Keys) {
             let wires = wires_of(route, &mut shards, &statement.sql);
             return Box::pin(self.table_status(plan, route, wires, answer)).await;
         }
