@@ -344,7 +344,7 @@ mod tests {
         let row: &[u8] = b"\x017\x01a\xfb";
         let error = statements(&[row, row], limits).unwrap_err().to_string();
         assert!(error.contains("finisher.rows_max"), "{error}");
-        let limits = GatherLimits { rows_max: 9, bytes_max: 100 };
+        let limits = GatherLimits { rows_max: 9, bytes_max: 80 };
         let error = statements(&[row, row], limits).unwrap_err().to_string();
         assert!(error.contains("finisher.bytes_max"), "{error}");
     }
