@@ -105,6 +105,8 @@ pub(crate) struct Core {
     next_transaction: Cell<u64>,
     pub(crate) stopped: Cell<bool>,
     pub(crate) started: Instant,
+    /// The time by the machine's clock, and when in the loop it was read.
+    pub(crate) wall: Cell<Option<(Instant, Duration)>>,
 }
 
 impl Core {
@@ -154,6 +156,7 @@ impl Core {
             next_transaction: Cell::new(0),
             stopped: Cell::new(false),
             started: Instant::now(),
+            wall: Cell::new(None),
             shared,
         });
         core.use_world(Some(snapshot), serving);

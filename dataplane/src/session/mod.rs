@@ -4,6 +4,7 @@ mod answer;
 mod atomic;
 mod auto_column;
 mod buffering;
+mod clock;
 mod command;
 mod commit;
 mod control;
