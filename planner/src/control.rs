@@ -10,6 +10,9 @@ pub enum ControlRequest {
     AlterVschema { sql: String, keyspace: Option<String> },
     /// Table definitions of this keyspace have changed.
     SchemaChanged { keyspace: String },
+    /// A change of table definitions of this keyspace has failed, and may yet have taken effect. `later`: or may still, on servers
+    /// that go on with it. The reply does not wait for them.
+    SchemaInDoubt { keyspace: String, later: bool },
 }
 
 /// An error in MySQL's form.

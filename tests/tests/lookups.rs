@@ -211,6 +211,31 @@ fn statements_prepared_by_name_keep_them_too() {
     check(&mut conn, 2500, 2999);
 }
 
+/// A row that moves to the shard of another row does not take that row's entry.
+#[test]
+fn rows_that_move_take_no_entry_of_others() {
+    let _turn = alone();
+    let mut conn = connect();
+    conn.run(&insert(3100, 2));
+    for id in 3110..3130 {
+        for taken in ["003100@x", "003101@x"] {
+            let sql = format!("update users set id = {id}, email = '{taken}' where id = 3100");
+            let wanted = if taken == "003100@x" { 0 } else { 1062 };
+            match conn.query(&sql) {
+                Answer::Error(error) => assert_eq!(error.code, wanted, "{sql}: {error:?}"),
+                answer => assert_eq!(wanted, 0, "{sql}: {answer:?}"),
+            }
+            check(&mut conn, 3100, 3999);
+            conn.run(&format!("update users set id = 3100 where id = {id}"));
+            check(&mut conn, 3100, 3999);
+        }
+        let found = conn
+            .query("select id from users where email = '003101@x'")
+            .rows();
+        assert_eq!(found.len(), 1);
+    }
+}
+
 #[test]
 fn a_statement_that_fails_leaves_nothing_in_the_lookup_tables() {
     let _turn = alone();

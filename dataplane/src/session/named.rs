@@ -50,12 +50,9 @@ impl Session {
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome {
-        // What a replica is asked is planned here: a text that a server prepares by itself could write.
-        let of_primary = self.target.kind == TabletKind::Primary;
-        if of_primary && self.places_of_target().len() == 1 {
+        if let Some(place) = self.server_of(action) {
             self.permit_named(action).await?;
-            let prepares = matches!(action, SessionAction::Prepare { .. });
-            return self.on_the_server(prepares, sql, answer).await;
+            return self.on_the_server(place?, action, sql, answer).await;
         }
         match action {
             SessionAction::Prepare { name, source } => self.prepare_named(name, source, answer).await,
@@ -72,10 +69,31 @@ impl Session {
         }
     }
 
-    /// Runs a statement as it is on the only server that the session's target has, and keeps that connection: what the
-    /// statement sets up lives there.
-    async fn on_the_server(&mut self, prepares: bool, sql: &[u8], answer: &mut Answer) -> Outcome {
-        let place = self.any_place()?;
+    /// Which server does it, if the session does not: the one that has the statement, else the only one that the target has.
+    fn server_of(&self, action: &SessionAction) -> Option<Outcome<Place>> {
+        if let SessionAction::Execute { name, .. } | SessionAction::Deallocate { name } = action {
+            let name = self.key_of_name(name);
+            let statements = self.statements.as_ref();
+            if statements.is_some_and(|s| s.named.contains_key(&name)) {
+                return None;
+            }
+            if let Some(place) = statements.and_then(|s| s.named_at.get(&name)) {
+                return Some(Ok(*place));
+            }
+        }
+        // What a replica is asked is planned here: a text that a server prepares by itself could write.
+        let of_primary = self.target.kind == TabletKind::Primary;
+        (of_primary && self.places_of_target().len() == 1).then(|| self.any_place())
+    }
+
+    /// Runs a statement as it is on one server, and keeps that connection: what the statement sets up lives there.
+    async fn on_the_server(
+        &mut self,
+        place: Place,
+        action: &SessionAction,
+        sql: &[u8],
+        answer: &mut Answer,
+    ) -> Outcome {
         let plan = Plan {
             action: Action::Session(SessionAction::Nothing),
             class: StatementClass::Prepare,
@@ -85,13 +103,13 @@ impl Session {
             names: Vec::new(),
             directives: Default::default(),
         };
-        if !prepares {
+        let SessionAction::Prepare { name, .. } = action else {
             let wire = Wire::Payload(query_payload(sql));
             let done = self
                 .one(&plan, place, wire, ResponseKind::Query, answer)
                 .await;
             return done.map(|_| ());
-        }
+        };
         let mut backend = self.acquire(place, plan.effects).await?;
         let summary = match self
             .relay_prepare(&mut backend, &query_payload(sql), answer)
@@ -107,6 +125,14 @@ impl Session {
         };
         self.settle(place, backend, &plan, &summary);
         self.remember(plan.class, &summary);
+        // One that cannot be prepared leaves none under its name, wherever the last one was.
+        let name = self.key_of_name(name);
+        let statements = self.statements.get_or_insert_default();
+        statements.named.remove(&name);
+        statements.named_at.remove(&name);
+        if summary.error.is_none() && statements.named_at.len() < NAMED_MAX {
+            statements.named_at.insert(name, place);
+        }
         Ok(())
     }
 
@@ -155,6 +181,7 @@ impl Session {
         // A statement that cannot be prepared leaves none under its name.
         if let Some(statements) = &mut self.statements {
             statements.named.remove(&name);
+            statements.named_at.remove(&name);
         }
         let statement = self.prepare_source(source).await?;
         let named = &mut self.statements.get_or_insert_default().named;
@@ -434,8 +461,8 @@ impl Session {
         Ok((values, literals))
     }
 
-    /// The variables' values, from a server that has them.
-    async fn fetch_variables(&mut self, names: &[String]) -> Outcome<Vec<Variable>> {
+    /// The values of variables, or of expressions, from a server that has them.
+    pub(super) async fn fetch_variables(&mut self, names: &[String]) -> Outcome<Vec<Variable>> {
         if names.is_empty() {
             return Ok(Vec::new());
         }

@@ -65,6 +65,16 @@ impl BoundPlan {
         }
     }
 
+    /// Is a text that was made of the statement read by servers? Else they read the statement itself, as it was prepared.
+    #[inline]
+    pub(super) fn is_made_text(&self) -> bool {
+        match self {
+            Self::Route(resolved) => resolved.interpolated || resolved.before.is_some(),
+            Self::Tree(_) | Self::Write(_) => true,
+            Self::Own => false,
+        }
+    }
+
     /// The shards of a route.
     pub(super) fn shards_mut(&mut self) -> &mut [ShardText] {
         match self {

@@ -6,7 +6,7 @@ use super::plan::{BoundPlan, Planned, RowsAt};
 use super::prepared::{MadeFor, Statement};
 use super::scatter::{Rows, Work};
 use super::wire::{TEXT_AT, Wire, into_query, query_payload};
-use super::{Outcome, Session};
+use super::{Failure, Outcome, Session};
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
 use crate::link::Packet;
@@ -54,14 +54,19 @@ impl Form<'_> {
         }
     }
 
-    /// What its names mean, where that may not be what the session has selected.
-    fn made_for(&self) -> Option<MadeFor> {
+    /// The prepared statement that is executed.
+    fn statement(&self) -> Option<&Statement> {
         match self {
             Self::Packet(..) | Self::Text(_) => None,
             Self::Binary(Execution { statement, .. }) | Self::Named(Call { statement, .. }) => {
-                Some(statement.made_for())
+                Some(statement)
             }
         }
+    }
+
+    /// What its names mean, where that may not be what the session has selected.
+    fn made_for(&self) -> Option<MadeFor> {
+        self.statement().map(Statement::made_for)
     }
 }
 
@@ -70,6 +75,12 @@ impl Session {
     #[inline]
     pub(super) async fn execute(&mut self, planned: Planned, form: Form<'_>, answer: &mut Answer) -> Outcome {
         self.transaction.last_failed = false;
+        if planned.bound.is_made_text()
+            && let Some(statement) = form.statement()
+            && !statement.means_the_same(&self.settings, self.sql_mode)
+        {
+            return Err(Box::pin(self.refuse_to_read_again()).await);
+        }
         let entry = planned.entry;
         let plan = &entry.plan;
         let (start, shards) = (self.core.ring.now(), planned.bound.shards());
@@ -94,6 +105,20 @@ impl Session {
         let spent = self.core.ring.now().saturating_duration_since(start);
         entry.stats.record(spent, shards, result.as_ref().ok());
         result.map(|_| ())
+    }
+
+    /// A server keeps a prepared statement as it has read it. What is made of one here would be read anew.
+    #[cold]
+    async fn refuse_to_read_again(&mut self) -> Failure {
+        if self.transaction.is_own() {
+            self.abandon_transaction().await;
+        }
+        sql_error(
+            1235,
+            "VT12001: unsupported: a prepared statement for several shards, under another sql_mode, character set or collation than it was \
+             prepared under; prepare it again",
+        )
+        .into()
     }
 
     /// Sends a statement where its plan says.
@@ -151,8 +176,13 @@ impl Session {
                 }
             };
         }
-        let several = Several { entry, route, keyspace, rows, numbered };
-        Box::pin(self.on_several(several, resolved, form, answer)).await
+        let several = Several { entry, route, keyspace: keyspace.clone(), rows, numbered };
+        let result = Box::pin(self.on_several(several, resolved, form, answer)).await;
+        if let (Some(keyspace), Err(failure)) = (&keyspace, &result) {
+            self.note_change(plan);
+            self.schema_in_doubt(keyspace, failure);
+        }
+        result
     }
 
     /// Runs a statement on the servers that it needs, be they one, and answers it for all of them.

@@ -52,6 +52,8 @@ pub(super) struct Statements {
     cursors: usize,
     /// Prepared by `PREPARE name FROM ...`.
     pub(super) named: AHashMap<String, Rc<Statement>>,
+    /// The same on one server, whose connection has it.
+    pub(super) named_at: AHashMap<String, Place>,
 }
 
 impl Statements {
@@ -116,6 +118,13 @@ impl Statement {
     /// Those that it was prepared under.
     pub(super) fn settings(&self) -> &Settings {
         &self.made_under.settings
+    }
+
+    /// Would its text, or what is made of it, mean the same now?
+    pub(super) fn means_the_same(&self, settings: &Rc<Settings>, sql_mode: SqlMode) -> bool {
+        let then = &self.made_under;
+        then.sql_mode == sql_mode
+            && (Rc::ptr_eq(&then.settings, settings) || then.settings.has_charsets_of(settings))
     }
 
     /// See [`MadeUnder::charsets`].

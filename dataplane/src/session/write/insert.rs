@@ -8,7 +8,7 @@ use super::literal::{check_placing, value_literal};
 use super::rows::lost_keyspace;
 use crate::error::sql_error;
 use crate::pool::Place;
-use coregate_planner::plan::write::{InsertSelect, ReturningNone};
+use coregate_planner::plan::write::{InsertSelect, ReturningNone, Write};
 use coregate_planner::plan::{Action, Combine, Plan};
 use coregate_planner::resolve::{BoundInsert, BoundValues};
 use std::pin::Pin;
@@ -126,7 +126,30 @@ impl Session {
         sql: &'s [u8],
     ) -> Pin<Box<dyn Future<Output = Outcome<Steps>> + 's>> {
         Box::pin(async move {
-            let Planned { entry, bound, .. } = self.planned(sql).await?;
+            let planned = self.planned(sql).await?;
+            self.insert_planned(planned, sql).await
+        })
+    }
+
+    /// The same of a text whose expressions have their values now.
+    pub(super) async fn insert_evaluated(&mut self, sql: &[u8]) -> Outcome<Steps> {
+        let planned = self.planned(sql).await?;
+        if matches!(planned.entry.plan.action, Action::Write(Write::Evaluated(_))) {
+            return Err(sql_error(
+                1235,
+                "VT12001: unsupported: an INSERT with an expression whose value cannot be written as a literal; give the value",
+            )
+            .into());
+        }
+        self.insert_planned(planned, sql).await
+    }
+
+    fn insert_planned<'s>(
+        &'s mut self,
+        Planned { entry, bound, .. }: Planned,
+        sql: &'s [u8],
+    ) -> Pin<Box<dyn Future<Output = Outcome<Steps>> + 's>> {
+        Box::pin(async move {
             let plan = &entry.plan;
             match (&plan.action, bound) {
                 (Action::Route(route), BoundPlan::Route(mut resolved)) => {

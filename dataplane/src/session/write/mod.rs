@@ -102,7 +102,7 @@ impl Session {
             }
             (Write::Evaluated(evaluated), BoundWrite::Evaluated(bound)) => {
                 let text = self.evaluated(&evaluated.types, bound).await?;
-                self.insert_by(&text).await
+                self.insert_evaluated(&text).await
             }
             (Write::EachRow(each), BoundWrite::EachRow(rows)) => self.each_row(plan, each, rows).await,
             _ => Err(sql_error(1105, "a change of several steps without its texts").into()),
