@@ -8,6 +8,7 @@ use crate::Failure;
 use crate::config::File;
 use coregate_controlplane::{AdminDoor, Source};
 use coregate_dataplane::DataPlane;
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -82,7 +83,9 @@ fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut line = vec![0; LINE_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DOORS_MAX + 1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let got = recvmsg(stream, &mut [IoSliceMut::new(&mut line)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let got = retry_on_intr(|| {
+        recvmsg(stream, &mut [IoSliceMut::new(&mut line)], &mut control, RecvFlags::CMSG_CLOEXEC)
+    })?;
     line.truncate(got.bytes);
     let mut fds = Vec::new();
     for message in control.drain() {
@@ -99,7 +102,7 @@ fn send(stream: &UnixStream, line: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<
     if !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::Error::other("there are too many listening sockets"));
     }
-    let sent = sendmsg(stream, &[IoSlice::new(line)], &mut control, SendFlags::NOSIGNAL)?;
+    let sent = retry_on_intr(|| sendmsg(stream, &[IoSlice::new(line)], &mut control, SendFlags::NOSIGNAL))?;
     match sent == line.len() {
         true => Ok(()),
         false => Err(io::ErrorKind::WriteZero.into()),

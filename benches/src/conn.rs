@@ -1,6 +1,7 @@
 //! A client's connection over a blocking socket.
 use crate::Error;
 use crate::endpoint::{Address, Endpoint};
+use coregate_dataplane::BackendKey;
 use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, TlsPolicy};
 use coregate_protocol::command::encode;
 use coregate_protocol::frame::{self, Assembler, PacketWriter};
@@ -66,7 +67,8 @@ pub(crate) fn handshake(endpoint: &Endpoint, database: Option<&str>) -> ClientHa
         tls: TlsPolicy::Disabled,
         max_packet: 1 << 24,
         zstd_level: 0,
-        allow_public_key_retrieval: false,
+        // Servers of MySQL want the password encrypted where there is no TLS.
+        allow_public_key_retrieval: true,
     })
 }
 
@@ -79,6 +81,7 @@ impl Connection {
     fn login(endpoint: &Endpoint, database: Option<&str>) -> Result<Self, String> {
         let mut socket = connect(&endpoint.address).map_err(|e| e.to_string())?;
         let mut handshake = handshake(endpoint, database);
+        let local = matches!(endpoint.address, Address::Unix(_));
         let (mut assembler, mut buf) = (Assembler::new(1 << 20), [0; 4096]);
         loop {
             let n = read(socket.as_mut(), &mut buf).map_err(|e| e.to_string())?;
@@ -88,7 +91,7 @@ impl Connection {
                 rest = rest.get(step.consumed..).unwrap_or_default();
                 let Some(packet) = step.packet else { continue };
                 let (mut out, seq) = (Vec::new(), packet.seq);
-                let next = handshake.on_packet(packet.payload, seq, &mut out, false, None);
+                let next = handshake.on_packet(packet.payload, seq, &mut out, local, Some(&BackendKey));
                 match next.map_err(|e| e.to_string())? {
                     ClientStep::Continue => {
                         assembler.expect(seq.wrapping_add(if out.is_empty() { 1 } else { 2 }))

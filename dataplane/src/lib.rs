@@ -35,6 +35,8 @@ pub use backend_tls::{BackendTlsConfig, BackendTlsFiles, server_name};
 pub use config::Config;
 pub use error::StartError;
 pub use plane::{DataPlane, start};
+#[doc(hidden)]
+pub use rsa::BackendKey;
 pub use session::TransactionMode;
 pub use tls::TlsSource;
 pub use unix_socket::UnixAddress;

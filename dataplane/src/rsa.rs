@@ -92,7 +92,8 @@ impl RsaKey for ServerKey {
 }
 
 /// Encrypts with a backend's key.
-pub(crate) struct BackendKey;
+#[derive(Debug)]
+pub struct BackendKey;
 
 impl RsaEncrypt for BackendKey {
     fn encrypt_oaep_sha1(&self, public_pem: &[u8], plain: &[u8]) -> Option<Vec<u8>> {

@@ -6,7 +6,6 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// Longest path, in bytes: the system's own limit, less the zero at its end.
@@ -111,10 +110,13 @@ impl UnixAddress {
         if !meta.file_type().is_socket() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
         }
-        match UnixStream::connect(&self.path) {
+        // Without waiting: who listens may not accept.
+        let probe = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        probe.set_nonblocking(true)?;
+        match probe.connect(&SockAddr::unix(&self.path)?) {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(&self.path),
-            Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on it")),
-            Err(e) => Err(e),
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => Err(e),
+            _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on it")),
         }
     }
 }

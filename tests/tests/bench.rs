@@ -1,6 +1,6 @@
 //! The load harness: every load runs against the server itself and through Coregate, and what it finds can be trusted.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-use coregate_tests::{Coregate, MariaDb, coregate::binary, guard, wait_until};
+use coregate_tests::{Coregate, MariaDb, coregate::binary, guard, wait_until, world};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -181,4 +181,26 @@ fn a_comparison_that_is_killed_leaves_nothing_behind() {
     bench.wait().unwrap();
     wait_until("its processes are gone", || processes_of(&tmp) == 0);
     wait_until("its files are gone", || std::fs::read_dir(&tmp).unwrap().next().is_none());
+}
+
+#[test]
+fn it_logs_in_as_mysql_s_accounts_and_through_sockets() {
+    let server = MariaDb::start("bench-login", &[]);
+    let socket = dir("bench-login.sock");
+    let users = world::users_file();
+    let args = ["--cores", "1", "--users", users.to_str().unwrap(), "--socket", socket.to_str().unwrap()];
+    let coregate = Coregate::drop_in("bench-login-proxy", &server, &args);
+    let load = dir("one.toml");
+    std::fs::write(&load, "[[transaction]]\nstatements = [{ sql = \"SELECT 1\", rows = 1 }]\n").unwrap();
+    // caching_sha2_password without TLS: the password is encrypted with the server's key; through the socket it goes as it is.
+    for url in [
+        format!("mysql://{}:sha2%20secret@{}/test", world::SHA2_USER, coregate.mysql),
+        format!("mysql://{}:sha2%20secret@localhost/test?socket={}", world::SHA2_USER, socket.display()),
+        format!("mysql://sb:sb@localhost/test?socket={}", server.socket().display()),
+    ] {
+        let mut args = vec!["point", "--target", &url, "--load", load.to_str().unwrap()];
+        args.extend(["--connections", "2", "--seconds", "1", "--warm-up-ms", "0"]);
+        let out = bench(&args);
+        assert!(out.status.success(), "{url}: {}", String::from_utf8_lossy(&out.stderr));
+    }
 }

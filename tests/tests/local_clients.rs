@@ -151,3 +151,21 @@ fn clients_are_spread_evenly_over_cores() {
         assert_eq!(sessions(&proxy), [4, 4]);
     });
 }
+
+/// A core has connections to a server of its own: one that gets more clients than the other would let them wait while the other's rest.
+#[test]
+fn no_core_starves_while_another_has_connections_left() {
+    let server = MariaDb::start("starve", &[]);
+    let config = guard::dir().join("starve.toml");
+    std::fs::write(&config, "[cores]\ncount = 2\n[pool]\nsize_per_core = 4\nwait_timeout_ms = 200\n")
+        .unwrap();
+    let proxy = Coregate::drop_in("starve-proxy", &server, &["--config", config.to_str().unwrap()]);
+    let mut held = Vec::new();
+    for n in 0..8 {
+        let mut conn = proxy.connect_as("sb", "sb", None);
+        conn.run("BEGIN");
+        assert_eq!(conn.value(&format!("SELECT {n}")), Some(n.to_string()));
+        held.push(conn);
+    }
+    assert_eq!(proxy.metric("coregate_pool_wait_timeouts_total"), 0.0);
+}

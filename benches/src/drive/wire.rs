@@ -1,6 +1,7 @@
 //! One connection on the ring.
 use crate::conn::{handshake, packet};
 use crate::endpoint::{Address, Endpoint};
+use coregate_dataplane::BackendKey;
 use coregate_dataplane::ring::{Buf, Connect, Ring, Socket};
 use coregate_protocol::Capabilities;
 use coregate_protocol::auth::client::ClientStep;
@@ -41,6 +42,7 @@ impl Wire {
             .await
             .map_err(|e| e.to_string())?;
         let mut handshake = handshake(endpoint, database.then_some(endpoint.database.as_str()));
+        let local = matches!(endpoint.address, Address::Unix(_));
         let mut assembler = Assembler::new(1 << 20);
         loop {
             let buf = receive(&socket).await?;
@@ -50,7 +52,7 @@ impl Wire {
                 rest = rest.get(step.consumed..).unwrap_or_default();
                 let Some(packet) = step.packet else { continue };
                 let (mut out, seq) = (Vec::new(), packet.seq);
-                let next = handshake.on_packet(packet.payload, seq, &mut out, false, None);
+                let next = handshake.on_packet(packet.payload, seq, &mut out, local, Some(&BackendKey));
                 match next.map_err(|e| e.to_string())? {
                     ClientStep::Continue => {
                         assembler.expect(seq.wrapping_add(if out.is_empty() { 1 } else { 2 }))

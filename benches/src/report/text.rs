@@ -93,7 +93,7 @@ impl Case {
     /// The table, its heading first.
     pub(super) fn cells(&self) -> Vec<Vec<String>> {
         let (unit, cost) = self.cost();
-        let to = |base: Option<&Row>| format!("x {}", base.map_or("", |row| row.name.as_str()));
+        let to = |base: Option<&Row>| format!("x {}", base.map_or("-", |row| row.name.as_str()));
         let (cpu_base, base) = (self.cpu_base(), self.base());
         let heading = [
             "target",
