@@ -10,6 +10,7 @@ use crate::metrics::CoreMetrics;
 use crate::pool::{PoolLimits, Pools};
 use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
+use crate::seat::Seats;
 use crate::sequences::{CoreSequences, Sequences};
 use crate::session::{DefaultMode, UserSessions};
 use crate::session::{Runners, Scratch, SessionHandle};
@@ -59,7 +60,13 @@ pub(crate) struct Shared {
     /// Clients of all cores; touched when one comes or goes.
     pub(crate) clients: AtomicUsize,
     pub(crate) user_sessions: UserSessions,
+    /// The same, by core.
+    pub(crate) seats: Seats,
     pub(crate) draining: AtomicBool,
+    /// Another process accepts clients; ours stay until they leave.
+    pub(crate) handed_over: AtomicBool,
+    /// Listening sockets that this process accepts on.
+    pub(crate) listening: AtomicUsize,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) backend_tls: Arc<BackendTlsConfig>,
     pub(crate) rsa: ServerKey,
