@@ -198,11 +198,14 @@ impl Default for Plans {
 pub(crate) struct Query {
     /// Bytes of rows that are sorted or grouped.
     pub(crate) memory_max: usize,
+    /// The same of all statements of a core.
+    pub(crate) memory_per_core_max: usize,
 }
 
 impl Default for Query {
     fn default() -> Self {
-        Self { memory_max: Defaults::default().query_memory_max }
+        let data = Defaults::default();
+        Self { memory_max: data.query_memory_max, memory_per_core_max: data.query_memory_per_core_max }
     }
 }
 
@@ -363,6 +366,7 @@ impl File {
         between("plans.entries_per_core", size(self.plans.entries_per_core), 1, 10_000_000)?;
         between("plans.bytes_per_core", size(self.plans.bytes_per_core), 1 << 16, 1 << 36)?;
         between("query.memory_max", size(self.query.memory_max), 1 << 16, 1 << 36)?;
+        between("query.memory_per_core_max", size(self.query.memory_per_core_max), 1 << 16, 1 << 40)?;
         between("finisher.rows_max", self.finisher.rows_max, 1, 1 << 32)?;
         between("finisher.bytes_max", size(self.finisher.bytes_max), 1 << 16, 1 << 31)?;
         between("finisher.size_per_core", size(self.finisher.size_per_core), 1, 1_000)?;

@@ -197,6 +197,7 @@ fn serve(
         plan_cache_bytes: file.plans.bytes_per_core,
         statements_max: file.server.statements_max,
         query_memory_max: file.query.memory_max,
+        query_memory_per_core_max: file.query.memory_per_core_max,
         finisher_rows_max: file.finisher.rows_max,
         finisher_bytes_max: file.finisher.bytes_max,
         finisher_size_per_core: file.finisher.size_per_core,

@@ -83,6 +83,8 @@ pub struct Config {
     pub statements_max: usize,
     /// Bytes of rows that one statement over several shards may hold.
     pub query_memory_max: usize,
+    /// Bytes of rows that the statements of a core may hold together.
+    pub query_memory_per_core_max: usize,
     /// Rows, and bytes of them, that one statement may have on the server that finishes it.
     pub finisher_rows_max: u64,
     pub finisher_bytes_max: usize,
@@ -140,6 +142,7 @@ impl Default for Config {
             plan_cache_bytes: 32 << 20,
             statements_max: 16_382,
             query_memory_max: 64 << 20,
+            query_memory_per_core_max: 512 << 20,
             finisher_rows_max: 1_000_000,
             finisher_bytes_max: 256 << 20,
             finisher_size_per_core: 4,

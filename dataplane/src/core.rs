@@ -244,6 +244,7 @@ impl Core {
 
     /// Looks at deadlines now and then.
     pub(crate) async fn sweep(self: Rc<Self>) {
+        crate::exec::held::limit(self.config().query_memory_per_core_max);
         let mut round = 0u64;
         while !self.stopped.get() {
             self.sleep(SWEEP_EVERY).await;
@@ -283,6 +284,10 @@ impl Core {
         metrics.plans_max.set(config.plan_cache_entries as u64);
         metrics.plan_bytes_max.set(config.plan_cache_bytes as u64);
         metrics.query_memory_max.set(config.query_memory_max as u64);
+        metrics.query_memory.set(crate::exec::held::held() as u64);
+        metrics
+            .query_memory_per_core_max
+            .set(config.query_memory_per_core_max as u64);
         metrics.statements_max.set(config.statements_max as u64);
         metrics
             .backend_statements_max

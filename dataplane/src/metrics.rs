@@ -93,6 +93,10 @@ counters! {
     Gauge plan_bytes_max "coregate_plan_cache_bytes_max";
     /// Bytes of rows that a statement over several shards may hold (query.memory_max).
     Gauge query_memory_max "coregate_query_memory_max_bytes";
+    /// Bytes of rows that statements over several shards hold now.
+    Gauge query_memory "coregate_query_memory_bytes";
+    /// Bytes that those of a core may hold (query.memory_per_core_max).
+    Gauge query_memory_per_core_max "coregate_query_memory_per_core_max_bytes";
     /// Statements that a client may have prepared (server.statements_max).
     Gauge statements_max "coregate_client_statements_max";
     /// Statements kept prepared on one backend connection (pool.statements_max).

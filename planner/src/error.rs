@@ -50,6 +50,11 @@ pub enum PlanError {
     NotALiteral(String),
     #[error("Column '{0}' cannot be null: it places the row, so the statement must give a value")]
     NullKey(String),
+    /// The servers keep foreign keys within a shard.
+    #[error(
+        "VT12002: unsupported: cross-shard foreign keys: '{key}' of '{table}' refers to rows that may lie on other shards; place both tables by one vindex over the key's columns, or set foreignKeyMode to unmanaged"
+    )]
+    CrossShardKey { table: String, key: String },
     #[error("Field '{0}' doesn't have a default value")]
     NoDefault(String),
     #[error("Column count doesn't match value count at row {0}")]
@@ -129,7 +134,7 @@ impl PlanError {
             Self::AmbiguousTable(_) => (1105, b"HY000"),
             Self::NoVindex { .. } => (1173, b"42000"),
             Self::CannotMap { .. } => (1105, b"HY000"),
-            Self::NotALiteral(_) => (1235, b"42000"),
+            Self::NotALiteral(_) | Self::CrossShardKey { .. } => (1235, b"42000"),
             Self::NullKey(_) => (1048, b"23000"),
             Self::NoDefault(_) => (1364, b"HY000"),
             Self::ColumnCount(_) => (1136, b"21S01"),

@@ -191,6 +191,8 @@ pub enum Destination {
     KeyspaceId(Vec<u8>),
     /// INSERT / REPLACE: rows go where their primary vindex says.
     Rows(InsertRows),
+    /// One shard, the next in the session's turn: rows that may lie anywhere.
+    Turn,
     /// All shards.
     Scatter,
     /// Can match nothing (`id = NULL`): any shard answers, with an empty result of the right shape.

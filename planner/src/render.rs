@@ -196,6 +196,7 @@ pub fn variant(target: &Target) -> &'static str {
             Destination::Rows(_) => "Sharded",
             Destination::Scatter => "Scatter",
             Destination::Nowhere => "None",
+            Destination::Turn => "Turn",
         },
     }
 }

@@ -73,6 +73,8 @@ pub struct Keyspace {
     pub require_explicit_routing: bool,
     /// No server has told its tables yet: where rows lie is not known for columns whose types the vschema does not say.
     pub columns_pending: bool,
+    /// `foreignKeyMode` is `managed`.
+    pub manages_foreign_keys: bool,
 }
 
 #[derive(Debug)]
@@ -166,6 +168,8 @@ pub enum TableKind {
     /// A copy on every shard.
     Reference,
     Sequence,
+    /// Its rows need no place of their own: whole INSERTs go to the shards in turn.
+    Log,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -2,6 +2,7 @@
 //!
 //! Values are literals that mean the same under any character set: bytes in hexadecimal digits, numbers and dates as they were
 //! printed.
+use super::held::Held;
 use super::{Column, ExecError, Row};
 use coregate_planner::plan::tree::{Gather, Load};
 
@@ -43,6 +44,7 @@ pub(crate) struct Collected {
     pub(crate) rows: Vec<Vec<Option<Vec<u8>>>>,
     bytes: usize,
     bytes_max: usize,
+    held: Held,
 }
 
 impl Collected {
@@ -87,6 +89,7 @@ impl Sink for Collected {
         if self.bytes > self.bytes_max {
             return Err(ExecError::Memory(self.bytes_max));
         }
+        self.held.set(self.bytes)?;
         let columns = self.asked.unwrap_or(self.columns.len());
         let cells = (0..columns).map(|at| row.value(at).map(<[u8]>::to_vec));
         self.rows.push(cells.collect());
@@ -105,6 +108,7 @@ pub(crate) struct Gathered {
     limits: GatherLimits,
     pub(crate) rows: u64,
     pub(crate) bytes: usize,
+    held: Held,
 }
 
 impl Gathered {
@@ -125,6 +129,7 @@ impl Gathered {
             limits,
             rows: before.0,
             bytes: before.1,
+            held: Held::default(),
         }
     }
 
@@ -158,6 +163,7 @@ impl Gathered {
         self.current.push(b')');
         self.rows += 1;
         self.bytes += self.current.len() - start;
+        self.held.grow(self.current.len() - start)?;
         if self.rows > self.limits.rows_max {
             return Err(ExecError::Gathered("finisher.rows_max", self.limits.rows_max));
         }
@@ -171,12 +177,15 @@ impl Gathered {
     }
 
     /// The statements that make the table again on another server.
-    pub(crate) fn into_statements(mut self, gather: &Gather, out: &mut Vec<Vec<u8>>) {
+    ///
+    /// What they hold counts until the other is given up.
+    pub(crate) fn into_statements(mut self, gather: &Gather, out: &mut Vec<Vec<u8>>) -> Held {
         out.push(create(gather));
         out.append(&mut self.inserts);
         if !self.current.is_empty() {
             out.push(self.current);
         }
+        self.held
     }
 }
 

@@ -10,6 +10,7 @@ mod double;
 mod feed;
 mod gather;
 mod heap;
+pub(crate) mod held;
 mod key;
 mod lines;
 mod pipeline;
@@ -35,6 +36,10 @@ pub(crate) enum ExecError {
     )]
     Memory(usize),
     #[error(
+        "Out of sort memory: the statements of this core would have to hold more than query.memory_per_core_max ({0} bytes) of rows of several shards; try again, restrict the statement, or raise the limit"
+    )]
+    CoreMemory(usize),
+    #[error(
         "Out of sort memory: the statement needs more rows of several shards on one server than {0} ({1}) allows; restrict it, or raise the limit"
     )]
     Gathered(&'static str, u64),
@@ -50,7 +55,7 @@ impl ExecError {
     pub(crate) fn code(&self) -> u16 {
         match self {
             Self::Answer(_) => 1105,
-            Self::Memory(_) | Self::Gathered(..) => 1038,
+            Self::Memory(_) | Self::CoreMemory(_) | Self::Gathered(..) => 1038,
             Self::Unsupported(_) => 1235,
             Self::OutOfRange(..) => 1690,
         }

@@ -1,6 +1,7 @@
 //! Rows in their merged order, on their way to the client: grouped, sorted again, limited.
 use super::aggregate::{Combiner, Total};
 use super::gather::{Collected, Sink};
+use super::held::Held;
 use super::key::{Column, Keys, Value, Values, own_cells};
 use super::{Cells, ExecError, Row, binary};
 use coregate_planner::plan::tree::Merge;
@@ -66,6 +67,7 @@ pub(crate) struct Pipeline {
     take: u64,
     /// Bytes that may be held.
     memory_max: usize,
+    held: Held,
 }
 
 struct Group {
@@ -129,7 +131,7 @@ impl Pipeline {
                 top: skip.saturating_add(take),
             })
         };
-        Ok(Self { group, sort, skip, take, memory_max })
+        Ok(Self { group, sort, skip, take, memory_max, held: Held::default() })
     }
 
     /// Takes the next row in the merged order, with its keys.
@@ -200,6 +202,7 @@ impl Pipeline {
         if sort.held() > self.memory_max {
             return Err(ExecError::Memory(self.memory_max));
         }
+        self.held.set(sort.held())?;
         Ok(Flow::More)
     }
 

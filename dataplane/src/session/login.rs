@@ -297,6 +297,8 @@ impl Session {
             last_insert_id: 0,
             row_count: 0,
             found_rows: 0,
+            asked: super::Asked::default(),
+            turn: std::cell::Cell::new(0),
             warnings: None,
             statements: None,
             vitess: Vec::new(),

@@ -190,7 +190,7 @@ impl Session {
         let lock = if locks { question.vindex.read_lock.clause() } else { "" };
         // All entries, whatever `sql_select_limit` says.
         let tail = format!(" LIMIT {}{lock}", u64::MAX);
-        let rows = RefCell::new(Collected::new(1, self.core.config().query_memory_max));
+        let rows = RefCell::new(Collected::new(1, self.query_memory()));
         let read = self
             .inner(&question.query, tail.as_bytes(), Combine::Concat, Rows::Gather(&rows))
             .await;

@@ -187,7 +187,7 @@ impl Session {
     /// The rows of a query of one column, locked. It is planned with its lock: lookup tables that find its shards are read as they
     /// are now, not as the transaction's snapshot has them.
     async fn locked(&mut self, query: &[u8]) -> Outcome<Vec<Vec<Option<Vec<u8>>>>> {
-        let rows = RefCell::new(Collected::new(1, self.core.config().query_memory_max));
+        let rows = RefCell::new(Collected::new(1, self.query_memory()));
         let query = [query, FOR_UPDATE].concat();
         // Whatever the session's sql_select_limit.
         let lock = format!(" LIMIT {} FOR UPDATE", u64::MAX);
@@ -198,7 +198,7 @@ impl Session {
 
     /// A value of another table's lookup vindex must lie where the vindex says.
     async fn check_entry(&mut self, query: &[u8], columns: &str) -> Outcome {
-        let rows = RefCell::new(Collected::new(1, self.core.config().query_memory_max));
+        let rows = RefCell::new(Collected::new(1, self.query_memory()));
         self.inner(query, b"", Combine::Concat, Rows::Gather(&rows))
             .await?;
         if rows.into_inner().rows.is_empty() {
@@ -222,7 +222,7 @@ impl Session {
             .iter()
             .flat_map(|lookup| lookup.columns.iter().map(|(at, _)| usize::from(*at) + 1));
         let columns = last.max().unwrap_or(0).max(change.families.len());
-        let rows = RefCell::new(Collected::new(columns, self.core.config().query_memory_max));
+        let rows = RefCell::new(Collected::new(columns, self.query_memory()));
         self.inner(text, b"", Combine::Concat, Rows::Gather(&rows))
             .await?;
         Ok(rows.into_inner().rows)

@@ -1,6 +1,7 @@
 //! One client's session: reads commands, finds plans, runs them, answers. One task per client, which
 //! is small while it rests: what runs a command is lent by the core (`runner`).
 mod answer;
+mod asked;
 mod atomic;
 mod auto_column;
 mod buffering;
@@ -117,8 +118,25 @@ pub(crate) struct Session {
     rights: Rc<Rights>,
     /// Where the number of the user's sessions is limited.
     slot: Option<Box<rights::Slot>>,
+    /// What the statement's directives ask for.
+    asked: Asked,
+    /// Counts the statements whose rows go to shards in turn.
+    turn: std::cell::Cell<u64>,
     /// Who it is, and the challenge of the greeting (COM_CHANGE_USER uses it again).
     login: Box<(Login, [u8; 20])>,
+}
+
+/// What directives ask for, of a statement over several shards.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    /// `SCATTER_ERRORS_AS_WARNINGS`: the rows of shards that answer, and warnings of others.
+    errors_as_warnings: bool,
+    /// How many shards were left out.
+    left_out: u16,
+    /// Those of them whose answer is read now, and has ended with an error.
+    failed: u16,
+    /// `IGNORE_MAX_MEMORY_ROWS`
+    any_memory: bool,
 }
 
 /// What `USE` has chosen.

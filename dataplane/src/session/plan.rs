@@ -398,6 +398,7 @@ pub(crate) fn destination_name(plan: &coregate_planner::plan::Plan) -> String {
             Destination::Rows(_) => "insert",
             Destination::Scatter => "scatter",
             Destination::Nowhere => "nowhere",
+            Destination::Turn => "turn",
         },
     };
     name.into()

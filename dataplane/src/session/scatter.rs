@@ -1,5 +1,6 @@
 //! One statement on several shards: rows one shard after another, counts added up.
 mod gather;
+mod limit;
 mod load;
 mod locking;
 mod merge;
@@ -88,7 +89,7 @@ impl Session {
             && work.combine == Combine::Concat
             && work.wires.len() > 1
             && let Some(limit) = self.row_limit()
-            && !limit_rows(&mut work, limit)
+            && !limit::limit_rows(&mut work, limit)
         {
             return Err(sql_error(
                 1235,
@@ -97,6 +98,11 @@ impl Session {
             )
             .into());
         }
+        // The leaves of a tree have asked before.
+        if matches!(work.rows, Rows::Pass | Rows::Return(_) | Rows::Load(_)) {
+            self.ask_for(work.plan);
+        }
+        self.spare_errors(&mut work);
         if work.wires.is_empty() {
             // A write whose every row is nowhere.
             self.send_ok(answer, Done::default());
@@ -154,18 +160,6 @@ impl Session {
             self.transaction
                 .statement_done(self.autocommit, effects, error);
         }
-    }
-
-    /// The limit that the session has set to the rows of a query; `Some(None)`: one that is not known here.
-    fn row_limit(&self) -> Option<Option<u64>> {
-        let set = self.settings.get("sql_select_limit")?;
-        let value = set.rsplit(|b| *b == b'=').next().unwrap_or_default();
-        let value = std::str::from_utf8(value.trim_ascii()).ok();
-        if value.is_some_and(|value| value.eq_ignore_ascii_case("default")) {
-            return None;
-        }
-        let limit = value.and_then(|value| value.parse().ok());
-        (limit != Some(u64::MAX)).then_some(limit)
     }
 
     /// Takes the connections, sends, reads all answers, and lets go of the connections again.
@@ -275,23 +269,28 @@ impl Session {
         }
     }
 
-    async fn take_parts(&mut self, work: &Work<'_>, answer: &mut Answer) -> Outcome<Parts> {
+    async fn take_parts(&mut self, work: &mut Work<'_>, answer: &mut Answer) -> Outcome<Parts> {
         let mut parts = Parts::new();
-        for (place, _) in &work.wires {
-            match self.acquire(*place, work.plan.effects).await {
+        let mut at = 0;
+        while let Some(place) = work.wires.get(at).map(|(place, _)| *place) {
+            match self.acquire(place, work.plan.effects).await {
                 Ok(mut backend) => {
                     if self.needs_insert_id(work.plan, &backend)
                         && let Err(failure) = Box::pin(self.give_insert_id(&mut backend)).await
                     {
-                        let failure = self.not_prepared(*place, backend, failure, answer).await;
+                        let failure = self.not_prepared(place, backend, failure, answer).await;
                         self.give_parts_back(parts);
                         return Err(failure);
                     }
                     let walker = ResponseWalker::new(work.kind, backend.capabilities);
-                    parts.push(Part { place: *place, backend, walker });
+                    parts.push(Part { place, backend, walker });
+                    at += 1;
                 }
                 // The session ends: so does what these connections take part in.
                 Err(failure @ (Failure::Fatal(_) | Failure::Close)) => return Err(failure),
+                Err(Failure::Sql(error)) if self.leaves_out(&error, work.wires.len() - 1) => {
+                    work.wires.remove(at);
+                }
                 Err(failure) => {
                     self.give_parts_back(parts);
                     return Err(failure);
@@ -455,25 +454,6 @@ impl Session {
 fn is_change(class: StatementClass) -> bool {
     use StatementClass::{Delete, Insert, LoadData, Replace, Update};
     matches!(class, Insert | Replace | Update | Delete | LoadData)
-}
-
-/// Lets `sql_select_limit` count the rows of all shards together: each applies it to its own, which leaves enough. It says
-/// nothing of a query that has a LIMIT, or of rows that are only gathered, whose texts say so. `false`: it cannot be done.
-fn limit_rows(work: &mut Work<'_>, limit: Option<u64>) -> bool {
-    static EVERYTHING: Merge = Merge::EVERYTHING;
-    match (&mut work.rows, limit) {
-        (Rows::Gather(_), _) => true,
-        (Rows::Merge(merging), _) if merging.merge.limit.is_some() => true,
-        (Rows::Merge(merging), Some(limit)) => {
-            merging.take = limit;
-            true
-        }
-        (Rows::Pass, Some(take)) if work.kind == ResponseKind::Query => {
-            work.rows = Rows::Merge(Merging { merge: &EVERYTHING, skip: 0, take, finish: None, into: None });
-            true
-        }
-        _ => false,
-    }
 }
 
 /// Takes the wish for a cursor out of a COM_STMT_EXECUTE: rows of several servers are sent at once, as a server may.

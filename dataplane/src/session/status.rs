@@ -77,7 +77,7 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         let copies = self.copies_of(route);
-        let rows = RefCell::new(Collected::any(self.core.config().query_memory_max));
+        let rows = RefCell::new(Collected::any(self.query_memory()));
         let (combine, kind) = (Combine::Concat, ResponseKind::Query);
         let work = Work { plan, combine, kind, wires, keyspace: None, rows: Rows::Gather(&rows) };
         // Nothing is answered yet: a failure has the client's first packet.

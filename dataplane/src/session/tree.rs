@@ -10,7 +10,7 @@ use super::system::Budget;
 use super::wire::query_payload;
 use super::{Failure, Outcome, Session};
 use crate::error::{BackendError, sql_error};
-use crate::exec::{Collected, GatherLimits, Gathered, create, quoted};
+use crate::exec::{Collected, Gathered, create, quoted};
 use crate::pool::{Backend, Place, TabletPool, kill_query};
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::tree::{Finish, Form, Merge, Tree};
@@ -47,6 +47,7 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         self.begin_warnings(plan);
+        self.ask_for(plan);
         self.tree_into(plan, tree, bound, None, answer).await
     }
 
@@ -105,13 +106,12 @@ impl Session {
         into: Option<&RefCell<Collected>>,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        let config = self.core.config();
-        let limits =
-            GatherLimits { rows_max: config.finisher_rows_max, bytes_max: config.finisher_bytes_max };
-        let memory = config.query_memory_max;
+        let memory = self.query_memory();
+        let limits = self.gather_limits();
         let mut budget = Budget { limits, rows: 0, bytes: 0 };
         let mut statements = self.before_load();
         let mut places: Vec<Place> = Vec::new();
+        let mut held = Vec::new();
         for (at, (shards, gather)) in bound.leaves.into_iter().zip(&finish.gathers).enumerate() {
             if let Some(system) = &gather.system {
                 let rows = RefCell::new(Collected::named(memory));
@@ -131,7 +131,7 @@ impl Session {
                     gathered.values(row)?;
                 }
                 (budget.rows, budget.bytes) = (gathered.rows, gathered.bytes);
-                gathered.into_statements(gather, &mut statements);
+                held.push(gathered.into_statements(gather, &mut statements));
                 continue;
             }
             let before = (budget.rows, budget.bytes);
@@ -143,7 +143,7 @@ impl Session {
             Box::pin(self.several(work, &mut nothing)).await?;
             let gathered = gathered.into_inner();
             (budget.rows, budget.bytes) = (gathered.rows, gathered.bytes);
-            gathered.into_statements(gather, &mut statements);
+            held.push(gathered.into_statements(gather, &mut statements));
         }
         statements.push(AFTER_LOAD.to_vec());
         if self.reads_only() {

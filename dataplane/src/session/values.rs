@@ -93,6 +93,10 @@ impl SessionValues for Values<'_> {
         self.session.looked_up(query)
     }
 
+    fn turn(&self) -> u64 {
+        self.session.next_turn()
+    }
+
     fn counts_anything(&self) -> bool {
         self.session.core.is_mariadb()
     }
@@ -210,6 +214,10 @@ impl SessionValues for Named<'_> {
         self.session.has_mode(b"NO_AUTO_VALUE_ON_ZERO")
     }
 
+    fn turn(&self) -> u64 {
+        self.session.next_turn()
+    }
+
     fn counts_anything(&self) -> bool {
         self.session.core.is_mariadb()
     }
@@ -224,6 +232,15 @@ impl SessionValues for Named<'_> {
 }
 
 impl Session {
+    /// Which shard takes rows that may lie anywhere: the next one with each statement, the same within a transaction.
+    fn next_turn(&self) -> u64 {
+        let turn = self.turn.get();
+        if !self.in_transaction() {
+            self.turn.set(turn.wrapping_add(1));
+        }
+        turn.wrapping_add(u64::from(self.handle.id))
+    }
+
     pub(super) fn has_mode(&self, mode: &[u8]) -> bool {
         let set = self.settings.get("sql_mode").unwrap_or_default();
         set.windows(mode.len())

@@ -55,6 +55,10 @@ pub trait SessionValues {
     fn is_strict(&self) -> bool {
         false
     }
+    /// Whose turn it is, of shards that may take rows as well as each other.
+    fn turn(&self) -> u64 {
+        0
+    }
     /// Do the servers read a number of rows out of whatever a parameter of LIMIT holds, as MariaDB does?
     fn counts_anything(&self) -> bool {
         false
@@ -286,6 +290,11 @@ impl Binder<'_> {
         match destination {
             Destination::Unsharded | Destination::Any | Destination::Nowhere => scratch.set.push(0),
             Destination::Shard(n) => scratch.set.push(*n),
+            Destination::Turn => {
+                let shards = self.keyspace.shards.len().max(1) as u64;
+                let shard = self.binding.session.turn() % shards;
+                scratch.set.push(ShardIdx::try_from(shard).unwrap_or(0));
+            }
             Destination::Scatter => self.everywhere(&mut scratch.set),
             Destination::KeyspaceId(id) => scratch.set.push(self.shard(id)?),
             Destination::Equal { to: EqualTo { vindex, values, families }, alone } => {

@@ -82,7 +82,11 @@ pub(super) fn has_session(pieces: &[Piece]) -> bool {
 
 /// A time that is another one with each execution is not worth a statement that is prepared for it.
 pub(super) fn has_clock(pieces: &[Piece]) -> bool {
-    pieces.first() == Some(&Piece::Session(SessionValue::Clock))
+    // A comment may stand first.
+    pieces
+        .iter()
+        .take(2)
+        .any(|piece| *piece == Piece::Session(SessionValue::Clock))
 }
 
 struct Writer<'w> {

@@ -119,6 +119,9 @@ impl<'a> Planner<'_, 'a> {
         if table.kind == TableKind::Reference {
             return self.insert_copies(keyspace, table, insert, class);
         }
+        if table.kind == TableKind::Log {
+            return self.insert_log(keyspace, table, insert, class);
+        }
         if let Some(id) = &table.pinned {
             if let Some(plan) = self.generated(keyspace, table, insert, class)? {
                 return Ok(plan);
@@ -240,6 +243,27 @@ impl<'a> Planner<'_, 'a> {
         }
         let destination = blocks.destination()?;
         Ok(self.placed(keyspace, destination, Combine::Sum, class))
+    }
+
+    /// Rows that may lie anywhere stay together: a statement's go to one shard.
+    fn insert_log(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        table: &'a Arc<Table>,
+        insert: &'a Insert<'a>,
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
+        if insert.replace || !insert.on_duplicate.is_empty() {
+            return Err(PlanError::Rule(format!(
+                "VT12001: unsupported: REPLACE or ON DUPLICATE KEY UPDATE into log table '{}', whose rows lie on any shard; give the table a vindex",
+                table.name
+            )));
+        }
+        if let Some(plan) = self.generated(keyspace, table, insert, class)? {
+            return Ok(plan);
+        }
+        self.no_subqueries(keyspace, insert)?;
+        Ok(self.route(keyspace, Destination::Turn, Combine::Sum, class))
     }
 
     /// Every shard has the whole table.

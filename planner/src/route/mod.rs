@@ -14,6 +14,7 @@ mod directives;
 mod dml;
 mod effects;
 mod explain;
+mod foreign_keys;
 mod generate;
 mod ids;
 mod insert;
@@ -263,6 +264,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         let Some(keyspace) = self.names(statement)? else {
             return self.without_tables(statement, class);
         };
+        self.check_foreign_keys(statement)?;
         self.write_alike(statement)?;
         if let Some(plan) = self.reads_system(statement, class)? {
             return Ok(plan);

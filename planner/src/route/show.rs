@@ -141,7 +141,7 @@ impl<'a> Planner<'_, 'a> {
                     vec![
                         Some(k.name.clone()),
                         Some(k.sharded.to_string()),
-                        Some("unmanaged".to_owned()),
+                        Some(if k.manages_foreign_keys { "managed" } else { "unmanaged" }.to_owned()),
                         Some(String::new()),
                     ]
                 });

@@ -5,15 +5,20 @@ use crate::snapshot::Keyspace;
 /// Vindexes that map the bytes of a text.
 const BYTEWISE: [&str; 6] = ["binary", "binary_md5", "cfc", "multicol", "region_json", "xxhash"];
 
+/// Is `foreignKeyMode` `managed`?
+pub(super) fn manages_foreign_keys(vschema: &super::Keyspace) -> bool {
+    ["foreignKeyMode", "foreign_key_mode"]
+        .iter()
+        .find_map(|name| vschema.rest.get(*name)?.as_str())
+        .is_some_and(|mode| mode == "managed")
+}
+
 /// What a vschema asks for, and does not get.
 pub fn ignored(keyspace: &str, vschema: &super::Keyspace) -> Option<String> {
-    let mode = ["foreignKeyMode", "foreign_key_mode"]
-        .iter()
-        .find_map(|name| vschema.rest.get(*name)?.as_str())?;
-    (mode == "managed").then(|| {
+    manages_foreign_keys(vschema).then(|| {
         format!(
-            "keyspace {keyspace}: foreignKeyMode is \"managed\", which is not done: the servers keep their own foreign keys \
-             within a shard, and nobody keeps those between shards"
+            "keyspace {keyspace}: foreignKeyMode is \"managed\": the servers keep foreign keys within a shard; changes of tables \
+             whose keys reach beyond one are refused (VT12002)"
         )
     })
 }

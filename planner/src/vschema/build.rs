@@ -96,6 +96,7 @@ impl SnapshotBuilder {
             vindexes: compiled.vindexes,
             require_explicit_routing: vschema.require_explicit_routing,
             columns_pending: tables_pending,
+            manages_foreign_keys: super::advice::manages_foreign_keys(&vschema),
         });
         Ok(self)
     }

@@ -87,6 +87,30 @@ pub fn compile(
     Ok(out)
 }
 
+/// What a table's type says.
+fn kind_of(name: &str, table: &Table, sharded: bool, pinned: bool) -> Result<TableKind, String> {
+    Ok(match table.kind.as_str() {
+        "" => TableKind::Normal,
+        "reference" => TableKind::Reference,
+        "sequence" if sharded && !pinned => {
+            return Err(format!(
+                "sequence table has to be in an unsharded keyspace or must be pinned: {name}"
+            ));
+        }
+        "sequence" => TableKind::Sequence,
+        "log" if !table.column_vindexes.is_empty() || pinned => {
+            return Err(format!(
+                "log table {name} has a vindex or is pinned: its rows go to the shards in turn"
+            ));
+        }
+        "log" => TableKind::Log,
+        other => {
+            let what = "leave type out, or make it sequence, reference or log";
+            return Err(format!("unidentified table type {other} of table {name}: {what}"));
+        }
+    })
+}
+
 fn compile_table(
     name: &str,
     table: &Table,
@@ -100,21 +124,9 @@ fn compile_table(
             format!("could not decode the keyspace id for pin: table {name}: pinned must be hexadecimal, not {hex:?}")
         })?),
     };
-    let kind = match table.kind.as_str() {
-        "" => TableKind::Normal,
-        "reference" => TableKind::Reference,
-        "sequence" if sharded && pinned.is_none() => {
-            return Err(format!(
-                "sequence table has to be in an unsharded keyspace or must be pinned: {name}"
-            ));
-        }
-        "sequence" => TableKind::Sequence,
-        other => {
-            let what = "leave type out, or make it sequence or reference";
-            return Err(format!("unidentified table type {other} of table {name}: {what}"));
-        }
-    };
-    if sharded && kind != TableKind::Reference && pinned.is_none() && table.column_vindexes.is_empty() {
+    let kind = kind_of(name, table, sharded, pinned.is_some())?;
+    let placed = !matches!(kind, TableKind::Reference | TableKind::Log);
+    if sharded && placed && pinned.is_none() && table.column_vindexes.is_empty() {
         return Err(format!("missing primary col vindex for table: {name}"));
     }
     if !table.source.is_empty() && kind != TableKind::Reference {

@@ -26,6 +26,7 @@ const CUSTOMER: &str = r#"{
         "named": {"column_vindexes": [{"column": "name", "name": "text"}]},
         "owned": {"column_vindexes": [{"column": "id", "name": "byte"}, {"column": "email", "name": "lookup"}]},
         "country": {"type": "reference"},
+        "events": {"type": "log"},
         "numbered": {
             "column_vindexes": [{"column": "id", "name": "byte"}],
             "auto_increment": {"column": "id", "sequence": "customer_seq"}

@@ -68,6 +68,7 @@ impl Session {
         feed: &mut Feed,
         gathered: &RefCell<dyn Sink>,
     ) -> Outcome<Option<Vec<u8>>> {
+        let count = parts.len();
         let Some(part) = parts.get_mut(at) else { return Ok(None) };
         loop {
             match feed.next(&mut part.walker).map_err(Failure::from)? {
@@ -81,7 +82,8 @@ impl Session {
                 }
                 Next::Error(error) => {
                     part.backend.answered(part.walker.summary());
-                    return Ok(Some(error));
+                    let spared = self.leaves_out_rest(&super::error_of(&error), count);
+                    return Ok((!spared).then_some(error));
                 }
                 Next::Wait => {
                     let bytes = self

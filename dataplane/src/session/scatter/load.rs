@@ -127,7 +127,7 @@ impl Session {
         if let Some(error) = self.await_requests(parts, answer, work).await? {
             return Ok(Some(error));
         }
-        let memory = self.core.config().query_memory_max;
+        let memory = self.query_memory();
         let mut lines = Lines::new(&loading.load.format, loading.load.skip, memory);
         let mut outgoing: Vec<Outgoing> = parts
             .iter()

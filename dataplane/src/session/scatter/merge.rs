@@ -2,7 +2,7 @@
 use super::super::answer::Answer;
 use super::super::relay::step;
 use super::super::{Failure, Outcome, Session};
-use super::{Combined, Merging, Parts, error_of};
+use super::{Combined, Merging, Part, Parts, error_of};
 use crate::error::sql_error;
 use crate::exec::{Collected, Column, ExecError, Feed, Flow, Heap, Keys, Next, Output, Pipeline};
 use crate::link::{Packet, UNSENT_MAX};
@@ -103,25 +103,39 @@ impl Session {
     /// The packets in front of each shard's rows, or the error that a shard answers with.
     pub(super) async fn read_heads(&mut self, parts: &mut Parts) -> Outcome<Result<Heads, Vec<u8>>> {
         let mut heads = Heads::with_capacity(parts.len());
-        for part in parts.iter_mut() {
-            let mut head = Vec::new();
-            while !part.walker.in_rows() {
-                let packet = self
-                    .next_packet(&mut part.backend, part.walker.next_seq())
-                    .await?;
-                match step(&mut part.walker, packet.payload(), packet.seq)? {
-                    PacketRole::ColumnDef => head.push(packet),
-                    PacketRole::ColumnCount { .. } | PacketRole::ColumnsEof | PacketRole::Progress => {}
-                    PacketRole::Err => {
-                        part.backend.answered(part.walker.summary());
-                        return Ok(Err(packet.payload().to_vec()));
-                    }
-                    _ => return Err(sql_error(1105, "a shard answered a query without rows").into()),
+        self.asked.failed = 0;
+        let mut at = 0;
+        while let Some(part) = parts.get_mut(at) {
+            match self.read_head(part).await? {
+                Ok(head) => heads.push(head),
+                Err(error) if self.leaves_out(&error_of(&error), parts.len() - 1) => {
+                    self.leave_out(parts, at);
+                    continue;
                 }
+                Err(error) => return Ok(Err(error)),
             }
-            heads.push(head);
+            at += 1;
         }
         Ok(Ok(heads))
+    }
+
+    async fn read_head(&mut self, part: &mut Part) -> Outcome<Result<Vec<Packet>, Vec<u8>>> {
+        let mut head = Vec::new();
+        while !part.walker.in_rows() {
+            let packet = self
+                .next_packet(&mut part.backend, part.walker.next_seq())
+                .await?;
+            match step(&mut part.walker, packet.payload(), packet.seq)? {
+                PacketRole::ColumnDef => head.push(packet),
+                PacketRole::ColumnCount { .. } | PacketRole::ColumnsEof | PacketRole::Progress => {}
+                PacketRole::Err => {
+                    part.backend.answered(part.walker.summary());
+                    return Ok(Err(packet.payload().to_vec()));
+                }
+                _ => return Err(sql_error(1105, "a shard answered a query without rows").into()),
+            }
+        }
+        Ok(Ok(head))
     }
 
     /// A shard answers with an error: the others' answers are read and dropped, so that their connections stay usable.
@@ -168,7 +182,7 @@ impl Session {
             .into());
         }
         let shown = usize::from(merging.merge.shown).min(columns.len());
-        let memory = self.core.config().query_memory_max;
+        let memory = self.query_memory();
         let pipeline = Pipeline::new(merging.merge, &columns, (merging.skip, merging.take), memory)?;
         if merging.into.is_some() {
             let collected = Collected::shown(&columns, shown, memory);
@@ -266,6 +280,7 @@ impl Session {
 
     /// Goes to a shard's next row, waiting for it where it has not come yet.
     async fn next_row(&mut self, parts: &mut Parts, merged: &mut Merged, at: usize) -> Outcome<Ahead> {
+        let count = parts.len();
         let (Some(part), Some(feed)) = (parts.get_mut(at), merged.feeds.get_mut(at)) else {
             return Ok(Ahead::End);
         };
@@ -278,7 +293,10 @@ impl Session {
                 }
                 Next::Error(error) => {
                     part.backend.answered(part.walker.summary());
-                    return Ok(Ahead::Error(error));
+                    return Ok(match self.leaves_out_rest(&error_of(&error), count) {
+                        true => Ahead::End,
+                        false => Ahead::Error(error),
+                    });
                 }
                 Next::Wait => {
                     let bytes = self
@@ -310,6 +328,7 @@ impl Session {
         if let Some(warnings) = warnings {
             sum.warnings = warnings;
         }
+        sum.warnings = sum.warnings.saturating_add(self.asked.left_out);
         if apart {
             // That connection takes no part in the session's transaction.
             sum.status = self.status();

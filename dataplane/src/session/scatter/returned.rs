@@ -160,7 +160,7 @@ impl Session {
         if !plan.effects.contains(Effects::RETURNS) {
             return Rows::Pass;
         }
-        let memory = self.core.config().query_memory_max;
+        let memory = self.query_memory();
         Rows::Return(Box::new(RefCell::new(Returned::new(self.order_of(route, resolved), memory))))
     }
 

@@ -191,9 +191,7 @@ impl Session {
         let kind = ResponseKind::Query;
         let returns = plan.effects.contains(Effects::RETURNS);
         let rows = match returns {
-            true => Rows::Return(Box::new(RefCell::new(
-                steps.returned.taken(self.core.config().query_memory_max),
-            ))),
+            true => Rows::Return(Box::new(RefCell::new(steps.returned.taken(self.query_memory())))),
             false => Rows::Pass,
         };
         let mut work = Work { plan, combine, kind, wires, keyspace: None, rows };

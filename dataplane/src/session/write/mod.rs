@@ -87,6 +87,7 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome<Summary> {
         self.begin_warnings(plan);
+        self.ask_for(plan);
         let found_rows = self.found_rows;
         let own = self.begin_steps().await?;
         let result = Box::pin(self.steps(plan, write, bound)).await;

@@ -19,7 +19,7 @@ impl Session {
     pub(in crate::session) async fn read(&mut self, sql: &[u8]) -> Outcome<Collected> {
         let Planned { entry, bound, .. } = self.planned(sql).await?;
         let plan = &entry.plan;
-        let rows = RefCell::new(Collected::any(self.core.config().query_memory_max));
+        let rows = RefCell::new(Collected::any(self.query_memory()));
         match (&plan.action, bound) {
             (Action::Route(route), BoundPlan::Route(resolved)) => {
                 let wires = resolved.shards.into_iter().map(|shard| {
@@ -82,7 +82,7 @@ impl Session {
         place: Place,
         sql: &[u8],
     ) -> Outcome<Collected> {
-        let rows = RefCell::new(Collected::any(self.core.config().query_memory_max));
+        let rows = RefCell::new(Collected::any(self.query_memory()));
         self.read_from(plan, vec![(place, query_payload(sql))], &rows)
             .await?;
         Ok(rows.into_inner())
