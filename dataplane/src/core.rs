@@ -12,7 +12,7 @@ use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
 use crate::seat::Seats;
 use crate::sequences::{CoreSequences, Sequences};
-use crate::session::DefaultMode;
+use crate::session::{DefaultMode, UserSessions};
 use crate::session::{Runners, Scratch, SessionHandle};
 use crate::settings::SettingsTable;
 use crate::timer::Timers;
@@ -59,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) control: Arc<dyn ControlPort>,
     /// Clients of all cores; touched when one comes or goes.
     pub(crate) clients: AtomicUsize,
+    pub(crate) user_sessions: UserSessions,
     /// The same, by core.
     pub(crate) seats: Seats,
     pub(crate) draining: AtomicBool,
@@ -111,6 +112,8 @@ pub(crate) struct Core {
     next_transaction: Cell<u64>,
     pub(crate) stopped: Cell<bool>,
     pub(crate) started: Instant,
+    /// The time by the machine's clock, and when in the loop it was read.
+    pub(crate) wall: Cell<Option<(Instant, Duration)>>,
 }
 
 impl Core {
@@ -160,6 +163,7 @@ impl Core {
             next_transaction: Cell::new(0),
             stopped: Cell::new(false),
             started: Instant::now(),
+            wall: Cell::new(None),
             shared,
         });
         core.use_world(Some(snapshot), serving);

@@ -69,6 +69,7 @@ pub fn start(
         metrics: (0..cores).map(|_| Default::default()).collect(),
         control,
         clients: AtomicUsize::new(0),
+        user_sessions: Default::default(),
         seats: Seats::new(cores),
         draining: AtomicBool::new(false),
         handed_over: AtomicBool::new(false),

@@ -105,4 +105,12 @@ pub struct UserEntry {
     pub source_host: Option<String>,
     /// May run `ALTER VSCHEMA`, `KILL` others' sessions.
     pub admin: bool,
+    /// May change nothing.
+    pub read_only: bool,
+    /// `None`: all.
+    pub keyspaces: Option<Vec<String>>,
+    /// May log in over TLS only.
+    pub require_tls: bool,
+    /// Sessions of the user in one process.
+    pub connections_max: Option<u32>,
 }

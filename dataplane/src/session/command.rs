@@ -109,7 +109,7 @@ impl Session {
     /// COM_REFRESH, the command of `FLUSH`: the server's own answer, for users that may administer it. All users share one
     /// account there, which has the right.
     async fn refresh(&mut self, packet: &Packet, answer: &mut Answer) -> Outcome {
-        if !self.admin {
+        if !self.rights.admin {
             return Err(sql_error(
                 1227,
                 "Access denied; you need (at least one of) the RELOAD privilege(s) for this operation",

@@ -27,7 +27,7 @@ thread_local! {
 
 impl Session {
     pub(super) async fn alter_vschema(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
-        if !self.admin {
+        if !self.rights.admin {
             return Err(
                 sql_error(1227, "Access denied; ALTER VSCHEMA needs a user of the group \"admin\"").into()
             );
@@ -110,7 +110,7 @@ impl Session {
         }
         let cores = self.core.shared.inboxes.len() as u32;
         let owner = u16::try_from(id.wrapping_sub(1) % cores).unwrap_or(0);
-        let killer = (!self.admin).then(|| self.handle.user.borrow().clone());
+        let killer = (!self.rights.admin).then(|| self.handle.user.borrow().clone());
         if owner == self.core.id {
             return Ok(kill_here(&self.core, id, how, killer.as_deref())?);
         }

@@ -355,6 +355,7 @@ impl Session {
             settings.set("names", sql);
             settings.collation = 45;
         }
+        self.set_by_rights(&mut settings);
         self.core.settings.intern(settings)
     }
 }
