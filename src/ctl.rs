@@ -111,6 +111,7 @@ fn columns(command: &Ctl) -> Option<&'static [&'static str]> {
         Ctl::GetProcesses => {
             Some(&["id", "version", "mysql", "admin", "cores", "leader", "revision", "started"])
         }
+        Ctl::GetReplicationAnalysis => Some(&["keyspace", "shard", "analysis", "recovery", "since"]),
         Ctl::Servers(Servers::GetCells) => Some(&["name", "tablets"]),
         _ => None,
     }

@@ -102,6 +102,7 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     config.drain_timeout_ms = file.server.drain_timeout_ms;
     config.server_version = file.server.server_version.clone();
     config.options = file.options();
+    config.audit_log = file.failover.audit_log.clone();
     config.cores = cores(&file);
     let control = ControlPlane::start(config)?;
     let served = serve(&file, &control, backend_tls);

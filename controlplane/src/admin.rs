@@ -101,6 +101,7 @@ fn router(admin: Admin) -> Router {
         .route("/api/keyspaces/{keyspace}/shards/{shard}/emergency-reparent", post(reparent::emergency))
         .route("/api/processes", get(processes::list))
         .route("/api/recoveries", get(reparent::recoveries).put(reparent::switch))
+        .route("/api/replication-analysis", get(reparent::problems))
         .route("/api/transactions", get(transactions::list))
         .route("/api/transactions/{id}", get(transactions::info))
         .route("/api/transactions/{id}/conclude", post(transactions::conclude))

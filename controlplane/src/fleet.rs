@@ -1,8 +1,10 @@
 //! The tablets' health, and what is being done about it. Owned by one task; the rest reads copies.
-use crate::analysis::{Analysis, Member, ShardView, analyse};
+use crate::analysis::{Analysis, Member, Recovery, ShardView, analyse};
 use crate::gtid::Position;
-use crate::health::{Health, Limits, Sign, Watch};
+use crate::health::{Beat, Health, Limits, Sign, Watch};
+use crate::servers::status::Facts;
 use crate::topology::{KeyspaceRecord, Kind};
+use crate::view::Problem;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,10 @@ pub struct Options {
     pub drain_ms: u64,
     /// Catching up with a primary must not take longer.
     pub catch_up_ms: u64,
+    /// A primary that answers, and ends no write for so long, is replaced.
+    pub stall_ms: u64,
+    /// Time between two heartbeats; 0: none.
+    pub heartbeat_ms: u64,
 }
 
 impl Default for Options {
@@ -50,6 +56,8 @@ impl Default for Options {
             durability: Durability::None,
             drain_ms: 2_000,
             catch_up_ms: 15_000,
+            stall_ms: 10_000,
+            heartbeat_ms: 1_000,
         }
     }
 }
@@ -94,6 +102,8 @@ pub(crate) struct Fleet {
     pub(crate) cut_off: bool,
     /// Keyspaces whose tables' change other processes have not been told of.
     pub(crate) untold: BTreeSet<String>,
+    /// What is wrong with each shard, whether anything may be done about it or not.
+    problems: BTreeMap<ShardName, Vec<Problem>>,
 }
 
 #[derive(Debug, Clone)]
@@ -124,6 +134,41 @@ impl Fleet {
         for alias in aliases {
             self.watches.entry(alias.clone()).or_default();
         }
+    }
+
+    pub(crate) fn beat(&mut self, alias: &str, beat: Beat) {
+        if let Some(watch) = self.watches.get_mut(alias) {
+            watch.beat(beat);
+        }
+    }
+
+    pub(crate) fn suspect(&mut self, alias: &str) {
+        if let Some(watch) = self.watches.get_mut(alias) {
+            watch.suspect();
+        }
+    }
+
+    /// Whose heart beats: primaries of MariaDB and MySQL whose places are not being taken, where this process acts for all.
+    pub(crate) fn hearts<'r>(
+        &self,
+        records: impl Iterator<Item = &'r KeyspaceRecord>,
+    ) -> Vec<(String, String, String)> {
+        if !self.options.recovers || self.options.heartbeat_ms == 0 {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for record in records {
+            for shard in &record.shards {
+                let Some(view) = self.view(record, &shard.name) else { continue };
+                let known = view.primary.facts().is_some_and(Facts::is_movable);
+                let followed = view.replicas.iter().any(|r| r.record.kind != Kind::Drained);
+                if known && followed && !view.is_galera() && !self.is_moving(&record.name, &shard.name) {
+                    let alias = view.primary.record.alias.clone();
+                    found.push((record.name.clone(), shard.name.clone(), alias));
+                }
+            }
+        }
+        found
     }
 
     pub(crate) fn lags(&self, health: &Health) -> bool {
@@ -277,7 +322,51 @@ impl Fleet {
             primary: primary.first().map(|t| member(t))?,
             replicas: replicas.into_iter().map(member).collect(),
             semi_sync: self.options.semi_sync(),
+            stall: Duration::from_millis(self.options.stall_ms),
         })
+    }
+
+    /// Looks at a shard. Has something else become wrong with it, or right?
+    pub(crate) fn diagnose(&mut self, record: &KeyspaceRecord, shard: &str) -> bool {
+        let key = name(&record.name, shard);
+        let found = match self.view(record, shard) {
+            Some(view) => analyse(&view),
+            None => Vec::new(),
+        };
+        let known = self.problems.get(&key).map_or(&[][..], Vec::as_slice);
+        let same = |p: &Problem, a: &Analysis| p.analysis == a.to_string();
+        if known.len() == found.len() && known.iter().zip(&found).all(|(p, a)| same(p, a)) {
+            return false;
+        }
+        let problem = |a: &Analysis| Problem {
+            since: known
+                .iter()
+                .find(|p| same(p, a))
+                .map_or_else(crate::world::now_utc, |p| p.since.clone()),
+            keyspace: key.0.clone(),
+            shard: key.1.clone(),
+            analysis: a.to_string(),
+            recovery: match a.recovery() {
+                Recovery::Report => String::new(),
+                recovery => recovery.name().to_owned(),
+            },
+        };
+        let problems: Vec<Problem> = found.iter().map(problem).collect();
+        for new in problems
+            .iter()
+            .filter(|p| !known.iter().any(|k| k.analysis == p.analysis))
+        {
+            tracing::warn!(keyspace = key.0, shard = key.1, "{}", new.analysis);
+        }
+        match problems.is_empty() {
+            true => drop(self.problems.remove(&key)),
+            false => drop(self.problems.insert(key, problems)),
+        }
+        true
+    }
+
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.problems.values().flatten().cloned().collect()
     }
 
     /// What is wrong with a shard, as long as nothing is being done about it and something may be.

@@ -9,8 +9,9 @@ mod publish;
 mod requests;
 mod schema;
 
+use crate::audit::Audit;
 use crate::fleet::Fleet;
-use crate::health::Checks;
+use crate::health::{Beats, Checks};
 use crate::local::Fence;
 use crate::missing::Found;
 use crate::plane::{Command, Config};
@@ -58,6 +59,16 @@ impl Answer {
         matches!(self, Self::Task(_))
     }
 
+    /// The change is made, and a core has not taken it over: who moves a primary must know that one from a change that was not made.
+    fn give_late(self, result: Result<Value, SqlError>) {
+        match (self, result) {
+            (Self::Task(answer), Ok(_)) => {
+                drop(answer.send(Err(Error::Late("a core does not answer".to_owned()))));
+            }
+            (answer, result) => answer.give(result),
+        }
+    }
+
     fn give(self, result: Result<Value, SqlError>) {
         match self {
             Self::Core(reply) => reply(result.map(drop)),
@@ -98,12 +109,15 @@ pub(crate) struct Owner {
     data: Option<Arc<dyn DataPort>>,
     fence: Fence,
     checks: Checks,
+    beats: Beats,
     readers: Readers,
     pending: Pending,
     changes: Changes,
     /// The other processes, where the store is one that several use.
     peers: Option<Peers>,
     users_changed: Option<SystemTime>,
+    /// `None`: nowhere to write.
+    audit: Option<Audit>,
 }
 
 impl Owner {
@@ -115,6 +129,7 @@ impl Owner {
         (views, shared): (Views, Arc<Shared>),
         (sender, receiver): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
         fence: Fence,
+        audit: Option<Audit>,
     ) -> Self {
         let users_changed = config.users_file.as_deref().and_then(modified);
         Self {
@@ -130,11 +145,13 @@ impl Owner {
             data: None,
             fence,
             checks: Checks::default(),
+            beats: Beats::default(),
             readers: Readers::default(),
             pending: Pending::default(),
             changes: Changes::default(),
             peers: None,
             users_changed,
+            audit,
         }
     }
 
@@ -218,11 +235,13 @@ impl Owner {
                 Command::Locked { job, lock } => self.locked(*job, lock),
                 Command::Applied { keyspace, result, answer } => self.applied(&keyspace, result, answer),
                 Command::Checked { alias, sign } => self.checked(&alias, *sign),
+                Command::Beat { alias, beat } => self.fleet.beat(&alias, beat),
+                Command::Suspected { alias } => self.suspected(&alias),
                 Command::Edit { keyspace, shard, edit, guard, tell } => {
                     self.edit(&keyspace, &shard, edit, guard, Answer::Task(tell));
                 }
-                Command::Done { keyspace, shard, what, result, answer } => {
-                    self.recovered(&keyspace, &shard, what, result, answer);
+                Command::Done { keyspace, shard, what, began, result, answer } => {
+                    self.recovered(&keyspace, &shard, (what, began), result, answer);
                 }
             }
         }

@@ -27,6 +27,8 @@ pub type Reply = Box<dyn FnOnce(Result<(), SqlError>) + Send>;
 pub trait ControlPort: Send + Sync {
     /// Does not block. The reply comes when every core uses the new state.
     fn request(&self, request: ControlRequest, reply: Reply);
+    /// A connection to this tablet was refused, or has broken: it is worth a look. Does not block.
+    fn suspect(&self, _alias: &str) {}
 }
 
 /// The data plane, as the control plane sees it.

@@ -42,6 +42,30 @@ fn collect(shared: &Shared) -> Vec<Metric> {
         let help = "Primaries moved and replication repaired, of the last 256.";
         all.push(gauge("coregate_recoveries", help, vec![("result", result.to_owned())], count));
     }
+    for problem in shared.problems() {
+        let labels = vec![
+            ("keyspace", problem.keyspace),
+            ("shard", problem.shard),
+            // Without the tablet, which is one of many.
+            (
+                "analysis",
+                problem
+                    .analysis
+                    .split(' ')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            ),
+        ];
+        if all
+            .iter()
+            .any(|m: &Metric| m.name == "coregate_shard_problem" && m.labels == labels)
+        {
+            continue;
+        }
+        let help = "1 for each thing that is wrong with a shard's servers, by vtorc's names.";
+        all.push(gauge("coregate_shard_problem", help, labels, 1.0));
+    }
     let moving = shared.serving();
     let moving = moving
         .shards

@@ -44,9 +44,9 @@ impl Owner {
             Ok(lock) => {
                 tokio::spawn(async move { lock.release().await });
                 let e = Error::Config(format!("there is no shard {}/{} any more", job.keyspace, job.shard));
-                self.recovered(&job.keyspace, &job.shard, job.what, Err(e), job.answer);
+                self.recovered(&job.keyspace, &job.shard, (job.what, job.began), Err(e), job.answer);
             }
-            Err(e) => self.recovered(&job.keyspace, &job.shard, job.what, Err(e), job.answer),
+            Err(e) => self.recovered(&job.keyspace, &job.shard, (job.what, job.began), Err(e), job.answer),
         }
     }
 

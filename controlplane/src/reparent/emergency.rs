@@ -1,6 +1,6 @@
 //! EmergencyReparentShard, by order or by itself: the primary is gone, and the replica that has everything takes its place.
 use super::elect::{Candidate, elect};
-use super::{Desk, Member, PATIENCE, Shard, galera, require_movable};
+use super::{Desk, Member, PATIENCE, Shard, galera, may_be_named, require_movable};
 use crate::Error;
 use crate::gtid::Position;
 use crate::servers::replication::{Server, Source};
@@ -61,7 +61,7 @@ impl Emergency {
         let Reached { member, server: mut new } = reached.swap_remove(chosen);
         if let Err(e) = desk.set_primary(shard, member.alias()).await {
             // Where it is not known who is primary, nobody takes writes until the topology's store says so.
-            if !matches!(e, Error::Unknown { .. }) {
+            if !may_be_named(&e) {
                 desk.release(shard).await?;
             }
             return Err(e);
