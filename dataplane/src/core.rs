@@ -11,7 +11,7 @@ use crate::pool::{PoolLimits, Pools};
 use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
 use crate::sequences::{CoreSequences, Sequences};
-use crate::session::DefaultMode;
+use crate::session::{DefaultMode, UserSessions};
 use crate::session::{Runners, Scratch, SessionHandle};
 use crate::settings::SettingsTable;
 use crate::timer::Timers;
@@ -58,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) control: Arc<dyn ControlPort>,
     /// Clients of all cores; touched when one comes or goes.
     pub(crate) clients: AtomicUsize,
+    pub(crate) user_sessions: UserSessions,
     pub(crate) draining: AtomicBool,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) backend_tls: Arc<BackendTlsConfig>,

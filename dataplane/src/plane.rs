@@ -63,6 +63,7 @@ pub fn start(
         metrics: (0..cores).map(|_| Default::default()).collect(),
         control,
         clients: AtomicUsize::new(0),
+        user_sessions: Default::default(),
         draining: AtomicBool::new(false),
         tls,
         backend_tls,

@@ -1,4 +1,5 @@
 //! From an accepted socket to a session: PROXY header, greeting, TLS, authentication, database.
+use super::rights::Rights;
 use super::{Failure, Outcome, Session, SessionHandle, Target};
 use crate::core::{Core, FLAVOURS};
 use crate::link::{Link, Packet, PacketStream, ReadError};
@@ -108,8 +109,8 @@ async fn admit(
     stream.link.send(Buf::from(std::mem::take(&mut out)));
     converse(&core, &mut stream, &mut handshake, &handle, &accounts, None).await?;
     let login = handshake.login().clone();
-    let mut session = Box::new(Session::new(core, stream, handle, login, scramble));
-    session.admin = accounts.is_admin(&handshake);
+    let rights = accounts.rights(&handshake);
+    let mut session = Box::new(Session::new(core, stream, handle, (login, scramble), rights));
     session.start(&mut handshake).await?;
     Ok(session)
 }
@@ -267,8 +268,8 @@ impl Session {
         core: Rc<Core>,
         stream: PacketStream,
         handle: Rc<SessionHandle>,
-        login: Login,
-        scramble: [u8; 20],
+        (login, scramble): (Login, [u8; 20]),
+        rights: Rights,
     ) -> Self {
         let settings = core.settings.intern(Settings::default());
         let mut session = Self {
@@ -297,7 +298,8 @@ impl Session {
             looked: Default::default(),
             numbers_from: None,
             trace: None,
-            admin: false,
+            rights: Rc::new(rights),
+            slot: None,
             login: Box::new((login, scramble)),
             core,
         };
@@ -326,6 +328,12 @@ impl Session {
     /// Selects the database that the client asked for, says OK, and turns on compression.
     async fn start(&mut self, handshake: &mut ServerHandshake) -> Result<(), &'static str> {
         let mut out = Vec::new();
+        if let Err(e) = self.admit_user() {
+            self.core.metrics().logins_failed.add(1);
+            handshake.reject(e.code, &e.message, &mut out);
+            self.client.link.send(Buf::from(out));
+            return Err("the user may have no such session");
+        }
         let database = self
             .login
             .0
@@ -381,7 +389,7 @@ impl Session {
         let mut login = handshake.login().clone();
         login.capabilities = capabilities;
         self.login.0 = login;
-        self.admin = accounts.is_admin(&handshake);
+        self.rights = Rc::new(accounts.rights(&handshake));
         self.begin_anew();
         let database = self
             .login
@@ -390,6 +398,12 @@ impl Session {
             .clone()
             .filter(|name| !name.is_empty());
         let mut out = Vec::new();
+        if let Err(e) = self.admit_user() {
+            self.core.metrics().logins_failed.add(1);
+            handshake.reject(e.code, &e.message, &mut out);
+            self.client.link.send(Buf::from(out));
+            return Err(Failure::Close);
+        }
         if let Some(name) = database
             && let Err(failure) = self.use_database(&String::from_utf8_lossy(&name)).await
         {
@@ -428,14 +442,11 @@ impl CoreAccounts {
         entries.into_iter().flatten().filter(here)
     }
 
-    /// Has the entry that let the client in the admin right? Others of the same name are other people's, or other places'.
-    fn is_admin(&self, handshake: &ServerHandshake) -> bool {
+    /// What the entry that let the client in allows. Others of the same name are other people's, or other places'.
+    fn rights(&self, handshake: &ServerHandshake) -> Rights {
         let fitted = handshake.credential();
-        fitted.is_some_and(|n| {
-            self.entries(&handshake.login().user)
-                .nth(n)
-                .is_some_and(|entry| entry.admin)
-        })
+        let entry = fitted.and_then(|n| self.entries(&handshake.login().user).nth(n));
+        entry.map(Rights::of).unwrap_or_default()
     }
 }
 

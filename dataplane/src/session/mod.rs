@@ -21,6 +21,7 @@ mod lookups;
 mod lost;
 mod mode;
 mod named;
+mod named_at;
 mod near;
 mod one_snapshot;
 mod plan;
@@ -29,6 +30,8 @@ mod privileges;
 mod processlist;
 mod query;
 mod relay;
+mod rights;
+mod run;
 mod runner;
 mod scatter;
 mod sequence;
@@ -51,6 +54,7 @@ pub(crate) use handle::{Interrupt, SessionHandle};
 pub(crate) use login::serve;
 pub(crate) use mode::DefaultMode;
 pub(crate) use plan::{Scratch, destination_name};
+pub(crate) use rights::Sessions as UserSessions;
 pub(crate) use runner::Runners;
 
 use crate::core::Core;
@@ -66,6 +70,7 @@ use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, TabletKind};
 use coregate_protocol::auth::server::Login;
 use coregate_protocol::{Capabilities, Status};
 use prepared::Statements;
+use rights::Rights;
 use smallvec::SmallVec;
 use std::rc::Rc;
 use transaction::Transaction;
@@ -108,7 +113,9 @@ pub(crate) struct Session {
     numbers_from: Option<u64>,
     /// What goes to servers, while a statement is run to be explained.
     trace: Option<Box<vexplain::Trace>>,
-    admin: bool,
+    rights: Rc<Rights>,
+    /// Where the number of the user's sessions is limited.
+    slot: Option<Box<rights::Slot>>,
     /// Who it is, and the challenge of the greeting (COM_CHANGE_USER uses it again).
     login: Box<(Login, [u8; 20])>,
 }

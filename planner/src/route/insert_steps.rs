@@ -126,11 +126,21 @@ impl<'a> Planner<'_, 'a> {
                 .flat_map(|v| &v.columns)
                 .any(|c| name.is_some_and(|name| name.eq_ignore_ascii_case(c)))
         };
+        // A sequence's column gets a number where the value is 0 or NULL.
+        let auto = table
+            .auto_increment
+            .as_ref()
+            .filter(|_| !self.input.session.numbered);
+        let numbered = |at: usize| {
+            auto.zip(columns.get(at))
+                .is_some_and(|(auto, name)| name.eq_ignore_ascii_case(&auto.column))
+        };
         let (mut expressions, mut types) = (Vec::new(), Vec::new());
         for row in rows {
             for (at, value) in row.values.iter().enumerate() {
-                let known = self.operand(value).is_some() || matches!(value.kind, ExprKind::Default);
-                if !known && (needed(at) || has_subquery(value)) {
+                let known =
+                    self.operand(value).is_some() || matches!(value.kind, ExprKind::Default | ExprKind::Null);
+                if !known && (needed(at) || numbered(at) || has_subquery(value)) {
                     // A column of the row itself, as in DEFAULT(v): only the INSERT knows it.
                     let columns = super::by_key::Named::of(value).columns;
                     if !columns.is_empty() && !has_subquery(value) {
@@ -201,6 +211,7 @@ impl<'a> Planner<'_, 'a> {
         let before = self.edits.clone();
         let rows = self.rows(table, insert, &columns)?;
         self.edits = before;
+        self.name_columns(insert, &columns);
         let unique = self.unique_columns(table, insert, &columns)?;
         let (key, image) = insert_image(self, table, insert.table)?;
         let InsertSpans { head, tail, .. } = insert.spans;
