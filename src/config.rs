@@ -1,5 +1,6 @@
 //! `coregate.toml`. Unknown keys are errors; every error names the key, the value and what is allowed.
 mod plane;
+mod query_log;
 mod topology;
 
 use crate::Failure;
@@ -33,6 +34,7 @@ pub(crate) struct File {
     pub(crate) replicas: plane::Replicas,
     pub(crate) buffer: plane::Buffer,
     pub(crate) failover: plane::Failover,
+    pub(crate) query_log: query_log::QueryLog,
     pub(crate) users: Users,
     pub(crate) log: Log,
     /// `local`: offers TLS with a certificate made at the start.
@@ -396,6 +398,7 @@ impl File {
         between("pool.wait_timeout_ms", self.pool.wait_timeout_ms, 1, 3_600_000)?;
         between("pool.idle_s", self.pool.idle_s, 1, 31_536_000)?;
         between("pool.lifetime_s", self.pool.lifetime_s, 1, 31_536_000)?;
+        self.query_log.check(between)?;
         self.check_plane(between)?;
         self.topology.check()?;
         between("cores.coalesce_us", u64::from(self.cores.coalesce_us), 0, 10_000)?;

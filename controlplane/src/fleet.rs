@@ -142,6 +142,16 @@ impl Fleet {
         }
     }
 
+    /// What was told of hearts that do not beat now is over.
+    pub(crate) fn forget_beats(&mut self, hearts: &[(String, String, String)]) {
+        let beating: BTreeSet<&str> = hearts.iter().map(|(.., alias)| alias.as_str()).collect();
+        for (alias, watch) in &mut self.watches {
+            if !beating.contains(alias.as_str()) {
+                watch.forget_beat();
+            }
+        }
+    }
+
     pub(crate) fn suspect(&mut self, alias: &str) {
         if let Some(watch) = self.watches.get_mut(alias) {
             watch.suspect();
@@ -187,7 +197,16 @@ impl Fleet {
     }
 
     /// Where other processes do something now, as the store says. It says who is primary, too.
-    pub(crate) fn take_locks(&mut self, others: BTreeMap<ShardName, bool>) {
+    pub(crate) fn take_locks(&mut self, others: BTreeMap<ShardName, bool>, now: Instant) {
+        let freed: Vec<ShardName> = self
+            .others
+            .keys()
+            .filter(|name| !others.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in freed {
+            self.settle(name, now);
+        }
         self.others = others;
         self.doubted.clear();
         self.cut_off = false;
@@ -212,19 +231,34 @@ impl Fleet {
         self.busy.insert(name(keyspace, shard))
     }
 
+    /// It is over, and was no repair.
+    pub(crate) fn free(&mut self, keyspace: &str, shard: &str) {
+        self.busy.remove(&name(keyspace, shard));
+    }
+
+    /// Where others do something.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &ShardName> {
+        self.others.keys()
+    }
+
     /// It is over. The same is not done again at once, whether it has failed or not helped.
     pub(crate) fn end(&mut self, keyspace: &str, shard: &str, what: &str, now: Instant) {
         let name = name(keyspace, shard);
         self.busy.remove(&name);
         self.moving.remove(&name);
-        let settled = Duration::from_millis(self.options.interval_ms * 2) + PAUSE / 5;
-        self.settling.insert(name.clone(), now + settled);
+        self.settle(name.clone(), now);
         let pause = self
             .paused
             .entry((name, what.to_owned()))
             .or_insert((now, PAUSE / 2));
         let next = (pause.1 * 2).min(PAUSE_MAX);
         *pause = (now + next, next);
+    }
+
+    /// What was seen last is from before it was changed.
+    fn settle(&mut self, name: ShardName, now: Instant) {
+        let settled = Duration::from_millis(self.options.interval_ms * 2) + PAUSE / 5;
+        self.settling.insert(name, now + settled);
     }
 
     /// Nothing is wrong with a shard: what was tried has helped.

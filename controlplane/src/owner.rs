@@ -2,6 +2,7 @@
 //! waits for nothing itself: work is done by tasks, which tell it the result.
 mod changes;
 mod columns;
+mod ddl;
 mod failover;
 mod locks;
 mod peers;
@@ -25,6 +26,7 @@ use columns::Readers;
 use coregate_planner::control::{DataPort, Reply, SqlError};
 use coregate_planner::serving::Serving;
 use coregate_planner::snapshot::Snapshot;
+use ddl::Ddl;
 pub(crate) use failover::How;
 use peers::Everywhere;
 use publish::Pending;
@@ -36,6 +38,9 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How often the users file is looked at.
 const USERS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often it is looked which tables are due to be looked at.
+const TABLES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most requests that are answered with one snapshot.
 const BATCH: usize = 1024;
@@ -110,6 +115,7 @@ pub(crate) struct Owner {
     fence: Fence,
     checks: Checks,
     beats: Beats,
+    ddl: Ddl,
     readers: Readers,
     pending: Pending,
     changes: Changes,
@@ -128,8 +134,7 @@ impl Owner {
         (snapshot, serving): (Arc<Snapshot>, Arc<Serving>),
         (views, shared): (Views, Arc<Shared>),
         (sender, receiver): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
-        fence: Fence,
-        audit: Option<Audit>,
+        (fence, audit): (Fence, Option<Audit>),
     ) -> Self {
         let users_changed = config.users_file.as_deref().and_then(modified);
         Self {
@@ -146,6 +151,7 @@ impl Owner {
             fence,
             checks: Checks::default(),
             beats: Beats::default(),
+            ddl: Ddl::default(),
             readers: Readers::default(),
             pending: Pending::default(),
             changes: Changes::default(),
@@ -161,6 +167,7 @@ impl Owner {
         self.show();
         let seeker = tokio::spawn(missing::seek(Arc::clone(&self.shared), self.sender.clone()));
         let resolver = tokio::spawn(resolver::watch(Arc::clone(&self.shared)));
+        let mut tables_tick = tokio::time::interval(TABLES_INTERVAL);
         let mut users_tick = tokio::time::interval(USERS_INTERVAL);
         let mut batch = Vec::new();
         loop {
@@ -175,6 +182,10 @@ impl Owner {
                 },
                 _ = self.receiver.recv_many(&mut batch, BATCH) => self.serve(std::mem::take(&mut batch)).await,
                 _ = users_tick.tick() => self.reload_users(),
+                _ = tables_tick.tick() => {
+                    self.look_at_tables();
+                    self.publish();
+                }
             }
         }
         // What goes down on purpose must not be taken for dead.
@@ -232,6 +243,7 @@ impl Owner {
                 Command::Written { request, planned, written } => self.written(*request, planned, written),
                 Command::Told { keyspace, revision, answer } => self.told_tables(&keyspace, revision, answer),
                 Command::Recoveries { set, answer } => self.recoveries_set(set, answer),
+                Command::DdlMarked { keyspace, lock } => self.ddl_marked(keyspace, lock),
                 Command::Locked { job, lock } => self.locked(*job, lock),
                 Command::Applied { keyspace, result, answer } => self.applied(&keyspace, result, answer),
                 Command::Checked { alias, sign } => self.checked(&alias, *sign),

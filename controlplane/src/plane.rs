@@ -136,6 +136,11 @@ pub(crate) enum Command {
         set: Result<i64, Error>,
         answer: Answer,
     },
+    /// The others are told that a keyspace's tables change, or not.
+    DdlMarked {
+        keyspace: String,
+        lock: Result<ShardLock, Error>,
+    },
     /// A shard is ours to move or repair, or not.
     Locked {
         job: Box<Job>,
@@ -377,7 +382,7 @@ async fn main(
         }
         None => None,
     };
-    Owner::new(config, world, fleet, (snapshot, serving), (views, shared), (sender, receiver), fence, audit)
+    Owner::new(config, world, fleet, (snapshot, serving), (views, shared), (sender, receiver), (fence, audit))
         .turn(signals)
         .await
 }

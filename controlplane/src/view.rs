@@ -30,6 +30,8 @@ pub(crate) struct View {
     pub(crate) draining: bool,
     /// What was done about shards, the latest last.
     pub(crate) recoveries: Vec<Recovered>,
+    /// Since the start: those that were done, and those that failed.
+    pub(crate) recovered: [u64; 2],
     pub(crate) recoveries_disabled: bool,
     /// What is wrong with shards now.
     pub(crate) problems: Vec<Problem>,
@@ -157,6 +159,9 @@ impl Shared {
     }
     pub(crate) fn recoveries(&self) -> Vec<Recovered> {
         self.view.borrow().recoveries.clone()
+    }
+    pub(crate) fn recovered(&self) -> [u64; 2] {
+        self.view.borrow().recovered
     }
     pub(crate) fn problems(&self) -> Vec<Problem> {
         self.view.borrow().problems.clone()

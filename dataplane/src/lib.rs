@@ -19,6 +19,7 @@ mod metrics;
 mod plane;
 mod pool;
 mod proxy_protocol;
+mod query_log;
 #[doc(hidden)]
 pub mod ring;
 mod rsa;
@@ -32,5 +33,6 @@ pub use backend_tls::{BackendTlsConfig, BackendTlsFiles, server_name};
 pub use config::Config;
 pub use error::StartError;
 pub use plane::{DataPlane, start};
+pub use query_log::QueryLogConfig;
 pub use session::TransactionMode;
 pub use tls::TlsSource;

@@ -29,6 +29,8 @@ pub(crate) struct Replicas {
     pub(crate) lag_max_ms: u64,
     /// What becomes of reads where no replica may be read from.
     pub(crate) when_none: WhenNone,
+    /// How long a replica may take to have what a session has written; 0: it is read from as it is.
+    pub(crate) read_after_write_ms: u64,
     /// With failover: time between two heartbeats that are written to each primary; 0: none.
     pub(crate) heartbeat_ms: u64,
 }
@@ -44,7 +46,7 @@ pub(crate) enum WhenNone {
 impl Default for Replicas {
     fn default() -> Self {
         let Options { lag_max_ms, heartbeat_ms, .. } = Options::default();
-        Self { lag_max_ms, when_none: WhenNone::default(), heartbeat_ms }
+        Self { lag_max_ms, when_none: WhenNone::default(), read_after_write_ms: 0, heartbeat_ms }
     }
 }
 
@@ -54,6 +56,8 @@ impl Default for Replicas {
 pub(crate) struct Buffer {
     /// So many may wait at once.
     pub(crate) size: usize,
+    /// Of their requests, all together.
+    pub(crate) bytes_max: usize,
     /// Each waits at most so long.
     pub(crate) window_ms: u64,
     /// None waits any more when it takes longer.
@@ -67,6 +71,7 @@ impl Default for Buffer {
         let data = Defaults::default();
         Self {
             size: data.buffer_size,
+            bytes_max: data.buffer_bytes_max,
             window_ms: data.buffer_window_ms,
             max_failover_ms: data.buffer_failover_max_ms,
             min_gap_ms: data.buffer_gap_min_ms,
@@ -143,8 +148,11 @@ impl super::File {
         between("health.interval_ms", self.health.interval_ms, 50, 3_600_000)?;
         between("health.timeout_ms", self.health.timeout_ms, 50, 3_600_000)?;
         between("replicas.lag_max_ms", self.replicas.lag_max_ms, 1, 1 << 40)?;
+        between("replicas.read_after_write_ms", self.replicas.read_after_write_ms, 0, 86_400_000)?;
         between("replicas.heartbeat_ms", self.replicas.heartbeat_ms, 0, 3_600_000)?;
         between("buffer.size", size, 0, 1_000_000)?;
+        let bytes = u64::try_from(self.buffer.bytes_max).unwrap_or(u64::MAX);
+        between("buffer.bytes_max", bytes, 1 << 16, 1 << 40)?;
         between("buffer.window_ms", self.buffer.window_ms, 1, 3_600_000)?;
         between("buffer.max_failover_ms", self.buffer.max_failover_ms, 1, 3_600_000)?;
         between("buffer.min_gap_ms", self.buffer.min_gap_ms, 0, 86_400_000)?;

@@ -61,6 +61,8 @@ const CALLS: &[Call] = &[
     ("get", "/api/recoveries", "What was done about shards", None),
     ("put", "/api/recoveries", "enabled or disabled", TEXT),
     ("get", "/api/replication-analysis", "What is wrong with shards now, and what is done about it", None),
+    ("get", "/api/sessions", "What clients' sessions do, and why they keep connections", None),
+    ("get", "/api/statements", "The statements that took most time, with their plans", None),
     ("get", "/api/processes", "The processes on this topology", None),
     ("get", "/api/topology", "The topology's tree (GetTopologyPath)", None),
     ("get", "/api/topology/{path}", "What stands at a path of it", None),

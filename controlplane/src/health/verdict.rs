@@ -103,7 +103,6 @@ impl Watch {
             message: why,
             position: facts.position.as_ref().map(Position::to_string),
             facts: Some(facts),
-            ..Health::default()
         };
     }
 
@@ -115,6 +114,10 @@ impl Watch {
     /// What has become of the heartbeat, shown with the next check.
     pub(crate) fn beat(&mut self, beat: Beat) {
         self.beat = Some(beat);
+    }
+
+    pub(crate) fn forget_beat(&mut self) {
+        self.beat = None;
     }
 
     fn sample(&mut self, position: &Position, now: Instant) {

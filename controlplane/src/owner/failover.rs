@@ -98,6 +98,13 @@ impl Owner {
         let Some(found) = self.shard(keyspace, shard) else {
             return refuse(self, answer, format!("there is no shard {keyspace}/{shard} with a primary"));
         };
+        if let How::Emergency(Emergency { ignored, .. }) = &how
+            && let Some(unknown) = ignored
+                .iter()
+                .find(|alias| !found.others.iter().any(|m| m.alias() == *alias))
+        {
+            return refuse(self, answer, format!("{unknown} is no other tablet of shard {keyspace}/{shard}"));
+        }
         if self.data.is_none() {
             return refuse(self, answer, "the cores have not started yet".to_owned());
         }
@@ -231,6 +238,10 @@ impl Owner {
             // Who is primary is not known until the store is back: statements wait for that.
             self.fleet.doubt(keyspace, shard);
         }
+        // A change of tables may have reached the new primary, and nobody has heard of it.
+        if result.is_ok() {
+            self.look_at(keyspace);
+        }
         // What was seen last is from before.
         let aliases = self.aliases(keyspace, shard);
         self.checks.restart(&aliases);
@@ -266,6 +277,7 @@ impl Owner {
             if view.recoveries.len() >= RECOVERIES_MAX {
                 view.recoveries.remove(0);
             }
+            view.recovered[usize::from(!event.ok)] += 1;
             view.recoveries.push(event);
         });
     }

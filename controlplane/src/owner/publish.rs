@@ -33,8 +33,10 @@ impl Pending {
 impl Owner {
     /// Gives what has changed to all cores. Those who wait are answered when every core uses it.
     pub(super) fn publish(&mut self) {
-        self.follow_hearts();
         let mut pending = std::mem::take(&mut self.pending);
+        if pending.catalog || pending.serving || pending.shown {
+            self.follow_hearts();
+        }
         let mut snapshot = None;
         if pending.catalog {
             match self.world.snapshot() {
@@ -129,6 +131,7 @@ impl Owner {
                 .hearts(self.world.keyspaces.values().map(|k| &k.record)),
             false => Vec::new(),
         };
+        self.fleet.forget_beats(&hearts);
         let heart = |(keyspace, shard, _): (String, String, String)| {
             let tablet = self.world.keyspaces.get(&keyspace)?.primary(&shard)?;
             Some(Heart { keyspace, shard, tablet })

@@ -4,10 +4,12 @@ mod answer;
 mod atomic;
 mod auto_column;
 mod buffering;
+mod causal;
 mod command;
 mod commit;
 mod control;
 mod deciders;
+mod ended;
 mod handle;
 mod infile;
 mod info;
@@ -99,6 +101,8 @@ pub(crate) struct Session {
     held: SmallVec<[(Place, Box<Backend>); 1]>,
     /// Where it reads, with `USE keyspace@replica`.
     replicas: Chosen,
+    /// What replicas must have; `None`: whatever they have.
+    causal: Option<Box<causal::Causal>>,
     pinned: bool,
     last_insert_id: u64,
     row_count: i64,
@@ -113,6 +117,8 @@ pub(crate) struct Session {
     numbers_from: Option<u64>,
     /// What goes to servers, while a statement is run to be explained.
     trace: Option<Box<vexplain::Trace>>,
+    /// Of the command that runs.
+    request_bytes: usize,
     rights: Rc<Rights>,
     /// Where the number of the user's sessions is limited.
     slot: Option<Box<rights::Slot>>,

@@ -96,6 +96,11 @@ impl Session {
             )
             .into());
         }
+        // Other processes hear of a change of tables before it begins, and wait with theirs.
+        let _change = match &work.keyspace {
+            Some(keyspace) => Some(self.schema_begins(keyspace).await?),
+            None => None,
+        };
         if work.wires.is_empty() {
             // A write whose every row is nowhere.
             self.send_ok(answer, Done::default());
