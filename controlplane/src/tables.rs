@@ -1,5 +1,5 @@
 //! What a server says of the tables of a database: columns, keys, foreign keys and views. One round of queries for all tables.
-use coregate_planner::snapshot::{Column, ColumnKey, ForeignKey, Key, ReferentialAction};
+use coregate_planner::snapshot::{Column, ColumnKey, ForeignKey, Key, ReferentialAction, Trigger};
 use coregate_planner::vschema::ServerTable;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Row, Value};
@@ -29,6 +29,10 @@ pub(crate) async fn tables(conn: &mut Conn, database: &str) -> Result<Vec<Server
     for row in unless_refused(rules, "foreign keys' rules", database)? {
         tables.rule(Cells(row));
     }
+    let triggers = conn.exec::<Row, _, _>(TRIGGERS, (database,)).await;
+    for row in unless_refused(triggers, "triggers", database)? {
+        tables.trigger(Cells(row));
+    }
     Ok(tables.tables)
 }
 
@@ -49,6 +53,9 @@ const FOREIGN_KEYS: &str = "SELECT table_name, constraint_name, column_name, ref
 
 const RULES: &str = "SELECT table_name, constraint_name, update_rule, delete_rule \
      FROM information_schema.referential_constraints WHERE constraint_schema = ?";
+
+const TRIGGERS: &str = "SELECT event_object_table, trigger_name, event_manipulation, action_statement \
+     FROM information_schema.triggers WHERE event_object_schema = ? ORDER BY event_object_table, action_order";
 
 /// No rows where the server has refused: its tables are served all the same.
 fn unless_refused(rows: Result<Vec<Row>, Error>, what: &str, database: &str) -> Result<Vec<Row>, Error> {
@@ -161,6 +168,15 @@ impl Tables {
         }
     }
 
+    fn trigger(&mut self, mut cells: Cells) {
+        let (table, name, event, body) = (cells.text(0), cells.text(1), cells.text(2), cells.text(3));
+        if let (Some(table), Some(name), Some(event)) = (self.named(table), name, event) {
+            // What cannot be read may be anything.
+            let body = body.unwrap_or_else(|| "CALL".to_owned());
+            table.triggers.push(Trigger { name, event, body });
+        }
+    }
+
     fn rule(&mut self, mut cells: Cells) {
         let (table, name) = (cells.text(0), cells.text(1));
         let (update, delete) = (action(cells.text(2)), action(cells.text(3)));
@@ -221,6 +237,12 @@ fn column(name: String, mut cells: Cells) -> Column {
             && (default.is_some() || (nullable == Some(true) && !version.writes_null_defaults())),
         generated,
         invisible: extra.contains("INVISIBLE"),
+        computed_default: default.filter(|text| {
+            !generated
+                && (extra.contains("DEFAULT_GENERATED")
+                    || version.mariadb && text.contains('(') && !text.starts_with('\''))
+        }),
+        on_update: extra.contains("ON UPDATE"),
         data_type,
     }
 }

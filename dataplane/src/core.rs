@@ -12,6 +12,7 @@ use crate::pool::{PoolLimits, Pools};
 use crate::query_log::{QueryLog, Sampler};
 use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
+use crate::seat::Seats;
 use crate::sequences::{CoreSequences, Sequences};
 use crate::session::{DefaultMode, UserSessions};
 use crate::session::{Runners, Scratch, SessionHandle};
@@ -61,7 +62,13 @@ pub(crate) struct Shared {
     /// Clients of all cores; touched when one comes or goes.
     pub(crate) clients: AtomicUsize,
     pub(crate) user_sessions: UserSessions,
+    /// The same, by core.
+    pub(crate) seats: Seats,
     pub(crate) draining: AtomicBool,
+    /// Another process accepts clients; ours stay until they leave.
+    pub(crate) handed_over: AtomicBool,
+    /// Listening sockets that this process accepts on.
+    pub(crate) listening: AtomicUsize,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) backend_tls: Arc<BackendTlsConfig>,
     pub(crate) rsa: ServerKey,
@@ -114,6 +121,8 @@ pub(crate) struct Core {
     next_transaction: Cell<u64>,
     pub(crate) stopped: Cell<bool>,
     pub(crate) started: Instant,
+    /// The time by the machine's clock, and when in the loop it was read.
+    pub(crate) wall: Cell<Option<(Instant, Duration)>>,
 }
 
 impl Core {
@@ -164,6 +173,7 @@ impl Core {
             next_transaction: Cell::new(0),
             stopped: Cell::new(false),
             started: Instant::now(),
+            wall: Cell::new(None),
             shared,
         });
         core.use_world(Some(snapshot), serving);

@@ -277,6 +277,8 @@ pub enum Combine {
     First,
     /// SHOW TABLE STATUS: a row for each table, with rows and sizes added up.
     Status,
+    /// SHOW INDEX: a row for each part of a key, with the numbers of values added up.
+    Keys,
 }
 
 /// The text that goes to a shard.
@@ -342,6 +344,10 @@ pub enum SessionValue {
     WarningCount,
     /// `@@error_count`
     ErrorCount,
+    /// In front of a write that every copy of a table gets: the time that all servers shall take it for. MariaDB's form.
+    Clock,
+    /// The same behind the verb, MySQL's form.
+    ClockHint,
     /// `@@socket`
     Socket,
     /// `@@port`

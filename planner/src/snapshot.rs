@@ -193,6 +193,7 @@ pub struct Table {
     /// Those that are neither primary nor unique, by which rows can be found in order: none of FULLTEXT and SPATIAL.
     pub indexes: Vec<Key>,
     pub foreign_keys: Vec<ForeignKey>,
+    pub triggers: Vec<Trigger>,
 }
 
 /// An index. Columns' names are as the server writes them.
@@ -265,6 +266,20 @@ pub struct Column {
     pub null_default: bool,
     pub generated: bool,
     pub invisible: bool,
+    /// The default that each server computes for itself, as it writes it: `uuid()`, `current_timestamp()`.
+    pub computed_default: Option<String>,
+    /// ON UPDATE CURRENT_TIMESTAMP
+    pub on_update: bool,
+}
+
+/// A trigger of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    pub name: String,
+    /// INSERT, UPDATE or DELETE.
+    pub event: String,
+    /// What it does.
+    pub body: String,
 }
 
 /// A column's place in keys, as COLUMN_KEY of information_schema says it.

@@ -110,9 +110,16 @@ pub(crate) struct Gathered {
 impl Gathered {
     /// Nothing yet of a table; `before` are the rows and bytes of the query's other tables.
     pub(crate) fn new(gather: &Gather, limits: GatherLimits, before: (u64, usize)) -> Self {
+        // By name: a column may be INVISIBLE.
+        let names: Vec<String> = gather
+            .columns
+            .iter()
+            .map(|column| quoted(&column.name))
+            .collect();
+        let head = format!("INSERT INTO {} ({}) VALUES ", quoted(&gather.table), names.join(","));
         Self {
             loads: gather.columns.iter().map(|column| column.load).collect(),
-            head: format!("INSERT INTO {} VALUES ", quoted(&gather.table)).into_bytes(),
+            head: head.into_bytes(),
             inserts: Vec::new(),
             current: Vec::new(),
             limits,
@@ -320,7 +327,7 @@ mod tests {
             found,
             [
                 "CREATE TEMPORARY TABLE `_coregate_g0` (`id` bigint NOT NULL, `na``me` varchar(10), `at` timestamp NULL, KEY (`id`)) ENGINE=InnoDB",
-                "INSERT INTO `_coregate_g0` VALUES (7,x'275C','0000-00-00'),(-1,NULL,FROM_UNIXTIME(12.5))",
+                "INSERT INTO `_coregate_g0` (`id`,`na``me`,`at`) VALUES (7,x'275C','0000-00-00'),(-1,NULL,FROM_UNIXTIME(12.5))",
             ]
         );
     }
@@ -337,7 +344,7 @@ mod tests {
         let row: &[u8] = b"\x017\x01a\xfb";
         let error = statements(&[row, row], limits).unwrap_err().to_string();
         assert!(error.contains("finisher.rows_max"), "{error}");
-        let limits = GatherLimits { rows_max: 9, bytes_max: 60 };
+        let limits = GatherLimits { rows_max: 9, bytes_max: 80 };
         let error = statements(&[row, row], limits).unwrap_err().to_string();
         assert!(error.contains("finisher.bytes_max"), "{error}");
     }

@@ -30,6 +30,29 @@ impl Info {
         }
     }
 
+    /// So many warnings are told of in all.
+    pub(super) fn warned(&mut self, count: u16) {
+        self.warnings = u64::from(count);
+        if let Some((_, number)) = self.parts.iter_mut().find(|(label, _)| label == "Warnings") {
+            *number = 0;
+        }
+    }
+
+    /// More warnings than the servers told of, of a statement that has a text.
+    pub(super) fn add_warnings(&mut self, class: StatementClass, count: u16) {
+        use StatementClass::{Insert, Replace, Update};
+        if matches!(class, Insert | Replace | Update) {
+            self.warnings += u64::from(count);
+        }
+    }
+
+    /// Rows that were replaced by other means.
+    pub(super) fn add_duplicates(&mut self, class: StatementClass, count: u64) {
+        if matches!(class, StatementClass::Insert | StatementClass::Replace) {
+            self.single.1 += count;
+        }
+    }
+
     /// Adds what another step of the statement has said.
     pub(super) fn absorb(&mut self, other: Self) {
         self.single = (self.single.0 + other.single.0, self.single.1 + other.single.1);

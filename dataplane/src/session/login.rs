@@ -3,8 +3,10 @@ use super::rights::Rights;
 use super::{Failure, Outcome, Session, SessionHandle, Target};
 use crate::core::{Core, FLAVOURS};
 use crate::link::{Link, Packet, PacketStream, ReadError};
+use crate::listener::Peer;
 use crate::proxy_protocol;
 use crate::ring::{Buf, Socket};
+use crate::seat::Seat;
 use crate::settings::Settings;
 use crate::tls::Tls;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -43,6 +45,7 @@ const LOGIN_PACKET_MAX: usize = 64 << 10;
 struct Guest {
     core: Rc<Core>,
     id: u32,
+    _seat: Seat,
 }
 
 impl Drop for Guest {
@@ -57,10 +60,10 @@ impl Drop for Guest {
 }
 
 /// Serves one client from its first byte to its last.
-pub(crate) async fn serve(core: Rc<Core>, socket: Socket, peer: Option<IpAddr>) {
+pub(crate) async fn serve(core: Rc<Core>, socket: Socket, peer: Option<Peer>, seat: Seat) {
     let clients = core.shared.clients.fetch_add(1, Ordering::Relaxed);
     let id = core.new_session_id();
-    let guest = Guest { core: Rc::clone(&core), id };
+    let guest = Guest { core: Rc::clone(&core), id, _seat: seat };
     core.metrics().connections.add(1);
     let stream = PacketStream::new(Link::new(socket), LOGIN_PACKET_MAX);
     if clients >= core.config().max_connections {
@@ -89,14 +92,15 @@ async fn admit(
     core: Rc<Core>,
     mut stream: PacketStream,
     id: u32,
-    peer: Option<IpAddr>,
+    peer: Option<Peer>,
 ) -> Result<Box<Session>, &'static str> {
     let mut peer = peer;
-    if core.config().proxy_protocol {
+    if core.config().proxy_protocol && peer != Some(Peer::Unix) {
         // A header that tells no address leaves the address that the connection comes from.
-        peer = Box::pin(told_peer(&core, &mut stream, id)).await?.or(peer);
+        let told = Box::pin(told_peer(&core, &mut stream, id)).await?;
+        peer = told.map(Peer::Ip).or(peer);
     }
-    let host = peer.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
+    let host = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
     let handle = SessionHandle::new(&core, id, host.clone());
     core.metrics()
         .sessions
@@ -197,7 +201,8 @@ async fn converse(
         let env = Env {
             accounts,
             rsa: Some(&core.shared.rsa),
-            secure: stream.link.is_secure(),
+            // What goes through a Unix-domain socket leaves no wire to listen on.
+            secure: stream.link.is_secure() || Peer::of_host(&handle.host) == Some(Peer::Unix),
             require_secure: false,
             host: &handle.host,
         };
@@ -383,7 +388,7 @@ impl Session {
         let config = server_config(&core, self.handle.id, self.login.1);
         let (capabilities, max_packet) = (self.capabilities, self.login.0.max_packet);
         let mut handshake = ServerHandshake::change_user(config, capabilities, max_packet);
-        let accounts = CoreAccounts::new(&core, self.handle.host.parse().ok());
+        let accounts = CoreAccounts::new(&core, Peer::of_host(&self.handle.host));
         let first = Some(packet.copy());
         let handle = Rc::clone(&self.handle);
         converse(&core, &mut self.client, &mut handshake, &handle, &accounts, first)
@@ -431,9 +436,9 @@ struct CoreAccounts {
 }
 
 impl CoreAccounts {
-    fn new(core: &Rc<Core>, peer: Option<IpAddr>) -> Self {
+    fn new(core: &Rc<Core>, peer: Option<Peer>) -> Self {
         let users = core.users.borrow().clone();
-        let local = peer.is_some_and(|ip| ip.is_loopback());
+        let local = peer.is_some_and(Peer::is_local);
         Self { users, core: Rc::clone(core), local }
     }
 

@@ -48,7 +48,10 @@ impl Session {
                 .await?;
             self.transaction.add_savepoint(UNDO);
         }
+        // What these are warned of, the statement itself will be.
+        let told = self.warnings.take();
         let result = self.change_lookups(route, before).await;
+        self.warnings = told;
         match result {
             Ok(()) => Ok(()),
             Err(failure) => {

@@ -5,6 +5,7 @@ mod atomic;
 mod auto_column;
 mod buffering;
 mod causal;
+mod clock;
 mod command;
 mod commit;
 mod control;

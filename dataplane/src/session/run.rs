@@ -214,8 +214,8 @@ impl Session {
             false => route.combine,
         };
         let locks = plan.class == StatementClass::Lock;
-        let by_text =
-            resolved.interpolated || resolved.shards.is_empty() || locks || combine == Combine::Status;
+        let listed = matches!(combine, Combine::Status | Combine::Keys);
+        let by_text = resolved.interpolated || resolved.shards.is_empty() || locks || listed;
         let shards = resolved.shards.as_mut_slice();
         let (kind, wires) = match &form {
             Form::Binary(execution) if !by_text => {
@@ -235,7 +235,7 @@ impl Session {
         let result = match wires {
             Err(failure) => Err(failure),
             Ok(wires) if locks => self.lock_in_turn(wires, answer).await,
-            Ok(wires) if combine == Combine::Status => self.table_status(plan, route, wires, answer).await,
+            Ok(wires) if listed => self.table_status(plan, route, wires, answer).await,
             Ok(wires) => {
                 let work = Work { plan, combine, kind, wires, keyspace, rows };
                 self.several(work, answer).await

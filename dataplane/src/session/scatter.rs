@@ -9,6 +9,7 @@ pub(super) use merge::name_the_real;
 pub(super) use returned::Returned;
 mod rows;
 mod sum;
+mod warned;
 
 use super::answer::{Answer, Done};
 use super::info::Info;
@@ -198,7 +199,7 @@ impl Session {
         let result = match (early, work.combine) {
             (Err(failure), _) => Err(failure),
             (Ok(Some(error)), _) => Err(error.into()),
-            (_, Combine::Concat | Combine::Status) => match &work.rows {
+            (_, Combine::Concat | Combine::Status | Combine::Keys) => match &work.rows {
                 Rows::Pass | Rows::Return(_) | Rows::Load(_) => {
                     self.concatenate(&mut parts, work.kind, answer).await
                 }
@@ -219,7 +220,9 @@ impl Session {
                 .iter()
                 .map(|part| (part.place, part.walker.summary().rows)),
         );
-        self.look_at_parts(&mut parts, work, &given, &result).await;
+        let result = self
+            .look_at_parts(&mut parts, work, (&given, &mut info), result)
+            .await;
         let mut result = self.end_parts(parts, work.plan, result).await;
         if undoable {
             result = match result {
@@ -245,20 +248,30 @@ impl Session {
         &mut self,
         parts: &mut Parts,
         work: &Work<'_>,
-        given: &Given,
-        result: &Outcome<Combined>,
-    ) {
+        (given, info): (&Given, &mut Info),
+        mut result: Outcome<Combined>,
+    ) -> Outcome<Combined> {
+        let sums = work.combine != Combine::First && result.is_ok();
+        if sums
+            && parts.iter().all(|part| part.backend.warnings > 0)
+            && let Some(count) = self.warned_alike(parts).await
+            && let (Ok((summary, None)), Combine::Sum) = (&mut result, work.combine)
+        {
+            summary.warnings = count;
+            info.warned(count);
+        }
         let mut told = false;
         for Part { backend, .. } in parts.iter_mut().filter(|part| !part.backend.busy) {
             if backend.warnings > 0 && !(told && work.combine == Combine::First) {
                 told = true;
                 self.fetch_more_warnings(backend).await;
             }
-            if let Ok((summary, _)) = result {
+            if let Ok((summary, _)) = &result {
                 self.note_insert_id(backend, work.plan, summary, given)
                     .await;
             }
         }
+        result
     }
 
     fn give_parts_back(&mut self, parts: Parts) {

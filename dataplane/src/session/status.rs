@@ -1,4 +1,5 @@
-//! SHOW TABLE STATUS of a keyspace with several shards: one row for each table, with rows and sizes added up.
+//! SHOW TABLE STATUS and SHOW INDEX of a keyspace with several shards: one row for each table, or part of a key, with rows, sizes and
+//! numbers of values added up.
 use super::answer::{Answer, text_column};
 use super::scatter::{Rows, Work};
 use super::{Outcome, Session};
@@ -35,6 +36,29 @@ const COLUMNS: [&str; 20] = [
     "Temporary",
 ];
 
+/// Those of SHOW INDEX; MySQL's last two are "Visible" and "Expression", MariaDB's one is "Ignored".
+const KEY_COLUMNS: [&str; 15] = [
+    "Table",
+    "Non_unique",
+    "Key_name",
+    "Seq_in_index",
+    "Column_name",
+    "Collation",
+    "Cardinality",
+    "Sub_part",
+    "Packed",
+    "Null",
+    "Index_type",
+    "Comment",
+    "Index_comment",
+    "Visible",
+    "Expression",
+];
+
+/// The key's name, and the column's place in it.
+const PART: [usize; 2] = [2, 3];
+const CARDINALITY: usize = 6;
+
 const ROWS: usize = 4;
 const AVERAGE: usize = 5;
 const DATA_LENGTH: usize = 6;
@@ -60,12 +84,20 @@ impl Session {
         let mut nothing = *answer;
         let summary = self.several(work, &mut nothing).await?;
         let rows = rows.into_inner();
-        let merged = added_up(rows.rows, &copies);
+        let (merged, names) = match route.combine {
+            Combine::Keys => (parts_added_up(rows.rows), &KEY_COLUMNS[..]),
+            _ => (added_up(rows.rows, &copies), &COLUMNS[..]),
+        };
+        let mariadb = self.core.is_mariadb();
+        let names = names
+            .iter()
+            .map(|name| if *name == "Visible" && mariadb { "Ignored" } else { name });
         let columns: Vec<ColumnDefinition<'_>> = rows
             .columns
             .iter()
-            .zip(COLUMNS)
+            .zip(names)
             .map(|(column, name)| match column.kind {
+                ColumnType::LONG => ColumnDefinition::expression(name.as_bytes(), ColumnType::LONG),
                 ColumnType::LONGLONG => ColumnDefinition::expression(name.as_bytes(), ColumnType::LONGLONG),
                 _ => text_column(name),
             })
@@ -101,6 +133,24 @@ fn put(cells: &mut Cells, at: usize, number: Option<u64>) {
     if let Some(cell) = cells.get_mut(at) {
         *cell = number.map(|n| n.to_string().into_bytes());
     }
+}
+
+/// One row for each part of a key, in the first shard's order.
+fn parts_added_up(rows: Vec<Cells>) -> Vec<Cells> {
+    let mut out: Vec<Cells> = Vec::new();
+    for row in rows {
+        let same = |known: &&mut Cells| PART.iter().all(|at| known.get(*at) == row.get(*at));
+        let Some(known) = out.iter_mut().find(same) else {
+            out.push(row);
+            continue;
+        };
+        let sum = match (number(known, CARDINALITY), number(&row, CARDINALITY)) {
+            (Some(a), Some(b)) => Some(a.saturating_add(b)),
+            (a, b) => a.or(b),
+        };
+        put(known, CARDINALITY, sum);
+    }
+    out
 }
 
 /// One row for each name, in the order of names, as one server gives them.
@@ -143,6 +193,22 @@ mod tests {
             cells[at] = Some(text.as_bytes().to_vec());
         }
         cells
+    }
+
+    #[test]
+    fn the_values_of_keys_are_added_up() {
+        let part = |key: &str, at: &str, values: Option<&str>| {
+            let mut cells: Cells = vec![None; KEY_COLUMNS.len()];
+            cells[PART[0]] = Some(key.as_bytes().to_vec());
+            cells[PART[1]] = Some(at.as_bytes().to_vec());
+            cells[CARDINALITY] = values.map(|v| v.as_bytes().to_vec());
+            cells
+        };
+        let shard =
+            |n: &str| vec![part("PRIMARY", "1", Some(n)), part("k", "1", None), part("k", "2", Some("1"))];
+        let got = parts_added_up([shard("3"), shard("4")].concat());
+        let shown: Vec<_> = got.iter().map(|r| number(r, CARDINALITY)).collect();
+        assert_eq!(shown, [Some(7), None, Some(2)]);
     }
 
     #[test]

@@ -62,6 +62,10 @@ impl SessionValues for Values<'_> {
                 out.extend_from_slice(number.format(count).as_bytes());
                 out.extend_from_slice(b"|0,-1)");
             }
+            SessionValue::Clock => session.write_clock(b"SET STATEMENT timestamp=", b" FOR ", true, out),
+            SessionValue::ClockHint => {
+                session.write_clock(b" /*+ SET_VAR(timestamp=", b") */ ", false, out);
+            }
             // Clients on the server's machine would go past us.
             SessionValue::Socket => out.extend_from_slice(b"NULLIF('','')"),
             SessionValue::Port => {
@@ -87,6 +91,10 @@ impl SessionValues for Values<'_> {
 
     fn looked_up(&self, query: &[u8]) -> Option<Vec<KeyspaceId>> {
         self.session.looked_up(query)
+    }
+
+    fn counts_anything(&self) -> bool {
+        self.session.core.is_mariadb()
     }
 
     fn zero_is_a_value(&self) -> bool {
@@ -202,6 +210,10 @@ impl SessionValues for Named<'_> {
         self.session.has_mode(b"NO_AUTO_VALUE_ON_ZERO")
     }
 
+    fn counts_anything(&self) -> bool {
+        self.session.core.is_mariadb()
+    }
+
     fn is_strict(&self) -> bool {
         self.session.has_mode(b"STRICT_TRANS_TABLES") || self.session.has_mode(b"STRICT_ALL_TABLES")
     }
@@ -212,7 +224,7 @@ impl SessionValues for Named<'_> {
 }
 
 impl Session {
-    fn has_mode(&self, mode: &[u8]) -> bool {
+    pub(super) fn has_mode(&self, mode: &[u8]) -> bool {
         let set = self.settings.get("sql_mode").unwrap_or_default();
         set.windows(mode.len())
             .any(|word| word.eq_ignore_ascii_case(mode))

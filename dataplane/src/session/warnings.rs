@@ -19,18 +19,36 @@ const WARNINGS_MAX: usize = 64;
 /// Bytes of a SHOW WARNINGS that are looked at.
 const BYTES_MAX: usize = 256 << 10;
 
+/// Warnings that are errors in MySQL's strict modes; in MariaDB's, all are.
+const MYSQL_STRICT: [u16; 10] = [1260, 1264, 1265, 1292, 1365, 1366, 1406, 1411, 1441, 3020];
+
+const DIVISION_BY_ZERO: u16 = 1365;
+
 /// Decimals of a text's column, in MariaDB.
 const NOT_FIXED: u8 = 39;
 /// The same in MySQL.
 const NOT_FIXED_MYSQL: u8 = 31;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Warnings {
     /// Level, code, message.
     rows: Vec<(String, u16, String)>,
     /// What the server counted.
     count: u64,
     errors: u64,
+}
+
+impl Warnings {
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Is one of them about a row? Each row's may read the same.
+    pub(super) fn are_of_rows(&self) -> bool {
+        let of_row =
+            |(_, code, text): &(String, u16, String)| *code == DIVISION_BY_ZERO || text.contains(" at row ");
+        self.rows.iter().any(of_row)
+    }
 }
 
 impl Session {
@@ -118,14 +136,41 @@ impl Session {
     pub(super) async fn fetch_more_warnings(&mut self, backend: &mut Backend) {
         let before = self.warnings.take();
         self.fetch_warnings(backend).await;
-        let Some(mut all) = before else { return };
-        if let Some(more) = self.warnings.take() {
-            all.count += more.count;
-            all.errors += more.errors;
-            all.rows.extend(more.rows);
-            all.rows.truncate(WARNINGS_MAX);
-        }
-        self.warnings = Some(all);
+        let more = self.warnings.take();
+        self.warnings = before;
+        self.join_warnings(more);
+    }
+
+    /// Adds those of one server.
+    pub(super) fn join_warnings(&mut self, more: Option<Box<Warnings>>) {
+        let Some(more) = more else { return };
+        let Some(all) = &mut self.warnings else {
+            self.warnings = Some(more);
+            return;
+        };
+        all.count += more.count;
+        all.errors += more.errors;
+        all.rows.extend(more.rows);
+        all.rows.truncate(WARNINGS_MAX);
+    }
+
+    /// The first warning of what a step has read, as the error that one server makes of it where values are written in a strict mode.
+    #[cold]
+    pub(super) fn strict_error(&self) -> Option<SqlError> {
+        let mysql = !self.core.is_mariadb();
+        let rows = &self.warnings.as_ref()?.rows;
+        let found = rows
+            .iter()
+            .find(|(level, code, _)| level == "Warning" && (!mysql || MYSQL_STRICT.contains(code)));
+        let (_, code, message) = found?;
+        let sqlstate = match code {
+            1264 => b"22003",
+            1265 => b"01000",
+            1292 | 1366 => b"22007",
+            1365 => b"22012",
+            _ => b"HY000",
+        };
+        Some(SqlError { code: *code, sqlstate: *sqlstate, message: message.clone() })
     }
 
     /// Before a statement: MariaDB leaves the last one's warnings where they are if it has no tables.

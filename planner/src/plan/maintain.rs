@@ -26,6 +26,8 @@ pub struct InsertEntries {
     pub columns: String,
     /// Those that are known to hold no NULL: a bit for each, the first one's is the lowest.
     pub not_null: u8,
+    /// How many characters the owner's columns keep of a text, where the lookup table may keep another number: `u32::MAX` elsewhere.
+    pub lengths: SmallVec<[u32; 1]>,
     pub owner: Arc<Owner>,
 }
 

@@ -30,6 +30,8 @@ pub struct InsertSelect {
     /// The types of the columns that are given, in their order; none where they are not known.
     pub types: Vec<String>,
     pub returning: Option<ReturningNone>,
+    /// INSERT IGNORE: values that are cut, as the rows are read, are none the worse for it.
+    pub ignore: bool,
     /// Why the shards cannot do it, for EXPLAIN.
     pub why: String,
 }
@@ -71,10 +73,22 @@ pub struct EachRow {
     pub texts: Option<Vec<Vec<Piece>>>,
     pub tail: Vec<Piece>,
     /// By which unique keys a row may be there already.
-    pub unique: Vec<Vec<UniqueColumn>>,
+    pub unique: UniqueKeys,
+    /// The table with its keyspace, for statements that are planned.
+    pub full_name: String,
     /// The primary key, in the image's query.
     pub key: Vec<KeyPart>,
     pub image: Image,
+}
+
+/// The unique keys of a table.
+#[derive(Debug, Clone)]
+pub struct UniqueKeys {
+    pub keys: Vec<Vec<UniqueColumn>>,
+    /// Which of them a unique lookup vindex holds over all shards: a row may be there on another one.
+    pub elsewhere: Vec<usize>,
+    /// Which of them is the primary key, by which servers look first.
+    pub primary: Option<usize>,
 }
 
 /// A column of a unique key, and where a new row has its value.
@@ -82,6 +96,8 @@ pub struct EachRow {
 pub struct UniqueColumn {
     pub name: String,
     pub value: NewValue,
+    /// What IGNORE stores in the place of NULL.
+    pub for_null: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -103,6 +119,10 @@ pub struct ByKey {
     pub limited: bool,
     /// One for each table that changes.
     pub changes: Vec<Change>,
+    /// UPDATE or DELETE IGNORE.
+    pub ignore: bool,
+    /// It names several tables: MariaDB is strict with what an UPDATE of such reads.
+    pub joins: bool,
     /// Why the shards cannot do it, for EXPLAIN.
     pub why: String,
 }

@@ -37,7 +37,7 @@ fn each_row(found: &EachRow, out: &mut Map<String, Value>) {
         .map(|l| l.def.name.as_str())
         .collect();
     out.insert("LookupVindexes".into(), json!(names));
-    let keys = found.unique.iter().map(|key| {
+    let keys = found.unique.keys.iter().map(|key| {
         let names: Vec<_> = key.iter().map(|column| column.name.as_str()).collect();
         names.join(", ")
     });

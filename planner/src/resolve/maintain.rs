@@ -134,6 +134,9 @@ pub(super) fn bind(
             for entries in all {
                 let rows = insert_values(entries, &binding)?;
                 refuse_nulls(entries, &rows)?;
+                if !binding.session.is_strict() {
+                    refuse_cut(entries, &rows)?;
+                }
                 if entries.check {
                     let list = rows.iter().map(SmallVec::as_slice).zip(ids);
                     let queries = list.filter_map(|entry| check(&entries.def, entry));
@@ -172,6 +175,25 @@ fn refuse_nulls(entries: &InsertEntries, rows: &Rows) -> Result<(), PlanError> {
     let refused = |(n, value): (usize, &Literal)| value.is_null && entries.not_null >> n & 1 == 1;
     let null = |row: &SmallVec<[Literal; 1]>| row.iter().take(8).enumerate().any(refused);
     if rows.iter().any(null) { Err(PlanError::NullKey(entries.columns.clone())) } else { Ok(()) }
+}
+
+/// The server would cut a text for its row, and not in the same place for its entry.
+fn refuse_cut(entries: &InsertEntries, rows: &Rows) -> Result<(), PlanError> {
+    let characters = |sql: &[u8]| sql.iter().filter(|b| (**b & 0xc0) != 0x80).count();
+    let cut = |(value, length): (&Literal, &u32)| {
+        let quotes = if value.sql.starts_with(b"'") || value.sql.starts_with(b"\"") { 2 } else { 0 };
+        characters(&value.sql) > (*length as usize).saturating_add(quotes)
+    };
+    match rows
+        .iter()
+        .any(|row| row.iter().zip(&entries.lengths).any(cut))
+    {
+        false => Ok(()),
+        true => Err(PlanError::unsupported(format!(
+            "text that is longer than the lookup vindex's column ({}) in a mode that is not strict; write it no longer than the column",
+            entries.columns
+        ))),
+    }
 }
 
 fn insert_values(entries: &InsertEntries, binding: &Binding<'_>) -> Result<Rows, PlanError> {

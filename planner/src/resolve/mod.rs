@@ -55,6 +55,10 @@ pub trait SessionValues {
     fn is_strict(&self) -> bool {
         false
     }
+    /// Do the servers read a number of rows out of whatever a parameter of LIMIT holds, as MariaDB does?
+    fn counts_anything(&self) -> bool {
+        false
+    }
     /// NO_AUTO_VALUE_ON_ZERO
     fn zero_is_a_value(&self) -> bool {
         false
@@ -224,6 +228,14 @@ pub fn has_session_values(route: &Route) -> bool {
     match &route.text {
         Text::Pieces(pieces) => text::has_session(pieces),
         Text::AsIs | Text::Split(_) => false,
+    }
+}
+
+/// The text of a write that all servers take for one of the same time.
+pub fn every_copy(route: &Route) -> Option<&[crate::plan::Piece]> {
+    match &route.text {
+        Text::Pieces(pieces) => text::has_clock(pieces).then_some(pieces),
+        Text::AsIs | Text::Split(_) => None,
     }
 }
 

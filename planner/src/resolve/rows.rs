@@ -1,6 +1,6 @@
 //! Where the rows of an INSERT go.
 use super::{Binder, Binding, COLUMNS_MAX, Scratch};
-use crate::column::{NotStored, stored};
+use crate::column::{Family, NotStored, stored};
 use crate::error::PlanError;
 use crate::fingerprint::literal_value;
 use crate::plan::{InsertRows, RowSource};
@@ -98,10 +98,15 @@ impl Binder<'_> {
 
     /// A value that the server takes as it is, in whatever mode.
     fn kept<'v>(&self, rows: &InsertRows, nth: usize, value: Value<'v>) -> Result<Value<'v>, NotStored> {
-        if value == Value::Null && rows.not_null.checked_shr(nth as u32).unwrap_or(0) & 1 == 1 {
-            return Err(NotStored::Null);
-        }
         let family = rows.families.get(nth).copied().unwrap_or_default();
+        if value == Value::Null && rows.not_null.checked_shr(nth as u32).unwrap_or(0) & 1 == 1 {
+            // What the server puts in its place.
+            return match family {
+                Family::Integer { .. } if rows.ignore && rows.numbered != Some(nth) => Ok(Value::Int(0)),
+                Family::Text { .. } | Family::Binary(_) if rows.ignore => Ok(Value::Bytes(b"")),
+                _ => Err(NotStored::Null),
+            };
+        }
         let loose = || rows.ignore || !self.binding.session.is_strict();
         if family.may_change(&value) && loose() { Err(NotStored::Characters) } else { Ok(value) }
     }

@@ -1,6 +1,6 @@
 //! Puts a shard's text together from a plan's pieces.
 use super::{Binding, EVERYWHERE, Resolved, Scratch, ShardText};
-use crate::plan::{Operand, Piece};
+use crate::plan::{Operand, Piece, SessionValue};
 use crate::snapshot::ShardIdx;
 
 /// Room for what is written beside the text, and in front of it when it is sent, in bytes.
@@ -20,7 +20,7 @@ pub(super) fn write(
             .any(|p| matches!(p, Piece::Row { .. } | Piece::CollapsedRows));
     // Divided rows are no longer the statement that was prepared: they run as text. Values of the session are put into a
     // text that is prepared anew.
-    let interpolate = !binding.prepared || rows_split;
+    let interpolate = !binding.prepared || rows_split || has_clock(pieces);
     out.interpolated = interpolate && binding.prepared;
     for &shard in &scratch.set {
         let size =
@@ -80,6 +80,11 @@ pub(super) fn has_session(pieces: &[Piece]) -> bool {
     })
 }
 
+/// A time that is another one with each execution is not worth a statement that is prepared for it.
+pub(super) fn has_clock(pieces: &[Piece]) -> bool {
+    pieces.first() == Some(&Piece::Session(SessionValue::Clock))
+}
+
 struct Writer<'w> {
     binding: &'w Binding<'w>,
     places: &'w [ShardIdx],
@@ -120,17 +125,21 @@ impl Writer<'_> {
             }
             Piece::Param(n) if self.interpolate => self.binding.session.write_param(*n, &mut self.out),
             Piece::Param(_) => self.out.push(b'?'),
+            Piece::Session(SessionValue::Clock | SessionValue::ClockHint) if !self.interpolate => {}
             Piece::Session(which) => self.binding.session.write(*which, &mut self.out),
             Piece::LimitSum { skip: None, take: Operand::Param(_) } if !self.interpolate => {
                 self.out.push(b'?')
             }
             Piece::LimitSum { skip, take } => {
                 let count = |operand| super::tree::count(self.binding, operand);
-                let skip = skip.as_ref().map_or(Ok(0), count);
-                // What is no number was refused before.
-                let rows = skip.and_then(|skip| Ok(skip.saturating_add(count(take)?)));
-                self.out
-                    .extend_from_slice(rows.unwrap_or_default().to_string().as_bytes());
+                let sum = skip.as_ref().map_or(Ok(0), count);
+                let sum = sum.and_then(|skip| Ok(skip.saturating_add(count(take)?)));
+                match (sum, take) {
+                    (Ok(rows), _) => self.out.extend_from_slice(rows.to_string().as_bytes()),
+                    // What is no number is the server's to refuse.
+                    (Err(_), Operand::Param(n)) => self.binding.session.write_param(*n, &mut self.out),
+                    (Err(_), _) => self.out.extend_from_slice(b"-1"),
+                }
             }
             Piece::List { list, split } => {
                 let items = fingerprint.lists.get(usize::from(*list));

@@ -56,16 +56,42 @@ pub fn text_to_prepare(pieces: &[Piece], binding: &Binding<'_>) -> Vec<u8> {
     text::prepared(pieces, binding)
 }
 
-/// A number of rows.
+/// A number of rows. Literals are whole numbers, by the grammar; of parameters, MariaDB takes what can be read as one.
 pub(super) fn count(binding: &Binding<'_>, operand: &Operand) -> Result<u64, PlanError> {
     let mut buffer = Vec::new();
-    match binding.value(operand, &mut buffer)? {
+    let value = binding.value(operand, &mut buffer)?;
+    if let Operand::Literal(n) = operand {
+        let place = binding.fingerprint.literals.get(usize::from(*n));
+        let at = place.map_or(binding.sql.len(), |literal| literal.span.start as usize);
+        return match value {
+            Value::UInt(n) => Ok(n),
+            Value::Int(n) => u64::try_from(n).map_err(|_| PlanError::syntax(binding.sql, at)),
+            _ => Err(PlanError::syntax(binding.sql, at)),
+        };
+    }
+    let lenient = binding.session.counts_anything();
+    match value {
         Value::UInt(n) => Ok(n),
         Value::Int(n) => u64::try_from(n).map_err(|_| PlanError::NotACount),
-        Value::Bytes(text) | Value::Decimal(text) => std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.trim_ascii().parse().ok())
-            .ok_or(PlanError::NotACount),
+        Value::Null if lenient => Ok(0),
+        Value::Float(n) if lenient && n > -0.5 => Ok(n.round() as u64),
+        Value::Bytes(text) | Value::Decimal(text) | Value::Binary(text) => {
+            let text = std::str::from_utf8(text).map_or("", str::trim);
+            match (text.parse::<u64>(), text.parse::<f64>()) {
+                (Ok(n), _) => Ok(n),
+                (_, Ok(n)) if lenient && n > -0.5 => Ok(n.round() as u64),
+                (_, Err(_)) if lenient && !text.starts_with('-') => Ok(leading(text)),
+                _ => Err(PlanError::NotACount),
+            }
+        }
         _ => Err(PlanError::NotACount),
     }
+}
+
+/// The whole number that a text begins with.
+fn leading(text: &str) -> u64 {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    text.get(..digits)
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0)
 }

@@ -2,7 +2,9 @@
 use super::maintain::operand_text;
 use super::{Binder, Binding, Scratch, text};
 use crate::error::PlanError;
-use crate::plan::write::{ByKey, EachRow, Evaluated, How, InsertSelect, NewValue, Read, SetPart, Write};
+use crate::plan::write::{
+    ByKey, EachRow, Evaluated, How, InsertSelect, NewValue, Read, SetPart, UniqueColumn, Write,
+};
 use crate::snapshot::{ShardIdx, Snapshot};
 
 /// A change whose texts have their values.
@@ -39,6 +41,8 @@ pub struct BoundRow {
     pub text: Vec<u8>,
     /// Which rows it may change.
     pub condition: Vec<u8>,
+    /// The same for each unique key.
+    pub conditions: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -126,48 +130,49 @@ fn bind_rows(
             }
         };
         let separator: &[u8] = if tail.is_empty() { b"" } else { b" " };
-        Ok(BoundRow {
-            shard,
-            text: [&head, &row, separator, &tail].concat(),
-            condition: condition(each, n, binding)?,
-        })
+        let conditions = conditions(each, n, binding)?;
+        let condition = conditions.join(&b" OR "[..]);
+        Ok(BoundRow { shard, text: [&head, &row, separator, &tail].concat(), condition, conditions })
     });
     rows.collect()
 }
 
-/// Has a row of the table a unique key's values in common with the n-th new one?
-fn condition(each: &EachRow, n: usize, binding: &Binding<'_>) -> Result<Vec<u8>, PlanError> {
-    let mut out = Vec::new();
-    for (at, key) in each.unique.iter().enumerate() {
-        out.extend_from_slice(if at > 0 { b" OR (" } else { b"(" });
+/// For each unique key: has a row of the table its values in common with the n-th new one?
+fn conditions(each: &EachRow, n: usize, binding: &Binding<'_>) -> Result<Vec<Vec<u8>>, PlanError> {
+    let keys = each.unique.keys.iter().map(|key| {
+        let mut out = b"(".to_vec();
         for (at, column) in key.iter().enumerate() {
             if at > 0 {
                 out.extend_from_slice(b" AND ");
             }
             out.extend_from_slice(column.name.as_bytes());
             out.push(b'=');
-            match &column.value {
-                NewValue::Default => out.extend_from_slice(format!("DEFAULT({})", column.name).as_bytes()),
-                NewValue::Place(place) => {
-                    let mut literals = binding
-                        .fingerprint
-                        .rows
-                        .literals(binding.sql, binding.sql_mode, n);
-                    let literal = literals
-                        .nth(usize::from(*place))
-                        .ok_or(PlanError::ColumnCount(n as u64 + 1))?;
-                    let range = literal.span.start as usize..literal.span.end as usize;
-                    out.extend_from_slice(binding.sql.get(range).unwrap_or_default());
-                }
-                NewValue::Operands(rows) => {
-                    let operand = rows.get(n).ok_or(PlanError::ColumnCount(n as u64 + 1))?;
-                    out.extend_from_slice(&operand_text(operand, binding)?.sql);
-                }
-            }
+            out.extend_from_slice(&new_value(column, n, binding)?);
         }
         out.push(b')');
-    }
-    Ok(out)
+        Ok(out)
+    });
+    keys.collect()
+}
+
+/// What the n-th row gives a column.
+fn new_value(column: &UniqueColumn, n: usize, binding: &Binding<'_>) -> Result<Vec<u8>, PlanError> {
+    let short = || PlanError::ColumnCount(n as u64 + 1);
+    let value = match &column.value {
+        NewValue::Default => format!("DEFAULT({})", column.name).into_bytes(),
+        NewValue::Place(place) => {
+            let rows = &binding.fingerprint.rows;
+            let mut literals = rows.literals(binding.sql, binding.sql_mode, n);
+            let literal = literals.nth(usize::from(*place)).ok_or_else(short)?;
+            let range = literal.span.start as usize..literal.span.end as usize;
+            binding.sql.get(range).unwrap_or_default().to_vec()
+        }
+        NewValue::Operands(rows) => operand_text(rows.get(n).ok_or_else(short)?, binding)?.sql,
+    };
+    Ok(match column.for_null {
+        Some(instead) if value.eq_ignore_ascii_case(b"null") => instead.as_bytes().to_vec(),
+        _ => value,
+    })
 }
 
 fn bind_by_key(by_key: &ByKey, binding: &Binding<'_>) -> BoundByKey {

@@ -2,10 +2,11 @@
 use super::block::{Blocks, Scopes};
 use super::names::Place;
 use super::{Planner, lookups};
+use crate::column::Family;
 use crate::error::PlanError;
 use crate::plan::{Action, Combine, Destination, Plan, Route, StatementClass, Target};
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
-use crate::sql::ast::{Assign, Delete, Expr, TableExpr, TableName, Update};
+use crate::sql::ast::{Assign, Delete, Expr, ExprKind, TableExpr, TableName, Update};
 
 impl<'a> Planner<'_, 'a> {
     /// An UPDATE that every shard can do for itself, or else one by key.
@@ -152,6 +153,9 @@ impl<'a> Planner<'_, 'a> {
                 continue;
             }
             let column = assign.column.name;
+            if !may_change_lookups && keeps_value(assign, name, table) {
+                continue;
+            }
             let by = table
                 .column_vindexes
                 .iter()
@@ -222,6 +226,30 @@ fn blocks_destination<'a>(
     }
     check_copies(names, planner)?;
     Ok(Change::Copies)
+}
+
+/// Does ON DUPLICATE KEY UPDATE give the column the value that it has? `c = c`; and `c = VALUES(c)` where rows that meet have the same.
+pub(super) fn keeps_value(assign: &Assign<'_>, name: &TableName<'_>, table: &Table) -> bool {
+    let column = assign.column.name;
+    let own = |expr: &Expr<'_>| match &expr.kind {
+        ExprKind::Column(c) => {
+            c.name.eq_ignore_ascii_case(column)
+                && c.table
+                    .is_none_or(|t| t == name.exposed() || t == name.name)
+        }
+        _ => false,
+    };
+    match &assign.value.kind {
+        ExprKind::Column(_) => own(&assign.value),
+        ExprKind::Call(call) if call.name.eq_ignore_ascii_case("values") => {
+            let integer = matches!(Family::of_column(table, column), Family::Integer { .. });
+            let mut keys = table.unique_keys.iter().map(|key| &key.columns);
+            let in_key = |key: &Vec<String>| key.iter().any(|c| c.eq_ignore_ascii_case(column));
+            let in_all = (table.primary_key.is_empty() || in_key(&table.primary_key)) && keys.all(in_key);
+            matches!(call.args, [only] if own(only)) && integer && in_all && table.columns_complete
+        }
+        _ => false,
+    }
 }
 
 pub(super) fn may_have(table: &Table, column: &str) -> bool {

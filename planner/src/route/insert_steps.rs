@@ -9,11 +9,23 @@ use super::subquery::has_subquery;
 use super::text::Edits;
 use crate::column::find;
 use crate::error::PlanError;
-use crate::plan::write::{EachRow, Evaluated, InsertSelect, NewValue, ReturningNone, UniqueColumn, Write};
+use crate::lookup::quoted;
+use crate::plan::write::{
+    EachRow, Evaluated, InsertSelect, NewValue, ReturningNone, UniqueColumn, UniqueKeys, Write,
+};
 use crate::plan::{Operand, Piece, Plan, StatementClass};
-use crate::snapshot::Table;
+use crate::snapshot::{Column, ColumnVindex, Table};
 use crate::sql::ast::*;
 use crate::sql::walk::Walk;
+
+/// What a column that takes no NULL gets for one under IGNORE.
+fn implicit(column: &Column) -> Option<&'static str> {
+    Some(match column.data_type.as_str() {
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal" | "numeric" => "0",
+        "char" | "varchar" | "binary" | "varbinary" => "''",
+        _ => return None,
+    })
+}
 
 fn verbatim(text: &str) -> Piece {
     Piece::Verbatim(text.as_bytes().to_vec())
@@ -80,6 +92,7 @@ impl<'a> Planner<'_, 'a> {
             tail: pieces(&raw, tail),
             types: self.inserted_types(insert),
             returning: self.returning_none(insert),
+            ignore: insert.ignore,
             why: match error {
                 PlanError::Unsupported(why) => why.clone(),
                 other => other.to_string(),
@@ -109,7 +122,7 @@ impl<'a> Planner<'_, 'a> {
         Some(ReturningNone {
             keyspace,
             tablet_kind: self.input.session.tablet_kind,
-            table: crate::lookup::quoted(insert.table.name),
+            table: quoted(insert.table.name),
             items: Edits::default().pieces(self.input.sql, self.tokens, span),
         })
     }
@@ -197,9 +210,11 @@ impl<'a> Planner<'_, 'a> {
             .map_or(&[][..], |v| v.columns.as_slice());
         let key = table.primary_key.as_slice();
         let moved = insert.on_duplicate.iter().find(|a| {
-            by.iter()
-                .chain(key)
-                .any(|c| c.eq_ignore_ascii_case(a.column.name))
+            !super::dml::keeps_value(a, insert.table, table)
+                && by
+                    .iter()
+                    .chain(key)
+                    .any(|c| c.eq_ignore_ascii_case(a.column.name))
         });
         if let Some(moved) = moved {
             return Err(PlanError::unsupported(format!(
@@ -213,6 +228,7 @@ impl<'a> Planner<'_, 'a> {
         self.edits = before;
         self.name_columns(insert, &columns);
         let unique = self.unique_columns(table, insert, &columns)?;
+        let full_name = format!("{}.{}", quoted(self.keyspace_name(insert.table)?), quoted(&table.name));
         let (key, image) = insert_image(self, table, insert.table)?;
         let InsertSpans { head, tail, .. } = insert.spans;
         let pieces = |span| self.edits.pieces(self.input.sql, self.tokens, span);
@@ -225,7 +241,7 @@ impl<'a> Planner<'_, 'a> {
         Ok(Some(Write::EachRow(Box::new(EachRow {
             keyspace,
             tablet_kind: self.input.session.tablet_kind,
-            table: format!("`{}`", table.name.replace('`', "``")),
+            table: quoted(&table.name),
             ignore: insert.ignore && !insert.replace,
             replace: insert.replace,
             rows,
@@ -233,6 +249,7 @@ impl<'a> Planner<'_, 'a> {
             texts,
             tail: pieces(tail),
             unique,
+            full_name,
             key,
             image,
         }))))
@@ -244,24 +261,41 @@ impl<'a> Planner<'_, 'a> {
         table: &Table,
         insert: &Insert<'a>,
         columns: &[String],
-    ) -> Result<Vec<Vec<UniqueColumn>>, PlanError> {
+    ) -> Result<UniqueKeys, PlanError> {
         let mut keys: Vec<&[String]> = vec![&table.primary_key];
         keys.extend(table.unique_keys.iter().map(|key| key.columns.as_slice()));
-        let mut all = Vec::new();
+        let (mut all, mut elsewhere, mut primary) = (Vec::new(), Vec::new(), None);
         'keys: for key in keys.into_iter().filter(|key| !key.is_empty()) {
             let mut found = Vec::new();
             for name in key {
                 let column = find(table, name);
                 let at = columns.iter().position(|c| c.eq_ignore_ascii_case(name));
                 let value = match (at, column) {
-                    (Some(at), _) => self.new_values(insert, at, name)?,
+                    (Some(at), _) => self.new_values(table, insert, at, name)?,
                     // A NULL meets nothing.
                     (None, Some(column)) if column.null_default => continue 'keys,
                     // What a server computes is not known; it shows by what the statement has done.
                     (None, Some(column)) if column.generated || column.auto_increment => continue 'keys,
                     (None, _) => NewValue::Default,
                 };
-                found.push(UniqueColumn { name: format!("`{}`", name.replace('`', "``")), value });
+                let for_null = column
+                    .filter(|c| insert.ignore && c.nullable == Some(false))
+                    .and_then(implicit);
+                found.push(UniqueColumn { name: format!("`{}`", name.replace('`', "``")), value, for_null });
+            }
+            let holds = |v: &&ColumnVindex| {
+                let def = v.vindex.lookup.as_ref();
+                def.is_some_and(|d| d.unique && !d.write_only)
+                    && v.columns.len() == key.len()
+                    && key
+                        .iter()
+                        .all(|k| v.columns.iter().any(|c| c.eq_ignore_ascii_case(k)))
+            };
+            if std::ptr::eq(key, table.primary_key.as_slice()) {
+                primary = Some(all.len());
+            }
+            if lookups::owned(table).any(|v| holds(&v)) {
+                elsewhere.push(all.len());
             }
             all.push(found);
         }
@@ -271,15 +305,22 @@ impl<'a> Planner<'_, 'a> {
                 table.name
             )));
         }
-        Ok(all)
+        Ok(UniqueKeys { keys: all, elsewhere, primary })
     }
 
-    fn new_values(&self, insert: &Insert<'a>, at: usize, name: &str) -> Result<NewValue, PlanError> {
+    fn new_values(
+        &self,
+        table: &Table,
+        insert: &Insert<'a>,
+        at: usize,
+        name: &str,
+    ) -> Result<NewValue, PlanError> {
         match insert.source {
             InsertSource::Rows(rows) => {
                 let values = rows.iter().map(|row| {
                     let value = row.values.get(at).ok_or(PlanError::ColumnCount(1))?;
-                    self.operand(value)
+                    lookups::null_by_default(value, table, name)
+                        .or_else(|| self.operand(value))
                         .ok_or_else(|| PlanError::NotALiteral(name.to_owned()))
                 });
                 Ok(NewValue::Operands(values.collect::<Result<Vec<Operand>, _>>()?))

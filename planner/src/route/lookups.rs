@@ -4,11 +4,13 @@ use super::names::Place;
 use super::text::Edits;
 use crate::column::{Family, find};
 use crate::error::PlanError;
-use crate::lookup::Written;
+use crate::lookup::{LookupDef, Written};
 use crate::plan::maintain::{ChangeEntries, ChangedEntries, EntryValues, InsertEntries, Maintain, Owner};
 use crate::plan::{Action, Operand, Piece, Plan};
 use crate::snapshot::{Column, ColumnVindex, Table};
-use crate::sql::ast::{Assign, Delete, ExprKind, Insert, InsertSource, Span, TableExpr, TableName, Update};
+use crate::sql::ast::{
+    Assign, Delete, Expr, ExprKind, Insert, InsertSource, Span, TableExpr, TableName, Update,
+};
 use crate::sql::keyword::Kw;
 use smallvec::SmallVec;
 
@@ -50,6 +52,12 @@ pub(super) fn refuse_owner(table: &Table, what: &str) -> Result<(), PlanError> {
 /// Does the table keep this vindex right?
 pub(super) fn is_kept(table: &Table, vindex: &ColumnVindex) -> bool {
     vindex.vindex.lookup.is_some() && vindex.vindex.owner.as_deref() == Some(table.name.as_str())
+}
+
+/// `DEFAULT` of a column whose default is NULL.
+pub(super) fn null_by_default(value: &Expr<'_>, table: &Table, column: &str) -> Option<Operand> {
+    let null = find(table, column).is_some_and(|c| c.null_default);
+    (matches!(value.kind, ExprKind::Default) && null).then_some(Operand::Null)
 }
 
 /// Gives a plan for a change what it must do before.
@@ -101,34 +109,51 @@ impl<'a> Planner<'_, 'a> {
                 })?;
                 positions.push(at);
             }
-            let values = match insert.source {
-                InsertSource::Collapsed(_) => EntryValues::Collapsed(positions),
-                InsertSource::Rows(rows) => {
-                    let rows = rows.iter().map(|row| {
-                        let values = positions.iter().map(|at| {
-                            if *at == LEFT_OUT {
-                                return Ok(Operand::Null);
-                            }
-                            let value = row.values.get(usize::from(*at));
-                            let name = || {
-                                PlanError::NotALiteral(
-                                    columns.get(usize::from(*at)).cloned().unwrap_or_default(),
-                                )
-                            };
-                            value.and_then(|value| self.operand(value)).ok_or_else(name)
-                        });
-                        values.collect::<Result<SmallVec<[Operand; 1]>, _>>()
-                    });
-                    EntryValues::Operands(rows.collect::<Result<_, _>>()?)
-                }
-                InsertSource::Query(_) => return Err(refused("INSERT ... SELECT")),
-            };
+            let values = self.entry_values(table, insert, columns, positions)?;
             let owner = Owner::new(keyspace, &table.name, &vindex.columns);
             let not_null = super::insert::not_null(table, &vindex.columns);
             let columns = vindex.columns.join(", ");
-            all.push(InsertEntries { def, values, check, columns, not_null, owner });
+            let lengths = vindex.columns.iter().zip(&def.from);
+            let lengths = lengths
+                .map(|(own, there)| self.kept_length(table, own, &def, there))
+                .collect();
+            all.push(InsertEntries { def, values, check, columns, not_null, lengths, owner });
         }
         Ok((!all.is_empty()).then_some(Maintain::Insert(all)))
+    }
+
+    /// Where the rows of an INSERT have a lookup vindex's values.
+    fn entry_values(
+        &self,
+        table: &Table,
+        insert: &Insert<'a>,
+        columns: &[String],
+        positions: SmallVec<[u16; 1]>,
+    ) -> Result<EntryValues, PlanError> {
+        let rows = match insert.source {
+            InsertSource::Collapsed(_) => return Ok(EntryValues::Collapsed(positions)),
+            InsertSource::Rows(rows) => rows,
+            InsertSource::Query(_) => {
+                return Err(PlanError::unsupported(format!(
+                    "INSERT ... SELECT into '{}', which owns a lookup vindex",
+                    table.name
+                )));
+            }
+        };
+        let rows = rows.iter().map(|row| {
+            let values = positions.iter().map(|at| {
+                if *at == LEFT_OUT {
+                    return Ok(Operand::Null);
+                }
+                let column = columns.get(usize::from(*at)).map_or("", String::as_str);
+                let value = row.values.get(usize::from(*at));
+                value
+                    .and_then(|v| null_by_default(v, table, column).or_else(|| self.operand(v)))
+                    .ok_or_else(|| PlanError::NotALiteral(column.to_owned()))
+            });
+            values.collect::<Result<SmallVec<[Operand; 1]>, _>>()
+        });
+        Ok(EntryValues::Operands(rows.collect::<Result<_, _>>()?))
     }
 
     /// The entries of rows that go.
@@ -184,6 +209,21 @@ impl<'a> Planner<'_, 'a> {
         if !one || update.ignore {
             return Err(refused("together with other tables, or with IGNORE"));
         }
+        for vindex in &vindexes {
+            let def = vindex.vindex.lookup.as_ref();
+            let columns = vindex
+                .columns
+                .iter()
+                .zip(def.iter().flat_map(|def| &def.from));
+            for (own, there) in columns {
+                // Such a text is looked at again where it is stored.
+                if let Some(def) = def
+                    && self.kept_length(table, own, def, there) != u32::MAX
+                {
+                    return Err(refused("whose lookup table keeps texts of another length"));
+                }
+            }
+        }
         for column in vindexes.iter().flat_map(|v| &v.columns) {
             if let Some(Assign { value, .. }) = assigned(column)
                 && (self.operand(value).is_none() || matches!(value.kind, ExprKind::Default))
@@ -204,6 +244,29 @@ impl<'a> Planner<'_, 'a> {
         self.change((name, table), &vindexes, tail, &|column| {
             assigned(column).map(|assign| self.pieces(assign.value.span))
         })
+    }
+
+    /// How many characters of a text its column keeps; `u32::MAX`: as many as the lookup table's column, or it is no text.
+    fn kept_length(&self, table: &Table, own: &str, def: &LookupDef, there: &str) -> u32 {
+        let snapshot = self.input.snapshot;
+        let name = def.table.trim_matches('`');
+        let lookup = match name.split_once("`.`") {
+            Some((keyspace, name)) => {
+                let mut keyspaces = snapshot.keyspaces.iter();
+                keyspaces
+                    .find(|k| k.name == keyspace)
+                    .and_then(|k| k.tables.get(name))
+            }
+            None => None,
+        };
+        let there = lookup.and_then(|t| find(t, there));
+        match find(table, own) {
+            Some(own) if matches!(own.data_type.as_str(), "char" | "varchar") => match there {
+                Some(there) if there.data_type == own.data_type && there.length == own.length => u32::MAX,
+                _ => own.length.unwrap_or(u32::MAX),
+            },
+            _ => u32::MAX,
+        }
     }
 
     /// As the client wrote it: it is planned again.

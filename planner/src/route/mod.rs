@@ -263,7 +263,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         let Some(keyspace) = self.names(statement)? else {
             return self.without_tables(statement, class);
         };
-        self.refuse_apart(statement)?;
+        self.write_alike(statement)?;
         if let Some(plan) = self.reads_system(statement, class)? {
             return Ok(plan);
         }

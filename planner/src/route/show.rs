@@ -272,6 +272,9 @@ impl<'a> Planner<'_, 'a> {
             _ if show.status && self.is_of_keyspace(show) => {
                 return Ok(self.route(keyspace, Destination::Scatter, Combine::Status, class));
             }
+            _ if show.keys && self.is_of_keyspace(show) && self.is_spread(show) => {
+                return Ok(self.route(keyspace, Destination::Scatter, Combine::Keys, class));
+            }
             _ => Destination::Any,
         };
         Ok(self.route(keyspace, shards, Combine::Concat, class))
@@ -283,6 +286,13 @@ impl<'a> Planner<'_, 'a> {
             Some((name, _)) => !super::names::is_system(name),
             None => self.system_database().is_none(),
         }
+    }
+
+    /// Do a table's rows lie on several shards?
+    fn is_spread(&self, show: &Show<'_>) -> bool {
+        let table = show.table.map(|name| self.locate(name));
+        matches!(table, Some(Ok(Place::Table { table: Some(table), .. }))
+            if table.kind == TableKind::Normal && table.pinned.is_none())
     }
 
     /// Names the database of a SHOW that has none.

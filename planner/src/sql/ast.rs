@@ -383,6 +383,8 @@ pub struct Show<'a> {
     pub limit: Option<u64>,
     /// `SHOW TABLE STATUS`
     pub status: bool,
+    /// `SHOW INDEX`
+    pub keys: bool,
     /// A keyspace, or a transaction's id.
     pub name: Option<&'a str>,
 }

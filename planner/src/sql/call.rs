@@ -125,6 +125,14 @@ fn skip_type(mut i: In<'_>) -> In<'_> {
 /// `OVER w`, `OVER (PARTITION BY ... ORDER BY ... ROWS ...)`, with what may stand before it.
 fn over<'a>(i: In<'a>, args: &'a [Expr<'a>]) -> R<'a, (bool, &'a [Expr<'a>])> {
     let mut rest = i;
+    let mut all = i.vec();
+    all.extend_from_slice(args);
+    // PERCENTILE_CONT(x) WITHIN GROUP (ORDER BY ...)
+    if rest.is_word(0, "within") && rest.kw_at(1) == Kw::Group && rest.tok_at(2) == Tok::Open {
+        let (next, order) = parens(rest.skip(2), window_spec)?;
+        all.extend_from_slice(order);
+        rest = next;
+    }
     if rest.peek_kw() == Kw::From && rest.kw_at(1) == Kw::First {
         rest = rest.skip(2);
     }
@@ -140,11 +148,9 @@ fn over<'a>(i: In<'a>, args: &'a [Expr<'a>]) -> R<'a, (bool, &'a [Expr<'a>])> {
     rest = rest.skip(1);
     if rest.peek() != Tok::Open {
         let (rest, _) = any_name(rest)?;
-        return Ok((rest, (true, args)));
+        return Ok((rest, (true, all.into_bump_slice())));
     }
     let (rest, more) = parens(rest, window_spec)?;
-    let mut all = i.vec();
-    all.extend_from_slice(args);
     all.extend_from_slice(more);
     Ok((rest, (true, all.into_bump_slice())))
 }

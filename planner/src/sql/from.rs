@@ -4,7 +4,7 @@ use super::expr::expr;
 use super::input::*;
 use super::keyword::Kw;
 use super::lex::Tok;
-use super::query::{alias, name_list, query, starts_query};
+use super::query::{alias, name_list, query, starts_table};
 use nom::Parser;
 use nom::combinator::opt;
 use nom::sequence::preceded;
@@ -82,7 +82,7 @@ fn join_words(i: In<'_>) -> Option<(In<'_>, JoinKind, bool)> {
 fn factor<'a>(i: In<'a>) -> R<'a, TableExpr<'a>> {
     let (start, lateral) = eat(i, Kw::Lateral);
     if start.peek() == Tok::Open {
-        if starts_query(start.skip(1)) {
+        if starts_table(start.skip(1)) {
             // `(SELECT ...) d`; but `((SELECT ...) d JOIN t)` is a list.
             let attempt = parens(start, query).and_then(|(rest, found)| {
                 let (rest, alias) = alias(rest)?;

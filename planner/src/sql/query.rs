@@ -12,6 +12,15 @@ use nom::sequence::preceded;
 
 /// Could a query begin here?
 pub(super) fn starts_query(i: In<'_>) -> bool {
+    starts(i, false)
+}
+
+/// The same where no expression can stand, so that `VALUES (1), (2)` is a query.
+pub(super) fn starts_table(i: In<'_>) -> bool {
+    starts(i, true)
+}
+
+fn starts(i: In<'_>, values: bool) -> bool {
     let mut ahead = 0;
     while i.tok_at(ahead) == Tok::Open {
         ahead += 1;
@@ -22,7 +31,7 @@ pub(super) fn starts_query(i: In<'_>) -> bool {
     match i.kw_at(ahead) {
         Kw::Select | Kw::With => true,
         // `VALUES(a)` is a function, `TABLE` never one.
-        Kw::Values => i.kw_at(ahead + 1) == Kw::Row,
+        Kw::Values => i.kw_at(ahead + 1) == Kw::Row || values && i.tok_at(ahead + 1) == Tok::Open,
         Kw::Table => true,
         _ => false,
     }

@@ -6,7 +6,17 @@ use super::keyword::Kw;
 use super::lex::Tok;
 
 fn plain<'a>(kind: ShowKind) -> Show<'a> {
-    Show { kind, table: None, database: None, like: None, offset: 0, limit: None, status: false, name: None }
+    Show {
+        kind,
+        table: None,
+        database: None,
+        like: None,
+        offset: 0,
+        limit: None,
+        status: false,
+        keys: false,
+        name: None,
+    }
 }
 
 pub(super) fn show<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
@@ -142,6 +152,7 @@ fn schema<'a>(i: In<'a>) -> R<'a, Show<'a>> {
         {
             let (next, table) = table_name(rest.skip(1))?;
             found.table = Some(i.alloc(table));
+            found.keys = matches!(i.peek_kw(), Kw::Index | Kw::Indexes | Kw::Keys);
             rest = next;
         }
         Kw::Table => {

@@ -6,7 +6,7 @@ use super::from::table_name;
 use super::input::*;
 use super::keyword::Kw;
 use super::lex::{SqlMode, Tok};
-use super::query::{query, starts_query, with};
+use super::query::{query, starts_table, with};
 use crate::error::PlanError;
 use crate::fingerprint::Fingerprint;
 use crate::plan::{AccessMode, KillTarget, VexplainKind};
@@ -88,7 +88,7 @@ fn next_values<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
 
 /// One statement, of any kind.
 fn parse_statement<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
-    if i.peek() == Tok::Open && starts_query(i) {
+    if i.peek() == Tok::Open && starts_table(i) {
         return query(i).map(|(r, q)| (r, Statement::Query(q)));
     }
     if i.peek() == Tok::End {

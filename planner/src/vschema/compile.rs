@@ -3,7 +3,8 @@ use super::{Keyspace, Table, TypeName, VSchemaError};
 use crate::keyrange::from_hex;
 use crate::lookup::LookupDef;
 use crate::snapshot::{
-    AutoIncrement, Column, ColumnVindex, ForeignKey, Key, Table as CompiledTable, TableKind, VindexDef,
+    AutoIncrement, Column, ColumnVindex, ForeignKey, Key, Table as CompiledTable, TableKind, Trigger,
+    VindexDef,
 };
 use crate::vindex::{self, ReadFile};
 use ahash::AHashMap;
@@ -21,6 +22,7 @@ pub struct ServerTable {
     pub unique_keys: Vec<Key>,
     pub indexes: Vec<Key>,
     pub foreign_keys: Vec<ForeignKey>,
+    pub triggers: Vec<Trigger>,
 }
 
 impl ServerTable {
@@ -35,6 +37,7 @@ impl ServerTable {
             unique_keys: self.unique_keys.clone(),
             indexes: self.indexes.clone(),
             foreign_keys: self.foreign_keys.clone(),
+            triggers: self.triggers.clone(),
             ..CompiledTable::default()
         }
     }

@@ -43,3 +43,14 @@ select round(std(quantity), 6), round(variance(amount), 6) from orders
 = select c.id, k.name from customers c join countries k on k.code = 'de' join notes n on n.customer_id = c.id order by c.id, n.id limit 9
 = select c.id from customers c join notes n on n.customer_id = c.no_such order by c.id
 = select id from customers c join notes n on n.customer_id = c.id and 'no_such' = 'x' order by c.id
+-- columns that * does not show
+= select h.*, h.secret, n.id from hidden h join notes n on n.id = h.a order by h.id, n.id
+= select h.*, n.id from hidden h join notes n on n.id = h.a order by h.id, n.id
+= select t, max(secret) from hidden group by t having max(secret) > 1 order by t
+select count(*) from hidden where secret in (select secret from hidden where id > 10)
+-- rows and windows in other forms
+= (values (1), (2)) union all (select id from customers) order by 1 limit 5
+= select v.`1`, count(*) from (values (1, 2), (3, 4)) v join orders o on o.quantity = v.`1` group by v.`1` having count(*) > 0 order by 1
+= select id, percentile_cont(0.5) within group (order by amount) over (partition by state) p from orders order by id
+= select distinct state, percentile_disc(0.25) within group (order by quantity desc) over (partition by state) from orders order by 1
+= select cast(p as decimal(12,4)), count(*) from (select percentile_cont(0.5) within group (order by amount) over (partition by quantity) p from orders) d group by p order by p

@@ -90,3 +90,5 @@ select count(*) as n, max(id) as m from customers where name like 'a%'
 -- expressions of a certain type
 = select year(placed) y, count(*) from orders group by year(placed) order by y
 = select id from customers order by length(name), id
+-- rows that are written down
+= select v.`1`, c.id from (values (1, 2), (3, 4)) v join customers c on c.id = v.`1` order by c.id

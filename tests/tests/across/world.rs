@@ -16,6 +16,7 @@ create table customers (id bigint not null primary key, name varchar(40) charact
 create table orders (id bigint not null primary key, customer_id bigint not null, amount decimal(12,2), quantity int unsigned not null, state enum('new','paid','sent'), placed datetime(3), key (customer_id)) ;
 create table notes (id bigint not null primary key, customer_id bigint not null, body text character set utf8mb4 collate utf8mb4_unicode_ci, weight double, at timestamp(2) null default null, key (customer_id)) ;
 create table things (id int not null primary key, ti tinyint, bu bigint unsigned, d decimal(30,10), big decimal(65,0), f float, db double, da date, t time(6), dt datetime(6), ts timestamp(6) null default null, y year, c char(10) character set utf8mb4 collate utf8mb4_bin, vc varchar(30) character set utf8mb4 collate utf8mb4_nopad_bin, ci varchar(30) character set utf8mb4 collate utf8mb4_general_ci, la varchar(30) character set latin1 collate latin1_german2_ci, bin varbinary(30), bt bit(10), en enum('z','y','x'), se set('a','b','c')) ;
+create table hidden (id bigint not null primary key, a int, secret int invisible default 7, t varchar(20)) ;
 create table countries (code char(2) not null primary key, name varchar(40)) ;
 create view totals as select quantity, count(*) as n, sum(amount) as amount from orders group by quantity ;
 create view last_notes as select id, customer_id, body from notes order by id desc limit 10 ;
@@ -36,6 +37,7 @@ const VSCHEMA: &str = r#"{"sharded": true,
   "orders": {"column_vindexes": [{"column": "customer_id", "name": "hash"}]},
   "notes": {"column_vindexes": [{"column": "id", "name": "hash"}]},
   "things": {"column_vindexes": [{"column": "id", "name": "xxhash"}]},
+  "hidden": {"column_vindexes": [{"column": "id", "name": "hash"}]},
   "countries": {"type": "reference"}
  }}"#;
 
@@ -148,7 +150,14 @@ fn rows() -> Vec<String> {
     });
     let marks = marks.collect();
     insert("lone.marks", marks);
+    insert(
+        "hidden",
+        (1..=20)
+            .map(|id| format!("({id},{},'t{}')", id % 7, id % 3))
+            .collect(),
+    );
     insert("countries", vec!["('de','Germany')".into(), "('fr','France')".into()]);
+    all.push("update hidden set secret = id * 10 where id > 5".into());
     all
 }
 

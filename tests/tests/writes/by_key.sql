@@ -76,3 +76,6 @@ update mails set n = n + 10 where body is not null order by n desc
 -- values that lose their kind as strings
 update notes set weight = (select max(placed) from orders) where id < 9
 update notes set weight = (select sec_to_time(max(id)) from customers) where id < 9
+-- values that are cut as rows are chosen
+update notes n join customers c on c.id = n.customer_id set n.weight = 3 where c.name = 0
+delete n from notes n join customers c on c.id = n.customer_id where c.name = 0

@@ -72,3 +72,40 @@ delete from customers where region in (select code from plain.rates where n = 1)
 insert into notes (id, customer_id, weight) select id + 500, customer_id, max(placed) from orders group by id, customer_id having id < 5
 insert into notes (id, customer_id, weight) values (900, 1, (select max(placed) from orders))
 insert into orders (id, customer_id, quantity, placed) select id + 900, customer_id, 1, sec_to_time(id * 60) from notes
+-- rows on other shards that lookup vindexes know
+replace into people (id, email, team) values (920, 'p001@x', 'n')
+replace into people (id, email, team) values (920, 'p001@x', 'n'), (921, 'p002@x', 'm'), (922, 'new@x', 'm')
+replace into people (id, email, badge) values (920, 'p001@x', 20)
+replace into people (id, email, badge) values (1, 'p002@x', 30)
+replace into people set id = 920, email = 'p003@x'
+replace into people (id, email) select id + 920, email from people where id < 4
+insert into people (id, email) values (920, 'p001@x') on duplicate key update note = 'dup'
+insert into people (id, email) values (920, 'p001@x') on duplicate key update note = concat(id, '-', values(id)), j = j + values(id)
+insert into people (id, email, badge) values (920, 'p001@x', 99) on duplicate key update badge = values(badge)
+insert into people (id, email) values (920, 'p001@x'), (921, 'p002@x'), (922, 'new@x') on duplicate key update j = ifnull(j, 0) + 1
+insert into people (id, email, badge) values (920, 'new@x', 20) on duplicate key update note = 'by badge', email = values(email)
+insert into people (id, email) values (1, 'p002@x') on duplicate key update note = 'by id'
+insert into people (id, email) values (1, 'p002@x') on duplicate key update email = values(email)
+insert into people (id, email) values (920, 'p001@x') on duplicate key update email = 'other@x', team = 'moved'
+insert ignore into people (id, email, team) values (920, 'p001@x', 'n'), (921, 'nn@x', 'm')
+-- defaults and columns that keep their values
+insert into people (id, email) values (930, default)
+insert into people (id, email, badge) values (930, default, default), (931, 'z@x', default)
+replace into people (id, email, team) values (1, default, 'q')
+insert into people (id, email) values (1, default) on duplicate key update note = 'd'
+insert into people (id, email) values (1, 'p001@x') on duplicate key update id = id
+insert into people (id, email) values (1, 'other@x') on duplicate key update id = people.id, note = 'k'
+insert into people (id, email) values (977, 'p001@x') on duplicate key update id = id
+insert into customers (id, name) values (1, 'x') on duplicate key update id = id
+insert into customers (id, name) values (1, 'x'), (50, 'y') on duplicate key update id = values(id), name = 'k'
+insert into orders (id, customer_id, quantity) values (1, 12, 5), (1000, 1, 5) on duplicate key update customer_id = customer_id, quantity = 77
+-- NULL where there can be none
+insert ignore into customers (id, name) values (null, 'x'), (70, 'y')
+insert ignore into orders (id, customer_id, quantity) values (5, null, 1)
+insert ignore into pairs values (1, null, 2, null)
+insert ignore into people (id, email) values (null, 'nn@x')
+replace into customers (id, name) values (null, 'x')
+-- values that are cut as they are read
+insert into notes (id, customer_id) select id + 100, id from customers where name = 0
+insert into notes (id, customer_id) select n.id + 100, c.id from notes n join customers c on c.id = n.customer_id where n.body = 12
+insert ignore into notes (id, customer_id) select id + 100, level from customers where region + 0 = 0

@@ -3,6 +3,7 @@
 //!
 //! The statements stand one in a line, in `by_key.sql` and others. A line that begins with `!` may be refused here.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+use coregate_tests::wire::Value;
 use coregate_tests::{Answer, Connection};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use world::{WORLD, contents, entries, refill};
@@ -208,6 +209,70 @@ fn copies_change_on_all_shards_or_on_none() {
     shards[2].run("delete from countries where code = 'zz'");
     pair.compare_tables("nothing");
     pair.end();
+}
+
+/// Every copy gets the same time, and what would be another value on each server is refused.
+#[test]
+fn copies_have_the_same_values() {
+    let _turn = alone();
+    let mut conn = WORLD.sharded();
+    let mut shards = ["-40", "40-80", "80-c0", "c0-"].map(|shard| {
+        let target = format!("test:{shard}");
+        WORLD
+            .local
+            .connect_as(coregate_tests::world::USER, coregate_tests::world::PASSWORD, Some(&target))
+    });
+    let mut alike = |after: &str| {
+        let copies = shards.each_mut().map(|conn| {
+            conn.query("select id, u, n, at from copies order by id")
+                .rows()
+        });
+        assert!(copies.iter().all(|copy| *copy == copies[0]), "{after}: {copies:?}");
+        copies[0].len()
+    };
+    conn.run("delete from copies");
+    for (sql, rows) in [
+        ("insert into copies (id, u, n) values (1, 'a', 1), (2, 'b', 2)", 2),
+        ("insert into copies values (3, 'c', 3, now(6)), (4, 'd', 4, current_timestamp)", 4),
+        ("insert into copies (id, u) values (5, curtime(6))", 5),
+        ("update copies set n = n + 1 where id < 3", 5),
+        ("update copies set u = now(6) where n in (select level from customers)", 5),
+        ("replace into copies (id, u, n) values (1, 'z', 9)", 5),
+        ("insert into copies (id, u, n) select id + 100, name, level from customers where id < 4", 8),
+        ("insert into copies (id, u) values (1, 'q') on duplicate key update n = 77", 8),
+    ] {
+        conn.run(sql);
+        assert_eq!(alike(sql), rows, "{sql}");
+    }
+    let statement = conn
+        .prepare("insert into copies (id, u, n) values (?, ?, ?)")
+        .unwrap();
+    let values = [Value::Int(50), Value::from("p"), Value::Int(1)];
+    assert!(!conn.execute(&statement, &values).is_error());
+    assert_eq!(alike("prepared"), 9);
+    conn.run("prepare s from 'update copies set n = ? where id = 50'");
+    conn.run("set @n = 5");
+    conn.run("execute s using @n");
+    assert_eq!(alike("by name"), 9);
+    for sql in [
+        "insert into copies (id, n) values (60, 1)",
+        "insert into copies (id, u, n) values (60, default, 1)",
+        "insert into copies (id, u) values (60, uuid())",
+        "update copies set n = rand() * 100",
+    ] {
+        let error = conn.query(sql).error().clone();
+        assert_eq!(error.code, 1235, "{sql}: {}", error.message);
+        assert_eq!(alike(sql), 9, "{sql}");
+    }
+    conn.run("create trigger copied before insert on copies for each row set new.u = uuid()");
+    let sql = "insert into copies (id, u, n) values (61, 'x', 1)";
+    assert_eq!(conn.query(sql).error().code, 1235);
+    conn.run("drop trigger copied");
+    conn.run("create trigger copied before insert on copies for each row set new.u = concat(new.u, now(6))");
+    conn.run(sql);
+    assert_eq!(alike(sql), 10);
+    conn.run("drop trigger copied");
+    conn.run("delete from copies");
 }
 
 /// Somebody copies the source to the shards.

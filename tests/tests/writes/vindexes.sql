@@ -39,3 +39,16 @@ update uniques set u = 'a' where u = 'c'
 update notes set id = id + 1000 where customer_id in (select id from customers where level = 1)
 update keyless set b = 'only b' where a = 1
 update notes set f = f, id = id + 40 where id = 7
+-- IGNORE
+update ignore people set email = 'p001@x' where id = 2
+update ignore people set email = 'p001@x' order by id
+update ignore people set email = 'p001@x', note = 'z' where id in (2, 3)
+update ignore people set badge = 10 where id = 2
+update ignore people set badge = badge + 10 order by id
+update ignore people set badge = badge + 10 order by id desc
+update ignore people set note = 'n' where email = 'p002@x'
+update ignore people set team = 'x'
+update ignore people p join customers c on c.id = p.id set p.email = 'p001@x' where c.level = 1 and p.id > 1
+delete ignore from people where id = 1
+delete ignore from people where team = 'team1'
+delete ignore p from people p join customers c on c.id = p.id where c.level = 2

@@ -18,6 +18,7 @@ create table uniques (k int not null, u varchar(10) character set utf8mb4 collat
 create table people (id bigint not null primary key, email varchar(60) unique, team varchar(20), badge bigint unique, j int, note varchar(20), seen timestamp null default null, bits bit(10), kind enum('x','y'), data json, up varchar(70) as (upper(email)) stored) ;
 create table mails (email varchar(60) not null, n int not null, body varchar(40), primary key (email, n)) ;
 create table moving (k bigint not null primary key, n bigint not null auto_increment, i inet6, d date, key (n)) ;
+create table copies (id int not null primary key, u varchar(36) not null default (uuid()), n int, at timestamp(6) not null default current_timestamp(6) on update current_timestamp(6)) ;
 create table countries (code char(2) not null primary key, name varchar(40)) ;
 create table regions (code char(3) not null primary key, name varchar(40), n int) ;
 ";
@@ -48,6 +49,7 @@ const VSCHEMA: &str = r#"{"sharded": true,
    {"columns": ["team", "id"], "name": "team"}, {"column": "badge", "name": "badge"}]},
   "mails": {"column_vindexes": [{"column": "email", "name": "email"}]},
   "moving": {"column_vindexes": [{"column": "k", "name": "hash"}]},
+  "copies": {"type": "reference"},
   "countries": {"type": "reference"},
   "regions": {"type": "reference", "source": "plain.regions"}
  }}"#;

@@ -36,6 +36,9 @@ impl Session {
         if route.generate.is_some() || !resolve::has_session_values(route) {
             return Ok(None);
         }
+        if let Some(pieces) = resolve::every_copy(route) {
+            return Ok(Some(self.text_of_pieces(statement, pieces)));
+        }
         let values = Values { session: self, params: &[], kinds: &[] };
         let nulls: Vec<Value<'_>> = vec![Value::Int(1); usize::from(statement.fingerprint.params)];
         let charsets = statement.charsets().unwrap_or(self.charsets);

@@ -82,12 +82,14 @@ impl Session {
             self.flush(&mut out);
             return Err(error.into());
         }
+        let warned = parts.iter().all(|part| part.backend.warnings > 0);
+        let alike = if warned { self.warned_alike(parts).await } else { None };
         if let Some(into) = merging.into {
             let sum = Summary { rows: out.rows, columns: shown as u16, ..Summary::default() };
             *into.borrow_mut() = out.collected.take().unwrap_or_default();
             return Ok((sum, None));
         }
-        Ok((self.end_merge(parts, out, shown, merging.finish.is_some(), answer), None))
+        Ok((self.end_merge(parts, out, (shown, alike), merging.finish.is_some(), answer), None))
     }
 
     fn flush(&mut self, out: &mut Output) {
@@ -295,7 +297,7 @@ impl Session {
         &mut self,
         parts: &Parts,
         mut out: Output,
-        shown: usize,
+        (shown, warnings): (usize, Option<u16>),
         apart: bool,
         answer: &mut Answer,
     ) -> Summary {
@@ -304,6 +306,9 @@ impl Session {
             let summary = part.walker.summary();
             sum.status = summary.status;
             sum.warnings = sum.warnings.saturating_add(summary.warnings);
+        }
+        if let Some(warnings) = warnings {
+            sum.warnings = warnings;
         }
         if apart {
             // That connection takes no part in the session's transaction.

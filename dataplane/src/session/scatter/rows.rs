@@ -1,6 +1,6 @@
 //! Rows of several shards, one shard after another, in the buffers that they came in.
 use super::super::answer::Answer;
-use super::super::relay::step;
+use super::super::relay::{set_status, set_warnings, step};
 use super::super::{Failure, Outcome, Session};
 use super::{Combined, Part, Parts, error_of};
 use crate::error::sql_error;
@@ -33,9 +33,8 @@ impl Session {
         let mut copied = 0;
         let last = parts.len() - 1;
         for at in 0..parts.len() {
-            let Some(Part { backend, walker, .. }) = parts.get_mut(at) else { break };
             let _awaited = Exchange::begin(&core);
-            loop {
+            while let Some(Part { backend, walker, .. }) = parts.get_mut(at) {
                 if walker.in_rows() {
                     let passed = self
                         .pass_rows(backend, walker, (&mut out, &mut copied), answer)
@@ -45,41 +44,27 @@ impl Session {
                 let next = self.next_packet(backend, walker.next_seq()).await;
                 let mut packet = self.after(&mut out, next)?;
                 let role = step(walker, packet.payload(), packet.seq)?;
-                let done = walker.state() == FeedState::Done;
-                let pass = match role {
-                    // One that is cut within its header, or longer than a packet can be.
-                    PacketRole::Row => true,
-                    PacketRole::ColumnCount { .. } | PacketRole::ColumnDef | PacketRole::ColumnsEof => {
-                        at == 0
-                    }
-                    PacketRole::RowsEnd => at == last,
-                    PacketRole::Err => {
-                        backend.answered(walker.summary());
-                        self.send_out(&mut out);
-                        self.drain_rest(parts, at + 1).await?;
-                        return Err(error_of(packet.payload()).into());
-                    }
-                    PacketRole::Progress => false,
-                    _ => {
-                        return Err(sql_error(1105, "shards answered with different kinds of results").into());
-                    }
-                };
+                let (done, here) = (walker.state() == FeedState::Done, *walker.summary());
+                if role == PacketRole::Err {
+                    backend.answered(walker.summary());
+                    self.send_out(&mut out);
+                    self.drain_rest(parts, at + 1).await?;
+                    return Err(error_of(packet.payload()).into());
+                }
+                let pass = passes(role, at == 0, at == last)?;
+                let ends = pass && role == PacketRole::RowsEnd;
+                let mut warnings = sum.warnings.saturating_add(here.warnings);
+                if ends && here.warnings > 0 && sum.warnings > 0 {
+                    backend.answered(&here);
+                    warnings = self.warned_alike(parts).await.unwrap_or(warnings);
+                }
+                let Some(Part { backend, .. }) = parts.get_mut(at) else { break };
                 if pass
                     && let Some(payload) =
                         self.in_clients_form(backend, kind, role, &mut packet, &mut changed)?
                 {
-                    if role == PacketRole::RowsEnd {
-                        let all = sum.warnings.saturating_add(walker.summary().warnings);
-                        super::super::relay::set_warnings(payload, self.capabilities, all);
-                    }
-                    if answer.more && matches!(role, PacketRole::RowsEnd | PacketRole::ColumnsEof) {
-                        super::super::relay::set_status(payload, self.capabilities, Status::MORE_RESULTS);
-                    }
-                    let is_empty = sum.rows + walker.summary().rows == 0;
-                    if role == PacketRole::RowsEnd && is_empty && answer.opens_empty_cursor(self.capabilities)
-                    {
-                        super::super::relay::set_status(payload, self.capabilities, Status::CURSOR_EXISTS);
-                    }
+                    let is_empty = sum.rows + here.rows == 0;
+                    self.mark_end(payload, (role, warnings, is_empty), answer);
                     frame::write_packet(&mut out, &mut answer.seq, payload);
                 }
                 if out.len() >= CHUNK {
@@ -90,8 +75,11 @@ impl Session {
                     break;
                 }
             }
+            let Some(Part { backend, walker, .. }) = parts.get_mut(at) else { break };
             let summary = walker.summary();
-            backend.answered(summary);
+            if backend.busy {
+                backend.answered(summary);
+            }
             sum.rows += summary.rows;
             sum.columns = summary.columns;
             sum.status = summary.status;
@@ -99,6 +87,25 @@ impl Session {
         }
         self.client.link.send(Buf::from(out));
         Ok((sum, None))
+    }
+
+    /// Makes the end of one shard's rows, or of the columns, that of all.
+    fn mark_end(
+        &self,
+        payload: &mut [u8],
+        (role, warnings, is_empty): (PacketRole, u16, bool),
+        answer: &mut Answer,
+    ) {
+        let ends = role == PacketRole::RowsEnd;
+        if ends {
+            set_warnings(payload, self.capabilities, warnings);
+        }
+        if answer.more && (ends || role == PacketRole::ColumnsEof) {
+            set_status(payload, self.capabilities, Status::MORE_RESULTS);
+        }
+        if ends && is_empty && answer.opens_empty_cursor(self.capabilities) {
+            set_status(payload, self.capabilities, Status::CURSOR_EXISTS);
+        }
     }
 
     /// Relays rows in the buffers that they came in, with new sequence ids, up to a packet that must be looked at. A slow client
@@ -149,4 +156,16 @@ impl Session {
             }
         }
     }
+}
+
+/// Does the client get a packet of this kind from the first, or last, of several shards?
+fn passes(role: PacketRole, first: bool, last: bool) -> Outcome<bool> {
+    Ok(match role {
+        // One that is cut within its header, or longer than a packet can be.
+        PacketRole::Row => true,
+        PacketRole::ColumnCount { .. } | PacketRole::ColumnDef | PacketRole::ColumnsEof => first,
+        PacketRole::RowsEnd => last,
+        PacketRole::Progress => false,
+        _ => return Err(sql_error(1105, "shards answered with different kinds of results").into()),
+    })
 }

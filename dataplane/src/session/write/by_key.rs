@@ -1,7 +1,7 @@
 //! UPDATE and DELETE by key.
 use super::super::scatter::{Rows, Work};
 use super::super::wire::query_payload;
-use super::super::{Outcome, Session};
+use super::super::{Failure, Outcome, Session};
 use super::literal::{TextForm, value_literal};
 use super::rows::{Cells, Chosen, Shards, where_keys};
 use super::{Steps, image::Entries};
@@ -9,9 +9,10 @@ use crate::exec::{Collected, Column};
 use crate::pool::Place;
 use crate::session::answer::Answer;
 use coregate_planner::plan::write::{ByKey, Change, How, Lies};
-use coregate_planner::plan::{Combine, Effects, Plan};
+use coregate_planner::plan::{Combine, Effects, Plan, StatementClass};
 use coregate_planner::resolve::{BoundByKey, BoundHow, BoundSet};
 use coregate_planner::snapshot::Snapshot;
+use coregate_protocol::codes;
 use coregate_protocol::column::ColumnType;
 use coregate_protocol::walker::ResponseKind;
 use std::cell::RefCell;
@@ -38,11 +39,62 @@ impl Session {
         text.extend_from_slice(b" FOR UPDATE");
         let read = self.read_values(&text).await?;
         let mut steps = Steps::default();
+        let update = plan.class == StatementClass::Update;
+        let strict = !by_key.ignore && (update && by_key.joins || !self.core.is_mariadb());
+        self.judge_warnings(plan, strict, &mut steps)?;
         for (change, how) in by_key.changes.iter().zip(&bound.changes) {
-            self.change(plan, &snapshot, (change, how), &read, &mut steps)
+            if by_key.ignore && change.image.is_some() && update {
+                let each = self.change_each(plan, &snapshot, (change, how), &read, &mut steps);
+                Box::pin(each).await?;
+                continue;
+            }
+            self.change(plan, &snapshot, (change, how), &read.columns, &read.rows, &mut steps)
                 .await?;
         }
         Ok(steps)
+    }
+
+    /// What a query was warned of, that has read rows for a change: an error, where one server is as `strict` with it as with values
+    /// that it stores.
+    pub(super) fn judge_warnings(&self, plan: &Plan, strict: bool, steps: &mut Steps) -> Outcome {
+        if self.warnings_are_empty() {
+            return Ok(());
+        }
+        let mode = self.has_mode(b"STRICT_TRANS_TABLES") || self.has_mode(b"STRICT_ALL_TABLES");
+        match self.strict_error() {
+            Some(error) if strict && mode => Err(error.into()),
+            _ => {
+                steps.warned(plan.class, self.count_of_warnings(false));
+                Ok(())
+            }
+        }
+    }
+
+    /// UPDATE IGNORE of columns that lookup vindexes have: a row whose new value is another one's stays as it is.
+    async fn change_each(
+        &mut self,
+        plan: &Plan,
+        snapshot: &Arc<Snapshot>,
+        change: (&Change, &BoundHow),
+        read: &Collected,
+        steps: &mut Steps,
+    ) -> Outcome {
+        for row in &read.rows {
+            self.undoable_row().await?;
+            let mut one = Steps::default();
+            let row = std::slice::from_ref(row);
+            let changed = self.change(plan, snapshot, change, &read.columns, row, &mut one);
+            match Box::pin(changed).await {
+                Ok(()) => steps.join(one),
+                Err(Failure::Sql(error)) if error.code == codes::ER_DUP_ENTRY => {
+                    self.undo_row().await?;
+                    steps.matched_only();
+                }
+                Err(failure) => return Err(failure),
+            }
+            self.row_is_done();
+        }
+        Ok(())
     }
 
     /// Changes the chosen rows of one table.
@@ -51,11 +103,12 @@ impl Session {
         plan: &Plan,
         snapshot: &Arc<Snapshot>,
         (change, how): (&Change, &BoundHow),
-        read: &Collected,
+        columns: &[Column],
+        rows: &[Cells],
         steps: &mut Steps,
     ) -> Outcome {
         let shards = Shards::of(snapshot, change)?;
-        let chosen = shards.chosen(&read.rows)?;
+        let chosen = shards.chosen(rows)?;
         if chosen.is_empty() {
             if let BoundHow::Delete { returning, .. } = how
                 && !returning.is_empty()
@@ -72,10 +125,11 @@ impl Session {
                 before.add(image, row.cells, image.start)?;
             }
         }
-        let writing = (&read.columns[..], self.text_form());
+        let writing = (columns, self.text_form());
         let (queues, everywhere) = statements(change, how, &chosen, writing)?;
         self.run_queues(plan, queues, steps).await?;
         for sql in everywhere {
+            let sql = if matches!(change.lies, Lies::Copies) { self.with_clock(&sql) } else { sql };
             let wires = shards.all()?.into_iter().map(|p| (p, query_payload(&sql)));
             let combine = if matches!(change.lies, Lies::Copies) { Combine::First } else { Combine::Sum };
             self.run_step(plan, wires.collect(), combine, steps).await?;

@@ -35,18 +35,21 @@ impl Session {
                 .get(usize::from(row.shard))
                 .ok_or_else(lost_keyspace)?;
             let place = Place::Shard { shard: shard.id, kind: each.tablet_kind.into() };
-            if each.ignore {
-                self.on_all_held(&format!("SAVEPOINT {}", quoted(UNDO_ROW)))
-                    .await?;
-                self.transaction.add_savepoint(UNDO_ROW);
+            let undoable = each.ignore || !each.unique.elsewhere.is_empty();
+            if undoable {
+                self.undoable_row().await?;
             }
             match self.one_row(plan, each, &row, place).await {
                 Ok(one) => steps.join(one),
-                Err(Failure::Sql(error)) if each.ignore && error.code == codes::ER_DUP_ENTRY => {
-                    self.on_all_held(&format!("ROLLBACK TO {}", quoted(UNDO_ROW)))
-                        .await?;
-                    self.add_warning(error.code, &error.message);
-                    steps.leave_out(plan.class);
+                Err(Failure::Sql(error)) if undoable && error.code == codes::ER_DUP_ENTRY => {
+                    self.undo_row().await?;
+                    if each.ignore {
+                        self.add_warning(error.code, &error.message);
+                        steps.leave_out(plan.class);
+                    } else {
+                        let meets = self.row_meets(plan, each, &row, (keyspace, place), error);
+                        steps.join(Box::pin(meets).await?);
+                    }
                 }
                 Err(failure) => return Err(failure),
             }
@@ -55,8 +58,34 @@ impl Session {
         Ok(steps)
     }
 
-    async fn one_row(&mut self, plan: &Plan, each: &EachRow, row: &BoundRow, place: Place) -> Outcome<Steps> {
+    pub(super) async fn undoable_row(&mut self) -> Outcome {
+        self.on_all_held(&format!("SAVEPOINT {}", quoted(UNDO_ROW)))
+            .await?;
+        self.transaction.add_savepoint(UNDO_ROW);
+        Ok(())
+    }
+
+    pub(super) async fn undo_row(&mut self) -> Outcome {
+        self.on_all_held(&format!("ROLLBACK TO {}", quoted(UNDO_ROW)))
+            .await
+    }
+
+    pub(super) fn row_is_done(&mut self) {
+        self.transaction.drop_savepoint(UNDO_ROW);
+    }
+
+    pub(super) async fn one_row(
+        &mut self,
+        plan: &Plan,
+        each: &EachRow,
+        row: &BoundRow,
+        place: Place,
+    ) -> Outcome<Steps> {
         let before = self.images(plan, each, row, place, &[]).await?;
+        // ON DUPLICATE KEY UPDATE changes the row that has the first key: that may be another one, elsewhere.
+        if !before.is_empty() && !each.ignore && !each.replace && !each.unique.elsewhere.is_empty() {
+            self.first_is_here(plan, each, row, place).await?;
+        }
         let mut one = Steps::default();
         let wires = vec![(place, query_payload(&row.text))];
         self.run_step(plan, wires, Combine::Sum, &mut one).await?;
@@ -92,7 +121,7 @@ impl Session {
     }
 
     /// The rows that a new one may change or be, and those of these keys.
-    async fn images(
+    pub(super) async fn images(
         &mut self,
         plan: &Plan,
         each: &EachRow,
@@ -109,6 +138,10 @@ impl Session {
             sql.extend(keys(&each.key, false, None, known.iter())?);
         }
         sql.extend_from_slice(b" LIMIT 18446744073709551615 FOR UPDATE");
-        Ok(self.read_at(plan, place, &sql).await?.rows)
+        // What it is warned of, the statement itself will be.
+        let told = self.warnings.take();
+        let read = self.read_at(plan, place, &sql).await;
+        self.warnings = told;
+        Ok(read?.rows)
     }
 }

@@ -136,7 +136,13 @@ impl Session {
 
     /// Makes the entries that there must be of those that there are.
     pub(super) async fn put_right(&mut self, after: Entries, before: Entries, image: &Image) -> Outcome {
-        let (removed, added) = after.statements(before, image);
+        let told = self.warnings.take();
+        let result = self.change_entries(after.statements(before, image)).await;
+        self.warnings = told;
+        result
+    }
+
+    async fn change_entries(&mut self, (removed, added): (Vec<Vec<u8>>, Vec<NewEntries>)) -> Outcome {
         for sql in removed {
             self.inner(&sql, b"", Combine::Sum, super::super::scatter::Rows::Pass)
                 .await?;

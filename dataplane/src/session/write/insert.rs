@@ -39,6 +39,7 @@ impl Session {
         let read = self.read_values(&query).await?;
         let form = self.text_form();
         let mut steps = Steps::default();
+        self.judge_warnings(plan, !insert.ignore, &mut steps)?;
         let mut rows = read.rows.iter().peekable();
         while rows.peek().is_some() {
             let mut text = [head.as_slice(), b" VALUES "].concat();
@@ -163,7 +164,7 @@ impl Session {
                     });
                     let combine = match route.combine {
                         Combine::First => Combine::First,
-                        Combine::Sum | Combine::Concat | Combine::Status => Combine::Sum,
+                        Combine::Sum | Combine::Concat | Combine::Status | Combine::Keys => Combine::Sum,
                     };
                     let mut steps = Steps::default();
                     self.run_step(plan, wires.collect(), combine, &mut steps)

@@ -2,6 +2,7 @@
 //! Whatever fails undoes the whole statement, and nothing else.
 mod by_key;
 mod each_row;
+mod elsewhere;
 mod image;
 mod insert;
 mod literal;
@@ -49,6 +50,25 @@ impl Steps {
     fn leave_out(&mut self, class: StatementClass) {
         self.summary.warnings = self.summary.warnings.saturating_add(1);
         self.info.add(class, b"", 0, 1);
+    }
+
+    /// A row that UPDATE IGNORE leaves as it is.
+    fn matched_only(&mut self) {
+        let told = b"Rows matched: 1  Changed: 0  Warnings: 0";
+        self.info.add(StatementClass::Update, told, 0, 0);
+    }
+
+    /// The row has taken the place of so many on other shards.
+    fn replaced(&mut self, class: StatementClass, gone: u64) {
+        self.summary.affected_rows = self.summary.affected_rows.saturating_add(gone);
+        self.info.add_duplicates(class, gone);
+    }
+
+    /// So many warnings came of what the statement has read.
+    fn warned(&mut self, class: StatementClass, count: u64) {
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
+        self.summary.warnings = self.summary.warnings.saturating_add(count);
+        self.info.add_warnings(class, count);
     }
 
     fn join(&mut self, other: Self) {

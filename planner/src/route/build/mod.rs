@@ -50,7 +50,9 @@ impl<'a> Planner<'_, 'a> {
         if !plain || broken.needs.intersects(Needs::MEET | Needs::ALONE) {
             return None;
         }
-        let shape = Shape::new(self, query, select, sources)?;
+        let mut shape = Shape::new(self, query, select, sources)?;
+        // Before anything is put behind the last item.
+        let cacheable = self.name_params(select.items, &mut shape.edits);
         let (mut merge, mut edits) = if select.distinct {
             shape.distinct()?
         } else if broken.needs.intersects(Needs::GROUP | Needs::AGGREGATE) {
@@ -62,7 +64,6 @@ impl<'a> Planner<'_, 'a> {
         if let Some((span, pieces)) = self.divided(&leaf) {
             edits.split(span, pieces);
         }
-        let cacheable = self.name_params(select.items, &mut edits);
         self.cacheable &= cacheable;
         let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
         let text = edits.pieces(self.input.sql, self.tokens, Span { start: self.start, end });

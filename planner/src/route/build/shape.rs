@@ -6,8 +6,8 @@ use super::super::text::Edits;
 use super::functions::{is_numeric, is_sure};
 use super::kind::Kind;
 use super::visible::{Found, Visible, find, visible};
-use crate::plan::Piece;
 use crate::plan::tree::{Limit, Merge};
+use crate::plan::{Operand, Piece};
 use crate::sql::ast::{Call, Expr, ExprKind, Query, Select, Span};
 use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;
@@ -43,7 +43,8 @@ impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
         }
         let mut merge = Merge { shown: u16::try_from(visible.len()).ok()?, ..Merge::default() };
         if let Some(limit) = &query.limit {
-            let operand = |expr: &Expr<'_>| planner.operand(expr);
+            // NULL is for the servers to refuse.
+            let operand = |expr: &Expr<'_>| planner.operand(expr).filter(|o| *o != Operand::Null);
             let skip = match &limit.skip {
                 Some(skip) => Some(operand(skip)?),
                 None => None,

@@ -9,7 +9,7 @@ use crate::plan::write::{ByVindex, Change, Image, ImageEntry, KeyPart, Moves, Re
 use crate::route::Planner;
 use crate::route::build::{is_sure, transported};
 use crate::route::lookups;
-use crate::snapshot::Table;
+use crate::snapshot::{KeyspaceIdx, Table};
 use crate::sql::ast::*;
 use smallvec::SmallVec;
 
@@ -232,17 +232,20 @@ impl<'a> Planner<'_, 'a> {
         Ok(out)
     }
 
-    /// All that a row is, to make it again on another shard.
-    fn moves(&self, target: &Target<'a>) -> Result<Moves, PlanError> {
-        let table = target.table;
-        let owner = self.keyspace(target.keyspace);
-        let is_referenced = owner.is_some_and(|k| {
+    /// Do foreign keys of other tables, or its own, refer to it?
+    pub(super) fn is_referenced(&self, keyspace: KeyspaceIdx, table: &Table) -> bool {
+        self.keyspace(keyspace).is_some_and(|k| {
             k.tables
                 .values()
                 .flat_map(|t| &t.foreign_keys)
                 .any(|f| f.referenced_table == table.name && f.referenced_schema == k.database)
-        });
-        if is_referenced {
+        })
+    }
+
+    /// All that a row is, to make it again on another shard.
+    fn moves(&self, target: &Target<'a>) -> Result<Moves, PlanError> {
+        let table = target.table;
+        if self.is_referenced(target.keyspace, table) {
             return Err(PlanError::unsupported(format!(
                 "UPDATE of the primary vindex's columns of '{}', to which foreign keys refer: its rows would leave theirs",
                 table.name

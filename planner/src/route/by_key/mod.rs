@@ -114,8 +114,8 @@ impl<'a> Planner<'_, 'a> {
         let mut changes = Vec::new();
         for (target, set) in self.assigned_targets(&statement, update.set)? {
             let moves = self.assigned_vindexes(&target, &set)?;
-            if moves.any() && update.ignore {
-                return refused("UPDATE IGNORE of a vindex's columns");
+            if moves.primary && update.ignore {
+                return refused("UPDATE IGNORE of the primary vindex's columns");
             }
             let mut change = self.keyed(&statement, &target, &mut columns)?;
             if change.whole_row && change.joined {
@@ -142,7 +142,7 @@ impl<'a> Planner<'_, 'a> {
             };
             changes.push(change);
         }
-        self.by_key(&statement, columns, changes, StatementClass::Update, why)
+        self.by_key(&statement, columns, changes, (StatementClass::Update, update.ignore), why)
     }
 
     pub(super) fn delete_by_key(&mut self, delete: &'a Delete<'a>, why: &str) -> Result<Plan, PlanError> {
@@ -171,9 +171,10 @@ impl<'a> Planner<'_, 'a> {
             let target = self.target(name)?;
             let mut change = self.keyed(&statement, &target, &mut columns)?;
             if super::lookups::owned(target.table).next().is_some() {
-                if delete.ignore {
+                // Else all chosen rows go, as without IGNORE.
+                if delete.ignore && self.is_referenced(target.keyspace, target.table) {
                     return refused(format!(
-                        "DELETE IGNORE from '{}', which owns a lookup vindex",
+                        "DELETE IGNORE from '{}', which owns a lookup vindex and to which foreign keys refer: rows may stay",
                         target.table.name
                     ));
                 }
@@ -193,7 +194,7 @@ impl<'a> Planner<'_, 'a> {
                 How::Delete { head: format!("DELETE {ignore}FROM {}", change.table), order, returning };
             changes.push(change);
         }
-        self.by_key(&statement, columns, changes, StatementClass::Delete, why)
+        self.by_key(&statement, columns, changes, (StatementClass::Delete, delete.ignore), why)
     }
 
     /// Where RETURNING stands, up to the statement's end.
@@ -378,7 +379,7 @@ impl<'a> Planner<'_, 'a> {
         statement: &Statement<'a>,
         columns: Columns,
         changes: Vec<Change>,
-        class: StatementClass,
+        (class, ignore): (StatementClass, bool),
         why: &str,
     ) -> Result<Plan, PlanError> {
         let mut query = Vec::new();
@@ -403,7 +404,8 @@ impl<'a> Planner<'_, 'a> {
             query.push(verbatim(" "));
             query.extend(self.raw(statement, span));
         }
-        let by_key = ByKey { query, limited: statement.limit, changes, why: why.to_owned() };
+        let why = why.to_owned();
+        let by_key = ByKey { query, limited: statement.limit, changes, ignore, joins: !statement.alone, why };
         Ok(self.write(Write::ByKey(Box::new(by_key)), class))
     }
 
