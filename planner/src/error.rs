@@ -204,6 +204,7 @@ mod tests {
             E::TooManyParameters => 26,
             E::MissingParameter => 27,
             E::NotACount => 28,
+            E::CrossShardKey { .. } => 29,
             // Never a client's to see: the statement is planned again, or a server asked first.
             E::Several | E::LookUp(_) | E::Generate(_) => usize::MAX,
         }
@@ -244,12 +245,13 @@ mod tests {
             (E::TooManyParameters, 1390, b"HY000"),
             (E::MissingParameter, 1210, b"HY000"),
             (E::NotACount, 1210, b"HY000"),
+            (E::CrossShardKey { table: text(), key: text() }, 1235, b"42000"),
         ];
         for (at, (error, code, state)) in table.iter().enumerate() {
             assert_eq!(place(error), at, "{error:?}");
             assert_eq!(error.code(), (*code, *state), "{error:?}");
             assert!(!error.to_string().is_empty());
         }
-        assert_eq!(table.len(), 29);
+        assert_eq!(table.len(), 30);
     }
 }
