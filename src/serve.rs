@@ -159,7 +159,6 @@ fn serve(
     control: &ControlPlane,
     backend_tls: Arc<BackendTlsConfig>,
 ) -> Result<(), Failure> {
-    let version = file.server.server_version.clone();
     let config = dataplane::Config {
         listen: vec![file.server.listen],
         socket: file.server.unix_address(),
@@ -167,7 +166,7 @@ fn serve(
         hands_over: file.server.handover.is_some(),
         cores: placed.cores,
         max_connections: file.server.max_connections,
-        server_version: version.unwrap_or_else(|| greeting_version(control.server_version())),
+        server_version: told_version(file, control),
         tls: client_tls(file),
         backend_tls: Some(backend_tls),
         backlog: file.server.backlog,
@@ -232,6 +231,11 @@ fn say_ready(mysql: SocketAddr, admin: SocketAddr, socket: Option<&Path>) {
     if let Err(e) = ready {
         tracing::warn!("READY cannot be printed: {e}");
     }
+}
+
+fn told_version(file: &File, control: &ControlPlane) -> String {
+    let version = file.server.server_version.clone();
+    version.unwrap_or_else(|| greeting_version(control.server_version()))
 }
 
 /// MariaDB 10 puts a prefix before its version in the greeting. Drivers that know nothing of MariaDB go by it: without, they take

@@ -25,20 +25,38 @@ impl Etcd {
     pub fn start(name: &str, count: usize) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let dir = guard::dir().join(&name);
-        std::fs::create_dir_all(&dir).expect("a directory");
-        let member = |n: usize| Member {
-            name: format!("{name}-{n}"),
-            client: free_port(),
-            peer: free_port(),
-            process: None,
-        };
-        let mut etcd = Self { dir, members: (0..count).map(member).collect() };
-        for n in 0..count {
-            etcd.launch(n);
+        // Between choosing a port and binding it, another may have taken it.
+        for attempt in 0..5 {
+            let dir = guard::dir().join(format!("{name}-{attempt}"));
+            std::fs::create_dir_all(&dir).expect("a directory");
+            let member = |n: usize| Member {
+                name: format!("{name}-{n}"),
+                client: free_port(),
+                peer: free_port(),
+                process: None,
+            };
+            let mut etcd = Self { dir, members: (0..count).map(member).collect() };
+            for n in 0..count {
+                etcd.launch(n);
+            }
+            if etcd.listens() {
+                etcd.wait();
+                return etcd;
+            }
         }
-        etcd.wait();
-        etcd
+        panic!("{name} does not start");
+    }
+
+    /// False if one of them has ended instead.
+    fn listens(&mut self) -> bool {
+        self.members.iter_mut().all(|member| {
+            let mut lives = true;
+            wait_until("etcd listens", || {
+                lives = member.process.as_mut().is_some_and(|p| p.ended().is_none());
+                !lives || TcpStream::connect(("127.0.0.1", member.client)).is_ok()
+            });
+            lives
+        })
     }
 
     fn launch(&mut self, n: usize) {

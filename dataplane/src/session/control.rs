@@ -64,15 +64,16 @@ impl Session {
         self.ask(ControlRequest::SchemaChanged { keyspace }).await
     }
 
-    /// Waits until this session may change a keyspace's tables. It may as long as what is given lives.
-    pub(super) async fn schema_begins(&mut self, keyspace: &str) -> Outcome<SchemaChange> {
+    /// Waits until this session may change a keyspace's tables. It may as long as what is given lives. `None`: it changes none.
+    pub(super) async fn schema_begins(&mut self, keyspace: Option<&str>) -> Outcome<Option<SchemaChange>> {
+        let Some(keyspace) = keyspace else { return Ok(None) };
         // Made first: the client may go away while it waits.
         let (core, keyspace) = (Rc::clone(&self.core), keyspace.to_owned());
         let change = core.shared.changes.fetch_add(1, Ordering::Relaxed);
         let ends = SchemaChange { core, keyspace: keyspace.clone(), change };
         self.ask(ControlRequest::SchemaBegins { keyspace, change })
             .await?;
-        Ok(ends)
+        Ok(Some(ends))
     }
 
     /// A change of tables did not end well, and may have taken effect on some servers, or still will.

@@ -104,10 +104,7 @@ impl Session {
         }
         self.spare_errors(&mut work);
         // Other processes hear of a change of tables before it begins, and wait with theirs.
-        let _change = match &work.keyspace {
-            Some(keyspace) => Some(self.schema_begins(keyspace).await?),
-            None => None,
-        };
+        let _change = self.schema_begins(work.keyspace.as_deref()).await?;
         if work.wires.is_empty() {
             // A write whose every row is nowhere.
             self.send_ok(answer, Done::default());
