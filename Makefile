@@ -1,5 +1,5 @@
 # make demo   a sharded cluster on this machine, from nothing          make test   all tests, installing what they need
-# make lint / bench / fuzz / test-all: see below
+# make lint / bench / report / fuzz / test-all: see below
 SHELL := /bin/bash
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 DEMO_DIR ?= $(TARGET)/demo
@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 PROFILE := fast
 export COREGATE_BIN ?= $(abspath $(TARGET)/$(PROFILE)/coregate)
 
-.PHONY: demo test test-all lint bench fuzz release help
+.PHONY: demo test test-all lint bench report fuzz release help
 .DEFAULT_GOAL := help
 
 help:
@@ -44,6 +44,10 @@ lint:
 
 bench: release
 	$(TARGET)/release/coregate bench compare $(BENCH_ARGS)
+
+# Makes the report that the README quotes anew.
+report: release
+	$(TARGET)/release/coregate bench compare --config docs/report/run.toml --out docs/report $(BENCH_ARGS)
 
 fuzz:
 	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --profile $(PROFILE) -p coregate-protocol -p coregate-planner --test fuzz

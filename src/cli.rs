@@ -1,5 +1,6 @@
 //! The command line. `coregate --help` is the manual.
 mod servers;
+mod tune;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use coregate_controlplane::local::KeyspaceArg;
@@ -7,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(crate) use servers::Servers;
+pub(crate) use tune::{Kind, Tune};
 
 /// A MySQL endpoint that shards.
 #[derive(Debug, Parser)]
@@ -49,6 +51,9 @@ pub(crate) struct CommonArgs {
     /// Where clients connect [default: 127.0.0.1:3307]
     #[arg(long, value_name = "ADDR", value_parser = crate::config::address)]
     pub(crate) listen: Option<SocketAddr>,
+    /// Where clients of this machine connect, too: a Unix-domain socket, a path or @NAME in the abstract namespace
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
     /// Where the admin API and the metrics are [default: 127.0.0.1:3380]
     #[arg(long, value_name = "ADDR", value_parser = crate::config::address)]
     pub(crate) admin: Option<SocketAddr>,
@@ -93,6 +98,9 @@ pub(crate) struct ServeArgs {
     /// COREGATE_UPSTREAM_PASSWORD of the environment]
     #[arg(long, value_name = "FILE")]
     pub(crate) upstream_password_file: Option<PathBuf>,
+    /// Takes over from the process that runs with the same path, and hands over to the next: a restart that no client sees
+    #[arg(long, value_name = "PATH")]
+    pub(crate) handover: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -366,28 +374,4 @@ pub(crate) struct ExplainArgs {
     pub(crate) shards: String,
     /// The statement
     pub(crate) sql: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Tune {
-    /// What this machine lacks
-    Check,
-    /// CPUs, NUMA nodes, and which cores to use
-    Layout,
-    /// A systemd unit
-    Unit,
-    /// A Kubernetes manifest with coregate as a sidecar
-    Manifest,
-    /// The GRANTs that the servers' account of coregate needs, no more
-    Grants {
-        /// The account's name, `user` of the tablets
-        #[arg(long, default_value = "coregate")]
-        user: String,
-        /// From where it connects, as MySQL writes it
-        #[arg(long, default_value = "%")]
-        host: String,
-        /// A database of a keyspace; may be given several times
-        #[arg(long = "database", value_name = "NAME", required = true)]
-        databases: Vec<String>,
-    },
 }

@@ -1,21 +1,25 @@
 //! `coregate.toml`. Unknown keys are errors; every error names the key, the value and what is allowed.
+mod cores;
 mod plane;
 mod topology;
 
 use crate::Failure;
 use crate::cli::LogFormat;
 
-use coregate_dataplane::ring::{Kernel, LEAST_KERNEL};
-use coregate_dataplane::{BackendTlsFiles, Config as Defaults, TransactionMode};
+use coregate_dataplane::{BackendTlsFiles, Config as Defaults, TransactionMode, UnixAddress};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use cores::Cores;
+pub(crate) use cores::{Placed, kernel};
 pub(crate) use plane::WhenNone;
 use topology::Topology;
 
 pub(crate) const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 3307);
 pub(crate) const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 3380);
+/// As MySQL's: who may log in is for users and passwords to say.
+const SOCKET_MODE: u32 = 0o777;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -47,6 +51,15 @@ pub(crate) struct Server {
     /// Where clients connect.
     #[serde(deserialize_with = "address_of")]
     pub(crate) listen: SocketAddr,
+    /// Where clients of this machine connect, too: a path, or `@` and a name in the abstract namespace.
+    pub(crate) socket: Option<PathBuf>,
+    /// Rights of its file, in octal.
+    #[serde(deserialize_with = "rights")]
+    pub(crate) socket_mode: u32,
+    /// Where a new process asks this one for its listening sockets: a path. Left out, processes cannot take over from each other.
+    pub(crate) handover: Option<PathBuf>,
+    /// How long clients may stay on a process from which another has taken over.
+    pub(crate) handover_timeout_ms: u64,
     /// Where the admin API is. Needs `admin_token` unless it is a loopback address.
     #[serde(deserialize_with = "address_of")]
     pub(crate) admin: SocketAddr,
@@ -96,6 +109,12 @@ fn address_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<SocketAddr, D::E
     address(&String::deserialize(d)?).map_err(serde::de::Error::custom)
 }
 
+fn rights<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    let text = String::deserialize(d)?;
+    u32::from_str_radix(&text, 8)
+        .map_err(|_| serde::de::Error::custom(format!("{text:?} is no octal number; write e.g. \"0660\"")))
+}
+
 fn mode_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<TransactionMode, D::Error> {
     let name = String::deserialize(d)?;
     TransactionMode::parse(&name).ok_or_else(|| {
@@ -108,6 +127,10 @@ impl Default for Server {
         let data = Defaults::default();
         Self {
             listen: SocketAddr::from(LISTEN),
+            socket: None,
+            socket_mode: SOCKET_MODE,
+            handover: None,
+            handover_timeout_ms: 3_600_000,
             admin: SocketAddr::from(ADMIN),
             admin_token: None,
             cores: 0,
@@ -245,57 +268,6 @@ impl Default for Pool {
     }
 }
 
-/// `[cores]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Cores {
-    /// How much longer a core may sleep to take several answers at once; 0 switches it off.
-    pub(crate) coalesce_us: u32,
-    /// Which CPUs, in the order of the cores.
-    pub(crate) cpus: Option<Vec<usize>>,
-    /// Multishot receives; off only where a kernel has trouble with them.
-    pub(crate) multishot: bool,
-    /// `"5.15"`: use nothing of io_uring that came after this version of Linux.
-    #[serde(deserialize_with = "kernel_of")]
-    pub(crate) kernel: Option<Kernel>,
-    /// Receive buffers of 8 KiB and of 64 KiB, at most; powers of two.
-    pub(crate) buffers_8k_max: u16,
-    pub(crate) buffers_64k_max: u16,
-}
-
-impl Default for Cores {
-    fn default() -> Self {
-        let data = Defaults::default();
-        Self {
-            coalesce_us: data.coalesce_us,
-            cpus: None,
-            multishot: data.multishot,
-            kernel: None,
-            buffers_8k_max: data.buffers_small_max,
-            buffers_64k_max: data.buffers_large_max,
-        }
-    }
-}
-
-/// `MAJOR.MINOR`, not older than what the data plane can do with.
-pub(crate) fn kernel(text: &str) -> Result<Kernel, String> {
-    let parsed = text
-        .split_once('.')
-        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-    let (major, minor) = LEAST_KERNEL;
-    parsed
-        .filter(|kernel| *kernel >= LEAST_KERNEL)
-        .ok_or_else(|| {
-            format!("{text:?} is not a version of Linux from {major}.{minor} on; write e.g. \"6.1\"")
-        })
-}
-
-fn kernel_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Kernel>, D::Error> {
-    kernel(&String::deserialize(d)?)
-        .map(Some)
-        .map_err(serde::de::Error::custom)
-}
-
 /// `[users]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -322,7 +294,18 @@ fn size(n: usize) -> u64 {
 }
 
 impl Server {
+    pub(crate) fn unix_address(&self) -> Option<UnixAddress> {
+        let path = self.socket.clone()?;
+        Some(UnixAddress { path, mode: self.socket_mode })
+    }
+
     fn check(&self) -> Result<(), String> {
+        if let Some(socket) = self.unix_address() {
+            let at = socket.to_string();
+            socket
+                .check()
+                .map_err(|why| format!("server.socket = {at:?}: {why}"))?;
+        }
         between("server.cores", size(self.cores), 0, 1024)?;
         between("server.max_connections", size(self.max_connections), 1, 1_000_000)?;
         between("server.idle_timeout_s", self.idle_timeout_s, 1, 31_536_000)?;
@@ -332,6 +315,7 @@ impl Server {
         between("server.handshake_timeout_ms", self.handshake_timeout_ms, 1, 3_600_000)?;
         between("server.query_timeout_ms", self.query_timeout_ms, 0, 86_400_000)?;
         between("server.drain_timeout_ms", self.drain_timeout_ms, 0, 3_600_000)?;
+        between("server.handover_timeout_ms", self.handover_timeout_ms, 0, 604_800_000)?;
         between("server.max_allowed_packet", size(self.max_allowed_packet), 1024, 1 << 30)?;
         between("server.statements_max", size(self.statements_max), 1, 1 << 20)?;
         between("server.backlog", u64::from(self.backlog), 1, 1 << 20)?;
@@ -356,13 +340,19 @@ impl File {
             .tls
             .iter_mut()
             .flat_map(|tls| [&mut tls.cert, &mut tls.key]);
-        for path in paths.chain(tls) {
+        let socket = file
+            .server
+            .socket
+            .iter_mut()
+            .filter(|path| !path.to_string_lossy().starts_with('@'));
+        let paths = paths.chain(&mut file.server.handover);
+        for path in paths.chain(tls).chain(socket) {
             *path = base.join(&path);
         }
         Ok(file)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let reader = toml::Deserializer::parse(text).map_err(|e| e.message().to_owned())?;
         let file: Self = serde_path_to_error::deserialize(reader)
             .map_err(|e| format!("{}: {}", e.path(), e.inner().message()))?;
@@ -388,13 +378,6 @@ impl File {
                 .map_err(|e| format!("{e}, or 0 for none"))?,
         }
         between("pool.statements_max", size(self.pool.statements_max), 1, 1 << 16)?;
-        for (key, value) in
-            [("buffers_8k_max", self.cores.buffers_8k_max), ("buffers_64k_max", self.cores.buffers_64k_max)]
-        {
-            if !value.is_power_of_two() || !(16..=1 << 15).contains(&value) {
-                return Err(format!("cores.{key} = {value}: it must be a power of two, 16 to 32768"));
-            }
-        }
         between("pool.size_per_core", size(self.pool.size_per_core), 1, 100_000)?;
         between("pool.waiters_max", size(self.pool.waiters_max), 0, 1_000_000)?;
         between("pool.wait_timeout_ms", self.pool.wait_timeout_ms, 1, 3_600_000)?;
@@ -402,29 +385,7 @@ impl File {
         between("pool.lifetime_s", self.pool.lifetime_s, 1, 31_536_000)?;
         self.check_plane(between)?;
         self.topology.check()?;
-        between("cores.coalesce_us", u64::from(self.cores.coalesce_us), 0, 10_000)?;
-        if let Some(cpus) = &self.cores.cpus {
-            let twice = cpus
-                .iter()
-                .enumerate()
-                .find(|(i, cpu)| cpus[..*i].contains(cpu));
-            if cpus.is_empty() || twice.is_some() {
-                return Err(format!(
-                    "cores.cpus = {cpus:?}: it must name at least one CPU, none of them twice"
-                ));
-            }
-            let there = |cpu: &&usize| Path::new(&format!("/sys/devices/system/cpu/cpu{cpu}")).exists();
-            if let Some(cpu) = cpus.iter().find(|cpu| !there(cpu))
-                && Path::new("/sys/devices/system/cpu").exists()
-            {
-                return Err(format!("cores.cpus = {cpus:?}: this machine has no CPU {cpu}"));
-            }
-            if self.server.cores > cpus.len() {
-                let cores = self.server.cores;
-                return Err(format!("server.cores = {cores}: cores.cpus names only {} CPUs", cpus.len()));
-            }
-        }
-        Ok(())
+        self.check_cores(between)
     }
 }
 
@@ -449,6 +410,8 @@ mod tests {
         for (text, part) in [
             ("[server]\nlisten = \"x\"", "server.listen: \"x\" is not an address"),
             ("[server]\nlissten = 1", "lissten"),
+            ("[server]\nsocket = \"@\"", "server.socket = \"@\": it has 1 bytes, 1 to 107 are allowed"),
+            ("[server]\nsocket_mode = \"rw\"", "server.socket_mode: \"rw\" is no octal number"),
             ("[server]\nmax_connections = 0", "server.max_connections = 0: it must be 1 to 1000000"),
             ("[server]\nmax_connections = -1", "server.max_connections"),
             ("[cores]\ncpus = [1, 1]", "cores.cpus"),

@@ -1,14 +1,16 @@
 //! Starts both planes and waits for the end.
 use crate::Failure;
 use crate::cli::{CommonArgs, ServeArgs};
-use crate::config::{File, WhenNone};
-use crate::{logging, upstream};
+use crate::config::{File, Placed, WhenNone};
+use crate::handover::Heir;
+use crate::{logging, notify, upstream};
 use coregate_controlplane::{Config, ControlPlane, Source, TlsClient, users};
 use coregate_dataplane::{self as dataplane, BackendTlsConfig};
 use coregate_planner::control::Users;
 use coregate_planner::snapshot::{BackendTls, Tablet};
 use rustls::pki_types::ServerName;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         None => File::default(),
     };
     overrule(&mut file, args.common)?;
+    file.server.handover = args.handover.or_else(|| file.server.handover.take());
     let url = upstream::given(args.upstream, &file)?;
     let (source, users) = match &url {
         Some(url) => drop_in(url, args.upstream_password_file.as_deref(), &mut file)?,
@@ -36,6 +39,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
             (source, Users::default())
         }
     };
+    Heir::check(&file, &source)?;
     logging::init(file.log.format)?;
     coregate_tuning::check::warn_at_start();
     start(file, source, users)
@@ -64,8 +68,12 @@ fn drop_in(url: &str, password: Option<&Path>, file: &mut File) -> Result<(Sourc
 pub(crate) fn overrule(file: &mut File, args: CommonArgs) -> Result<(), Failure> {
     let server = &mut file.server;
     server.listen = args.listen.unwrap_or(server.listen);
+    server.socket = args.socket.or_else(|| server.socket.take());
     server.admin = args.admin.unwrap_or(server.admin);
-    server.cores = args.cores.unwrap_or(server.cores);
+    if let Some(cores) = args.cores {
+        server.cores = cores;
+        file.cores.count = None;
+    }
     server.max_connections = args.max_connections.unwrap_or(server.max_connections);
     if server.admin_token.is_none() {
         server.admin_token = std::env::var("COREGATE_ADMIN_TOKEN")
@@ -102,9 +110,12 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     config.drain_timeout_ms = file.server.drain_timeout_ms;
     config.server_version = file.server.server_version.clone();
     config.options = file.options();
-    config.cores = cores(&file);
+    let placed = file.placed();
+    config.cores = placed.cores;
+    let heir = Heir::find(&file)?;
+    config.admin_door = heir.admin.clone();
     let control = ControlPlane::start(config)?;
-    let served = serve(&file, &control, backend_tls);
+    let served = serve(&file, placed, heir, &control, backend_tls);
     if served.is_err() {
         // Servers of `local` must not outlive us: end as by a signal.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
@@ -140,11 +151,20 @@ impl TlsClient for ServerTls {
     }
 }
 
-fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>) -> Result<(), Failure> {
+fn serve(
+    file: &File,
+    placed: Placed,
+    mut heir: Heir,
+    control: &ControlPlane,
+    backend_tls: Arc<BackendTlsConfig>,
+) -> Result<(), Failure> {
     let version = file.server.server_version.clone();
     let config = dataplane::Config {
         listen: vec![file.server.listen],
-        cores: cores(file),
+        socket: file.server.unix_address(),
+        inherited: heir.doors(),
+        hands_over: file.server.handover.is_some(),
+        cores: placed.cores,
         max_connections: file.server.max_connections,
         server_version: version.unwrap_or_else(|| greeting_version(control.server_version())),
         tls: client_tls(file),
@@ -170,7 +190,7 @@ fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>
         multishot: file.cores.multishot,
         kernel: file.cores.kernel,
         max_allowed_packet: file.server.max_allowed_packet,
-        cpus: file.cores.cpus.clone(),
+        cpus: placed.cpus,
         buffers_small_max: file.cores.buffers_8k_max,
         buffers_large_max: file.cores.buffers_64k_max,
         plan_cache_entries: file.plans.entries_per_core,
@@ -193,13 +213,21 @@ fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>
                 if e.is_usage() { Failure::Usage(e.to_string()) } else { Failure::Failed(e.to_string()) }
             })?;
     let mysql = data.local_addr();
-    let admin = control.attach(Arc::new(data), mysql)?;
+    let admin = control.attach(Arc::new(data.clone()), mysql)?;
+    heir.take_over(file, data)?;
+    say_ready(mysql, admin, file.server.socket.as_deref());
+    notify::ready();
+    Ok(())
+}
+
+/// The line that scripts wait for.
+fn say_ready(mysql: SocketAddr, admin: SocketAddr, socket: Option<&Path>) {
+    let socket = socket.map_or_else(String::new, |path| format!(" socket={}", path.display()));
     let mut out = std::io::stdout().lock();
-    let ready = writeln!(out, "READY mysql={mysql} admin={admin}").and_then(|()| out.flush());
+    let ready = writeln!(out, "READY mysql={mysql} admin={admin}{socket}").and_then(|()| out.flush());
     if let Err(e) = ready {
         tracing::warn!("READY cannot be printed: {e}");
     }
-    Ok(())
 }
 
 /// MariaDB 10 puts a prefix before its version in the greeting. Drivers that know nothing of MariaDB go by it: without, they take
@@ -207,15 +235,6 @@ fn serve(file: &File, control: &ControlPlane, backend_tls: Arc<BackendTlsConfig>
 fn greeting_version(version: &str) -> String {
     let prefix = if version.starts_with("10.") && version.contains("MariaDB") { "5.5.5-" } else { "" };
     format!("{prefix}{version}")
-}
-
-/// As many as are asked for, or one for each CPU that we may use.
-fn cores(file: &File) -> usize {
-    match (file.server.cores, &file.cores.cpus) {
-        (0, Some(cpus)) => cpus.len(),
-        (0, None) => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        (given, _) => given,
-    }
 }
 
 /// Each client needs a descriptor: the soft limit is raised to the hard one.

@@ -1,4 +1,4 @@
-//! `--upstream mysql://user:password@host:port[/?ssl-mode=...&ssl-ca=...&ssl-cert=...&ssl-key=...]`
+//! `--upstream mysql://user:password@host:port[/?socket=...&ssl-mode=...&ssl-ca=...&ssl-cert=...&ssl-key=...]`
 use crate::Failure;
 use crate::config::File;
 use coregate_benches::MysqlUrl;
@@ -55,7 +55,7 @@ pub(crate) fn parse(text: &str) -> Result<(Upstream, BackendTlsFiles), Failure> 
         return Err(bad("a database cannot be given: all of the server's are there"));
     }
     let mut tls = BackendTls::default();
-    let mut files = BackendTlsFiles::default();
+    let (mut files, mut socket) = (BackendTlsFiles::default(), None);
     for (key, value) in &url.parameters {
         let path = || Some(PathBuf::from(value));
         match key.replace('_', "-").as_str() {
@@ -63,14 +63,15 @@ pub(crate) fn parse(text: &str) -> Result<(Upstream, BackendTlsFiles), Failure> 
             "ssl-ca" => files.ca = path(),
             "ssl-cert" => files.cert = path(),
             "ssl-key" => files.key = path(),
+            "socket" => socket = path(),
             _ => {
-                let known = "ssl-mode, ssl-ca, ssl-cert and ssl-key";
+                let known = "socket, ssl-mode, ssl-ca, ssl-cert and ssl-key";
                 return Err(bad(&format!("the parameter {key:?} is not known; there are {known}")));
             }
         }
     }
     let MysqlUrl { host, port, user, password, .. } = url;
-    Ok((Upstream { host, port, user, password, tls }, files))
+    Ok((Upstream { host, port, socket, user, password, tls }, files))
 }
 
 fn mode(value: &str) -> Result<BackendTls, Failure> {
@@ -105,6 +106,8 @@ mod tests {
             parse("mysql://u@h/?ssl-mode=verify_ca&ssl-ca=%2Fa%20b.pem&ssl-cert=c&ssl_key=k").unwrap();
         let paths = [files.ca, files.cert, files.key].map(|f| f.unwrap().display().to_string());
         assert_eq!((u.tls, paths), (BackendTls::VerifyCa, ["/a b.pem", "c", "k"].map(str::to_owned)));
+        let (u, _) = parse("mysql://u:p@localhost/?socket=%2Frun%2Fmy.sock").unwrap();
+        assert_eq!(u.socket, Some(PathBuf::from("/run/my.sock")));
         for wrong in [
             "",
             "x",

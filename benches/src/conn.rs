@@ -1,6 +1,7 @@
 //! A client's connection over a blocking socket.
 use crate::Error;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Address, Endpoint};
+use coregate_dataplane::BackendKey;
 use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, TlsPolicy};
 use coregate_protocol::command::encode;
 use coregate_protocol::frame::{self, Assembler, PacketWriter};
@@ -9,6 +10,7 @@ use coregate_protocol::walker::{FeedState, ResponseKind, ResponseWalker, Summary
 use coregate_protocol::{Capabilities, ProtocolError};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// What common drivers ask for.
@@ -17,8 +19,13 @@ const CAPABILITIES: Capabilities = Capabilities::DRIVER.union(Capabilities::DEPR
 /// A target that is silent for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Bytes both ways, over TCP or a Unix-domain socket.
+trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
+
 pub(crate) struct Connection {
-    socket: TcpStream,
+    socket: Box<dyn Stream>,
     capabilities: Capabilities,
     /// The answer that was read last.
     answer: Vec<u8>,
@@ -31,42 +38,60 @@ pub(crate) fn packet(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
+fn connect(address: &Address) -> io::Result<Box<dyn Stream>> {
+    match address {
+        Address::Tcp(address) => {
+            let socket = TcpStream::connect_timeout(address, PATIENCE)?;
+            socket.set_nodelay(true)?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            Ok(Box::new(socket))
+        }
+        Address::Unix(path) => {
+            let socket = UnixStream::connect(path)?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            Ok(Box::new(socket))
+        }
+    }
+}
+
+/// A client's part of the login.
+pub(crate) fn handshake(endpoint: &Endpoint, database: Option<&str>) -> ClientHandshake {
+    ClientHandshake::new(ClientConfig {
+        user: endpoint.user.clone().into_bytes(),
+        password: endpoint.password.clone().into_bytes().into(),
+        database: database.map(|name| name.as_bytes().to_vec()),
+        wanted: CAPABILITIES,
+        required: Capabilities::PROTOCOL_41,
+        collation: 45,
+        attributes: Vec::new(),
+        tls: TlsPolicy::Disabled,
+        max_packet: 1 << 24,
+        zstd_level: 0,
+        // Servers of MySQL want the password encrypted where there is no TLS.
+        allow_public_key_retrieval: true,
+    })
+}
+
 impl Connection {
     /// Logs in, and selects `database` if one is given.
     pub(crate) fn open(endpoint: &Endpoint, database: Option<&str>) -> Result<Self, Error> {
-        Self::login(endpoint, database).map_err(|why| Error::failed(endpoint.address, why))
+        Self::login(endpoint, database).map_err(|why| Error::failed(endpoint, why))
     }
 
     fn login(endpoint: &Endpoint, database: Option<&str>) -> Result<Self, String> {
-        let mut socket =
-            TcpStream::connect_timeout(&endpoint.address, PATIENCE).map_err(|e| e.to_string())?;
-        let ready = socket
-            .set_nodelay(true)
-            .and_then(|()| socket.set_read_timeout(Some(PATIENCE)));
-        ready.map_err(|e| e.to_string())?;
-        let mut handshake = ClientHandshake::new(ClientConfig {
-            user: endpoint.user.clone().into_bytes(),
-            password: endpoint.password.clone().into_bytes().into(),
-            database: database.map(|name| name.as_bytes().to_vec()),
-            wanted: CAPABILITIES,
-            required: Capabilities::PROTOCOL_41,
-            collation: 45,
-            attributes: Vec::new(),
-            tls: TlsPolicy::Disabled,
-            max_packet: 1 << 24,
-            zstd_level: 0,
-            allow_public_key_retrieval: false,
-        });
+        let mut socket = connect(&endpoint.address).map_err(|e| e.to_string())?;
+        let mut handshake = handshake(endpoint, database);
+        let local = matches!(endpoint.address, Address::Unix(_));
         let (mut assembler, mut buf) = (Assembler::new(1 << 20), [0; 4096]);
         loop {
-            let n = read(&mut socket, &mut buf).map_err(|e| e.to_string())?;
+            let n = read(socket.as_mut(), &mut buf).map_err(|e| e.to_string())?;
             let mut rest = buf.get(..n).unwrap_or_default();
             while !rest.is_empty() {
                 let step = assembler.feed(rest).map_err(|e| e.to_string())?;
                 rest = rest.get(step.consumed..).unwrap_or_default();
                 let Some(packet) = step.packet else { continue };
                 let (mut out, seq) = (Vec::new(), packet.seq);
-                let next = handshake.on_packet(packet.payload, seq, &mut out, false, None);
+                let next = handshake.on_packet(packet.payload, seq, &mut out, local, Some(&BackendKey));
                 match next.map_err(|e| e.to_string())? {
                     ClientStep::Continue => {
                         assembler.expect(seq.wrapping_add(if out.is_empty() { 1 } else { 2 }))
@@ -87,16 +112,6 @@ impl Connection {
         let wire = packet(|w| encode::query(w, Capabilities::empty(), sql.as_bytes()));
         let summary = self.exchange(&wire, ResponseKind::Query)?;
         self.check(summary, sql)
-    }
-
-    /// Prepares a statement; gives its id.
-    pub(crate) fn prepare(&mut self, sql: &str) -> Result<u32, Error> {
-        let wire = packet(|w| encode::stmt_prepare(w, sql.as_bytes()));
-        let summary = self.exchange(&wire, ResponseKind::Prepare)?;
-        let prepared = self.check(summary, sql)?.prepare;
-        prepared
-            .map(|p| p.stmt_id)
-            .ok_or_else(|| Error::failed(sql, "it was not prepared"))
     }
 
     fn check(&self, summary: Summary, sql: &str) -> Result<Summary, Error> {
@@ -129,7 +144,7 @@ impl Connection {
         self.answer.clear();
         let mut buf = [0u8; 16 << 10];
         loop {
-            let n = read(&mut self.socket, &mut buf).map_err(|e| Error::failed("receiving", e))?;
+            let n = read(self.socket.as_mut(), &mut buf).map_err(|e| Error::failed("receiving", e))?;
             let bytes = buf.get(..n).unwrap_or_default();
             self.answer.extend_from_slice(bytes);
             let wrong = |e: ProtocolError| Error::failed("its answer makes no sense", e);
@@ -165,7 +180,7 @@ impl Connection {
     }
 }
 
-fn read(socket: &mut TcpStream, buf: &mut [u8]) -> io::Result<usize> {
+fn read(socket: &mut dyn Stream, buf: &mut [u8]) -> io::Result<usize> {
     match socket.read(buf) {
         Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed")),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => {

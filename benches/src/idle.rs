@@ -12,7 +12,7 @@ const WARM_UP: u32 = 64;
 const SETTLE: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &IdleArgs) -> Result<(), Error> {
-    let Some(pid) = args.target.pid else {
+    let [pid, ..] = args.target.pids[..] else {
         return Err(Error::Usage("--target: say whose memory counts: mysql://...?pid=PID".to_owned()));
     };
     let limit = getrlimit(Resource::Nofile);

@@ -10,17 +10,20 @@
 mod args;
 mod compare;
 mod conn;
+mod drive;
 mod endpoint;
 mod error;
 mod idle;
-mod load;
+mod machine;
 mod mysql_url;
 mod process;
 mod report;
 #[doc(hidden)]
 pub mod ring;
 mod server;
+mod settings;
 mod table;
+mod work;
 
 pub use args::Command;
 pub use error::Error;

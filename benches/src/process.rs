@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a process may take to end when it is asked to.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const STOP_PATIENCE: Duration = Duration::from_secs(45);
 
 /// CPU time of a process so far, user and system, of all its threads, in seconds.
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64, Error> {
@@ -50,6 +50,36 @@ pub(crate) fn find(names: &[&str]) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// A temporary directory that is taken away even when a signal ends this process: a shell waits for that.
+pub(crate) struct Scratch {
+    dir: tempfile::TempDir,
+    /// Its standard input is closed when we are gone.
+    _watch: Option<Child>,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Result<Self, Error> {
+        let dir = tempfile::tempdir().map_err(|e| Error::failed("a temporary directory", e))?;
+        // What is being made there writes on until it is done, and may make the directory anew: it must be gone for a while.
+        let script = "cat >/dev/null; n=0; gone=0; while [ $n -lt 60 ] && [ $gone -lt 3 ]; do rm -rf \"$1\"; \
+            if [ -e \"$1\" ]; then gone=0; else gone=$((gone+1)); fi; sleep 1; n=$((n+1)); done";
+        let watch = find(&["setsid"]).and_then(|setsid| {
+            let mut command = Command::new(setsid);
+            command.args(["sh", "-c", script, "sh"]).arg(dir.path());
+            let quiet = command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            quiet.spawn().ok()
+        });
+        Ok(Self { dir, _watch: watch })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
 /// A process in a session of its own, ended when this is dropped.
 pub(crate) struct Service {
     child: Child,
@@ -57,12 +87,16 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts a program under `setsid`, which becomes that program: the pid stays. What it says goes to `log`.
+    /// Starts a program under `setsid`, which becomes that program: the pid stays. What it says goes to `log`. It is asked to end
+    /// when this process is gone, however that came (Ctrl-C, a signal): nothing of a comparison stays behind.
     pub(crate) fn start(program: &Path, args: &[String], log: &Path) -> Result<Self, Error> {
-        let setsid = find(&["setsid"])
-            .ok_or_else(|| Error::Failed("setsid is missing: install util-linux".to_owned()))?;
+        let missing = || Error::Failed("setsid and setpriv are missing: install util-linux".to_owned());
+        let setsid = find(&["setsid"]).ok_or_else(missing)?;
+        let setpriv = find(&["setpriv"]).ok_or_else(missing)?;
         let out = std::fs::File::create(log).map_err(|e| Error::failed(log.display(), e))?;
         let child = Command::new(setsid)
+            .arg(setpriv)
+            .args(["--pdeathsig", "TERM", "--"])
             .arg(program)
             .args(args)
             .stdin(Stdio::null())

@@ -71,7 +71,7 @@ pub(crate) fn mariadb(dir: &Path) -> Result<(Service, Endpoint), Error> {
     ];
     args.extend(options.map(str::to_owned));
     let mut service = Service::start(&server, &args, &dir.join("mariadb.log"))?;
-    let endpoint = Endpoint::own(address, USER, service.pid());
+    let endpoint = Endpoint::own(address, USER, "", service.pid());
     service.wait_for("mariadbd", SERVER_PATIENCE, || Connection::open(&endpoint, None).ok())?;
     Ok((service, endpoint))
 }
@@ -84,7 +84,7 @@ pub(crate) fn haproxy(dir: &Path, server: &Endpoint) -> Result<Option<(Service, 
     let text = format!(
         "global\n  nbthread 1\n  maxconn 8000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
          listen bench\n  bind {address}\n  server s {}\n",
-        server.address
+        server
     );
     std::fs::write(&config, text).map_err(|e| Error::failed(config.display(), e))?;
     let args = ["-db", "-f", &config.display().to_string()].map(str::to_owned);
@@ -96,17 +96,36 @@ pub(crate) fn haproxy(dir: &Path, server: &Endpoint) -> Result<Option<(Service, 
 
 /// Starts this very program as a drop-in on one core.
 pub(crate) fn coregate(dir: &Path, server: &Endpoint) -> Result<(Service, Endpoint), Error> {
-    let program = std::env::current_exe().map_err(|e| Error::failed("this program's path", e))?;
     let url = server.url();
-    let args =
-        ["serve", "--upstream", &url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cores", "1"];
-    let mut service = Service::start(&program, &args.map(str::to_owned), &dir.join("coregate.log"))?;
-    let ready = service.line("coregate serve", "READY ")?;
+    let args = ["serve", "--upstream", &url, "--cores", "1"].map(str::to_owned);
+    let (service, address) = this_program(&args, &dir.join("coregate.log"))?;
+    let endpoint = server.behind(address, service.pid());
+    Ok((service, endpoint))
+}
+
+/// Starts a sharded cluster with this very program on one core, and database servers of its own.
+pub(crate) fn sharded(dir: &Path, keyspace: &str, shards: u32) -> Result<(Service, Endpoint), Error> {
+    let state = dir.join("sharded").display().to_string();
+    let keyspace = match shards {
+        1 => format!("{keyspace}:-"),
+        more => format!("{keyspace}:{more}"),
+    };
+    let args = ["local", "--dir", &state, "--keyspace", &keyspace, "--cores", "1"].map(str::to_owned);
+    eprintln!("starting a cluster of {shards} shards");
+    let (service, address) = this_program(&args, &dir.join("sharded.log"))?;
+    let endpoint = Endpoint { sharded: true, ..Endpoint::own(address, "app", "app", service.pid()) };
+    Ok((service, endpoint))
+}
+
+fn this_program(args: &[String], log: &Path) -> Result<(Service, SocketAddr), Error> {
+    let program = std::env::current_exe().map_err(|e| Error::failed("this program's path", e))?;
+    let what = format!("coregate {}", args.first().map_or("", String::as_str));
+    let own = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"].map(str::to_owned);
+    let mut service = Service::start(&program, &[args, &own].concat(), log)?;
+    let ready = service.line(&what, "READY ")?;
     let address = ready
         .split_ascii_whitespace()
         .find_map(|word| word.strip_prefix("mysql=")?.parse().ok());
-    let address =
-        address.ok_or_else(|| Error::failed("coregate serve", format!("its READY line is {ready:?}")))?;
-    let endpoint = server.behind(address, service.pid());
-    Ok((service, endpoint))
+    let address = address.ok_or_else(|| Error::failed(&what, format!("its READY line is {ready:?}")))?;
+    Ok((service, address))
 }

@@ -1,4 +1,5 @@
-//! The table that is asked: as sysbench's `sbtest1`, but what a row holds follows from its id, so that every answer can be checked.
+//! The harness's tables, as sysbench's are. What a row of `sbtest1` holds follows from its id, so that every answer can be checked;
+//! `sbtest2` begins the same and is written to; `sbinsert` is for rows that are added.
 use crate::Error;
 use crate::conn::Connection;
 use crate::endpoint::Endpoint;
@@ -9,7 +10,8 @@ const BATCH: u32 = 1000;
 /// Length of `c`: ten groups of eleven digits, and dashes between them.
 pub(crate) const C_LEN: usize = 119;
 
-pub(crate) const SELECT: &str = "SELECT c FROM sbtest1 WHERE id=";
+/// The table whose rows are checked.
+const CHECKED: &str = "sbtest1";
 
 /// Fills `out` with the row's `c`.
 #[inline]
@@ -31,40 +33,74 @@ fn digits(seed: u64, out: &mut [u8]) {
     }
 }
 
-/// Makes the table unless it is there with so many rows of ours.
-pub(crate) fn prepare(endpoint: &Endpoint, rows: u32) -> Result<(), Error> {
+/// Tables of the harness, and whether they begin with rows.
+const TABLES: [(&str, bool); 3] = [("sbtest1", true), ("sbtest2", true), ("sbinsert", false)];
+
+pub(crate) fn is_known(table: &str) -> bool {
+    TABLES.iter().any(|(name, _)| *name == table)
+}
+
+/// Makes a table unless it is there with so many rows of ours.
+pub(crate) fn prepare(endpoint: &Endpoint, table: &str, rows: u32) -> Result<(), Error> {
     let mut conn = Connection::open(endpoint, None)?;
     let database = &endpoint.database;
-    conn.query(&format!("CREATE DATABASE IF NOT EXISTS `{database}`"))?;
+    // A keyspace is no database that could be made.
+    if !endpoint.sharded {
+        conn.query(&format!("CREATE DATABASE IF NOT EXISTS `{database}`"))?;
+    }
     conn.query(&format!("USE `{database}`"))?;
-    if is_there(&mut conn, rows) {
+    let filled = TABLES.contains(&(table, true));
+    if filled && is_there(&mut conn, table, rows) {
         return Ok(());
     }
     // Another table of that name is somebody's: it is not touched.
-    conn.query(
-        "CREATE TABLE IF NOT EXISTS sbtest1 (id INT NOT NULL PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(60) NOT NULL)",
-    )?;
-    conn.query("SELECT 1 FROM sbtest1 LIMIT 1")?;
-    if conn.row(1).is_some_and(|row| row.starts_with(b"\x011")) && !is_ours(&mut conn) {
+    conn.query(&format!(
+        "CREATE TABLE IF NOT EXISTS {table} \
+         (id INT NOT NULL PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(60) NOT NULL, KEY k_1 (k))"
+    ))?;
+    if endpoint.sharded {
+        add_vindex(&mut conn, database, table)?;
+    }
+    if !filled {
+        return Ok(());
+    }
+    conn.query(&format!("SELECT 1 FROM {table} LIMIT 1"))?;
+    if table == CHECKED && conn.row(1).is_some_and(|row| row.starts_with(b"\x011")) && !is_ours(&mut conn) {
         return Err(Error::Failed(format!(
-            "{database}.sbtest1 is there and was not made by this harness: name another database in the URL"
+            "{database}.{table} is there and was not made by this harness: name another database in the URL"
         )));
     }
-    eprintln!("making {database}.sbtest1 with {rows} rows");
+    fill(&mut conn, endpoint, table, rows)
+}
+
+fn fill(conn: &mut Connection, endpoint: &Endpoint, table: &str, rows: u32) -> Result<(), Error> {
+    let database = &endpoint.database;
+    eprintln!("{endpoint}: making {database}.{table} with {rows} rows");
     let mut id = 1;
     while id <= rows {
         let last = rows.min(id.saturating_add(BATCH - 1));
-        conn.query(&insert(id, last))?;
+        conn.query(&insert(table, id, last))?;
         id = last + 1;
     }
-    if is_there(&mut conn, rows) {
+    if is_there(conn, table, rows) {
         return Ok(());
     }
-    Err(Error::Failed(format!("{database}.sbtest1 does not hold what was put into it")))
+    Err(Error::Failed(format!("{database}.{table} does not hold what was put into it")))
 }
 
-fn insert(first: u32, last: u32) -> String {
-    let mut sql = b"REPLACE INTO sbtest1 (id, k, c, pad) VALUES ".to_vec();
+/// Rows go to shards by their id.
+fn add_vindex(conn: &mut Connection, keyspace: &str, table: &str) -> Result<(), Error> {
+    let sql = format!("ALTER VSCHEMA ON `{keyspace}`.{table} ADD VINDEX hash(id) USING hash");
+    match conn.query(&sql) {
+        Ok(_) => Ok(()),
+        // From a run before.
+        Err(e) if e.to_string().contains("already") => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+fn insert(table: &str, first: u32, last: u32) -> String {
+    let mut sql = format!("REPLACE INTO {table} (id, k, c, pad) VALUES ").into_bytes();
     let (mut c, mut pad) = ([0; C_LEN], [0; 59]);
     for id in first..=last {
         c_of(id, &mut c);
@@ -81,14 +117,20 @@ fn is_ours(conn: &mut Connection) -> bool {
     holds(conn, 1)
 }
 
-fn is_there(conn: &mut Connection, rows: u32) -> bool {
+/// Rows of the table that is written to must be there, whatever they hold.
+fn is_there(conn: &mut Connection, table: &str, rows: u32) -> bool {
+    if table != CHECKED {
+        let found = conn.query(&format!("SELECT 1 FROM {table} WHERE id IN (1, {})", rows.max(2)));
+        return found.is_ok_and(|summary| summary.rows == 2);
+    }
     [1, rows.div_ceil(2), rows]
         .into_iter()
         .all(|id| holds(conn, id))
 }
 
 fn holds(conn: &mut Connection, id: u32) -> bool {
-    conn.query(&format!("{SELECT}{id}")).is_ok() && is_text_row(conn.row(1), id)
+    let asked = conn.query(&format!("SELECT c FROM {CHECKED} WHERE id={id}"));
+    asked.is_ok() && is_text_row(conn.row(1), id)
 }
 
 /// Is this the row of a text answer?
@@ -129,6 +171,6 @@ mod tests {
         assert!(is_text_row(Some(&row), 7) && !is_text_row(Some(&row), 8) && !is_text_row(None, 7));
         let binary = [&[0, 0], row.as_slice()].concat();
         assert!(is_binary_row(Some(&binary), 7) && !is_binary_row(Some(&row), 7));
-        assert!(insert(1, 2).starts_with("REPLACE INTO sbtest1 (id, k, c, pad) VALUES (1,"));
+        assert!(insert("sbtest1", 1, 2).starts_with("REPLACE INTO sbtest1 (id, k, c, pad) VALUES (1,"));
     }
 }

@@ -1,4 +1,6 @@
 //! The admin HTTP API: health, metrics, the plans of all cores, the topology; JSON or a page.
+pub use listen::AdminDoor;
+
 use crate::Error;
 use crate::owner::How;
 use crate::plane::Command;
@@ -50,17 +52,21 @@ pub(crate) struct Admin {
 /// The largest body that is read, in bytes.
 const MAX_BODY: usize = 16 << 20;
 
-/// Binds the address and serves it in the background. Gives the address, with the port that was bound.
+/// Binds the address, unless there is a door already, and serves it in the background. Gives the address, with the port that was bound.
 pub(crate) async fn listen(
     address: SocketAddr,
+    door: Option<AdminDoor>,
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
 ) -> Result<SocketAddr, Error> {
     let fail = |source| Error::AdminListen { address, source };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(fail)?;
+    let listener = match &door {
+        Some(door) => door.open().map_err(fail)?,
+        None => tokio::net::TcpListener::bind(address).await.map_err(fail)?,
+    };
     let bound = listener.local_addr().map_err(fail)?;
     let app = router(Admin { shared, commands });
-    tokio::spawn(listen::serve(listener, app));
+    tokio::spawn(listen::serve(listener, app, door));
     Ok(bound)
 }
 

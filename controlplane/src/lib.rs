@@ -32,6 +32,7 @@ pub mod users;
 mod view;
 mod world;
 
+pub use admin::AdminDoor;
 pub use error::Error;
 pub use fleet::{Durability, Options};
 pub use health::{Health, State, Trouble};

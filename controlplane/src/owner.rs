@@ -235,7 +235,9 @@ impl Owner {
             view.data = Some(data);
             view.mysql = Some(mysql);
         });
-        let listens = admin::listen(self.config.admin, Arc::clone(&self.shared), self.sender.clone()).await;
+        let door = self.config.admin_door.clone();
+        let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
+        let listens = admin::listen(self.config.admin, door, shared, sender).await;
         if let (Some(peers), Ok(admin)) = (&self.peers, &listens) {
             peers.say(|process| {
                 process.mysql = mysql.to_string();

@@ -51,6 +51,8 @@ pub struct Config {
     /// Users beside those of the file.
     pub users: Users,
     pub admin: SocketAddr,
+    /// The listening socket of `admin`, where it is bound already.
+    pub admin_door: Option<admin::AdminDoor>,
     /// Asked for by the admin API; must be set when `admin` is not a loopback address.
     pub admin_token: Option<String>,
     /// How long transactions may go on after SIGTERM.
@@ -72,6 +74,7 @@ impl Config {
             users_file: None,
             users,
             admin,
+            admin_door: None,
             admin_token: None,
             drain_timeout_ms: 30_000,
             tls: None,

@@ -161,6 +161,8 @@ impl From<Tls> for BackendTls {
 pub struct Upstream {
     pub host: String,
     pub port: u16,
+    /// Its Unix-domain socket, which goes before the host.
+    pub socket: Option<PathBuf>,
     pub user: String,
     pub password: String,
     pub tls: BackendTls,
@@ -172,7 +174,10 @@ impl Upstream {
         Arc::new(Tablet {
             alias: "upstream".to_owned(),
             kind: TabletKind::Primary,
-            address: address(&self.host, self.port).await,
+            address: match &self.socket {
+                Some(path) => Address::Unix(path.clone()),
+                None => address(&self.host, self.port).await,
+            },
             server_name: self.host.clone(),
             user: self.user.clone(),
             password: self.password.clone(),

@@ -2,7 +2,8 @@
 //! (<https://vitess.io/docs/user-guides/configuration-advanced/user-management/>).
 //!
 //! `{"app": [{"Password": "...", "Groups": ["admin"], "SourceHost": "localhost"}], "other": {"MysqlNativePassword": "*..."}}`;
-//! members of the group `admin` may run `ALTER VSCHEMA` and `KILL` the sessions of others.
+//! members of the group `admin` may run `ALTER VSCHEMA` and `KILL` the sessions of others. `ReadOnly`, `Keyspaces`, `RequireTls` and
+//! `MaxConnections` are ours.
 use crate::Error;
 use crate::plane::Config;
 use coregate_planner::control::{UserEntry, Users};
@@ -22,6 +23,12 @@ struct Entry {
     #[serde(default)]
     groups: Option<Vec<String>>,
     source_host: Option<String>,
+    #[serde(default)]
+    read_only: bool,
+    keyspaces: Option<Vec<String>>,
+    #[serde(default)]
+    require_tls: bool,
+    max_connections: Option<u32>,
     /// Vitess's, which says it to its audit log; it has no meaning here.
     #[serde(rename = "UserData")]
     _user_data: Option<serde::de::IgnoredAny>,
@@ -84,15 +91,29 @@ fn check(entry: Entry) -> Result<UserEntry, String> {
         ));
     }
     let groups = entry.groups.unwrap_or_default();
+    let admin = groups.iter().any(|g| g == ADMIN);
+    if admin && (entry.read_only || entry.keyspaces.is_some()) {
+        return Err(
+            "ReadOnly and Keyspaces are not for members of the group \"admin\", who may do everything"
+                .to_owned(),
+        );
+    }
+    if entry.max_connections == Some(0) {
+        return Err("MaxConnections must be at least 1; leave it out for no limit".to_owned());
+    }
     // A plain password beside a hash is the hash's comment in Vitess: the hash decides.
     let password = if native.is_some() || sha2.is_some() { filled(entry.password) } else { entry.password };
     Ok(UserEntry {
-        admin: groups.iter().any(|g| g == ADMIN),
+        admin,
         password,
         mysql_native_password: native,
         caching_sha2_password: sha2,
         groups,
         source_host,
+        read_only: entry.read_only,
+        keyspaces: entry.keyspaces,
+        require_tls: entry.require_tls,
+        connections_max: entry.max_connections,
     })
 }
 
@@ -157,6 +178,10 @@ mod tests {
         for (text, part) in [
             (r#"{"a": {}}"#, "user \"a\": one of Password"),
             (r#"{"a": []}"#, "no entry"),
+            (r#"{"a": {"Password": "p", "ReadOnly": "yes"}}"#, "ReadOnly"),
+            (r#"{"a": {"Password": "p", "ReadOnly": true, "Groups": ["admin"]}}"#, "ReadOnly"),
+            (r#"{"a": {"Password": "p", "Keyspaces": [], "Groups": ["admin"]}}"#, "Keyspaces"),
+            (r#"{"a": {"Password": "p", "MaxConnections": 0}}"#, "MaxConnections"),
             (r#"{"a": {"Password": 1}}"#, "user \"a\": Password"),
             (r#"{"a": {"Password": "p", "SourceHosts": "localhost"}}"#, "unknown field `SourceHosts`"),
             (r#"{"a": {"MysqlNativePassword": "x"}}"#, "40 hexadecimal"),

@@ -290,22 +290,23 @@ fn a_drop_in_takes_the_server_s_version_and_users_are_read_again() {
         for stream in server.incoming() {
             let greeting = b"\x0a5.5.5-10.11.6-MariaDB\0";
             let mut packet = vec![u8::try_from(greeting.len()).unwrap(), 0, 0, 0];
-            packet.extend_from_slice(greeting);
+            packet.extend(greeting);
             let _ = stream.unwrap().write_all(&packet);
         }
     });
-    let dir = tempdir();
+    let (dir, host) = (tempdir(), "localhost".to_owned());
     let file = dir.path().join("users.json");
     std::fs::write(&file, r#"{"a": {"Password": "x"}}"#).unwrap();
     let upstream = coregate_controlplane::Upstream {
-        host: "localhost".to_owned(),
+        host,
         port,
+        socket: None,
         user: "u".to_owned(),
         password: "p".to_owned(),
         tls: coregate_planner::snapshot::BackendTls::Disabled,
     };
-    let admin = "127.0.0.1:0".parse().unwrap();
-    let mut config = Config::new(Source::DropIn(upstream), users::single("fixed", "p"), admin);
+    let any = "127.0.0.1:0".parse().unwrap();
+    let mut config = Config::new(Source::DropIn(upstream), users::single("fixed", "p"), any);
     config.users_file = Some(file.clone());
     config.admin_token = Some("secret".to_owned());
     let plane = ControlPlane::start(config).unwrap();
@@ -322,12 +323,8 @@ fn a_drop_in_takes_the_server_s_version_and_users_are_read_again() {
             .call()
             .is_ok()
     };
-    assert!(
-        get("/healthz", "")
-            && get("/api/ping", "secret")
-            && !get("/api/ping", "wrong")
-            && !get("/metrics", "")
-    );
+    assert!(get("/healthz", "") && get("/api/ping", "secret"));
+    assert!(!get("/api/ping", "wrong") && !get("/metrics", ""));
     let alter = alter(&*plane.port(), "alter vschema add table t").unwrap_err();
     assert_eq!(alter.code, 1049);
 

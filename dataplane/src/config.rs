@@ -3,16 +3,24 @@ use crate::backend_tls::BackendTlsConfig;
 use crate::ring::Kernel;
 use crate::session::TransactionMode;
 use crate::tls::TlsSource;
+use crate::unix_socket::UnixAddress;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Every core listens on each of these.
     pub listen: Vec<SocketAddr>,
-    /// One thread each, pinned when there are enough CPUs.
+    /// Clients of this machine connect here, too.
+    pub socket: Option<UnixAddress>,
+    /// Listening sockets of a process that hands its work over: used where they are of the same addresses.
+    pub inherited: Vec<Arc<OwnedFd>>,
+    /// This process may hand over its own ([`crate::DataPlane::doors`]).
+    pub hands_over: bool,
+    /// One thread each.
     pub cores: usize,
-    /// CPUs for the cores, in order; `None`: the first `cores` ones.
+    /// CPUs that the cores are pinned to, in order; `None`: not pinned.
     pub cpus: Option<Vec<usize>>,
     /// Clients at once, over all cores; one more gets error 1040.
     pub max_connections: usize,
@@ -24,7 +32,7 @@ pub struct Config {
     pub backend_tls: Option<Arc<BackendTlsConfig>>,
     /// Connections of a core that the kernel keeps until they are accepted.
     pub backlog: u32,
-    /// Clients come through a balancer that speaks the PROXY protocol (v1 or v2); others are refused.
+    /// Clients come through a balancer that speaks the PROXY protocol (v1 or v2); others are refused. Not those of `socket`.
     pub proxy_protocol: bool,
     /// Longest sleep for several answers at once, in µs; 0: never.
     pub coalesce_us: u32,
@@ -98,6 +106,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 3307))],
+            socket: None,
+            inherited: Vec::new(),
+            hands_over: false,
             cores: 1,
             cpus: None,
             max_connections: 10_000,

@@ -10,8 +10,9 @@ use crate::metrics::CoreMetrics;
 use crate::pool::{PoolLimits, Pools};
 use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
+use crate::seat::Seats;
 use crate::sequences::{CoreSequences, Sequences};
-use crate::session::DefaultMode;
+use crate::session::{DefaultMode, UserSessions};
 use crate::session::{Runners, Scratch, SessionHandle};
 use crate::settings::SettingsTable;
 use crate::timer::Timers;
@@ -58,7 +59,14 @@ pub(crate) struct Shared {
     pub(crate) control: Arc<dyn ControlPort>,
     /// Clients of all cores; touched when one comes or goes.
     pub(crate) clients: AtomicUsize,
+    pub(crate) user_sessions: UserSessions,
+    /// The same, by core.
+    pub(crate) seats: Seats,
     pub(crate) draining: AtomicBool,
+    /// Another process accepts clients; ours stay until they leave.
+    pub(crate) handed_over: AtomicBool,
+    /// Listening sockets that this process accepts on.
+    pub(crate) listening: AtomicUsize,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) backend_tls: Arc<BackendTlsConfig>,
     pub(crate) rsa: ServerKey,

@@ -8,6 +8,7 @@ mod buffer;
 mod cache;
 mod config;
 mod core;
+mod doors;
 mod error;
 mod exec;
 mod executor;
@@ -22,15 +23,20 @@ mod proxy_protocol;
 #[doc(hidden)]
 pub mod ring;
 mod rsa;
+mod seat;
 mod sequences;
 mod session;
 mod settings;
 mod timer;
 mod tls;
+mod unix_socket;
 
 pub use backend_tls::{BackendTlsConfig, BackendTlsFiles, server_name};
 pub use config::Config;
 pub use error::StartError;
 pub use plane::{DataPlane, start};
+#[doc(hidden)]
+pub use rsa::BackendKey;
 pub use session::TransactionMode;
 pub use tls::TlsSource;
+pub use unix_socket::UnixAddress;

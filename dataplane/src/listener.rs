@@ -3,8 +3,10 @@ use crate::core::Core;
 use crate::error::StartError;
 use crate::executor;
 use crate::ring::{Accept, Socket};
+use crate::seat::Seat;
 use crate::session;
 use socket2::{Domain, Protocol, SockRef, Type};
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +26,7 @@ const LISTEN_PATIENCE: Duration = Duration::from_millis(1_000);
 const LISTEN_RETRY: Duration = Duration::from_millis(10);
 
 /// Tries again while the address is in use, for a bounded time.
-fn patiently<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn patiently<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let end = Instant::now() + LISTEN_PATIENCE;
     loop {
         match open() {
@@ -62,8 +64,13 @@ pub(crate) fn check_free(address: SocketAddr) -> Result<(), StartError> {
     patiently(open).map_err(|error| StartError::Listen { address: address.to_string(), error })
 }
 
-/// The task that accepts on one listener until the process drains.
+/// The task that accepts on one listener until the process drains, or another has taken the listener over.
 pub(crate) async fn serve(core: Rc<Core>, listener: socket2::Socket) {
+    accept_all(&core, listener).await;
+    core.shared.listening.fetch_sub(1, Ordering::Release);
+}
+
+async fn accept_all(core: &Rc<Core>, listener: socket2::Socket) {
     let accept = Accept::new(&core.ring, listener);
     loop {
         // Draining is noticed when the sweep wakes this task through its timer.
@@ -78,16 +85,25 @@ pub(crate) async fn serve(core: Rc<Core>, listener: socket2::Socket) {
                 .map(|()| None)
         })
         .await;
-        if core.shared.draining.load(Ordering::Relaxed) {
+        if core.shared.draining.load(Ordering::Relaxed) || accept.is_over() {
             return;
+        }
+        if core.shared.handed_over.load(Ordering::Relaxed) {
+            accept.stop();
         }
         match next {
             Some(Ok(fd)) => {
                 let peer = prepare(&fd);
-                let socket = Socket::new(&core.ring, fd);
-                executor::spawn(session::serve(Rc::clone(&core), socket, peer));
-                core.ring.mark_runnable();
+                let seat = Seat::take(&core.shared, core.id);
+                match seat.core {
+                    own if own == core.id => admit(core, fd, peer, seat),
+                    other => core
+                        .shared
+                        .inbox(other)
+                        .post(move |core| admit(core, fd, peer, seat)),
+                }
             }
+            Some(Err(_)) if core.shared.handed_over.load(Ordering::Relaxed) => {}
             Some(Err(e)) => {
                 tracing::warn!("cannot accept a connection: {e}");
                 core.sleep(PAUSE).await;
@@ -97,16 +113,63 @@ pub(crate) async fn serve(core: Rc<Core>, listener: socket2::Socket) {
     }
 }
 
+/// The client is this core's from now on.
+fn admit(core: &Rc<Core>, fd: OwnedFd, peer: Option<Peer>, seat: Seat) {
+    let socket = Socket::new(&core.ring, fd);
+    executor::spawn(session::serve(Rc::clone(core), socket, peer, seat));
+    core.ring.mark_runnable();
+}
+
+/// Where a client comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Ip(IpAddr),
+    /// A process of this machine, through a Unix-domain socket.
+    Unix,
+}
+
+/// As MySQL calls those that come through a Unix-domain socket.
+const UNIX_HOST: &str = "localhost";
+
+impl Peer {
+    /// As it was written for a session.
+    pub(crate) fn of_host(host: &str) -> Option<Self> {
+        match host {
+            UNIX_HOST => Some(Self::Unix),
+            ip => ip.parse().ok().map(Self::Ip),
+        }
+    }
+
+    /// On this very machine?
+    pub(crate) fn is_local(self) -> bool {
+        match self {
+            Self::Ip(ip) => ip.is_loopback(),
+            Self::Unix => true,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Unix => f.write_str(UNIX_HOST),
+        }
+    }
+}
+
 /// Socket options, and who it is. Failures show at the first use of the socket.
-fn prepare(fd: &OwnedFd) -> Option<IpAddr> {
+fn prepare(fd: &OwnedFd) -> Option<Peer> {
     let socket = SockRef::from(fd);
+    let address = socket.peer_addr().ok()?;
+    if address.is_unix() {
+        return Some(Peer::Unix);
+    }
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_keepalive(true);
-    socket
-        .peer_addr()
-        .ok()
-        .and_then(|address| address.as_socket())
-        .map(|address| address.ip().to_canonical())
+    address
+        .as_socket()
+        .map(|address| Peer::Ip(address.ip().to_canonical()))
 }
 
 #[cfg(test)]

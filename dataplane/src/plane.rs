@@ -2,18 +2,22 @@
 use crate::backend_tls::{BackendTlsConfig, BackendTlsFiles};
 use crate::config::Config;
 use crate::core::{Core, Shared};
+use crate::doors;
 use crate::error::StartError;
 use crate::executor::{self, CoreThread};
 use crate::inbox::{self, Inbox};
 use crate::listener;
 use crate::ring::Features;
 use crate::rsa::ServerKey;
+use crate::seat::Seats;
 use crate::session::Interrupt;
 use crate::tls;
+use crate::unix_socket::SocketFile;
 use coregate_planner::control::{ControlPort, DataPort, Metric, PlanStats, Users};
 use coregate_planner::serving::Serving;
 use coregate_planner::snapshot::Snapshot;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,6 +30,10 @@ pub struct DataPlane {
     shared: Arc<Shared>,
     threads: Arc<Mutex<Vec<CoreThread>>>,
     address: SocketAddr,
+    /// Taken away at the end of a drain.
+    socket_file: Option<SocketFile>,
+    /// Copies of the listening sockets, for a process that takes over.
+    doors: Arc<Mutex<Vec<OwnedFd>>>,
 }
 
 /// Starts the cores. When this returns, clients can connect.
@@ -50,11 +58,9 @@ pub fn start(
         .map(|_| Inbox::new())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| StartError::Core(format!("no descriptor for a core's inbox: {e}")))?;
-    let (addresses, listeners) = listen(&config, cores)?;
-    let address = addresses
-        .first()
-        .copied()
-        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    let (address, listeners) = doors::open(&config, cores)?;
+    let doors = if config.hands_over { doors::copies(&listeners)? } else { Vec::new() };
+    let socket_file = config.socket.as_ref().and_then(SocketFile::of);
     let cpus = cpus_for(&config, cores);
     let shared = Arc::new(Shared {
         port: address.port(),
@@ -63,10 +69,14 @@ pub fn start(
         metrics: (0..cores).map(|_| Default::default()).collect(),
         control,
         clients: AtomicUsize::new(0),
+        user_sessions: Default::default(),
+        seats: Seats::new(cores),
         draining: AtomicBool::new(false),
+        handed_over: AtomicBool::new(false),
+        listening: AtomicUsize::new(listeners.iter().map(Vec::len).sum()),
         tls,
         backend_tls,
-        rsa: ServerKey::generate()?,
+        rsa: ServerKey::generate(),
         process: process_name(),
         globals: AtomicU32::new(0),
         routines: AtomicU32::new(0),
@@ -94,28 +104,8 @@ pub fn start(
             .recv()
             .map_err(|_| StartError::Core("it ended before it was ready".into()))??;
     }
-    Ok(DataPlane { shared, threads: Arc::new(Mutex::new(threads)), address })
-}
-
-/// The addresses, and each core's listeners on them.
-#[allow(clippy::type_complexity)]
-fn listen(config: &Config, cores: usize) -> Result<(Vec<SocketAddr>, Vec<Vec<socket2::Socket>>), StartError> {
-    // The first listener decides the port when 0 was asked for; the others of the same address follow it.
-    let mut addresses = Vec::new();
-    let mut listeners: Vec<Vec<socket2::Socket>> = (0..cores).map(|_| Vec::new()).collect();
-    for wanted in &config.listen {
-        listener::check_free(*wanted)?;
-        let mut bound = *wanted;
-        for listeners in &mut listeners {
-            let listener = listener::bind(bound, config.backlog)?;
-            if let Some(real) = listener.local_addr().ok().and_then(|a| a.as_socket()) {
-                bound = real;
-            }
-            listeners.push(listener);
-        }
-        addresses.push(bound);
-    }
-    Ok((addresses, listeners))
+    let (threads, doors) = (Arc::new(Mutex::new(threads)), Arc::new(Mutex::new(doors)));
+    Ok(DataPlane { shared, threads, address, socket_file, doors })
 }
 
 /// As the kernel has it; empty where it cannot be read.
@@ -164,20 +154,49 @@ async fn run(
     core.drive().await;
 }
 
-/// One CPU for each core, if there are enough.
+/// One CPU for each core, where they are pinned.
 fn cpus_for(config: &Config, cores: usize) -> Vec<Option<usize>> {
-    let online = std::thread::available_parallelism().map_or(1, usize::from);
-    match &config.cpus {
-        Some(cpus) => (0..cores).map(|i| cpus.get(i).copied()).collect(),
-        None if cores <= online => (0..cores).map(Some).collect(),
-        None => vec![None; cores],
-    }
+    let cpus = config.cpus.as_deref().unwrap_or_default();
+    (0..cores).map(|i| cpus.get(i).copied()).collect()
 }
 
 impl DataPlane {
     /// Where clients connect.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Copies of the listening sockets, for a process that takes over. Empty unless [`Config::hands_over`] is set.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn doors(&self) -> std::io::Result<Vec<OwnedFd>> {
+        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.iter().map(OwnedFd::try_clone).collect()
+    }
+
+    /// Accepts no more clients, as another process has the listening sockets and does. Those that are here stay.
+    pub fn hand_over(&self) {
+        self.shared.handed_over.store(true, Ordering::Relaxed);
+        self.close_doors();
+    }
+
+    /// Sockets that nobody accepts on would let clients wait.
+    fn close_doors(&self) {
+        self.doors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    /// Clients that are connected now, those that were accepted only just, too.
+    pub fn clients(&self) -> usize {
+        self.shared.seats.total()
+    }
+
+    /// Does it still accept clients?
+    pub fn is_listening(&self) -> bool {
+        self.shared.listening.load(Ordering::Acquire) > 0
     }
 
     /// Ends all cores at once.
@@ -265,6 +284,7 @@ impl DataPort for DataPlane {
 
     fn drain(&self, timeout_ms: u64, done: Box<dyn FnOnce() + Send>) {
         self.shared.draining.store(true, Ordering::Relaxed);
+        self.close_doors();
         let plane = self.clone();
         let deadline = Instant::now() + Duration::from_millis(timeout_ms);
         std::thread::spawn(move || {
@@ -277,6 +297,10 @@ impl DataPort for DataPlane {
             let last = Instant::now() + Duration::from_millis(500);
             while plane.shared.clients.load(Ordering::Relaxed) > 0 && Instant::now() < last {
                 std::thread::sleep(Duration::from_millis(5));
+            }
+            let others = plane.shared.handed_over.load(Ordering::Relaxed);
+            if let Some(file) = plane.socket_file.as_ref().filter(|_| !others) {
+                file.remove();
             }
             done();
         });

@@ -1,6 +1,5 @@
 //! RSA for `caching_sha2_password` without TLS: the password crosses the wire encrypted with the server's public key
 //! (RSA-OAEP with SHA-1, as MySQL does). aws-lc-rs does the arithmetic in constant time.
-use crate::error::StartError;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::{
     KeySize, OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
@@ -10,22 +9,50 @@ use coregate_protocol::auth::client::RsaEncrypt;
 use coregate_protocol::auth::server::RsaKey;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
+use std::sync::{Arc, OnceLock};
 
-/// Our own key pair, made at start.
-pub(crate) struct ServerKey {
+/// Our own key pair. A thread of its own makes it, as that takes longer than all else at the start; few clients ever need it.
+pub(crate) struct ServerKey(Arc<OnceLock<Option<Pair>>>);
+
+struct Pair {
     private: OaepPrivateDecryptingKey,
     public_pem: String,
     size: usize,
 }
 
 impl ServerKey {
-    pub(crate) fn generate() -> Result<Self, StartError> {
-        let bad = |_| StartError::Tls("cannot make an RSA key".into());
-        let key = PrivateDecryptingKey::generate(KeySize::Rsa2048).map_err(bad)?;
-        let der: PublicKeyX509Der<'_> = key.public_key().as_der().map_err(bad)?;
+    pub(crate) fn generate() -> Self {
+        let pair = Arc::new(OnceLock::new());
+        let made = Arc::clone(&pair);
+        let make = move || {
+            let own = Pair::generate();
+            if own.is_none() {
+                tracing::error!("there is no RSA key: logins by caching_sha2_password need TLS");
+            }
+            // Nobody else sets it.
+            let _ = made.set(own);
+        };
+        let thread = std::thread::Builder::new().name("rsa".to_owned());
+        if let Err(e) = thread.spawn(make) {
+            tracing::error!("there is no RSA key, logins by caching_sha2_password need TLS: {e}");
+            let _ = pair.set(None);
+        }
+        Self(pair)
+    }
+
+    /// Waits for it: only in the first moments of a process.
+    fn pair(&self) -> Option<&Pair> {
+        self.0.wait().as_ref()
+    }
+}
+
+impl Pair {
+    fn generate() -> Option<Self> {
+        let key = PrivateDecryptingKey::generate(KeySize::Rsa2048).ok()?;
+        let der: PublicKeyX509Der<'_> = key.public_key().as_der().ok()?;
         let public_pem = pem("PUBLIC KEY", der.as_ref());
         let size = key.key_size_bytes();
-        Ok(Self { private: OaepPrivateDecryptingKey::new(key).map_err(bad)?, public_pem, size })
+        Some(Self { private: OaepPrivateDecryptingKey::new(key).ok()?, public_pem, size })
     }
 }
 
@@ -50,12 +77,13 @@ fn pem(label: &str, der: &[u8]) -> String {
 
 impl RsaKey for ServerKey {
     fn public_pem(&self) -> &str {
-        &self.public_pem
+        self.pair().map_or("", |pair| &pair.public_pem)
     }
 
     fn decrypt_oaep_sha1(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let mut out = vec![0; self.size];
-        let plain = self
+        let pair = self.pair()?;
+        let mut out = vec![0; pair.size];
+        let plain = pair
             .private
             .decrypt(&OAEP_SHA1_MGF1SHA1, bytes, &mut out, None)
             .ok()?;
@@ -64,7 +92,8 @@ impl RsaKey for ServerKey {
 }
 
 /// Encrypts with a backend's key.
-pub(crate) struct BackendKey;
+#[derive(Debug)]
+pub struct BackendKey;
 
 impl RsaEncrypt for BackendKey {
     fn encrypt_oaep_sha1(&self, public_pem: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
@@ -84,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_is_encrypted_with_our_key_can_be_decrypted() {
-        let key = ServerKey::generate().expect("a key");
+        let key = ServerKey::generate();
         let sealed = BackendKey
             .encrypt_oaep_sha1(key.public_pem().as_bytes(), b"secret\0")
             .expect("sealed");

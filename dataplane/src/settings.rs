@@ -90,6 +90,11 @@ impl Settings {
         Self { collation: other.collation, database: other.database.clone(), globals: self.globals, vars }
     }
 
+    /// Are texts and their literals in the same character sets and collation?
+    pub(crate) fn has_charsets_of(&self, other: &Self) -> bool {
+        self.charset_names() == other.charset_names()
+    }
+
     /// The name of the character set in which the client writes.
     pub(crate) fn client_charset(&self) -> String {
         self.charset_names().0

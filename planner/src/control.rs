@@ -10,6 +10,9 @@ pub enum ControlRequest {
     AlterVschema { sql: String, keyspace: Option<String> },
     /// Table definitions of this keyspace have changed.
     SchemaChanged { keyspace: String },
+    /// A change of table definitions of this keyspace has failed, and may yet have taken effect. `later`: or may still, on servers
+    /// that go on with it. The reply does not wait for them.
+    SchemaInDoubt { keyspace: String, later: bool },
 }
 
 /// An error in MySQL's form.
@@ -102,4 +105,12 @@ pub struct UserEntry {
     pub source_host: Option<String>,
     /// May run `ALTER VSCHEMA`, `KILL` others' sessions.
     pub admin: bool,
+    /// May change nothing.
+    pub read_only: bool,
+    /// `None`: all.
+    pub keyspaces: Option<Vec<String>>,
+    /// May log in over TLS only.
+    pub require_tls: bool,
+    /// Sessions of the user in one process.
+    pub connections_max: Option<u32>,
 }

@@ -166,3 +166,92 @@ impl PlanError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The place of a variant in the table below; a new one has to get its own.
+    fn place(error: &PlanError) -> usize {
+        use PlanError as E;
+        match error {
+            E::Unsupported(_) => 0,
+            E::Syntax { .. } => 1,
+            E::Empty => 2,
+            E::NoDatabase => 3,
+            E::UnknownDatabase(_) => 4,
+            E::UnknownTable(_) => 5,
+            E::UnknownShard { .. } => 6,
+            E::ReadOnlyTablet(_) => 7,
+            E::UnknownTabletType(_) => 8,
+            E::AmbiguousTable(_) => 9,
+            E::NoVindex { .. } => 10,
+            E::CannotMap { .. } => 11,
+            E::NotALiteral(_) => 12,
+            E::NullKey(_) => 13,
+            E::NoDefault(_) => 14,
+            E::ColumnCount(_) => 15,
+            E::UnknownColumn { .. } => 16,
+            E::UnknownTarget(_) => 17,
+            E::TooDeep(_) => 18,
+            E::TooLong(_) => 19,
+            E::DatabaseExists(_) => 20,
+            E::NoShard(..) => 21,
+            E::ColumnsPending { .. } => 22,
+            E::Rule(_) => 23,
+            E::NoScatter => 24,
+            E::AmbiguousText => 25,
+            E::TooManyParameters => 26,
+            E::MissingParameter => 27,
+            E::NotACount => 28,
+            E::CrossShardKey { .. } => 29,
+            // Never a client's to see: the statement is planned again, or a server asked first.
+            E::Several | E::LookUp(_) | E::Generate(_) => usize::MAX,
+        }
+    }
+
+    /// As MySQL and MariaDB number these errors.
+    #[test]
+    fn every_error_has_a_code_and_a_state() {
+        use PlanError as E;
+        let text = || "x".to_owned();
+        let table: Vec<(E, u16, &[u8; 5])> = vec![
+            (E::Unsupported(text()), 1235, b"42000"),
+            (E::Syntax { near: text(), line: 1 }, 1064, b"42000"),
+            (E::Empty, 1065, b"42000"),
+            (E::NoDatabase, 1046, b"3D000"),
+            (E::UnknownDatabase(text()), 1049, b"42000"),
+            (E::UnknownTable(text()), 1146, b"42S02"),
+            (E::UnknownShard { keyspace: text(), shard: text() }, 1049, b"42000"),
+            (E::ReadOnlyTablet("x"), 1290, b"HY000"),
+            (E::UnknownTabletType(text()), 1049, b"42000"),
+            (E::AmbiguousTable(text()), 1105, b"HY000"),
+            (E::NoVindex { keyspace: text(), table: text() }, 1173, b"42000"),
+            (E::CannotMap { column: text(), reason: text() }, 1105, b"HY000"),
+            (E::NotALiteral(text()), 1235, b"42000"),
+            (E::NullKey(text()), 1048, b"23000"),
+            (E::NoDefault(text()), 1364, b"HY000"),
+            (E::ColumnCount(1), 1136, b"21S01"),
+            (E::UnknownColumn { column: text(), place: text() }, 1054, b"42S22"),
+            (E::UnknownTarget(text()), 1109, b"42S02"),
+            (E::TooDeep(1), 1436, b"HY000"),
+            (E::TooLong(1), 1436, b"HY000"),
+            (E::DatabaseExists(text()), 1007, b"HY000"),
+            (E::NoShard(text(), text()), 1105, b"HY000"),
+            (E::ColumnsPending { keyspace: text(), table: text() }, 1105, b"HY000"),
+            (E::Rule(text()), 1105, b"HY000"),
+            (E::NoScatter, 1235, b"42000"),
+            (E::AmbiguousText, 1235, b"42000"),
+            (E::TooManyParameters, 1390, b"HY000"),
+            (E::MissingParameter, 1210, b"HY000"),
+            (E::NotACount, 1210, b"HY000"),
+            (E::CrossShardKey { table: text(), key: text() }, 1235, b"42000"),
+        ];
+        for (at, (error, code, state)) in table.iter().enumerate() {
+            assert_eq!(place(error), at, "{error:?}");
+            assert_eq!(error.code(), (*code, *state), "{error:?}");
+            assert!(!error.to_string().is_empty());
+        }
+        assert_eq!(table.len(), 30);
+    }
+}

@@ -7,6 +7,7 @@ pub mod coregate;
 pub mod etcd;
 mod fields;
 pub mod guard;
+pub mod infile;
 pub mod mariadb;
 pub mod parameters;
 pub mod process;

@@ -1,7 +1,7 @@
 //! Tables that own lookup vindexes: whoever changes their rows, the lookup tables say where the rows lie.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Value;
-use coregate_tests::{Connection, Coregate, guard, world};
+use coregate_tests::{Answer, Connection, Coregate, guard, world};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 const PLAIN: &str = "
@@ -159,6 +159,81 @@ fn prepared_statements_keep_them_too() {
     let delete = conn.prepare("delete from users where id = ?").unwrap();
     conn.execute(&delete, &[Value::Int(2004)]).ok();
     check(&mut conn, 2000, 2999);
+}
+
+#[test]
+fn statements_prepared_by_name_keep_them_too() {
+    let _turn = alone();
+    let mut conn = connect();
+    conn.run(
+        "prepare put from 'insert into users (id, email, team, badge) values (?, ?, ?, ?), (?, ?, ?, ?)'",
+    );
+    for id in [2500, 2502, 2504] {
+        conn.run(&format!("set @a = {id}, @b = '{id:06}''\\\\@é', @c = 'n', @d = {id} * 10"));
+        conn.run("set @e = @a + 1, @f = concat('00', @a + 1, '@n'), @g = @d + 1");
+        let answer = conn.query("execute put using @a, @b, @c, @d, @e, @f, @c, @g");
+        assert!(matches!(answer, Answer::Ok { affected: 2, .. }), "{answer:?}");
+    }
+    check(&mut conn, 2500, 2999);
+    conn.run("prepare one from 'insert into users (id, email) values (?, ?)'");
+    conn.run("set @a = 2600, @b = _latin1 x'303032363030e9'");
+    conn.run("execute one using @a, @b");
+    check(&mut conn, 2500, 2999);
+    assert_eq!(
+        conn.value("select email from users where email = '002600é'")
+            .unwrap(),
+        "002600é"
+    );
+    conn.run("prepare change from 'update users set email = ?, team = ? where id = ?'");
+    conn.run("set @a = '002503@q', @b = null, @c = 2503");
+    conn.run("execute change using @a, @b, @c");
+    conn.run("prepare some from 'update users set badge = badge + ? where id in (?, ?)'");
+    conn.run("set @n = 7, @a = 2502, @b = 2505");
+    conn.run("begin");
+    conn.run("execute some using @n, @a, @b");
+    conn.run("rollback");
+    check(&mut conn, 2500, 2999);
+    conn.run("execute some using @n, @a, @b");
+    check(&mut conn, 2500, 2999);
+    conn.run("prepare away from 'delete from users where id = ? or team = ?'");
+    conn.run("set @a = 2504, @b = 'nobody'");
+    conn.run("execute away using @a, @b");
+    check(&mut conn, 2500, 2999);
+    // One that fails leaves nothing.
+    conn.run("set @a = 2700, @b = '002502''\\\\@é'");
+    assert_eq!(conn.query("execute one using @a, @b").error().code, 1062);
+    check(&mut conn, 2500, 2999);
+    // What a session in another character set would write otherwise is refused.
+    conn.run("set names latin1");
+    conn.run("set @a = 2701, @b = _latin1 x'303032373031e9'");
+    assert_eq!(conn.query("execute one using @a, @b").error().code, 1235);
+    conn.run("set names utf8mb4");
+    check(&mut conn, 2500, 2999);
+}
+
+/// A row that moves to the shard of another row does not take that row's entry.
+#[test]
+fn rows_that_move_take_no_entry_of_others() {
+    let _turn = alone();
+    let mut conn = connect();
+    conn.run(&insert(3100, 2));
+    for id in 3110..3130 {
+        for taken in ["003100@x", "003101@x"] {
+            let sql = format!("update users set id = {id}, email = '{taken}' where id = 3100");
+            let wanted = if taken == "003100@x" { 0 } else { 1062 };
+            match conn.query(&sql) {
+                Answer::Error(error) => assert_eq!(error.code, wanted, "{sql}: {error:?}"),
+                answer => assert_eq!(wanted, 0, "{sql}: {answer:?}"),
+            }
+            check(&mut conn, 3100, 3999);
+            conn.run(&format!("update users set id = 3100 where id = {id}"));
+            check(&mut conn, 3100, 3999);
+        }
+        let found = conn
+            .query("select id from users where email = '003101@x'")
+            .rows();
+        assert_eq!(found.len(), 1);
+    }
 }
 
 #[test]

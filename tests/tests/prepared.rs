@@ -23,6 +23,14 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     World { server, drop_in }
 });
 
+/// In a cluster a database is a keyspace.
+static CLUSTER: LazyLock<Coregate> =
+    LazyLock::new(|| world::local(&["--keyspace", "one", "--keyspace", "two:2"]));
+
+fn cluster(keyspace: &str) -> Connection {
+    CLUSTER.connect_as(world::USER, world::PASSWORD, Some(keyspace))
+}
+
 fn targets() -> [(&'static str, SocketAddr); 2] {
     [("server", ([127, 0, 0, 1], WORLD.server.port).into()), ("drop-in", WORLD.drop_in.mysql)]
 }
@@ -133,11 +141,9 @@ fn a_statement_follows_changes_of_its_table() {
     }
 }
 
-/// In a cluster a database is a keyspace.
 #[test]
 fn a_statement_keeps_its_keyspace() {
-    let local = world::local(&["--keyspace", "one", "--keyspace", "two:2"]);
-    let mut conn = local.connect_as(world::USER, world::USER, Some("one"));
+    let mut conn = cluster("one");
     conn.run("create table kept (id bigint primary key, v varchar(50))");
     conn.run("insert into kept values (1, 'in one')");
     conn.run("use two");
@@ -159,4 +165,62 @@ fn a_statement_keeps_its_keyspace() {
     conn.run("alter vschema on two.kept add vindex hash2(id) using hash");
     assert_eq!(cell(&mut conn, &one, &[Value::Int(1)]), Some("in one".into()));
     assert_eq!(cell(&mut conn, &two, &[Value::Int(4)]), Some("four in two".into()));
+}
+
+/// What is made of a statement for several shards would be read under the session's settings.
+#[test]
+fn a_statement_for_several_shards_is_not_read_anew() {
+    let mut conn = cluster("two");
+    conn.run("create table read_once (id int primary key, a int, b varchar(10))");
+    conn.run("alter vschema on two.read_once add vindex hash(id) using hash");
+    conn.run("insert into read_once values (1, 1, 'v1'), (4, 2, 'v2')");
+    conn.run("set sql_mode = 'PIPES_AS_CONCAT'");
+    let sql = "select id, 'a'||b||? from read_once where a >= ? order by id";
+    let statement = conn.prepare(sql).unwrap();
+    conn.run(&format!("prepare named from '{}'", sql.replace('\'', "''")));
+    conn.run("set @z = 'z', @n = 0");
+    let values = [Value::from("z"), Value::Int(0)];
+    let there = |conn: &mut Connection| conn.execute(&statement, &values);
+    let wanted = there(&mut conn);
+    assert!(matches!(&wanted, Answer::Rows { raw, .. } if raw.len() == 2), "{wanted:?}");
+    for other in ["set sql_mode = ''", "set sql_mode = 'ANSI_QUOTES'", "set names latin1"] {
+        conn.run(other);
+        assert_eq!(there(&mut conn).error().code, 1235, "{other}");
+        assert_eq!(conn.query("execute named using @z, @n").error().code, 1235, "{other}");
+        // What does not decide on how it is read may be another.
+        conn.run("set names utf8mb4");
+        conn.run("set sql_mode = 'PIPES_AS_CONCAT,STRICT_TRANS_TABLES'");
+        assert_eq!(format!("{:?}", there(&mut conn)), format!("{wanted:?}"), "{other}");
+        assert_eq!(conn.query("execute named using @z, @n").rows().len(), 2, "{other}");
+    }
+}
+
+/// By name, too, wherever the session is now.
+#[test]
+fn a_statement_by_name_outlives_the_choice_of_its_keyspace() {
+    let mut conn = cluster("one");
+    conn.run("create table counted (id int primary key)");
+    conn.run("insert into counted values (1)");
+    conn.run("use two");
+    conn.run("create table counted (id int primary key)");
+    conn.run("alter vschema on two.counted add vindex hash(id) using hash");
+    conn.run("insert into counted values (1), (4), (5)");
+    conn.run("set @id = 0");
+    let count = |conn: &mut Connection, name: &str| {
+        conn.query(&format!("execute {name} using @id")).rows()[0][0]
+            .clone()
+            .unwrap()
+    };
+    for (mine, wanted, other) in [("one", "1", "two"), ("two", "3", "one")] {
+        conn.run(&format!("use {mine}"));
+        conn.run("prepare c from 'select count(*) from counted where id > ?'");
+        assert_eq!(count(&mut conn, "c"), wanted, "{mine}");
+        conn.run(&format!("use {other}"));
+        assert_eq!(count(&mut conn, "c"), wanted, "{mine} from {other}");
+        conn.run("deallocate prepare c");
+        assert_eq!(conn.query("execute c using @id").error().code, 1243, "{mine}");
+        conn.run("prepare c from 'select 7 where ? = 0'");
+        assert_eq!(count(&mut conn, "c"), "7", "{mine}");
+        conn.run("deallocate prepare c");
+    }
 }

@@ -1,7 +1,7 @@
 //! Tables whose numbers come from a sequence.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::{Answer, Value};
-use coregate_tests::{Connection, Coregate, MariaDb, guard, world};
+use coregate_tests::{Connection, Coregate, MariaDb, guard, infile, world};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -243,6 +243,83 @@ fn transactions_lookups_and_other_tables_take_part() {
     assert_eq!(rows(conn, "select count(*) from note where text in ('g', 'h')"), ["2"]);
     conn.run("delete from note where text in ('g', 'h')");
     assert_eq!(rows(conn, "select text from note order by id"), ["a", "b", "c", "d", "e", "f"]);
+}
+
+/// What a column of integers makes 0 of takes a number, as with AUTO_INCREMENT, and never a shard's own.
+#[test]
+fn values_that_become_zero_take_numbers_too() {
+    let _turn = alone();
+    let mut conn = connect();
+    let conn = &mut conn;
+    let mut last = insert(conn, "insert into users (name) values ('first')");
+    let mut next = |conn: &mut Connection, answer: Answer, what: &str| {
+        let now = id(conn, answer);
+        assert!((last + 1..last + 1000).contains(&now), "{what}: {now} behind {last}");
+        last = now;
+    };
+    for value in [
+        "0.0",
+        "0e0",
+        "'0.0'",
+        "+0",
+        "0.4",
+        "(select 0)",
+        "1-1",
+        "if(1, 0, 1)",
+        "@nope",
+        "cast(0 as char)",
+        "false",
+        "null + 1",
+    ] {
+        for table in ["users (id, name)", "events (id, user_id)"] {
+            let sql = format!("insert into {table} values ({value}, 7)");
+            let answer = conn.run(&sql);
+            next(conn, answer, &sql);
+        }
+        let sql = format!("insert into events (id, user_id) select {value}, 8");
+        let answer = conn.run(&sql);
+        next(conn, answer, &sql);
+    }
+    let put = conn
+        .prepare("insert into events (id, user_id, what) values (?, 9, 'p')")
+        .unwrap();
+    for value in [Value::Double(0.0), Value::from("0.0"), Value::Null, Value::Int(0), Value::Double(0.5)] {
+        let answer = conn.execute(&put, std::slice::from_ref(&value));
+        next(conn, answer, &format!("{value:?}"));
+    }
+    conn.run("prepare put from 'insert into events (id, user_id) values (?, 10)'");
+    for value in ["0.0e0", "0.0", "null", "'0'"] {
+        conn.run(&format!("set @x = {value}"));
+        let answer = conn.run("execute put using @x");
+        next(conn, answer, value);
+    }
+    conn.run("set sql_mode = ''");
+    for value in ["'abc'", "''", "0x00", "concat('a', 'b')"] {
+        let sql = format!("insert into events (id, user_id) values ({value}, 7711)");
+        assert_eq!(conn.query(&sql).error().code, 1235, "{sql}");
+    }
+    assert!(rows(conn, "select * from events where user_id = 7711").is_empty());
+}
+
+#[test]
+fn files_take_no_numbers_and_move_a_sequence_on() {
+    let _turn = alone();
+    let mut conn = infile::connect(LOCAL.mysql, "test");
+    let conn = &mut conn;
+    let first = insert(conn, "insert into events (user_id) values (1)");
+    let far = first + 2_000_000;
+    let lines: String = (0..20).map(|n| format!("{}\t{n}\n", far + n)).collect();
+    let sql = "load data local infile 'x' into table events (id, user_id)";
+    assert!(matches!(infile::load(conn, sql, &[lines.as_bytes()]), Answer::Ok { affected: 20, .. }));
+    let behind = insert(conn, "insert into events (user_id) values (1)");
+    assert!(behind >= far + 20, "{behind} behind {far}");
+    for line in [&b"0\t1\n"[..], b"\\N\t1\n", b"0.0\t1\n", b"x\t1\n", b"\t1\n"] {
+        assert_eq!(infile::load(conn, sql, &[line]).error().code, 1235, "{line:?}");
+    }
+    for value in ["null", "default", "0", "@i + 1"] {
+        let sql = format!("load data local infile 'x' into table events (@i, user_id) set id = {value}");
+        assert_eq!(conn.query(&sql).error().code, 1235, "{sql}");
+    }
 }
 
 #[test]

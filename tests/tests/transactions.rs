@@ -7,14 +7,14 @@ use std::sync::LazyLock;
 static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
     let schema = guard::dir().join("schema");
     std::fs::create_dir_all(&schema).unwrap();
-    let tables: String = ["saved", "locked", "waited", "sums", "joined"]
+    let tables: String = ["saved", "locked", "waited", "sums", "joined", "switched"]
         .map(|t| format!("create table {t} (id bigint primary key, v varchar(100));\n"))
         .concat();
     std::fs::write(schema.join("ks.sql"), tables).unwrap();
     let by_id = r#"{"column_vindexes": [{"column": "id", "name": "hash"}]}"#;
     let vschema = format!(
         r#"{{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}},
-            "tables": {{"saved": {by_id}, "locked": {by_id}, "waited": {by_id}, "sums": {by_id}, "joined": {by_id}}}}}"#
+            "tables": {{"saved": {by_id}, "locked": {by_id}, "waited": {by_id}, "sums": {by_id}, "joined": {by_id}, "switched": {by_id}}}}}"#
     );
     std::fs::write(schema.join("ks.json"), vschema).unwrap();
     let schema = schema.to_str().unwrap();
@@ -66,6 +66,50 @@ fn savepoints_are_known_on_every_shard() {
         assert_eq!(rows(&mut conn, "saved"), wanted, "{open}, {first:?}");
         let Answer::Error(error) = conn.query("rollback to s") else { panic!("the savepoint has ended") };
         assert_eq!(error.code, 1305);
+    }
+}
+
+/// Connectors send it at the start of each unit of work.
+#[test]
+fn autocommit_that_stays_off_commits_nothing() {
+    let mut conn = connect();
+    let mut other = connect();
+    conn.run("set autocommit = 0, @no = 0, @yes = 1");
+    for set in [
+        "set autocommit = 0",
+        "set @@session.autocommit = off, @z = 1",
+        "set autocommit = @no",
+        "set autocommit = @@session.autocommit",
+        "execute immediate 'set autocommit = 0'",
+    ] {
+        conn.run("insert into switched values (1, 'a'), (4, 'b')");
+        conn.run("savepoint s");
+        conn.run("insert into switched values (2, 'c')");
+        conn.run(set);
+        assert_eq!(rows(&mut other, "switched"), [""; 0], "{set}");
+        conn.run("rollback to s");
+        assert_eq!(rows(&mut conn, "switched"), ["1a", "4b"], "{set}");
+        conn.run("rollback");
+        assert_eq!(rows(&mut conn, "switched"), [""; 0], "{set}");
+    }
+    for set in ["set autocommit = 7", "set autocommit = no_such_value"] {
+        conn.run("insert into switched values (1, 'a'), (4, 'b')");
+        assert_eq!(conn.query(set).error().code, 1231, "{set}");
+        conn.run("rollback");
+        assert_eq!(rows(&mut conn, "switched"), [""; 0], "{set}");
+    }
+    for set in [
+        "set autocommit = 1",
+        "set @@session.autocommit = on, @z = 1",
+        "set autocommit = @yes",
+        "set autocommit = default",
+    ] {
+        conn.run("set autocommit = 0");
+        conn.run("insert into switched values (1, 'a'), (4, 'b')");
+        conn.run(set);
+        conn.run("rollback");
+        assert_eq!(rows(&mut other, "switched"), ["1a", "4b"], "{set}");
+        conn.run("delete from switched");
     }
 }
 

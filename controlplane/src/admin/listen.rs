@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 /// Connections at once. One more takes the place of the oldest that has no request running.
@@ -31,8 +32,49 @@ struct Open {
     task: AbortHandle,
 }
 
-/// Accepts until the program ends.
-pub(super) async fn serve(listener: TcpListener, app: Router) {
+/// A listening socket that another process may take over: it is bound before the control plane starts.
+#[derive(Debug, Clone)]
+pub struct AdminDoor {
+    listener: Arc<std::net::TcpListener>,
+    closed: Arc<Notify>,
+}
+
+impl AdminDoor {
+    pub fn new(listener: std::net::TcpListener) -> Self {
+        Self { listener: Arc::new(listener), closed: Arc::default() }
+    }
+
+    /// The socket itself.
+    pub fn listener(&self) -> &std::net::TcpListener {
+        &self.listener
+    }
+
+    /// Accepts no more: another process does.
+    pub fn close(&self) {
+        self.closed.notify_one();
+    }
+
+    pub(super) fn open(&self) -> std::io::Result<TcpListener> {
+        let own = self.listener.try_clone()?;
+        own.set_nonblocking(true)?;
+        TcpListener::from_std(own)
+    }
+
+    async fn until_closed(&self) {
+        self.closed.notified().await;
+    }
+}
+
+/// Accepts until the program ends, or the door is closed.
+pub(super) async fn serve(listener: TcpListener, app: Router, door: Option<AdminDoor>) {
+    let Some(door) = door else { return accept(listener, app).await };
+    tokio::select! {
+        () = accept(listener, app) => {}
+        () = door.until_closed() => {}
+    }
+}
+
+async fn accept(listener: TcpListener, app: Router) {
     let mut open: VecDeque<Open> = VecDeque::new();
     loop {
         let stream = match listener.accept().await {

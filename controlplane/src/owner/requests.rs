@@ -5,7 +5,12 @@ use crate::admin::Request;
 use crate::plane::{Command, Reload};
 use crate::world::{Change, Loaded, general};
 use coregate_planner::control::ControlRequest;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// Pauses before tables are read again that a change may still come to: a server can take long to end a statement.
+const READ_AGAIN: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(25), Duration::from_secs(120)];
 
 impl Owner {
     pub(super) fn control(&mut self, request: ControlRequest, answer: Answer) {
@@ -15,7 +20,27 @@ impl Owner {
                 self.change(Change::Alter { sql, session: keyspace }, None, answer);
             }
             ControlRequest::SchemaChanged { keyspace } => self.tables_changed(&keyspace, answer),
+            ControlRequest::SchemaInDoubt { keyspace, later } => {
+                self.tables_in_doubt(keyspace, later, answer)
+            }
         }
+    }
+
+    /// A failed change of tables may have taken effect: they are read again now, and later where servers may still be at it.
+    fn tables_in_doubt(&mut self, keyspace: String, later: bool, answer: Answer) {
+        let (owner, name) = (self.sender.clone(), keyspace.clone());
+        if later {
+            tokio::spawn(async move {
+                for pause in READ_AGAIN {
+                    tokio::time::sleep(pause).await;
+                    let request = ControlRequest::SchemaChanged { keyspace: name.clone() };
+                    let _ = owner
+                        .send(Command::Control(request, Box::new(|_| ())))
+                        .await;
+                }
+            });
+        }
+        self.tables_changed(&keyspace, answer);
     }
 
     pub(super) fn admin(&mut self, request: Request, answer: Answer) {

@@ -2,6 +2,7 @@
 use super::{Kind, Ring, RingInner, os_error, user_data};
 use io_uring::{opcode, types};
 use socket2::SockAddr;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -74,12 +75,14 @@ pub struct Accept {
     ring: Ring,
     listener: socket2::Socket,
     key: usize,
+    /// Not armed again.
+    stopping: Cell<bool>,
 }
 
 impl Accept {
     pub fn new(ring: &Ring, listener: socket2::Socket) -> Self {
         let key = ring.inner.ops.borrow_mut().insert(Op::new(true, None));
-        let accept = Self { ring: ring.clone(), listener, key };
+        let accept = Self { ring: ring.clone(), listener, key, stopping: Cell::new(false) };
         accept.arm();
         accept
     }
@@ -100,6 +103,28 @@ impl Accept {
         unsafe { self.ring.inner.push(&entry) };
     }
 
+    /// Accepts no more. Connections that the kernel has accepted meanwhile still come from [`Self::poll_next`], until
+    /// [`Self::is_over`].
+    pub fn stop(&self) {
+        let armed = self
+            .ring
+            .inner
+            .ops
+            .borrow()
+            .get(self.key)
+            .is_some_and(|op| op.armed);
+        if !self.stopping.replace(true) && armed {
+            self.ring.inner.cancel(user_data(Kind::Op, self.key));
+        }
+    }
+
+    /// Was it stopped, with nothing left to come?
+    pub fn is_over(&self) -> bool {
+        let ops = self.ring.inner.ops.borrow();
+        let Some(op) = ops.get(self.key) else { return true };
+        self.stopping.get() && !op.armed && op.results.is_empty()
+    }
+
     /// The next connection. An error concerns that connection or this machine's limits; accepting goes on.
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<io::Result<OwnedFd>> {
         let (result, armed) = {
@@ -109,7 +134,9 @@ impl Accept {
             if result.is_none() {
                 op.waker = Some(cx.waker().clone());
             }
-            (result, std::mem::replace(&mut op.armed, true))
+            let armed = op.armed;
+            op.armed |= !self.stopping.get();
+            (result, armed || self.stopping.get())
         };
         if !armed {
             self.arm();

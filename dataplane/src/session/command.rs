@@ -1,5 +1,6 @@
 //! The commands of the protocol.
 use super::answer::{Answer, Done};
+use super::run::Form;
 use super::wire::Wire;
 use super::{Failure, Interrupt, Outcome, Session};
 use crate::error::sql_error;
@@ -30,7 +31,7 @@ impl Session {
                     .runs(packet.payload().get(1..).unwrap_or_default());
                 self.query(packet).await
             }
-            Some(&com::STMT_EXECUTE) => self.execute(packet).await,
+            Some(&com::STMT_EXECUTE) => self.execute_command(packet).await,
             _ => Box::pin(self.rare_command(packet)).await,
         };
         let behind = self.look_behind().await;
@@ -108,7 +109,7 @@ impl Session {
     /// COM_REFRESH, the command of `FLUSH`: the server's own answer, for users that may administer it. All users share one
     /// account there, which has the right.
     async fn refresh(&mut self, packet: &Packet, answer: &mut Answer) -> Outcome {
-        if !self.admin {
+        if !self.rights.admin {
             return Err(sql_error(
                 1227,
                 "Access denied; you need (at least one of) the RELOAD privilege(s) for this operation",
@@ -134,7 +135,7 @@ impl Session {
     /// Runs a statement as if the client had sent it.
     pub(super) async fn run_text(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
         let planned = self.planned(sql).await?;
-        self.statement(planned, None, sql, answer).await
+        self.execute(planned, Form::Text(sql), answer).await
     }
 
     /// COM_FIELD_LIST: only old clients' completion uses it; one shard's answer stands for all.
@@ -149,12 +150,12 @@ impl Session {
             b"`",
         ]
         .concat();
-        let planned = self.plan(&sql)?;
+        let mut planned = self.plan(&sql)?;
         let Action::Route(route) = &planned.entry.plan.action else {
             return Err(unknown());
         };
-        let Some(shard) = planned.resolved.shards.first() else { return Err(unknown()) };
-        let place = super::query::place_of(route, shard.id);
+        let Some(shard) = planned.bound.shards_mut().first() else { return Err(unknown()) };
+        let place = super::run::place_of(route, shard.id);
         let wire = Wire::Payload(packet.payload().to_vec());
         self.one(&planned.entry.plan, place, wire, ResponseKind::FieldList, answer)
             .await

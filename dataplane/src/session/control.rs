@@ -1,6 +1,6 @@
 //! What a session asks of others: the control plane, and sessions of other cores.
 use super::answer::{Answer, Done};
-use super::{Interrupt, Outcome, Session};
+use super::{Failure, Interrupt, Outcome, Session};
 use crate::core::Core;
 use crate::error::sql_error;
 use ahash::AHashMap;
@@ -9,6 +9,9 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+
+/// Errors of statements that servers may go on with, or have ended unheard.
+const OUTCOME_UNKNOWN: [u16; 12] = [1053, 1105, 1158, 1159, 1160, 1161, 1180, 1317, 1429, 1927, 2013, 3024];
 
 /// Where a reply from another thread arrives.
 #[derive(Default)]
@@ -24,7 +27,7 @@ thread_local! {
 
 impl Session {
     pub(super) async fn alter_vschema(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
-        if !self.admin {
+        if !self.rights.admin {
             return Err(
                 sql_error(1227, "Access denied; ALTER VSCHEMA needs a user of the group \"admin\"").into()
             );
@@ -43,6 +46,17 @@ impl Session {
     /// Waits until every core knows the keyspace's tables as they are now.
     pub(super) async fn schema_changed(&mut self, keyspace: String) -> Outcome {
         self.ask(ControlRequest::SchemaChanged { keyspace }).await
+    }
+
+    /// A change of tables did not end well, and may have taken effect on some servers, or still will.
+    #[cold]
+    pub(super) fn schema_in_doubt(&self, keyspace: &str, failure: &Failure) {
+        let later = match failure {
+            Failure::Sql(error) => OUTCOME_UNKNOWN.contains(&error.code),
+            Failure::Fatal(_) | Failure::Close => true,
+        };
+        let request = ControlRequest::SchemaInDoubt { keyspace: keyspace.to_owned(), later };
+        self.core.shared.control.request(request, Box::new(|_| ()));
     }
 
     async fn ask(&mut self, request: ControlRequest) -> Outcome {
@@ -91,12 +105,12 @@ impl Session {
         if id == self.handle.id {
             return match how {
                 Interrupt::KillQuery => Err(sql_error(1317, "Query execution was interrupted").into()),
-                _ => Err(super::Failure::Fatal(self.killed_error())),
+                _ => Err(Failure::Fatal(self.killed_error())),
             };
         }
         let cores = self.core.shared.inboxes.len() as u32;
         let owner = u16::try_from(id.wrapping_sub(1) % cores).unwrap_or(0);
-        let killer = (!self.admin).then(|| self.handle.user.borrow().clone());
+        let killer = (!self.rights.admin).then(|| self.handle.user.borrow().clone());
         if owner == self.core.id {
             return Ok(kill_here(&self.core, id, how, killer.as_deref())?);
         }

@@ -60,7 +60,7 @@ impl Session {
             "current_user" => self.handle.user.borrow().clone(),
             _ => user,
         };
-        if !self.admin && *self.handle.user.borrow() != user {
+        if !self.rights.admin && *self.handle.user.borrow() != user {
             return Err(sql_error(
                 1227,
                 "Access denied; you need (at least one of) the CONNECTION ADMIN privilege(s) for this operation",

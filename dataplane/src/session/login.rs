@@ -1,9 +1,12 @@
 //! From an accepted socket to a session: PROXY header, greeting, TLS, authentication, database.
+use super::rights::Rights;
 use super::{Failure, Outcome, Session, SessionHandle, Target};
 use crate::core::{Core, FLAVOURS};
 use crate::link::{Link, Packet, PacketStream, ReadError};
+use crate::listener::Peer;
 use crate::proxy_protocol;
 use crate::ring::{Buf, Socket};
+use crate::seat::Seat;
 use crate::settings::Settings;
 use crate::tls::Tls;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -42,6 +45,7 @@ const LOGIN_PACKET_MAX: usize = 64 << 10;
 struct Guest {
     core: Rc<Core>,
     id: u32,
+    _seat: Seat,
 }
 
 impl Drop for Guest {
@@ -56,10 +60,10 @@ impl Drop for Guest {
 }
 
 /// Serves one client from its first byte to its last.
-pub(crate) async fn serve(core: Rc<Core>, socket: Socket, peer: Option<IpAddr>) {
+pub(crate) async fn serve(core: Rc<Core>, socket: Socket, peer: Option<Peer>, seat: Seat) {
     let clients = core.shared.clients.fetch_add(1, Ordering::Relaxed);
     let id = core.new_session_id();
-    let guest = Guest { core: Rc::clone(&core), id };
+    let guest = Guest { core: Rc::clone(&core), id, _seat: seat };
     core.metrics().connections.add(1);
     let stream = PacketStream::new(Link::new(socket), LOGIN_PACKET_MAX);
     if clients >= core.config().max_connections {
@@ -88,14 +92,15 @@ async fn admit(
     core: Rc<Core>,
     mut stream: PacketStream,
     id: u32,
-    peer: Option<IpAddr>,
+    peer: Option<Peer>,
 ) -> Result<Box<Session>, &'static str> {
     let mut peer = peer;
-    if core.config().proxy_protocol {
+    if core.config().proxy_protocol && peer != Some(Peer::Unix) {
         // A header that tells no address leaves the address that the connection comes from.
-        peer = Box::pin(told_peer(&core, &mut stream, id)).await?.or(peer);
+        let told = Box::pin(told_peer(&core, &mut stream, id)).await?;
+        peer = told.map(Peer::Ip).or(peer);
     }
-    let host = peer.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
+    let host = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
     let handle = SessionHandle::new(&core, id, host.clone());
     core.metrics()
         .sessions
@@ -108,8 +113,8 @@ async fn admit(
     stream.link.send(Buf::from(std::mem::take(&mut out)));
     converse(&core, &mut stream, &mut handshake, &handle, &accounts, None).await?;
     let login = handshake.login().clone();
-    let mut session = Box::new(Session::new(core, stream, handle, login, scramble));
-    session.admin = accounts.is_admin(&handshake);
+    let rights = accounts.rights(&handshake);
+    let mut session = Box::new(Session::new(core, stream, handle, (login, scramble), rights));
     session.start(&mut handshake).await?;
     Ok(session)
 }
@@ -196,7 +201,8 @@ async fn converse(
         let env = Env {
             accounts,
             rsa: Some(&core.shared.rsa),
-            secure: stream.link.is_secure(),
+            // What goes through a Unix-domain socket leaves no wire to listen on.
+            secure: stream.link.is_secure() || Peer::of_host(&handle.host) == Some(Peer::Unix),
             require_secure: false,
             host: &handle.host,
         };
@@ -267,8 +273,8 @@ impl Session {
         core: Rc<Core>,
         stream: PacketStream,
         handle: Rc<SessionHandle>,
-        login: Login,
-        scramble: [u8; 20],
+        (login, scramble): (Login, [u8; 20]),
+        rights: Rights,
     ) -> Self {
         let settings = core.settings.intern(Settings::default());
         let mut session = Self {
@@ -299,7 +305,8 @@ impl Session {
             looked: Default::default(),
             numbers_from: None,
             trace: None,
-            admin: false,
+            rights: Rc::new(rights),
+            slot: None,
             login: Box::new((login, scramble)),
             core,
         };
@@ -328,6 +335,12 @@ impl Session {
     /// Selects the database that the client asked for, says OK, and turns on compression.
     async fn start(&mut self, handshake: &mut ServerHandshake) -> Result<(), &'static str> {
         let mut out = Vec::new();
+        if let Err(e) = self.admit_user() {
+            self.core.metrics().logins_failed.add(1);
+            handshake.reject(e.code, &e.message, &mut out);
+            self.client.link.send(Buf::from(out));
+            return Err("the user may have no such session");
+        }
         let database = self
             .login
             .0
@@ -374,7 +387,7 @@ impl Session {
         let config = server_config(&core, self.handle.id, self.login.1);
         let (capabilities, max_packet) = (self.capabilities, self.login.0.max_packet);
         let mut handshake = ServerHandshake::change_user(config, capabilities, max_packet);
-        let accounts = CoreAccounts::new(&core, self.handle.host.parse().ok());
+        let accounts = CoreAccounts::new(&core, Peer::of_host(&self.handle.host));
         let first = Some(packet.copy());
         let handle = Rc::clone(&self.handle);
         converse(&core, &mut self.client, &mut handshake, &handle, &accounts, first)
@@ -383,7 +396,7 @@ impl Session {
         let mut login = handshake.login().clone();
         login.capabilities = capabilities;
         self.login.0 = login;
-        self.admin = accounts.is_admin(&handshake);
+        self.rights = Rc::new(accounts.rights(&handshake));
         self.begin_anew();
         let database = self
             .login
@@ -392,6 +405,12 @@ impl Session {
             .clone()
             .filter(|name| !name.is_empty());
         let mut out = Vec::new();
+        if let Err(e) = self.admit_user() {
+            self.core.metrics().logins_failed.add(1);
+            handshake.reject(e.code, &e.message, &mut out);
+            self.client.link.send(Buf::from(out));
+            return Err(Failure::Close);
+        }
         if let Some(name) = database
             && let Err(failure) = self.use_database(&String::from_utf8_lossy(&name)).await
         {
@@ -416,9 +435,9 @@ struct CoreAccounts {
 }
 
 impl CoreAccounts {
-    fn new(core: &Rc<Core>, peer: Option<IpAddr>) -> Self {
+    fn new(core: &Rc<Core>, peer: Option<Peer>) -> Self {
         let users = core.users.borrow().clone();
-        let local = peer.is_some_and(|ip| ip.is_loopback());
+        let local = peer.is_some_and(Peer::is_local);
         Self { users, core: Rc::clone(core), local }
     }
 
@@ -430,14 +449,11 @@ impl CoreAccounts {
         entries.into_iter().flatten().filter(here)
     }
 
-    /// Has the entry that let the client in the admin right? Others of the same name are other people's, or other places'.
-    fn is_admin(&self, handshake: &ServerHandshake) -> bool {
+    /// What the entry that let the client in allows. Others of the same name are other people's, or other places'.
+    fn rights(&self, handshake: &ServerHandshake) -> Rights {
         let fitted = handshake.credential();
-        fitted.is_some_and(|n| {
-            self.entries(&handshake.login().user)
-                .nth(n)
-                .is_some_and(|entry| entry.admin)
-        })
+        let entry = fitted.and_then(|n| self.entries(&handshake.login().user).nth(n));
+        entry.map(Rights::of).unwrap_or_default()
     }
 }
 

@@ -96,8 +96,7 @@ impl Session {
             self.ask_lookup(failure).await?;
             failure = match self.plan_under(sql, kind, under) {
                 Ok(planned) => {
-                    self.planned_after_looking(planned.resolved.before.is_some() || planned.write.is_some())
-                        .await;
+                    self.planned_after_looking(planned.bound.changes()).await;
                     return Ok(planned);
                 }
                 Err(failure) => failure,

@@ -1,7 +1,8 @@
 //! Changes of tables that own lookup vindexes. The lookup tables are changed first, in the same transaction; if anything fails, the
 //! whole statement is undone.
 use super::answer::Answer;
-use super::query::place_of;
+use super::plan::{BoundPlan, Planned};
+use super::run::place_of;
 use super::scatter::{Rows, Work};
 use super::transaction::quoted;
 use super::wire::query_payload;
@@ -26,19 +27,6 @@ const UNDO: &str = "_coregate_lookup";
 const FOR_UPDATE: &[u8] = b" FOR UPDATE";
 
 impl Session {
-    /// Runs a change, and before it what keeps lookup tables right.
-    pub(super) async fn maintained(
-        &mut self,
-        route: &Route,
-        before: &Before,
-        work: Work<'_>,
-        answer: &mut Answer,
-    ) -> Outcome<Summary> {
-        self.begin_maintained(route, before).await?;
-        let result = Box::pin(self.several(work, answer)).await;
-        self.end_maintained(result).await
-    }
-
     /// Does what must come before a change. The change itself has to be run by `several`, which ends a transaction that is
     /// opened here; then [`Self::end_maintained`].
     pub(super) async fn begin_maintained(&mut self, route: &Route, before: &Before) -> Outcome {
@@ -249,26 +237,25 @@ impl Session {
         combine: Combine,
         rows: Rows<'_>,
     ) -> Outcome {
-        let planned = self.planned(sql).await?;
-        let plan = &planned.entry.plan;
+        let Planned { entry, bound, .. } = self.planned(sql).await?;
+        let plan = &entry.plan;
         if let (Action::Write(_), Combine::Sum, b"") = (&plan.action, combine, tail) {
             // A value that a server must compute first, or the like.
             return self.insert_by(sql).await.map(|_| ());
         }
-        let Action::Route(route) = &plan.action else {
+        let (Action::Route(route), BoundPlan::Route(resolved)) = (&plan.action, bound) else {
             return Err(sql_error(
                 1235,
                 "VT12001: unsupported: a lookup vindex whose rows cannot be reached",
             )
             .into());
         };
-        if planned.resolved.before.is_some() {
+        if resolved.before.is_some() {
             return Err(
                 sql_error(1235, "VT12001: unsupported: a lookup table that owns a lookup vindex").into()
             );
         }
-        let mut wires: Vec<_> = planned
-            .resolved
+        let mut wires: Vec<_> = resolved
             .shards
             .into_iter()
             .map(|shard| {

@@ -23,6 +23,7 @@ mod lookups;
 mod lost;
 mod mode;
 mod named;
+mod named_at;
 mod near;
 mod one_snapshot;
 mod plan;
@@ -31,6 +32,8 @@ mod privileges;
 mod processlist;
 mod query;
 mod relay;
+mod rights;
+mod run;
 mod runner;
 mod scatter;
 mod sequence;
@@ -53,6 +56,7 @@ pub(crate) use handle::{Interrupt, SessionHandle};
 pub(crate) use login::serve;
 pub(crate) use mode::DefaultMode;
 pub(crate) use plan::{Scratch, destination_name};
+pub(crate) use rights::Sessions as UserSessions;
 pub(crate) use runner::Runners;
 
 use crate::core::Core;
@@ -68,6 +72,7 @@ use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, TabletKind};
 use coregate_protocol::auth::server::Login;
 use coregate_protocol::{Capabilities, Status};
 use prepared::Statements;
+use rights::Rights;
 use smallvec::SmallVec;
 use std::rc::Rc;
 use transaction::Transaction;
@@ -114,7 +119,9 @@ pub(crate) struct Session {
     asked: Asked,
     /// Counts the statements whose rows go to shards in turn.
     turn: std::cell::Cell<u64>,
-    admin: bool,
+    rights: Rc<Rights>,
+    /// Where the number of the user's sessions is limited.
+    slot: Option<Box<rights::Slot>>,
     /// Who it is, and the challenge of the greeting (COM_CHANGE_USER uses it again).
     login: Box<(Login, [u8; 20])>,
 }

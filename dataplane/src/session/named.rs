@@ -2,10 +2,9 @@
 //! connection. Else the session keeps the statement as those of the binary protocol are kept; an execution is placed by the
 //! variables' values, and runs by name on every server that it needs: the values are bound there, never written into a text.
 use super::answer::{Answer, Done};
-use super::prepared::{BindAgain, BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
-use super::query::place_of;
-use super::relay::{set_status, step};
-use super::scatter::{Work, error_of};
+use super::plan::{BoundPlan, Planned};
+use super::prepared::{BindAgain, PAUSES, Statement, TOO_MANY_STATEMENTS};
+use super::run::{Call, Form, place_of};
 use super::values::Named;
 use super::variables::{Variable, user_variable};
 use super::wire::{Wire, query_payload};
@@ -13,22 +12,31 @@ use super::{Failure, Outcome, Session};
 use crate::cache::CachedPlan;
 use crate::error::{BackendError, sql_error};
 use crate::pool::{Backend, Place};
-use crate::ring::Buf;
 use coregate_planner::charset::{Charset, Charsets};
 use coregate_planner::fold::fold;
-use coregate_planner::plan::{Action, Effects, Plan, PrepareSource, Route, SessionAction, StatementClass};
-use coregate_planner::resolve::Resolved;
-use coregate_planner::snapshot::TabletKind;
+use coregate_planner::plan::{Action, Effects, Plan, PrepareSource, Route, SessionAction};
+use coregate_planner::resolve::ShardText;
 use coregate_planner::value::Value;
-use coregate_protocol::walker::{PacketRole, ResponseKind, ResponseWalker, Summary};
-use coregate_protocol::{Status, frame};
+use coregate_protocol::walker::{ResponseKind, Summary};
 use std::rc::Rc;
 
 /// SQL-level prepared statements of one session.
-const NAMED_MAX: usize = 1024;
+pub(super) const NAMED_MAX: usize = 1024;
 /// By which a server knows the statement that is executed, and its text.
 const NAME: &str = "`coregate statement`";
 const TEXT: &str = "@`coregate text`";
+
+impl Call<'_> {
+    /// What a server is sent that has the statement by its name.
+    fn payload(&self) -> Vec<u8> {
+        let mut text = format!("EXECUTE {NAME}");
+        for (n, variable) in self.variables.iter().enumerate() {
+            text.push_str(if n == 0 { " USING " } else { ", " });
+            text.push_str(variable);
+        }
+        query_payload(text.as_bytes())
+    }
+}
 
 impl Session {
     pub(super) async fn named_action(
@@ -37,12 +45,12 @@ impl Session {
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome {
-        // What a replica is asked is planned here: a text that a server prepares by itself could write.
-        let of_primary = self.target.kind == TabletKind::Primary;
-        if of_primary && self.places_of_target().len() == 1 {
+        if let Some(place) = self.server_of(action) {
             self.permit_named(action).await?;
-            let prepares = matches!(action, SessionAction::Prepare { .. });
-            return self.on_the_server(prepares, sql, answer).await;
+            return self.on_the_server(place?, action, sql, answer).await;
+        }
+        if matches!(action, SessionAction::Prepare { .. } | SessionAction::Deallocate { .. }) {
+            self.row_count = 0;
         }
         match action {
             SessionAction::Prepare { name, source } => self.prepare_named(name, source, answer).await,
@@ -59,89 +67,12 @@ impl Session {
         }
     }
 
-    /// Runs a statement as it is on the only server that the session's target has, and keeps that connection: what the
-    /// statement sets up lives there.
-    async fn on_the_server(&mut self, prepares: bool, sql: &[u8], answer: &mut Answer) -> Outcome {
-        let place = self.any_place()?;
-        let plan = Plan {
-            action: Action::Session(SessionAction::Nothing),
-            class: StatementClass::Prepare,
-            effects: Effects::PIN,
-            cacheable: false,
-            tables: Vec::new(),
-            names: Vec::new(),
-            directives: Default::default(),
-        };
-        if !prepares {
-            let wire = Wire::Payload(query_payload(sql));
-            let done = self
-                .one(&plan, place, wire, ResponseKind::Query, answer)
-                .await;
-            return done.map(|_| ());
-        }
-        let mut backend = self.acquire(place, plan.effects).await?;
-        let summary = match self
-            .relay_prepare(&mut backend, &query_payload(sql), answer)
-            .await
-        {
-            Ok(summary) => summary,
-            Err(failure) => {
-                return self
-                    .give_up(place, backend, failure, answer)
-                    .await
-                    .map(|_| ());
-            }
-        };
-        self.settle(place, backend, &plan, &summary);
-        self.remember(plan.class, &summary);
-        Ok(())
-    }
-
-    /// PREPARE, whose answer is one packet: room is made where the server has too many statements.
-    async fn relay_prepare(
-        &mut self,
-        backend: &mut Backend,
-        payload: &[u8],
-        answer: &mut Answer,
-    ) -> Outcome<Summary> {
-        let mut pauses = PAUSES.into_iter();
-        loop {
-            backend.send_payload(payload);
-            let mut walker = ResponseWalker::new(ResponseKind::Query, backend.capabilities);
-            let next = self.next_packet(backend, walker.next_seq()).await;
-            if matches!(next, Err(Failure::Sql(_))) {
-                backend.leave(walker.clone());
-            }
-            let mut packet = next?;
-            let role = step(&mut walker, packet.payload(), packet.seq)?;
-            backend.answered(walker.summary());
-            if let Some((TOO_MANY_STATEMENTS, _)) = walker.summary().error
-                && let Some(pause) = pauses.next()
-            {
-                self.make_room(backend, pause).await;
-                continue;
-            }
-            let (mut out, mut changed) = (Vec::new(), Vec::new());
-            if role == PacketRole::Err {
-                self.note_error(&error_of(packet.payload()));
-            }
-            let kind = ResponseKind::Query;
-            if let Some(payload) = self.in_clients_form(backend, kind, role, &mut packet, &mut changed)? {
-                if answer.more && role == PacketRole::Ok {
-                    set_status(payload, self.capabilities, Status::MORE_RESULTS);
-                }
-                frame::write_packet(&mut out, &mut answer.seq, payload);
-            }
-            self.client.link.send(Buf::from(out));
-            return Ok(*walker.summary());
-        }
-    }
-
     async fn prepare_named(&mut self, name: &str, source: &PrepareSource, answer: &mut Answer) -> Outcome {
         let name = self.key_of_name(name);
         // A statement that cannot be prepared leaves none under its name.
         if let Some(statements) = &mut self.statements {
             statements.named.remove(&name);
+            statements.named_at.remove(&name);
         }
         let statement = self.prepare_source(source).await?;
         let named = &mut self.statements.get_or_insert_default().named;
@@ -188,7 +119,7 @@ impl Session {
     }
 
     /// The same for names that are one to the servers.
-    fn key_of_name(&self, name: &str) -> String {
+    pub(super) fn key_of_name(&self, name: &str) -> String {
         if self.core.is_mariadb() { name.to_lowercase() } else { fold(name) }
     }
 
@@ -263,83 +194,65 @@ impl Session {
                 other => other.map(|_| ()),
             };
             if let Some(planned) = Box::pin(self.bind_otherwise(statement, failed, &mut again)).await? {
-                return Box::pin(self.statement(*planned, None, &[], answer)).await;
+                return Box::pin(self.execute(*planned, Form::Text(&[]), answer)).await;
             }
             entry = again.plan(self, statement)?;
         };
         self.planned_after_looking(bound.changes()).await;
-        let plan = &entry.plan;
-        let result = match (bound, &plan.action) {
-            (BoundPlan::Route(resolved), Action::Route(route)) => {
-                let run = self.run_named(statement, plan, (route, resolved), names, answer);
-                run.await.map(|()| Summary::default())
-            }
-            (BoundPlan::Tree(parts), Action::Tree(tree)) => {
-                Box::pin(self.tree(plan, tree, *parts, answer)).await
-            }
-            (BoundPlan::Write(bound), Action::Write(write)) => {
-                let made_for = statement.made_for();
-                Box::pin(self.write_prepared(made_for, plan, (write, *bound), answer)).await
-            }
-            _ => Err(sql_error(1615, "Prepared statement needs to be re-prepared").into()),
-        };
-        self.sequence_done(plan, result.as_ref().ok());
-        result.map(|_| ())
-    }
-
-    /// Runs a statement by its name on every server that it needs.
-    async fn run_named(
-        &mut self,
-        statement: &Rc<Statement>,
-        plan: &Plan,
-        (route, mut resolved): (&Route, Resolved),
-        names: &[String],
-        answer: &mut Answer,
-    ) -> Outcome {
-        let keyspace = self.changed_keyspace(plan, route);
-        if resolved.before.is_some() {
+        let maintained = matches!(&bound, BoundPlan::Route(resolved) if resolved.before.is_some());
+        if maintained && self.charsets != Charsets::default() && variables.iter().any(|v| !v.is_ascii()) {
             if self.transaction.is_own() {
                 self.abandon_transaction().await;
             }
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: EXECUTE ... USING of a change to a table that owns a lookup vindex; use the binary protocol",
+                "VT12001: unsupported: EXECUTE ... USING text that is not ASCII for a change of several steps; SET NAMES utf8mb4, or use \
+                 the binary protocol",
             )
             .into());
         }
-        self.begin_warnings(plan);
-        let execute = match names.is_empty() {
-            true => format!("EXECUTE {NAME}"),
-            false => format!("EXECUTE {NAME} USING {}", names.join(", ")),
-        };
-        let rows = self.rows_of(plan, route, &resolved);
-        let mut wires = Vec::new();
-        for shard in &mut resolved.shards {
-            let (place, text) = (place_of(route, shard.id), shard.text.take());
-            if resolved.interpolated {
-                // The variables stand in the text, by their names.
-                wires.push((place, query_payload(&text.unwrap_or_default())));
-                continue;
-            }
-            let text = text.as_deref().unwrap_or_else(|| statement.sql());
-            self.prepare_by_name(statement, place, plan.effects, text, answer)
-                .await?;
-            wires.push((place, query_payload(execute.as_bytes())));
-        }
-        let result = match (wires.as_mut_slice(), plan.effects.contains(Effects::SCHEMA_CHANGE)) {
-            ([(place, payload)], false) => {
-                let wire = Wire::Payload(std::mem::take(payload));
-                self.one(plan, *place, wire, ResponseKind::Query, answer)
-                    .await
-            }
-            _ => {
-                let work =
-                    Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace, rows };
-                Box::pin(self.several(work, answer)).await
-            }
-        };
+        let call = Call { statement, variables: names };
+        Box::pin(self.execute(Planned::prepared(entry, bound), Form::Named(call), answer)).await
+    }
+
+    /// Runs a statement by its name on the only server that it needs.
+    pub(super) async fn call_on(
+        &mut self,
+        call: Call<'_>,
+        plan: &Plan,
+        place: Place,
+        text: Option<Vec<u8>>,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        let text = text.as_deref().unwrap_or_else(|| call.statement.sql());
+        self.prepare_by_name(call.statement, place, plan.effects, text, answer)
+            .await?;
+        let wire = Wire::Payload(call.payload());
+        let result = self
+            .one(plan, place, wire, ResponseKind::Query, answer)
+            .await;
         self.release_held();
-        result.map(|_| ())
+        result
+    }
+
+    /// Prepares a statement by name on the servers that it needs. The connections are held, so that `several` finds these very ones.
+    pub(super) async fn prepare_by_names(
+        &mut self,
+        call: &Call<'_>,
+        plan: &Plan,
+        route: &Route,
+        shards: &mut [ShardText],
+        answer: &mut Answer,
+    ) -> Outcome<Vec<(Place, Vec<u8>)>> {
+        let mut wires = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let (place, text) = (place_of(route, shard.id), shard.text.take());
+            let text = text.as_deref().unwrap_or_else(|| call.statement.sql());
+            self.prepare_by_name(call.statement, place, plan.effects, text, answer)
+                .await?;
+            wires.push((place, call.payload()));
+        }
+        Ok(wires)
     }
 
     fn bind_named(
@@ -439,8 +352,8 @@ impl Session {
         Ok((values, literals))
     }
 
-    /// The variables' values, from a server that has them.
-    async fn fetch_variables(&mut self, names: &[String]) -> Outcome<Vec<Variable>> {
+    /// The values of variables, or of expressions, from a server that has them.
+    pub(super) async fn fetch_variables(&mut self, names: &[String]) -> Outcome<Vec<Variable>> {
         if names.is_empty() {
             return Ok(Vec::new());
         }

@@ -7,7 +7,7 @@ use coregate_planner::PlanError;
 use coregate_planner::fingerprint::{Fingerprint, second_statement};
 use coregate_planner::plan::Action;
 use coregate_planner::plan::tree::Tree;
-use coregate_planner::resolve::{self, Binding, BoundWrite, Parts, Resolved};
+use coregate_planner::resolve::{self, Binding, BoundWrite, Parts, Resolved, ShardText};
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::Snapshot;
 use coregate_planner::sql::versions;
@@ -29,16 +29,69 @@ const ARENA_KEEP: usize = 1 << 20;
 /// A plan, and where it goes this time.
 pub(super) struct Planned {
     pub(super) entry: Rc<CachedPlan>,
-    /// Empty unless the plan is a route.
-    pub(super) resolved: Resolved,
-    /// Where a tree's leaves go.
-    pub(super) parts: Option<Box<Parts>>,
-    /// The texts of a change of several steps.
-    pub(super) write: Option<Box<BoundWrite>>,
+    pub(super) bound: BoundPlan,
     /// Where the statement ends in its text, and whether another one follows.
     pub(super) end: usize,
     pub(super) more: bool,
     pub(super) rows: RowsAt,
+}
+
+impl Planned {
+    /// Of a prepared statement, which is alone.
+    #[inline]
+    pub(super) fn prepared(entry: Rc<CachedPlan>, bound: BoundPlan) -> Self {
+        Self { entry, bound, end: 0, more: false, rows: RowsAt::default() }
+    }
+}
+
+/// A plan bound to the values of one execution.
+pub(super) enum BoundPlan {
+    Route(Resolved),
+    /// Where a tree's leaves go.
+    Tree(Box<Parts>),
+    /// The texts of a change of several steps.
+    Write(Box<BoundWrite>),
+    /// The session runs the statement itself.
+    Own,
+}
+
+impl BoundPlan {
+    /// Does it go on with a transaction that was opened for it?
+    pub(super) fn changes(&self) -> bool {
+        match self {
+            Self::Route(resolved) => resolved.before.is_some(),
+            Self::Tree(_) | Self::Own => false,
+            Self::Write(_) => true,
+        }
+    }
+
+    /// Is a text that was made of the statement read by servers? Else they read the statement itself, as it was prepared.
+    #[inline]
+    pub(super) fn is_made_text(&self) -> bool {
+        match self {
+            Self::Route(resolved) => resolved.interpolated || resolved.before.is_some(),
+            Self::Tree(_) | Self::Write(_) => true,
+            Self::Own => false,
+        }
+    }
+
+    /// The shards of a route.
+    pub(super) fn shards_mut(&mut self) -> &mut [ShardText] {
+        match self {
+            Self::Route(resolved) => &mut resolved.shards,
+            Self::Tree(_) | Self::Write(_) | Self::Own => &mut [],
+        }
+    }
+
+    /// To how many servers it goes.
+    #[inline]
+    pub(super) fn shards(&self) -> usize {
+        match self {
+            Self::Route(resolved) => resolved.shards.len(),
+            Self::Tree(parts) => parts.leaves.iter().map(|leaf| leaf.shards.len()).sum(),
+            Self::Write(_) | Self::Own => 0,
+        }
+    }
 }
 
 /// Where the last of a statement's collapsed rows stands in its text (nowhere if there are none), and which columns have a number
@@ -172,25 +225,25 @@ impl Session {
             found = Ok(());
         }
         found.map_err(|error| self.not_bound(error))?;
-        let (mut parts, mut write, mut resolved) = (None, None, Resolved::default());
-        match &entry.plan.action {
+        let bound = match &entry.plan.action {
             Action::Route(_) => {
-                resolved = std::mem::take(&mut scratch.resolved);
+                let mut resolved = std::mem::take(&mut scratch.resolved);
                 give_text(is_resolved, &mut resolved, sql);
+                BoundPlan::Route(resolved)
             }
             Action::Tree(tree) => {
-                parts = Some(self.bind_tree(tree, &snapshot, &binding, &mut scratch.resolve)?);
+                BoundPlan::Tree(self.bind_tree(tree, &snapshot, &binding, &mut scratch.resolve)?)
             }
-            Action::Write(found) => {
-                let bound = resolve::resolve_write(found, &snapshot, &binding, &mut scratch.resolve);
-                write = Some(Box::new(bound.map_err(|error| self.not_bound(error))?));
+            Action::Write(write) => {
+                let bound = resolve::resolve_write(write, &snapshot, &binding, &mut scratch.resolve);
+                BoundPlan::Write(Box::new(bound.map_err(|error| self.not_bound(error))?))
             }
-            _ => {}
-        }
+            _ => BoundPlan::Own,
+        };
         self.handle
             .limit(&core, entry.plan.directives.query_timeout_ms);
         let rows = RowsAt::of(&scratch.fingerprint);
-        Ok(Planned { entry, resolved, parts, write, end, more, rows })
+        Ok(Planned { entry, bound, end, more, rows })
     }
 
     pub(super) fn bind_tree(

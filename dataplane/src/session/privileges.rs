@@ -8,7 +8,8 @@ impl Session {
     /// One bit of the plan: nothing to a statement that everybody may run.
     #[inline]
     pub(super) fn permit(&self, plan: &Plan) -> Result<(), Failure> {
-        if !plan.effects.contains(Effects::ADMIN) || self.admin {
+        self.permit_user(plan)?;
+        if !plan.effects.contains(Effects::ADMIN) || self.rights.admin {
             return Ok(());
         }
         Err(denied().into())
@@ -19,7 +20,7 @@ impl Session {
         let SessionAction::Prepare { source: PrepareSource::Variable(variable), .. } = action else {
             return Ok(());
         };
-        if self.admin {
+        if self.rights.admin {
             return Ok(());
         }
         let text = match self.text_of_variable(variable).await {
@@ -37,8 +38,9 @@ impl Session {
 
     /// The schema of accounts and of the server's own state; MySQL refuses it to users alike.
     pub(super) fn permit_database(&self, name: &str) -> Result<(), SqlError> {
+        self.permit_keyspace(name)?;
         let database = name.split(['@', ':']).next().unwrap_or_default();
-        if self.admin || !database.eq_ignore_ascii_case("mysql") {
+        if self.rights.admin || !database.eq_ignore_ascii_case("mysql") {
             return Ok(());
         }
         let (user, host) = (self.login_user(), &self.handle.host);

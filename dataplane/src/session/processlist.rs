@@ -34,7 +34,7 @@ impl Session {
     pub(super) async fn sessions(&mut self) -> Outcome<Vec<Row>> {
         let rows: Arc<Mutex<Vec<Row>>> = Arc::default();
         // MySQL shows all sessions to those with the PROCESS privilege, its own to anybody.
-        let only = (!self.admin).then(|| self.handle.user.borrow().clone());
+        let only = (!self.rights.admin).then(|| self.handle.user.borrow().clone());
         let (shared, core) = (self.core.shared.clone(), self.core.id);
         let gathered = Arc::clone(&rows);
         self.wait_for(|ticket| {

@@ -1,19 +1,15 @@
 //! Running text statements: one command may hold several.
 use super::answer::Answer;
-use super::plan::{Planned, RowsAt};
-use super::scatter::Work;
-use super::wire::{TEXT_AT, Wire, into_query, query_payload};
+use super::plan::Planned;
+use super::run::Form;
+use super::wire::{TEXT_AT, Wire};
 use super::{Failure, Outcome, Session, TransactionMode};
-use crate::cache::CachedPlan;
-use crate::error::sql_error;
 use crate::link::Packet;
 use crate::pool::{Backend, Place, TabletPool};
 use coregate_planner::PlanError;
 use coregate_planner::fingerprint::second_statement;
-use coregate_planner::identity::ShardId;
 use coregate_planner::mention;
-use coregate_planner::plan::{Action, Combine, Effects, Plan, Route, StatementClass, Target};
-use coregate_planner::resolve::{Resolved, ShardText};
+use coregate_planner::plan::{Effects, Plan, StatementClass};
 use coregate_protocol::codes;
 use coregate_protocol::walker::{ResponseKind, Summary};
 use std::rc::Rc;
@@ -39,9 +35,9 @@ impl Session {
             return Box::pin(self.queries(packet, planned)).await;
         }
         let mut answer = Answer::first();
-        let result = self
-            .statement(planned, Some(packet), &[], &mut answer)
-            .await;
+        self.core.metrics().queries.add(1);
+        let form = Form::Packet(packet, planned.rows);
+        let result = self.execute(planned, form, &mut answer).await;
         self.finish(&mut answer, result)
     }
 
@@ -55,7 +51,8 @@ impl Session {
             }
             // Comments: the statement is alone.
             let sql = text.get(..first.end).unwrap_or(text).to_vec();
-            let result = self.statement(first, None, &sql, &mut answer).await;
+            self.core.metrics().queries.add(1);
+            let result = self.execute(first, Form::Text(&sql), &mut answer).await;
             return self.finish(&mut answer, result);
         }
         let mut at = 0;
@@ -66,7 +63,8 @@ impl Session {
             at += planned.end + 1;
             answer.more = planned.more;
             let more = planned.more;
-            let result = self.statement(planned, None, &sql, &mut answer).await;
+            self.core.metrics().queries.add(1);
+            let result = self.execute(planned, Form::Text(&sql), &mut answer).await;
             let failed = result.is_err();
             self.finish(&mut answer, result)?;
             self.look_behind().await?;
@@ -110,140 +108,6 @@ impl Session {
             }
             Failure::Close => Err(Failure::Close),
         }
-    }
-
-    /// Runs one planned statement and answers it. `packet` is the client's own, if the statement is all there is in it;
-    /// else the text is in `sql`.
-    #[inline]
-    pub(super) async fn statement(
-        &mut self,
-        planned: Planned,
-        packet: Option<Packet>,
-        sql: &[u8],
-        answer: &mut Answer,
-    ) -> Outcome {
-        self.core.metrics().queries.add(1);
-        self.transaction.last_failed = false;
-        let entry = planned.entry;
-        let plan = &entry.plan;
-        let (start, shards) = (self.core.ring.now(), planned.resolved.shards.len());
-        let result = match &plan.action {
-            Action::Route(route) => {
-                let inserts = plan.effects.contains(Effects::ROWS_ONLY);
-                let rows = inserts.then(|| (planned.rows, Rc::clone(&entry)));
-                self.route(plan, route, planned.resolved, (packet, rows), sql, answer)
-                    .await
-            }
-            Action::Tree(tree) => {
-                let parts = planned.parts.map(|parts| *parts).unwrap_or_default();
-                Box::pin(self.tree(plan, tree, parts, answer)).await
-            }
-            Action::Write(write) => match planned.write {
-                Some(bound) => Box::pin(self.write(plan, write, *bound, answer)).await,
-                None => Err(sql_error(1105, "a change of several steps without its texts").into()),
-            },
-            _ => {
-                let owned;
-                let sql = match &packet {
-                    Some(packet) => packet.payload().get(TEXT_AT..).unwrap_or_default(),
-                    None => {
-                        owned = sql.to_vec();
-                        &owned
-                    }
-                };
-                Box::pin(self.local(plan, sql, answer))
-                    .await
-                    .map(|()| Summary::default())
-            }
-        };
-        self.sequence_done(plan, result.as_ref().ok());
-        let spent = self.core.ring.now().saturating_duration_since(start);
-        entry.stats.record(spent, shards, result.as_ref().ok());
-        result.map(|_| ())
-    }
-
-    /// Sends a statement where its plan says.
-    #[inline]
-    async fn route(
-        &mut self,
-        plan: &Plan,
-        route: &Route,
-        resolved: Resolved,
-        (packet, rows): (Option<Packet>, Option<(RowsAt, Rc<CachedPlan>)>),
-        sql: &[u8],
-        answer: &mut Answer,
-    ) -> Outcome<Summary> {
-        // Names and places are found before anything is waited for: a snapshot may come meanwhile.
-        let keyspace = self.changed_keyspace(plan, route);
-        self.begin_warnings(plan);
-        if plan.effects.contains(Effects::IMPLICIT_COMMIT) {
-            Box::pin(self.implicit_commit()).await?;
-        }
-        let returned = self.rows_of(plan, route, &resolved);
-        let mut shards = resolved.shards;
-        if let Some(before) = resolved.before {
-            let text = packet
-                .as_ref()
-                .map_or(sql, |p| p.payload().get(TEXT_AT..).unwrap_or_default());
-            let wires = wires_of(route, &mut shards, text);
-            let work = Work {
-                plan,
-                combine: Combine::Sum,
-                kind: ResponseKind::Query,
-                wires,
-                keyspace,
-                rows: returned,
-            };
-            return Box::pin(self.maintained(route, &before, work, answer)).await;
-        }
-        // A change of tables is answered when every core knows it, so its answer is not relayed but given.
-        let relayed = !plan.effects.contains(Effects::SCHEMA_CHANGE) || matches!(route.to, Target::DropIn);
-        // An OK that tells the first of a sequence's numbers is given, too. RETURNING is answered with rows.
-        let numbered = self.numbers_from.is_some() && !plan.effects.contains(Effects::SETS_INSERT_ID);
-        if relayed
-            && !numbered
-            && let [only] = shards.as_mut_slice()
-        {
-            let place = place_of(route, only.id);
-            let wire = match (only.text.take(), packet) {
-                (None, Some(packet)) => match rows {
-                    Some((at, entry)) => Wire::Rows(packet, at, entry),
-                    None => Wire::Packet(packet),
-                },
-                (Some(text), _) => Wire::Payload(into_query(text)),
-                (None, None) => Wire::Payload(query_payload(sql)),
-            };
-            return self
-                .one(plan, place, wire, ResponseKind::Query, answer)
-                .await;
-        }
-        let text = packet
-            .as_ref()
-            .map_or(sql, |p| p.payload().get(TEXT_AT..).unwrap_or_default());
-        let wires = wires_of(route, &mut shards, text);
-        if plan.class == StatementClass::Lock {
-            return Box::pin(self.lock_in_turn(wires, answer)).await;
-        }
-        if matches!(route.combine, Combine::Status | Combine::Keys) {
-            return Box::pin(self.table_status(plan, route, wires, answer)).await;
-        }
-        let combine = if numbered { Combine::Sum } else { route.combine };
-        let work = Work { plan, combine, kind: ResponseKind::Query, wires, keyspace, rows: returned };
-        Box::pin(self.several(work, answer)).await
-    }
-
-    /// The keyspace whose tables a statement changes.
-    #[inline]
-    pub(super) fn changed_keyspace(&self, plan: &Plan, route: &Route) -> Option<String> {
-        let Target::Keyspace { keyspace, .. } = &route.to else { return None };
-        if !plan.effects.contains(Effects::SCHEMA_CHANGE) {
-            return None;
-        }
-        let snapshot = self.core.snapshot.borrow();
-        snapshot
-            .keyspaces
-            .get(usize::from(*keyspace))
-            .map(|k| k.name.clone())
     }
 
     /// Runs a statement on one server and relays its answer.
@@ -464,25 +328,5 @@ impl Session {
         } else {
             self.row_count = i64::try_from(summary.affected_rows).unwrap_or(i64::MAX);
         }
-    }
-}
-
-/// What goes to each shard: its own text, or the statement's.
-pub(super) fn wires_of(route: &Route, shards: &mut [ShardText], text: &[u8]) -> Vec<(Place, Vec<u8>)> {
-    let wires = shards.iter_mut().map(|shard| {
-        let payload = shard
-            .text
-            .take()
-            .map_or_else(|| query_payload(text), into_query);
-        (place_of(route, shard.id), payload)
-    });
-    wires.collect()
-}
-
-#[inline]
-pub(super) fn place_of(route: &Route, shard: ShardId) -> Place {
-    match &route.to {
-        Target::DropIn => Place::DropIn,
-        Target::Keyspace { .. } => Place::Shard { shard, kind: route.tablet_kind.into() },
     }
 }

@@ -51,7 +51,7 @@ impl Session {
             }
         };
         if let Some(from) = first {
-            for shard in &mut planned.resolved.shards {
+            for shard in planned.bound.shards_mut() {
                 shard.text.get_or_insert_with(|| text.to_vec());
             }
             // Of a statement of several steps, the first step's.
@@ -121,7 +121,7 @@ impl Session {
     }
 
     /// A number that the statement gives by itself is not given out; the sequence goes on behind one that is ahead of it.
-    async fn give_number(&mut self, sequence: &Sequence, number: u64) -> Outcome {
+    pub(super) async fn give_number(&mut self, sequence: &Sequence, number: u64) -> Outcome {
         let core = Rc::clone(&self.core);
         let all = &core.shared.sequences;
         if i64::try_from(number).is_err() || !all.give(&core.sequences, core.id, &sequence.name, number) {

@@ -77,7 +77,7 @@ impl Session {
         let (SetValue::Literal(value) | SetValue::Text(value)) = &one.value else { return None };
         match one.name.as_str() {
             "autocommit" => {
-                let on = matches!(value.to_ascii_lowercase().as_str(), "1" | "on" | "true");
+                let on = is_on(value);
                 let off = matches!(value.to_ascii_lowercase().as_str(), "0" | "off" | "false");
                 if (on || off) && self.autocommit == on {
                     return Some(self.set_report(&one.name, value));
@@ -101,6 +101,27 @@ impl Session {
         Some(self.set_report(&one.name, value))
     }
 
+    /// Does one of these turn autocommit on, which commits? One that leaves it off does nothing, as one that a server refuses.
+    async fn turns_on_autocommit(&mut self, assignments: &[&Assignment]) -> bool {
+        for assignment in assignments {
+            if assignment.name != "autocommit" || assignment.scope != Scope::Session {
+                continue;
+            }
+            let expression = match &assignment.value {
+                SetValue::Literal(value) | SetValue::Text(value) if is_on(value) => return true,
+                SetValue::Literal(_) | SetValue::Text(_) => continue,
+                SetValue::Default => "@@global.autocommit".to_owned(),
+                SetValue::Expression(text) => format!("({text})"),
+            };
+            let value = self.fetch_variables(&[expression]).await;
+            let value = value.ok().and_then(|values| values.into_iter().next());
+            if value.is_some_and(|value| is_on(&String::from_utf8_lossy(value.bytes()))) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Runs assignments on a server and keeps what came of them. Returns the number of warnings, and what the server
     /// reports of its state.
     async fn set_on_server(
@@ -110,11 +131,8 @@ impl Session {
         sql: &[u8],
     ) -> Outcome<(u16, Vec<u8>)> {
         let core = self.core.clone();
-        let turns_on_autocommit = !self.autocommit
-            && assignments
-                .iter()
-                .any(|a| a.name == "autocommit" && a.scope == Scope::Session);
-        if turns_on_autocommit && self.in_transaction() {
+        if !self.autocommit && self.in_transaction() && self.turns_on_autocommit(assignments).await {
+            // As the server will, but on all shards.
             self.commit_held().await?;
         }
         let place = self.any_place()?;
@@ -337,6 +355,7 @@ impl Session {
             settings.set("names", sql);
             settings.collation = 45;
         }
+        self.set_by_rights(&mut settings);
         self.core.settings.intern(settings)
     }
 }
@@ -379,6 +398,13 @@ fn sets_oracle(assignments: &[&Assignment], values: &[Option<Vec<u8>>]) -> bool 
         .zip(values)
         .filter(|(a, _)| a.name == "sql_mode" && a.scope == Scope::Session);
     modes.any(|(_, value)| value.as_deref().is_some_and(is_oracle))
+}
+
+/// A switch's value.
+fn is_on(value: &str) -> bool {
+    ["1", "on", "true"]
+        .iter()
+        .any(|on| value.eq_ignore_ascii_case(on))
 }
 
 /// How a statement names what was assigned.

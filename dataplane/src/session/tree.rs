@@ -4,7 +4,7 @@
 //! client's transaction: the rows were read in that transaction before.
 use super::answer::Answer;
 use super::buffering::Use;
-use super::query::place_of;
+use super::run::place_of;
 use super::scatter::{Merging, Part, Parts, Rows, Work};
 use super::system::Budget;
 use super::wire::query_payload;
@@ -146,6 +146,10 @@ impl Session {
             held.push(gathered.into_statements(gather, &mut statements));
         }
         statements.push(AFTER_LOAD.to_vec());
+        if self.reads_only() {
+            // What the statement calls may not write either.
+            statements.push(b"SET SESSION TRANSACTION READ ONLY".to_vec());
+        }
         places.sort_unstable();
         places.dedup();
         // Sessions take turns in the choice of the server.
@@ -207,6 +211,10 @@ impl Session {
     /// Drops the temporary tables, and gives the connection back.
     async fn clean_finisher(&self, pool: &Rc<TabletPool>, mut backend: Box<Backend>, finish: &Finish) {
         let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
+        if self.reads_only() {
+            // Its access mode is no longer the session's, and its tables go with it.
+            return self.abandon_finisher(backend);
+        }
         let tables: Vec<String> = finish
             .gathers
             .iter()
@@ -216,8 +224,6 @@ impl Session {
         let drop_tables = format!("DROP TEMPORARY TABLE {}", tables.join(","));
         let cleaned = backend.run_batch(&core, [drop_tables.into_bytes(), AT_THE_END.to_vec()]);
         match Self::unless_interrupted(&handle, cleaned).await {
-            // Its access mode is no longer the session's.
-            Ok(Ok(())) if self.reads_only() => backend.tainted = true,
             Ok(Ok(())) => pool.put(&core, backend),
             // The client has its answer: what stops now stops for the next statement.
             _ => self.abandon_finisher(backend),

@@ -39,6 +39,10 @@ pub(super) struct Variable {
 }
 
 impl Variable {
+    pub(super) fn is_ascii(&self) -> bool {
+        self.utf8.is_ascii()
+    }
+
     /// As the value of a user variable, which keeps its type.
     pub(super) fn typed(&self) -> Vec<u8> {
         let digits = || String::from_utf8_lossy(&self.bytes).into_owned();

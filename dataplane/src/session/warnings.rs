@@ -91,14 +91,16 @@ impl Session {
         warnings.errors = 1;
     }
 
-    /// An error that was relayed: the whole packet lies in the last bytes when the answer was nothing else.
+    /// An error that was relayed. Its packet ends these bytes, behind columns and rows at most; where they begin within a row, it
+    /// is not found.
     #[cold]
     pub(super) fn note_error_packet(&mut self, wire: &[u8]) {
-        let packet = frame::split(wire, usize::MAX)
-            .ok()
-            .flatten()
-            .map(|(packet, _)| packet.payload);
-        if let Some(error) = packet.filter(|p| p.first() == Some(&ErrPacket::HEADER)) {
+        let (mut rest, mut last) = (wire, None);
+        while let Ok(Some((packet, consumed))) = frame::split(rest, usize::MAX) {
+            last = Some(packet.payload);
+            rest = rest.get(consumed..).unwrap_or_default();
+        }
+        if let Some(error) = last.filter(|p| rest.is_empty() && p.first() == Some(&ErrPacket::HEADER)) {
             self.note_error(&super::scatter::error_of(error));
         }
     }

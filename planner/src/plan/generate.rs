@@ -44,6 +44,4 @@ pub enum GenerateValue {
     Number,
     /// A number is taken in the place of NULL, and of 0 unless the SQL mode forbids it.
     Operand(Operand, Vec<Piece>),
-    /// An expression: only the server knows its value.
-    Other(Vec<Piece>),
 }

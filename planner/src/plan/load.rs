@@ -1,5 +1,6 @@
 //! LOAD DATA LOCAL into a table of several shards: each line goes to the shard that its fields tell.
 use crate::column::Family;
+use crate::plan::generate::Sequence;
 use crate::vindex::Vindex;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -11,10 +12,18 @@ pub struct Load {
     pub format: LineFormat,
     /// Lines that are left out at first.
     pub skip: u64,
-    /// The column that gets a number of a sequence where a line has NULL or 0 for it, which cannot be done: its field.
-    pub numbered: Option<u16>,
+    /// The column whose numbers come from a sequence.
+    pub numbered: Option<LoadNumbers>,
     /// Fields go into user variables.
     pub variables: bool,
+}
+
+/// A column whose numbers come from a sequence. Every line must have one: a shard would give its own.
+#[derive(Debug, Clone)]
+pub struct LoadNumbers {
+    pub field: u16,
+    /// It goes on behind the largest number of the file. `None`: the vschema names one that there is not.
+    pub sequence: Option<Sequence>,
 }
 
 /// What places a line.

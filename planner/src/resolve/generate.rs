@@ -66,7 +66,7 @@ pub(super) fn bind(generate: &Generate, binding: &Binding<'_>) -> Result<Numbers
     };
     let mut maker = Maker { zero_counts: binding.session.zero_is_a_value(), binding, out };
     match &generate.rows {
-        GenerateRows::Collapsed(position) => maker.collapsed(*position),
+        GenerateRows::Collapsed(position) => maker.collapsed(*position, &generate.column)?,
         GenerateRows::Rows(rows) => {
             for (n, row) in rows.iter().enumerate() {
                 if n > 0 {
@@ -75,11 +75,10 @@ pub(super) fn bind(generate: &Generate, binding: &Binding<'_>) -> Result<Numbers
                 maker.pieces(&row.before);
                 match &row.value {
                     GenerateValue::Number => maker.number(),
-                    GenerateValue::Other(pieces) => maker.pieces(pieces),
                     GenerateValue::Operand(operand, pieces) => {
                         let mut buffer = Vec::new();
                         let value = binding.value(operand, &mut buffer)?;
-                        if maker.takes_number(&value) {
+                        if maker.takes_number(&value, &generate.column)? {
                             maker.number();
                         } else {
                             maker.pieces(pieces);
@@ -109,33 +108,25 @@ impl Maker<'_> {
     }
 
     /// Is a number generated in the place of this value? Otherwise it is noted, if it is one.
-    fn takes_number(&mut self, value: &Value<'_>) -> bool {
-        let number = match value {
-            Value::Null => return true,
-            Value::UInt(n) => *n,
-            Value::Int(n) => match u64::try_from(*n) {
-                Ok(n) => n,
-                Err(_) => return false,
-            },
-            Value::Bytes(text) | Value::Decimal(text) => {
-                match std::str::from_utf8(text)
-                    .ok()
-                    .and_then(|text| text.trim_ascii().parse().ok())
-                {
-                    Some(number) => number,
-                    None => return false,
-                }
+    fn takes_number(&mut self, value: &Value<'_>, column: &str) -> Result<bool, PlanError> {
+        let number = match whole_number(value) {
+            Whole::Null => return Ok(true),
+            Whole::Negative => return Ok(false),
+            Whole::Number(number) => number,
+            Whole::Unknown => {
+                return Err(PlanError::unsupported(format!(
+                    "a value for '{column}', whose numbers come from a sequence, that is no plain number"
+                )));
             }
-            _ => return false,
         };
         if number == 0 && !self.zero_counts {
-            return true;
+            return Ok(true);
         }
         self.out.given = self.out.given.max(Some(number));
-        false
+        Ok(false)
     }
 
-    fn collapsed(&mut self, position: Option<u16>) {
+    fn collapsed(&mut self, position: Option<u16>, column: &str) -> Result<(), PlanError> {
         let Binding { sql, fingerprint, sql_mode, .. } = self.binding;
         let mut buffer = Vec::new();
         for (n, span) in fingerprint.rows.spans.iter().enumerate() {
@@ -163,7 +154,7 @@ impl Maker<'_> {
                 continue;
             };
             let value = literal_value(sql, &literal, &mut buffer, sql_mode);
-            if self.takes_number(&value) {
+            if self.takes_number(&value, column)? {
                 copy(&mut self.out, start, literal.span.start as usize);
                 self.number();
                 copy(&mut self.out, literal.span.end as usize, end);
@@ -171,5 +162,67 @@ impl Maker<'_> {
                 copy(&mut self.out, start, end);
             }
         }
+        Ok(())
+    }
+}
+
+/// What a column of integers makes of a value.
+enum Whole {
+    Null,
+    Negative,
+    /// Rounded; up, where that may go either way.
+    Number(u64),
+    /// It depends on the server, or on the SQL mode.
+    Unknown,
+}
+
+fn whole_number(value: &Value<'_>) -> Whole {
+    let integer = |n: i64| u64::try_from(n).map_or(Whole::Negative, Whole::Number);
+    let rounded = |n: f64, to_zero: bool| match n {
+        n if !n.is_finite() || n.abs() >= u64::MAX as f64 => Whole::Unknown,
+        n if n.abs() < 0.5 || to_zero && n.abs() <= 0.5 => Whole::Number(0),
+        n if n < 0.0 => Whole::Negative,
+        n => Whole::Number(n.ceil() as u64),
+    };
+    match value {
+        Value::Null => Whole::Null,
+        Value::UInt(n) => Whole::Number(*n),
+        Value::Int(n) => integer(*n),
+        // Half of a DOUBLE goes to the even number, half of anything else up.
+        Value::Float(n) => rounded(*n, true),
+        Value::Bytes(text) | Value::Decimal(text) => {
+            let text = std::str::from_utf8(text).map(str::trim_ascii);
+            let Ok(text) = text else { return Whole::Unknown };
+            let letters = |b: u8| b.is_ascii_alphabetic() && !b.eq_ignore_ascii_case(&b'e');
+            match (text.parse(), text.parse::<i64>(), text.parse::<f64>()) {
+                (Ok(n), ..) => Whole::Number(n),
+                (_, Ok(n), _) => integer(n),
+                // Rust reads "inf" and "nan", too.
+                (.., Ok(n)) if !text.bytes().any(letters) => rounded(n, false),
+                _ => Whole::Unknown,
+            }
+        }
+        _ => Whole::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_a_column_of_integers_rounds_to_zero() {
+        let zero = |value| matches!(whole_number(&value), Whole::Number(0));
+        for value in ["0", " 0 ", "0.0", "0e0", "-0.0", "0.4", "-0.49", "+0"] {
+            assert!(zero(Value::Bytes(value.as_bytes())), "{value}");
+        }
+        assert!(zero(Value::Float(0.5)) && zero(Value::Float(-0.0)) && zero(Value::Int(0)));
+        assert!(!zero(Value::Decimal(b"0.5")) && !zero(Value::Float(0.6)));
+        for value in ["", "abc", "1x", "inf", "nan", "0x00", "1e400"] {
+            assert!(matches!(whole_number(&Value::Bytes(value.as_bytes())), Whole::Unknown), "{value}");
+        }
+        assert!(matches!(whole_number(&Value::Hex(b"\0")), Whole::Unknown));
+        assert!(matches!(whole_number(&Value::Bytes(b"7.2")), Whole::Number(8)));
+        assert!(matches!(whole_number(&Value::Int(-3)), Whole::Negative));
     }
 }

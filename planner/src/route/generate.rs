@@ -62,7 +62,7 @@ impl<'a> Planner<'_, 'a> {
             InsertSource::Query(_) if position.is_some() => return Ok(None),
             InsertSource::Query(_) => return Err(PlanError::no_sequence(&auto.column)),
             InsertSource::Collapsed(span) => (GenerateRows::Collapsed(position), span),
-            InsertSource::Rows(rows) => self.generated_rows(insert, rows, position, &auto.column),
+            InsertSource::Rows(rows) => self.generated_rows(insert, rows, position, &auto.column)?,
         };
         let (rows, span) = rows;
         let sequence = self.sequence(keyspace, &auto.sequence);
@@ -133,13 +133,15 @@ impl<'a> Planner<'_, 'a> {
         head
     }
 
+    /// # Errors
+    /// An expression for the column, which must be computed first.
     fn generated_rows(
         &self,
         insert: &Insert<'_>,
         rows: &'a [InsertRow<'a>],
         position: Option<u16>,
         column: &str,
-    ) -> (GenerateRows, Span) {
+    ) -> Result<(GenerateRows, Span), PlanError> {
         let start = rows.first().map_or(0, |r| r.span.start);
         let end = rows.last().map_or(0, |r| r.span.end);
         let made = rows.iter().map(|row| {
@@ -154,21 +156,25 @@ impl<'a> Planner<'_, 'a> {
                     before.push(verbatim(","));
                 }
                 let after = self.own(Span { start: close, end: row.span.end });
-                return GenerateRow { before, value: GenerateValue::Number, after };
+                return Ok(GenerateRow { before, value: GenerateValue::Number, after });
             };
             let text = self.own(value.span);
             let given = match (value.kind, self.operand(value)) {
                 (ExprKind::Null | ExprKind::Default, _) => GenerateValue::Number,
                 (_, Some(operand)) => GenerateValue::Operand(operand, text),
-                (_, None) => GenerateValue::Other(text),
+                (_, None) => {
+                    return Err(PlanError::unsupported(format!(
+                        "an expression for '{column}', whose numbers come from a sequence"
+                    )));
+                }
             };
-            GenerateRow {
+            Ok(GenerateRow {
                 before: self.own(Span { start: row.span.start, end: value.span.start }),
                 value: given,
                 after: self.own(Span { start: value.span.end, end: row.span.end }),
-            }
+            })
         });
-        (GenerateRows::Rows(made.collect()), Span { start, end })
+        Ok((GenerateRows::Rows(made.collect::<Result<_, PlanError>>()?), Span { start, end }))
     }
 
     /// For a table of a keyspace that is not sharded, too.
@@ -180,7 +186,7 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<Option<Plan>, PlanError> {
         match self.locate(insert.table)? {
             Place::Table { table: Some(table), .. } => match self.generated(keyspace, table, insert, class) {
-                Err(error @ PlanError::Unsupported(_)) if matches!(insert.source, InsertSource::Query(_)) => {
+                Err(error @ PlanError::Unsupported(_)) => {
                     self.insert_in_steps(insert, error, class).map(Some)
                 }
                 generated => generated,
@@ -190,7 +196,7 @@ impl<'a> Planner<'_, 'a> {
     }
 
     /// The sequence that a vschema names: in the keyspace that it says, else in the table's own, else in the only one that has it.
-    fn sequence(&self, own: KeyspaceIdx, name: &str) -> Option<Sequence> {
+    pub(super) fn sequence(&self, own: KeyspaceIdx, name: &str) -> Option<Sequence> {
         let is_sequence = |keyspace: &Keyspace, table: &str| {
             keyspace
                 .tables

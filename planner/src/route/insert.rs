@@ -6,6 +6,7 @@ use super::lookups;
 use super::names::Place;
 use crate::column::{Family, find};
 use crate::error::PlanError;
+use crate::lookup::quoted;
 use crate::plan::{Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, StatementClass};
 use crate::snapshot::{ColumnVindex, KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::{Body, ExprKind, Insert, InsertRow, InsertSource, Query, Span};
@@ -134,6 +135,7 @@ impl<'a> Planner<'_, 'a> {
         }
         self.check_assigned(insert.table, table, insert.on_duplicate, false)?;
         let columns = inserted_columns(table, insert)?;
+        self.name_columns(insert, &columns);
         if let InsertSource::Query(query) = insert.source {
             return self.insert_query(keyspace, table, insert, query, &columns, class);
         }
@@ -144,6 +146,31 @@ impl<'a> Planner<'_, 'a> {
         rows.keeps_places = !insert.returning.is_empty();
         let plan = self.route(keyspace, Destination::Rows(rows), Combine::Sum, class);
         Ok(lookups::with(plan, maintain))
+    }
+
+    /// Gives an INSERT without a column list the list by which its rows are placed: its servers may have another order of columns
+    /// by now, and a row must lie where its key says.
+    pub(super) fn name_columns(&mut self, insert: &Insert<'_>, columns: &[String]) {
+        let listed = insert.columns.is_some_and(|columns| !columns.is_empty());
+        let empty = match insert.source {
+            InsertSource::Rows(rows) => rows.iter().any(|row| row.values.is_empty()),
+            InsertSource::Collapsed(_) | InsertSource::Query(_) => false,
+        };
+        if listed || empty {
+            return;
+        }
+        let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+        let list = format!("({}) ", names.join(","));
+        match insert.list {
+            // `t ()`
+            list_span if list_span.start < list_span.end => {
+                self.edits
+                    .replace(list_span, vec![Piece::Verbatim(list.trim_end().as_bytes().to_vec())]);
+            }
+            list_span => self
+                .edits
+                .insert(list_span.start, vec![Piece::Verbatim(format!(" {list}").into_bytes())]),
+        }
     }
 
     /// INSERT ... SELECT, where each row that is read gives a row on the same shard: the column that places the new row is
@@ -227,8 +254,8 @@ impl<'a> Planner<'_, 'a> {
         class: StatementClass,
     ) -> Result<Plan, PlanError> {
         if insert.replace || !insert.on_duplicate.is_empty() {
-            return Err(PlanError::Rule(format!(
-                "VT12001: unsupported: REPLACE or ON DUPLICATE KEY UPDATE into log table '{}', whose rows lie on any shard; give the table a vindex",
+            return Err(PlanError::unsupported(format!(
+                "REPLACE or ON DUPLICATE KEY UPDATE into log table '{}', whose rows lie on any shard; give the table a vindex",
                 table.name
             )));
         }

@@ -139,11 +139,21 @@ impl<'a> Planner<'_, 'a> {
                 .flat_map(|v| &v.columns)
                 .any(|c| name.is_some_and(|name| name.eq_ignore_ascii_case(c)))
         };
+        // A sequence's column gets a number where the value is 0 or NULL.
+        let auto = table
+            .auto_increment
+            .as_ref()
+            .filter(|_| !self.input.session.numbered);
+        let numbered = |at: usize| {
+            auto.zip(columns.get(at))
+                .is_some_and(|(auto, name)| name.eq_ignore_ascii_case(&auto.column))
+        };
         let (mut expressions, mut types) = (Vec::new(), Vec::new());
         for row in rows {
             for (at, value) in row.values.iter().enumerate() {
-                let known = self.operand(value).is_some() || matches!(value.kind, ExprKind::Default);
-                if !known && (needed(at) || has_subquery(value)) {
+                let known =
+                    self.operand(value).is_some() || matches!(value.kind, ExprKind::Default | ExprKind::Null);
+                if !known && (needed(at) || numbered(at) || has_subquery(value)) {
                     // A column of the row itself, as in DEFAULT(v): only the INSERT knows it.
                     let columns = super::by_key::Named::of(value).columns;
                     if !columns.is_empty() && !has_subquery(value) {
@@ -194,19 +204,14 @@ impl<'a> Planner<'_, 'a> {
         if insert.on_duplicate.iter().any(|a| has_subquery(&a.value)) {
             return Err(refused("subqueries in ON DUPLICATE KEY UPDATE"));
         }
-        let by = table
-            .column_vindexes
-            .first()
-            .map_or(&[][..], |v| v.columns.as_slice());
-        let key = table.primary_key.as_slice();
-        let moved = insert.on_duplicate.iter().find(|a| {
-            !super::dml::keeps_value(a, insert.table, table)
-                && by
-                    .iter()
-                    .chain(key)
-                    .any(|c| c.eq_ignore_ascii_case(a.column.name))
-        });
-        if let Some(moved) = moved {
+        let by = table.column_vindexes.first().map(|v| v.columns.as_slice());
+        let finds = |column: &str| {
+            let mut names = by.unwrap_or_default().iter().chain(&table.primary_key);
+            names.any(|c| c.eq_ignore_ascii_case(column))
+        };
+        let moves =
+            |a: &&Assign<'_>| finds(a.column.name) && !super::dml::keeps_value(a, insert.table, table);
+        if let Some(moved) = insert.on_duplicate.iter().find(moves) {
             return Err(PlanError::unsupported(format!(
                 "ON DUPLICATE KEY UPDATE of '{}' of '{}', by which its row is found",
                 moved.column.name, table.name
@@ -216,6 +221,7 @@ impl<'a> Planner<'_, 'a> {
         let before = self.edits.clone();
         let rows = self.rows(table, insert, &columns)?;
         self.edits = before;
+        self.name_columns(insert, &columns);
         let unique = self.unique_columns(table, insert, &columns)?;
         let full_name = format!("{}.{}", quoted(self.keyspace_name(insert.table)?), quoted(&table.name));
         let (key, image) = insert_image(self, table, insert.table)?;

@@ -5,7 +5,7 @@ use super::names::Place;
 use crate::column::Family;
 use crate::error::PlanError;
 use crate::literal::const_value;
-use crate::plan::load::{LineFormat, Load, LoadBy};
+use crate::plan::load::{LineFormat, Load, LoadBy, LoadNumbers};
 use crate::plan::{Action, Combine, Destination, Plan, StatementClass};
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::{Span, TableName};
@@ -104,7 +104,11 @@ impl<'s> Scan<'s> {
         let format = LineFormat {
             field_end: b"\t".to_vec(),
             enclosed: None,
-            escaped: Some(b'\\'),
+            // What a server takes where nothing is said.
+            escaped: (!self
+                .mode
+                .contains(crate::sql::lex::SqlMode::NO_BACKSLASH_ESCAPES))
+            .then_some(b'\\'),
             line_end: b"\n".to_vec(),
             width: 0,
         };
@@ -172,8 +176,17 @@ impl<'s> Scan<'s> {
         if format.field_end.is_empty() || format.line_end.is_empty() {
             return refused("of fields or lines without an end");
         }
-        if format.escaped.is_some() && format.escaped == format.enclosed {
+        let LineFormat { field_end, line_end, enclosed, escaped, .. } = &*format;
+        if escaped.is_some() && escaped == enclosed {
             return refused("with one character for ENCLOSED BY and ESCAPED BY");
+        }
+        // Which of them ends there, servers decide in ways of their own.
+        if field_end.starts_with(line_end) || line_end.starts_with(field_end) {
+            return refused("where one of the ends of fields and lines begins with the other");
+        }
+        let special = |b: &u8| Some(*b) == *escaped || Some(*b) == *enclosed;
+        if field_end.iter().chain(line_end).any(special) {
+            return refused("with a character of ENCLOSED BY or ESCAPED BY in the end of fields or lines");
         }
         Ok(())
     }
@@ -268,7 +281,7 @@ impl<'a> Planner<'_, 'a> {
             return refused("that is prepared, or not LOCAL, or LOAD XML");
         }
         let clauses = Scan { sql: self.input.sql, items: behind, mode }.clauses()?;
-        let load = self.loaded(table, clauses)?;
+        let load = self.loaded(keyspace, table, clauses)?;
         let combine = if load.by.is_some() { Combine::Sum } else { Combine::First };
         self.cacheable = false;
         let mut plan = self.route(keyspace, Destination::Scatter, combine, class);
@@ -326,7 +339,7 @@ impl<'a> Planner<'_, 'a> {
         }))
     }
 
-    fn loaded(&mut self, table: &Table, clauses: Clauses) -> Result<Load, PlanError> {
+    fn loaded(&mut self, keyspace: KeyspaceIdx, table: &Table, clauses: Clauses) -> Result<Load, PlanError> {
         if super::lookups::owned(table).next().is_some() || table.pinned.is_some() {
             return refused("into a table that owns a lookup vindex, or is pinned");
         }
@@ -344,8 +357,11 @@ impl<'a> Planner<'_, 'a> {
         };
         let assigned = |column: &str| clauses.assigned.iter().any(|a| a == column);
         let numbered = match &table.auto_increment {
-            Some(auto) if !assigned(&auto.column) => match field_of(&auto.column) {
-                Some(field) => Some(field),
+            Some(auto) if assigned(&auto.column) => {
+                return refused(format!("with SET of '{}', whose numbers come from a sequence", auto.column));
+            }
+            Some(auto) => match field_of(&auto.column) {
+                Some(field) => Some(LoadNumbers { field, sequence: self.sequence(keyspace, &auto.sequence) }),
                 None => {
                     return refused(format!(
                         "without values for '{}', which come from a sequence",
@@ -353,7 +369,7 @@ impl<'a> Planner<'_, 'a> {
                     ));
                 }
             },
-            _ => None,
+            None => None,
         };
         let by = self.placed_by(table, &clauses, &field_of)?;
         if let Some(span) = clauses.skip_span {

@@ -207,6 +207,12 @@ impl<'a> Planner<'_, 'a> {
         table: Option<&'a Arc<Table>>,
     ) -> Result<&'a Arc<Table>, PlanError> {
         let found = self.readable_table(keyspace, name, table)?;
+        if found.view.is_some() {
+            // Whatever vindexes it has: those of its table would not be kept.
+            return Err(PlanError::unsupported(format!(
+                "changing rows through the view '{name}', whose table lies on several shards; change the table itself"
+            )));
+        }
         if found.kind == TableKind::Normal && found.column_vindexes.is_empty() && found.pinned.is_none() {
             let owner = self.keyspace(keyspace).map_or("", |k| k.name.as_str());
             return Err(PlanError::NoVindex { keyspace: owner.to_owned(), table: name.to_owned() });

@@ -1,41 +1,19 @@
 //! LOAD DATA LOCAL INFILE into tables of four shards leaves what it leaves on one server.
 use super::{Pair, alone, world::WORLD};
-use coregate_tests::wire::Login;
-use coregate_tests::{Answer, Connection, world};
-use std::net::{SocketAddr, TcpStream};
-
-const LOCAL_FILES: u32 = 128;
+use coregate_tests::infile::{self, load};
+use std::net::SocketAddr;
 
 /// Both sides, with clients that send files.
 fn pair() -> Pair {
     let mut pair = Pair::new();
-    let login = |user, password| Login { user, password, database: Some("test"), capabilities: LOCAL_FILES };
     let there = SocketAddr::from(([127, 0, 0, 1], WORLD.server.port));
     pair.plain
         .run("create user if not exists app@'%' identified by 'app'");
     pair.plain.run("grant all on *.* to app@'%'");
-    let connect = |address| {
-        Connection::over(TcpStream::connect(address).unwrap(), &login(world::USER, world::PASSWORD)).unwrap()
-    };
-    pair.plain = connect(there);
-    pair.sharded = connect(WORLD.local.mysql);
+    pair.plain = infile::connect(there, "test");
+    pair.sharded = infile::connect(WORLD.local.mysql, "test");
     pair.both("set names utf8mb4");
     pair
-}
-
-fn load(conn: &mut Connection, sql: &str, pieces: &[&[u8]]) -> Answer {
-    conn.send_command(3, sql.as_bytes()).unwrap();
-    let first = conn.packet().unwrap();
-    match first.first() {
-        Some(0xFB) => {}
-        Some(0xFF) => return Answer::Error(conn.parse_error(&first)),
-        other => panic!("{sql}: {other:?}"),
-    }
-    for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
-        conn.send_next(piece).unwrap();
-    }
-    conn.send_next(b"").unwrap();
-    conn.answer(false).unwrap()
 }
 
 fn compare(pair: &mut Pair, sql: &str, file: &[u8]) {
@@ -104,6 +82,15 @@ fn files_are_divided_among_the_shards() {
         }
         compare(&mut pair, sql, file);
     }
+    // No backslash is anything but itself then.
+    pair.both("set sql_mode = 'NO_BACKSLASH_ESCAPES'");
+    let lines: String = (201..220).map(|n| format!("{n}\t1\tx\\\n")).collect();
+    compare(
+        &mut pair,
+        "load data local infile 'x' into table notes (id, customer_id, body)",
+        lines.as_bytes(),
+    );
+    pair.both("set sql_mode = default");
     // Outside of a transaction.
     let pieces: Vec<&[u8]> = many.chunks(100_000).collect();
     for conn in [&mut pair.plain, &mut pair.sharded] {
@@ -144,6 +131,16 @@ fn a_line_without_a_place_undoes_the_whole_file() {
         ("load data local infile 'x' into table notes (customer_id)", "field for 'id'"),
         ("load data local infile 'x' into table notes (id, @x) set id = @x", "SET of 'id'"),
         ("load data local infile 'x' into table notes lines starting by 'x'", "STARTING"),
+        ("load data local infile 'x' into table notes fields terminated by '\\n'", "begins with the other"),
+        (
+            "load data local infile 'x' into table notes fields terminated by 'aab' lines terminated by 'aa'",
+            "begins with the other",
+        ),
+        ("load data local infile 'x' into table notes fields escaped by '\\n'", "ESCAPED BY in the end"),
+        (
+            "load data local infile 'x' into table notes fields terminated by 'x,' enclosed by 'x'",
+            "ENCLOSED BY or ESCAPED BY",
+        ),
     ] {
         let error = conn.query(sql).error().clone();
         assert!(error.code == 1235 && error.message.contains(what), "{sql}: {error:?}");

@@ -1,10 +1,10 @@
 //! Executions that a statement's plan is not for as it is: the values lie on several shards, lookup tables must be asked first, or
 //! rows lack numbers of a sequence.
-use super::{BoundPlan, Statement};
+use super::Statement;
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
 use crate::session::insert_id::Given;
-use crate::session::plan::{Kind, Planned};
+use crate::session::plan::{BoundPlan, Kind, Planned};
 use crate::session::{Outcome, Session};
 use coregate_planner::PlanError;
 use coregate_planner::plan::Effects;

@@ -2,46 +2,19 @@
 use super::Statement;
 use crate::cache::CachedPlan;
 use crate::session::insert_id::Given;
-use crate::session::plan::Kind;
+use crate::session::plan::{BoundPlan, Kind};
 use crate::session::values::Values;
 use crate::session::{Outcome, Session};
 use coregate_planner::PlanError;
 use coregate_planner::charset::Charsets;
 use coregate_planner::plan::{Action, Effects};
-use coregate_planner::resolve::{self, Binding, BoundWrite, Resolved, SessionValues};
+use coregate_planner::resolve::{self, Binding, Resolved, SessionValues};
 use coregate_planner::value::Value;
 use coregate_protocol::column::ColumnType;
 use coregate_protocol::command::execute::ExecuteBody;
 use coregate_protocol::value::Value as Bound;
 use smallvec::SmallVec;
 use std::rc::Rc;
-
-/// A plan bound to the values of one execution.
-pub(in crate::session) enum BoundPlan {
-    Route(Resolved),
-    Tree(Box<resolve::Parts>),
-    Write(Box<BoundWrite>),
-}
-
-impl BoundPlan {
-    /// Does it go on with a transaction that was opened for it?
-    pub(in crate::session) fn changes(&self) -> bool {
-        match self {
-            Self::Route(resolved) => resolved.before.is_some(),
-            Self::Tree(_) => false,
-            Self::Write(_) => true,
-        }
-    }
-
-    /// To how many servers it goes.
-    pub(super) fn shards(&self) -> usize {
-        match self {
-            Self::Route(resolved) => resolved.shards.len(),
-            Self::Tree(parts) => parts.leaves.iter().map(|leaf| leaf.shards.len()).sum(),
-            Self::Write(_) => 0,
-        }
-    }
-}
 
 impl Session {
     /// Binds a plan to the values of an execution. `None`: they lie on several shards, which this plan is not for.
@@ -188,7 +161,7 @@ impl Session {
                 let bound = bound.map_err(|error| self.not_bound(error))?;
                 Ok(Some(BoundPlan::Write(Box::new(bound))))
             }
-            _ => Ok(Some(BoundPlan::Route(Resolved::default()))),
+            _ => Ok(Some(BoundPlan::Own)),
         }
     }
 }

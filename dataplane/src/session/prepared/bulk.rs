@@ -6,6 +6,7 @@ use crate::link::Packet;
 use crate::pool::Place;
 use crate::session::answer::Answer;
 use crate::session::insert_id::Given;
+use crate::session::run::Execution;
 use crate::session::{Failure, Outcome, Session};
 use coregate_planner::plan::{Action, Effects, Target};
 use coregate_protocol::command::com;
@@ -44,10 +45,11 @@ impl Session {
         let text = self.text_for(&statement, &entry, route)?;
         self.core.metrics().queries.add(1);
         let start = self.core.ring.now();
-        let packet = packet.copy();
         let given = Given::doubtful();
+        let execution =
+            Execution { statement: &statement, packet: packet.copy(), cursor: false, given: &given };
         let result = self
-            .execute_on(&statement, &entry, Place::DropIn, text, packet, false, &given, answer)
+            .execute_on(execution, &entry, Place::DropIn, text, answer)
             .await;
         let spent = self.core.ring.now().saturating_duration_since(start);
         entry.stats.record(spent, 1, result.as_ref().ok());

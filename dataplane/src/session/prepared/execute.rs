@@ -1,41 +1,29 @@
 //! Executions: a prepared statement's parameters bound, its plan resolved, its packet sent to the servers that it needs.
 use super::again::Again;
-use super::{BoundPlan, PAUSES, Statement, TOO_MANY_STATEMENTS};
+use super::{PAUSES, Statement, TOO_MANY_STATEMENTS};
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
 use crate::link::Packet;
 use crate::pool::{Backend, Place};
 use crate::session::answer::Answer;
 use crate::session::insert_id::Given;
-use crate::session::plan::{Planned, RowsAt};
-use crate::session::query::{place_of, wires_of};
-use crate::session::scatter::{Rows, Work};
+use crate::session::plan::{BoundPlan, Planned};
+use crate::session::run::{Execution, Form, place_of};
 use crate::session::values::Values;
-use crate::session::wire::{Wire, query_payload};
 use crate::session::{Failure, Outcome, Session};
-use coregate_planner::PlanError;
-use coregate_planner::plan::{Action, Combine, Effects, Route, SessionAction};
-use coregate_planner::resolve::{Resolved, SessionValues, ShardText};
+use coregate_planner::plan::{Action, Plan, Route, SessionAction};
+use coregate_planner::resolve::{SessionValues, ShardText};
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::command::execute::{BODY_AT, ExecuteBody};
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
-use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// Flag of COM_STMT_EXECUTE: a cursor of any kind.
 const CURSOR_FLAGS: u8 = 0x07;
 
-/// Where an execution goes.
-struct Places {
-    shards: SmallVec<[ShardText; 2]>,
-    interpolated: bool,
-    keyspace: Option<String>,
-    rows: Rows<'static>,
-}
-
 impl Session {
     /// COM_STMT_EXECUTE.
-    pub(in crate::session) async fn execute(&mut self, packet: Packet) -> Outcome {
+    pub(in crate::session) async fn execute_command(&mut self, packet: Packet) -> Outcome {
         let mut answer = Answer { binary: true, ..Answer::first() };
         let id = packet
             .payload()
@@ -43,7 +31,11 @@ impl Session {
             .map(u32::from_le_bytes);
         let flags = packet.payload().get(5).copied().unwrap_or_default();
         answer.cursor = flags & CURSOR_FLAGS != 0;
+        self.core.metrics().queries.add(1);
         let result = self.execute_statement(packet, &mut answer).await;
+        if let Some(id) = id {
+            self.forget_long_data(id);
+        }
         if answer.cursor
             && let Some(id) = id
         {
@@ -84,150 +76,27 @@ impl Session {
                 match Box::pin(self.bind_again(&statement, &parsed, other, &mut given)).await? {
                     Again::Bound(bound, entry) => (bound, entry),
                     Again::Text(planned) => {
-                        statement.long_data.borrow_mut().clear();
-                        return Box::pin(self.statement(*planned, None, &[], answer)).await;
+                        return Box::pin(self.execute(*planned, Form::Text(&[]), answer)).await;
                     }
                 }
             }
         };
-        self.core.metrics().queries.add(1);
-        let (start, shards) = (self.core.ring.now(), bound.shards());
         let cursor = flags & CURSOR_FLAGS != 0;
-        let result = match (bound, &entry.plan.action) {
-            (BoundPlan::Route(resolved), Action::Route(route)) => {
-                self.execute_route(&statement, &entry, route, resolved, packet, cursor, &given, answer)
-                    .await
-            }
-            (BoundPlan::Tree(parts), Action::Tree(tree)) => {
-                statement.long_data.borrow_mut().clear();
-                Box::pin(self.tree(&entry.plan, tree, *parts, answer)).await
-            }
-            (BoundPlan::Write(bound), Action::Write(write)) => {
-                let made_for = statement.made_for();
-                Box::pin(self.write_prepared(made_for, &entry.plan, (write, *bound), answer)).await
-            }
-            _ => Err(Failure::from(PlanError::Several)),
-        };
-        self.sequence_done(&entry.plan, result.as_ref().ok());
-        let spent = self.core.ring.now().saturating_duration_since(start);
-        entry.stats.record(spent, shards, result.as_ref().ok());
-        result.map(|_| ())
-    }
-
-    /// Sends an execution where its plan says.
-    #[inline]
-    #[allow(clippy::too_many_arguments)]
-    async fn execute_route(
-        &mut self,
-        statement: &Rc<Statement>,
-        entry: &Rc<CachedPlan>,
-        route: &Route,
-        resolved: Resolved,
-        packet: Packet,
-        cursor: bool,
-        given: &Given,
-        answer: &mut Answer,
-    ) -> Outcome<Summary> {
-        let plan = &entry.plan;
-        // Names are found before anything is waited for: a snapshot may come meanwhile.
-        let keyspace = self.changed_keyspace(plan, route);
-        self.begin_warnings(plan);
-        if plan.effects.contains(Effects::IMPLICIT_COMMIT) {
-            Box::pin(self.implicit_commit()).await?;
-        }
-        let rows = self.rows_of(plan, route, &resolved);
-        let mut shards = resolved.shards;
-        if let Some(before) = resolved.before {
-            self.begin_maintained(route, &before).await?;
-            let places = Places { shards, interpolated: resolved.interpolated, keyspace, rows };
-            let result = self
-                .execute_maintained(statement, entry, route, places, &packet, answer)
-                .await;
-            return Box::pin(self.end_maintained(result)).await;
-        }
-        if let [only] = shards.as_mut_slice() {
-            let place = place_of(route, only.id);
-            let text = only.text.take();
-            if resolved.interpolated {
-                // Its parameters are in the text: it runs as text. Only INSERT is split so, and that has no rows to answer.
-                let wire = Wire::Payload(query_payload(&text.unwrap_or_default()));
-                return self
-                    .one(plan, place, wire, ResponseKind::Query, answer)
-                    .await;
-            }
-            return self
-                .execute_on(statement, entry, place, text, packet, cursor, given, answer)
-                .await;
-        }
-        if resolved.interpolated || shards.is_empty() {
-            let wires = shards
-                .iter_mut()
-                .map(|s| (place_of(route, s.id), query_payload(&s.text.take().unwrap_or_default())))
-                .collect();
-            let work =
-                Work { plan, combine: route.combine, kind: ResponseKind::Query, wires, keyspace, rows };
-            return Box::pin(self.several(work, answer)).await;
-        }
-        if matches!(route.combine, Combine::Status | Combine::Keys) {
-            let wires = wires_of(route, &mut shards, &statement.sql);
-            return Box::pin(self.table_status(plan, route, wires, answer)).await;
-        }
-        let places: Vec<Place> = shards.iter().map(|s| place_of(route, s.id)).collect();
-        let kept = (keyspace, rows);
-        Box::pin(self.execute_on_several(statement, entry, route, kept, places, &packet, answer)).await
-    }
-
-    /// Runs a change whose lookup tables are right already, in the transaction that these were changed in.
-    async fn execute_maintained(
-        &mut self,
-        statement: &Rc<Statement>,
-        entry: &Rc<CachedPlan>,
-        route: &Route,
-        mut places: Places,
-        packet: &Packet,
-        answer: &mut Answer,
-    ) -> Outcome<Summary> {
-        let (keyspace, rows) = (places.keyspace, places.rows);
-        if !places.interpolated {
-            let places = places
-                .shards
-                .iter()
-                .map(|s| place_of(route, s.id))
-                .collect();
-            return Box::pin(self.execute_on_several(
-                statement,
-                entry,
-                route,
-                (keyspace, rows),
-                places,
-                packet,
-                answer,
-            ))
-            .await;
-        }
-        let wires = places
-            .shards
-            .iter_mut()
-            .map(|s| (place_of(route, s.id), query_payload(&s.text.take().unwrap_or_default())))
-            .collect();
-        let (plan, combine, kind) = (&entry.plan, Combine::Sum, ResponseKind::Query);
-        let work = Work { plan, combine, kind, wires, keyspace, rows };
-        Box::pin(self.several(work, answer)).await
+        let execution = Execution { statement: &statement, packet, cursor, given: &given };
+        self.execute(Planned::prepared(entry, bound), Form::Binary(execution), answer)
+            .await
     }
 
     /// Executes on one server.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) async fn execute_on(
+    pub(in crate::session) async fn execute_on(
         &mut self,
-        statement: &Rc<Statement>,
+        execution: Execution<'_>,
         entry: &CachedPlan,
         place: Place,
         text: Option<Vec<u8>>,
-        packet: Packet,
-        cursor: bool,
-        given: &Given,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
+        let Execution { statement, packet, cursor, given } = execution;
         let plan = &entry.plan;
         let mut backend = match self.ready(place) {
             Some(backend) => backend,
@@ -265,9 +134,6 @@ impl Session {
             .await;
         if cursor && let Ok(summary) = &summary {
             self.note_cursor(statement, place, id, summary);
-        }
-        if !statement.long_data.borrow().is_empty() {
-            statement.long_data.borrow_mut().clear();
         }
         if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
             Box::pin(self.fetch_warnings(&mut backend)).await;
@@ -357,46 +223,22 @@ impl Session {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    /// Executes on several servers: prepared on each, answers combined as those of a text statement.
-    async fn execute_on_several(
+    /// Prepares a statement on the servers that it needs, where it is not prepared yet. The connections are held, so that `several`
+    /// finds these very ones.
+    pub(in crate::session) async fn prepare_on_all(
         &mut self,
-        statement: &Rc<Statement>,
-        entry: &CachedPlan,
+        execution: &Execution<'_>,
+        plan: &Plan,
         route: &Route,
-        (keyspace, rows): (Option<String>, Rows<'static>),
-        places: Vec<Place>,
-        packet: &Packet,
-        answer: &mut Answer,
-    ) -> Outcome<Summary> {
-        let prepared = self
-            .prepare_on_all(statement, entry, places, packet, answer)
-            .await;
-        let result = match prepared {
-            Ok(wires) => {
-                let (plan, kind) = (&entry.plan, ResponseKind::Execute);
-                let work = Work { plan, combine: route.combine, kind, wires, keyspace, rows };
-                self.several(work, answer).await
-            }
-            Err(failure) => Err(failure),
-        };
-        statement.long_data.borrow_mut().clear();
-        self.release_held();
-        result
-    }
-
-    /// Prepares a statement where it is not prepared yet. The connections are held, so that `several` finds these very ones.
-    async fn prepare_on_all(
-        &mut self,
-        statement: &Rc<Statement>,
-        entry: &CachedPlan,
-        places: Vec<Place>,
-        packet: &Packet,
+        shards: &[ShardText],
         answer: &mut Answer,
     ) -> Outcome<Vec<(Place, Vec<u8>)>> {
+        let (statement, packet) = (execution.statement, &execution.packet);
+        let places = shards.iter().map(|shard| place_of(route, shard.id));
+        let places: Vec<Place> = places.collect();
         let mut wires = Vec::with_capacity(places.len());
         for place in places {
-            let mut backend = Box::pin(self.acquire(place, entry.plan.effects)).await?;
+            let mut backend = Box::pin(self.acquire(place, plan.effects)).await?;
             let known = backend.statement(statement.key).map(|s| s.id);
             let id = match known {
                 Some(id) => id,
@@ -432,7 +274,6 @@ impl Session {
             let values = Values { session: self, params: &bound, kinds: &kinds };
             statement.with_params(|n, out| values.write_param(n as u16, out))?
         };
-        statement.long_data.borrow_mut().clear();
         self.run_text(&sql, answer).await
     }
 
@@ -443,17 +284,9 @@ impl Session {
         entry: &Rc<CachedPlan>,
         answer: &mut Answer,
     ) -> Outcome {
-        let planned = Planned {
-            entry: Rc::clone(entry),
-            resolved: Resolved::default(),
-            parts: None,
-            write: None,
-            end: statement.sql.len(),
-            more: false,
-            rows: RowsAt::default(),
-        };
-        let sql = statement.sql.clone();
-        self.statement(planned, None, &sql, answer).await
+        let planned = Planned::prepared(Rc::clone(entry), BoundPlan::Own);
+        self.execute(planned, Form::Text(&statement.sql), answer)
+            .await
     }
 }
 

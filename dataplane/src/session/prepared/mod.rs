@@ -19,7 +19,6 @@ use crate::ring::Buf;
 use crate::settings::Settings;
 pub(super) use again::BindAgain;
 use ahash::AHashMap;
-pub(super) use bind::BoundPlan;
 use coregate_planner::charset::Charsets;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
 use coregate_planner::plan::{Action, Destination, Effects, Route, SessionAction, Target};
@@ -53,6 +52,8 @@ pub(super) struct Statements {
     cursors: usize,
     /// Prepared by `PREPARE name FROM ...`.
     pub(super) named: AHashMap<String, Rc<Statement>>,
+    /// The same on one server, whose connection has it.
+    pub(super) named_at: AHashMap<String, Place>,
 }
 
 impl Statements {
@@ -101,9 +102,8 @@ impl MadeUnder {
 pub(super) struct MadeFor(pub(super) super::Target);
 
 impl Statement {
-    /// What its names mean, for a run in steps: its values are bound, so that long data is not needed any more.
+    /// What its names mean, for a run in steps.
     pub(super) fn made_for(&self) -> MadeFor {
-        self.long_data.borrow_mut().clear();
         MadeFor(self.made_under.target.borrow().clone())
     }
 
@@ -118,6 +118,13 @@ impl Statement {
     /// Those that it was prepared under.
     pub(super) fn settings(&self) -> &Settings {
         &self.made_under.settings
+    }
+
+    /// Would its text, or what is made of it, mean the same now?
+    pub(super) fn means_the_same(&self, settings: &Rc<Settings>, sql_mode: SqlMode) -> bool {
+        let then = &self.made_under;
+        then.sql_mode == sql_mode
+            && (Rc::ptr_eq(&then.settings, settings) || then.settings.has_charsets_of(settings))
     }
 
     /// See [`MadeUnder::charsets`].
@@ -392,6 +399,16 @@ impl Session {
         let Some(statement) = statements.by_id.remove(&id) else { return Ok(()) };
         self.end_cursor(&statement).await;
         Ok(())
+    }
+
+    /// Every execution takes what was sent for it, whatever comes of it.
+    #[inline]
+    fn forget_long_data(&self, id: u32) {
+        if let Ok(statement) = self.statement_of(id, "")
+            && !statement.long_data.borrow().is_empty()
+        {
+            statement.long_data.borrow_mut().clear();
+        }
     }
 
     pub(in crate::session) async fn reset_statement(&mut self, id: u32, answer: &mut Answer) -> Outcome {

@@ -38,20 +38,24 @@ impl Loading {
         Self { load, shards }
     }
 
-    /// The shard of the line that was found; `None`: all of them have it.
-    fn place(&self, lines: &Lines<'_>, line: u64) -> Result<Option<Place>, SqlError> {
-        if let Some(field) = self.load.numbered
-            && lines
-                .value(usize::from(field))
-                .is_none_or(|value| value.iter().all(|b| matches!(b, b'0' | b' ')))
-        {
-            return Err(sql_error(
+    /// The number that the line gives to a column of a sequence's.
+    fn number(&self, lines: &Lines<'_>, line: u64) -> Result<i128, SqlError> {
+        let Some(numbers) = &self.load.numbered else { return Ok(0) };
+        let value = lines.value(usize::from(numbers.field));
+        let number = value.as_deref().and_then(plain_number);
+        number.filter(|number| *number != 0).ok_or_else(|| {
+            sql_error(
                 1235,
                 format!(
-                    "VT12001: unsupported: line {line} of the file has no value for a column whose numbers come from a sequence; give it one"
+                    "VT12001: unsupported: line {line} of the file has no whole number for a column whose numbers come from a sequence; \
+                     give it one"
                 ),
-            ));
-        }
+            )
+        })
+    }
+
+    /// The shard of the line that was found; `None`: all of them have it.
+    fn place(&self, lines: &Lines<'_>, line: u64) -> Result<Option<Place>, SqlError> {
         let Some(by) = &self.load.by else { return Ok(None) };
         let values: Vec<Option<Vec<u8>>> = by
             .fields
@@ -74,6 +78,19 @@ impl Loading {
         let (place, _) = found.ok_or_else(|| refused("no shard covers its keyspace id"))?;
         Ok(Some(*place))
     }
+}
+
+/// A number without a point, an exponent or words behind it.
+fn plain_number(value: &[u8]) -> Option<i128> {
+    let number: i128 = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
+    (number.unsigned_abs() <= u128::from(u64::MAX)).then_some(number)
+}
+
+/// What was read of a file.
+struct Read {
+    lines: u64,
+    /// The largest number of a sequence's column.
+    largest: i128,
 }
 
 /// What waits for one shard.
@@ -116,7 +133,7 @@ impl Session {
             .iter()
             .map(|part| Outgoing { bytes: Vec::new(), seq: part.walker.next_seq() })
             .collect();
-        let (mut number, mut failed) = (loading.load.skip, None);
+        let (mut read, mut failed) = (Read { lines: loading.load.skip, largest: 0 }, None);
         loop {
             let Ok(Some(packet)) = self.client.packet(answer.seq).await else { return Err(Failure::Close) };
             let bytes = packet.payload();
@@ -129,7 +146,7 @@ impl Session {
                     lines.end();
                 }
                 let divided = self
-                    .divide(parts, loading, &mut lines, &mut outgoing, &mut number)
+                    .divide(parts, loading, &mut lines, &mut outgoing, &mut read)
                     .await;
                 match divided {
                     Ok(()) => {}
@@ -141,6 +158,9 @@ impl Session {
             if last {
                 break;
             }
+        }
+        if failed.is_none() {
+            failed = self.move_on(loading, read.largest).await?;
         }
         for (part, out) in parts.iter_mut().zip(&mut outgoing) {
             if failed.is_none() && !out.bytes.is_empty() {
@@ -160,6 +180,19 @@ impl Session {
                 Ok(Some(error))
             }
             None => Ok(None),
+        }
+    }
+
+    /// Takes the sequence behind the largest number of the file, before a row with it can be seen.
+    async fn move_on(&mut self, loading: &Loading, largest: i128) -> Outcome<Option<SqlError>> {
+        let sequence = loading.load.numbered.as_ref();
+        let Some(sequence) = sequence.and_then(|numbers| numbers.sequence.as_ref()) else { return Ok(None) };
+        // One below the first is nothing to a sequence.
+        let largest = u64::try_from(largest).unwrap_or_default();
+        match self.give_number(sequence, largest).await {
+            Ok(()) => Ok(None),
+            Err(Failure::Sql(error)) => Ok(Some(error)),
+            Err(failure) => Err(failure),
         }
     }
 
@@ -235,11 +268,12 @@ impl Session {
         loading: &Loading,
         lines: &mut Lines<'_>,
         outgoing: &mut [Outgoing],
-        number: &mut u64,
+        read: &mut Read,
     ) -> Outcome {
         while lines.next()? {
-            *number += 1;
-            let place = loading.place(lines, *number)?;
+            read.lines += 1;
+            read.largest = read.largest.max(loading.number(lines, read.lines)?);
+            let place = loading.place(lines, read.lines)?;
             let line = lines.take();
             for (part, out) in parts.iter().zip(outgoing.iter_mut()) {
                 if place.is_none_or(|place| place == part.place) {

@@ -127,11 +127,11 @@ impl Session {
                 }
             }
         }
-        self.put_right(after, before, image).await?;
         if let Some(moves) = &image.moves {
             self.move_rows(plan, (change, image, moves), moved).await?;
         }
-        Ok(())
+        // Last, when each row lies where its entry will say: whoever else has the value is found beside it.
+        self.put_right(after, before, image).await
     }
 
     /// Makes the entries that there must be of those that there are.

@@ -1,5 +1,6 @@
 //! INSERT and REPLACE whose rows must be read or computed first. They are inserted by statements that are planned as a client's.
-use super::super::query::place_of;
+use super::super::plan::{BoundPlan, Planned};
+use super::super::run::place_of;
 use super::super::wire::query_payload;
 use super::super::{Outcome, Session};
 use super::Steps;
@@ -7,7 +8,7 @@ use super::literal::{check_placing, value_literal};
 use super::rows::lost_keyspace;
 use crate::error::sql_error;
 use crate::pool::Place;
-use coregate_planner::plan::write::{InsertSelect, ReturningNone};
+use coregate_planner::plan::write::{InsertSelect, ReturningNone, Write};
 use coregate_planner::plan::{Action, Combine, Plan};
 use coregate_planner::resolve::{BoundInsert, BoundValues};
 use std::pin::Pin;
@@ -127,10 +128,32 @@ impl Session {
     ) -> Pin<Box<dyn Future<Output = Outcome<Steps>> + 's>> {
         Box::pin(async move {
             let planned = self.planned(sql).await?;
-            let plan = &planned.entry.plan;
-            let mut resolved = planned.resolved;
-            match &plan.action {
-                Action::Route(route) => {
+            self.insert_planned(planned, sql).await
+        })
+    }
+
+    /// The same of a text whose expressions have their values now.
+    pub(super) async fn insert_evaluated(&mut self, sql: &[u8]) -> Outcome<Steps> {
+        let planned = self.planned(sql).await?;
+        if matches!(planned.entry.plan.action, Action::Write(Write::Evaluated(_))) {
+            return Err(sql_error(
+                1235,
+                "VT12001: unsupported: an INSERT with an expression whose value cannot be written as a literal; give the value",
+            )
+            .into());
+        }
+        self.insert_planned(planned, sql).await
+    }
+
+    fn insert_planned<'s>(
+        &'s mut self,
+        Planned { entry, bound, .. }: Planned,
+        sql: &'s [u8],
+    ) -> Pin<Box<dyn Future<Output = Outcome<Steps>> + 's>> {
+        Box::pin(async move {
+            let plan = &entry.plan;
+            match (&plan.action, bound) {
+                (Action::Route(route), BoundPlan::Route(mut resolved)) => {
                     let order = self.order_of(route, &resolved);
                     if let Some(before) = resolved.before.take() {
                         self.change_lookups(route, &before).await?;
@@ -149,10 +172,7 @@ impl Session {
                     steps.returned.settle(&order);
                     Ok(steps)
                 }
-                Action::Write(write) => match planned.write {
-                    Some(bound) => self.steps(plan, write, *bound).await,
-                    None => Err(sql_error(1105, "a change of several steps without its texts").into()),
-                },
+                (Action::Write(write), BoundPlan::Write(bound)) => self.steps(plan, write, *bound).await,
                 _ => Err(sql_error(1105, "a step of a statement is no INSERT").into()),
             }
         })

@@ -123,21 +123,22 @@ impl Session {
             }
             (Write::Evaluated(evaluated), BoundWrite::Evaluated(bound)) => {
                 let text = self.evaluated(&evaluated.types, bound).await?;
-                self.insert_by(&text).await
+                self.insert_evaluated(&text).await
             }
             (Write::EachRow(each), BoundWrite::EachRow(rows)) => self.each_row(plan, each, rows).await,
             _ => Err(sql_error(1105, "a change of several steps without its texts").into()),
         }
     }
 
-    /// The same for a statement that was prepared, perhaps when another keyspace was selected: its steps mean that one.
-    pub(super) async fn write_prepared(
+    /// The same; `made_for`: of a statement that was prepared, perhaps when another keyspace was selected. Its steps mean that one.
+    pub(super) async fn write_under(
         &mut self,
-        made_for: MadeFor,
+        made_for: Option<MadeFor>,
         plan: &Plan,
         (write, bound): (&Write, BoundWrite),
         answer: &mut Answer,
     ) -> Outcome<Summary> {
+        let Some(made_for) = made_for else { return self.write(plan, write, bound, answer).await };
         let target = std::mem::replace(&mut self.target, made_for.0);
         let result = Box::pin(self.write(plan, write, bound, answer)).await;
         self.target = target;

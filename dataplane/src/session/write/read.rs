@@ -1,6 +1,7 @@
 //! Queries that are steps of a statement: planned and run as a client's, and their rows kept.
 use super::super::answer::Answer;
-use super::super::query::place_of;
+use super::super::plan::{BoundPlan, Planned};
+use super::super::run::place_of;
 use super::super::scatter::{Rows, Work};
 use super::super::wire::query_payload;
 use super::super::{Outcome, Session};
@@ -16,22 +17,21 @@ const RESULTS: &str = "character_set_results";
 impl Session {
     /// The rows of a query, from wherever they lie.
     pub(in crate::session) async fn read(&mut self, sql: &[u8]) -> Outcome<Collected> {
-        let planned = self.planned(sql).await?;
-        let plan = &planned.entry.plan;
+        let Planned { entry, bound, .. } = self.planned(sql).await?;
+        let plan = &entry.plan;
         let rows = RefCell::new(Collected::any(self.query_memory()));
-        match &plan.action {
-            Action::Route(route) => {
-                let wires = planned.resolved.shards.into_iter().map(|shard| {
+        match (&plan.action, bound) {
+            (Action::Route(route), BoundPlan::Route(resolved)) => {
+                let wires = resolved.shards.into_iter().map(|shard| {
                     let text = shard.text.unwrap_or_else(|| sql.to_vec());
                     (place_of(route, shard.id), query_payload(&text))
                 });
                 let wires = wires.collect();
                 self.read_from(plan, wires, &rows).await?;
             }
-            Action::Tree(tree) => {
-                let parts = planned.parts.map(|parts| *parts).unwrap_or_default();
+            (Action::Tree(tree), BoundPlan::Tree(parts)) => {
                 let mut nothing = Answer::first();
-                Box::pin(self.tree_into(plan, tree, parts, Some(&rows), &mut nothing)).await?;
+                Box::pin(self.tree_into(plan, tree, *parts, Some(&rows), &mut nothing)).await?;
             }
             _ => return Err(sql_error(1105, "a step of a statement is no query").into()),
         }
