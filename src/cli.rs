@@ -284,9 +284,12 @@ pub(crate) enum Ctl {
     /// The processes that serve the same topology, and which of them leads
     #[command(alias = "GetProcesses")]
     GetProcesses,
-    /// What was done about shards: primaries moved, replication repaired
+    /// What was done about shards: primaries moved, replication repaired; also before the last restart
     #[command(alias = "GetRecoveries")]
     GetRecoveries,
+    /// What is wrong with shards now, and what is done about it
+    #[command(alias = "GetReplicationAnalysis")]
+    GetReplicationAnalysis,
     /// Nothing is done by itself any more, until enable-recoveries or a restart
     #[command(alias = "DisableRecoveries")]
     DisableRecoveries,

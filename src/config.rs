@@ -1,6 +1,7 @@
 //! `coregate.toml`. Unknown keys are errors; every error names the key, the value and what is allowed.
 mod cores;
 mod plane;
+mod query_log;
 mod topology;
 
 use crate::Failure;
@@ -37,6 +38,7 @@ pub(crate) struct File {
     pub(crate) replicas: plane::Replicas,
     pub(crate) buffer: plane::Buffer,
     pub(crate) failover: plane::Failover,
+    pub(crate) query_log: query_log::QueryLog,
     pub(crate) users: Users,
     pub(crate) log: Log,
     /// `local`: offers TLS with a certificate made at the start.
@@ -383,6 +385,7 @@ impl File {
         between("pool.wait_timeout_ms", self.pool.wait_timeout_ms, 1, 3_600_000)?;
         between("pool.idle_s", self.pool.idle_s, 1, 31_536_000)?;
         between("pool.lifetime_s", self.pool.lifetime_s, 1, 31_536_000)?;
+        self.query_log.check(between)?;
         self.check_plane(between)?;
         self.topology.check()?;
         self.check_cores(between)

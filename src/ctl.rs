@@ -85,10 +85,22 @@ fn show(args: &CtlArgs, answer: &Value) -> Result<(), Failure> {
         plain(answer, 0, &mut out);
         out.trim_end().to_owned()
     };
-    println!("{printed}");
+    say(&printed)?;
     match &args.command {
         Ctl::Servers(command) if servers::is_bad(command, answer) => {
             Err(Failure::Failed("ctl: not all is as it should be".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whoever reads may have seen enough.
+pub(crate) fn say(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("what there is to say cannot be printed: {e}")))
         }
         _ => Ok(()),
     }
@@ -111,6 +123,7 @@ fn columns(command: &Ctl) -> Option<&'static [&'static str]> {
         Ctl::GetProcesses => {
             Some(&["id", "version", "mysql", "admin", "cores", "leader", "revision", "started"])
         }
+        Ctl::GetReplicationAnalysis => Some(&["keyspace", "shard", "analysis", "recovery", "since"]),
         Ctl::Servers(Servers::GetCells) => Some(&["name", "tablets"]),
         _ => None,
     }
@@ -227,7 +240,8 @@ fn plain(value: &Value, depth: usize, out: &mut String) {
     let indent = "  ".repeat(depth);
     match value {
         Value::Array(list) => list.iter().for_each(|item| plain(item, depth, out)),
-        Value::Object(map) if depth == 0 && map.contains_key("alias") => {
+        // One of a list of tablets; what a command has done to one is told in full.
+        Value::Object(map) if depth == 0 && map.contains_key("alias") && map.contains_key("type") => {
             let field = |key: &str| match map.get(key) {
                 Some(Value::String(text)) => text.clone(),
                 _ => "-".to_owned(),

@@ -110,6 +110,7 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     config.drain_timeout_ms = file.server.drain_timeout_ms;
     config.server_version = file.server.server_version.clone();
     config.options = file.options();
+    config.audit_log = file.failover.audit_log.clone();
     let placed = file.placed();
     config.cores = placed.cores;
     let heir = Heir::find(&file)?;
@@ -202,7 +203,10 @@ fn serve(
         finisher_bytes_max: file.finisher.bytes_max,
         finisher_size_per_core: file.finisher.size_per_core,
         replicas_else_primary: file.replicas.when_none == WhenNone::Primary,
+        read_after_write_ms: file.replicas.read_after_write_ms,
+        query_log: file.query_log.config(),
         buffer_size: file.buffer.size,
+        buffer_bytes_max: file.buffer.bytes_max,
         buffer_window_ms: file.buffer.window_ms,
         buffer_failover_max_ms: file.buffer.max_failover_ms,
         buffer_gap_min_ms: file.buffer.min_gap_ms,

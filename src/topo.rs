@@ -33,10 +33,7 @@ fn export(store: &str, output: Option<&Path>, yaml: bool) -> Result<(), Failure>
     let text = text.map_err(Failure::Failed)?;
     match output {
         Some(path) => Ok(topo::write_private(path, &text)?),
-        None => {
-            print!("{text}");
-            Ok(())
-        }
+        None => crate::ctl::say(text.trim_end_matches('\n')),
     }
 }
 
@@ -59,6 +56,11 @@ fn document(source: &str) -> Result<Document, Failure> {
 }
 
 fn import(source: &str, store: &str, replace: bool, dry: bool, json: bool) -> Result<(), Failure> {
+    if !store.starts_with("etcd://") && (store == "-" || Path::new(store).is_file()) {
+        return Err(Failure::Usage(format!(
+            "{store}: a topology is imported into a directory or etcd://HOST:PORT; coregate topo export writes documents"
+        )));
+    }
     let is_store = source.starts_with("etcd://") || Path::new(source).is_dir();
     let document = match is_store {
         true => topo::export(&place(source)?)?,
@@ -66,9 +68,9 @@ fn import(source: &str, store: &str, replace: bool, dry: bool, json: bool) -> Re
     };
     let steps = topo::import(&document, &place(store)?, replace, dry)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&steps).unwrap_or_default());
-        return Ok(());
+        return crate::ctl::say(&serde_json::to_string_pretty(&steps).unwrap_or_default());
     }
+    let mut lines = Vec::new();
     for step in steps {
         let word = match (step.done, dry) {
             (Done::Created, false) => "created",
@@ -77,7 +79,7 @@ fn import(source: &str, store: &str, replace: bool, dry: bool, json: bool) -> Re
             (Done::Replaced, true) => "would be replaced",
             (Done::Unchanged, _) => "is the same already",
         };
-        println!("{}: {word}", step.what);
+        lines.push(format!("{}: {word}", step.what));
     }
-    Ok(())
+    crate::ctl::say(&lines.join("\n"))
 }

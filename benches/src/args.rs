@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub enum Command {
     /// Loads against several targets in turn: CPU, memory, throughput, latency, as ratios with their spread
     #[command(
-        after_help = "Loads: point, skewed, read_only, read_write, update, insert, bulk_insert, large, scatter, join, connect, \
+        after_help = "Loads: point, skewed, read_only, read_write, update, insert, bulk_insert, large, scatter, join, connect, tpcc, \
         or a file of your own (docs/performance.md).\n\n\
         Examples:\n  coregate bench compare                                    the server itself, HAProxy and Coregate, point selects\n  \
         coregate bench compare --load read_only,my.toml --connections 1,8,32,128 --out report\n  \
@@ -43,6 +43,9 @@ pub struct LoadArgs {
     /// Rows of the harness's tables, which are made when they are missing [default: 100000]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(200..=100_000_000))]
     pub(crate) table_size: Option<u32>,
+    /// Size of loads with tables of their own: TPC-C's warehouses [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) scale: Option<u32>,
     /// Transactions a second, over all connections; latency then counts from when one was due. Left out, each connection
     /// sends the next when it has its answer (closed loop)
     #[arg(long, value_name = "TPS", value_parser = clap::value_parser!(u32).range(1..))]

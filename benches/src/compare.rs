@@ -5,7 +5,7 @@ use crate::endpoint::{DATABASE, Endpoint, Named};
 use crate::process::{Scratch, Service};
 use crate::report::{self, Case, Report, Row};
 use crate::settings::{Settings, Targets};
-use crate::work::Work;
+use crate::work::{Sizes, Work};
 use crate::{Error, machine, server, table};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -45,7 +45,8 @@ pub(crate) fn point(args: &PointArgs) -> Result<(), Error> {
 }
 
 fn works(settings: &Settings) -> Result<Vec<Arc<Work>>, Error> {
-    let read = |name: &String| Work::find(name, settings.table_size).map(Arc::new);
+    let sizes = Sizes { rows: i64::from(settings.table_size), scale: i64::from(settings.scale) };
+    let read = |name: &String| Work::find(name, sizes).map(Arc::new);
     settings.loads.iter().map(read).collect()
 }
 
@@ -90,6 +91,9 @@ fn measure(targets: &[Named], mut settings: Settings, works: &[Arc<Work>]) -> Re
     for target in targets {
         for table in &tables {
             table::prepare(&target.endpoint, table, settings.table_size)?;
+        }
+        for table in works.iter().flat_map(|work| &work.own) {
+            table::prepare_own(&target.endpoint, table)?;
         }
     }
     let rounds = works.len() * settings.connections.len() * settings.protocols.len() * targets.len();

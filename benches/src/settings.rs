@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) threads: u32,
     pub(crate) load_cpus: Vec<usize>,
     pub(crate) table_size: u32,
+    /// Of loads with tables of their own: TPC-C's warehouses.
+    pub(crate) scale: u32,
     /// HAProxy among what is started here.
     pub(crate) haproxy: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,6 +63,7 @@ impl Default for Settings {
             threads: 1,
             load_cpus: Vec::new(),
             table_size: 100_000,
+            scale: 2,
             haproxy: true,
             shards: None,
             server: None,
@@ -151,6 +154,7 @@ impl Settings {
         between("warm_up_ms", self.warm_up_ms, 0, 600_000)?;
         between("threads", u64::from(self.threads), 1, 256)?;
         between("table_size", u64::from(self.table_size), 200, 100_000_000)?;
+        between("scale", u64::from(self.scale), 1, 100_000)?;
         if let Some(rate) = self.rate {
             between("rate", u64::from(rate), 1, u64::from(u32::MAX))?;
         }
@@ -216,6 +220,7 @@ impl Settings {
         self.rate = args.rate.or(self.rate);
         self.threads = args.threads.unwrap_or(self.threads);
         self.table_size = args.table_size.unwrap_or(self.table_size);
+        self.scale = args.scale.unwrap_or(self.scale);
     }
 }
 

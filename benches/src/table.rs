@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::conn::Connection;
 use crate::endpoint::Endpoint;
+use crate::work::{OwnTable, Random};
 use std::io::Write;
 
 /// Rows of one INSERT.
@@ -59,7 +60,7 @@ pub(crate) fn prepare(endpoint: &Endpoint, table: &str, rows: u32) -> Result<(),
          (id INT NOT NULL PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(60) NOT NULL, KEY k_1 (k))"
     ))?;
     if endpoint.sharded {
-        add_vindex(&mut conn, database, table)?;
+        add_vindex(&mut conn, database, table, "id")?;
     }
     if !filled {
         return Ok(());
@@ -71,6 +72,40 @@ pub(crate) fn prepare(endpoint: &Endpoint, table: &str, rows: u32) -> Result<(),
         )));
     }
     fill(&mut conn, endpoint, table, rows)
+}
+
+/// Makes a table that a load brings along, unless it is there with all of its rows.
+pub(crate) fn prepare_own(endpoint: &Endpoint, table: &OwnTable) -> Result<(), Error> {
+    let mut conn = Connection::open(endpoint, None)?;
+    let (database, name) = (&endpoint.database, &table.name);
+    if !endpoint.sharded {
+        conn.query(&format!("CREATE DATABASE IF NOT EXISTS `{database}`"))?;
+    }
+    conn.query(&format!("USE `{database}`"))?;
+    conn.query(&format!("CREATE TABLE IF NOT EXISTS {name} ({})", table.columns))?;
+    if let Some(column) = table.vindex.as_deref().filter(|_| endpoint.sharded) {
+        add_vindex(&mut conn, database, name, column)?;
+    }
+    let there = conn
+        .query(&format!("SELECT 1 FROM {name} LIMIT {}", table.rows.max(1)))?
+        .rows;
+    if there >= table.rows.unsigned_abs() {
+        return Ok(());
+    }
+    if there > 0 {
+        return Err(Error::Failed(format!(
+            "{database}.{name} is there with {there} rows, {} are wanted: drop it, or name another database in the URL",
+            table.rows
+        )));
+    }
+    eprintln!("{endpoint}: making {database}.{name} with {} rows", table.rows);
+    let (mut random, mut row) = (Random::new(table.rows.unsigned_abs()), 1);
+    while row <= table.rows {
+        let last = table.rows.min(row + i64::from(BATCH) - 1);
+        conn.query(&table.insert(row..=last, &mut random))?;
+        row = last + 1;
+    }
+    Ok(())
 }
 
 fn fill(conn: &mut Connection, endpoint: &Endpoint, table: &str, rows: u32) -> Result<(), Error> {
@@ -88,9 +123,9 @@ fn fill(conn: &mut Connection, endpoint: &Endpoint, table: &str, rows: u32) -> R
     Err(Error::Failed(format!("{database}.{table} does not hold what was put into it")))
 }
 
-/// Rows go to shards by their id.
-fn add_vindex(conn: &mut Connection, keyspace: &str, table: &str) -> Result<(), Error> {
-    let sql = format!("ALTER VSCHEMA ON `{keyspace}`.{table} ADD VINDEX hash(id) USING hash");
+/// Rows go to shards by the hash of a column.
+fn add_vindex(conn: &mut Connection, keyspace: &str, table: &str, column: &str) -> Result<(), Error> {
+    let sql = format!("ALTER VSCHEMA ON `{keyspace}`.{table} ADD VINDEX hash({column}) USING hash");
     match conn.query(&sql) {
         Ok(_) => Ok(()),
         // From a run before.

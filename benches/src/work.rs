@@ -1,11 +1,14 @@
 //! What is run: weighted transactions of statements with values. Ours and users' come from files of the same form.
+mod own;
 mod template;
 mod values;
 
 use crate::Error;
-pub(crate) use template::{Draw, Template};
+pub(crate) use own::OwnTable;
+pub(crate) use template::{Draw, Sizes, Template};
 pub(crate) use values::{Random, Value};
 
+use own::TableFile;
 use serde::Deserialize;
 use std::fmt::Write;
 use std::path::Path;
@@ -19,7 +22,7 @@ const STATEMENTS_MAX: usize = 10_000;
 const FILE_MAX: u64 = 16 << 20;
 
 /// The loads that come with the harness: name, file.
-const OURS: [(&str, &str); 11] = [
+const OURS: [(&str, &str); 12] = [
     ("point", include_str!("../loads/point.toml")),
     ("read_only", include_str!("../loads/read_only.toml")),
     ("read_write", include_str!("../loads/read_write.toml")),
@@ -31,6 +34,7 @@ const OURS: [(&str, &str); 11] = [
     ("join", include_str!("../loads/join.toml")),
     ("connect", include_str!("../loads/connect.toml")),
     ("skewed", include_str!("../loads/skewed.toml")),
+    ("tpcc", include_str!("../loads/tpcc.toml")),
 ];
 
 /// One load.
@@ -40,6 +44,8 @@ pub(crate) struct Work {
     pub(crate) title: String,
     /// The harness's tables that must be there.
     pub(crate) tables: Vec<String>,
+    /// Its own tables.
+    pub(crate) own: Vec<OwnTable>,
     /// Run before each round.
     pub(crate) setup: Vec<String>,
     /// Each transaction has a connection of its own.
@@ -88,7 +94,17 @@ struct File {
     setup: Vec<String>,
     #[serde(default)]
     connects: bool,
+    #[serde(default)]
+    table: Vec<TableFile>,
     transaction: Vec<TransactionFile>,
+}
+
+/// Statements that are repeated together.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupFile {
+    times: u32,
+    statements: Vec<toml::Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,9 +144,9 @@ impl Work {
     ///
     /// # Errors
     /// There is no such load, or its file is wrong: the place and what is allowed.
-    pub(crate) fn find(name: &str, rows: u32) -> Result<Self, Error> {
+    pub(crate) fn find(name: &str, sizes: Sizes) -> Result<Self, Error> {
         if let Some((name, text)) = OURS.iter().find(|(own, _)| *own == name) {
-            return Self::parse(name, text, rows).map_err(|why| Error::Usage(format!("load {name}: {why}")));
+            return Self::parse(name, text, sizes).map_err(|why| Error::Usage(format!("load {name}: {why}")));
         }
         let path = Path::new(name);
         if !path.exists() {
@@ -147,10 +163,10 @@ impl Work {
         }
         let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        Self::parse(&stem, &text, rows).map_err(wrong)
+        Self::parse(&stem, &text, sizes).map_err(wrong)
     }
 
-    fn parse(name: &str, text: &str, rows: u32) -> Result<Self, String> {
+    fn parse(name: &str, text: &str, sizes: Sizes) -> Result<Self, String> {
         let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
         if file.transaction.is_empty() {
             return Err("it has no [[transaction]]".to_owned());
@@ -160,7 +176,7 @@ impl Work {
             .into_iter()
             .enumerate()
             .map(|(at, t)| {
-                t.read(i64::from(rows))
+                t.read(sizes)
                     .map_err(|why| format!("transaction {}: {why}", at + 1))
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -173,9 +189,15 @@ impl Work {
                 "tables: {unknown:?} is none of the harness's; there are sbtest1, sbtest2 and sbinsert"
             ));
         }
+        let own = file
+            .table
+            .into_iter()
+            .map(|table| table.read(sizes))
+            .collect::<Result<Vec<_>, _>>()?;
         let title = file.title.unwrap_or_else(|| name.to_owned());
         let (setup, connects) = (file.setup, file.connects);
-        Ok(Self { name: name.to_owned(), title, tables: file.tables, setup, connects, transactions, weights })
+        let (name, tables) = (name.to_owned(), file.tables);
+        Ok(Self { name, title, tables, own, setup, connects, transactions, weights })
     }
 
     /// The next transaction, by weight.
@@ -195,7 +217,7 @@ impl Work {
 }
 
 impl TransactionFile {
-    fn read(self, rows: i64) -> Result<Transaction, String> {
+    fn read(self, sizes: Sizes) -> Result<Transaction, String> {
         let mut names = Names::default();
         if self.statements.is_empty() {
             return Err("it has no statements".to_owned());
@@ -203,7 +225,19 @@ impl TransactionFile {
         let mut statements = Vec::new();
         for (at, value) in self.statements.into_iter().enumerate() {
             let wrong = |why: String| format!("statement {}: {why}", at + 1);
-            statements.push(statement(value, &mut names, rows).map_err(wrong)?);
+            match group(&value) {
+                Some(group) => {
+                    let GroupFile { times, statements: inner } = group.map_err(wrong)?;
+                    let each = inner
+                        .into_iter()
+                        .map(|value| statement(value, &mut names, sizes))
+                        .collect::<Result<Vec<_>, _>>()
+                        .map_err(wrong)?;
+                    let times = times.min(STATEMENTS_MAX as u32) as usize;
+                    statements.extend(std::iter::repeat_n(each, times).flatten());
+                }
+                None => statements.push(statement(value, &mut names, sizes).map_err(wrong)?),
+            }
         }
         let all: usize = statements.iter().map(|s| s.times as usize).sum();
         if all > STATEMENTS_MAX {
@@ -213,17 +247,23 @@ impl TransactionFile {
     }
 }
 
+/// A table of statements that are repeated together, if it is one.
+fn group(value: &toml::Value) -> Option<Result<GroupFile, String>> {
+    value.get("statements")?;
+    Some(GroupFile::deserialize(value.clone()).map_err(|e| e.to_string()))
+}
+
 /// A text, or a table with more to say about it.
-fn statement(value: toml::Value, names: &mut Names, rows: i64) -> Result<Statement, String> {
+fn statement(value: toml::Value, names: &mut Names, sizes: Sizes) -> Result<Statement, String> {
     let file = match value {
         toml::Value::String(sql) => {
             StatementFile { sql, times: 1, rows: None, c_of: None, values: None, repeat: 1 }
         }
         table => StatementFile::deserialize(table).map_err(|e| e.to_string())?,
     };
-    let sql = Template::parse(&file.sql, names, rows)?;
+    let sql = Template::parse(&file.sql, names, sizes)?;
     let values = match &file.values {
-        Some(values) => Some((Template::parse(values, names, rows)?, file.repeat.max(1))),
+        Some(values) => Some((Template::parse(values, names, sizes)?, file.repeat.max(1))),
         None => None,
     };
     let check = match (file.rows, &file.c_of) {
@@ -304,59 +344,4 @@ impl Statement {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ours_can_be_read() {
-        for name in Work::names() {
-            let work = Work::find(name, 1000).unwrap();
-            assert!(!work.title.is_empty() && !work.transactions.is_empty(), "{name}");
-        }
-    }
-
-    #[test]
-    fn weights_and_rows_of_values() {
-        let work = Work::parse(
-            "x",
-            "[[transaction]]\nweight = 3\nstatements = [\"SELECT 1\"]\n[[transaction]]\n\
-             statements = [\"BEGIN\", { sql = \"INSERT INTO t VALUES \", values = \"(${seq},${digits(2)})\", repeat = 3 }]",
-            10,
-        )
-        .unwrap();
-        let mut random = Random::new(1);
-        let seconds = (0..4_000).filter(|_| work.choose(&mut random) == 1).count();
-        assert!((900..1_100).contains(&seconds), "{seconds}");
-        let [begin, insert] = work.transactions[1].statements.as_slice() else { panic!() };
-        assert!(!begin.preparable && insert.preparable);
-        assert_eq!(insert.prepared_text(), "INSERT INTO t VALUES (?,?),(?,?),(?,?)");
-        let (mut seq, mut values) = (1, Vec::new());
-        insert.draw(&mut Draw { random: &mut random, named: &mut [], seq: &mut seq, step: 10 }, &mut values);
-        assert_eq!((values.len(), &values[4], seq), (6, &Value::Int(21), 31));
-    }
-
-    #[test]
-    fn mistakes_name_their_place() {
-        for (text, part) in [
-            ("", "missing field `transaction`"),
-            ("x = 1", "unknown field `x`"),
-            ("[[transaction]]\nstatements = []", "transaction 1: it has no statements"),
-            ("[[transaction]]\nstatements = [\"SELECT ${x}\"]", "transaction 1: statement 1: ${x}: no value"),
-            ("[[transaction]]\nweight = 0\nstatements = [\"SELECT 1\"]", "all weights are 0"),
-            (
-                "tables = [\"t\"]\n[[transaction]]\nstatements = [\"SELECT 1\"]",
-                "\"t\" is none of the harness's",
-            ),
-            ("[[transaction]]\nstatements = [{ sql = \"SELECT 1\", row = 1 }]", "unknown field `row`"),
-            (
-                "[[transaction]]\nstatements = [{ sql = \"INSERT INTO t VALUES \", values = \"(${seq},${seq})\", repeat = 40000 }]",
-                "80000 values, 65535 is the most",
-            ),
-        ] {
-            let error = Work::parse("x", text, 10).unwrap_err();
-            assert!(error.contains(part), "{text}: {error}");
-        }
-        let missing = Work::find("no-such-load", 10).unwrap_err().to_string();
-        assert!(missing.contains("ours are point, read_only"), "{missing}");
-    }
-}
+mod tests;

@@ -27,6 +27,7 @@ mod pages;
 mod processes;
 mod reparent;
 mod servers;
+mod sessions;
 mod topology;
 mod transactions;
 mod validate;
@@ -105,8 +106,11 @@ fn router(admin: Admin) -> Router {
         .route("/api/tablets/{alias}/type", put(reparent::change_type))
         .route("/api/keyspaces/{keyspace}/shards/{shard}/planned-reparent", post(reparent::planned))
         .route("/api/keyspaces/{keyspace}/shards/{shard}/emergency-reparent", post(reparent::emergency))
+        .route("/api/sessions", get(sessions::list))
+        .route("/api/statements", get(pages::statements))
         .route("/api/processes", get(processes::list))
         .route("/api/recoveries", get(reparent::recoveries).put(reparent::switch))
+        .route("/api/replication-analysis", get(reparent::problems))
         .route("/api/transactions", get(transactions::list))
         .route("/api/transactions/{id}", get(transactions::info))
         .route("/api/transactions/{id}/conclude", post(transactions::conclude))
@@ -125,7 +129,8 @@ async fn guard(State(admin): State<Admin>, request: HttpRequest, next: Next) -> 
             "the Host header must be an address or localhost; to use another name, set server.admin_token",
         );
     }
-    let open = matches!(request.uri().path(), "/healthz" | "/readyz");
+    // The page holds no data: it asks for the token itself.
+    let open = matches!(request.uri().path(), "/" | "/healthz" | "/readyz");
     if let (Some(token), false) = (&admin.shared.token, open) {
         let given = request
             .headers()
@@ -138,8 +143,13 @@ async fn guard(State(admin): State<Admin>, request: HttpRequest, next: Next) -> 
             return error(StatusCode::UNAUTHORIZED, "send the token: Authorization: Bearer TOKEN");
         }
     }
-    if request.method() != Method::GET && request.headers().contains_key(header::ORIGIN) {
-        return error(StatusCode::FORBIDDEN, "changes are not taken from web pages");
+    // Another site's page cannot know the token. Without one, it could do what it likes in its visitor's name.
+    let is_page = request.headers().contains_key(header::ORIGIN);
+    if request.method() != Method::GET && is_page && admin.shared.token.is_none() {
+        return error(
+            StatusCode::FORBIDDEN,
+            "changes are taken from web pages only with a token: set server.admin_token",
+        );
     }
     match listen::whole(request, MAX_BODY).await {
         Ok(request) => next.run(request).await,
@@ -219,6 +229,7 @@ pub(crate) fn status_json(shared: &Shared) -> Value {
         "mysql": shared.mysql().map(|a| a.to_string()),
         "snapshot_version": shared.snapshot().version,
         "draining": shared.draining(),
+        "token_required": shared.token.is_some(),
     })
 }
 

@@ -4,16 +4,25 @@
 //! | --- | --- |
 //! | `DeadPrimary` | another replica is promoted, after the replicas have confirmed that they do not reach it either |
 //! | `DeadPrimaryWithoutReplicas`, `DeadPrimaryAndReplicas`, `InvalidPrimary` | none: nobody could take its place; reported |
+//! | `PrimaryHasPrimary` | it forgets whom it replicates from: the topology says that it is the primary |
+//! | `PrimaryDiskStalled` | another replica is promoted: the primary answers, but no write ends there |
+//! | `PrimarySemiSyncBlocked` | the same: replicas are connected, and acknowledge nothing |
+//! | `LockedSemiSyncPrimary` | replicas that follow it without acknowledging connect anew; without such, none: reported |
 //! | `PrimaryIsReadOnly`, `PrimarySemiSyncMustBeSet` | it is made writable, with semi-sync where the durability asks for it |
 //! | `NotConnectedToPrimary`, `ConnectedToWrongPrimary`, `ReplicationStopped`, `ReplicaIsWritable`, `ReplicaSemiSyncMustBeSet`, `ReplicaSemiSyncMustNotBeSet` | it is made read-only and follows the primary |
 //! | `PrimarySemiSyncMustNotBeSet` | semi-sync is switched off: no replica is left that could acknowledge |
 //! | `RollsBackUnknownBranch` (not of Vitess) | that one event is skipped: the branch is not there to be rolled back |
 //! | `ErrantGTIDDetected` | it is drained: it has transactions that the primary does not have |
+//! | `AllPrimaryReplicasNotReplicating`, `AllPrimaryReplicasNotReplicatingOrDead` | none of its own, each replica has its own; reported |
 mod galera;
+#[cfg(test)]
+pub(super) mod tests;
+mod writes;
 
 use crate::health::{Health, State, Trouble};
 use crate::servers::status::{Facts, Replication, Thread};
 use crate::topology::{Kind, TabletRecord};
+use std::time::Duration;
 
 /// ER_MASTER_FATAL_ERROR_READING_BINLOG: the primary does not have where the replica is. ER_GTID_STRICT_OUT_OF_ORDER: the replica has
 /// written itself.
@@ -27,6 +36,8 @@ pub(crate) struct ShardView<'a> {
     pub(crate) replicas: Vec<Member<'a>>,
     /// What semi-sync has to be; `None`: whatever it is.
     pub(crate) semi_sync: Option<bool>,
+    /// Writes that do not end for so long, on a primary that answers, count as never ending.
+    pub(crate) stall: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -51,6 +62,13 @@ pub(crate) enum Analysis {
     DeadPrimaryWithoutReplicas,
     DeadPrimaryAndReplicas,
     InvalidPrimary,
+    PrimaryHasPrimary,
+    PrimaryDiskStalled,
+    PrimarySemiSyncBlocked,
+    /// With a replica that should connect to it anew, if there is one.
+    LockedSemiSyncPrimary(Option<String>),
+    AllPrimaryReplicasNotReplicating,
+    AllPrimaryReplicasNotReplicatingOrDead,
     PrimaryIsReadOnly,
     PrimarySemiSyncMustBeSet,
     PrimarySemiSyncMustNotBeSet,
@@ -74,13 +92,33 @@ pub(crate) enum ReplicaProblem {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Recovery {
+    /// The primary is gone; its replicas must say so, too.
     Emergency,
+    /// The primary is there, and nothing can be written.
+    Blocked,
     FixPrimary,
+    /// It connects to the primary anew.
+    Reconnect(String),
     FixReplica(String),
     Drain(String),
     SkipRollback(String),
     /// The operator reads it in the log.
     Report,
+}
+
+impl Recovery {
+    /// As lists show it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Emergency | Self::Blocked => "EmergencyReparentShard",
+            Self::FixPrimary => "FixPrimary",
+            Self::Reconnect(_) => "ReconnectReplica",
+            Self::FixReplica(_) => "FixReplica",
+            Self::Drain(_) => "DrainTablet",
+            Self::SkipRollback(_) => "SkipRollback",
+            Self::Report => "none",
+        }
+    }
 }
 
 impl Analysis {
@@ -90,10 +128,16 @@ impl Analysis {
             Self::DeadPrimaryWithoutReplicas
             | Self::DeadPrimaryAndReplicas
             | Self::InvalidPrimary
-            | Self::GaleraWithoutMajority => Recovery::Report,
-            Self::PrimaryIsReadOnly | Self::PrimarySemiSyncMustBeSet | Self::PrimarySemiSyncMustNotBeSet => {
-                Recovery::FixPrimary
-            }
+            | Self::GaleraWithoutMajority
+            | Self::LockedSemiSyncPrimary(None)
+            | Self::AllPrimaryReplicasNotReplicating
+            | Self::AllPrimaryReplicasNotReplicatingOrDead => Recovery::Report,
+            Self::PrimaryDiskStalled | Self::PrimarySemiSyncBlocked => Recovery::Blocked,
+            Self::LockedSemiSyncPrimary(Some(alias)) => Recovery::Reconnect(alias.clone()),
+            Self::PrimaryHasPrimary
+            | Self::PrimaryIsReadOnly
+            | Self::PrimarySemiSyncMustBeSet
+            | Self::PrimarySemiSyncMustNotBeSet => Recovery::FixPrimary,
             Self::Replica(ReplicaProblem::RollsBackUnknownBranch, alias) => {
                 Recovery::SkipRollback(alias.clone())
             }
@@ -107,6 +151,8 @@ impl std::fmt::Display for Analysis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Replica(problem, alias) => write!(f, "{problem:?} ({alias})"),
+            Self::LockedSemiSyncPrimary(Some(alias)) => write!(f, "LockedSemiSyncPrimary ({alias})"),
+            Self::LockedSemiSyncPrimary(None) => f.write_str("LockedSemiSyncPrimary"),
             other => write!(f, "{other:?}"),
         }
     }
@@ -128,7 +174,41 @@ pub(crate) fn analyse(shard: &ShardView<'_>) -> Vec<Analysis> {
         let problem = replica_problem(shard, replica)?;
         Some(Analysis::Replica(problem, replica.record.alias.clone()))
     };
-    shard.replicas.iter().filter_map(of_replica).collect()
+    let mut found: Vec<Analysis> = shard.replicas.iter().filter_map(of_replica).collect();
+    // Behind what is done about it.
+    found.extend(writes::locked(shard));
+    found.extend(none_replicates(shard));
+    found
+}
+
+/// Reported, so that somebody looks: writes to replicas are getting old, or there is nobody to take over.
+fn none_replicates(shard: &ShardView<'_>) -> Option<Analysis> {
+    let mut followers = shard
+        .replicas
+        .iter()
+        .filter(|r| r.record.kind != Kind::Drained)
+        .peekable();
+    followers.peek()?;
+    let mut dead = false;
+    for replica in followers {
+        match (replica.health, replica.facts()) {
+            (None, _) => return None,
+            (Some(health), _) if health.state == State::Unknown => return None,
+            (_, None) => dead = true,
+            (_, Some(facts)) if replicates(facts) => return None,
+            _ => {}
+        }
+    }
+    Some(match dead {
+        true => Analysis::AllPrimaryReplicasNotReplicatingOrDead,
+        false => Analysis::AllPrimaryReplicasNotReplicating,
+    })
+}
+
+/// What has a primary to connect to does not count as standing still.
+fn replicates(facts: &Facts) -> bool {
+    let running = |r: &Replication| r.receiver == Thread::Running && r.applier;
+    facts.replication.as_ref().is_some_and(running)
 }
 
 fn of_primary(shard: &ShardView<'_>) -> Option<Analysis> {
@@ -143,8 +223,14 @@ fn of_primary(shard: &ShardView<'_>) -> Option<Analysis> {
     if !facts.is_movable() {
         return None;
     }
+    if facts.replication.is_some() {
+        return Some(Analysis::PrimaryHasPrimary);
+    }
     if facts.read_only {
         return Some(Analysis::PrimaryIsReadOnly);
+    }
+    if let Some(problem) = writes::blocked(shard) {
+        return Some(problem);
     }
     let acknowledged = shard.replicas.iter().any(acknowledges);
     match (shard.semi_sync, facts.semi_sync.primary_on, acknowledged) {
@@ -223,179 +309,4 @@ fn has_errant(shard: &ShardView<'_>, facts: &Facts) -> bool {
 
 fn same_source(replication: &Replication, (host, port): &(String, u16)) -> bool {
     replication.source_port == *port && replication.source_host.eq_ignore_ascii_case(host)
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::gtid::Position;
-    use crate::servers::status::SemiSync;
-
-    pub(super) fn record(alias: &str, kind: Kind) -> TabletRecord {
-        let text = format!(
-            r#"{{"alias": "{alias}", "type": "replica", "host": "h", "port": {}, "user": "u"}}"#,
-            alias.len()
-        );
-        TabletRecord { kind, ..serde_json::from_str(&text).unwrap() }
-    }
-
-    pub(super) fn alive(facts: Facts) -> Health {
-        Health { state: State::Serving, facts: Some(facts), ..Health::default() }
-    }
-
-    pub(super) fn down(trouble: Trouble) -> Health {
-        Health { state: State::Unreachable, trouble: Some(trouble), ..Health::default() }
-    }
-
-    fn primary() -> Facts {
-        Facts {
-            version: "10.11.6-MariaDB".into(),
-            position: Position::mariadb("0-1-1"),
-            semi_sync: SemiSync { primary_on: true, ..SemiSync::default() },
-            ..Facts::default()
-        }
-    }
-
-    fn replica() -> Facts {
-        let replication = Replication {
-            source_host: "H".into(),
-            source_port: 1,
-            receiver: Thread::Running,
-            applier: true,
-            ..Replication::default()
-        };
-        Facts {
-            read_only: true,
-            replication: Some(replication),
-            semi_sync: SemiSync { replica_on: true, ..SemiSync::default() },
-            ..primary()
-        }
-    }
-
-    fn of(primary: &Health, replicas: &[(Kind, Health)]) -> Option<Analysis> {
-        let first = record("p", Kind::Primary);
-        let records: Vec<_> = replicas
-            .iter()
-            .map(|(kind, _)| record("r1", *kind))
-            .collect();
-        let members = records.iter().zip(replicas);
-        let found = analyse(&ShardView {
-            primary: Member { record: &first, health: Some(primary), stale: false },
-            replicas: members
-                .map(|(record, (_, health))| Member { record, health: Some(health), stale: false })
-                .collect(),
-            semi_sync: Some(true),
-        });
-        found.into_iter().next()
-    }
-
-    #[test]
-    fn every_problem_of_a_primary_has_its_name() {
-        let good = || vec![(Kind::Replica, alive(replica()))];
-        assert_eq!(of(&alive(primary()), &good()), None);
-        let drained = vec![(Kind::Drained, alive(Facts { semi_sync: SemiSync::default(), ..replica() }))];
-        assert_eq!(of(&alive(primary()), &drained), Some(Analysis::PrimarySemiSyncMustNotBeSet));
-        for trouble in [Trouble::Dead, Trouble::Frozen] {
-            let dead = down(trouble);
-            assert_eq!(of(&dead, &good()), Some(Analysis::DeadPrimary));
-            assert_eq!(of(&dead, &[]), Some(Analysis::DeadPrimaryWithoutReplicas));
-            let drained = vec![(Kind::Drained, alive(replica()))];
-            assert_eq!(of(&dead, &drained), Some(Analysis::DeadPrimaryWithoutReplicas));
-            let both = vec![(Kind::Replica, down(Trouble::Dead))];
-            assert_eq!(of(&dead, &both), Some(Analysis::DeadPrimaryAndReplicas));
-        }
-        assert_eq!(of(&down(Trouble::Refused), &good()), Some(Analysis::InvalidPrimary));
-        let full = Health { state: State::NotServing, ..down(Trouble::OutOfConnections) };
-        assert_eq!(of(&full, &good()), None, "it is busy, not dead");
-        let read_only = Facts { read_only: true, ..primary() };
-        assert_eq!(of(&alive(read_only), &good()), Some(Analysis::PrimaryIsReadOnly));
-        let alone = Facts { semi_sync: SemiSync::default(), ..primary() };
-        assert_eq!(of(&alive(alone.clone()), &good()), Some(Analysis::PrimarySemiSyncMustBeSet));
-        assert_eq!(of(&alive(alone), &[]), None, "nobody could acknowledge");
-        let old = Facts { version: "5.7.44".into(), read_only: true, position: None, ..primary() };
-        assert_eq!(of(&alive(old), &good()), None, "its statements are others");
-        assert_eq!(of(&Health::default(), &good()), None, "not looked at yet");
-    }
-
-    #[test]
-    fn every_problem_of_a_replica_has_its_name() {
-        use ReplicaProblem as P;
-        let with = |change: fn(&mut Replication)| {
-            let mut facts = replica();
-            facts.replication.as_mut().map(change);
-            facts
-        };
-        let no_acks = Facts { semi_sync: SemiSync::default(), ..replica() };
-        for (kind, facts, problem) in [
-            (Kind::Replica, Facts { read_only: false, ..replica() }, Some(P::ReplicaIsWritable)),
-            (Kind::Drained, Facts { read_only: false, ..replica() }, Some(P::ReplicaIsWritable)),
-            (Kind::Drained, Facts { replication: None, ..replica() }, None),
-            (Kind::Drained, with(|r| r.receiver = Thread::Stopped), None),
-            (Kind::Drained, replica(), Some(P::ReplicaSemiSyncMustNotBeSet)),
-            (Kind::Drained, no_acks.clone(), None),
-            (Kind::Replica, Facts { replication: None, ..replica() }, Some(P::NotConnectedToPrimary)),
-            (Kind::Replica, with(|r| r.source_port = 9), Some(P::ConnectedToWrongPrimary)),
-            (Kind::Replica, with(|r| r.receiver = Thread::Stopped), Some(P::ReplicationStopped)),
-            (Kind::Replica, with(|r| r.receiver = Thread::Connecting), None),
-            (Kind::Replica, with(|r| r.applier = false), Some(P::ReplicationStopped)),
-            (Kind::Replica, with(|r| r.error_code = 1236), Some(P::ErrantGTIDDetected)),
-            (
-                Kind::Replica,
-                with(|r| {
-                    (r.applier, r.error_code) = (false, 1397);
-                    r.error = "Error 'XAER_NOTA: Unknown XID' on query. Query: 'XA ROLLBACK X'31''".into();
-                }),
-                Some(P::RollsBackUnknownBranch),
-            ),
-            (
-                Kind::Replica,
-                with(|r| {
-                    (r.applier, r.error_code) = (false, 1397);
-                    r.error = "Error 'XAER_NOTA: Unknown XID' on query. Query: 'XA COMMIT X'31''".into();
-                }),
-                Some(P::ReplicationStopped),
-            ),
-            (Kind::Replica, no_acks.clone(), Some(P::ReplicaSemiSyncMustBeSet)),
-            (Kind::Rdonly, no_acks, None),
-            (Kind::Rdonly, replica(), Some(P::ReplicaSemiSyncMustNotBeSet)),
-        ] {
-            let other = (Kind::Replica, alive(replica()));
-            let found = of(&alive(primary()), &[(kind, alive(facts)), other]);
-            let wanted = problem.map(|p| Analysis::Replica(p, "r1".into()));
-            assert_eq!(found, wanted);
-            if let Some(found) = found {
-                assert_ne!(found.recovery(), Recovery::Report);
-            }
-        }
-    }
-
-    #[test]
-    fn sets_of_mysql_tell_who_has_gone_astray() {
-        use ReplicaProblem as P;
-        const A: &str = "4f49185b-ea75-11f1-8072-02fc00000001";
-        const B: &str = "4f61bf5d-ea75-11f1-98cf-02fc00000001";
-        let at = |facts: Facts, set: &str| Facts {
-            version: "9.7.4".into(),
-            server_uuid: Some(A.into()),
-            super_read_only: Some(facts.read_only),
-            position: Position::mysql(&set.replace('A', A).replace('B', B)),
-            ..facts
-        };
-        let problem =
-            |facts: Facts| match of(&alive(at(primary(), "A:1-9,B:1-2")), &[(Kind::Replica, alive(facts))]) {
-                Some(Analysis::Replica(problem, _)) => Some(problem),
-                None => None,
-                other => panic!("{other:?}"),
-            };
-        assert_eq!(problem(at(replica(), "A:1-9,B:1-2")), None);
-        assert_eq!(problem(at(replica(), "A:1-12,B:1-2")), None, "it has been asked later");
-        assert_eq!(problem(at(replica(), "A:1-5,B:1-3")), Some(P::ErrantGTIDDetected));
-        let alone = Facts { replication: None, ..at(replica(), "B:9") };
-        assert_eq!(problem(alone), Some(P::ErrantGTIDDetected), "it must not be made to follow");
-        let writable = Facts { super_read_only: Some(false), ..at(replica(), "A:1-9,B:1-2") };
-        assert_eq!(problem(writable), Some(P::ReplicaIsWritable));
-        let alone = Facts { semi_sync: SemiSync::default(), ..primary() };
-        let writable = Facts { super_read_only: Some(false), ..at(alone, "A:1") };
-        assert_eq!(of(&alive(writable), &[]), None);
-    }
 }

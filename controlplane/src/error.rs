@@ -35,6 +35,9 @@ pub enum Error {
     OutOfConnections { address: String, message: String },
     #[error("{0}")]
     Server(String),
+    /// The change is made, and not every core uses it yet.
+    #[error("the change is made, but a core does not use it yet: {0}")]
+    Late(String),
     #[error("the admin address {address} cannot be listened on: {source}; give a free one with --admin")]
     AdminListen { address: std::net::SocketAddr, source: std::io::Error },
     #[error("stopped by a signal before it was ready")]

@@ -22,7 +22,9 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error>
         .and_then(|()| file.sync_all())
         .map_err(io)?;
     fs::rename(&temporary, path).map_err(io)?;
-    let parent = path.parent().unwrap_or_else(|| Path::new("."));
+    // Of a name without a slash, the parent is empty.
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let parent = parent.unwrap_or_else(|| Path::new("."));
     File::open(parent)
         .and_then(|dir| dir.sync_all())
         .map_err(io)

@@ -1,8 +1,10 @@
 //! The tablets' health, and what is being done about it. Owned by one task; the rest reads copies.
-use crate::analysis::{Analysis, Member, ShardView, analyse};
+use crate::analysis::{Analysis, Member, Recovery, ShardView, analyse};
 use crate::gtid::Position;
-use crate::health::{Health, Limits, Sign, Watch};
+use crate::health::{Beat, Health, Limits, Sign, Watch};
+use crate::servers::status::Facts;
 use crate::topology::{KeyspaceRecord, Kind};
+use crate::view::Problem;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,10 @@ pub struct Options {
     pub drain_ms: u64,
     /// Catching up with a primary must not take longer.
     pub catch_up_ms: u64,
+    /// A primary that answers, and ends no write for so long, is replaced.
+    pub stall_ms: u64,
+    /// Time between two heartbeats; 0: none.
+    pub heartbeat_ms: u64,
 }
 
 impl Default for Options {
@@ -50,6 +56,8 @@ impl Default for Options {
             durability: Durability::None,
             drain_ms: 2_000,
             catch_up_ms: 15_000,
+            stall_ms: 10_000,
+            heartbeat_ms: 1_000,
         }
     }
 }
@@ -94,6 +102,8 @@ pub(crate) struct Fleet {
     pub(crate) cut_off: bool,
     /// Keyspaces whose tables' change other processes have not been told of.
     pub(crate) untold: BTreeSet<String>,
+    /// What is wrong with each shard, whether anything may be done about it or not.
+    problems: BTreeMap<ShardName, Vec<Problem>>,
 }
 
 #[derive(Debug, Clone)]
@@ -126,6 +136,51 @@ impl Fleet {
         }
     }
 
+    pub(crate) fn beat(&mut self, alias: &str, beat: Beat) {
+        if let Some(watch) = self.watches.get_mut(alias) {
+            watch.beat(beat);
+        }
+    }
+
+    /// What was told of hearts that do not beat now is over.
+    pub(crate) fn forget_beats(&mut self, hearts: &[(String, String, String)]) {
+        let beating: BTreeSet<&str> = hearts.iter().map(|(.., alias)| alias.as_str()).collect();
+        for (alias, watch) in &mut self.watches {
+            if !beating.contains(alias.as_str()) {
+                watch.forget_beat();
+            }
+        }
+    }
+
+    pub(crate) fn suspect(&mut self, alias: &str) {
+        if let Some(watch) = self.watches.get_mut(alias) {
+            watch.suspect();
+        }
+    }
+
+    /// Whose heart beats: primaries of MariaDB and MySQL whose places are not being taken, where this process acts for all.
+    pub(crate) fn hearts<'r>(
+        &self,
+        records: impl Iterator<Item = &'r KeyspaceRecord>,
+    ) -> Vec<(String, String, String)> {
+        if !self.options.recovers || self.options.heartbeat_ms == 0 {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for record in records {
+            for shard in &record.shards {
+                let Some(view) = self.view(record, &shard.name) else { continue };
+                let known = view.primary.facts().is_some_and(Facts::is_movable);
+                let followed = view.replicas.iter().any(|r| r.record.kind != Kind::Drained);
+                if known && followed && !view.is_galera() && !self.is_moving(&record.name, &shard.name) {
+                    let alias = view.primary.record.alias.clone();
+                    found.push((record.name.clone(), shard.name.clone(), alias));
+                }
+            }
+        }
+        found
+    }
+
     pub(crate) fn lags(&self, health: &Health) -> bool {
         health.lag_ms.is_some_and(|ms| ms > self.options.lag_max_ms)
     }
@@ -142,7 +197,16 @@ impl Fleet {
     }
 
     /// Where other processes do something now, as the store says. It says who is primary, too.
-    pub(crate) fn take_locks(&mut self, others: BTreeMap<ShardName, bool>) {
+    pub(crate) fn take_locks(&mut self, others: BTreeMap<ShardName, bool>, now: Instant) {
+        let freed: Vec<ShardName> = self
+            .others
+            .keys()
+            .filter(|name| !others.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in freed {
+            self.settle(name, now);
+        }
         self.others = others;
         self.doubted.clear();
         self.cut_off = false;
@@ -167,19 +231,34 @@ impl Fleet {
         self.busy.insert(name(keyspace, shard))
     }
 
+    /// It is over, and was no repair.
+    pub(crate) fn free(&mut self, keyspace: &str, shard: &str) {
+        self.busy.remove(&name(keyspace, shard));
+    }
+
+    /// Where others do something.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &ShardName> {
+        self.others.keys()
+    }
+
     /// It is over. The same is not done again at once, whether it has failed or not helped.
     pub(crate) fn end(&mut self, keyspace: &str, shard: &str, what: &str, now: Instant) {
         let name = name(keyspace, shard);
         self.busy.remove(&name);
         self.moving.remove(&name);
-        let settled = Duration::from_millis(self.options.interval_ms * 2) + PAUSE / 5;
-        self.settling.insert(name.clone(), now + settled);
+        self.settle(name.clone(), now);
         let pause = self
             .paused
             .entry((name, what.to_owned()))
             .or_insert((now, PAUSE / 2));
         let next = (pause.1 * 2).min(PAUSE_MAX);
         *pause = (now + next, next);
+    }
+
+    /// What was seen last is from before it was changed.
+    fn settle(&mut self, name: ShardName, now: Instant) {
+        let settled = Duration::from_millis(self.options.interval_ms * 2) + PAUSE / 5;
+        self.settling.insert(name, now + settled);
     }
 
     /// Nothing is wrong with a shard: what was tried has helped.
@@ -277,7 +356,51 @@ impl Fleet {
             primary: primary.first().map(|t| member(t))?,
             replicas: replicas.into_iter().map(member).collect(),
             semi_sync: self.options.semi_sync(),
+            stall: Duration::from_millis(self.options.stall_ms),
         })
+    }
+
+    /// Looks at a shard. Has something else become wrong with it, or right?
+    pub(crate) fn diagnose(&mut self, record: &KeyspaceRecord, shard: &str) -> bool {
+        let key = name(&record.name, shard);
+        let found = match self.view(record, shard) {
+            Some(view) => analyse(&view),
+            None => Vec::new(),
+        };
+        let known = self.problems.get(&key).map_or(&[][..], Vec::as_slice);
+        let same = |p: &Problem, a: &Analysis| p.analysis == a.to_string();
+        if known.len() == found.len() && known.iter().zip(&found).all(|(p, a)| same(p, a)) {
+            return false;
+        }
+        let problem = |a: &Analysis| Problem {
+            since: known
+                .iter()
+                .find(|p| same(p, a))
+                .map_or_else(crate::world::now_utc, |p| p.since.clone()),
+            keyspace: key.0.clone(),
+            shard: key.1.clone(),
+            analysis: a.to_string(),
+            recovery: match a.recovery() {
+                Recovery::Report => String::new(),
+                recovery => recovery.name().to_owned(),
+            },
+        };
+        let problems: Vec<Problem> = found.iter().map(problem).collect();
+        for new in problems
+            .iter()
+            .filter(|p| !known.iter().any(|k| k.analysis == p.analysis))
+        {
+            tracing::warn!(keyspace = key.0, shard = key.1, "{}", new.analysis);
+        }
+        match problems.is_empty() {
+            true => drop(self.problems.remove(&key)),
+            false => drop(self.problems.insert(key, problems)),
+        }
+        true
+    }
+
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.problems.values().flatten().cloned().collect()
     }
 
     /// What is wrong with a shard, as long as nothing is being done about it and something may be.

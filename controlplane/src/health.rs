@@ -1,7 +1,9 @@
 //! Is each server there, may it be written to, how far behind is it?
+mod beat;
 mod check;
 mod verdict;
 
+pub(crate) use beat::{Beat, Beats, Heart, now_ms};
 pub(crate) use check::{Checks, Limits};
 pub(crate) use verdict::{Sign, Watch};
 
@@ -31,6 +33,8 @@ pub enum Trouble {
     OutOfConnections,
     /// It does not let us in, or its name has no address.
     Refused,
+    /// Its machine is not reached: the network between is cut, or the machine is off.
+    CutOff,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -49,6 +53,18 @@ pub struct Health {
     /// What it has applied, by GTIDs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
+    /// A primary: for how long commits have waited for an acknowledgement while none came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unacknowledged_ms: Option<u64>,
+    /// A replica: since when it has received nothing.
+    #[serde(skip)]
+    pub(crate) received_ms: Option<u64>,
+    /// A primary: for how long the heartbeat has not been written, though it can be asked and nobody is waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writes_stall_ms: Option<u64>,
+    /// A replica: how old the last heartbeat is that it has applied, by the clocks of who has written it and of this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat_lag_ms: Option<u64>,
     /// What it said when it was last reached.
     #[serde(flatten)]
     pub(crate) facts: Option<Facts>,
@@ -64,6 +80,10 @@ impl Default for Health {
             lag_ms: None,
             message: None,
             position: None,
+            unacknowledged_ms: None,
+            received_ms: None,
+            writes_stall_ms: None,
+            heartbeat_lag_ms: None,
             facts: None,
         }
     }

@@ -7,6 +7,7 @@
 
 pub mod admin;
 mod analysis;
+mod audit;
 mod backend;
 mod error;
 mod files;

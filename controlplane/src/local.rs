@@ -20,6 +20,7 @@ mod flavor;
 mod galera;
 mod install;
 mod keeper;
+mod kept_topo;
 mod leftovers;
 mod mysql;
 mod plan;
@@ -75,6 +76,7 @@ impl Cluster {
     /// Brings everything up. When it fails or is dropped half-way, [`Cluster::stop`] stops what has been started.
     pub(crate) async fn start(&mut self, config: &LocalConfig) -> Result<Store, Error> {
         let flavor = Flavor::of(&config.dir, config.flavor)?;
+        kept_topo::check(&config.dir, config.etcd.is_some())?;
         let binaries = install::Binaries::find(config.mysqld.as_deref(), flavor).await?;
         let dirs = dirs::Dirs::make(&config.dir)?;
         let files = Files::open(&dirs.root)?;
@@ -87,6 +89,7 @@ impl Cluster {
             }
         };
         flavor.keep(&dirs.root)?;
+        kept_topo::keep(&dirs.root, config.etcd.as_ref().map(EtcdConfig::url))?;
         leftovers::stop(&dirs.tablets).await?;
         self.short_dir = dirs.short.clone();
         let mut records = plan::plan(config, &store, &dirs).await?;

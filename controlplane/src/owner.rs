@@ -2,6 +2,7 @@
 //! waits for nothing itself: work is done by tasks, which tell it the result.
 mod changes;
 mod columns;
+mod ddl;
 mod failover;
 mod locks;
 mod peers;
@@ -9,8 +10,9 @@ mod publish;
 mod requests;
 mod schema;
 
+use crate::audit::Audit;
 use crate::fleet::Fleet;
-use crate::health::Checks;
+use crate::health::{Beats, Checks};
 use crate::local::Fence;
 use crate::missing::Found;
 use crate::plane::{Command, Config};
@@ -24,6 +26,7 @@ use columns::Readers;
 use coregate_planner::control::{DataPort, Reply, SqlError};
 use coregate_planner::serving::Serving;
 use coregate_planner::snapshot::Snapshot;
+use ddl::Ddl;
 pub(crate) use failover::How;
 use peers::Everywhere;
 use publish::Pending;
@@ -35,6 +38,9 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How often the users file is looked at.
 const USERS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often it is looked which tables are due to be looked at.
+const TABLES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most requests that are answered with one snapshot.
 const BATCH: usize = 1024;
@@ -56,6 +62,16 @@ impl Answer {
     /// Is it a move of a primary that waits?
     fn is_task(&self) -> bool {
         matches!(self, Self::Task(_))
+    }
+
+    /// The change is made, and a core has not taken it over: who moves a primary must know that one from a change that was not made.
+    fn give_late(self, result: Result<Value, SqlError>) {
+        match (self, result) {
+            (Self::Task(answer), Ok(_)) => {
+                drop(answer.send(Err(Error::Late("a core does not answer".to_owned()))));
+            }
+            (answer, result) => answer.give(result),
+        }
     }
 
     fn give(self, result: Result<Value, SqlError>) {
@@ -98,12 +114,16 @@ pub(crate) struct Owner {
     data: Option<Arc<dyn DataPort>>,
     fence: Fence,
     checks: Checks,
+    beats: Beats,
+    ddl: Ddl,
     readers: Readers,
     pending: Pending,
     changes: Changes,
     /// The other processes, where the store is one that several use.
     peers: Option<Peers>,
     users_changed: Option<SystemTime>,
+    /// `None`: nowhere to write.
+    audit: Option<Audit>,
 }
 
 impl Owner {
@@ -114,7 +134,7 @@ impl Owner {
         (snapshot, serving): (Arc<Snapshot>, Arc<Serving>),
         (views, shared): (Views, Arc<Shared>),
         (sender, receiver): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
-        fence: Fence,
+        (fence, audit): (Fence, Option<Audit>),
     ) -> Self {
         let users_changed = config.users_file.as_deref().and_then(modified);
         Self {
@@ -130,11 +150,14 @@ impl Owner {
             data: None,
             fence,
             checks: Checks::default(),
+            beats: Beats::default(),
+            ddl: Ddl::default(),
             readers: Readers::default(),
             pending: Pending::default(),
             changes: Changes::default(),
             peers: None,
             users_changed,
+            audit,
         }
     }
 
@@ -144,6 +167,7 @@ impl Owner {
         self.show();
         let seeker = tokio::spawn(missing::seek(Arc::clone(&self.shared), self.sender.clone()));
         let resolver = tokio::spawn(resolver::watch(Arc::clone(&self.shared)));
+        let mut tables_tick = tokio::time::interval(TABLES_INTERVAL);
         let mut users_tick = tokio::time::interval(USERS_INTERVAL);
         let mut batch = Vec::new();
         loop {
@@ -158,6 +182,10 @@ impl Owner {
                 },
                 _ = self.receiver.recv_many(&mut batch, BATCH) => self.serve(std::mem::take(&mut batch)).await,
                 _ = users_tick.tick() => self.reload_users(),
+                _ = tables_tick.tick() => {
+                    self.look_at_tables();
+                    self.publish();
+                }
             }
         }
         // What goes down on purpose must not be taken for dead.
@@ -215,14 +243,17 @@ impl Owner {
                 Command::Written { request, planned, written } => self.written(*request, planned, written),
                 Command::Told { keyspace, revision, answer } => self.told_tables(&keyspace, revision, answer),
                 Command::Recoveries { set, answer } => self.recoveries_set(set, answer),
+                Command::DdlMarked { keyspace, lock } => self.ddl_marked(keyspace, lock),
                 Command::Locked { job, lock } => self.locked(*job, lock),
                 Command::Applied { keyspace, result, answer } => self.applied(&keyspace, result, answer),
                 Command::Checked { alias, sign } => self.checked(&alias, *sign),
+                Command::Beat { alias, beat } => self.fleet.beat(&alias, beat),
+                Command::Suspected { alias } => self.suspected(&alias),
                 Command::Edit { keyspace, shard, edit, guard, tell } => {
                     self.edit(&keyspace, &shard, edit, guard, Answer::Task(tell));
                 }
-                Command::Done { keyspace, shard, what, result, answer } => {
-                    self.recovered(&keyspace, &shard, what, result, answer);
+                Command::Done { keyspace, shard, what, began, result, answer } => {
+                    self.recovered(&keyspace, &shard, (what, began), result, answer);
                 }
             }
         }

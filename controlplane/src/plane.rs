@@ -1,8 +1,9 @@
 //! The control plane's thread: takes requests of cores, of the admin API and of signals one after another, and publishes what
 //! comes of them.
+use crate::audit::Audit;
 use crate::backend::Connector;
 use crate::fleet::{Fleet, Options};
-use crate::health::Sign;
+use crate::health::{Beat, Sign};
 use crate::local::{Cluster, Fence, LocalConfig};
 use crate::missing::Found;
 use crate::owner::{Answer, How, Owner};
@@ -63,11 +64,24 @@ pub struct Config {
     pub server_version: Option<String>,
     /// Health, replicas and failover.
     pub options: Options,
+    /// Where it is written down what was done about shards; `None`: beside the topology's files, if it has any.
+    pub audit_log: Option<PathBuf>,
     /// How many cores serve, for those who ask who is there.
     pub cores: usize,
 }
 
 impl Config {
+    fn audit_path(&self) -> Option<PathBuf> {
+        let dir = match &self.source {
+            Source::Topology(dir) => Some(dir),
+            Source::Local(local) => Some(&local.dir),
+            Source::Etcd(_) | Source::DropIn(_) => None,
+        };
+        self.audit_log
+            .clone()
+            .or_else(|| Some(dir?.join("recoveries.jsonl")))
+    }
+
     pub fn new(source: Source, users: Users, admin: SocketAddr) -> Self {
         Self {
             source,
@@ -80,6 +94,7 @@ impl Config {
             tls: None,
             server_version: None,
             options: Options::default(),
+            audit_log: None,
             cores: 0,
         }
     }
@@ -124,6 +139,11 @@ pub(crate) enum Command {
         set: Result<i64, Error>,
         answer: Answer,
     },
+    /// The others are told that a keyspace's tables change, or not.
+    DdlMarked {
+        keyspace: String,
+        lock: Result<ShardLock, Error>,
+    },
     /// A shard is ours to move or repair, or not.
     Locked {
         job: Box<Job>,
@@ -139,6 +159,15 @@ pub(crate) enum Command {
         alias: String,
         sign: Box<Sign>,
     },
+    /// Of the heartbeat that is written to a primary.
+    Beat {
+        alias: String,
+        beat: Beat,
+    },
+    /// Cores could not reach a tablet, or were thrown out.
+    Suspected {
+        alias: String,
+    },
     /// A change of a shard that is being moved, answered when all cores use it.
     Edit {
         keyspace: String,
@@ -152,6 +181,7 @@ pub(crate) enum Command {
         keyspace: String,
         shard: String,
         what: String,
+        began: String,
         result: Result<String, Error>,
         answer: Option<Answer>,
     },
@@ -183,6 +213,7 @@ pub(crate) struct Job {
     /// Who was primary when it was decided.
     pub(crate) primary: String,
     pub(crate) answer: Option<Answer>,
+    pub(crate) began: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,6 +232,13 @@ pub(crate) enum Edit {
 struct Port(mpsc::Sender<Command>);
 
 impl ControlPort for Port {
+    fn suspect(&self, alias: &str) {
+        // Should there be too much to do, the next check tells.
+        let _ = self
+            .0
+            .try_send(Command::Suspected { alias: alias.to_owned() });
+    }
+
     fn request(&self, request: ControlRequest, reply: Reply) {
         use mpsc::error::TrySendError::{Closed, Full};
         let (why, command) = match self.0.try_send(Command::Control(request, reply)) {
@@ -336,7 +374,18 @@ async fn main(
     }
     drop(tell);
     let fence: Fence = cluster.fence();
-    Owner::new(config, world, fleet, (snapshot, serving), (views, shared), (sender, receiver), fence)
+    let audit = match config
+        .audit_path()
+        .map(|path| Audit::open(&path))
+        .transpose()?
+    {
+        Some((audit, known)) => {
+            views.change(|view| view.recoveries = known);
+            Some(audit)
+        }
+        None => None,
+    };
+    Owner::new(config, world, fleet, (snapshot, serving), (views, shared), (sender, receiver), (fence, audit))
         .turn(signals)
         .await
 }

@@ -160,7 +160,18 @@ impl Desk {
         {
             tracing::warn!(shard = shard.name(), "other processes go on when this one's lease ends: {e}");
         }
-        self.edit(shard, Edit::Release).await
+        self.unless_late(shard, Edit::Release).await
+    }
+
+    /// A core that is late has confirmed that it holds its statements, and holds them for so much longer: it sends nothing to anybody.
+    async fn unless_late(&self, shard: &Shard, edit: Edit) -> Result<(), Error> {
+        match self.edit(shard, edit).await {
+            Err(Error::Late(why)) => {
+                tracing::warn!(shard = shard.name(), "the move goes on: {why}");
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// A process that is cut off from the topology's store hears of no move, and its account may write to a read-only server. Its
@@ -198,8 +209,12 @@ impl Desk {
     }
 
     /// The topology names another primary, durably. Statements still wait.
+    ///
+    /// # Errors
+    /// It does not; unless the error is one after which [`may_be_named`].
     async fn set_primary(&self, shard: &Shard, alias: &str) -> Result<(), Error> {
-        self.edit(shard, Edit::SetPrimary(alias.to_owned())).await
+        self.unless_late(shard, Edit::SetPrimary(alias.to_owned()))
+            .await
     }
 
     async fn in_use(&self, alias: &str) -> Result<usize, Error> {
@@ -231,6 +246,11 @@ impl Desk {
     async fn connect(&self, tablet: &Arc<Tablet>) -> Result<Server, Error> {
         Server::connect(&self.connector, tablet, PATIENCE).await
     }
+}
+
+/// Whether the topology names the new primary is not known: neither of them may take writes until it is.
+fn may_be_named(e: &Error) -> bool {
+    matches!(e, Error::Unknown { .. } | Error::Gone)
 }
 
 /// Fails unless the server is one whose statements we know.

@@ -30,7 +30,11 @@ pub(crate) struct View {
     pub(crate) draining: bool,
     /// What was done about shards, the latest last.
     pub(crate) recoveries: Vec<Recovered>,
+    /// Since the start: those that were done, and those that failed.
+    pub(crate) recovered: [u64; 2],
     pub(crate) recoveries_disabled: bool,
+    /// What is wrong with shards now.
+    pub(crate) problems: Vec<Problem>,
     /// The processes on the same store; `None`: this one is alone on its topology.
     pub(crate) roster: Option<watch::Receiver<Roster>>,
     /// `None`: a drop-in.
@@ -41,14 +45,28 @@ pub(crate) struct View {
 }
 
 /// A move or a repair that has ended.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Recovered {
+    /// When it ended.
     pub(crate) time: String,
+    #[serde(default)]
+    pub(crate) began: String,
     pub(crate) keyspace: String,
     pub(crate) shard: String,
     pub(crate) what: String,
     pub(crate) ok: bool,
     pub(crate) result: String,
+}
+
+/// What an analysis has found, until it finds something else.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Problem {
+    pub(crate) since: String,
+    pub(crate) keyspace: String,
+    pub(crate) shard: String,
+    pub(crate) analysis: String,
+    /// What is done about it; empty: it is only reported.
+    pub(crate) recovery: String,
 }
 
 /// How far the statements of an `apply-schema` are.
@@ -141,6 +159,12 @@ impl Shared {
     }
     pub(crate) fn recoveries(&self) -> Vec<Recovered> {
         self.view.borrow().recoveries.clone()
+    }
+    pub(crate) fn recovered(&self) -> [u64; 2] {
+        self.view.borrow().recovered
+    }
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.view.borrow().problems.clone()
     }
     /// `None`: this process is alone on its topology.
     pub(crate) fn roster(&self) -> Option<Roster> {

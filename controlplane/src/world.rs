@@ -201,21 +201,25 @@ impl World {
         &mut self,
         keyspace: &str,
         reading: Result<Reading, Error>,
-    ) -> Result<(), Error> {
-        let Some(known) = self.keyspaces.get_mut(keyspace) else { return Ok(()) };
+    ) -> Result<bool, Error> {
+        let Some(known) = self.keyspaces.get_mut(keyspace) else { return Ok(false) };
         match reading {
             Ok(Reading { tables, conn, certain, collations }) => {
+                let before = (known.seen, known.unprobed);
+                let mut changed = known.tables != tables;
                 known.tables = tables;
                 known.unprobed = collations.is_none();
                 if let Some(answers) = collations {
                     answers.remember(&mut self.cache);
+                    changed |= known.collations != answers;
                     known.collations = answers;
                 }
                 known.seen = if certain { Seen::Now } else { Seen::Stale };
+                changed |= before != (known.seen, known.unprobed);
                 if let Some(conn) = conn {
                     self.conns.insert(keyspace.to_owned(), conn);
                 }
-                Ok(())
+                Ok(changed)
             }
             Err(e) => {
                 if known.seen == Seen::Now {

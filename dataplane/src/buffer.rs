@@ -1,4 +1,4 @@
-//! Statements that wait while a shard's primary is replaced, as Vitess's vtgate buffers them: bounded in number and time, on each
+//! Statements that wait while a shard's primary is replaced, as Vitess's vtgate buffers them: bounded in number, bytes and time, on each
 //! core for itself. Only what has not begun waits; COMMIT and statements of a transaction that has connections never do.
 use crate::core::Core;
 use crate::error::BackendError;
@@ -6,7 +6,7 @@ use ahash::AHashMap;
 use coregate_planner::identity::ShardId;
 use coregate_planner::serving::{Serving, Writes};
 use slab::Slab;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -20,6 +20,8 @@ const RETRY_EACH: Duration = Duration::from_millis(2);
 #[derive(Default)]
 pub(crate) struct Buffer {
     waiting: RefCell<Slab<Option<Waker>>>,
+    /// Of the requests that wait.
+    bytes: Cell<usize>,
     shards: RefCell<AHashMap<ShardId, Failover>>,
 }
 
@@ -36,13 +38,17 @@ pub(crate) struct Ticket {
     key: usize,
     shard: ShardId,
     deadline: Instant,
+    bytes: usize,
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut waiting = self.core.buffer.waiting.borrow_mut();
         waiting.try_remove(self.key);
+        let bytes = self.core.buffer.bytes.get().saturating_sub(self.bytes);
+        self.core.buffer.bytes.set(bytes);
         self.core.metrics().buffered_now.set(waiting.len() as u64);
+        self.core.metrics().buffered_bytes.set(bytes as u64);
     }
 }
 
@@ -80,7 +86,12 @@ impl Failover {
 
 impl Ticket {
     /// A place for a statement whose shard `moves`, or whose primary cannot be reached.
-    pub(crate) fn take(core: &Rc<Core>, shard: ShardId, moves: bool) -> Result<Self, BackendError> {
+    pub(crate) fn take(
+        core: &Rc<Core>,
+        shard: ShardId,
+        moves: bool,
+        bytes: usize,
+    ) -> Result<Self, BackendError> {
         let (config, now) = (core.config(), core.ring.now());
         let ms = Duration::from_millis;
         let refuse = |why: String| {
@@ -90,6 +101,10 @@ impl Ticket {
         let size = config.buffer_size.div_ceil(core.shared.inboxes.len());
         if core.buffer.waiting.borrow().len() >= size {
             return refuse(format!("buffer.size = {} statements wait already", config.buffer_size));
+        }
+        let all_bytes = core.buffer.bytes.get().saturating_add(bytes);
+        if all_bytes > config.buffer_bytes_max.div_ceil(core.shared.inboxes.len()) {
+            return refuse(format!("buffer.bytes_max = {} bytes wait already", config.buffer_bytes_max));
         }
         let mut shards = core.buffer.shards.borrow_mut();
         let failover = shards.entry(shard).or_default();
@@ -113,9 +128,11 @@ impl Ticket {
         let key = waiting.insert(None);
         core.metrics().buffered.add(1);
         core.metrics().buffered_now.set(waiting.len() as u64);
+        core.buffer.bytes.set(all_bytes);
+        core.metrics().buffered_bytes.set(all_bytes as u64);
         drop(waiting);
         let deadline = last.min(now + ms(config.buffer_window_ms));
-        Ok(Self { core: Rc::clone(core), key, shard, deadline })
+        Ok(Self { core: Rc::clone(core), key, shard, deadline, bytes })
     }
 
     /// The statement has got its connection: what made it wait is over.

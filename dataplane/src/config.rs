@@ -1,5 +1,6 @@
 //! What the data plane can be told. Units are in the names; 0 means "no limit" only where it says so.
 use crate::backend_tls::BackendTlsConfig;
+use crate::query_log::QueryLogConfig;
 use crate::ring::Kernel;
 use crate::session::TransactionMode;
 use crate::tls::TlsSource;
@@ -92,10 +93,16 @@ pub struct Config {
     pub finisher_size_per_core: usize,
     /// Where no replica may be read from, reads of replicas go to the primary; else they are refused.
     pub replicas_else_primary: bool,
+    /// How long a replica may take to have what a session has written before that reads; 0: it is read from as it is.
+    pub read_after_write_ms: u64,
+    /// Which statements are logged; `None`: none.
+    pub query_log: Option<QueryLogConfig>,
     /// Statements, over all cores, that wait while primaries are replaced.
     pub buffer_size: usize,
     /// One waits at most so long.
     pub buffer_window_ms: u64,
+    /// Of the requests that wait, all cores together.
+    pub buffer_bytes_max: usize,
     /// None waits any more when replacing a primary takes longer.
     pub buffer_failover_max_ms: u64,
     /// After a primary has died, none waits for the next death for so long.
@@ -147,8 +154,11 @@ impl Default for Config {
             finisher_bytes_max: 256 << 20,
             finisher_size_per_core: 4,
             replicas_else_primary: false,
+            read_after_write_ms: 0,
+            query_log: None,
             buffer_size: 1_000,
             buffer_window_ms: 10_000,
+            buffer_bytes_max: 64 << 20,
             buffer_failover_max_ms: 20_000,
             buffer_gap_min_ms: 60_000,
         }

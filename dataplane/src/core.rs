@@ -7,7 +7,9 @@ use crate::config::Config;
 use crate::error::StartError;
 use crate::inbox::Inbox;
 use crate::metrics::CoreMetrics;
+use crate::pool::load::Loads;
 use crate::pool::{PoolLimits, Pools};
+use crate::query_log::{QueryLog, Sampler};
 use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
 use crate::seat::Seats;
@@ -25,7 +27,7 @@ use coregate_protocol::charset::{Collation, Flavor};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest sleep of a core without anything to do.
@@ -78,7 +80,13 @@ pub(crate) struct Shared {
     pub(crate) routines: AtomicU32,
     /// Counts the statements that may have changed a table.
     pub(crate) ddl: AtomicU32,
+    /// Numbers the statements that change tables.
+    pub(crate) changes: AtomicU64,
     pub(crate) sequences: Sequences,
+    /// `None`: statements are not logged.
+    pub(crate) query_log: Option<QueryLog>,
+    /// One for each core.
+    pub(crate) loads: Vec<Arc<Loads>>,
 }
 
 impl Shared {
@@ -95,6 +103,7 @@ pub(crate) struct Core {
     pub(crate) snapshot: RefCell<Arc<Snapshot>>,
     pub(crate) serving: RefCell<Arc<Serving>>,
     pub(crate) buffer: Buffer,
+    pub(crate) sampler: Sampler,
     pub(crate) users: RefCell<Arc<Users>>,
     /// What clients are told.
     pub(crate) server_version: RefCell<String>,
@@ -149,6 +158,7 @@ impl Core {
             serving: RefCell::new(Arc::clone(&serving)),
             buffer: Buffer::default(),
             users: RefCell::new(users),
+            sampler: Sampler::default(),
             server_version: RefCell::new(config.server_version.clone()),
             sha2_cache: RefCell::default(),
             pools: Pools::default(),
@@ -188,6 +198,7 @@ impl Core {
             idle_max: Duration::from_secs(config.pool_idle_s),
             lifetime_max: Duration::from_secs(config.pool_lifetime_s),
             statements_max: config.backend_statements_max.max(1),
+            loads: Arc::clone(&self.shared.loads[usize::from(self.id)]),
         };
         if let Some(snapshot) = snapshot {
             self.cache.borrow_mut().use_version(snapshot.version);

@@ -20,6 +20,7 @@ mod metrics;
 mod plane;
 mod pool;
 mod proxy_protocol;
+mod query_log;
 #[doc(hidden)]
 pub mod ring;
 mod rsa;
@@ -35,6 +36,7 @@ pub use backend_tls::{BackendTlsConfig, BackendTlsFiles, server_name};
 pub use config::Config;
 pub use error::StartError;
 pub use plane::{DataPlane, start};
+pub use query_log::QueryLogConfig;
 #[doc(hidden)]
 pub use rsa::BackendKey;
 pub use session::TransactionMode;

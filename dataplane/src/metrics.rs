@@ -146,6 +146,12 @@ counters! {
     Counter buffered "coregate_buffered_total";
     /// Statements waiting for a primary to be replaced now.
     Gauge buffered_now "coregate_buffered";
+    /// Lines of the query log that were lost because the disk did not keep up.
+    Counter log_dropped "coregate_query_log_dropped_total";
+    /// Reads that a replica was not ready for in time: they went to the primary.
+    Counter causal_fallbacks "coregate_read_after_write_fallbacks_total";
+    /// Bytes of the requests that wait for a primary to be replaced now.
+    Gauge buffered_bytes "coregate_buffered_bytes";
     /// Statements that could not wait for a primary to be replaced: no room, too long, or too soon after the last time.
     Counter buffer_refused "coregate_buffer_refused_total";
     /// Statements that have waited in vain for a primary to be replaced.

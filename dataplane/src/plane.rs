@@ -7,20 +7,21 @@ use crate::error::StartError;
 use crate::executor::{self, CoreThread};
 use crate::inbox::{self, Inbox};
 use crate::listener;
+use crate::query_log::QueryLog;
 use crate::ring::Features;
 use crate::rsa::ServerKey;
 use crate::seat::Seats;
 use crate::session::Interrupt;
 use crate::tls;
 use crate::unix_socket::SocketFile;
-use coregate_planner::control::{ControlPort, DataPort, Metric, PlanStats, Users};
+use coregate_planner::control::{ControlPort, DataPort, Metric, PlanStats, SessionInfo, Users};
 use coregate_planner::serving::Serving;
 use coregate_planner::snapshot::Snapshot;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -81,7 +82,10 @@ pub fn start(
         globals: AtomicU32::new(0),
         routines: AtomicU32::new(0),
         ddl: AtomicU32::new(0),
+        changes: AtomicU64::new(0),
         sequences: Default::default(),
+        query_log: query_log(&config)?,
+        loads: (0..cores).map(|_| Arc::default()).collect(),
         features,
         config,
     });
@@ -106,6 +110,11 @@ pub fn start(
     }
     let (threads, doors) = (Arc::new(Mutex::new(threads)), Arc::new(Mutex::new(doors)));
     Ok(DataPlane { shared, threads, address, socket_file, doors })
+}
+
+fn query_log(config: &Config) -> Result<Option<QueryLog>, StartError> {
+    let log = config.query_log.clone().map(QueryLog::open);
+    log.transpose().map_err(StartError::Core)
 }
 
 /// As the kernel has it; empty where it cannot be read.
@@ -275,11 +284,16 @@ impl DataPort for DataPlane {
         for (id, metrics) in self.shared.metrics.iter().enumerate() {
             metrics.read(u16::try_from(id).unwrap_or(u16::MAX), &mut all);
         }
+        crate::pool::load::read(self.shared.loads.iter().map(|loads| &**loads), &mut all);
         all
     }
 
     fn plans(&self, done: Box<dyn FnOnce(Vec<PlanStats>) + Send>) {
         self.on_all(plans_of, |plans| done(plans.into_iter().flatten().collect()));
+    }
+
+    fn sessions(&self, done: Box<dyn FnOnce(Vec<SessionInfo>) + Send>) {
+        self.on_all(sessions_of, |sessions| done(sessions.into_iter().flatten().collect()));
     }
 
     fn drain(&self, timeout_ms: u64, done: Box<dyn FnOnce() + Send>) {
@@ -323,6 +337,42 @@ impl DataPlane {
             |_| {},
         );
     }
+}
+
+fn sessions_of(core: &Rc<Core>) -> Vec<SessionInfo> {
+    let (now, sessions) = (core.ring.now(), core.sessions.borrow());
+    let of = |handle: &Rc<crate::session::SessionHandle>| SessionInfo {
+        id: handle.id,
+        user: handle.user.borrow().clone(),
+        host: handle.host.clone(),
+        database: handle.database.borrow().as_deref().map(str::to_owned),
+        rests: handle.is_resting(),
+        in_transaction: handle.in_transaction.get(),
+        seconds: now.saturating_duration_since(handle.since.get()).as_secs(),
+        statement: (!handle.is_resting()).then(|| normalised(&handle.info.borrow())),
+        pinned_by: handle
+            .pinned
+            .get()
+            .then(|| normalised(&handle.pinned_by.borrow())),
+    };
+    sessions.values().map(of).collect()
+}
+
+/// A statement without its values, for those who look on.
+fn normalised(text: &[u8]) -> String {
+    let mut print = coregate_planner::fingerprint::Fingerprint::new();
+    let read = print.read(text, coregate_planner::fingerprint::SqlMode::empty());
+    if read.is_ok() && print.cacheable {
+        return String::from_utf8_lossy(&print.norm).into_owned();
+    }
+    // What was cut, or is told apart by its values: only what kind of statement it is.
+    let words = String::from_utf8_lossy(text);
+    let first: String = words
+        .trim_start()
+        .chars()
+        .take_while(char::is_ascii_alphabetic)
+        .collect();
+    format!("{first} ...")
 }
 
 fn plans_of(core: &Rc<Core>) -> Vec<PlanStats> {

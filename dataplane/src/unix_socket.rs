@@ -30,19 +30,25 @@ impl fmt::Display for UnixAddress {
 #[derive(Debug, Clone)]
 pub(crate) struct SocketFile {
     path: PathBuf,
-    /// Device and inode: another process may have put its own in the place.
-    identity: (u64, u64),
+    /// Another process may have put its own in the place.
+    identity: Identity,
+}
+
+/// Device, inode, and when it was made, as inodes are used again.
+type Identity = (u64, u64, i64, i64);
+
+fn identity(meta: &fs::Metadata) -> Identity {
+    (meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec())
 }
 
 impl SocketFile {
     pub(crate) fn of(address: &UnixAddress) -> Option<Self> {
         let meta = fs::symlink_metadata(&address.path).ok()?;
-        Some(Self { path: address.path.clone(), identity: (meta.dev(), meta.ino()) })
+        Some(Self { path: address.path.clone(), identity: identity(&meta) })
     }
 
     pub(crate) fn remove(&self) {
-        let ours =
-            fs::symlink_metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity);
+        let ours = fs::symlink_metadata(&self.path).is_ok_and(|meta| identity(&meta) == self.identity);
         if ours && let Err(e) = fs::remove_file(&self.path) {
             tracing::warn!("{}: {e}", self.path.display());
         }

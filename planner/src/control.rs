@@ -10,6 +10,10 @@ pub enum ControlRequest {
     AlterVschema { sql: String, keyspace: Option<String> },
     /// Table definitions of this keyspace have changed.
     SchemaChanged { keyspace: String },
+    /// A statement that changes them is about to begin; answered when it may. `change` tells it from others.
+    SchemaBegins { keyspace: String, change: u64 },
+    /// It has ended, however; or will not begin.
+    SchemaEnds { keyspace: String, change: u64 },
     /// A change of table definitions of this keyspace has failed, and may yet have taken effect. `later`: or may still, on servers
     /// that go on with it. The reply does not wait for them.
     SchemaInDoubt { keyspace: String, later: bool },
@@ -30,6 +34,8 @@ pub type Reply = Box<dyn FnOnce(Result<(), SqlError>) + Send>;
 pub trait ControlPort: Send + Sync {
     /// Does not block. The reply comes when every core uses the new state.
     fn request(&self, request: ControlRequest, reply: Reply);
+    /// A connection to this tablet was refused, or has broken: it is worth a look. Does not block.
+    fn suspect(&self, _alias: &str) {}
 }
 
 /// The data plane, as the control plane sees it.
@@ -49,6 +55,10 @@ pub trait DataPort: Send + Sync {
     fn metrics(&self) -> Vec<Metric>;
     /// The plans of all cores; `done` is called with them from a core's thread.
     fn plans(&self, done: Box<dyn FnOnce(Vec<PlanStats>) + Send>);
+    /// The sessions of all cores; `done` is called with them from a core's thread.
+    fn sessions(&self, done: Box<dyn FnOnce(Vec<SessionInfo>) + Send>) {
+        done(Vec::new());
+    }
     /// No new connections; idle sessions are closed, busy ones after their transaction or after `timeout_ms`. `done` when none is left.
     fn drain(&self, timeout_ms: u64, done: Box<dyn FnOnce() + Send>);
 }
@@ -69,6 +79,8 @@ pub struct Metric {
 pub enum MetricKind {
     Counter,
     Gauge,
+    /// One of `NAME_bucket`, `NAME_sum` and `NAME_count`.
+    Histogram,
 }
 
 /// One row of `/queryz`.
@@ -84,6 +96,23 @@ pub struct PlanStats {
     pub rows: u64,
     pub time_us: u64,
     pub shard_queries: u64,
+}
+
+/// What a client's session does. Texts are normalised: they show no values.
+#[derive(Debug, Clone)]
+pub struct SessionInfo {
+    pub id: u32,
+    pub user: String,
+    pub host: String,
+    pub database: Option<String>,
+    pub rests: bool,
+    pub in_transaction: bool,
+    /// Since when it does that or rests.
+    pub seconds: u64,
+    /// What it runs.
+    pub statement: Option<String>,
+    /// It keeps its connection to a server: the statement for whose sake it does.
+    pub pinned_by: Option<String>,
 }
 
 /// Who may log in. The form of Vitess's static auth file; see `docs` for the fields.

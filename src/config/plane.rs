@@ -2,6 +2,7 @@
 use coregate_controlplane::{Durability, Options};
 use coregate_dataplane::Config as Defaults;
 use serde::Deserialize;
+use std::path::PathBuf;
 
 /// `[health]`
 #[derive(Debug, Clone, Deserialize)]
@@ -28,6 +29,10 @@ pub(crate) struct Replicas {
     pub(crate) lag_max_ms: u64,
     /// What becomes of reads where no replica may be read from.
     pub(crate) when_none: WhenNone,
+    /// How long a replica may take to have what a session has written; 0: it is read from as it is.
+    pub(crate) read_after_write_ms: u64,
+    /// With failover: time between two heartbeats that are written to each primary; 0: none.
+    pub(crate) heartbeat_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -40,7 +45,8 @@ pub(crate) enum WhenNone {
 
 impl Default for Replicas {
     fn default() -> Self {
-        Self { lag_max_ms: Options::default().lag_max_ms, when_none: WhenNone::default() }
+        let Options { lag_max_ms, heartbeat_ms, .. } = Options::default();
+        Self { lag_max_ms, when_none: WhenNone::default(), read_after_write_ms: 0, heartbeat_ms }
     }
 }
 
@@ -50,6 +56,8 @@ impl Default for Replicas {
 pub(crate) struct Buffer {
     /// So many may wait at once.
     pub(crate) size: usize,
+    /// Of their requests, all together.
+    pub(crate) bytes_max: usize,
     /// Each waits at most so long.
     pub(crate) window_ms: u64,
     /// None waits any more when it takes longer.
@@ -63,6 +71,7 @@ impl Default for Buffer {
         let data = Defaults::default();
         Self {
             size: data.buffer_size,
+            bytes_max: data.buffer_bytes_max,
             window_ms: data.buffer_window_ms,
             max_failover_ms: data.buffer_failover_max_ms,
             min_gap_ms: data.buffer_gap_min_ms,
@@ -81,6 +90,10 @@ pub(crate) struct Failover {
     pub(crate) drain_ms: u64,
     /// Catching up with a primary must not take longer.
     pub(crate) catch_up_ms: u64,
+    /// A primary that answers, and ends no write for so long, is replaced.
+    pub(crate) stall_ms: u64,
+    /// Where it is written down what was done; left out: `recoveries.jsonl` in `topology.dir`.
+    pub(crate) audit_log: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -93,8 +106,15 @@ pub(crate) enum Wanted {
 
 impl Default for Failover {
     fn default() -> Self {
-        let Options { drain_ms, catch_up_ms, recovers, .. } = Options::default();
-        Self { enabled: recovers, durability: Wanted::default(), drain_ms, catch_up_ms }
+        let Options { drain_ms, catch_up_ms, stall_ms, recovers, .. } = Options::default();
+        Self {
+            enabled: recovers,
+            durability: Wanted::default(),
+            drain_ms,
+            catch_up_ms,
+            stall_ms,
+            audit_log: None,
+        }
     }
 }
 
@@ -109,11 +129,13 @@ impl super::File {
             interval_ms: self.health.interval_ms,
             timeout_ms: self.health.timeout_ms,
             lag_max_ms: self.replicas.lag_max_ms,
+            heartbeat_ms: self.replicas.heartbeat_ms,
             cell: self.topology.cell.clone(),
             recovers: self.failover.enabled,
             durability,
             drain_ms: self.failover.drain_ms,
             catch_up_ms: self.failover.catch_up_ms,
+            stall_ms: self.failover.stall_ms,
         }
     }
 
@@ -126,11 +148,16 @@ impl super::File {
         between("health.interval_ms", self.health.interval_ms, 50, 3_600_000)?;
         between("health.timeout_ms", self.health.timeout_ms, 50, 3_600_000)?;
         between("replicas.lag_max_ms", self.replicas.lag_max_ms, 1, 1 << 40)?;
+        between("replicas.read_after_write_ms", self.replicas.read_after_write_ms, 0, 86_400_000)?;
+        between("replicas.heartbeat_ms", self.replicas.heartbeat_ms, 0, 3_600_000)?;
         between("buffer.size", size, 0, 1_000_000)?;
+        let bytes = u64::try_from(self.buffer.bytes_max).unwrap_or(u64::MAX);
+        between("buffer.bytes_max", bytes, 1 << 16, 1 << 40)?;
         between("buffer.window_ms", self.buffer.window_ms, 1, 3_600_000)?;
         between("buffer.max_failover_ms", self.buffer.max_failover_ms, 1, 3_600_000)?;
         between("buffer.min_gap_ms", self.buffer.min_gap_ms, 0, 86_400_000)?;
         between("failover.drain_ms", self.failover.drain_ms, 0, 3_600_000)?;
-        between("failover.catch_up_ms", self.failover.catch_up_ms, 1, 86_400_000)
+        between("failover.catch_up_ms", self.failover.catch_up_ms, 1, 86_400_000)?;
+        between("failover.stall_ms", self.failover.stall_ms, 1_000, 86_400_000)
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn run(client: &Client<'_>, command: &Ctl) -> Result<Value, Failure> 
             let path = format!("tablets/{}/type", part(tablet));
             client.send(|agent| agent.put(client.url(&path)), tablet_type)
         }
+        Ctl::GetReplicationAnalysis => client.get("replication-analysis", &[]),
         Ctl::DisableRecoveries => switch("disabled"),
         Ctl::EnableRecoveries => switch("enabled"),
         _ => client.get("recoveries", &[]),

@@ -157,6 +157,12 @@ impl Cluster {
 
     /// Straight on a server, past the proxy.
     pub fn on(&self, alias: &str, sql: &str) -> String {
+        self.try_on(alias, sql)
+            .unwrap_or_else(|why| panic!("{alias}: {why}"))
+    }
+
+    /// The same, where it may fail.
+    pub fn try_on(&self, alias: &str, sql: &str) -> Result<String, String> {
         let password = self.password.clone().unwrap_or_else(|| {
             password(&std::fs::read_to_string(self.dir.join("topology/ks.json")).unwrap())
         });
@@ -168,8 +174,10 @@ impl Cluster {
             .args(["ks", "-e", sql])
             .output()
             .unwrap();
-        assert!(output.status.success(), "{alias}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
     }
 
     /// Servers that take writes, by their own account.

@@ -39,15 +39,16 @@ fn every_load_runs_and_is_reported() {
     let coregate = Coregate::drop_in("bench-proxy", &server, &["--cores", "1"]);
     let targets = targets(&server, &coregate, "bench_all");
     let out = dir("bench-report");
-    let loads = "point,skewed,read_only,read_write,update,insert,bulk_insert,large,scatter,join,connect";
-    let mut args = vec!["compare", "--load", loads, "--table-size", "2000", "--connections", "4"];
+    let loads = "point,skewed,read_only,read_write,update,insert,bulk_insert,large,scatter,join,connect,tpcc";
+    let mut args =
+        vec!["compare", "--load", loads, "--table-size", "2000", "--scale", "1", "--connections", "4"];
     args.extend(["--rounds", "1", "--seconds", "1", "--warm-up-ms", "100", "--idle", "20"]);
     args.extend(targets.iter().map(String::as_str));
     args.extend(["--out", out.to_str().unwrap()]);
     assert!(bench(&args).status.success());
     let found = report(&out);
     let cases = found["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 22);
+    assert_eq!(cases.len(), 24);
     for case in cases {
         for target in case["targets"].as_array().unwrap() {
             let name = (&case["load"], &case["protocol"], &target["target"]);

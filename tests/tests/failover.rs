@@ -182,7 +182,7 @@ fn replicas_that_lag_are_not_read_from() {
         });
         direct.run("start slave");
         // What its own account says is 0 for as long as it waits.
-        let alias = format!("tablet=\"a-{lagging}\"}}");
+        let alias = format!("tablet=\"a-{lagging}\"");
         wait_until("it lags", || {
             id += 1;
             writer.run(&format!("insert into t (id, v) values ({id}, 'x')"));
@@ -206,13 +206,24 @@ fn replicas_that_lag_are_not_read_from() {
 
 #[test]
 fn statements_wait_within_their_bounds() {
-    let mut shard = Shard::start("bounds", 2, "[buffer]\nsize = 1\nwindow_ms = 1500");
+    let mut shard = Shard::start("bounds", 2, "[buffer]\nsize = 1\nwindow_ms = 1500\nbytes_max = 65536");
     shard.wait_for("REPLICA", &["a-1 SERVING"]);
     let (mut one, mut two) = (shard.connect("ks"), shard.connect("ks"));
+    let large = format!("insert into t (id, v) values (3, left('{}', 9))", "x".repeat(70_000));
     one.run("select 1 from t");
     // Nobody can take its place.
     shard.servers[1].kill();
     shard.servers[0].kill();
+    // One that is larger than all that may wait does not.
+    let refused = shard.proxy.metric("coregate_buffer_refused_total");
+    wait_until("a large one is refused at once", || {
+        shard
+            .connect("ks")
+            .try_query(&large)
+            .is_ok_and(|answers| answers[0].is_error())
+            && shard.proxy.metric("coregate_buffer_refused_total") > refused
+    });
+    assert!(shard.proxy.metric("coregate_buffered_bytes") < 1.0);
     one.send_command(3, b"insert into t (id, v) values (1, 'a')")
         .unwrap();
     wait_until("it waits", || {

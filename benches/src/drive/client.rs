@@ -8,6 +8,7 @@ use crate::work::{Check, Draw, Random, Statement, Value, Work};
 use coregate_protocol::Capabilities;
 use coregate_protocol::command::{encode, execute};
 use coregate_protocol::walker::ResponseKind;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,12 +84,23 @@ impl Client {
         else {
             return Ok(());
         };
+        // Statements that are repeated stand several times in a transaction.
+        let mut known: HashMap<String, u32> = HashMap::new();
         for (transaction, ids) in self.work.transactions.iter().zip(&mut self.prepared) {
             for (statement, id) in transaction.statements.iter().zip(ids) {
-                if statement.preparable {
-                    let prepared = wire.prepare(&statement.prepared_text()).await?;
-                    *id = Some(Prepared { id: prepared, bound: false });
+                if !statement.preparable {
+                    continue;
                 }
+                let text = statement.prepared_text();
+                let prepared = match known.get(&text) {
+                    Some(prepared) => *prepared,
+                    None => {
+                        let prepared = wire.prepare(&text).await?;
+                        known.insert(text, prepared);
+                        prepared
+                    }
+                };
+                *id = Some(Prepared { id: prepared, bound: false });
             }
         }
         Ok(())
@@ -204,7 +216,7 @@ impl Client {
 
     async fn statement(&mut self, statement: &Statement, at: (usize, usize)) -> Result<Answer, String> {
         let (named, seq, random) = (&mut self.named, &mut self.seq, &mut self.random);
-        let mut draw = Draw { random, named, seq, step: self.step };
+        let mut draw = Draw { random, named, seq, step: self.step, row: 1 };
         let prepared = self
             .prepared
             .get_mut(at.0)

@@ -2,7 +2,8 @@
 //!
 //! `${uniform(a,b)}`, `${pareto(a,b)}` (80 % of the values in the first 20 %), `${digits(n)}` (text as sysbench's), `${letters(n)}`,
 //! `${seq}` (a number that no other execution of the round has), `${name}` and `${name+n}` (a value given a name before, in the same
-//! transaction: `${name=...}`). `rows` stands for the number of rows of the harness's tables.
+//! transaction: `${name=...}`), `${part(size,count)}` (of the rows of a table that is filled: which of `count` parts of `size` rows a row is in). `rows`
+//! stands for the number of rows of the harness's tables, `scale` for `--scale`; numbers may be multiplied: `scale*10`.
 use super::values::{Random, Value};
 
 /// Characters of one generated text, at most.
@@ -15,6 +16,8 @@ enum Source {
     Digits(usize),
     Letters(usize),
     Seq,
+    /// Rows of a part, and how many parts there are until they begin anew.
+    Part(i64, i64),
     /// A named value, and what is added to it.
     Known(usize, i64),
 }
@@ -64,12 +67,21 @@ pub(crate) struct Draw<'a> {
     /// The next number of this connection, and the step to the one after it.
     pub(crate) seq: &'a mut i64,
     pub(crate) step: i64,
+    /// The row of a table that is filled, from 1.
+    pub(crate) row: i64,
+}
+
+/// What numbers may be named.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) rows: i64,
+    pub(crate) scale: i64,
 }
 
 impl Template {
     /// # Errors
     /// A sentence that names the place.
-    pub(crate) fn parse(text: &str, names: &mut Names, rows: i64) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, names: &mut Names, sizes: Sizes) -> Result<Self, String> {
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some((before, after)) = rest.split_once("${") {
             let (inside, tail) = after
@@ -78,7 +90,7 @@ impl Template {
             if !before.is_empty() {
                 parts.push(Part::Text(before.to_owned()));
             }
-            let slot = slot(inside.trim(), names, rows).map_err(|why| format!("${{{inside}}}: {why}"))?;
+            let slot = slot(inside.trim(), names, sizes).map_err(|why| format!("${{{inside}}}: {why}"))?;
             parts.push(Part::Slot(slot));
             rest = tail;
         }
@@ -141,6 +153,7 @@ impl Slot {
                 *draw.seq = value.saturating_add(draw.step);
                 Value::Int(value)
             }
+            Source::Part(size, count) => Value::Int((draw.row - 1) / size % count + 1),
             Source::Known(index, add) => match draw.named.get(index) {
                 Some(Value::Int(n)) => Value::Int(n.saturating_add(add)),
                 Some(Value::Text(text)) => Value::Text(text.clone()),
@@ -154,19 +167,19 @@ impl Slot {
     }
 }
 
-fn slot(text: &str, names: &mut Names, rows: i64) -> Result<Slot, String> {
+fn slot(text: &str, names: &mut Names, sizes: Sizes) -> Result<Slot, String> {
     if let Some((name, what)) = text.split_once('=') {
         let name = name.trim();
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             return Err(format!("{name:?} is no name; write letters, digits and _"));
         }
-        let source = source(what.trim(), names, rows)?;
+        let source = source(what.trim(), names, sizes)?;
         return Ok(Slot { source, name: Some(names.add(name)) });
     }
-    Ok(Slot { source: source(text, names, rows)?, name: None })
+    Ok(Slot { source: source(text, names, sizes)?, name: None })
 }
 
-fn source(text: &str, names: &Names, rows: i64) -> Result<Source, String> {
+fn source(text: &str, names: &Names, sizes: Sizes) -> Result<Source, String> {
     if text == "seq" {
         return Ok(Source::Seq);
     }
@@ -177,12 +190,12 @@ fn source(text: &str, names: &Names, rows: i64) -> Result<Source, String> {
             .ok_or("the closing parenthesis is missing")?;
         let args = args
             .split(',')
-            .map(|arg| number(arg.trim(), rows))
+            .map(|arg| number(arg.trim(), sizes))
             .collect::<Result<Vec<_>, _>>()?;
         return generator(what.trim(), &args);
     }
     let (name, add) = match text.split_once('+') {
-        Some((name, add)) => (name.trim(), number(add.trim(), rows)?),
+        Some((name, add)) => (name.trim(), number(add.trim(), sizes)?),
         None => (text, 0),
     };
     let index = names.find(name).ok_or_else(|| {
@@ -202,40 +215,51 @@ fn generator(what: &str, args: &[i64]) -> Result<Source, String> {
         ("uniform" | "pareto", [low, high]) if low > high => Err(format!("{low} is above {high}")),
         ("uniform", [low, high]) => Ok(Source::Uniform(*low, *high)),
         ("pareto", [low, high]) => Ok(Source::Pareto(*low, *high)),
+        ("part", [size, count]) if *size < 1 || *count < 1 => Err("part takes numbers from 1 on".to_owned()),
+        ("part", [size, count]) => Ok(Source::Part(*size, *count)),
         ("digits", [n]) => Ok(Source::Digits(length(*n)?)),
         ("letters", [n]) => Ok(Source::Letters(length(*n)?)),
-        ("uniform" | "pareto", _) => Err(format!("{what} takes two numbers")),
+        ("uniform" | "pareto" | "part", _) => Err(format!("{what} takes two numbers")),
         ("digits" | "letters", _) => Err(format!("{what} takes one number")),
-        _ => Err(format!("{what:?} is not known; there are uniform, pareto, digits, letters and seq")),
+        _ => Err(format!("{what:?} is not known; there are uniform, pareto, part, digits, letters and seq")),
     }
 }
 
-/// A number, `rows`, or `rows` less a number.
-fn number(text: &str, rows: i64) -> Result<i64, String> {
+/// A number, `rows` or `scale`, products of those, and one of them less a number.
+pub(crate) fn number(text: &str, sizes: Sizes) -> Result<i64, String> {
     let wrong = || format!("{text:?} is no number");
-    if let Some(rest) = text.strip_prefix("rows") {
-        let rest = rest.trim();
-        if rest.is_empty() {
-            return Ok(rows);
-        }
-        let less = rest.strip_prefix('-').ok_or_else(wrong)?;
-        let less: i64 = less.trim().parse().map_err(|_| wrong())?;
-        return Ok(rows.saturating_sub(less).max(1));
+    let (product, less) = match text.char_indices().skip(1).find(|(_, c)| *c == '-') {
+        Some((at, _)) => (&text[..at], text[at + 1..].trim().parse::<i64>().map_err(|_| wrong())?),
+        None => (text, 0),
+    };
+    let mut all = 1i64;
+    for factor in product.split('*') {
+        let one = match factor.trim() {
+            "rows" => sizes.rows,
+            "scale" => sizes.scale,
+            other => other.parse().map_err(|_| wrong())?,
+        };
+        all = all.checked_mul(one).ok_or_else(wrong)?;
     }
-    let number: i64 = text.parse().map_err(|_| wrong())?;
+    let number = all.saturating_sub(less);
     if number.unsigned_abs() > 1 << 62 {
         return Err(format!("{text} is too large: 2^62 is the most"));
     }
-    Ok(number)
+    Ok(if less > 0 { number.max(1) } else { number })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sizes(rows: i64) -> Sizes {
+        Sizes { rows, scale: 3 }
+    }
+
     fn drawn(template: &Template, names: &Names, random: &mut Random) -> String {
         let (mut named, mut seq, mut out) = (vec![Value::Int(0); names.len()], 5, Vec::new());
-        template.write(&mut Draw { random, named: &mut named, seq: &mut seq, step: 3 }, &mut out);
+        let (named, seq) = (named.as_mut_slice(), &mut seq);
+        template.write(&mut Draw { random, named, seq, step: 3, row: 25 }, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -243,7 +267,7 @@ mod tests {
     fn values_are_filled_in_and_named() {
         let mut names = Names::default();
         let sql = "SELECT c FROM t WHERE id BETWEEN ${a=uniform(7,7)} AND ${a+99} AND s = ${digits(12)} /* {} */ + ${seq} + ${seq}";
-        let template = Template::parse(sql, &mut names, 100).unwrap();
+        let template = Template::parse(sql, &mut names, sizes(100)).unwrap();
         let text = drawn(&template, &names, &mut Random::new(1));
         assert!(text.starts_with("SELECT c FROM t WHERE id BETWEEN 7 AND 106 AND s = '"), "{text}");
         assert!(text.ends_with("-' /* {} */ + 5 + 8"), "{text}");
@@ -254,11 +278,25 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_in_parts_and_numbers_are_named() {
+        let mut names = Names::default();
+        // The 25th row of 3 x 10 x 10.
+        let template =
+            Template::parse("${part(100,scale)},${part(10,10)},${part(1,10)}", &mut names, sizes(1)).unwrap();
+        assert_eq!(drawn(&template, &names, &mut Random::new(1)), "1,3,5");
+        for (text, value) in
+            [("scale*10", 30), ("rows-99", 1), ("rows*2-1", 13), ("-5", -5), ("2*scale*rows", 42)]
+        {
+            assert_eq!(number(text, sizes(7)), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
     fn draws_stay_in_their_range_and_pareto_leans_to_the_low_end() {
         let mut names = Names::default();
         let (uniform, pareto) = (
-            Template::parse("${uniform(1,rows)}", &mut names, 10).unwrap(),
-            Template::parse("${pareto(1,rows)}", &mut names, 1000).unwrap(),
+            Template::parse("${uniform(1,rows)}", &mut names, sizes(10)).unwrap(),
+            Template::parse("${pareto(1,rows)}", &mut names, sizes(1000)).unwrap(),
         );
         let (mut random, mut seen, mut low) = (Random::new(3), [false; 11], 0);
         for _ in 0..2_000 {
@@ -283,10 +321,11 @@ mod tests {
             ("${a b=seq}", "is no name"),
             ("${digits(x)}", "is no number"),
             ("${digits(-1)}", "must be 0 to"),
-            ("${uniform(1,rows*2)}", "is no number"),
+            ("${uniform(1,rows*x)}", "is no number"),
+            ("${part(0,2)}", "from 1 on"),
             ("${uniform(1,9223372036854775807)}", "too large"),
         ] {
-            let error = Template::parse(sql, &mut Names::default(), 10).unwrap_err();
+            let error = Template::parse(sql, &mut Names::default(), sizes(10)).unwrap_err();
             assert!(error.contains(part), "{sql}: {error}");
         }
     }

@@ -105,6 +105,30 @@ pub(super) async fn shard(State(admin): State<Admin>, Path((name, shard)): Path<
     }
 }
 
+/// A filter that can fit nothing is a mistake, not an empty list.
+fn names_nothing(admin: &Admin, only: &BTreeMap<String, String>) -> Option<Reply> {
+    let missing = |why: String| Some(error(StatusCode::NOT_FOUND, why));
+    let records = admin.shared.records();
+    let of_keyspace = |r: &&KeyspaceRecord| {
+        only.get("keyspace")
+            .is_none_or(|k| r.name.eq_ignore_ascii_case(k))
+    };
+    let mut fitting = records.iter().filter(of_keyspace).peekable();
+    if let (Some(keyspace), None) = (only.get("keyspace"), fitting.peek()) {
+        return missing(format!("there is no keyspace {keyspace}"));
+    }
+    let has = |r: &KeyspaceRecord, shard: &str| r.shards.iter().any(|s| s.name.eq_ignore_ascii_case(shard));
+    if let Some(shard) = only.get("shard")
+        && !fitting.any(|r| has(r, shard))
+    {
+        return missing(format!("there is no shard {shard}"));
+    }
+    let kind = only.get("type")?;
+    let known = serde_json::from_value::<Kind>(kind.to_ascii_lowercase().into()).is_ok();
+    let why = format!("{kind:?} is no type of tablet: primary, replica, rdonly, spare or drained");
+    (!known).then(|| error(StatusCode::BAD_REQUEST, why))
+}
+
 /// `?keyspace=`, `&shard=`, `&type=` narrow the list.
 pub(super) async fn tablets(
     State(admin): State<Admin>,
@@ -114,6 +138,9 @@ pub(super) async fn tablets(
         only.get(key)
             .is_none_or(|wanted| wanted.eq_ignore_ascii_case(value))
     };
+    if let Some(why) = names_nothing(&admin, &only) {
+        return why;
+    }
     let mut list = Vec::new();
     for record in admin
         .shared

@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use coregate_planner::control::{Metric, MetricKind};
 use coregate_planner::serving::Writes;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The cores' metrics and our own.
@@ -36,12 +37,7 @@ fn collect(shared: &Shared) -> Vec<Metric> {
             all.push(gauge("coregate_tablet_lag_seconds", help, labels, lag));
         }
     }
-    let recoveries = shared.recoveries();
-    for (result, ok) in [("done", true), ("failed", false)] {
-        let count = recoveries.iter().filter(|r| r.ok == ok).count() as f64;
-        let help = "Primaries moved and replication repaired, of the last 256.";
-        all.push(gauge("coregate_recoveries", help, vec![("result", result.to_owned())], count));
-    }
+    repairs(shared, &mut all);
     let moving = shared.serving();
     let moving = moving
         .shards
@@ -49,24 +45,110 @@ fn collect(shared: &Shared) -> Vec<Metric> {
         .filter(|s| s.writes == Writes::Moving)
         .count() as f64;
     all.extend(super::processes::metrics(shared));
+    place(&mut all, shared);
     all.push(gauge("coregate_shards_moving", "Shards whose primary is being replaced.", vec![], moving));
     all
 }
 
+/// What is wrong with shards, and what was done about it.
+fn repairs(shared: &Shared, all: &mut Vec<Metric>) {
+    let gauge = |name, help, labels, value| Metric { name, help, kind: MetricKind::Gauge, labels, value };
+    let recoveries = shared.recoveries();
+    for (result, ok) in [("done", true), ("failed", false)] {
+        let count = recoveries.iter().filter(|r| r.ok == ok).count() as f64;
+        let help = "Primaries moved and replication repaired, of the last 256.";
+        all.push(gauge("coregate_recoveries", help, vec![("result", result.to_owned())], count));
+    }
+    for (result, count) in ["done", "failed"].into_iter().zip(shared.recovered()) {
+        let help = "Primaries moved and replication repaired since the start.";
+        let (name, kind, value) = ("coregate_recoveries_total", MetricKind::Counter, count as f64);
+        all.push(Metric { name, help, kind, labels: vec![("result", result.to_owned())], value });
+    }
+    let problems = shared.problems();
+    for record in shared.records().iter() {
+        for shard in &record.shards {
+            let of_shard = problems
+                .iter()
+                .filter(|p| p.keyspace == record.name && p.shard == shard.name);
+            let labels = vec![("keyspace", record.name.clone()), ("shard", shard.name.clone())];
+            let help = "Things that are wrong with a shard's servers.";
+            all.push(gauge("coregate_shard_problems", help, labels, of_shard.count() as f64));
+        }
+    }
+    for problem in problems {
+        let labels = vec![
+            ("keyspace", problem.keyspace),
+            ("shard", problem.shard),
+            // Without the tablet, which is one of many.
+            (
+                "analysis",
+                problem
+                    .analysis
+                    .split(' ')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            ),
+        ];
+        if all
+            .iter()
+            .any(|m: &Metric| m.name == "coregate_shard_problem" && m.labels == labels)
+        {
+            continue;
+        }
+        let help = "1 for each thing that is wrong with a shard's servers, by vtorc's names.";
+        all.push(gauge("coregate_shard_problem", help, labels, 1.0));
+    }
+}
+
+/// Parts of a histogram stand under one name.
+fn family(metric: &Metric) -> &'static str {
+    let parts = ["_bucket", "_sum", "_count"];
+    let base = parts.iter().find_map(|part| metric.name.strip_suffix(part));
+    base.filter(|_| metric.kind == MetricKind::Histogram)
+        .unwrap_or(metric.name)
+}
+
+/// What is told of a tablet is told of its shard, too.
+fn place(all: &mut [Metric], shared: &Shared) {
+    let records = shared.records();
+    let mut places = BTreeMap::new();
+    for record in records.iter() {
+        for shard in &record.shards {
+            for tablet in &shard.tablets {
+                places.insert(tablet.alias.as_str(), (&record.name, &shard.name, tablet.kind.name()));
+            }
+        }
+    }
+    for metric in all.iter_mut() {
+        let alias = metric.labels.iter().find(|(label, _)| *label == "tablet");
+        let Some((keyspace, shard, kind)) = alias.and_then(|(_, alias)| places.get(alias.as_str())) else {
+            continue;
+        };
+        metric.labels.extend([
+            ("keyspace", (*keyspace).clone()),
+            ("shard", (*shard).clone()),
+            ("type", kind.to_ascii_lowercase()),
+        ]);
+    }
+}
+
 /// Samples of one name must stand together, under one HELP and TYPE.
 fn render(mut all: Vec<Metric>) -> String {
-    all.sort_by_key(|m| m.name);
+    all.sort_by_key(family);
     let mut text = String::new();
     let mut last = "";
     for metric in &all {
-        if metric.name != last {
+        let name = family(metric);
+        if name != last {
             let kind = match metric.kind {
                 MetricKind::Counter => "counter",
                 MetricKind::Gauge => "gauge",
+                MetricKind::Histogram => "histogram",
             };
             let help = metric.help.replace('\\', "\\\\").replace('\n', "\\n");
-            let _ = writeln!(text, "# HELP {} {help}\n# TYPE {} {kind}", metric.name, metric.name);
-            last = metric.name;
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            last = name;
         }
         text.push_str(metric.name);
         for (i, (label, value)) in metric.labels.iter().enumerate() {

@@ -4,7 +4,7 @@ use crate::view::Shared;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use coregate_planner::control::PlanStats;
 use serde_json::{Value, json};
@@ -75,21 +75,50 @@ fn tablets(shared: &Shared) -> String {
     table(["keyspace/shard", "tablet", "type", "state", "lag", ""], rows.into_iter().map(row))
 }
 
-pub(super) async fn index(State(admin): State<Admin>) -> Html<String> {
-    let links = [
-        "/debug/status",
-        "/queryz",
-        "/metrics",
-        "/debug/vars",
-        "/debug/health",
-        "/api/keyspaces",
-        "/api/tablets",
+/// The page: one file, in the program. It asks `/api` for what it shows.
+pub(super) async fn index() -> Response<Body> {
+    // Nothing from elsewhere is run or asked, and nobody else may show it.
+    const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+        img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
     ];
-    let links: String = links
-        .iter()
-        .map(|l| format!("<li><a href=\"{l}\">{l}</a></li>"))
-        .collect();
-    page("Coregate", &format!("{}<ul>{links}</ul>", tablets(&admin.shared)))
+    (headers, include_str!("page.html")).into_response()
+}
+
+/// Statements of all cores, the same ones added up, that `/api/statements` tells of.
+const STATEMENTS_SHOWN_MAX: usize = 100;
+
+/// What took most time, of all cores together.
+pub(super) async fn statements(State(admin): State<Admin>) -> Response<Body> {
+    let Some(data) = admin.shared.data() else {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "the data plane has not started yet");
+    };
+    let (tell, told) = oneshot::channel();
+    data.plans(Box::new(move |plans| drop(tell.send(plans))));
+    let Ok(Ok(plans)) = tokio::time::timeout(PATIENCE, told).await else {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "the cores do not answer");
+    };
+    let mut all: std::collections::HashMap<(String, String), PlanStats> = Default::default();
+    for plan in plans {
+        match all.entry((plan.query.clone(), plan.destination.clone())) {
+            std::collections::hash_map::Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.count += plan.count;
+                known.errors += plan.errors;
+                known.rows += plan.rows;
+                known.time_us += plan.time_us;
+                known.shard_queries += plan.shard_queries;
+            }
+            std::collections::hash_map::Entry::Vacant(new) => drop(new.insert(plan)),
+        }
+    }
+    let mut all: Vec<PlanStats> = all.into_values().collect();
+    all.sort_by_key(|p| std::cmp::Reverse(p.time_us));
+    all.truncate(STATEMENTS_SHOWN_MAX);
+    Json(all.iter().map(plan_json).collect::<Value>()).into_response()
 }
 
 pub(super) async fn status(

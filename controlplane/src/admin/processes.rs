@@ -30,14 +30,17 @@ fn alone(shared: &Shared) -> Value {
     })
 }
 
-/// Of the store that several processes use.
+/// Of the store, and who uses it. A process that is alone on its topology leads, and has its store.
 pub(super) fn metrics(shared: &Shared) -> Vec<Metric> {
-    let Some(roster) = shared.roster() else { return Vec::new() };
+    let (up, processes) = match shared.roster() {
+        Some(roster) => (roster.away.is_none(), roster.processes.len()),
+        None => (true, 1),
+    };
     let gauge = |name, help, value| Metric { name, help, kind: MetricKind::Gauge, labels: vec![], value };
     let flag = |so: bool| f64::from(u8::from(so));
     vec![
-        gauge("coregate_store_up", "1 when the topology's store can be used.", flag(roster.away.is_none())),
+        gauge("coregate_store_up", "1 when the topology's store can be used.", flag(up)),
         gauge("coregate_leader", "1 when this process replaces dead primaries.", flag(shared.leads())),
-        gauge("coregate_processes", "Processes that serve the same topology.", roster.processes.len() as f64),
+        gauge("coregate_processes", "Processes that serve the same topology.", processes as f64),
     ]
 }

@@ -7,6 +7,7 @@ use crate::topology::Kind;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -61,6 +62,11 @@ pub(super) async fn change_type(
 pub(super) async fn recoveries(State(admin): State<Admin>) -> Reply {
     let shared = &admin.shared;
     ok(json!({"disabled": shared.recoveries_disabled(), "recoveries": shared.recoveries()}))
+}
+
+/// What is wrong with shards now, and what is done about it. VTOrc's name.
+pub(super) async fn problems(State(admin): State<Admin>) -> Reply {
+    Json(admin.shared.problems()).into_response()
 }
 
 /// The body is `enabled` or `disabled`.

@@ -80,6 +80,7 @@ mod tests {
             primary: Member { record: &first, health: Some(primary), stale: false },
             replicas: vec![Member { record: &second, health: Some(replica), stale: false }],
             semi_sync: Some(true),
+            stall: std::time::Duration::from_secs(10),
         };
         assert!(view.is_galera());
         super::super::analyse(&view).into_iter().next()

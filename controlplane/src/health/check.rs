@@ -9,7 +9,7 @@ use mysql_async::Conn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
@@ -19,6 +19,11 @@ const RETRY: Duration = Duration::from_millis(100);
 const EAGER: u32 = 10;
 /// The longest time between two checks of a server that is not reached.
 const RARE: Duration = Duration::from_secs(5);
+
+/// A check that cores ask for comes this soon after the one before it.
+const POKED: Duration = Duration::from_millis(30);
+/// A plain connection to a machine that is there takes no longer.
+const KNOCK: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -32,6 +37,8 @@ struct Check {
     tablet: Arc<Tablet>,
     database: Option<String>,
     task: AbortHandle,
+    /// Ends the pause before the next check.
+    poke: Arc<Notify>,
 }
 
 /// The tasks that run.
@@ -69,9 +76,17 @@ impl Checks {
                 connector: connector.clone(),
                 conn: None,
             };
-            let task = tokio::spawn(run(asking, limits, owner.clone())).abort_handle();
-            let check = Check { tablet: Arc::clone(tablet), database: database.clone(), task };
+            let poke = Arc::new(Notify::new());
+            let task = tokio::spawn(run(asking, limits, owner.clone(), Arc::clone(&poke))).abort_handle();
+            let check = Check { tablet: Arc::clone(tablet), database: database.clone(), task, poke };
             self.0.insert(tablet.alias.clone(), check);
+        }
+    }
+
+    /// This one is asked now: others could not reach it.
+    pub(crate) fn poke(&self, alias: &str) {
+        if let Some(check) = self.0.get(alias) {
+            check.poke.notify_one();
         }
     }
 
@@ -89,12 +104,19 @@ impl Checks {
     }
 }
 
-async fn run(mut asking: Asking, limits: Limits, owner: mpsc::Sender<Command>) {
+async fn run(mut asking: Asking, limits: Limits, owner: mpsc::Sender<Command>, poke: Arc<Notify>) {
     let mut failed: u32 = 0;
     loop {
         let sign = match timeout(limits.timeout, asking.ask()).await {
             Ok(sign) => sign,
-            Err(_) => Sign::Silent(format!("no answer within {} ms", limits.timeout.as_millis())),
+            Err(_) => {
+                let why = format!("no answer within {} ms", limits.timeout.as_millis());
+                match knock(&asking.tablet).await {
+                    Door::Opened => Sign::Silent(why),
+                    Door::Shut => Sign::Dead(why),
+                    Door::NoWay => Sign::CutOff(format!("its machine is not reached: {why}")),
+                }
+            }
         };
         if !matches!(sign, Sign::Alive(_)) {
             asking.conn = None;
@@ -115,7 +137,13 @@ async fn run(mut asking: Asking, limits: Limits, owner: mpsc::Sender<Command>) {
             1..EAGER => RETRY.min(limits.interval),
             more => limits.interval.max(RETRY * (more - EAGER + 1)).min(RARE),
         };
-        sleep(pause).await;
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = async {
+                poke.notified().await;
+                sleep(POKED).await;
+            } => {}
+        }
     }
 }
 
@@ -142,10 +170,10 @@ impl Asking {
             Ok(conn) => conn,
             Err(e @ Error::OutOfConnections { .. }) => return Sign::Full(e.to_string()),
             Err(e) => {
-                return if nobody_listens(tablet).await {
-                    Sign::Dead(e.to_string())
-                } else {
-                    Sign::Refused(e.to_string())
+                return match knock(tablet).await {
+                    Door::Shut => Sign::Dead(e.to_string()),
+                    Door::NoWay => Sign::CutOff(e.to_string()),
+                    Door::Opened => Sign::Refused(e.to_string()),
                 };
             }
         };
@@ -159,12 +187,33 @@ impl Asking {
     }
 }
 
-/// Is a plain connection refused, or its socket gone?
-async fn nobody_listens(tablet: &Tablet) -> bool {
-    let failed = match &tablet.address {
-        Address::Tcp(address) => tokio::net::TcpStream::connect(address).await.err(),
-        Address::Unix(path) => tokio::net::UnixStream::connect(path).await.err(),
-        Address::Unresolved { .. } => return false,
+/// How a server's address takes a plain connection.
+enum Door {
+    Opened,
+    /// Its machine says that nobody listens.
+    Shut,
+    /// Nothing comes back from there.
+    NoWay,
+}
+
+/// What a plain connection says, whatever the server does with it.
+async fn knock(tablet: &Tablet) -> Door {
+    use std::io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+    let tried = async {
+        match &tablet.address {
+            Address::Tcp(address) => tokio::net::TcpStream::connect(address).await.err(),
+            Address::Unix(path) => tokio::net::UnixStream::connect(path).await.err(),
+            Address::Unresolved { .. } => None,
+        }
     };
-    failed.is_some()
+    match timeout(KNOCK, tried).await {
+        Ok(None) => Door::Opened,
+        Ok(Some(e)) if [HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut].contains(&e.kind()) => {
+            Door::NoWay
+        }
+        Ok(Some(_)) => Door::Shut,
+        // A socket of this machine whose backlog is full takes its time.
+        Err(_) if matches!(tablet.address, Address::Unix(_)) => Door::Opened,
+        Err(_) => Door::NoWay,
+    }
 }

@@ -1,5 +1,5 @@
 //! From signs to states. Pure: the same signs give the same states.
-use super::{Health, State, Trouble};
+use super::{Beat, Health, State, Trouble, now_ms};
 use crate::gtid::Position;
 use crate::servers::galera::{RECV_QUEUE_MAX, Unfit};
 use crate::servers::status::{Facts, Thread};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const BAD_SIGNS: u32 = 2;
 /// Positions of a primary that are remembered, to tell how old they are.
 const SAMPLES_MAX: usize = 4_096;
+/// A heartbeat that takes so long is worth a word.
+const STALL_SHOWN_MS: u64 = 3_000;
 
 /// What one check has found.
 #[derive(Debug, Clone)]
@@ -18,6 +20,7 @@ pub(crate) enum Sign {
     Alive(Box<Facts>),
     Dead(String),
     Silent(String),
+    CutOff(String),
     Full(String),
     Refused(String),
 }
@@ -29,6 +32,12 @@ pub(crate) struct Watch {
     bad: u32,
     /// A primary's positions, and when it had them first.
     samples: VecDeque<(Instant, Position)>,
+    /// Since when commits wait while none is acknowledged, and how many were before.
+    unacknowledged: Option<(Instant, u64)>,
+    /// How far a replica has read its primary's log, and since when.
+    received: Option<(Instant, u64)>,
+    /// What has become of the last heartbeat.
+    beat: Option<Beat>,
 }
 
 impl Watch {
@@ -41,6 +50,7 @@ impl Watch {
             }
             Sign::Dead(why) => (Trouble::Dead, why),
             Sign::Silent(why) => (Trouble::Frozen, why),
+            Sign::CutOff(why) => (Trouble::CutOff, why),
             Sign::Full(why) => (Trouble::OutOfConnections, why),
             Sign::Refused(why) => (Trouble::Refused, why),
         };
@@ -66,8 +76,25 @@ impl Watch {
         if let (Some(Kind::Primary), Some(position)) = (kind, &facts.position) {
             self.sample(position, now);
         }
-        let why = kind.and_then(|kind| wrong(&facts, kind));
+        let beat = self.beat.as_ref().filter(|_| kind == Some(Kind::Primary));
+        let why = kind.and_then(|kind| wrong(&facts, kind).or_else(|| unwritten(beat?)));
+        let writes_stall_ms = beat.and_then(|beat| match beat {
+            Beat::Stalled { ms, .. } => Some(*ms),
+            _ => None,
+        });
+        let heartbeat_lag_ms = facts
+            .heartbeat_ms
+            .filter(|_| lag_ms.is_some())
+            .map(|written| now_ms().saturating_sub(written));
+        let waits = (facts.semi_sync.waiting > 0).then_some(facts.semi_sync.acknowledged);
+        let unacknowledged_ms = since(&mut self.unacknowledged, waits, now);
+        let read_to = facts.replication.as_ref().map(|r| r.read_to);
+        let received_ms = since(&mut self.received, read_to, now);
         self.health = Health {
+            unacknowledged_ms,
+            received_ms,
+            writes_stall_ms,
+            heartbeat_lag_ms,
             state: if why.is_none() { State::Serving } else { State::NotServing },
             trouble: None,
             read_only: Some(facts.read_only),
@@ -77,6 +104,20 @@ impl Watch {
             position: facts.position.as_ref().map(Position::to_string),
             facts: Some(facts),
         };
+    }
+
+    /// Cores could not reach it: the next bad sign is not the first one.
+    pub(crate) fn suspect(&mut self) {
+        self.bad = self.bad.max(BAD_SIGNS - 1);
+    }
+
+    /// What has become of the heartbeat, shown with the next check.
+    pub(crate) fn beat(&mut self, beat: Beat) {
+        self.beat = Some(beat);
+    }
+
+    pub(crate) fn forget_beat(&mut self) {
+        self.beat = None;
     }
 
     fn sample(&mut self, position: &Position, now: Instant) {
@@ -100,6 +141,16 @@ impl Watch {
     }
 }
 
+/// For how long a number has been the same. `None`: there is none.
+fn since(known: &mut Option<(Instant, u64)>, number: Option<u64>, now: Instant) -> Option<u64> {
+    *known = number.map(|number| match *known {
+        Some((at, same)) if same == number => (at, same),
+        _ => (now, number),
+    });
+    let (at, _) = (*known)?;
+    Some(u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX))
+}
+
 /// By the primary's positions; what the replica says itself only where there are none, because it counts from what it has received.
 fn lag_ms(facts: &Facts, primary: Option<&Watch>, now: Instant) -> Option<u64> {
     let replication = facts.replication.as_ref()?;
@@ -113,7 +164,22 @@ fn lag_ms(facts: &Facts, primary: Option<&Watch>, now: Instant) -> Option<u64> {
             let lag = since.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
             Some(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX))
         }
-        _ => own,
+        // The heartbeat is as old as the data, however the replica counts.
+        _ => match facts.heartbeat_ms {
+            Some(written) => Some(now_ms().saturating_sub(written)),
+            None => own,
+        },
+    }
+}
+
+/// Why a primary that answers takes no writes.
+fn unwritten(beat: &Beat) -> Option<String> {
+    match beat {
+        Beat::DiskFull(why) => Some(format!("no space is left on its disk ({why}): make room")),
+        Beat::Stalled { ms, state } if *ms >= STALL_SHOWN_MS => Some(format!(
+            "no write has ended for {ms} ms (its state: {state:?}): its disk stands still, or is full"
+        )),
+        Beat::Stalled { .. } | Beat::Written => None,
     }
 }
 
@@ -186,6 +252,45 @@ mod tests {
         let mut fresh = Watch::default();
         fresh.see(Sign::Dead("x".into()), Some(Kind::Primary), None, now);
         assert_eq!(fresh.health.state, State::Unreachable, "nothing was known for it");
+    }
+
+    #[test]
+    fn what_cores_have_seen_is_a_sign_too() {
+        let (now, mut watch) = (Instant::now(), Watch::default());
+        watch.see(Sign::Alive(Box::new(facts(""))), Some(Kind::Primary), None, now);
+        watch.suspect();
+        assert_eq!(watch.health.state, State::Serving, "a look must confirm it");
+        watch.see(Sign::Dead("x".into()), Some(Kind::Primary), None, now);
+        assert_eq!(watch.health.trouble, Some(Trouble::Dead));
+        watch.see(Sign::Alive(Box::new(facts(""))), Some(Kind::Primary), None, now);
+        watch.see(Sign::CutOff("x".into()), Some(Kind::Primary), None, now);
+        assert_eq!(watch.health.state, State::Serving, "it has answered since");
+        watch.see(Sign::CutOff("x".into()), Some(Kind::Primary), None, now);
+        assert_eq!(watch.health.trouble, Some(Trouble::CutOff));
+    }
+
+    #[test]
+    fn the_heartbeat_tells_of_the_disk_and_of_lag() {
+        let (now, mut watch) = (Instant::now(), Watch::default());
+        let mut see = |beat| {
+            watch.beat(beat);
+            watch.see(Sign::Alive(Box::new(facts(""))), Some(Kind::Primary), None, now);
+            let health = watch.health.clone();
+            (health.state, health.writes_stall_ms, health.message.unwrap_or_default())
+        };
+        assert_eq!(see(Beat::Written), (State::Serving, None, String::new()));
+        let stalled = |ms| Beat::Stalled { ms, state: "Commit".into() };
+        assert_eq!(see(stalled(900)), (State::Serving, Some(900), String::new()));
+        let (state, ms, why) = see(stalled(4_000));
+        assert!(state == State::NotServing && ms == Some(4_000) && why.contains("stands still"), "{why}");
+        let (state, ms, why) = see(Beat::DiskFull("The table 't' is full".into()));
+        assert!(state == State::NotServing && ms.is_none() && why.contains("no space"), "{why}");
+        // A server without positions: the heartbeat is better than what it says itself.
+        let running = Facts { position: None, heartbeat_ms: Some(now_ms() - 5_000), ..replica("") };
+        let mut replica = Watch::default();
+        replica.see(Sign::Alive(Box::new(running)), Some(Kind::Replica), None, now);
+        let lag = replica.health.lag_ms.unwrap();
+        assert!((5_000..60_000).contains(&lag) && replica.health.heartbeat_lag_ms.is_some(), "{lag}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 use super::{Answer, Owner, done};
 use crate::Error;
 use crate::analysis::{Analysis, Recovery};
+use crate::audit::RECOVERIES_MAX;
 use crate::health::Sign;
 use crate::plane::{Command, Edit, Job};
 use crate::reparent::{Cluster, Desk, Emergency, Member, Planned, Repair, Shard};
@@ -11,9 +12,6 @@ use crate::view::Recovered;
 use crate::world::{Change, general};
 use serde_json::json;
 use std::time::{Duration, Instant};
-
-/// Moves and repairs that are remembered for `coregate ctl get-recoveries`.
-const RECOVERIES_MAX: usize = 256;
 
 /// What is to be done about a shard.
 #[derive(Debug, Clone)]
@@ -47,6 +45,10 @@ impl Owner {
         let Some(record) = record.cloned() else { return };
         let of_tablet = |s: &&crate::topology::ShardRecord| s.tablets.iter().any(|t| t.alias == alias);
         let Some(shard) = record.shards.iter().find(of_tablet).map(|s| s.name.clone()) else { return };
+        if self.fleet.diagnose(&record, &shard) {
+            let problems = self.fleet.problems();
+            self.views.change(|view| view.problems = problems);
+        }
         if self.leads()
             && let Some(problem) = self.fleet.problem(&record, &shard, now)
         {
@@ -55,9 +57,18 @@ impl Owner {
         }
     }
 
+    /// A core could not connect, or was thrown out.
+    pub(super) fn suspected(&mut self, alias: &str) {
+        self.fleet.suspect(alias);
+        self.checks.poke(alias);
+    }
+
     fn recover(&mut self, keyspace: &str, shard: &str, problem: &Analysis) {
         let how = match problem.recovery() {
             Recovery::Emergency => How::Emergency(Emergency { confirm: true, ..Emergency::default() }),
+            // The replicas hear of it, and nobody can write.
+            Recovery::Blocked => How::Emergency(Emergency::default()),
+            Recovery::Reconnect(alias) => How::Repair(Repair::Reconnect(alias)),
             Recovery::FixPrimary => How::Repair(Repair::Primary),
             Recovery::FixReplica(alias) => How::Repair(Repair::Replica(alias)),
             Recovery::SkipRollback(alias) => How::Repair(Repair::SkipRollback(alias)),
@@ -87,6 +98,13 @@ impl Owner {
         let Some(found) = self.shard(keyspace, shard) else {
             return refuse(self, answer, format!("there is no shard {keyspace}/{shard} with a primary"));
         };
+        if let How::Emergency(Emergency { ignored, .. }) = &how
+            && let Some(unknown) = ignored
+                .iter()
+                .find(|alias| !found.others.iter().any(|m| m.alias() == *alias))
+        {
+            return refuse(self, answer, format!("{unknown} is no other tablet of shard {keyspace}/{shard}"));
+        }
         if self.data.is_none() {
             return refuse(self, answer, "the cores have not started yet".to_owned());
         }
@@ -97,7 +115,19 @@ impl Owner {
         tracing::info!(keyspace, shard, "{what} begins");
         let (keyspace, shard) = (keyspace.to_owned(), shard.to_owned());
         let primary = found.primary.alias().to_owned();
-        let job = Job { keyspace, shard, how, what, primary, answer };
+        let job = Job { keyspace, shard, how, what, primary, answer, began: crate::world::now_utc() };
+        if let Some(audit) = &self.audit {
+            let event = Recovered {
+                time: job.began.clone(),
+                began: job.began.clone(),
+                keyspace: job.keyspace.clone(),
+                shard: job.shard.clone(),
+                what: job.what.clone(),
+                ok: false,
+                result: String::new(),
+            };
+            audit.begins(&self.shared.process(), &event);
+        }
         match &self.peers {
             Some(_) => self.lock(job),
             None => self.run(job, None),
@@ -105,7 +135,7 @@ impl Owner {
     }
 
     pub(super) fn run(&mut self, job: Job, lock: Option<ShardLock>) {
-        let Job { keyspace, shard, how, what, primary, answer } = job;
+        let Job { keyspace, shard, how, what, primary, answer, began } = job;
         let (found, data) = (self.shard(&keyspace, &shard), self.data.clone());
         let (Some(found), Some(data)) = (found, data) else { return };
         let options = &self.fleet.options;
@@ -134,7 +164,7 @@ impl Owner {
                 How::Repair(repair) => repair.run(&desk, &found).await,
             };
             desk.unlock(&found, &result).await;
-            let done = Command::Done { keyspace, shard, what, result, answer };
+            let done = Command::Done { keyspace, shard, what, began, result, answer };
             let _ = desk.owner.send(done).await;
         });
     }
@@ -199,7 +229,7 @@ impl Owner {
         &mut self,
         keyspace: &str,
         shard: &str,
-        what: String,
+        (what, began): (String, String),
         result: Result<String, Error>,
         answer: Option<Answer>,
     ) {
@@ -207,6 +237,10 @@ impl Owner {
         if let Err(Error::Unknown { .. }) = &result {
             // Who is primary is not known until the store is back: statements wait for that.
             self.fleet.doubt(keyspace, shard);
+        }
+        // A change of tables may have reached the new primary, and nobody has heard of it.
+        if result.is_ok() {
+            self.look_at(keyspace);
         }
         // What was seen last is from before.
         let aliases = self.aliases(keyspace, shard);
@@ -229,16 +263,21 @@ impl Owner {
         }
         let event = Recovered {
             time: crate::world::now_utc(),
+            began,
             keyspace: keyspace.to_owned(),
             shard: shard.to_owned(),
             what,
             ok: result.is_ok(),
             result: text,
         };
+        if let Some(audit) = &self.audit {
+            audit.ends(&self.shared.process(), &event);
+        }
         self.views.change(|view| {
             if view.recoveries.len() >= RECOVERIES_MAX {
                 view.recoveries.remove(0);
             }
+            view.recovered[usize::from(!event.ok)] += 1;
             view.recoveries.push(event);
         });
     }

@@ -1,4 +1,5 @@
 //! Shards that are moved or repaired where several processes use the topology: one process at a time, by a lock in the store.
+use super::ddl::MARK;
 use super::{Answer, Owner, done};
 use crate::Error;
 use crate::plane::{Command, Job};
@@ -44,9 +45,9 @@ impl Owner {
             Ok(lock) => {
                 tokio::spawn(async move { lock.release().await });
                 let e = Error::Config(format!("there is no shard {}/{} any more", job.keyspace, job.shard));
-                self.recovered(&job.keyspace, &job.shard, job.what, Err(e), job.answer);
+                self.recovered(&job.keyspace, &job.shard, (job.what, job.began), Err(e), job.answer);
             }
-            Err(e) => self.recovered(&job.keyspace, &job.shard, job.what, Err(e), job.answer),
+            Err(e) => self.recovered(&job.keyspace, &job.shard, (job.what, job.began), Err(e), job.answer),
         }
     }
 
@@ -59,11 +60,22 @@ impl Owner {
             .unwrap_or_default();
         let (ours, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
             locks.into_iter().partition(|(_, lock)| lock.process == own);
+        // Who has changed tables has ended, or has gone away in the middle of it.
+        let changed: Vec<String> = self
+            .fleet
+            .others()
+            .filter(|name| name.1.starts_with(MARK) && !others.contains_key(*name))
+            .map(|name| name.0.clone())
+            .collect();
+        for keyspace in changed {
+            self.look_at(&keyspace);
+        }
         self.fleet.take_locks(
             others
                 .into_iter()
                 .map(|(name, lock)| (name, lock.holds))
                 .collect(),
+            std::time::Instant::now(),
         );
         for ((keyspace, shard), lock) in ours {
             if let Some(peers) = &self.peers

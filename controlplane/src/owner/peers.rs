@@ -153,7 +153,7 @@ impl Owner {
         }
     }
 
-    fn tell_tables(&self, keyspace: String, answer: Option<Answer>) {
+    pub(super) fn tell_tables(&self, keyspace: String, answer: Option<Answer>) {
         let Some(peers) = &self.peers else { return };
         let (etcd, owner) = (Arc::clone(&peers.etcd), self.sender.clone());
         tokio::spawn(async move {

@@ -1,5 +1,6 @@
 //! Giving the state to the cores and to those who read it.
 use super::{Answer, Owner};
+use crate::health::Heart;
 use crate::missing;
 use crate::world::general;
 use coregate_planner::control::SqlError;
@@ -33,6 +34,9 @@ impl Owner {
     /// Gives what has changed to all cores. Those who wait are answered when every core uses it.
     pub(super) fn publish(&mut self) {
         let mut pending = std::mem::take(&mut self.pending);
+        if pending.catalog || pending.serving || pending.shown {
+            self.follow_hearts();
+        }
         let mut snapshot = None;
         if pending.catalog {
             match self.world.snapshot() {
@@ -42,7 +46,12 @@ impl Owner {
                 }
                 Err(e) => {
                     tracing::error!("the cores keep the old state: {e}");
-                    for (_, result) in pending.answers.iter_mut().filter(|(_, r)| r.is_ok()) {
+                    // A primary that is named stays named: who moves it must not take the old one back for this.
+                    for (_, result) in pending
+                        .answers
+                        .iter_mut()
+                        .filter(|(a, r)| r.is_ok() && !a.is_task())
+                    {
                         *result = Err(general(e.to_string()));
                     }
                 }
@@ -83,8 +92,7 @@ impl Owner {
             }
             for (answer, result) in pending.answers {
                 // Who moves a primary must not go on while a core may still write to the old one.
-                let refused = late && answer.is_task();
-                answer.give(if refused { Err(general("a core does not answer".to_owned())) } else { result });
+                if late { answer.give_late(result) } else { answer.give(result) }
             }
         });
     }
@@ -113,6 +121,26 @@ impl Owner {
             view.recoveries_disabled = self.fleet.disabled;
             view.leads = self.leads();
         });
+    }
+
+    /// Heartbeats are written to all primaries by the process that leads, and to none whose place is being taken.
+    fn follow_hearts(&mut self) {
+        let hearts = match self.leads() {
+            true => self
+                .fleet
+                .hearts(self.world.keyspaces.values().map(|k| &k.record)),
+            false => Vec::new(),
+        };
+        self.fleet.forget_beats(&hearts);
+        let heart = |(keyspace, shard, _): (String, String, String)| {
+            let tablet = self.world.keyspaces.get(&keyspace)?.primary(&shard)?;
+            Some(Heart { keyspace, shard, tablet })
+        };
+        let hearts = hearts.into_iter().filter_map(heart).collect();
+        let interval = Duration::from_millis(self.fleet.options.heartbeat_ms);
+        let writer = self.shared.process();
+        self.beats
+            .follow(hearts, (interval, &writer), &self.shared.connector, &self.sender);
     }
 
     /// Checks run for all tablets of the topology, and no others.

@@ -20,6 +20,11 @@ impl Owner {
                 self.change(Change::Alter { sql, session: keyspace }, None, answer);
             }
             ControlRequest::SchemaChanged { keyspace } => self.tables_changed(&keyspace, answer),
+            ControlRequest::SchemaBegins { keyspace, change } => self.ddl_begins(keyspace, change, answer),
+            ControlRequest::SchemaEnds { keyspace, change } => {
+                self.ddl_ends(&keyspace, change);
+                self.pending.answer(answer, done());
+            }
             ControlRequest::SchemaInDoubt { keyspace, later } => {
                 self.tables_in_doubt(keyspace, later, answer)
             }

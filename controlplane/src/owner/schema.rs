@@ -1,4 +1,6 @@
 //! `apply-schema`: statements on the primaries of all shards, one shard after another, with a report of what each has.
+mod allowed;
+
 use super::{Answer, Owner};
 use crate::Error;
 use crate::backend;
@@ -27,6 +29,13 @@ impl Owner {
             let why = format!("there is no keyspace {keyspace}");
             return self.pending.answer(answer, Err(general(why)));
         };
+        let statements = split::statements(&sql);
+        if let Err(why) = statements
+            .iter()
+            .try_for_each(|statement| allowed::check(statement))
+        {
+            return self.pending.answer(answer, Err(general(why)));
+        }
         let begun = self.shared.schema_progress(&keyspace);
         if !self.fleet.begin(&keyspace, LOCK) {
             let why = format!("another apply-schema runs in keyspace {keyspace}: repeat it later");
@@ -39,7 +48,6 @@ impl Owner {
                 shards.push((shard.name.clone(), primary));
             }
         }
-        let statements = split::statements(&sql);
         let progress = SchemaProgress::begin(&sql, &shards, statements.len(), begun);
         self.shared.set_schema_progress(&keyspace, progress.clone());
         let run = Run {

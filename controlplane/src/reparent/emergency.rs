@@ -1,6 +1,6 @@
 //! EmergencyReparentShard, by order or by itself: the primary is gone, and the replica that has everything takes its place.
 use super::elect::{Candidate, elect};
-use super::{Desk, Member, PATIENCE, Shard, galera, require_movable};
+use super::{Desk, Member, PATIENCE, Shard, galera, may_be_named, require_movable};
 use crate::Error;
 use crate::gtid::Position;
 use crate::servers::replication::{Server, Source};
@@ -61,7 +61,7 @@ impl Emergency {
         let Reached { member, server: mut new } = reached.swap_remove(chosen);
         if let Err(e) = desk.set_primary(shard, member.alias()).await {
             // Where it is not known who is primary, nobody takes writes until the topology's store says so.
-            if !matches!(e, Error::Unknown { .. }) {
+            if !may_be_named(&e) {
                 desk.release(shard).await?;
             }
             return Err(e);
@@ -89,6 +89,13 @@ impl Emergency {
         if self.confirm {
             confirm(reached).await?;
         }
+        // Nobody is shut out for an election that cannot succeed: the old primary may be alive.
+        let mut now = Vec::new();
+        for (replica, received) in each(reached, receives).await {
+            now.push(self.candidate(&replica.member, received.ok()));
+            reached.push(replica);
+        }
+        self.elect(shard, reached, &mut now)?;
         shut_out(desk, shard).await?;
         let mut candidates = Vec::new();
         for (replica, received) in each(reached, stop_receiving).await {
@@ -98,19 +105,7 @@ impl Emergency {
             candidates.push(self.candidate(&replica.member, received.ok()));
             reached.push(replica);
         }
-        let away = shard
-            .others
-            .iter()
-            .filter(|m| !reached.iter().any(|r| r.member.alias() == m.alias()));
-        candidates.extend(away.map(|member| self.candidate(member, None)));
-        let cell = shard
-            .primary
-            .alias()
-            .rsplit_once('-')
-            .map_or("", |(cell, _)| cell);
-        let semi_sync = shard.semi_sync == Some(true);
-        let elected = elect(&candidates, cell, self.new_primary.as_deref(), semi_sync)
-            .map_err(|why| Error::Server(format!("nobody is promoted in shard {}: {why}", shard.name())))?;
+        let elected = self.elect(shard, reached, &mut candidates)?;
         let place = |alias: &str| reached.iter().position(|r| r.member.alias() == alias);
         let wanted = self.new_primary.as_deref().and_then(place);
         let (Some(best), Some(received)) = (place(&elected.alias), elected.received.clone()) else {
@@ -130,6 +125,29 @@ impl Emergency {
             new.server.wait_for(&received, desk.catch_up).await?;
         }
         Ok(at)
+    }
+
+    /// Of those that were asked, and with what is known of the others.
+    fn elect(
+        &self,
+        shard: &Shard,
+        reached: &[Reached],
+        candidates: &mut Vec<Candidate>,
+    ) -> Result<Candidate, Error> {
+        let away = shard
+            .others
+            .iter()
+            .filter(|m| !reached.iter().any(|r| r.member.alias() == m.alias()));
+        candidates.extend(away.map(|member| self.candidate(member, None)));
+        let cell = shard
+            .primary
+            .alias()
+            .rsplit_once('-')
+            .map_or("", |(cell, _)| cell);
+        let semi_sync = shard.semi_sync == Some(true);
+        elect(candidates, cell, self.new_primary.as_deref(), semi_sync)
+            .cloned()
+            .map_err(|why| Error::Server(format!("nobody is promoted in shard {}: {why}", shard.name())))
     }
 
     fn candidate(&self, member: &Member, received: Option<Position>) -> Candidate {
@@ -196,6 +214,12 @@ async fn follow(reached: &mut Vec<Reached>, shard: &Shard, source: &Source) {
             tracing::warn!("{} does not follow yet, and is repaired: {e}", replica.member.alias());
         }
     }
+}
+
+async fn receives(mut replica: Reached) -> (Reached, Result<Position, Error>) {
+    let facts = replica.server.facts().await;
+    let received = facts.and_then(|f| f.received().ok_or(Error::Gone));
+    (replica, received)
 }
 
 async fn stop_receiving(mut replica: Reached) -> (Reached, Result<Position, Error>) {

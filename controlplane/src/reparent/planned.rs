@@ -1,5 +1,5 @@
 //! PlannedReparentShard: the primary is well, and its place is taken in order. Statements wait meanwhile; none fails.
-use super::{Desk, Member, PATIENCE, Shard, galera, require_movable};
+use super::{Desk, Member, PATIENCE, Shard, galera, may_be_named, require_movable};
 use crate::Error;
 use crate::servers::replication::Server;
 use crate::servers::status::Thread;
@@ -34,11 +34,11 @@ impl Planned {
         if handed.is_ok() {
             handed = desk.set_primary(shard, member.alias()).await;
         }
-        if let Err(e @ Error::Unknown { .. }) = handed {
-            // Nobody takes writes until the topology's store says who is primary; then that one is repaired.
-            return Err(e);
-        }
         if let Err(e) = handed {
+            if may_be_named(&e) {
+                // Nobody takes writes until the topology's store says who is primary; then that one is repaired.
+                return Err(e);
+            }
             // Nobody else has been named: the old one goes on.
             take_back(desk, shard, old).await?;
             return Err(e);

@@ -13,6 +13,8 @@ pub(crate) enum Repair {
     Primary,
     /// It is read-only, and follows the primary.
     Replica(String),
+    /// It connects to its primary anew, and acknowledges from then on.
+    Reconnect(String),
     /// It has transactions that the primary has not, and gets no statements until it is made anew.
     Errant(String),
     /// Its primary rolls back an XA branch that it has lost in a crash: there is nothing to do.
@@ -39,6 +41,14 @@ impl Repair {
                 let mut server = desk.connect(&member(shard, alias)?.tablet).await?;
                 server.skip_event("'XA ROLLBACK ").await?;
                 Ok(format!("{alias} goes on behind the end of a branch that it does not have"))
+            }
+            Self::Reconnect(alias) => {
+                let member = member(shard, alias)?;
+                let mut server = desk.connect(&member.tablet).await?;
+                server
+                    .acknowledge_anew(shard.acknowledges(member.kind) == Some(true))
+                    .await?;
+                Ok(format!("{alias} has connected to {} anew", shard.primary.alias()))
             }
             Self::Errant(alias) => errant(desk, shard, member(shard, alias)?).await,
         }

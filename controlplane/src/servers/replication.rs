@@ -197,6 +197,12 @@ impl Server {
         self.run(self.dialect.start_receiver()).await
     }
 
+    /// Connects to its primary again, so that it is known there as one that acknowledges.
+    pub(crate) async fn acknowledge_anew(&mut self, acknowledges: bool) -> Result<(), Error> {
+        self.set_semi_sync_replica(acknowledges).await?;
+        self.reconnect().await
+    }
+
     /// Heartbeats that it has got from its primary, and the time between two of them.
     pub(crate) async fn heartbeats(&mut self) -> Result<(u64, Duration), Error> {
         let beats = match self.dialect {

@@ -28,6 +28,9 @@ pub(crate) struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) replication: Option<Replication>,
     pub(crate) semi_sync: SemiSync,
+    /// A replica: when the last heartbeat was written that it has applied, in milliseconds since 1970.
+    #[serde(skip)]
+    pub(crate) heartbeat_ms: Option<u64>,
     /// `None`: it is in no cluster of Galera's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) galera: Option<Galera>,
@@ -41,6 +44,10 @@ pub(crate) struct SemiSync {
     pub(crate) replica_on: bool,
     /// Replicas that acknowledge to it.
     pub(crate) clients: u32,
+    /// Commits that wait for an acknowledgement.
+    pub(crate) waiting: u32,
+    /// Commits that were acknowledged since its start.
+    pub(crate) acknowledged: u64,
     /// `None`: the server has no semi-sync, as MySQL without its plugins.
     #[serde(skip)]
     pub(crate) names: Option<SemiSyncNames>,
@@ -123,6 +130,12 @@ pub(crate) async fn read(conn: &mut Conn, tablet: &Tablet, database: Option<&str
     }
     // What the account may not see is not there.
     facts.replication = unless_refused(replication(conn, dialect).await)?.flatten();
+    if facts.replication.is_some() {
+        // Where there is no such table, nobody writes one.
+        let sql = "SELECT MAX(written_ms) FROM `_coregate`.`heartbeat`";
+        let written = conn.query_first::<Option<u64>, _>(sql).await;
+        facts.heartbeat_ms = unless_refused(written)?.flatten().flatten();
+    }
     let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'rpl\\_semi\\_sync\\_%\\_enabled' OR Variable_name IN \
                ('wsrep_on', 'wsrep_desync', 'wsrep_reject_queries', 'wsrep_sst_donor_rejects_queries')";
     let variables = conn.query::<(String, String), _>(sql).await?;
@@ -238,9 +251,17 @@ async fn semi_sync(conn: &mut Conn, variables: &[(String, String)]) -> Result<Se
         *(if of_primary { &mut found.primary_on } else { &mut found.replica_on }) |= on;
     }
     if found.primary_on {
-        let sql = "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%\\_clients'";
-        let clients: Option<(String, u32)> = conn.query_first(sql).await?;
-        found.clients = clients.map_or(0, |(_, n)| n);
+        let sql = "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%'";
+        for (name, value) in conn.query::<(String, String), _>(sql).await? {
+            let name = name.to_ascii_lowercase();
+            let of = ["rpl_semi_sync_master_", "rpl_semi_sync_source_"];
+            match of.iter().find_map(|start| name.strip_prefix(start)) {
+                Some("clients") => found.clients = value.parse().unwrap_or_default(),
+                Some("wait_sessions") => found.waiting = value.parse().unwrap_or_default(),
+                Some("yes_tx") => found.acknowledged = value.parse().unwrap_or_default(),
+                _ => {}
+            }
+        }
     }
     Ok(found)
 }

@@ -29,6 +29,8 @@ pub(crate) use peers::{Peers, Process, Roster, uses, wait_for_all};
 const OPERATIONS_MAX: usize = 100;
 /// How long it is asked whether a write whose answer was lost has happened.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two attempts to say that tables were changed.
+const TOLD_PAUSE: Duration = Duration::from_millis(100);
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Something that must be as it was for a write to happen: who has lost it is refused.
@@ -325,7 +327,15 @@ impl Etcd {
     /// Tells all processes that tables of a keyspace were changed.
     pub(crate) async fn schema_changed(&self, keyspace: &str) -> Result<i64, Error> {
         let ops = [put(self.layout.schema_version(keyspace), self.writer())];
-        self.unconditional(&ops).await
+        // It may be said twice, so that a lost answer is no reason not to say it again, to another member.
+        let end = Instant::now() + SETTLE_PATIENCE;
+        loop {
+            match self.unconditional(&ops).await {
+                Err(e) if Instant::now() >= end => return Err(e),
+                Err(_) => tokio::time::sleep(TOLD_PAUSE).await,
+                told => return told,
+            }
+        }
     }
 
     /// Whether dead primaries are replaced by themselves, for all processes.

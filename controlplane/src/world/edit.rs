@@ -130,6 +130,12 @@ impl World {
 
     fn plan_vschema(&mut self, keyspace: &str, new: vschema::Keyspace) -> Result<Planned, Error> {
         self.plan_record(keyspace, true, |record| {
+            if !new.sharded && record.shards.len() > 1 {
+                let (name, count) = (&record.name, record.shards.len());
+                return Err(Error::Config(format!(
+                    "keyspace {name} has {count} shards: its vschema must say \"sharded\": true"
+                )));
+            }
             record.vschema = new;
             Ok(())
         })

@@ -173,6 +173,7 @@ impl Backend {
     /// Sends a command packet that lies on the wire already.
     pub(crate) fn send(&mut self, wire: Buf) {
         self.busy = true;
+        self.used = self.pool.now();
         self.stream.link.reset_compressed_sequence();
         if self.ahead.is_empty() {
             self.stream.link.send(wire);
@@ -244,6 +245,8 @@ impl Backend {
     #[inline]
     pub(crate) fn answered(&mut self, summary: &Summary) {
         self.busy = false;
+        let spent = self.pool.now().saturating_duration_since(self.used);
+        self.pool.load.record(spent, summary.error.is_some());
         self.warnings = summary.warnings;
         if let Some((code, _)) = summary.error {
             self.unsure = true;

@@ -43,6 +43,9 @@ impl Backend {
         if full {
             give_up_spare(core, &pool.tablet, Spare::Connection);
         }
+        if matches!(&result, Err(BackendError::Unreachable { .. })) {
+            pool.suspect(core);
+        }
         let stat = if result.is_ok() { &pool.stats.connected } else { &pool.stats.connect_errors };
         stat.set(stat.get() + 1);
         let (stream, info) = result?;

@@ -2,6 +2,7 @@
 //! number and time; a connection whose answer was not read completely is never used again.
 mod backend;
 mod connect;
+pub(crate) mod load;
 mod retire;
 mod routines;
 mod shards;

@@ -1,6 +1,7 @@
 //! The end of a pool. When its server is not to be used any more, connections close as they come back, nobody gets another one, and
 //! those who wait are sent to where the shard is served now. What is still in use can be counted, and cut.
 use super::tablet::TabletPool;
+use crate::core::Core;
 use crate::error::BackendError;
 use crate::ring::{Shutter, Socket};
 use slab::Slab;
@@ -8,6 +9,10 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// So often at most does a core say that a server is out of reach.
+const SUSPECT_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 pub(super) struct Retirement {
@@ -16,6 +21,8 @@ pub(super) struct Retirement {
     takers: RefCell<Slab<Option<Waker>>>,
     /// Connections that are open, and some that are not any more.
     live: RefCell<Vec<Shutter>>,
+    /// When it was last told that the server is out of reach.
+    suspected: Cell<Option<Instant>>,
 }
 
 /// Somebody waits, until this is dropped.
@@ -86,6 +93,20 @@ impl Retirement {
 }
 
 impl TabletPool {
+    /// A connection was refused or has broken. Who looks after the servers hears of it at once, not with the next check.
+    #[cold]
+    pub(crate) fn suspect(&self, core: &Core) {
+        let now = core.ring.now();
+        let last = self.retirement.suspected.get();
+        if self.retirement.is_retired()
+            || last.is_some_and(|at| now.saturating_duration_since(at) < SUSPECT_EVERY)
+        {
+            return;
+        }
+        self.retirement.suspected.set(Some(now));
+        core.shared.control.suspect(&self.tablet.alias);
+    }
+
     /// Connections that statements or transactions use, or that are being opened.
     pub(crate) fn in_use(&self) -> usize {
         let finishing = self

@@ -2,6 +2,7 @@
 mod queue;
 
 use super::backend::Backend;
+use super::load::{Load, Loads};
 use super::retire::Retirement;
 use super::routines::Routines;
 use crate::core::Core;
@@ -31,6 +32,8 @@ pub(crate) struct PoolLimits {
     pub(crate) lifetime_max: Duration,
     /// Statements kept prepared on one connection; the least used is closed for a new one.
     pub(crate) statements_max: usize,
+    /// Where the core counts what servers answer.
+    pub(crate) loads: Arc<Loads>,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +80,8 @@ pub(crate) struct TabletPool {
     /// Does the server write temporary tables to its binary log? `None`: it was not asked yet.
     pub(crate) logs_temporary: Cell<Option<bool>>,
     pub(crate) stats: PoolStats,
+    /// What its server answers.
+    pub(crate) load: Arc<Load>,
 }
 
 /// The right to have one connection open; the place is free again when this is dropped.
@@ -109,6 +114,7 @@ impl TabletPool {
     pub(super) fn new(tablet: Arc<Tablet>, database: Option<&str>, limits: PoolLimits, ring: &Ring) -> Self {
         Self {
             ring: ring.clone(),
+            load: limits.loads.of(&tablet.alias),
             tablet,
             database: database.map(str::to_owned),
             limits,
@@ -127,6 +133,12 @@ impl TabletPool {
             logs_temporary: Cell::new(None),
             stats: PoolStats::default(),
         }
+    }
+
+    /// As the core's last turn has read the clock.
+    #[inline]
+    pub(super) fn now(&self) -> Instant {
+        self.ring.now()
     }
 
     /// The pool of the same server on whose connections statements are finished.

@@ -84,7 +84,7 @@ impl Session {
             let Place::Shard { shard, .. } = place else { return Err(why.into()) };
             let waiting = match ticket.take() {
                 Some(ticket) => ticket,
-                None => match Ticket::take(&core, shard, moving) {
+                None => match Ticket::take(&core, shard, moving, self.request_bytes) {
                     Ok(ticket) => ticket,
                     Err(full) => return Err(if moving { full.into() } else { why.into() }),
                 },

@@ -25,6 +25,10 @@ impl Session {
         {
             return self.fail(&mut Answer::first(), failure).is_ok();
         }
+        self.request_bytes = packet.payload().len();
+        if self.causal.is_some() {
+            self.note_primary();
+        }
         let result = match packet.payload().first() {
             Some(&com::QUERY) => {
                 self.handle
@@ -35,6 +39,9 @@ impl Session {
             _ => Box::pin(self.rare_command(packet)).await,
         };
         let behind = self.look_behind().await;
+        if self.pinned != self.handle.pinned.get() {
+            self.handle.note_pinned(self.pinned);
+        }
         result.is_ok() && behind.is_ok()
     }
 
@@ -206,6 +213,7 @@ impl Session {
         self.statements = None;
         self.warnings = None;
         self.vitess = Vec::new();
+        self.causal = self.fresh_causal();
         self.autocommit = true;
         self.sql_mode = coregate_planner::fingerprint::SqlMode::empty();
         (self.last_insert_id, self.row_count, self.found_rows) = (0, 0, 0);

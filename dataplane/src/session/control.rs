@@ -8,6 +8,7 @@ use coregate_planner::control::{ControlRequest, SqlError};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 
 /// Errors of statements that servers may go on with, or have ended unheard.
@@ -23,6 +24,21 @@ struct Mailbox {
 thread_local! {
     /// Mailboxes of this core's sessions by ticket: what crosses threads is only the ticket. Tickets are not used twice.
     static MAILBOXES: RefCell<(u64, AHashMap<u64, Rc<Mailbox>>)> = RefCell::default();
+}
+
+/// A change of tables that is on its way, however it ends.
+pub(super) struct SchemaChange {
+    core: Rc<Core>,
+    keyspace: String,
+    change: u64,
+}
+
+impl Drop for SchemaChange {
+    fn drop(&mut self) {
+        let keyspace = std::mem::take(&mut self.keyspace);
+        let request = ControlRequest::SchemaEnds { keyspace, change: self.change };
+        self.core.shared.control.request(request, Box::new(|_| {}));
+    }
 }
 
 impl Session {
@@ -46,6 +62,17 @@ impl Session {
     /// Waits until every core knows the keyspace's tables as they are now.
     pub(super) async fn schema_changed(&mut self, keyspace: String) -> Outcome {
         self.ask(ControlRequest::SchemaChanged { keyspace }).await
+    }
+
+    /// Waits until this session may change a keyspace's tables. It may as long as what is given lives.
+    pub(super) async fn schema_begins(&mut self, keyspace: &str) -> Outcome<SchemaChange> {
+        // Made first: the client may go away while it waits.
+        let (core, keyspace) = (Rc::clone(&self.core), keyspace.to_owned());
+        let change = core.shared.changes.fetch_add(1, Ordering::Relaxed);
+        let ends = SchemaChange { core, keyspace: keyspace.clone(), change };
+        self.ask(ControlRequest::SchemaBegins { keyspace, change })
+            .await?;
+        Ok(ends)
     }
 
     /// A change of tables did not end well, and may have taken effect on some servers, or still will.

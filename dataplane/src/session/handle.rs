@@ -50,6 +50,9 @@ pub(crate) struct SessionHandle {
     /// KILL QUERY has been passed on to a server.
     killed: Cell<bool>,
     pub(crate) in_transaction: Cell<bool>,
+    /// Its connection is its own, because of this statement.
+    pub(crate) pinned: Cell<bool>,
+    pub(crate) pinned_by: RefCell<Vec<u8>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -72,6 +75,8 @@ impl SessionHandle {
             resting: Cell::new(true),
             killed: Cell::new(false),
             in_transaction: Cell::new(false),
+            pinned: Cell::new(false),
+            pinned_by: RefCell::default(),
             waker: RefCell::default(),
         });
         core.sessions.borrow_mut().insert(id, Rc::clone(&handle));
@@ -99,6 +104,14 @@ impl SessionHandle {
             self.deadline
                 .set((limit > 0).then(|| core.ring.now() + Duration::from_millis(limit)));
         }
+    }
+
+    /// The session has begun to keep its connection, or does so no more.
+    #[cold]
+    pub(crate) fn note_pinned(&self, pinned: bool) {
+        self.pinned.set(pinned);
+        let info = if pinned { self.info.borrow().clone() } else { Vec::new() };
+        *self.pinned_by.borrow_mut() = info;
     }
 
     /// The session waits for its client.

@@ -293,6 +293,7 @@ impl Session {
             transaction: super::Transaction::default(),
             held: SmallVec::new(),
             replicas: crate::pool::Chosen::default(),
+            causal: None,
             pinned: false,
             last_insert_id: 0,
             row_count: 0,
@@ -305,6 +306,7 @@ impl Session {
             looked: Default::default(),
             numbers_from: None,
             trace: None,
+            request_bytes: 0,
             rights: Rc::new(rights),
             slot: None,
             login: Box::new((login, scramble)),
@@ -324,6 +326,7 @@ impl Session {
             0 => 45,
             known => known,
         };
+        self.causal = self.fresh_causal();
         *self.handle.user.borrow_mut() = self.login_user();
         *self.handle.database.borrow_mut() = None;
         self.settings = self.fresh_settings(collation, None);

@@ -40,6 +40,9 @@ impl Session {
             crate::executor::spawn(kill_query(core, pool, backend.thread_id, true));
             self.core.ring.mark_runnable();
         }
+        if !backend.is_connected() {
+            backend.pool.suspect(&self.core);
+        }
         backend.tainted = true;
         drop(backend);
         if !has_stake {

@@ -5,11 +5,13 @@ mod asked;
 mod atomic;
 mod auto_column;
 mod buffering;
+mod causal;
 mod clock;
 mod command;
 mod commit;
 mod control;
 mod deciders;
+mod ended;
 mod handle;
 mod infile;
 mod info;
@@ -101,6 +103,8 @@ pub(crate) struct Session {
     held: SmallVec<[(Place, Box<Backend>); 1]>,
     /// Where it reads, with `USE keyspace@replica`.
     replicas: Chosen,
+    /// What replicas must have; `None`: whatever they have.
+    causal: Option<Box<causal::Causal>>,
     pinned: bool,
     last_insert_id: u64,
     row_count: i64,
@@ -115,6 +119,8 @@ pub(crate) struct Session {
     numbers_from: Option<u64>,
     /// What goes to servers, while a statement is run to be explained.
     trace: Option<Box<vexplain::Trace>>,
+    /// Of the command that runs.
+    request_bytes: usize,
     /// What the statement's directives ask for.
     asked: Asked,
     /// Counts the statements whose rows go to shards in turn.

@@ -161,6 +161,9 @@ impl Session {
             return None;
         }
         let pool = self.pool_of(place)?;
+        if self.causal.is_some() && self.is_behind(place, &pool) {
+            return None;
+        }
         let changes = self.core.routine_changes();
         if !pool.routines.is_current(changes) {
             return None;

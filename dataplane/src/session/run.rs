@@ -102,8 +102,7 @@ impl Session {
             _ => Err(sql_error(1105, "a plan that was bound as another").into()),
         };
         self.sequence_done(plan, result.as_ref().ok());
-        let spent = self.core.ring.now().saturating_duration_since(start);
-        entry.stats.record(spent, shards, result.as_ref().ok());
+        self.note_end(&entry, start, shards, &result);
         result.map(|_| ())
     }
 

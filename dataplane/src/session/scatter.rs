@@ -103,6 +103,11 @@ impl Session {
             self.ask_for(work.plan);
         }
         self.spare_errors(&mut work);
+        // Other processes hear of a change of tables before it begins, and wait with theirs.
+        let _change = match &work.keyspace {
+            Some(keyspace) => Some(self.schema_begins(keyspace).await?),
+            None => None,
+        };
         if work.wires.is_empty() {
             // A write whose every row is nowhere.
             self.send_ok(answer, Done::default());

@@ -332,6 +332,9 @@ impl Session {
             let message = format!("invalid transaction_mode: {value}; it is SINGLE, MULTI or TWOPC");
             return Err(sql_error(1231, message).into());
         }
+        if assignment.name.starts_with("read_after_write_") {
+            self.set_read_after_write(&assignment.name, &value)?;
+        }
         let known = &mut self.vitess;
         known.retain(|(name, _)| *name != assignment.name);
         known.push((assignment.name.clone(), value));

@@ -265,7 +265,10 @@ impl Session {
     /// A connection that the session does not have yet, in no transaction.
     pub(super) async fn acquire_new(&mut self, place: Place) -> Outcome<Box<Backend>> {
         let (core, handle) = (self.core.clone(), self.handle.clone());
-        let (pool, mut backend) = Box::pin(self.connection(place, Use::Statement)).await?;
+        let (pool, mut backend) = match self.causal {
+            None => Box::pin(self.connection(place, Use::Statement)).await?,
+            Some(_) => Box::pin(self.causal_connection(place)).await?,
+        };
         backend.tainted |= self.pinned;
         backend.routines_seen = core.routine_changes();
         if !pool.routines.is_current(backend.routines_seen) {

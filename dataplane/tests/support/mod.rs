@@ -275,7 +275,15 @@ pub fn sharded(server: SocketAddr) -> (Snapshot, Serving) {
     (snapshot, serving)
 }
 
-pub fn plane((snapshot, serving): (Snapshot, Serving), config: Config) -> DataPlane {
+pub fn plane(world: (Snapshot, Serving), config: Config) -> DataPlane {
+    plane_with(world, config, Arc::new(NoControl))
+}
+
+pub fn plane_with(
+    (snapshot, serving): (Snapshot, Serving),
+    config: Config,
+    control: Arc<dyn ControlPort>,
+) -> DataPlane {
     let mut users = Users::default();
     let entry = UserEntry { password: Some("pw".into()), admin: true, ..UserEntry::default() };
     users.by_name.insert("u".into(), vec![entry]);
@@ -285,8 +293,7 @@ pub fn plane((snapshot, serving): (Snapshot, Serving), config: Config) -> DataPl
         cpus: Some(vec![]),
         ..config
     };
-    start(config, (Arc::new(snapshot), Arc::new(serving)), Arc::new(users), Arc::new(NoControl))
-        .expect("a data plane")
+    start(config, (Arc::new(snapshot), Arc::new(serving)), Arc::new(users), control).expect("a data plane")
 }
 
 pub fn log_in(address: SocketAddr, database: Option<&str>) -> Wire {

@@ -13,10 +13,11 @@ use crate::lookup::quoted;
 use crate::plan::write::{
     EachRow, Evaluated, InsertSelect, NewValue, ReturningNone, UniqueColumn, UniqueKeys, Write,
 };
-use crate::plan::{Operand, Piece, Plan, StatementClass};
+use crate::plan::{InsertRows, Operand, Piece, Plan, StatementClass};
 use crate::snapshot::{Column, ColumnVindex, Table};
 use crate::sql::ast::*;
 use crate::sql::walk::Walk;
+use std::sync::Arc;
 
 /// What a column that takes no NULL gets for one under IGNORE.
 fn implicit(column: &Column) -> Option<&'static str> {
@@ -218,10 +219,7 @@ impl<'a> Planner<'_, 'a> {
             )));
         }
         let columns = inserted_columns(table, insert)?;
-        let before = self.edits.clone();
-        let rows = self.rows(table, insert, &columns)?;
-        self.edits = before;
-        self.name_columns(insert, &columns);
+        let rows = self.rows_of_steps(table, insert, &columns)?;
         let unique = self.unique_columns(table, insert, &columns)?;
         let full_name = format!("{}.{}", quoted(self.keyspace_name(insert.table)?), quoted(&table.name));
         let (key, image) = insert_image(self, table, insert.table)?;
@@ -248,6 +246,20 @@ impl<'a> Planner<'_, 'a> {
             key,
             image,
         }))))
+    }
+
+    /// Where the rows lie. Their texts stay as they are, but for the columns' names.
+    fn rows_of_steps(
+        &mut self,
+        table: &'a Arc<Table>,
+        insert: &'a Insert<'a>,
+        columns: &[String],
+    ) -> Result<InsertRows, PlanError> {
+        let before = self.edits.clone();
+        let rows = self.rows(table, insert, columns)?;
+        self.edits = before;
+        self.name_columns(insert, columns);
+        Ok(rows)
     }
 
     /// The unique keys by which a new row may meet one that is there.

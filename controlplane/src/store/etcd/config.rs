@@ -16,6 +16,11 @@ const ROOT: &str = "/coregate";
 const PORT: u16 = 2379;
 
 impl EtcdConfig {
+    /// As `--topo` takes it.
+    pub(crate) fn url(&self) -> String {
+        format!("etcd://{}{}", self.members.join(","), self.root)
+    }
+
     /// Endpoints as etcd's tools take them: `http://HOST:PORT` or `HOST:PORT`.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 //! ROOT/global/RoutingRules                            Vitess's JSON
 //! ROOT/global/Recoveries                              "disabled", by an operator's order
 //! ROOT/global/leader, processes/ID, locks/KS/SHARD    with a lease: they end with their process
+//! ROOT/global/locks/KS/ddl-ID                         the same: a process changes tables
 //! ROOT/cells/CELL/tablets/ALIAS/Tablet                address, type, account
 //! ```
 use super::kv::{Entries, Entry};

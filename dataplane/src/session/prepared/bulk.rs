@@ -51,8 +51,7 @@ impl Session {
         let result = self
             .execute_on(execution, &entry, Place::DropIn, text, answer)
             .await;
-        let spent = self.core.ring.now().saturating_duration_since(start);
-        entry.stats.record(spent, 1, result.as_ref().ok());
+        self.note_end(&entry, start, 1, &result);
         result.map(|_| ())
     }
 }
