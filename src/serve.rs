@@ -220,7 +220,6 @@ fn serve(
     let admin = control.attach(Arc::new(data.clone()), mysql)?;
     heir.take_over(file, data)?;
     say_ready(mysql, admin, file.server.socket.as_deref());
-    notify::ready();
     Ok(())
 }
 
@@ -232,6 +231,7 @@ fn say_ready(mysql: SocketAddr, admin: SocketAddr, socket: Option<&Path>) {
     if let Err(e) = ready {
         tracing::warn!("READY cannot be printed: {e}");
     }
+    notify::ready();
 }
 
 /// MariaDB 10 puts a prefix before its version in the greeting. Drivers that know nothing of MariaDB go by it: without, they take
