@@ -219,7 +219,6 @@ fn serve(
     let admin = control.attach(Arc::new(data.clone()), mysql)?;
     heir.take_over(file, data)?;
     say_ready(mysql, admin, file.server.socket.as_deref());
-    notify::ready();
     Ok(())
 }
 
@@ -231,6 +230,7 @@ fn say_ready(mysql: SocketAddr, admin: SocketAddr, socket: Option<&Path>) {
     if let Err(e) = ready {
         tracing::warn!("READY cannot be printed: {e}");
     }
+    notify::ready();
 }
 
 fn told_version(file: &File, control: &ControlPlane) -> String {

@@ -24,6 +24,10 @@ impl Session {
 
     /// Rows that are only passed on are merged without an order, where a shard may be left out: nobody else could begin the answer.
     pub(super) fn spare_errors(&mut self, work: &mut Work<'_>) {
+        // The leaves of a tree have asked before.
+        if matches!(work.rows, Rows::Pass | Rows::Return(_) | Rows::Load(_)) {
+            self.ask_for(work.plan);
+        }
         let several = work.wires.len() > 1 && work.combine == Combine::Concat;
         self.asked.errors_as_warnings &= several && work.kind == ResponseKind::Query;
         if self.asked.errors_as_warnings && matches!(work.rows, Rows::Pass) {

@@ -121,13 +121,13 @@ pub(crate) struct Session {
     trace: Option<Box<vexplain::Trace>>,
     /// Of the command that runs.
     request_bytes: usize,
-    rights: Rc<Rights>,
-    /// Where the number of the user's sessions is limited.
-    slot: Option<Box<rights::Slot>>,
     /// What the statement's directives ask for.
     asked: Asked,
     /// Counts the statements whose rows go to shards in turn.
     turn: std::cell::Cell<u64>,
+    rights: Rc<Rights>,
+    /// Where the number of the user's sessions is limited.
+    slot: Option<Box<rights::Slot>>,
     /// Who it is, and the challenge of the greeting (COM_CHANGE_USER uses it again).
     login: Box<(Login, [u8; 20])>,
 }

@@ -98,10 +98,6 @@ impl Session {
             )
             .into());
         }
-        // The leaves of a tree have asked before.
-        if matches!(work.rows, Rows::Pass | Rows::Return(_) | Rows::Load(_)) {
-            self.ask_for(work.plan);
-        }
         self.spare_errors(&mut work);
         // Other processes hear of a change of tables before it begins, and wait with theirs.
         let _change = self.schema_begins(work.keyspace.as_deref()).await?;

@@ -254,8 +254,8 @@ impl<'a> Planner<'_, 'a> {
         class: StatementClass,
     ) -> Result<Plan, PlanError> {
         if insert.replace || !insert.on_duplicate.is_empty() {
-            return Err(PlanError::Rule(format!(
-                "VT12001: unsupported: REPLACE or ON DUPLICATE KEY UPDATE into log table '{}', whose rows lie on any shard; give the table a vindex",
+            return Err(PlanError::unsupported(format!(
+                "REPLACE or ON DUPLICATE KEY UPDATE into log table '{}', whose rows lie on any shard; give the table a vindex",
                 table.name
             )));
         }

@@ -205,19 +205,14 @@ impl<'a> Planner<'_, 'a> {
         if insert.on_duplicate.iter().any(|a| has_subquery(&a.value)) {
             return Err(refused("subqueries in ON DUPLICATE KEY UPDATE"));
         }
-        let by = table
-            .column_vindexes
-            .first()
-            .map_or(&[][..], |v| v.columns.as_slice());
-        let key = table.primary_key.as_slice();
-        let moved = insert.on_duplicate.iter().find(|a| {
-            !super::dml::keeps_value(a, insert.table, table)
-                && by
-                    .iter()
-                    .chain(key)
-                    .any(|c| c.eq_ignore_ascii_case(a.column.name))
-        });
-        if let Some(moved) = moved {
+        let by = table.column_vindexes.first().map(|v| v.columns.as_slice());
+        let finds = |column: &str| {
+            let mut names = by.unwrap_or_default().iter().chain(&table.primary_key);
+            names.any(|c| c.eq_ignore_ascii_case(column))
+        };
+        let moves =
+            |a: &&Assign<'_>| finds(a.column.name) && !super::dml::keeps_value(a, insert.table, table);
+        if let Some(moved) = insert.on_duplicate.iter().find(moves) {
             return Err(PlanError::unsupported(format!(
                 "ON DUPLICATE KEY UPDATE of '{}' of '{}', by which its row is found",
                 moved.column.name, table.name

@@ -154,7 +154,7 @@ fn rows_of_log_tables_go_to_the_shards_in_turn() {
         "replace into events values (1, 'x')",
         "insert into events values (1, 'x') on duplicate key update message = 'y'",
     ] {
-        assert_eq!(conn.query(sql).error().code, 1105, "{sql}");
+        assert_eq!(conn.query(sql).error().code, 1235, "{sql}");
     }
     conn.run("delete from events");
     assert_eq!(CLUSTER.counts("events"), [0, 0, 0]);
