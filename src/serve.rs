@@ -210,16 +210,17 @@ fn serve(
         buffer_failover_max_ms: file.buffer.max_failover_ms,
         buffer_gap_min_ms: file.buffer.min_gap_ms,
     };
-    let data =
-        dataplane::start(config, (control.snapshot(), control.serving()), control.users(), control.port())
-            .map_err(|e| {
-                if e.is_usage() { Failure::Usage(e.to_string()) } else { Failure::Failed(e.to_string()) }
-            })?;
+    let world = (control.snapshot(), control.serving());
+    let data = dataplane::start(config, world, control.users(), control.port()).map_err(failure)?;
     let mysql = data.local_addr();
     let admin = control.attach(Arc::new(data.clone()), mysql)?;
     heir.take_over(file, data)?;
     say_ready(mysql, admin, file.server.socket.as_deref());
     Ok(())
+}
+
+fn failure(e: dataplane::StartError) -> Failure {
+    if e.is_usage() { Failure::Usage(e.to_string()) } else { Failure::Failed(e.to_string()) }
 }
 
 /// The line that scripts wait for.
