@@ -107,24 +107,22 @@ impl Session {
             return Ok(Summary::default());
         }
         if work.kind == ResponseKind::Execute {
-            work.wires
-                .iter_mut()
-                .for_each(|(_, payload)| without_cursor(payload));
+            let payloads = work.wires.iter_mut().map(|(_, payload)| payload);
+            payloads.for_each(|payload| without_cursor(payload));
         }
         // Always in the same order, so that two statements never wait for each other's connections.
         work.wires.sort_by_key(|(place, _)| *place);
-        let changes_copies = work.combine == Combine::First && is_change(work.plan.class);
-        let writes = work.combine == Combine::Sum || changes_copies;
+        let writes =
+            work.combine == Combine::Sum || work.combine == Combine::First && is_change(work.plan.class);
         self.adopt_transaction();
         // One that keeps lookup tables right has opened its transaction for these already.
         let opened = writes && self.transaction.is_own();
         let several = work.wires.len() > 1;
-        let own = opened
-            || several && writes && !self.in_transaction() && self.autocommit && !self.transaction.locked;
+        let own = opened || several && writes && self.stands_alone();
         if own && !opened {
             self.transaction.begin_own();
         }
-        let in_parts = work.wires.len() > 1 || work.returned().is_some();
+        let in_parts = several || work.returned().is_some();
         let undoable = writes && (self.in_transaction() || !self.autocommit) && !own && in_parts;
         let result = self.run_parts(&mut work, undoable, answer).await;
         match result {
@@ -146,6 +144,11 @@ impl Session {
                 Err(failure)
             }
         }
+    }
+
+    /// A statement is a transaction by itself.
+    fn stands_alone(&self) -> bool {
+        !self.in_transaction() && self.autocommit && !self.transaction.locked
     }
 
     /// Undoes a statement that had a transaction of its own. `error`: a server's, where one has told.
