@@ -1,7 +1,7 @@
 //! What users of the users file may do.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::{Login, Value};
-use coregate_tests::{Answer, Connection, Coregate, guard, wait_until, world};
+use coregate_tests::{Answer, Connection, Coregate, guard, wait_until};
 use std::net::TcpStream;
 use std::sync::LazyLock;
 
