@@ -45,7 +45,7 @@ lint:
 bench: release
 	$(TARGET)/release/coregate bench compare $(BENCH_ARGS)
 
-# Makes the report that the README quotes anew.
+# Compares as docs/report/run.toml says, and writes the report beside it.
 report: release
 	$(TARGET)/release/coregate bench compare --config docs/report/run.toml --out docs/report $(BENCH_ARGS)
 
