@@ -156,7 +156,7 @@ fn what_cannot_work_is_said_at_start() {
         (vec![("ssl-mode", "verify_ca"), ("ssl-ca", &missing)], "missing.pem"),
         (vec![("ssl-mode", "verify_ca"), ("ssl-ca", &not_pem)], "there is no certificate in it"),
         (vec![("ssl-ca", ca.as_str()), ("ssl-cert", &ca)], "needs its key"),
-        (vec![("ssl-capath", "x")], "there are ssl-mode, ssl-ca, ssl-cert and ssl-key"),
+        (vec![("ssl-capath", "x")], "there are socket, ssl-mode, ssl-ca, ssl-cert and ssl-key"),
     ] {
         let error = start("wrong", &url("sb:sb", "localhost", &parameters)).unwrap_err();
         assert!(error.contains(part) && error.contains("exit status: 2"), "{parameters:?}: {error}");
