@@ -43,10 +43,21 @@ impl Warnings {
         self.count
     }
 
-    /// Is one of them about a row? Each row's may read the same.
-    pub(super) fn are_of_rows(&self) -> bool {
-        let of_row =
-            |(_, code, text): &(String, u16, String)| *code == DIVISION_BY_ZERO || text.contains(" at row ");
+    /// Is one of them about a row? Each row's may read the same. One about a value is about the statement where its text has the
+    /// value.
+    pub(super) fn are_of_rows(&self, statement: &[u8]) -> bool {
+        let in_statement = |value: &str| {
+            let value = value.as_bytes();
+            !value.is_empty() && statement.windows(value.len()).any(|part| part == value)
+        };
+        let of_row = |(_, code, text): &(String, u16, String)| {
+            let value = text
+                .rsplit_once(": '")
+                .and_then(|(_, value)| value.strip_suffix('\''));
+            *code == DIVISION_BY_ZERO
+                || text.contains(" at row ")
+                || value.is_some_and(|value| !in_statement(&format!("'{value}'")))
+        };
         self.rows.iter().any(of_row)
     }
 }

@@ -23,9 +23,10 @@ impl Session {
             self.fetch_warnings(&mut part.backend).await;
             of_servers.push(self.warnings.take());
         }
+        let statement = self.handle.info.borrow().clone();
         let alike = of_servers
             .iter()
-            .all(|w| w.as_ref().is_some_and(|w| !w.are_of_rows()) && *w == of_servers[0]);
+            .all(|w| w.as_ref().is_some_and(|w| !w.are_of_rows(&statement)) && *w == of_servers[0]);
         if alike {
             of_servers.truncate(1);
         }
