@@ -211,6 +211,54 @@ fn statements_prepared_by_name_keep_them_too() {
     check(&mut conn, 2500, 2999);
 }
 
+/// An entry whose row went behind our back is given to the next row with its value, be it the same row again.
+#[test]
+fn entries_without_rows_are_used_again() {
+    let _turn = alone();
+    let mut conn = connect();
+    for begin in ["", "begin"] {
+        for same in [true, false] {
+            conn.run(&insert(3600, 3));
+            let mut shards: Vec<String> = conn
+                .query("show shards")
+                .rows()
+                .into_iter()
+                .filter_map(|row| row[0].clone())
+                .filter(|name| name.starts_with("test"))
+                .collect();
+            assert_eq!(shards.len(), 3);
+            for shard in shards.drain(..) {
+                conn.run(&format!("use `{}`", shard.replace('/', ":")));
+                conn.run("delete from users where id between 3600 and 3699");
+            }
+            conn.run("use test");
+            conn.run("delete from look.team_idx where id between 3600 and 3699");
+            if !begin.is_empty() {
+                conn.run(begin);
+            }
+            let by = if same { 0 } else { 10 };
+            for id in 3600..3603 {
+                let sql = format!(
+                    "insert into users (id, email, team, badge) values ({}, '{id:06}@x', 'again', {})",
+                    id + by,
+                    id * 10
+                );
+                conn.run(&sql);
+            }
+            conn.query("commit").ok();
+            check(&mut conn, 3600, 3699);
+            assert_eq!(
+                conn.query("insert into users (id, email) values (3650, '003650@x'), (3651, '003650@x')")
+                    .error()
+                    .code,
+                1062
+            );
+            check(&mut conn, 3600, 3699);
+            conn.run("delete from users where id between 3600 and 3699");
+        }
+    }
+}
+
 /// A row that moves to the shard of another row does not take that row's entry.
 #[test]
 fn rows_that_move_take_no_entry_of_others() {

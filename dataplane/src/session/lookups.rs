@@ -10,14 +10,11 @@ use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
 use crate::exec::Collected;
 use coregate_planner::control::SqlError;
-use coregate_planner::lookup::Literal;
 use coregate_planner::plan::maintain::{ChangeEntries, Maintain};
 use coregate_planner::plan::{Action, Combine, Route};
 use coregate_planner::resolve::{Before, NewEntries, Step, change_statements};
-use coregate_planner::vindex::KeyspaceId;
 use coregate_protocol::codes;
 use coregate_protocol::walker::{ResponseKind, Summary};
-use smallvec::SmallVec;
 use std::cell::RefCell;
 
 /// The state before the statement, in a transaction of the client's.
@@ -135,11 +132,11 @@ impl Session {
             Err(Failure::Sql(error)) if error.code == codes::ER_DUP_ENTRY && new.def.unique => {}
             added => return added,
         }
-        for entry in &new.entries {
+        for (at, entry) in new.entries.iter().enumerate() {
             let text = new.text_of(std::slice::from_ref(entry));
             match self.inner(&text, b"", Combine::Sum, Rows::Pass).await {
                 Err(Failure::Sql(error)) if error.code == codes::ER_DUP_ENTRY => {
-                    self.reuse_entry(new, entry, there, error).await?;
+                    self.reuse_entry(new, at, there, error).await?;
                 }
                 added => added?,
             }
@@ -148,22 +145,18 @@ impl Session {
     }
 
     #[cold]
-    async fn reuse_entry(
-        &mut self,
-        new: &NewEntries,
-        (values, id): &(SmallVec<[Literal; 1]>, KeyspaceId),
-        there: bool,
-        error: SqlError,
-    ) -> Outcome {
+    async fn reuse_entry(&mut self, new: &NewEntries, at: usize, there: bool, error: SqlError) -> Outcome {
+        let (added, rest) = new.entries.split_at_checked(at).unwrap_or_default();
+        let Some((values, id)) = rest.first() else { return Err(error.into()) };
         // An entry that another transaction is about to change is waited for.
         let holders = self.locked(&new.holder(values)).await?;
         let Some([cell]) = holders.first().map(Vec::as_slice) else { return Err(error.into()) };
         let held = new.def.id_in(cell.as_deref());
         let held = held.map_err(|why| Failure::from(sql_error(1105, why)))?;
-        // Rows of this very statement are not there yet, and yet have the value.
+        // Rows of this very statement whose entries have just been added are not there yet, and yet have the value.
         let own = held
             .as_ref()
-            .is_some_and(|held| new.entries.iter().any(|(_, id)| id == held));
+            .is_some_and(|held| added.iter().any(|(_, id)| id == held));
         if !there && (own || !new.whole) {
             return Err(error.into());
         }
