@@ -4,7 +4,7 @@
 //! prepared before that COMMIT and committed behind it. Whatever is lost in between, the row tells what becomes of a prepared
 //! branch; the control plane's resolver looks there. See `coregate_planner::dtid`.
 use super::commit::NO_CHAIN;
-use super::lost::all;
+use super::lost::{all, within};
 use super::transaction::Transaction;
 use super::{Failure, Outcome, Session};
 use crate::core::Core;
@@ -17,6 +17,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// How a transaction over several shards ends: Vitess's `transaction_mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,6 +60,9 @@ pub(super) struct Atomic {
     decider_key: u64,
     branches: u32,
 }
+
+/// A branch of a decided transaction must have committed after so long; the client is not kept longer, and the resolver goes on.
+const FINISH_MAX: Duration = Duration::from_millis(10_000);
 
 fn is_primary(place: Place) -> bool {
     matches!(place, Place::Shard { kind: Kind::Primary, .. })
@@ -162,7 +166,13 @@ impl Session {
         }
         let (core, handle) = (self.core.clone(), self.handle.clone());
         self.hold_decider(atomic).await?;
-        let prepared = Self::unless_killed(&handle, self.prepare_all(&core, atomic)).await;
+        // Nothing is decided yet: a statement that is a transaction of its own can still be stopped as a whole.
+        let stoppable = self.transaction.is_own() && !self.pinned;
+        let prepare = self.prepare_all(&core, atomic);
+        let prepared = match stoppable {
+            true => Self::unless_interrupted(&handle, prepare).await,
+            false => Self::unless_killed(&handle, prepare).await,
+        };
         match prepared {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -171,7 +181,10 @@ impl Session {
             }
             Err(failure) => {
                 self.drop_held();
-                return Err(failure);
+                return Err(match failure {
+                    Failure::Sql(error) => self.not_committed(error).into(),
+                    other => other,
+                });
             }
         }
         let Some((_, decider)) = self
@@ -259,7 +272,9 @@ impl Session {
             .filter(|(_, b)| b.is_branch())
             .map(|(_, backend)| {
                 Box::pin(async move {
-                    if let Err(error) = backend.commit_branch(core, false).await {
+                    let done = within(core, FINISH_MAX, backend.commit_branch(core, false)).await;
+                    let late = || BackendError::Local("the server does not answer in time".into());
+                    if let Err(error) = done.unwrap_or_else(|| Err(late())) {
                         tracing::warn!(
                             transaction = atomic.id,
                             tablet = backend.pool.tablet.alias,

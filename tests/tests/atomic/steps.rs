@@ -132,3 +132,42 @@ fn nothing_tears_at_any_step() {
         assert_eq!(legs.get(&tag).copied().unwrap_or_default(), wanted, "{what}");
     }
 }
+
+/// A server that answers nothing keeps no client for ever: what is decided is acknowledged, what is not yet can be stopped.
+#[test]
+fn a_server_that_answers_nothing_keeps_nobody() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    CLUSTER.clear();
+    let taps: Arc<Taps> = Arc::default();
+    let placed = placed(&CLUSTER.proxy());
+    CLUSTER.clear();
+    let config = CLUSTER
+        .elsewhere("silent", |number, port| taps.before(number, SocketAddr::from(([127, 0, 0, 1], port))));
+    let proxy = Coregate::configured("silent", &config);
+    let decided = next_tag(&placed, 1);
+    taps.want("XA COMMIT", Side::Before);
+    let address = proxy.mysql;
+    let client = std::thread::spawn(move || transaction(address, decided));
+    taps.wait_held();
+    assert!(client.join().unwrap().unwrap(), "it is decided");
+    taps.drop_held();
+    let stopped = next_tag(&placed, decided + 1);
+    let rows: Vec<String> = ids(stopped)
+        .map(|id| format!("({id}, {stopped})"))
+        .collect();
+    let sql = format!("insert /*vt+ QUERY_TIMEOUT_MS=1000 */ into leg (id, tag) values {}", rows.join(", "));
+    taps.want("XA PREPARE", Side::Before);
+    let mut conn = super::connect(&proxy);
+    let client = std::thread::spawn(move || (conn.query(&sql), conn));
+    taps.wait_held();
+    let (answer, mut conn) = client.join().unwrap();
+    let error = answer.error();
+    assert!(error.code == 3024 && error.message.contains("rolled back on every shard"), "{error:?}");
+    taps.drop_held();
+    // The session goes on.
+    conn.run("select 1");
+    wait_until("the resolver has finished what was left", || CLUSTER.prepared() == 0);
+    let legs = CLUSTER.legs();
+    assert_eq!(legs.get(&decided).copied().unwrap_or_default(), LEGS);
+    assert_eq!(legs.get(&stopped), None);
+}
