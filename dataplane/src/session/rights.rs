@@ -8,6 +8,7 @@ use crate::error::sql_error;
 use crate::settings::{Settings, TRANSACTION};
 use ahash::AHashMap;
 use coregate_planner::control::{SqlError, UserEntry};
+use coregate_planner::mention::{ANY, qualifier};
 use coregate_planner::plan::{
     AccessMode, Action, Assignment, Plan, Route, Scope, SessionAction, StatementClass, Target,
 };
@@ -118,6 +119,27 @@ impl Session {
             .find(|name| !self.rights.has_keyspace(name))
         {
             Some(name) => Err(self.no_keyspace(&name).into()),
+            None => self.permit_mentions(plan),
+        }
+    }
+
+    /// Names that a server reads for itself: of functions and sequences, in definitions, in what is no query. A closed keyspace may lie
+    /// on the same server.
+    fn permit_mentions(&self, plan: &Plan) -> Result<(), Failure> {
+        let mentioned = |name: &str| {
+            let wanted = qualifier(name.as_bytes());
+            // Too many names to tell apart are one that may be any.
+            plan.names == [ANY] || plan.names.contains(&wanted)
+        };
+        let snapshot = self.core.snapshot.borrow();
+        let closed = snapshot
+            .keyspaces
+            .iter()
+            .filter(|keyspace| !self.rights.has_keyspace(&keyspace.name));
+        match closed.into_iter().find(|keyspace| {
+            mentioned(&keyspace.name) || keyspace.database != keyspace.name && mentioned(&keyspace.database)
+        }) {
+            Some(keyspace) => Err(self.no_keyspace(&keyspace.name).into()),
             None => Ok(()),
         }
     }
@@ -192,7 +214,7 @@ fn writes(plan: &Plan) -> Option<&'static str> {
     }
 }
 
-fn sets_access(assignment: &Assignment) -> bool {
+pub(super) fn sets_access(assignment: &Assignment) -> bool {
     let names = ["transaction_read_only", "tx_read_only"];
     let sets_mode = assignment.name == "transaction" || assignment.scope == Scope::NextTransaction;
     let text = assignment.sql.to_ascii_uppercase();
