@@ -156,3 +156,49 @@ fn a_statement_that_takes_too_long_is_told_so() {
         assert!(conn.ping());
     }
 }
+
+/// DDL that has reached one shard only: the other shards' rows are not put under its columns.
+#[test]
+fn rows_of_other_columns_are_refused() {
+    let mut conn = connect(&COREGATE);
+    conn.run("CREATE TABLE unlike (id BIGINT PRIMARY KEY, a INT, b VARCHAR(20), c INT)");
+    conn.run("ALTER VSCHEMA ON s.unlike ADD VINDEX hash(id) USING hash");
+    let rows: Vec<String> = (1..=40)
+        .map(|n| format!("({n}, {n}, 'b{n}', -{n})"))
+        .collect();
+    conn.run(&format!("INSERT INTO unlike VALUES {}", rows.join(",")));
+    let texts = [
+        "SELECT * FROM unlike",
+        "SELECT * FROM unlike WHERE a > 1 LIMIT 30",
+        "SELECT * FROM unlike ORDER BY id",
+    ];
+    for change in ["MODIFY b VARCHAR(20) FIRST", "MODIFY a INT AFTER c", "ADD d INT", "DROP c"] {
+        for shard in ["-40", "c0-"] {
+            conn.run(&format!("USE `s:{shard}`"));
+            conn.run(&format!("ALTER TABLE unlike {change}"));
+            conn.run("USE s");
+            let prepared = conn.prepare(texts[0]);
+            for text in texts {
+                let answer = conn.query(text);
+                assert!(answer.is_error() && answer.error().code == 1105, "{change}; {text}: {answer:?}");
+            }
+            if let Ok(prepared) = prepared {
+                assert!(conn.execute(&prepared, &[]).is_error(), "{change}");
+            }
+            assert_eq!(
+                conn.query("SELECT id, a FROM unlike WHERE a > 0")
+                    .rows()
+                    .len(),
+                40,
+                "{change}"
+            );
+            conn.run(&format!("USE `s:{shard}`"));
+            conn.run("DROP TABLE unlike");
+            conn.run("CREATE TABLE unlike (id BIGINT PRIMARY KEY, a INT, b VARCHAR(20), c INT)");
+            conn.run("USE s");
+            conn.run("DELETE FROM unlike");
+            conn.run(&format!("INSERT INTO unlike VALUES {}", rows.join(",")));
+        }
+    }
+    conn.run("DROP TABLE unlike");
+}
