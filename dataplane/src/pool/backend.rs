@@ -281,6 +281,12 @@ impl Backend {
         Some(found)
     }
 
+    /// The id of one that is forgotten.
+    #[cold]
+    pub(crate) fn take_statement(&mut self, key: u64) -> Option<u32> {
+        self.statements.as_mut()?.remove(&key).map(|s| s.id)
+    }
+
     /// The ids of all statements, which are forgotten.
     #[cold]
     pub(super) fn take_statements(&mut self) -> Vec<u32> {

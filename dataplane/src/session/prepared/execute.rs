@@ -110,6 +110,7 @@ impl Session {
         let key = text
             .as_deref()
             .map_or(statement.key, |text| statement.made_under.key_of(text));
+        forget_other_types(statement, &mut backend, key);
         let known = backend.statement(key).map(|s| (s.id, s.types));
         let (id, types) = match known {
             Some(known) => known,
@@ -176,14 +177,15 @@ impl Session {
         sql: &[u8],
     ) -> Outcome<u32> {
         let core = Rc::clone(&self.core);
-        let then = &statement.made_under.settings;
-        if then.of_the_text() == self.settings.of_the_text() {
+        let made_under = &statement.made_under.settings;
+        if made_under.of_the_text() == self.settings.of_the_text() {
             return self.prepare_now(backend, key, sql).await;
         }
-        let wanted = core.settings.intern(self.settings.with_text_of(then));
+        let now = Rc::clone(&backend.settings);
+        let wanted = core.settings.intern(now.with_text_of(made_under));
         backend.apply_in_place(&core, &wanted).await?;
         let id = self.prepare_now(backend, key, sql).await?;
-        backend.apply_in_place(&core, &self.settings).await?;
+        backend.apply_in_place(&core, &now).await?;
         Ok(id)
     }
 
@@ -239,6 +241,7 @@ impl Session {
         let mut wires = Vec::with_capacity(places.len());
         for place in places {
             let mut backend = Box::pin(self.acquire(place, plan.effects)).await?;
+            forget_other_types(statement, &mut backend, statement.key);
             let known = backend.statement(statement.key).map(|s| s.id);
             let id = match known {
                 Some(id) => id,
@@ -294,6 +297,23 @@ impl Session {
 fn runs_by_text(action: &Action) -> bool {
     use SessionAction::{NextValues, Set, VindexRows};
     matches!(action, Action::Session(Set(_) | NextValues { .. } | VindexRows { .. }))
+}
+
+/// MariaDB keeps long data as of the type that the parameter had at the last execution, which may have been another session's: that
+/// one's value would be taken. A statement that was executed with other types is prepared anew.
+#[inline]
+fn forget_other_types(statement: &Statement, backend: &mut Backend, key: u64) {
+    if statement.long_data.borrow().is_empty() {
+        return;
+    }
+    let types = statement.types_hash.get();
+    if backend
+        .statement(key)
+        .is_some_and(|known| known.types != types)
+        && let Some(id) = backend.take_statement(key)
+    {
+        super::close_on(backend, id);
+    }
 }
 
 fn send_long_data(statement: &Statement, backend: &mut Backend, id: u32) {
