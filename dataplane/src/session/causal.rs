@@ -8,7 +8,6 @@ use super::{Outcome, Session};
 use crate::error::{BackendError, sql_error};
 use crate::pool::{Backend, Kind, Place, TabletPool};
 use coregate_planner::identity::ShardId;
-use coregate_planner::snapshot::TabletKind;
 use smallvec::SmallVec;
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,6 +40,12 @@ impl Causal {
         on.then(|| Box::new(Self { timeout, wanted: None, seen: 0, shards: SmallVec::new() }))
     }
 
+    /// Who knows what the session has seen.
+    #[cold]
+    pub(super) fn forget(&mut self) {
+        self.seen += 1;
+    }
+
     fn has_reached(&self, shard: ShardId, pool: &Rc<TabletPool>) -> bool {
         let same = |r: &Reached| {
             r.shard == shard && r.seen == self.seen && r.replica.as_ref().is_some_and(|p| Rc::ptr_eq(p, pool))
@@ -71,11 +76,11 @@ impl Session {
         Causal::of(Duration::from_millis(self.core.config().read_after_write_ms))
     }
 
-    /// A statement goes to a place: what is seen or done on a primary, replicas must have.
+    /// Something has come to its end at a place: what is seen or done on a primary, replicas must have.
     #[cold]
-    pub(super) fn note_primary(&mut self) {
+    pub(super) fn note_visit(&mut self, place: Place) {
         if let Some(causal) = &mut self.causal
-            && self.target.kind == TabletKind::Primary
+            && !place.is_replica()
         {
             causal.seen += 1;
         }
@@ -112,7 +117,12 @@ impl Session {
             .pools
             .get(primary)
             .is_some_and(|p| Rc::ptr_eq(&p, &pool));
-        if is_primary || !self.is_behind(place, &pool) {
+        if is_primary {
+            // What is seen there may be newer than what any replica was asked for.
+            self.note_visit(primary);
+            return Ok((pool, backend));
+        }
+        if !self.is_behind(place, &pool) {
             return Ok((pool, backend));
         }
         // Another replica was chosen meanwhile: it is asked for as much.
@@ -127,11 +137,8 @@ impl Session {
             return Ok((pool, backend));
         }
         self.core.metrics().causal_fallbacks.add(1);
-        // What is seen there may be newer than what the replica was asked for.
-        if let Some(causal) = &mut self.causal {
-            causal.seen += 1;
-        }
-        Box::pin(self.connection(primary, Use::Statement)).await
+        self.note_visit(primary);
+        Box::pin(self.connection_for(place, primary, Use::Statement)).await
     }
 
     /// How far a shard's primary is now.

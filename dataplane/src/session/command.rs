@@ -26,9 +26,6 @@ impl Session {
             return self.fail(&mut Answer::first(), failure).is_ok();
         }
         self.request_bytes = packet.payload().len();
-        if self.causal.is_some() {
-            self.note_primary();
-        }
         let result = match packet.payload().first() {
             Some(&com::QUERY) => {
                 self.handle

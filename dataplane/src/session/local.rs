@@ -1,5 +1,6 @@
 //! Statements that the session runs itself.
 use super::answer::{Answer, Done, binary_column};
+use super::on_replica::begin_read_only;
 use super::{Failure, Outcome, Session, Target, TransactionMode};
 use crate::error::sql_error;
 use crate::pool::Place;
@@ -143,8 +144,9 @@ impl Session {
             return Ok(());
         }
         self.transaction.locked = false;
-        for (_, backend) in &mut self.held {
+        for (place, backend) in &mut self.held {
             if !backend.in_transaction {
+                let begin = if place.is_replica() { begin_read_only(begin) } else { begin };
                 backend.execute(&core, begin).await?;
             }
         }

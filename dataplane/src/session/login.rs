@@ -294,6 +294,7 @@ impl Session {
             held: SmallVec::new(),
             replicas: crate::pool::Chosen::default(),
             causal: None,
+            on_replica: None,
             pinned: false,
             last_insert_id: 0,
             row_count: 0,

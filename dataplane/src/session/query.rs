@@ -168,7 +168,10 @@ impl Session {
         if !pool.routines.is_current(changes) {
             return None;
         }
-        let mut backend = pool.try_take(self.flavour, &self.settings)?;
+        let mut backend = match place.is_replica() {
+            false => pool.try_take(self.flavour, &self.settings)?,
+            true => pool.try_take(self.flavour, &self.settings_at(place))?,
+        };
         backend.routines_seen = changes;
         Some(backend)
     }
@@ -297,6 +300,9 @@ impl Session {
 
     #[inline]
     pub(super) fn keep_or_return(&mut self, place: Place, backend: Box<Backend>) {
+        if self.causal.is_some() {
+            self.note_visit(place);
+        }
         let keep = self.pinned
             || self.transaction.is_open()
             || backend.in_transaction

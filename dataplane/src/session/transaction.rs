@@ -2,6 +2,7 @@
 use super::answer::{Answer, Done};
 use super::atomic::Atomic;
 use super::buffering::Use;
+use super::on_replica::{NEXT_READ_ONLY, begin_read_only};
 use super::{Failure, Outcome, Session};
 use crate::core::Core;
 use crate::error::{BackendError, sql_error};
@@ -145,13 +146,16 @@ impl Transaction {
         backend: &mut Backend,
         effects: Effects,
         branch: Option<Rc<str>>,
-        pool: Option<Rc<TabletPool>>,
+        (place, pool): (Place, Option<Rc<TabletPool>>),
     ) -> Result<(), BackendError> {
         backend.wrote = false;
         if let Some(next) = &self.next
             && (self.begin.is_some() || !effects.contains(Effects::NO_TABLES))
         {
             backend.execute(core, next).await?;
+            if place.is_replica() {
+                backend.execute(core, NEXT_READ_ONLY).await?;
+            }
             // Where the statement fails before its transaction begins, the connection still has it.
             backend.tainted |= self.begin.is_none();
         }
@@ -173,6 +177,8 @@ impl Transaction {
         } else if let Some(begin) = self.begin {
             if begin == "BEGIN" && self.next.is_none() {
                 backend.begin_ahead();
+            } else if place.is_replica() {
+                backend.execute(core, begin_read_only(begin)).await?;
             } else {
                 backend.execute(core, begin).await?;
             }
@@ -210,11 +216,12 @@ impl Session {
     pub(super) async fn acquire(&mut self, place: Place, effects: Effects) -> Outcome<Box<Backend>> {
         let (core, handle) = (self.core.clone(), self.handle.clone());
         let held = self.held.iter().position(|(held, _)| *held == place);
+        let settings = self.settings_at(place);
         let mut backend = match held {
             Some(at) => {
                 let (_, mut backend) = self.held.swap_remove(at);
                 let applied =
-                    Self::unless_interrupted(&handle, backend.apply_in_place(&core, &self.settings)).await;
+                    Self::unless_interrupted(&handle, backend.apply_in_place(&core, &settings)).await;
                 match applied {
                     Ok(Ok(())) => {}
                     Ok(Err(e @ BackendError::Refused { .. })) if !backend.busy => {
@@ -242,7 +249,7 @@ impl Session {
             let (branches, pool) = (branch.is_some(), core.pools.get(place));
             let joining = self
                 .transaction
-                .join(&core, &mut backend, effects, branch, pool);
+                .join(&core, &mut backend, effects, branch, (place, pool));
             let joined = Self::unless_interrupted(&handle, joining).await;
             match joined {
                 Ok(Ok(())) => {}

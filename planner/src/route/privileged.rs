@@ -27,8 +27,43 @@ const ACCOUNTS: &[&str] = &[
     "slave_master_info",
 ];
 
+/// Variables of a session that MySQL or MariaDB lets nobody set without a privilege: they decide on what is logged and copied to
+/// replicas, and as whose.
+const GUARDED: [&str; 26] = [
+    "sql_log_bin",
+    "sql_log_off",
+    "binlog_format",
+    "binlog_row_image",
+    "binlog_row_value_options",
+    "binlog_annotate_row_events",
+    "binlog_direct_non_transactional_updates",
+    "binlog_rows_query_log_events",
+    "gtid_domain_id",
+    "gtid_seq_no",
+    "gtid_next",
+    "server_id",
+    "skip_replication",
+    "skip_parallel_replication",
+    "pseudo_slave_mode",
+    "pseudo_replica_mode",
+    "pseudo_thread_id",
+    "original_commit_timestamp",
+    "original_server_version",
+    "immediate_server_version",
+    "rbr_exec_mode",
+    "wsrep_on",
+    "wsrep_osu_method",
+    "debug",
+    "debug_dbug",
+    "debug_sync",
+];
+
 /// What an object's definition begins with before the word that says which kind it is, at most.
 const DEFINITION_WORDS: usize = 24;
+
+pub(super) fn is_guarded(variable: &str) -> bool {
+    GUARDED.contains(&variable)
+}
 
 struct Words<'s, 't> {
     sql: &'s [u8],
@@ -74,12 +109,13 @@ impl<'s> Words<'s, '_> {
     }
 
     /// Does a statement that is for administrators begin here?
-    fn begins_privileged(&self, n: usize) -> bool {
+    /// `ignored`: variables that are guarded are not set.
+    fn begins_privileged(&self, n: usize, ignored: bool) -> bool {
         let next = n + 1;
         match self.kw(n) {
             Kw::Grant | Kw::Revoke => true,
             Kw::Create | Kw::Alter | Kw::Drop | Kw::Rename => self.defines_privileged(n),
-            Kw::Set => self.sets_privileged(next),
+            Kw::Set => self.sets_privileged(next, ignored),
             Kw::Show => self.is(next, &["create"]) && self.is(n + 2, &["user"]),
             Kw::Install => true,
             Kw::Reset => true,
@@ -108,16 +144,18 @@ impl<'s> Words<'s, '_> {
     }
 
     /// Behind SET: passwords, roles, and variables that are not the session's.
-    fn sets_privileged(&self, start: usize) -> bool {
+    fn sets_privileged(&self, start: usize, ignored: bool) -> bool {
         if self.is(start, &["password", "role", "default"]) {
             return true;
         }
+        let start = start + usize::from(self.is(start, &["statement"]) && self.tok(start + 1) != Tok::Eq);
         let wide = |n| matches!(self.kw(n), Kw::Global | Kw::Persist | Kw::PersistOnly);
         let (mut depth, mut begins) = (0usize, true);
         for n in start..self.items.len() {
             if begins
                 && (wide(n) && self.tok(n + 1) != Tok::Eq
-                    || self.tok(n) == Tok::AtAt && wide(n + 1) && self.tok(n + 2) == Tok::Dot)
+                    || self.tok(n) == Tok::AtAt && wide(n + 1) && self.tok(n + 2) == Tok::Dot
+                    || !ignored && self.assigns_guarded(n))
             {
                 return true;
             }
@@ -130,6 +168,15 @@ impl<'s> Words<'s, '_> {
             }
         }
         false
+    }
+
+    /// `x = ...`, `SESSION x = ...`, `@@x = ...`, `@@session.x = ...`
+    fn assigns_guarded(&self, n: usize) -> bool {
+        let mut at = n + usize::from(self.tok(n) == Tok::AtAt);
+        if self.is(at, &["session", "local"]) {
+            at += 1 + usize::from(self.tok(at + 1) == Tok::Dot);
+        }
+        self.names(at, &GUARDED) && matches!(self.tok(at + 1), Tok::Eq | Tok::Assign)
     }
 
     /// Are there statements inside of this one: routines, triggers, events, compound statements, SET STATEMENT ... FOR?
@@ -186,12 +233,13 @@ pub(super) fn is_privileged(
     let words = Words { sql: input.sql, items: tokens.items };
     let inside = || {
         words.holds_statements()
-            && (1..words.items.len()).any(|n| words.may_begin(n) && words.begins_privileged(n))
+            && (1..words.items.len()).any(|n| words.may_begin(n) && words.begins_privileged(n, false))
     };
     // KILL asks whose the sessions are; forms that only the server knows it cannot ask.
     let is_known = parsed.is_some_and(|s| matches!(s, Statement::Kill { .. }));
     let kill = words.kw(0) == Kw::Kill && !is_known;
-    kill || words.begins_privileged(0)
+    let ignored = matches!(parsed, Some(Statement::Set(_))) && input.snapshot.drop_in.is_none();
+    kill || words.begins_privileged(0, ignored)
         || words.reaches_out()
         || inside()
         || prepares_privileged(input, &words)
