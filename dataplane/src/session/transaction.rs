@@ -40,6 +40,8 @@ pub(super) struct Transaction {
     pub(super) has_snapshot: bool,
     /// Opened by this side, for one statement of a client that is in no transaction.
     own: bool,
+    /// Entries of lookup tables were changed with their rows.
+    ordered: bool,
 }
 
 impl Transaction {
@@ -77,6 +79,16 @@ impl Transaction {
 
     pub(super) fn is_own(&self) -> bool {
         self.own
+    }
+
+    pub(super) fn keep_order(&mut self) {
+        self.ordered = true;
+    }
+
+    /// Does COMMIT go to one shard after another? A statement by itself is to be there whole or not at all, which it is if the first
+    /// shard refuses; and no row may be without its entry.
+    pub(super) fn commits_in_order(&self) -> bool {
+        self.own || self.ordered
     }
 
     /// Takes what SET TRANSACTION said, which [`Transaction::clear`] forgets.
@@ -132,7 +144,7 @@ impl Transaction {
     pub(super) fn clear(&mut self) {
         self.begin = None;
         self.next = None;
-        (self.own, self.has_snapshot) = (false, false);
+        (self.own, self.ordered, self.has_snapshot) = (false, false, false);
         (self.first, self.atomic) = (None, None);
         self.savepoints.clear();
     }
