@@ -10,7 +10,7 @@ use crate::pool::{Backend, Kind, Place, TabletPool};
 use coregate_planner::identity::ShardId;
 use smallvec::SmallVec;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes of a position that is waited for. Sets of MySQL that are larger have hundreds of thousands of gaps.
 const POSITION_MAX: usize = 1 << 20;
@@ -21,6 +21,8 @@ pub(super) struct Causal {
     timeout: Duration,
     /// What the client itself wants the replicas to have.
     wanted: Option<String>,
+    /// The command that waits, by its beginning, and how long it may: for all of its shards together.
+    waits: Option<(Instant, Instant)>,
     /// Counted up by whatever the session does on primaries.
     seen: u64,
     shards: SmallVec<[Reached; 1]>,
@@ -37,7 +39,7 @@ struct Reached {
 impl Causal {
     pub(super) fn of(timeout: Duration) -> Option<Box<Self>> {
         let on = !timeout.is_zero();
-        on.then(|| Box::new(Self { timeout, wanted: None, seen: 0, shards: SmallVec::new() }))
+        on.then(|| Box::new(Self { timeout, wanted: None, waits: None, seen: 0, shards: SmallVec::new() }))
     }
 
     /// Who knows what the session has seen.
@@ -170,11 +172,16 @@ impl Session {
         position: &str,
     ) -> Outcome<Option<Box<Backend>>> {
         let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
-        let Some(causal) = &self.causal else { return Ok(Some(backend)) };
-        let (timeout, wanted) = (causal.timeout, causal.wanted.clone());
-        let begun = core.ring.now();
+        let Some(causal) = &mut self.causal else { return Ok(Some(backend)) };
+        let (command, now) = (handle.since.get(), core.ring.now());
+        let until = match causal.waits {
+            Some((known, until)) if known == command => until,
+            _ => now + causal.timeout,
+        };
+        causal.waits = Some((command, until));
+        let wanted = causal.wanted.clone();
         for position in [Some(position.to_owned()), wanted].into_iter().flatten() {
-            let left = timeout.saturating_sub(core.ring.now().saturating_duration_since(begun));
+            let left = until.saturating_duration_since(core.ring.now());
             let waiting = wait_for(&core, &mut backend, &position, left);
             match Self::unless_interrupted(&handle, waiting).await {
                 Ok(Ok(true)) => {}

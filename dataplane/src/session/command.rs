@@ -11,7 +11,7 @@ use coregate_planner::control::SqlError;
 use coregate_planner::plan::{Action, Effects, Plan, SessionAction, StatementClass};
 use coregate_protocol::command::{Command, com, encode};
 use coregate_protocol::frame;
-use coregate_protocol::response::EofPacket;
+use coregate_protocol::response::{EofPacket, OkPacket, encode_rows_end};
 use coregate_protocol::walker::ResponseKind;
 use std::rc::Rc;
 use std::time::Duration;
@@ -54,8 +54,16 @@ impl Session {
     async fn dispatch(&mut self, command: Command<'_>, packet: &Packet, answer: &mut Answer) -> Outcome {
         match command {
             Command::Quit => Err(Failure::Close),
-            Command::Ping | Command::Debug => {
+            Command::Ping => {
                 self.send_ok(answer, Done::default());
+                Ok(())
+            }
+            Command::Debug => {
+                let end = OkPacket { status: self.status(), ..OkPacket::default() };
+                let (capabilities, mut out) = (self.capabilities, Vec::new());
+                frame::PacketWriter::new(&mut out, &mut answer.seq)
+                    .packet(|w| encode_rows_end(&end, capabilities, w));
+                self.client.link.send(Buf::from(out));
                 Ok(())
             }
             Command::InitDb(name) => {

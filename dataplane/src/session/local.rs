@@ -5,6 +5,7 @@ use super::{Failure, Outcome, Session, Target, TransactionMode};
 use crate::error::sql_error;
 use crate::pool::Place;
 use coregate_planner::PlanError;
+use coregate_planner::charset::Charset;
 use coregate_planner::plan::{Action, Effects, LocalRows, Plan, SessionAction};
 use coregate_planner::route::is_system;
 use coregate_planner::snapshot::Snapshot;
@@ -84,6 +85,7 @@ impl Session {
                 Box::pin(self.kill_action(*query_only, *whom, text, answer)).await
             }
             SessionAction::ShowWarnings { kind, count_only, offset, limit } => {
+                self.row_count = -1;
                 self.show_warnings(*kind, *count_only, *offset, *limit, answer)
             }
             SessionAction::Prepare { .. }
@@ -155,6 +157,14 @@ impl Session {
 
     /// `USE` and COM_INIT_DB.
     pub(super) async fn use_database(&mut self, name: &str) -> Outcome {
+        if !name.is_ascii() && self.charsets.client != Charset::Utf8 {
+            return Err(sql_error(
+                1235,
+                "VT12001: unsupported: USE of a name that is not ASCII while the client's character set is not utf8; \
+                 SET NAMES utf8mb4 first",
+            )
+            .into());
+        }
         let snapshot = self.core.snapshot.borrow().clone();
         // `@replica` keeps the keyspace and changes the type of tablet.
         let whole = match (name.strip_prefix('@'), &self.target.keyspace) {

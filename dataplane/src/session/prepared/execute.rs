@@ -11,7 +11,7 @@ use crate::session::plan::{BoundPlan, Planned};
 use crate::session::run::{Execution, Form, place_of};
 use crate::session::values::Values;
 use crate::session::{Failure, Outcome, Session};
-use coregate_planner::plan::{Action, Plan, Route, SessionAction};
+use coregate_planner::plan::{Action, Plan, Route, SessionAction, StatementClass};
 use coregate_planner::resolve::{SessionValues, ShardText};
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::command::execute::{BODY_AT, ExecuteBody};
@@ -52,6 +52,9 @@ impl Session {
         let statement = self.statement_of(u32::from_le_bytes(id), "mysqld_stmt_execute")?;
         self.handle.runs(&statement.sql);
         statement.empty_cursor.set(false);
+        if statement.cursor.get().is_some() {
+            Box::pin(self.end_cursor(&statement)).await;
+        }
         let entry = self.current_plan(&statement)?;
         let body = payload.get(BODY_AT..).unwrap_or_default();
         let params = usize::from(statement.fingerprint.params);
@@ -130,11 +133,15 @@ impl Session {
         }
         backend.send(wire);
         answer.variables = Self::lists_variables(plan);
-        let summary = self
-            .relay(&mut backend, ResponseKind::Execute, answer)
-            .await;
-        if cursor && let Ok(summary) = &summary {
-            self.note_cursor(statement, place, id, summary);
+        let kind = match cursor && plan.class != StatementClass::Call {
+            true => ResponseKind::Cursor,
+            false => ResponseKind::Execute,
+        };
+        let summary = self.relay(&mut backend, kind, answer).await;
+        if kind == ResponseKind::Cursor
+            && let Ok(summary) = &summary
+        {
+            self.note_cursor(statement, (place, key), &mut backend, summary);
         }
         if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
             Box::pin(self.fetch_warnings(&mut backend)).await;
