@@ -8,6 +8,7 @@ use coregate_controlplane::{Config, ControlPlane, Source, TlsClient, users};
 use coregate_dataplane::{self as dataplane, BackendTlsConfig};
 use coregate_planner::control::Users;
 use coregate_planner::snapshot::{BackendTls, Tablet};
+use coregate_protocol::auth::client::RsaEncrypt;
 use rustls::pki_types::ServerName;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -149,6 +150,10 @@ impl TlsClient for ServerTls {
 
     fn explain(&self, tablet: &Tablet, error: &std::io::Error) -> String {
         self.0.explain(tablet, error)
+    }
+
+    fn rsa(&self) -> &(dyn RsaEncrypt + Sync) {
+        &dataplane::BackendKey
     }
 }
 

@@ -4,7 +4,7 @@ use crate::audit::Audit;
 use crate::backend::Connector;
 use crate::fleet::{Fleet, Options};
 use crate::health::{Beat, Sign};
-use crate::local::{Cluster, Fence, LocalConfig};
+use crate::local::{Cluster, Fence, LocalConfig, Refusal};
 use crate::missing::Found;
 use crate::owner::{Answer, How, Owner};
 use crate::schema::Reading;
@@ -137,6 +137,12 @@ pub(crate) enum Command {
     /// Recoveries are disabled, or not, for all processes.
     Recoveries {
         set: Result<i64, Error>,
+        answer: Answer,
+    },
+    /// Servers were started for a keyspace, and it is in the store; or not.
+    DatabaseMade {
+        name: String,
+        made: Result<Written, Refusal>,
         answer: Answer,
     },
     /// The others are told that a keyspace's tables change, or not.
@@ -373,7 +379,7 @@ async fn main(
         return Err(Error::Gone);
     }
     drop(tell);
-    let fence: Fence = cluster.fence();
+    let (fence, maker): (Fence, _) = (cluster.fence(), cluster.maker());
     let audit = match config
         .audit_path()
         .map(|path| Audit::open(&path))
@@ -385,9 +391,17 @@ async fn main(
         }
         None => None,
     };
-    Owner::new(config, world, fleet, (snapshot, serving), (views, shared), (sender, receiver), (fence, audit))
-        .turn(signals)
-        .await
+    Owner::new(
+        config,
+        world,
+        fleet,
+        (snapshot, serving),
+        (views, shared),
+        (sender, receiver),
+        (fence, maker, audit),
+    )
+    .turn(signals)
+    .await
 }
 
 async fn prepare(config: &Config, cluster: &mut Cluster) -> Result<(World, String), Error> {

@@ -10,7 +10,6 @@ use crate::store::{Etcd, ShardLock};
 use crate::view::{SchemaProgress, ShardProgress, Shared};
 use crate::world::general;
 use coregate_planner::snapshot::Tablet;
-use mysql_async::prelude::Queryable;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;

@@ -99,6 +99,9 @@ impl Session {
                 self.send_ok(answer, Done::default());
                 Ok(())
             }
+            SessionAction::Database { create, name, lenient } => {
+                Box::pin(self.database_ddl(*create, name, *lenient, sql, answer)).await
+            }
             SessionAction::Note { code, message } => {
                 self.implicit_commit().await?;
                 self.row_count = 0;
