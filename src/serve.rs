@@ -112,6 +112,7 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     config.server_version = file.server.server_version.clone();
     config.options = file.options();
     config.audit_log = file.failover.audit_log.clone();
+    config.ddl_wait_ms = file.topology.ddl_wait_timeout_ms;
     let placed = file.placed();
     config.cores = placed.cores;
     let heir = Heir::find(&file)?;

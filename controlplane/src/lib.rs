@@ -39,6 +39,6 @@ pub use error::Error;
 pub use fleet::{Durability, Options};
 pub use health::{Health, State, Trouble};
 pub use plane::{Config, ControlPlane, Source};
-pub use store::EtcdConfig;
+pub use store::{EtcdAccess, EtcdConfig};
 pub use tls::TlsClient;
 pub use topology::Upstream;

@@ -85,7 +85,7 @@ impl Cluster {
             Some(etcd) => {
                 // The directory is ours all the same.
                 self.files = Some(files);
-                Store::shared(Arc::new(Etcd::new(etcd)))
+                Store::shared(Arc::new(Etcd::new(etcd)?))
             }
         };
         flavor.keep(&dirs.root)?;

@@ -4,6 +4,7 @@ mod changes;
 mod columns;
 mod databases;
 mod ddl;
+mod ddl_turn;
 mod failover;
 mod locks;
 mod peers;
@@ -28,6 +29,7 @@ use coregate_planner::control::{DataPort, Reply, SqlError};
 use coregate_planner::serving::Serving;
 use coregate_planner::snapshot::Snapshot;
 use ddl::Ddl;
+use ddl_turn::Turns;
 pub(crate) use failover::How;
 use peers::Everywhere;
 use publish::Pending;
@@ -124,6 +126,7 @@ pub(crate) struct Owner {
     checks: Checks,
     beats: Beats,
     ddl: Ddl,
+    turns: Turns,
     readers: Readers,
     pending: Pending,
     changes: Changes,
@@ -161,6 +164,7 @@ impl Owner {
             checks: Checks::default(),
             beats: Beats::default(),
             ddl: Ddl::default(),
+            turns: Turns::default(),
             readers: Readers::default(),
             pending: Pending::default(),
             changes: Changes::default(),
@@ -253,6 +257,10 @@ impl Owner {
                 Command::Told { keyspace, revision, answer } => self.told_tables(&keyspace, revision, answer),
                 Command::Recoveries { set, answer } => self.recoveries_set(set, answer),
                 Command::DatabaseMade { name, made, answer } => self.database_made(&name, made, answer),
+                Command::DdlTurn { keyspace, change, lock, answer } => {
+                    self.ddl_turn(keyspace, change, lock, answer);
+                }
+                Command::DdlLate { keyspace, change } => self.ddl_late(&keyspace, change),
                 Command::DdlMarked { keyspace, lock } => self.ddl_marked(keyspace, lock),
                 Command::Locked { job, lock } => self.locked(*job, lock),
                 Command::Applied { keyspace, result, answer } => self.applied(&keyspace, result, answer),

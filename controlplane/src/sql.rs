@@ -7,7 +7,7 @@ mod tests;
 mod wire;
 
 pub(crate) use row::{Params, Row, Value};
-pub(crate) use wire::{Login, dial};
+pub(crate) use wire::{Login, Stream, dial};
 
 use answer::{Form, read_prepared, read_rows};
 use coregate_protocol::command::encode;
