@@ -69,6 +69,8 @@ pub enum PlanError {
     TooLong(usize),
     #[error("VT06001: cannot create database '{0}'; database exists")]
     DatabaseExists(String),
+    #[error("VT05001: cannot drop database '{0}'; database does not exist")]
+    NoSuchDatabase(String),
     #[error("keyspace id {0} belongs to no shard of keyspace '{1}'; the shards do not cover the whole range")]
     NoShard(String, String),
     /// The servers that know the types of a table's columns could not be asked yet.
@@ -142,6 +144,7 @@ impl PlanError {
             Self::UnknownTarget(_) => (1109, b"42S02"),
             Self::TooDeep(_) | Self::TooLong(_) => (1436, b"HY000"),
             Self::DatabaseExists(_) => (1007, b"HY000"),
+            Self::NoSuchDatabase(_) => (1008, b"HY000"),
             Self::NoShard(..) => (1105, b"HY000"),
             Self::Rule(_) | Self::ColumnsPending { .. } | Self::LookUp(_) | Self::Generate(_) => {
                 (1105, b"HY000")
@@ -205,6 +208,7 @@ mod tests {
             E::MissingParameter => 27,
             E::NotACount => 28,
             E::CrossShardKey { .. } => 29,
+            E::NoSuchDatabase(_) => 30,
             // Never a client's to see: the statement is planned again, or a server asked first.
             E::Several | E::LookUp(_) | E::Generate(_) => usize::MAX,
         }
@@ -237,6 +241,7 @@ mod tests {
             (E::TooDeep(1), 1436, b"HY000"),
             (E::TooLong(1), 1436, b"HY000"),
             (E::DatabaseExists(text()), 1007, b"HY000"),
+            (E::NoSuchDatabase(text()), 1008, b"HY000"),
             (E::NoShard(text(), text()), 1105, b"HY000"),
             (E::ColumnsPending { keyspace: text(), table: text() }, 1105, b"HY000"),
             (E::Rule(text()), 1105, b"HY000"),

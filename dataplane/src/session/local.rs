@@ -99,8 +99,10 @@ impl Session {
             SessionAction::VindexRows { columns, rows } => self.send_vindex_rows(columns, rows, answer),
             SessionAction::UnlockTables => {
                 self.unlock_tables().await?;
-                self.send_ok(answer, Done::default());
-                Ok(())
+                self.nothing(answer)
+            }
+            SessionAction::Database { create, name, lenient } => {
+                Box::pin(self.database_ddl(*create, name, *lenient, sql, answer)).await
             }
             SessionAction::Note { code, message } => {
                 self.implicit_commit().await?;

@@ -10,6 +10,7 @@ mod clock;
 mod command;
 mod commit;
 mod control;
+mod database;
 mod deciders;
 mod ended;
 mod handle;

@@ -45,7 +45,9 @@ impl Session {
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome {
-        if let Some(place) = self.server_of(action) {
+        if let Some(place) = self.server_of(action)
+            && !self.is_of_keyspaces(action).await?
+        {
             self.permit_named(action).await?;
             return self.on_the_server(place?, action, sql, answer).await;
         }

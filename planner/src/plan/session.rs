@@ -81,6 +81,13 @@ pub enum SessionAction {
     },
     /// `UNLOCK TABLES`.
     UnlockTables,
+    /// `CREATE DATABASE`, `DROP DATABASE`: the control plane makes keyspaces, where it has servers for them. `lenient`: one that is there
+    /// already, or is not, is no mistake.
+    Database {
+        create: bool,
+        name: String,
+        lenient: bool,
+    },
     /// Nothing to do; the client is told why by a note among the warnings.
     Note {
         code: u16,
