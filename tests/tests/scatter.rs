@@ -202,3 +202,47 @@ fn rows_of_other_columns_are_refused() {
     }
     conn.run("DROP TABLE unlike");
 }
+
+/// A request of several chunks is answered from the next sequence id on, by every server and to the client.
+#[test]
+fn requests_of_several_chunks_are_answered_in_order() {
+    let mut conn = connect(&COREGATE);
+    conn.run("CREATE TABLE huge (id BIGINT PRIMARY KEY, v LONGTEXT)");
+    conn.run("ALTER VSCHEMA ON s.huge ADD VINDEX hash(id) USING hash");
+    conn.run("BEGIN");
+    for (id, len) in [(1usize, 17 * MIB), (2, 34 * MIB), (3, (1 << 24) - 60)] {
+        let huge = text(id, len);
+        conn.run(&format!(
+            "INSERT INTO huge VALUES ({id}, '{huge}'), ({}, 'a'), ({}, 'b')",
+            id + 10,
+            id + 20
+        ));
+        assert_eq!(
+            conn.value(&format!("SELECT id FROM huge WHERE v = '{huge}' ORDER BY id")),
+            Some(id.to_string())
+        );
+        let sql = format!("SELECT id FROM huge WHERE v = '{huge}' OR id = ? ORDER BY id");
+        let prepared = conn.prepare(&sql).unwrap();
+        assert!(!conn.execute(&prepared, &[Value::Int(-1)]).is_error());
+        conn.close_statement(&prepared);
+        let long = conn.prepare("SELECT id FROM huge WHERE v = ?").unwrap();
+        assert!(!conn.execute(&long, &[Value::Bytes(huge.clone().into_bytes())]).is_error());
+        // What the session answers by itself.
+        assert_eq!(
+            conn.query(&format!("SELECT nosuch FROM huge WHERE v = '{huge}'"))
+                .error()
+                .code,
+            1054
+        );
+        assert_eq!(
+            conn.query(&format!("USE `nosuch` /* {huge} */"))
+                .error()
+                .code,
+            1049
+        );
+        assert!(conn.ping());
+    }
+    conn.run("COMMIT");
+    assert_eq!(conn.value("SELECT COUNT(*) FROM huge").as_deref(), Some("9"));
+    conn.run("DROP TABLE huge");
+}

@@ -175,6 +175,7 @@ impl Backend {
         self.busy = true;
         self.used = self.pool.now();
         self.stream.link.reset_compressed_sequence();
+        self.stream.expect_answer(wire.len());
         if self.ahead.is_empty() {
             self.stream.link.send(wire);
         } else {

@@ -23,7 +23,7 @@ impl Session {
         if !self.mode_known
             && let Err(failure) = Box::pin(self.must_know_mode(packet.payload())).await
         {
-            return self.fail(&mut Answer::first(), failure).is_ok();
+            return self.fail(&mut Answer::to(&packet), failure).is_ok();
         }
         self.request_bytes = packet.payload().len();
         let result = match packet.payload().first() {
@@ -43,7 +43,7 @@ impl Session {
     }
 
     async fn rare_command(&mut self, packet: Packet) -> Outcome {
-        let mut answer = Answer::first();
+        let mut answer = Answer::to(&packet);
         let result = match Command::parse(packet.payload(), self.capabilities) {
             Ok(command) => self.dispatch(command, &packet, &mut answer).await,
             Err(e) => Err(e.into()),

@@ -78,6 +78,11 @@ impl Session {
                 self.clear_warnings();
                 self.show_processlist(*full, answer).await
             }
+            SessionAction::ShowGrants => {
+                self.clear_warnings();
+                self.show_grants(answer);
+                Ok(())
+            }
             SessionAction::ShowTransactions { id, keyspace } => {
                 Box::pin(self.show_transactions(id.as_deref(), keyspace.as_deref(), answer)).await
             }

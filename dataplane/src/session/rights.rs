@@ -2,6 +2,8 @@
 //!
 //! Statements are refused by their plans. What plans cannot see, a stored function that writes, the servers refuse: the transactions of a
 //! user who may only read are READ ONLY there.
+use super::answer::Answer;
+use super::transaction::quoted;
 use super::{Failure, Session};
 use crate::core::Core;
 use crate::error::sql_error;
@@ -14,6 +16,9 @@ use coregate_planner::plan::{
 };
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
+
+const GRANTED: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, LOCK TABLES, \
+                       EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER";
 
 /// Of the entry that let the client in.
 #[derive(Debug, Default)]
@@ -180,6 +185,32 @@ impl Session {
 
     pub(super) fn account(&self) -> String {
         format!("'{}'@'{}'", self.login_user(), self.handle.host)
+    }
+
+    /// What the users file grants, as a server would say it. The servers know only the tablet's account, whose password's hash they tell.
+    pub(super) fn show_grants(&mut self, answer: &mut Answer) {
+        let user = self.login_user();
+        let account = format!("{}@`%`", quoted(&user));
+        let rights = Rc::clone(&self.rights);
+        let granted = match (rights.admin, rights.read_only) {
+            (true, _) => "ALL PRIVILEGES",
+            (_, true) => "SELECT, SHOW VIEW",
+            _ => GRANTED,
+        };
+        let rows = match &rights.keyspaces {
+            None => vec![format!("GRANT {granted} ON *.* TO {account}")],
+            Some(keyspaces) => {
+                let on = |name: &String| format!("GRANT {granted} ON {}.* TO {account}", quoted(name));
+                let usage = format!("GRANT USAGE ON *.* TO {account}");
+                std::iter::once(usage)
+                    .chain(keyspaces.iter().map(on))
+                    .collect()
+            }
+        };
+        let rows: Vec<Vec<Option<String>>> = rows.into_iter().map(|row| vec![Some(row)]).collect();
+        self.found_rows = rows.len() as u64;
+        self.row_count = -1;
+        self.send_rows(answer, &[&format!("Grants for {user}@%")], &rows);
     }
 
     /// What a session of the user has set from its beginning.

@@ -24,7 +24,7 @@ const CURSOR_FLAGS: u8 = 0x07;
 impl Session {
     /// COM_STMT_EXECUTE.
     pub(in crate::session) async fn execute_command(&mut self, packet: Packet) -> Outcome {
-        let mut answer = Answer { binary: true, ..Answer::first() };
+        let mut answer = Answer { binary: true, ..Answer::to(&packet) };
         let id = packet
             .payload()
             .first_chunk_at::<4>(1)
@@ -52,6 +52,13 @@ impl Session {
         let statement = self.statement_of(u32::from_le_bytes(id), "mysqld_stmt_execute")?;
         self.handle.runs(&statement.sql);
         statement.empty_cursor.set(false);
+        if statement.long_data_full.get() {
+            return Err(sql_error(
+                1105,
+                "Parameter of prepared statement which is set through mysql_send_long_data() is longer than 'max_allowed_packet' bytes",
+            )
+            .into());
+        }
         if statement.cursor.get().is_some() {
             Box::pin(self.end_cursor(&statement)).await;
         }
