@@ -421,6 +421,7 @@ impl Session {
         if let Some(keyspace) = work.keyspace {
             self.note_change(work.plan);
             self.schema_changed(keyspace).await?;
+            self.add_advised_vindex(work.plan).await?;
         }
         let info = info.text();
         let done = Done {
