@@ -296,6 +296,7 @@ impl Binder<'_> {
                 scratch.set.push(ShardIdx::try_from(shard).unwrap_or(0));
             }
             Destination::Scatter => self.everywhere(&mut scratch.set),
+            Destination::Range(first, last) => scratch.set.extend(*first..=*last),
             Destination::KeyspaceId(id) => scratch.set.push(self.shard(id)?),
             Destination::Equal { to: EqualTo { vindex, values, families }, alone } => {
                 let Scratch { values: buffers, set, .. } = scratch;

@@ -28,6 +28,7 @@ mod names;
 mod needs;
 mod places;
 mod privileged;
+mod range;
 mod select;
 mod session;
 mod show;
@@ -35,6 +36,7 @@ mod source;
 mod subquery;
 mod text;
 mod unknown;
+mod vindex_advice;
 mod vindex_rows;
 
 use crate::error::PlanError;
@@ -47,6 +49,7 @@ use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, Table, TabletKind};
 use crate::sql::ast::{Span, Statement};
 use crate::sql::input::{Shared, Tokens, tokens};
 use bumpalo::Bump;
+pub(crate) use lookups::read_as;
 pub use names::is_system;
 use std::sync::Arc;
 use text::Edits;
@@ -59,6 +62,8 @@ pub struct SessionContext<'a> {
     pub database: Option<&'a str>,
     /// Chosen with `USE ks:-80`.
     pub shard: Option<ShardIdx>,
+    /// The first and the last shard of a range that `USE ks[range]` has chosen.
+    pub shards: Option<(ShardIdx, ShardIdx)>,
     pub tablet_kind: TabletKind,
     pub sql_mode: SqlMode,
     pub in_transaction: bool,
@@ -110,6 +115,9 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
             Ok(session_plan(SessionAction::Nothing, StatementClass::Other))
         };
     }
+    if !tokens.directives.is_empty() {
+        directives::check(sql, tokens.directives)?;
+    }
     let parsed = crate::sql::parse(shared, &tokens);
     let effects = effects::scan(sql, &tokens);
     let mut planner = Planner {
@@ -141,7 +149,9 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         ));
     }
     plan.names = crate::mention::names(sql, &tokens, &plan.tables);
-    plan.effects.set(Effects::ADMIN, privileged);
+    // A change of the vschema goes with it.
+    let advised = matches!(&plan.action, Action::Route(route) if route.vindex.is_some());
+    plan.effects.set(Effects::ADMIN, privileged || advised);
     plan.effects
         .set(Effects::READS, matches!(plan.class, StatementClass::Select | StatementClass::SelectLocking));
     plan.cacheable &= !privileged::is_immediate(&tokens, sql) && !ids::gives_value(sql, tokens.items);
@@ -235,7 +245,10 @@ impl<'p, 'a> Planner<'p, 'a> {
                 Some(plan) => Ok(plan),
                 None => match statement {
                     Statement::Query(query) if let Some(plan) = self.vindex_rows(query)? => Ok(plan),
-                    _ => self.routed(statement),
+                    _ => {
+                        let plan = self.routed(statement)?;
+                        self.refuse_steps_in_range(plan)
+                    }
                 },
             },
         }
@@ -255,6 +268,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             self.ddl_effects(statement);
             return Ok(self.route(keyspace, Destination::Shard(shard), Combine::Concat, class));
         }
+        self.refuse_in_range(statement)?;
         if let Statement::Ddl(ddl) = statement
             && let Some(name) = ddl.database
         {
@@ -388,6 +402,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 maintain: None,
                 generate: None,
                 load: None,
+                vindex: None,
             }),
             class,
             effects: self.effects,

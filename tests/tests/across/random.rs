@@ -122,8 +122,19 @@ const TABLES: &[Table] = &[
     },
 ];
 
-const AGGREGATES: &[&str] =
-    &["count(*)", "count({})", "sum({n})", "avg({n})", "min({})", "max({})", "count(distinct {})"];
+const AGGREGATES: &[&str] = &[
+    "count(*)",
+    "count({})",
+    "sum({n})",
+    "avg({n})",
+    "min({})",
+    "max({})",
+    "count(distinct {any})",
+    "count(distinct {any}, {n})",
+    "sum(distinct {n})",
+    "avg(distinct {n})",
+    "max(distinct {})",
+];
 
 /// MIN and MAX take one of several equal texts: which, is the server's business.
 fn has_one_form(column: &str) -> bool {
@@ -216,7 +227,12 @@ impl Queries {
                 let (number, key) = (self.random.one_of(table.numbers), self.random.one_of(&keys));
                 // The order of an ENUM's, a SET's or a BIT's values is not that of MIN.
                 let key = if ["en", "se", "bt", "state"].contains(&key) { number } else { key };
-                aggregate.replace("{n}", number).replace("{}", key)
+                // Which of equal texts counts does not matter.
+                let any = self.random.one_of(table.keys);
+                aggregate
+                    .replace("{n}", number)
+                    .replace("{any}", any)
+                    .replace("{}", key)
             })
             .collect();
         all.join(", ")

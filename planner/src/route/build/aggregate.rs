@@ -11,18 +11,28 @@ impl<'a> Shape<'_, '_, 'a> {
     /// What becomes of an expression that is an aggregate; `grouped`: there are no groups without rows.
     pub(super) fn aggregate(&mut self, expr: &Expr<'a>, grouped: bool) -> Option<Function> {
         let ExprKind::Call(call) = &expr.kind else { return None };
-        if call.window || call.distinct || call.clauses || call.database.is_some() {
+        if call.window || call.clauses || call.database.is_some() {
             return None;
         }
-        let [arg] = call.args else { return None };
         let name = call.name.to_ascii_lowercase();
+        // Of the least and the greatest value it does not matter.
+        let distinct = if call.distinct && name != "min" && name != "max" {
+            self.over_distinct(call)?;
+            "DISTINCT "
+        } else {
+            ""
+        };
+        if name == "count" && call.distinct {
+            return Some(Function::Count);
+        }
+        let [arg] = call.args else { return None };
         Some(match name.as_str() {
             "count" => Function::Count,
             "sum" => Function::Sum,
             "avg" => {
                 let text = self.text(arg.span);
-                let sum = self.hide(around("SUM(", text.clone(), ")"))?;
-                let count = self.hide(around("COUNT(", text, ")"))?;
+                let sum = self.hide(around(&format!("SUM({distinct}"), text.clone(), ")"))?;
+                let count = self.hide(around(&format!("COUNT({distinct}"), text, ")"))?;
                 Function::Avg { sum, count }
             }
             "min" => Function::Least { text: self.extreme(call, arg, expr)? },

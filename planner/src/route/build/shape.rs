@@ -28,6 +28,8 @@ pub(super) struct Shape<'s, 'p, 'a> {
     pub(super) hidden: Vec<Vec<Piece>>,
     pub(super) edits: Edits,
     pub(super) merge: Merge,
+    /// What the aggregates with DISTINCT are over.
+    pub(super) distinct_over: Option<&'a [Expr<'a>]>,
 }
 
 impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
@@ -53,7 +55,7 @@ impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
             limit.plain.then_some(())?;
         }
         let (hidden, edits) = (Vec::new(), planner.edits.clone());
-        Some(Self { planner, query, select, sources, visible, hidden, edits, merge })
+        Some(Self { planner, query, select, sources, visible, hidden, edits, merge, distinct_over: None })
     }
 
     /// The plan's text and steps, once everything is known.
