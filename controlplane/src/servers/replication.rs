@@ -375,6 +375,20 @@ impl Server {
         }
     }
 
+    /// MariaDB: its logs tell everything since it had no data.
+    pub(crate) async fn require_all_logs(&mut self) -> Result<(), Error> {
+        let first = match timeout(self.patience, self.conn.query_first::<Row>("SHOW BINARY LOGS")).await {
+            Ok(row) => row.map_err(|e| failed(&self.tablet, e))?,
+            Err(_) => return Err(late(&self.tablet, "SHOW BINARY LOGS", self.patience)),
+        };
+        match first.and_then(|row| row.text(0)) {
+            Some(name) if name.ends_with(".000001") => Ok(()),
+            _ => {
+                Err(failed(&self.tablet, "its binary logs do not go back to its beginning: copy it by hand"))
+            }
+        }
+    }
+
     /// MariaDB: one that was primary has written itself, and goes on from there. MySQL's sets say so themselves.
     async fn go_on_from_own(&mut self) -> Result<(), Error> {
         let (current, applied) =
