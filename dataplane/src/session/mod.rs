@@ -28,6 +28,7 @@ mod mode;
 mod named;
 mod named_at;
 mod near;
+mod on_replica;
 mod one_snapshot;
 mod plan;
 mod prepared;
@@ -106,6 +107,8 @@ pub(crate) struct Session {
     replicas: Chosen,
     /// What replicas must have; `None`: whatever they have.
     causal: Option<Box<causal::Causal>>,
+    /// Where it reads from replicas: the settings of their connections.
+    on_replica: Option<Box<on_replica::OnReplica>>,
     pinned: bool,
     last_insert_id: u64,
     row_count: i64,

@@ -1,4 +1,5 @@
 //! One statement on several shards: rows one shard after another, counts added up.
+mod definitions;
 mod gather;
 mod limit;
 mod load;

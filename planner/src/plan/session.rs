@@ -29,6 +29,8 @@ pub enum SessionAction {
         whom: KillTarget,
         text: String,
     },
+    /// `SHOW GRANTS` of the client itself.
+    ShowGrants,
     /// `SHOW [FULL] PROCESSLIST`: the sessions of this process, which KILL takes by the same ids.
     ShowProcesslist {
         full: bool,
