@@ -194,11 +194,12 @@ impl Fence {
 
     /// Those that are to be made anew, and what they are then.
     pub(crate) fn marked(&self) -> Vec<(String, Kind)> {
-        let aliases: Vec<String> = self.all().keys().cloned().collect();
-        let marked = aliases.into_iter().filter_map(|alias| {
-            let text = std::fs::read_to_string(self.mark_of(&alias)?).ok()?;
+        let Some(place) = self.place.get() else { return Vec::new() };
+        let all = self.all();
+        let marked = all.keys().filter_map(|alias| {
+            let text = std::fs::read_to_string(place.tablets.join(alias).join(MARK)).ok()?;
             let kind = serde_json::from_value(text.trim().to_ascii_lowercase().into());
-            Some((alias, kind.unwrap_or(Kind::Replica)))
+            Some((alias.clone(), kind.unwrap_or(Kind::Replica)))
         });
         marked.collect()
     }

@@ -139,7 +139,7 @@ impl Shared {
 
     /// Now and then: who is primary now has what was acknowledged. `false`: the session is of no use any more.
     fn still_there(&self, session: &mut coregate_tests::Connection, id: u64) -> bool {
-        if id % 7 != 0 || !self.acknowledged.lock().unwrap().contains(&id) {
+        if !id.is_multiple_of(7) || !self.acknowledged.lock().unwrap().contains(&id) {
             return true;
         }
         match session.try_query(&format!("select v from t where id = {id}")) {
