@@ -226,7 +226,11 @@ fn requests_of_several_chunks_are_answered_in_order() {
         assert!(!conn.execute(&prepared, &[Value::Int(-1)]).is_error());
         conn.close_statement(&prepared);
         let long = conn.prepare("SELECT id FROM huge WHERE v = ?").unwrap();
-        assert!(!conn.execute(&long, &[Value::Bytes(huge.clone().into_bytes())]).is_error());
+        assert!(
+            !conn
+                .execute(&long, &[Value::Bytes(huge.clone().into_bytes())])
+                .is_error()
+        );
         // What the session answers by itself.
         assert_eq!(
             conn.query(&format!("SELECT nosuch FROM huge WHERE v = '{huge}'"))
