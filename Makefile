@@ -6,11 +6,12 @@ DEMO_DIR ?= $(TARGET)/demo
 DEMO_LISTEN ?= 127.0.0.1:3307
 DEMO_ADMIN ?= 127.0.0.1:3380
 FUZZ_SECONDS ?= 60
+SOAK_QUERIES ?= 200000
 # One profile for the program and its tests: nothing is compiled twice. Optimised, quick to build.
 PROFILE := fast
 export COREGATE_BIN ?= $(abspath $(TARGET)/$(PROFILE)/coregate)
 
-.PHONY: demo test test-all lint bench report fuzz release help
+.PHONY: demo test test-all soak lint bench report fuzz release help
 .DEFAULT_GOAL := help
 
 help:
@@ -36,6 +37,12 @@ test-all: test fuzz
 	tests/install.sh suite
 	cargo test --profile $(PROFILE) --workspace --no-fail-fast -- --ignored
 	COREGATE_KERNEL=5.15 cargo test --profile $(PROFILE) -p coregate-tests --no-fail-fast
+
+# Random statements against one server, of new seeds: SOAK_QUERIES of them over four shards, as many for each table over two.
+soak:
+	cargo build --profile $(PROFILE)
+	ACROSS_QUERIES=$(SOAK_QUERIES) RANDOM_STATEMENTS=$(SOAK_QUERIES) cargo test --profile $(PROFILE) -p coregate-tests --no-fail-fast \
+	    --test across --test random -- --ignored many_random_queries shards_answer_as_one_server_to_new_statements
 
 # The profile of the tests, so that build scripts (C libraries) run once for both.
 lint:
