@@ -334,7 +334,8 @@ impl File {
         let base = path.parent().unwrap_or_else(|| Path::new("."));
         let servers = &mut file.backend_tls;
         let files = [&mut servers.ca, &mut servers.cert, &mut servers.key];
-        let paths = [&mut file.topology.dir, &mut file.users.file]
+        let etcd = &mut file.topology;
+        let paths = [&mut etcd.dir, &mut etcd.ca, &mut etcd.cert, &mut etcd.key, &mut file.users.file]
             .into_iter()
             .chain(files)
             .flatten();
@@ -387,6 +388,7 @@ impl File {
         between("pool.lifetime_s", self.pool.lifetime_s, 1, 31_536_000)?;
         self.query_log.check(between)?;
         self.check_plane(between)?;
+        between("topology.ddl_wait_timeout_ms", self.topology.ddl_wait_timeout_ms, 1, 31_536_000_000)?;
         self.topology.check()?;
         self.check_cores(between)
     }

@@ -8,6 +8,7 @@ use coregate_controlplane::{Config, ControlPlane, Source, TlsClient, users};
 use coregate_dataplane::{self as dataplane, BackendTlsConfig};
 use coregate_planner::control::Users;
 use coregate_planner::snapshot::{BackendTls, Tablet};
+use coregate_protocol::auth::client::RsaEncrypt;
 use rustls::pki_types::ServerName;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -111,6 +112,7 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     config.server_version = file.server.server_version.clone();
     config.options = file.options();
     config.audit_log = file.failover.audit_log.clone();
+    config.ddl_wait_ms = file.topology.ddl_wait_timeout_ms;
     let placed = file.placed();
     config.cores = placed.cores;
     let heir = Heir::find(&file)?;
@@ -149,6 +151,10 @@ impl TlsClient for ServerTls {
 
     fn explain(&self, tablet: &Tablet, error: &std::io::Error) -> String {
         self.0.explain(tablet, error)
+    }
+
+    fn rsa(&self) -> &(dyn RsaEncrypt + Sync) {
+        &dataplane::BackendKey
     }
 }
 

@@ -1,6 +1,7 @@
 //! `coregate topo`: moves a topology between stores.
 use crate::Failure;
 use crate::cli::Topo;
+use coregate_controlplane::EtcdConfig;
 use coregate_controlplane::topo::{self, Document, Done, Place};
 use std::io::Read;
 use std::path::Path;
@@ -56,12 +57,12 @@ fn document(source: &str) -> Result<Document, Failure> {
 }
 
 fn import(source: &str, store: &str, replace: bool, dry: bool, json: bool) -> Result<(), Failure> {
-    if !store.starts_with("etcd://") && (store == "-" || Path::new(store).is_file()) {
+    if !EtcdConfig::is_url(store) && (store == "-" || Path::new(store).is_file()) {
         return Err(Failure::Usage(format!(
             "{store}: a topology is imported into a directory or etcd://HOST:PORT; coregate topo export writes documents"
         )));
     }
-    let is_store = source.starts_with("etcd://") || Path::new(source).is_dir();
+    let is_store = EtcdConfig::is_url(source) || Path::new(source).is_dir();
     let document = match is_store {
         true => topo::export(&place(source)?)?,
         false => document(source)?,

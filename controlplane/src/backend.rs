@@ -1,8 +1,8 @@
 //! The control plane's own connections to database servers: how they are reached, and what version they are.
 use crate::Error;
-use crate::tunnel::{TlsClient, Tunnel};
-use coregate_planner::snapshot::{Address, BackendTls, Tablet};
-use mysql_async::{Conn, OptsBuilder};
+use crate::sql::{self, Conn, Login};
+use crate::tls::TlsClient;
+use coregate_planner::snapshot::{BackendTls, Tablet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -32,9 +32,9 @@ pub(crate) fn failed(tablet: &Tablet, message: impl ToString) -> Error {
 }
 
 /// Of a connection that was refused.
-fn refused(tablet: &Tablet, error: mysql_async::Error) -> Error {
+fn refused(tablet: &Tablet, error: sql::Error) -> Error {
     match error {
-        mysql_async::Error::Server(e) if OUT_OF_CONNECTIONS.contains(&e.code) => {
+        sql::Error::Server(e) if OUT_OF_CONNECTIONS.contains(&e.code) => {
             Error::OutOfConnections { address: name(tablet), message: e.message }
         }
         other => failed(tablet, other),
@@ -62,70 +62,25 @@ impl Connector {
 
     /// Connects, without a default database.
     pub(crate) async fn connect(&self, tablet: &Tablet) -> Result<Conn, Error> {
-        let local = matches!(tablet.address, Address::Unix(_));
-        let tls = match (&self.tls, tablet.tls) {
-            (None, _) | (_, BackendTls::Disabled) => return connect(tablet).await,
-            (_, BackendTls::Preferred) if local => return connect(tablet).await,
-            (Some(tls), _) => tls,
-        };
-        let encrypted = async {
-            let Some(tunnel) = Tunnel::open(tls, tablet)
-                .await
-                .map_err(|e| failed(tablet, e))?
-            else {
-                return connect(tablet).await;
-            };
-            let conn = Conn::new(opts(tablet).socket(Some(&tunnel.socket))).await;
-            conn.map_err(|e| match (e, tunnel.failure()) {
-                // What the server itself says goes before how TLS ended then.
-                (e @ mysql_async::Error::Server(_), _) | (e, None) => refused(tablet, e),
-                (_, Some(why)) => failed(tablet, why),
-            })
-        };
-        within_patience(tablet, encrypted).await
+        open(tablet, self.tls.as_ref()).await
     }
-}
-
-async fn within_patience<T>(
-    tablet: &Tablet,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    match timeout(PATIENCE, work).await {
-        Ok(result) => result,
-        Err(_) => Err(failed(tablet, format!("no answer within {} s", PATIENCE.as_secs()))),
-    }
-}
-
-fn opts(tablet: &Tablet) -> OptsBuilder {
-    OptsBuilder::default()
-        .user(Some(&tablet.user))
-        .pass(Some(&tablet.password))
-        .prefer_socket(false)
-        .wait_timeout(Some(28_800))
 }
 
 /// Connects without TLS, and without a default database.
 pub(crate) async fn connect(tablet: &Tablet) -> Result<Conn, Error> {
-    let opts = match &tablet.address {
-        Address::Tcp(address) => opts(tablet)
-            .ip_or_hostname(address.ip().to_string())
-            .tcp_port(address.port()),
-        Address::Unix(path) => opts(tablet).socket(Some(path.display().to_string())),
-        Address::Unresolved { host, .. } => return Err(failed(tablet, unresolved(host))),
-    };
-    let conn = async { Conn::new(opts).await.map_err(|e| refused(tablet, e)) };
-    within_patience(tablet, conn).await
+    open(tablet, None).await
+}
+
+async fn open(tablet: &Tablet, tls: Option<&Arc<dyn TlsClient>>) -> Result<Conn, Error> {
+    match timeout(PATIENCE, Conn::open(Login { tablet, tls })).await {
+        Ok(conn) => conn.map_err(|e| refused(tablet, e)),
+        Err(_) => Err(failed(tablet, format!("no answer within {} s", PATIENCE.as_secs()))),
+    }
 }
 
 /// Reads the version off the server's greeting: needs no login.
 pub(crate) async fn version(tablet: &Tablet) -> Result<String, Error> {
-    let greeting = async {
-        match &tablet.address {
-            Address::Tcp(address) => read_greeting(tokio::net::TcpStream::connect(address).await?).await,
-            Address::Unix(path) => read_greeting(tokio::net::UnixStream::connect(path).await?).await,
-            Address::Unresolved { host, .. } => Err(unresolved(host)),
-        }
-    };
+    let greeting = async { read_greeting(sql::dial(&tablet.address).await?).await };
     match timeout(PATIENCE, greeting).await {
         Ok(Ok(packet)) => parse_greeting(&packet).map_err(|e| failed(tablet, e)),
         Ok(Err(e)) => Err(failed(tablet, e)),

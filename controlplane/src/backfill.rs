@@ -5,11 +5,10 @@ mod fill;
 mod verify;
 
 use crate::backend;
+use crate::sql::{self, Conn, Value};
 use crate::view::Shared;
 use coregate_planner::backfill::{Backfill, Cells};
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, Tablet};
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,27 +222,27 @@ impl Job {
 
 async fn run(conn: &mut Conn, tablet: &Tablet, sql: &[u8]) -> Result<Vec<Cells>, Failed> {
     let name = || backend::name(tablet);
-    let answered = tokio::time::timeout(STEP_PATIENCE, conn.query::<Row, _>(sql)).await;
+    let answered = tokio::time::timeout(STEP_PATIENCE, conn.query_rows(sql)).await;
     let rows = match answered {
         Err(_) => return Err(Failed::For(format!("{}: no answer", name()))),
-        Ok(Err(mysql_async::Error::Server(e))) => {
+        Ok(Err(sql::Error::Server(e))) => {
             return Err(match e.code {
-                1205 | 1213 => Failed::Locked(format!("{}: {e}", name())),
+                1205 | 1213 => Failed::Locked(format!("{}: {}", name(), e.message)),
                 1062 => Failed::Duplicate,
-                _ => Failed::For(format!("{}: {e}", name())),
+                _ => Failed::For(format!("{}: {}", name(), e.message)),
             });
         }
         Ok(Err(e)) => return Err(Failed::For(format!("{}: {e}", name()))),
         Ok(Ok(rows)) => rows,
     };
     let cell = |value: Value| match value {
-        Value::NULL => None,
+        Value::Null => None,
         Value::Bytes(bytes) => Some(bytes),
-        other => Some(other.as_sql(true).into_bytes()),
+        other => Some(other.text().into_bytes()),
     };
     Ok(rows
         .into_iter()
-        .map(|row| row.unwrap().into_iter().map(cell).collect())
+        .map(|row| row.into_cells().into_iter().map(cell).collect())
         .collect())
 }
 

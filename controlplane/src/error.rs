@@ -35,6 +35,9 @@ pub enum Error {
     OutOfConnections { address: String, message: String },
     #[error("{0}")]
     Server(String),
+    /// Somebody else's turn.
+    #[error("{what} ({by}): repeat it later")]
+    Held { what: String, by: String },
     /// The change is made, and not every core uses it yet.
     #[error("the change is made, but a core does not use it yet: {0}")]
     Late(String),

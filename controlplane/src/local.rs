@@ -8,7 +8,6 @@ use crate::servers::replication::{Server as Remote, Source};
 use crate::store::{Etcd, EtcdConfig, Files, Seen, Store};
 use crate::topology::{KeyspaceRecord, Kind, ShardRecord};
 use coregate_planner::snapshot::Tablet;
-use mysql_async::prelude::Queryable;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +21,7 @@ mod install;
 mod keeper;
 mod kept_topo;
 mod leftovers;
+mod maker;
 mod mysql;
 mod plan;
 mod server;
@@ -29,9 +29,8 @@ pub mod split;
 
 pub use flavor::Flavor;
 pub(crate) use keeper::Fence;
+pub(crate) use maker::{Maker, Refusal};
 pub use plan::KeyspaceArg;
-
-use keeper::Keeper;
 
 /// The account that replicas log in with.
 const REPLICATION_USER: &str = "repl";
@@ -64,12 +63,13 @@ pub struct LocalConfig {
 /// The servers that this process has started.
 #[derive(Default)]
 pub(crate) struct Cluster {
-    keepers: BTreeMap<String, Keeper>,
+    keepers: Fence,
     /// Those that have no keeper yet.
     starting: Vec<(server::Server, server::Launch)>,
     short_dir: Option<PathBuf>,
     /// The directory's lock, where its store does not hold it.
     files: Option<Files>,
+    maker: Option<Arc<Maker>>,
 }
 
 impl Cluster {
@@ -85,7 +85,7 @@ impl Cluster {
             Some(etcd) => {
                 // The directory is ours all the same.
                 self.files = Some(files);
-                Store::shared(Arc::new(Etcd::new(etcd)))
+                Store::shared(Arc::new(Etcd::new(etcd)?))
             }
         };
         flavor.keep(&dirs.root)?;
@@ -107,10 +107,7 @@ impl Cluster {
             .bring_up(&binaries, &dirs, &store, &mut records)
             .await?;
         tracing::info!(servers = self.starting.len(), dir = %dirs.root.display(), "database servers are up");
-        for (server, launch) in self.starting.drain(..) {
-            self.keepers
-                .insert(launch.alias().to_owned(), Keeper::new(server, launch));
-        }
+        self.keep();
         let mut shards = JoinSet::new();
         for record in &records {
             for shard in &record.shards {
@@ -123,6 +120,7 @@ impl Cluster {
             record.schema_pending = false;
             store.save(record, texts.get(&record.name)).await?;
         }
+        self.maker = Some(Arc::new(Maker::new(config, binaries, dirs, template, self.fence())));
         Ok(store)
     }
 
@@ -211,15 +209,30 @@ impl Cluster {
         }
     }
 
+    /// From now on, servers that end are started again.
+    fn keep(&mut self) {
+        for (server, launch) in self.starting.drain(..) {
+            self.keepers.keep(server, launch);
+        }
+    }
+
     /// Stops servers for certain.
     pub(crate) fn fence(&self) -> Fence {
-        Fence::of(self.keepers.iter())
+        self.keepers.clone()
+    }
+
+    /// Makes further keyspaces. `None`: nothing was started.
+    pub(crate) fn maker(&self) -> Option<Arc<Maker>> {
+        self.maker.clone()
     }
 
     /// Stops the servers, replicas first, each kind at once.
     pub(crate) async fn stop(&mut self) {
         self.stop_starting().await;
-        let keepers = std::mem::take(&mut self.keepers);
+        if let Some(maker) = self.maker.take() {
+            maker.close().await;
+        }
+        let keepers = self.keepers.give_up_all();
         let (primaries, replicas): (Vec<_>, Vec<_>) = keepers.into_values().partition(|k| k.primary);
         for kind in [replicas, primaries] {
             let mut stops = JoinSet::new();

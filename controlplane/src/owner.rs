@@ -2,7 +2,9 @@
 //! waits for nothing itself: work is done by tasks, which tell it the result.
 mod changes;
 mod columns;
+mod databases;
 mod ddl;
+mod ddl_turn;
 mod failover;
 mod locks;
 mod peers;
@@ -13,7 +15,7 @@ mod schema;
 use crate::audit::Audit;
 use crate::fleet::Fleet;
 use crate::health::{Beats, Checks};
-use crate::local::Fence;
+use crate::local::{Fence, Maker};
 use crate::missing::Found;
 use crate::plane::{Command, Config};
 use crate::signals::{Event, Signals};
@@ -27,6 +29,7 @@ use coregate_planner::control::{DataPort, Reply, SqlError};
 use coregate_planner::serving::Serving;
 use coregate_planner::snapshot::Snapshot;
 use ddl::Ddl;
+use ddl_turn::Turns;
 pub(crate) use failover::How;
 use peers::Everywhere;
 use publish::Pending;
@@ -76,7 +79,7 @@ impl Answer {
 
     fn give(self, result: Result<Value, SqlError>) {
         match self {
-            Self::Core(reply) => reply(result.map(drop)),
+            Self::Core(reply) => reply(result.map(|value| warning(&value))),
             Self::Admin(answer) => drop(answer.send(result.map_err(|e| e.message))),
             Self::Task(answer) => {
                 drop(answer.send(result.map(drop).map_err(|e| Error::Server(e.message))));
@@ -86,6 +89,11 @@ impl Answer {
             Self::Everywhere(everywhere) => everywhere.give(result),
         }
     }
+}
+
+/// What is done, and is yet to be told of.
+fn warning(value: &Value) -> Option<String> {
+    Some(value.get("warning")?.as_str()?.to_owned())
 }
 
 /// What was said about the way there is kept.
@@ -113,9 +121,12 @@ pub(crate) struct Owner {
     receiver: mpsc::Receiver<Command>,
     data: Option<Arc<dyn DataPort>>,
     fence: Fence,
+    /// `None`: the servers are others' to make.
+    maker: Option<Arc<Maker>>,
     checks: Checks,
     beats: Beats,
     ddl: Ddl,
+    turns: Turns,
     readers: Readers,
     pending: Pending,
     changes: Changes,
@@ -134,7 +145,7 @@ impl Owner {
         (snapshot, serving): (Arc<Snapshot>, Arc<Serving>),
         (views, shared): (Views, Arc<Shared>),
         (sender, receiver): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
-        (fence, audit): (Fence, Option<Audit>),
+        (fence, maker, audit): (Fence, Option<Arc<Maker>>, Option<Audit>),
     ) -> Self {
         let users_changed = config.users_file.as_deref().and_then(modified);
         Self {
@@ -149,9 +160,11 @@ impl Owner {
             receiver,
             data: None,
             fence,
+            maker,
             checks: Checks::default(),
             beats: Beats::default(),
             ddl: Ddl::default(),
+            turns: Turns::default(),
             readers: Readers::default(),
             pending: Pending::default(),
             changes: Changes::default(),
@@ -243,6 +256,11 @@ impl Owner {
                 Command::Written { request, planned, written } => self.written(*request, planned, written),
                 Command::Told { keyspace, revision, answer } => self.told_tables(&keyspace, revision, answer),
                 Command::Recoveries { set, answer } => self.recoveries_set(set, answer),
+                Command::DatabaseMade { name, made, answer } => self.database_made(&name, made, answer),
+                Command::DdlTurn { keyspace, change, lock, answer } => {
+                    self.ddl_turn(keyspace, change, lock, answer);
+                }
+                Command::DdlLate { keyspace, change } => self.ddl_late(&keyspace, change),
                 Command::DdlMarked { keyspace, lock } => self.ddl_marked(keyspace, lock),
                 Command::Locked { job, lock } => self.locked(*job, lock),
                 Command::Applied { keyspace, result, answer } => self.applied(&keyspace, result, answer),

@@ -4,7 +4,7 @@ use crate::audit::Audit;
 use crate::backend::Connector;
 use crate::fleet::{Fleet, Options};
 use crate::health::{Beat, Sign};
-use crate::local::{Cluster, Fence, LocalConfig};
+use crate::local::{Cluster, Fence, LocalConfig, Refusal};
 use crate::missing::Found;
 use crate::owner::{Answer, How, Owner};
 use crate::schema::Reading;
@@ -15,7 +15,7 @@ use crate::topology::Upstream;
 use crate::view::{SchemaProgress, Shared, Views};
 use crate::world::{Change, Loaded, Planned, World, general};
 use crate::{Error, TlsClient, admin, users};
-use coregate_planner::control::{ControlPort, ControlRequest, DataPort, Reply, Users};
+use coregate_planner::control::{ControlPort, ControlRequest, DataPort, Reply, SqlError, Users};
 use coregate_planner::serving::Serving;
 use coregate_planner::snapshot::Snapshot;
 use std::net::SocketAddr;
@@ -68,9 +68,14 @@ pub struct Config {
     pub audit_log: Option<PathBuf>,
     /// How many cores serve, for those who ask who is there.
     pub cores: usize,
+    /// How long a statement that changes tables waits for its turn.
+    pub ddl_wait_ms: u64,
 }
 
 impl Config {
+    /// As long as a server waits for a row.
+    pub const DDL_WAIT_MS: u64 = 50_000;
+
     fn audit_path(&self) -> Option<PathBuf> {
         let dir = match &self.source {
             Source::Topology(dir) => Some(dir),
@@ -96,6 +101,7 @@ impl Config {
             options: Options::default(),
             audit_log: None,
             cores: 0,
+            ddl_wait_ms: Self::DDL_WAIT_MS,
         }
     }
 }
@@ -138,6 +144,24 @@ pub(crate) enum Command {
     Recoveries {
         set: Result<i64, Error>,
         answer: Answer,
+    },
+    /// Servers were started for a keyspace, and it is in the store; or not.
+    DatabaseMade {
+        name: String,
+        made: Result<Written, Refusal>,
+        answer: Answer,
+    },
+    /// A statement that changes tables has the store's lock, or not.
+    DdlTurn {
+        keyspace: String,
+        change: u64,
+        lock: Result<ShardLock, SqlError>,
+        answer: Answer,
+    },
+    /// It has waited for its turn as long as it may.
+    DdlLate {
+        keyspace: String,
+        change: u64,
     },
     /// The others are told that a keyspace's tables change, or not.
     DdlMarked {
@@ -373,7 +397,7 @@ async fn main(
         return Err(Error::Gone);
     }
     drop(tell);
-    let fence: Fence = cluster.fence();
+    let (fence, maker): (Fence, _) = (cluster.fence(), cluster.maker());
     let audit = match config
         .audit_path()
         .map(|path| Audit::open(&path))
@@ -385,16 +409,24 @@ async fn main(
         }
         None => None,
     };
-    Owner::new(config, world, fleet, (snapshot, serving), (views, shared), (sender, receiver), (fence, audit))
-        .turn(signals)
-        .await
+    Owner::new(
+        config,
+        world,
+        fleet,
+        (snapshot, serving),
+        (views, shared),
+        (sender, receiver),
+        (fence, maker, audit),
+    )
+    .turn(signals)
+    .await
 }
 
 async fn prepare(config: &Config, cluster: &mut Cluster) -> Result<(World, String), Error> {
     let connector = Connector { tls: config.tls.clone() };
     let mut world = match &config.source {
         Source::Topology(dir) => World::from_store(Store::new(Files::open_existing(dir)?), connector).await?,
-        Source::Etcd(etcd) => World::from_store(Store::shared(Arc::new(Etcd::new(etcd))), connector).await?,
+        Source::Etcd(etcd) => World::from_store(Store::shared(Arc::new(Etcd::new(etcd)?)), connector).await?,
         Source::Local(local) => World::from_store(cluster.start(local).await?, connector).await?,
         Source::DropIn(upstream) => World::from_upstream(upstream, connector).await?,
     };

@@ -1,8 +1,7 @@
 //! How the servers compare text: what one of them says of the collations in use. It is asked once for each collation.
+use crate::sql::{Conn, Error, Row, Value};
 use coregate_planner::collation::{AsciiWeights, Collation};
 use coregate_planner::vschema::ServerTable;
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, Row, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -100,11 +99,10 @@ async fn server(
 ) -> Result<Option<Server>, Error> {
     const DEFAULTS: &str = "SELECT VERSION(), @@collation_server, COLLATION(CONVERT('' USING utf8mb4)), \
          (SELECT MAX(default_collation_name) FROM information_schema.schemata WHERE schema_name = ?)";
-    let Some(row) = unless_refused(conn.exec_first::<Row, _, _>(DEFAULTS, (database,)).await)?.flatten()
-    else {
+    let Some(row) = unless_refused(conn.exec_first::<Row>(DEFAULTS, (database,)).await)?.flatten() else {
         return Ok(None);
     };
-    let mut cells = row.unwrap().into_iter().map(text);
+    let mut cells = row.into_cells().into_iter().map(text);
     let version = cells.next().flatten().unwrap_or_default();
     names.extend(cells.flatten().map(|name| name.to_ascii_lowercase()));
     let mariadb = version.contains("MariaDB");
@@ -145,10 +143,10 @@ async fn probe(conn: &mut Conn, server: &Server, name: &str) -> Result<Answer, E
         return Ok(Some(Arc::new(collation)));
     }
     let Some(pads) = pads(conn, server, name).await? else { return Ok(None) };
-    let row = conn.query_first::<Row, _>(question(name)).await;
+    let row = conn.query_first::<Row>(question(name)).await;
     let Some(row) = unless_refused(row)?.flatten() else { return Ok(None) };
     let weights = row
-        .unwrap()
+        .into_cells()
         .into_iter()
         .map(bytes)
         .collect::<Option<Vec<_>>>();
@@ -175,11 +173,11 @@ async fn pads(conn: &mut Conn, server: &Server, name: &str) -> Result<Option<boo
         return Ok(Some(!name.contains("_nopad_")));
     }
     const PAD: &str = "SELECT pad_attribute FROM information_schema.collations WHERE collation_name = ?";
-    match unless_refused(conn.exec_first::<Row, _, _>(PAD, (name,)).await)? {
+    match unless_refused(conn.exec_first::<Row>(PAD, (name,)).await)? {
         // Before MySQL 8.0 all but `binary` pad.
         None => Ok(Some(true)),
         Some(row) => {
-            let attribute = row.and_then(|row| text(row.unwrap().into_iter().next()?));
+            let attribute = row.and_then(|row| text(row.into_cells().into_iter().next()?));
             Ok(attribute.map(|attribute| attribute != "NO PAD"))
         }
     }

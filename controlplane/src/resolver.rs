@@ -7,12 +7,11 @@ mod replicas;
 
 use crate::Error;
 use crate::backend::{Connector, PATIENCE, failed};
+use crate::sql::{Conn, Error as Refusal};
 use crate::view::Shared;
 use coregate_planner::dtid::{self, Branch};
 use coregate_planner::serving::{Serving, ShardServing, TabletServing, TabletState};
 use coregate_planner::snapshot::Tablet;
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error as Refusal};
 use replicas::{Compared, compare, end_unlogged};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -236,7 +235,7 @@ pub(crate) async fn unresolved(shared: &Shared, id: Option<&str>) -> (Vec<Unreso
         let decider = shards.iter().position(|shard| shard.name == known.decider);
         if let Some(conn) = decider.and_then(|at| conns.get_mut(&at)) {
             let query = format!("SELECT decision FROM {} WHERE id = ?", dtid::TABLE);
-            let asked = timeout(PATIENCE, conn.exec_first::<String, _, _>(query, (&known.id,))).await;
+            let asked = timeout(PATIENCE, conn.exec_first::<String>(&query, (&known.id,))).await;
             known.state = match asked {
                 Ok(Ok(Some(decision))) if decision == "commit" => "COMMIT",
                 Ok(Ok(Some(_))) => "ROLLBACK",
@@ -390,7 +389,7 @@ async fn decide(conn: &mut Conn, id: &str) -> Result<bool, Refusal> {
         other => other?,
     }
     let query = format!("SELECT decision FROM {} WHERE id = ?", dtid::TABLE);
-    let decision: Option<String> = conn.exec_first(query, (id,)).await?;
+    let decision: Option<String> = conn.exec_first(&query, (id,)).await?;
     Ok(decision.as_deref() == Some("commit"))
 }
 

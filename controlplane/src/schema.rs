@@ -2,10 +2,10 @@
 use crate::Error;
 use crate::backend::{self, Connector, PATIENCE};
 use crate::probe::{self, Answers, Cache, Wanted};
+use crate::sql::Conn;
 use crate::tables::tables;
 use coregate_planner::snapshot::Tablet;
 use coregate_planner::vschema::ServerTable;
-use mysql_async::Conn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;

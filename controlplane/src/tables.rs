@@ -1,8 +1,7 @@
 //! What a server says of the tables of a database: columns, keys, foreign keys and views. One round of queries for all tables.
+use crate::sql::{Conn, Error, Row, Value};
 use coregate_planner::snapshot::{Column, ColumnKey, ForeignKey, Key, ReferentialAction, Trigger};
 use coregate_planner::vschema::ServerTable;
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, Row, Value};
 use std::collections::BTreeMap;
 
 /// The tables and views of a database.
@@ -12,24 +11,24 @@ use std::collections::BTreeMap;
 /// stays unknown.
 pub(crate) async fn tables(conn: &mut Conn, database: &str) -> Result<Vec<ServerTable>, Error> {
     let mut tables = Tables::default();
-    for row in conn.exec::<Row, _, _>(COLUMNS, (database,)).await? {
+    for row in conn.exec::<Row>(COLUMNS, (database,)).await? {
         tables.column(Cells(row));
     }
-    for row in conn.exec::<Row, _, _>(VIEWS, (database,)).await? {
+    for row in conn.exec::<Row>(VIEWS, (database,)).await? {
         tables.view(Cells(row));
     }
-    for row in unless_refused(conn.exec::<Row, _, _>(KEYS, (database,)).await, "keys", database)? {
+    for row in unless_refused(conn.exec::<Row>(KEYS, (database,)).await, "keys", database)? {
         tables.key(Cells(row));
     }
-    let foreign = conn.exec::<Row, _, _>(FOREIGN_KEYS, (database,)).await;
+    let foreign = conn.exec::<Row>(FOREIGN_KEYS, (database,)).await;
     for row in unless_refused(foreign, "foreign keys", database)? {
         tables.foreign_key(Cells(row));
     }
-    let rules = conn.exec::<Row, _, _>(RULES, (database,)).await;
+    let rules = conn.exec::<Row>(RULES, (database,)).await;
     for row in unless_refused(rules, "foreign keys' rules", database)? {
         tables.rule(Cells(row));
     }
-    let triggers = conn.exec::<Row, _, _>(TRIGGERS, (database,)).await;
+    let triggers = conn.exec::<Row>(TRIGGERS, (database,)).await;
     for row in unless_refused(triggers, "triggers", database)? {
         tables.trigger(Cells(row));
     }
@@ -73,14 +72,14 @@ struct Cells(Row);
 
 impl Cells {
     fn text(&mut self, at: usize) -> Option<String> {
-        match self.0.take::<Value, _>(at)? {
+        match self.0.take(at) {
             Value::Bytes(bytes) => String::from_utf8(bytes).ok(),
             _ => None,
         }
     }
 
     fn number(&mut self, at: usize) -> Option<u64> {
-        match self.0.take::<Value, _>(at)? {
+        match self.0.take(at) {
             Value::Int(n) => u64::try_from(n).ok(),
             Value::UInt(n) => Some(n),
             Value::Bytes(digits) => String::from_utf8(digits).ok()?.parse().ok(),

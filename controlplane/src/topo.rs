@@ -51,7 +51,7 @@ impl Place {
     /// # Errors
     /// A sentence that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        match text.starts_with("etcd://") {
+        match EtcdConfig::is_url(text) {
             true => EtcdConfig::parse(text).map(Self::Etcd),
             false => Ok(Self::Dir(text.into())),
         }
@@ -60,7 +60,7 @@ impl Place {
     /// `makes`: a directory that is not there is made.
     fn open(&self, makes: bool) -> Result<Store, Error> {
         match self {
-            Self::Etcd(etcd) => Ok(Store::shared(Arc::new(Etcd::new(etcd)))),
+            Self::Etcd(etcd) => Ok(Store::shared(Arc::new(Etcd::new(etcd)?))),
             Self::Dir(dir) if makes => Ok(Store::new(Files::open(dir)?)),
             Self::Dir(dir) => Ok(Store::new(Files::open_existing(dir)?)),
         }

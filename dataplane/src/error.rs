@@ -53,7 +53,7 @@ pub(crate) enum BackendError {
     )]
     NoReplica,
     #[error(
-        "all {size} connections of a core to {tablet} were busy for {ms} ms; raise pool.size or look for long transactions"
+        "all {size} connections of a core to {tablet} were busy for {ms} ms; raise pool.size_per_core or look for long transactions"
     )]
     WaitTimeout { tablet: String, size: usize, ms: u64 },
     #[error(

@@ -259,11 +259,22 @@ pub(crate) struct PacketStream {
     limit: usize,
     /// For how many small packets the receive buffers are still large.
     large_for: u8,
+    /// The sequence id of the answer's first packet, where it is not 1: it follows those of the request's chunks.
+    first: Option<u8>,
 }
 
 impl PacketStream {
     pub(crate) fn new(link: Link, limit: usize) -> Self {
-        Self { link, rest: None, gather: None, assembler: None, ahead: Vec::new(), limit, large_for: 0 }
+        Self {
+            link,
+            rest: None,
+            gather: None,
+            assembler: None,
+            ahead: Vec::new(),
+            limit,
+            large_for: 0,
+            first: None,
+        }
     }
 
     /// What comes next is the answer to a statement sent ahead; readers get what is behind it, or an error if it failed.
@@ -368,7 +379,28 @@ impl PacketStream {
         Ok(None)
     }
 
-    fn cut(&mut self, mut buf: Buf, seq: u8) -> Result<Option<Packet>, ReadError> {
+    /// A request of so many bytes goes out, headers and all.
+    #[inline]
+    pub(crate) fn expect_answer(&mut self, request: usize) {
+        self.first =
+            (request > frame::MAX_CHUNK).then(|| (request / (frame::MAX_CHUNK + HEADER_LEN) + 1) as u8);
+    }
+
+    /// The sequence id of the answer's first packet.
+    pub(crate) fn answers_from(&self) -> u8 {
+        self.first.unwrap_or(1)
+    }
+
+    fn cut(&mut self, buf: Buf, seq: u8) -> Result<Option<Packet>, ReadError> {
+        let first = if seq == 1 { self.first } else { None };
+        let cut = self.cut_at(buf, first.unwrap_or(seq));
+        if first.is_some() && matches!(cut, Ok(Some(_))) {
+            self.first = None;
+        }
+        cut
+    }
+
+    fn cut_at(&mut self, mut buf: Buf, seq: u8) -> Result<Option<Packet>, ReadError> {
         if self.gather.is_some() {
             return Ok(self.gather(buf, seq));
         }

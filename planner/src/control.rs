@@ -7,16 +7,38 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum ControlRequest {
     /// `ALTER VSCHEMA ...` as written, and the session's keyspace.
-    AlterVschema { sql: String, keyspace: Option<String> },
+    AlterVschema {
+        sql: String,
+        keyspace: Option<String>,
+    },
+    /// `CREATE DATABASE ...` as written.
+    CreateDatabase {
+        name: String,
+        sql: String,
+    },
+    DropDatabase {
+        name: String,
+    },
     /// Table definitions of this keyspace have changed.
-    SchemaChanged { keyspace: String },
+    SchemaChanged {
+        keyspace: String,
+    },
     /// A statement that changes them is about to begin; answered when it may. `change` tells it from others.
-    SchemaBegins { keyspace: String, change: u64 },
+    SchemaBegins {
+        keyspace: String,
+        change: u64,
+    },
     /// It has ended, however; or will not begin.
-    SchemaEnds { keyspace: String, change: u64 },
+    SchemaEnds {
+        keyspace: String,
+        change: u64,
+    },
     /// A change of table definitions of this keyspace has failed, and may yet have taken effect. `later`: or may still, on servers
     /// that go on with it. The reply does not wait for them.
-    SchemaInDoubt { keyspace: String, later: bool },
+    SchemaInDoubt {
+        keyspace: String,
+        later: bool,
+    },
 }
 
 /// An error in MySQL's form.
@@ -27,8 +49,8 @@ pub struct SqlError {
     pub message: String,
 }
 
-/// Called once, from any thread.
-pub type Reply = Box<dyn FnOnce(Result<(), SqlError>) + Send>;
+/// Called once, from any thread. It is done; and what the client is to be warned of, if anything.
+pub type Reply = Box<dyn FnOnce(Result<Option<String>, SqlError>) + Send>;
 
 /// The control plane, as a core sees it.
 pub trait ControlPort: Send + Sync {

@@ -74,6 +74,8 @@ pub enum PlanError {
     TooLong(usize),
     #[error("VT06001: cannot create database '{0}'; database exists")]
     DatabaseExists(String),
+    #[error("VT05001: cannot drop database '{0}'; database does not exist")]
+    NoSuchDatabase(String),
     #[error("keyspace id {0} belongs to no shard of keyspace '{1}'; the shards do not cover the whole range")]
     NoShard(String, String),
     /// The servers that know the types of a table's columns could not be asked yet.
@@ -150,6 +152,7 @@ impl PlanError {
             Self::UnknownTarget(_) => (1109, b"42S02"),
             Self::TooDeep(_) | Self::TooLong(_) => (1436, b"HY000"),
             Self::DatabaseExists(_) => (1007, b"HY000"),
+            Self::NoSuchDatabase(_) => (1008, b"HY000"),
             Self::NoShard(..) => (1105, b"HY000"),
             Self::Rule(_) | Self::ColumnsPending { .. } | Self::LookUp(_) | Self::Generate(_) => {
                 (1105, b"HY000")
@@ -214,8 +217,9 @@ mod tests {
             E::MissingParameter => 27,
             E::NotACount => 28,
             E::CrossShardKey { .. } => 29,
-            E::InsertIntoRange(_) => 30,
-            E::Priority => 31,
+            E::NoSuchDatabase(_) => 30,
+            E::InsertIntoRange(_) => 31,
+            E::Priority => 32,
             // Never a client's to see: the statement is planned again, or a server asked first.
             E::Several | E::LookUp(_) | E::Generate(_) => usize::MAX,
         }
@@ -257,6 +261,7 @@ mod tests {
             (E::MissingParameter, 1210, b"HY000"),
             (E::NotACount, 1210, b"HY000"),
             (E::CrossShardKey { table: text(), key: text() }, 1235, b"42000"),
+            (E::NoSuchDatabase(text()), 1008, b"HY000"),
             (E::InsertIntoRange(text()), 1105, b"HY000"),
             (E::Priority, 1105, b"HY000"),
         ];
@@ -265,6 +270,6 @@ mod tests {
             assert_eq!(error.code(), (*code, *state), "{error:?}");
             assert!(!error.to_string().is_empty());
         }
-        assert_eq!(table.len(), 32);
+        assert_eq!(table.len(), 33);
     }
 }

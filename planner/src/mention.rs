@@ -19,22 +19,34 @@ pub fn hash(name: &[u8]) -> u64 {
     })
 }
 
-/// All words of a statement, sorted; a table that stands for another is in `tables`.
+/// Of a name with a point behind it.
+pub fn qualifier(name: &[u8]) -> u64 {
+    match hash(name) {
+        ANY => ANY,
+        hash => hash.rotate_left(32) ^ u64::from(b'.'),
+    }
+}
+
+/// All words of a statement, sorted, those with a point behind them also as [`qualifier`]s; a table that stands for another is in
+/// `tables`.
 pub(crate) fn names(sql: &[u8], tokens: &Tokens<'_>, tables: &[String]) -> Vec<u64> {
-    let word = |item: &crate::sql::input::Item| {
+    let bare = |item: &crate::sql::input::Item| {
         let text = sql
             .get(item.span.start as usize..item.span.end as usize)
             .unwrap_or_default();
         match item.tok {
-            Tok::Word => Some(hash(text)),
-            Tok::Quoted => Some(hash(
-                text.get(1..text.len().saturating_sub(1))
-                    .unwrap_or_default(),
-            )),
+            Tok::Word => Some(text),
+            Tok::Quoted => text.get(1..text.len().saturating_sub(1)),
             _ => None,
         }
     };
-    let mut names: Vec<u64> = tokens.items.iter().filter_map(word).collect();
+    let mut names: Vec<u64> = tokens.items.iter().filter_map(bare).map(hash).collect();
+    let pairs = tokens.items.windows(2);
+    let qualified = pairs.filter_map(|pair| match pair {
+        [name, point] if point.tok == Tok::Dot => bare(name),
+        _ => None,
+    });
+    names.extend(qualified.map(qualifier));
     names.extend(
         tables
             .iter()

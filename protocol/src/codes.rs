@@ -59,6 +59,8 @@ codes! {
     ER_UNKNOWN_CHARACTER_SET = 1115, b"42000";
     /// Host is blocked because of many connection errors.
     ER_HOST_IS_BLOCKED = 1129, b"HY000";
+    /// A command is denied to a user for a table.
+    ER_TABLEACCESS_DENIED_ERROR = 1142, b"42000";
     /// Table does not exist.
     ER_NO_SUCH_TABLE = 1146, b"42S02";
     /// Got a packet bigger than max_allowed_packet.

@@ -130,7 +130,8 @@ pub fn row(bytes: &[u8]) {
 
 /// The walker: cut or whole, it must say the same.
 pub fn walker(bytes: &[u8]) {
-    const KINDS: [ResponseKind; 8] = [
+    const KINDS: [ResponseKind; 9] = [
+        ResponseKind::Cursor,
         ResponseKind::Execute,
         ResponseKind::Fetch,
         ResponseKind::FieldList,

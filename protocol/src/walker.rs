@@ -15,6 +15,7 @@ mod resequence;
 mod session;
 mod summary;
 
+pub(crate) use machine::opens_cursor;
 pub use machine::{PacketRole, ResponseWalker};
 pub use resequence::Resequencer;
 pub use summary::Summary;
@@ -25,7 +26,9 @@ pub const HEAD_MAX: usize = 23;
 /// What command is being answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseKind {
-    /// COM_STMT_EXECUTE (and COM_STMT_BULK_EXECUTE): as [`Query`](Self::Query), and a cursor may be opened.
+    /// COM_STMT_EXECUTE that asks for a cursor: as [`Query`](Self::Query), and one may be opened.
+    Cursor,
+    /// COM_STMT_EXECUTE (and COM_STMT_BULK_EXECUTE): as [`Query`](Self::Query). The flag of an open cursor may be a routine's own.
     Execute,
     /// COM_STMT_FETCH: rows, without columns.
     Fetch,

@@ -1,20 +1,61 @@
 //! `[topology]`: where the keyspaces, shards and tablets are kept.
-use coregate_controlplane::{EtcdConfig, Source};
+use coregate_controlplane::{Config, EtcdAccess, EtcdConfig, Source};
 use serde::Deserialize;
+use std::fmt;
 use std::path::PathBuf;
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Topology {
     pub(crate) store: StoreKind,
     /// `files`: holds `topology/KEYSPACE.json`.
     pub(crate) dir: Option<PathBuf>,
-    /// `etcd`: its members, `http://HOST:PORT`.
+    /// `etcd`: its members, `http://HOST:PORT` or `https://HOST:PORT`.
     pub(crate) endpoints: Vec<String>,
     /// `etcd`: what all keys stand under [default: /coregate]
     pub(crate) root: Option<String>,
     /// Where this process is: replicas of the cell come first. A tablet's cell is its alias without the number.
     pub(crate) cell: Option<String>,
+    /// `etcd` over TLS: the authority that signs its members' certificates.
+    pub(crate) ca: Option<PathBuf>,
+    /// `etcd` over TLS: our own certificate, where it wants one, and its key.
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    /// `etcd` with users: who logs in.
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
+    /// How long a statement that changes tables of several shards waits for others that do.
+    pub(crate) ddl_wait_timeout_ms: u64,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Self {
+            store: StoreKind::default(),
+            dir: None,
+            endpoints: Vec::new(),
+            root: None,
+            cell: None,
+            ca: None,
+            cert: None,
+            key: None,
+            user: None,
+            password: None,
+            ddl_wait_timeout_ms: Config::DDL_WAIT_MS,
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topology")
+            .field("store", &self.store)
+            .field("dir", &self.dir)
+            .field("endpoints", &self.endpoints)
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -30,7 +71,14 @@ pub(crate) enum StoreKind {
 impl Topology {
     /// What types alone do not say.
     pub(super) fn check(&self) -> Result<(), String> {
+        let access = [&self.ca, &self.cert, &self.key]
+            .into_iter()
+            .any(Option::is_some);
+        let access = access || self.user.is_some() || self.password.is_some();
         match self.store {
+            StoreKind::Files if access => Err(
+                "topology.ca, cert, key, user and password are etcd's: set topology.store = \"etcd\" with them".to_owned(),
+            ),
             StoreKind::Files if !self.endpoints.is_empty() || self.root.is_some() => Err(
                 "topology.endpoints and topology.root are etcd's: set topology.store = \"etcd\" with them"
                     .to_owned(),
@@ -44,7 +92,14 @@ impl Topology {
     }
 
     fn etcd(&self) -> Result<EtcdConfig, String> {
-        EtcdConfig::new(&self.endpoints, self.root.as_deref())
+        let access = EtcdAccess {
+            ca: self.ca.clone(),
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+        };
+        EtcdConfig::new(&self.endpoints, self.root.as_deref(), access)
             .map_err(|why| format!("topology.endpoints: {why}"))
     }
 
@@ -82,7 +137,10 @@ mod tests {
             ("endpoints = [\"h:1\"]", "set topology.store"),
             ("store = \"etcd\"", "no endpoint"),
             ("store = \"etcd\"\ndir = \"/d\"\nendpoints = [\"h:1\"]", "leave it out"),
-            ("store = \"etcd\"\nendpoints = [\"https://h:1\"]", "TLS"),
+            ("store = \"etcd\"\nendpoints = [\"https://h:1\"]", "topology.ca"),
+            ("store = \"etcd\"\nendpoints = [\"http://h:1\"]\nca = \"/ca\"", "https://"),
+            ("store = \"etcd\"\nendpoints = [\"http://h:1\"]\nuser = \"u\"", "needs a password"),
+            ("dir = \"/d\"\nuser = \"u\"", "are etcd's"),
         ] {
             let error = of(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

@@ -3,7 +3,7 @@
 use coregate_tests::replicated::Cluster;
 use coregate_tests::{Etcd, guard, wait_until};
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn coregate(args: &[&str]) -> Output {
     Command::new(coregate_tests::coregate::binary())
@@ -47,12 +47,18 @@ fn tablets_are_looked_at_and_ordered_about() {
         &["start-replication", &primary],
         &["stop-replication", &primary],
         &["change-tablet-type", &primary, "replica"],
+        &["emergency-reparent-shard", "ks/-80", "--ignore-replicas", "zone1-999"],
+        &["emergency-reparent-shard", "ks/-80", "--new-primary", "zone1-999"],
+        &["apply-vschema", "ks", "--vschema", r#"{"sharded": false}"#],
         &["get-topology-path", "/global/nothing"],
         &["validate", "nowhere"],
         &["delete-keyspace", "ks"],
     ] {
         assert!(cluster.ctl(wrong).is_err(), "{wrong:?}");
     }
+    assert_eq!(of("primary"), primary, "a name that is written wrong moves nothing");
+    assert_eq!(json(&cluster, &["get-vschema", "ks"])["sharded"], true);
+    output_may_be_closed(&cluster);
     cluster.ctl(&["disable-recoveries"]).unwrap();
     cluster.ctl(&["stop-replication", &replica]).unwrap();
     let running =
@@ -74,6 +80,28 @@ fn tablets_are_looked_at_and_ordered_about() {
     assert_eq!(ranges, serde_json::json!(["-40", "40-80", "80-c0", "c0-"]));
     let document: Value = serde_json::from_str(&cluster.proxy.admin("/api/openapi.json")).unwrap();
     assert!(document["paths"]["/api/validate"]["get"].is_object());
+}
+
+/// `| head` has seen enough: nothing is said, and it is no failure. A full disk is one, in a sentence.
+fn output_may_be_closed(cluster: &Cluster) {
+    let run = |out: Stdio| {
+        let mut command = Command::new(coregate_tests::coregate::binary());
+        command.args(["ctl", "--admin", &cluster.proxy.admin.to_string(), "--json", "get-tablets"]);
+        command
+            .stdout(out)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .unwrap()
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let closed = run(writer.into());
+    assert!(closed.status.success() && closed.stderr.is_empty(), "{}", text(&closed.stderr));
+    let full = run(std::fs::File::create("/dev/full").unwrap().into());
+    assert_eq!(full.status.code(), Some(1));
+    assert!(text(&full.stderr).contains("cannot be printed"), "{}", text(&full.stderr));
 }
 
 #[test]
@@ -129,7 +157,17 @@ fn a_topology_moves_from_files_to_etcd_and_back() {
     let file = guard::dir().join("copy.yaml");
     let file = file.to_str().unwrap();
     run(&["export", &url, "--output", file]);
+    // A name without a directory is in the one where it is run.
+    let bare = Command::new(coregate_tests::coregate::binary())
+        .args(["topo", "export", &url, "--output", "bare.yaml"])
+        .current_dir(guard::dir())
+        .output()
+        .unwrap();
+    assert!(bare.status.success(), "{}", text(&bare.stderr));
     let yaml = std::fs::read_to_string(file).unwrap();
+    assert_eq!(std::fs::read_to_string(guard::dir().join("bare.yaml")).unwrap(), yaml);
+    let into_file = coregate(&["topo", "import", &url, file]);
+    assert_eq!(into_file.status.code(), Some(2), "{}", text(&into_file.stderr));
     assert!(yaml.starts_with("keyspaces:\n"), "{yaml}");
     std::fs::write(file, yaml.replace("name: ks", "name: ks\n  database: other")).unwrap();
     let refused = coregate(&["topo", "import", file, &url]);

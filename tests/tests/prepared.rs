@@ -224,3 +224,54 @@ fn a_statement_by_name_outlives_the_choice_of_its_keyspace() {
         conn.run("deallocate prepare c");
     }
 }
+
+/// A server's statement serves several sessions. MariaDB keeps long data by the type that the parameter had at the last execution.
+#[test]
+fn long_data_is_its_own_whoever_was_there_before() {
+    let mut conn = cluster("two");
+    conn.run("create table long_data (id int primary key, v varchar(100))");
+    conn.run("alter vschema on two.long_data add vindex hash(id) using hash");
+    let sql = "insert into long_data (id, v) values (?, ?)";
+    // INT, DOUBLE, DATETIME, and their values.
+    let others: [(u8, &[u8]); 3] =
+        [(3, &[7, 0, 0, 0]), (5, &[0, 0, 0, 0, 0, 0, 248, 63]), (12, &[4, 0xe8, 7, 1, 2])];
+    let mut id = 0i32;
+    let bind = |statement: &Prepared, id: i32, v_type: u8, value: &[u8]| {
+        let mut out = statement.id.to_le_bytes().to_vec();
+        out.extend_from_slice(&[0, 1, 0, 0, 0, 0, 1, 3, 0, v_type, 0]);
+        out.extend_from_slice(&id.to_le_bytes());
+        out.extend_from_slice(value);
+        out
+    };
+    for round in 0..12 {
+        let (v_type, value) = others[round % 3];
+        let mut first = cluster("two");
+        let statement = first.prepare(sql).unwrap();
+        id += 1;
+        first
+            .send_command(0x17, &bind(&statement, id, v_type, value))
+            .unwrap();
+        first.answer(true).unwrap().ok();
+        drop(first);
+        let mut second = cluster("two");
+        let statement = second.prepare(sql).unwrap();
+        for part in ["hel", "lo"] {
+            let mut long = statement.id.to_le_bytes().to_vec();
+            long.extend_from_slice(&[1, 0]);
+            long.extend_from_slice(part.as_bytes());
+            second.send_command(0x18, &long).unwrap();
+        }
+        id += 1;
+        second
+            .send_command(0x17, &bind(&statement, id, 252, &[]))
+            .unwrap();
+        second.answer(true).unwrap().ok();
+        assert_eq!(
+            conn.value(&format!("select v from long_data where id = {id}"))
+                .as_deref(),
+            Some("hello"),
+            "after type {v_type}"
+        );
+    }
+    conn.run("drop table long_data");
+}

@@ -1,6 +1,7 @@
 //! What users without the admin right may not do, in whatever way they ask.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Connection, Coregate, MariaDb, guard};
+use std::sync::LazyLock;
 
 const USERS: &str = r#"{"boss": [{"Password": "p", "Groups": ["admin"]}], "user": [{"Password": "p"}]}"#;
 
@@ -10,7 +11,7 @@ struct World {
     sharded: Coregate,
 }
 
-fn world() -> World {
+static WORLD: LazyLock<World> = LazyLock::new(|| {
     let users = guard::dir().join("privileges-users.json");
     std::fs::write(&users, USERS).unwrap();
     let users = users.to_str().unwrap();
@@ -32,7 +33,7 @@ fn world() -> World {
     let keyspaces = ["--keyspace", "ks:2", "--keyspace", "whole", "--schema", schema, "--vschema", schema];
     let sharded = Coregate::local("privileges-local", &[&keyspaces[..], &["--users", users]].concat());
     World { server, dropin, sharded }
-}
+});
 
 fn denied(conn: &mut Connection, sql: &str) {
     let answer = conn.query(sql);
@@ -42,7 +43,7 @@ fn denied(conn: &mut Connection, sql: &str) {
 
 #[test]
 fn the_tablets_power_is_not_every_users() {
-    let world = world();
+    let world = &*WORLD;
     let targets = [
         (&world.dropin, "test"),
         (&world.sharded, "ks"),
@@ -152,4 +153,40 @@ fn the_printed_grants_suffice() {
     );
     assert!(conn.query("create user u").is_error() && conn.query("shutdown").is_error());
     coregate_tests::wait_until("it is healthy", || proxy.metric("coregate_tablet_serving") == 1.0);
+}
+
+/// A row that is not logged does not come to replicas, and is lost with its primary.
+#[test]
+fn nobody_writes_beside_the_log() {
+    let world = &*WORLD;
+    let mut root = world.server.connect();
+    // Before one server, it is the privilege that it is there.
+    let mut user = world.dropin.connect_as("user", "p", Some("test"));
+    for sql in
+        ["set sql_log_bin = 0", "set @@session.gtid_domain_id = 7", "set statement server_id = 9 for do 1"]
+    {
+        denied(&mut user, sql);
+    }
+    let mut boss = world.dropin.connect_as("boss", "p", Some("test"));
+    boss.run("set sql_log_bin = 0");
+    assert_eq!(boss.value("select @@sql_log_bin").as_deref(), Some("0"));
+    assert_eq!(root.value("select @@sql_log_bin").as_deref(), Some("1"));
+    // In keyspaces nobody decides it; the head of a dump is taken, as it says nothing about rows.
+    for user in ["user", "boss"] {
+        for database in ["ks", "whole"] {
+            let mut conn = world.sharded.connect_as(user, "p", Some(database));
+            let answer = conn.query("set @@session.sql_log_bin= 0, @x = 5, gtid_domain_id = 77");
+            assert!(!answer.is_error(), "{answer:?}");
+            let told = conn.query("show warnings").rows();
+            assert!(told.len() == 2 && format!("{told:?}").contains("sql_log_bin"), "{told:?}");
+            assert_eq!(
+                conn.value("select concat(@x, @@sql_log_bin, @@gtid_domain_id = 77)")
+                    .as_deref(),
+                Some("5ON0")
+            );
+        }
+    }
+    let mut user = world.sharded.connect_as("user", "p", Some("whole"));
+    denied(&mut user, "create procedure beside() begin set sql_log_bin = 0; end");
+    denied(&mut user, "set statement gtid_domain_id = 7 for insert into t values (1, 1)");
 }

@@ -9,6 +9,7 @@ const USERS: &str = r#"{
  "boss": {"Password": "pw", "Groups": ["admin"]},
  "reader": {"Password": "pw", "ReadOnly": true},
  "shopper": {"Password": "pw", "Keyspaces": ["shop"]},
+ "plain": {"Password": "pw", "Keyspaces": ["plain"]},
  "secret": {"Password": "pw", "RequireTls": true},
  "few": {"Password": "pw", "MaxConnections": 2}}"#;
 
@@ -179,6 +180,40 @@ fn keyspaces_are_closed_to_others() {
     assert_eq!(login("shopper", Some("other")).err(), Some(1044));
     assert_eq!(login("shopper", Some("plain@replica")).err(), Some(1044));
     assert_eq!(login("shopper", Some("shop:-80")).err(), Some(1044));
+}
+
+/// Keyspaces may share a server, which knows all names in what is no query.
+#[test]
+fn keyspaces_are_closed_to_what_a_server_reads_for_itself() {
+    let mut conn = login("plain", Some("plain")).unwrap();
+    for sql in [
+        "create view v as select * from shop.t",
+        "create table zt as select * from `shop`.t",
+        "create temporary table zt as select * from SHOP . t",
+        "set @x = (select count(*) from shop.t)",
+        "select nextval(shop.sq)",
+        "select shop.f()",
+        "do shop.f()",
+        "create table z (id bigint, foreign key (id) references shop.t (id))",
+        "handler shop.t open",
+        "set statement max_statement_time = 9 for select * from shop.t",
+        "create procedure p() delete from shop.t",
+        "create trigger tr before insert on t for each row insert into shop.t values (1, 1)",
+        "prepare p from 'select shop.f()'",
+        "execute immediate 'select shop.f()'",
+    ] {
+        let answer = conn.query(sql);
+        assert!(matches!(&answer, Answer::Error(error) if error.code == 1044), "{sql}: {answer:?}");
+    }
+    // A name alone is none of a keyspace.
+    assert_eq!(
+        conn.query("select a as shop, 'shop.t' from plain.t s where s.id = 1")
+            .rows()
+            .len(),
+        1
+    );
+    conn.run("create view v as select shops.id from t shops join plain.t s on s.id = shops.id");
+    conn.run("drop view v");
 }
 
 #[test]

@@ -156,3 +156,97 @@ fn a_statement_that_takes_too_long_is_told_so() {
         assert!(conn.ping());
     }
 }
+
+/// DDL that has reached one shard only: the other shards' rows are not put under its columns.
+#[test]
+fn rows_of_other_columns_are_refused() {
+    let mut conn = connect(&COREGATE);
+    conn.run("CREATE TABLE unlike (id BIGINT PRIMARY KEY, a INT, b VARCHAR(20), c INT)");
+    conn.run("ALTER VSCHEMA ON s.unlike ADD VINDEX hash(id) USING hash");
+    let rows: Vec<String> = (1..=40)
+        .map(|n| format!("({n}, {n}, 'b{n}', -{n})"))
+        .collect();
+    conn.run(&format!("INSERT INTO unlike VALUES {}", rows.join(",")));
+    let texts = [
+        "SELECT * FROM unlike",
+        "SELECT * FROM unlike WHERE a > 1 LIMIT 30",
+        "SELECT * FROM unlike ORDER BY id",
+    ];
+    for change in ["MODIFY b VARCHAR(20) FIRST", "MODIFY a INT AFTER c", "ADD d INT", "DROP c"] {
+        for shard in ["-40", "c0-"] {
+            conn.run(&format!("USE `s:{shard}`"));
+            conn.run(&format!("ALTER TABLE unlike {change}"));
+            conn.run("USE s");
+            let prepared = conn.prepare(texts[0]);
+            for text in texts {
+                let answer = conn.query(text);
+                assert!(answer.is_error() && answer.error().code == 1105, "{change}; {text}: {answer:?}");
+            }
+            if let Ok(prepared) = prepared {
+                assert!(conn.execute(&prepared, &[]).is_error(), "{change}");
+            }
+            assert_eq!(
+                conn.query("SELECT id, a FROM unlike WHERE a > 0")
+                    .rows()
+                    .len(),
+                40,
+                "{change}"
+            );
+            conn.run(&format!("USE `s:{shard}`"));
+            conn.run("DROP TABLE unlike");
+            conn.run("CREATE TABLE unlike (id BIGINT PRIMARY KEY, a INT, b VARCHAR(20), c INT)");
+            conn.run("USE s");
+            conn.run("DELETE FROM unlike");
+            conn.run(&format!("INSERT INTO unlike VALUES {}", rows.join(",")));
+        }
+    }
+    conn.run("DROP TABLE unlike");
+}
+
+/// A request of several chunks is answered from the next sequence id on, by every server and to the client.
+#[test]
+fn requests_of_several_chunks_are_answered_in_order() {
+    let mut conn = connect(&COREGATE);
+    conn.run("CREATE TABLE huge (id BIGINT PRIMARY KEY, v LONGTEXT)");
+    conn.run("ALTER VSCHEMA ON s.huge ADD VINDEX hash(id) USING hash");
+    conn.run("BEGIN");
+    for (id, len) in [(1usize, 17 * MIB), (2, 34 * MIB), (3, (1 << 24) - 60)] {
+        let huge = text(id, len);
+        conn.run(&format!(
+            "INSERT INTO huge VALUES ({id}, '{huge}'), ({}, 'a'), ({}, 'b')",
+            id + 10,
+            id + 20
+        ));
+        assert_eq!(
+            conn.value(&format!("SELECT id FROM huge WHERE v = '{huge}' ORDER BY id")),
+            Some(id.to_string())
+        );
+        let sql = format!("SELECT id FROM huge WHERE v = '{huge}' OR id = ? ORDER BY id");
+        let prepared = conn.prepare(&sql).unwrap();
+        assert!(!conn.execute(&prepared, &[Value::Int(-1)]).is_error());
+        conn.close_statement(&prepared);
+        let long = conn.prepare("SELECT id FROM huge WHERE v = ?").unwrap();
+        assert!(
+            !conn
+                .execute(&long, &[Value::Bytes(huge.clone().into_bytes())])
+                .is_error()
+        );
+        // What the session answers by itself.
+        assert_eq!(
+            conn.query(&format!("SELECT nosuch FROM huge WHERE v = '{huge}'"))
+                .error()
+                .code,
+            1054
+        );
+        assert_eq!(
+            conn.query(&format!("USE `nosuch` /* {huge} */"))
+                .error()
+                .code,
+            1049
+        );
+        assert!(conn.ping());
+    }
+    conn.run("COMMIT");
+    assert_eq!(conn.value("SELECT COUNT(*) FROM huge").as_deref(), Some("9"));
+    conn.run("DROP TABLE huge");
+}

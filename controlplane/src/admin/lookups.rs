@@ -56,6 +56,7 @@ async fn alter(admin: &Admin, sql: String) -> Result<(), Refused> {
     admin.commands.send(command).await.map_err(|_| gone())?;
     told.await
         .map_err(|_| gone())?
+        .map(drop)
         .map_err(|e| refused(e.message))
 }
 

@@ -4,12 +4,11 @@ use super::{Admin, error};
 use crate::Error;
 use crate::backend::{PATIENCE, failed};
 use crate::servers::replication::Server;
+use crate::sql::{Row, Value as Cell};
 use crate::topology::{KeyspaceRecord, Kind, TabletRecord};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use coregate_planner::snapshot::Tablet;
-use mysql_async::prelude::Queryable;
-use mysql_async::{Row, Value as Cell};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -116,14 +115,14 @@ async fn status_of(admin: &Admin, tablet: &Arc<Tablet>) -> Result<Map<String, Va
     for (name, statements) in STATUS {
         let mut why = Value::Null;
         for sql in statements {
-            match tokio::time::timeout(PATIENCE, conn.query::<Row, _>(*sql)).await {
+            match tokio::time::timeout(PATIENCE, conn.query::<Row>(*sql)).await {
                 Err(_) => return Err(failed(tablet, "no answer to SHOW")),
                 Ok(Ok(rows)) => {
                     why = shown(name, rows);
                     break;
                 }
                 // Not known there, or not for this account.
-                Ok(Err(e @ mysql_async::Error::Server(_))) => why = json!({"error": e.to_string()}),
+                Ok(Err(e @ crate::sql::Error::Server(_))) => why = json!({"error": e.to_string()}),
                 Ok(Err(e)) => return Err(failed(tablet, e)),
             }
         }
@@ -135,30 +134,21 @@ async fn status_of(admin: &Admin, tablet: &Arc<Tablet>) -> Result<Map<String, Va
 /// Names and values become one object, other rows one each.
 fn shown(name: &str, rows: Vec<Row>) -> Value {
     if matches!(name, "variables" | "status") {
-        let pair = |row: &Row| Some((text(row.as_ref(0)?), json!(text(row.as_ref(1)?))));
+        let pair = |row: &Row| Some((row.text(0)?, json!(row.text(1)?)));
         return Value::Object(rows.iter().filter_map(pair).collect());
     }
     let object = |row: Row| {
-        let columns = row.columns();
-        let names = columns.iter().map(|c| c.name_str().into_owned());
-        let cells = row.unwrap_raw().into_iter().map(|cell| match cell {
-            None | Some(Cell::NULL) => Value::Null,
-            Some(cell) => json!(text(&cell)),
+        let cells = row.into_pairs().map(|(name, cell)| match cell {
+            Cell::Null => (name, Value::Null),
+            cell => (name, json!(cell.text())),
         });
-        Value::Object(names.zip(cells).collect())
+        Value::Object(cells.collect())
     };
     let mut objects: Vec<Value> = rows.into_iter().map(object).collect();
     match objects.len() {
         0 => Value::Null,
         1 => objects.remove(0),
         _ => objects.into(),
-    }
-}
-
-fn text(cell: &Cell) -> String {
-    match cell {
-        Cell::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        other => other.as_sql(true).trim_matches('\'').to_owned(),
     }
 }
 

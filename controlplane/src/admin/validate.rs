@@ -7,7 +7,6 @@ use crate::topology::KeyspaceRecord;
 use crate::view::Shared;
 use axum::extract::{Query, State};
 use coregate_planner::snapshot::Tablet;
-use mysql_async::prelude::Queryable;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -124,7 +123,7 @@ async fn read(shared: &Shared, tablet: &Arc<Tablet>, database: &str) -> Result<T
     let sql = "SELECT table_name, CONCAT_WS(' ', column_name, column_type, is_nullable, column_key, COALESCE(column_default, '-'), extra, \
                COALESCE(collation_name, '-')) FROM information_schema.columns WHERE table_schema = ? \
                ORDER BY table_name, ordinal_position";
-    let rows = conn.exec::<(String, String), _, _>(sql, (database,));
+    let rows = conn.exec::<(String, String)>(sql, (database,));
     let rows = match tokio::time::timeout(PATIENCE, rows).await {
         Ok(rows) => rows.map_err(|e| failed(tablet, e))?,
         Err(_) => return Err(failed(tablet, "no answer to a question for its columns")),

@@ -6,9 +6,8 @@
 use crate::Error;
 use crate::backend::{Connector, failed};
 use crate::plane::Command;
+use crate::sql::{Conn, Error as Refusal};
 use coregate_planner::snapshot::Tablet;
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error as Refusal};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -197,7 +196,7 @@ impl Writing {
             };
             let state = "SELECT COALESCE(state, '') FROM information_schema.processlist WHERE id = ?";
             let state: Option<String> = conn.exec_first(state, (id,)).await.ok()?;
-            let rows = conn.query::<(String, String), _>(COUNTERS).await.ok()?;
+            let rows = conn.query::<(String, String)>(COUNTERS).await.ok()?;
             looking.conn = Some(conn);
             Some((state?, rows))
         };

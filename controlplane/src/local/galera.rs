@@ -6,7 +6,6 @@ use super::server::{Launch, Server};
 use crate::Error;
 use crate::backend;
 use crate::topology::{KeyspaceRecord, ShardRecord, TabletRecord};
-use mysql_async::prelude::Queryable;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;

@@ -2,7 +2,7 @@
 //! stop it for certain.
 use super::server::{Launch, Server};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -18,6 +18,8 @@ const ORDERS_MAX: usize = 16;
 
 enum Order {
     Stop(oneshot::Sender<()>),
+    /// Kill it, and do not start it again.
+    Kill(oneshot::Sender<()>),
     /// Kill it now; it is started again later.
     Fence(oneshot::Sender<()>),
 }
@@ -37,8 +39,17 @@ impl Keeper {
     }
 
     pub(super) async fn stop(self) {
+        self.end(Order::Stop).await;
+    }
+
+    /// The same, of one whose data nobody needs any more.
+    pub(super) async fn kill(self) {
+        self.end(Order::Kill).await;
+    }
+
+    async fn end(self, order: impl FnOnce(oneshot::Sender<()>) -> Order) {
         let (tell, told) = oneshot::channel();
-        if self.orders.send(Order::Stop(tell)).await.is_ok() {
+        if self.orders.send(order(tell)).await.is_ok() {
             let _ = told.await;
         }
         let _ = self.task.await;
@@ -58,6 +69,11 @@ async fn keep(mut server: Server, launch: Launch, mut orders: mpsc::Receiver<Ord
                 }
                 Some(Order::Stop(tell)) => {
                     server.stop().await;
+                    let _ = tell.send(());
+                    return;
+                }
+                Some(Order::Kill(tell)) => {
+                    server.kill().await;
                     let _ = tell.send(());
                     return;
                 }
@@ -84,7 +100,7 @@ async fn again(launch: &Launch, orders: &mut mpsc::Receiver<Order>, mut ends: u3
                 order = orders.recv() => match order {
                     // It is down.
                     Some(Order::Fence(tell)) => drop(tell.send(())),
-                    Some(Order::Stop(tell)) => {
+                    Some(Order::Stop(tell) | Order::Kill(tell)) => {
                         let _ = tell.send(());
                         return None;
                     }
@@ -103,27 +119,38 @@ async fn again(launch: &Launch, orders: &mut mpsc::Receiver<Order>, mut ends: u3
     }
 }
 
-/// Stops servers for certain, where they run under this process.
+/// The servers that run under this process, by alias: whoever has this can stop one for certain.
 #[derive(Clone, Default)]
-pub(crate) struct Fence(Arc<BTreeMap<String, mpsc::Sender<Order>>>);
+pub(crate) struct Fence(Arc<Mutex<BTreeMap<String, Keeper>>>);
 
 impl Fence {
-    pub(super) fn of<'k>(keepers: impl Iterator<Item = (&'k String, &'k Keeper)>) -> Self {
-        Self(Arc::new(
-            keepers
-                .map(|(alias, keeper)| (alias.clone(), keeper.orders.clone()))
-                .collect(),
-        ))
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Keeper>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over a server that runs.
+    pub(super) fn keep(&self, server: Server, launch: Launch) {
+        let alias = launch.alias().to_owned();
+        self.all().insert(alias, Keeper::new(server, launch));
+    }
+
+    /// From now on it is not kept.
+    pub(super) fn give_up(&self, alias: &str) -> Option<Keeper> {
+        self.all().remove(alias)
+    }
+
+    pub(super) fn give_up_all(&self) -> BTreeMap<String, Keeper> {
+        std::mem::take(&mut *self.all())
     }
 
     /// Does it run under us, and is started again when it ends?
     pub(crate) fn owns(&self, alias: &str) -> bool {
-        self.0.contains_key(alias)
+        self.all().contains_key(alias)
     }
 
     /// Has the server ended for certain? `false`: it is not ours, or does not end.
     pub(crate) async fn stop(&self, alias: &str, patience: Duration) -> bool {
-        let Some(orders) = self.0.get(alias) else { return false };
+        let Some(orders) = self.all().get(alias).map(|keeper| keeper.orders.clone()) else { return false };
         let (tell, told) = oneshot::channel();
         let stopped = async {
             orders.send(Order::Fence(tell)).await.ok()?;

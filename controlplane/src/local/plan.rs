@@ -10,10 +10,10 @@ use std::io::Read;
 use std::str::FromStr;
 
 /// The most servers that one machine is asked for.
-const MAX_SERVERS: usize = 256;
+pub(super) const MAX_SERVERS: usize = 256;
 
 /// Databases of the server, which no keyspace may replace.
-const RESERVED: [&str; 4] = ["mysql", "information_schema", "performance_schema", "sys"];
+pub(super) const RESERVED: [&str; 4] = ["mysql", "information_schema", "performance_schema", "sys"];
 
 /// `--keyspace NAME[:SHARDS[:REPLICAS]]`; SHARDS is a number or ranges (`-80,80-`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,12 +89,7 @@ pub(super) async fn plan(
     } else {
         config.keyspaces.clone()
     };
-    let used = records
-        .iter()
-        .flat_map(|r| &r.shards)
-        .flat_map(|s| &s.tablets);
-    let numbers = used.filter_map(|t| t.alias.rsplit_once('-')?.1.parse::<usize>().ok());
-    let mut next = numbers.max().map_or(100, |last| (last / 100 + 1) * 100);
+    let mut next = next_number(&records, dirs);
     for arg in wanted {
         if let Some(known) = records.iter().find(|r| r.name == arg.name) {
             same(known, &arg)?;
@@ -128,6 +123,21 @@ pub(super) async fn plan(
     }
     crate::topology::validate(&records)?;
     Ok(records)
+}
+
+/// The first that no server has, and no directory of one that was: its data is not a new server's.
+pub(super) fn next_number(records: &[KeyspaceRecord], dirs: &Dirs) -> usize {
+    let used = records
+        .iter()
+        .flat_map(|r| &r.shards)
+        .flat_map(|s| &s.tablets)
+        .map(|t| t.alias.clone());
+    let left = std::fs::read_dir(&dirs.tablets).into_iter().flatten();
+    let left = left.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let numbers = used
+        .chain(left)
+        .filter_map(|alias| alias.rsplit_once('-')?.1.parse::<usize>().ok());
+    numbers.max().map_or(100, |last| (last / 100 + 1) * 100)
 }
 
 /// What a store holds that several clusters could use must be of this directory: other servers are not ours to start.
@@ -164,7 +174,7 @@ fn same(known: &KeyspaceRecord, arg: &KeyspaceArg) -> Result<(), Error> {
     )))
 }
 
-fn new_record(
+pub(super) fn new_record(
     config: &LocalConfig,
     dirs: &Dirs,
     arg: &KeyspaceArg,

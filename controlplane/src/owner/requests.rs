@@ -19,10 +19,13 @@ impl Owner {
                 tracing::info!("{sql}");
                 self.change(Change::Alter { sql, session: keyspace }, None, answer);
             }
+            ControlRequest::CreateDatabase { name, sql } => self.create_database(name, sql, answer),
+            ControlRequest::DropDatabase { name } => self.drop_database(name, answer),
             ControlRequest::SchemaChanged { keyspace } => self.tables_changed(&keyspace, answer),
-            ControlRequest::SchemaBegins { keyspace, change } => self.ddl_begins(keyspace, change, answer),
+            ControlRequest::SchemaBegins { keyspace, change } => self.ddl_asks(keyspace, change, answer),
             ControlRequest::SchemaEnds { keyspace, change } => {
                 self.ddl_ends(&keyspace, change);
+                self.turn_ends(&keyspace, change);
                 self.pending.answer(answer, done());
             }
             ControlRequest::SchemaInDoubt { keyspace, later } => {

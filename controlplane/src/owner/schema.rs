@@ -6,11 +6,10 @@ use crate::Error;
 use crate::backend;
 use crate::local::split;
 use crate::plane::Command;
-use crate::store::{Etcd, ShardLock};
+use crate::store::{Etcd, ShardLock, TABLES};
 use crate::view::{SchemaProgress, ShardProgress, Shared};
 use crate::world::general;
 use coregate_planner::snapshot::Tablet;
-use mysql_async::prelude::Queryable;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +17,8 @@ use std::time::Duration;
 /// How long one statement of a schema may take: it may rebuild a large table.
 const STATEMENT_PATIENCE: Duration = Duration::from_secs(86_400);
 
-/// Under which name a keyspace's tables are locked in the store.
-const LOCK: &str = "schema";
+/// Under which name a keyspace's tables are locked.
+pub(super) const LOCK: &str = TABLES;
 
 impl Owner {
     /// Runs statements on all primaries of a keyspace. Where they did not end well on all the last time, the same statements go on where they
@@ -38,7 +37,9 @@ impl Owner {
         }
         let begun = self.shared.schema_progress(&keyspace);
         if !self.fleet.begin(&keyspace, LOCK) {
-            let why = format!("another apply-schema runs in keyspace {keyspace}: repeat it later");
+            let why = format!(
+                "tables of keyspace {keyspace} are being changed (by another apply-schema or a session): repeat it later"
+            );
             return self.pending.answer(answer, Err(general(why)));
         }
         let database = known.record.database().to_owned();
@@ -70,6 +71,7 @@ impl Owner {
     pub(super) fn applied(&mut self, keyspace: &str, result: Result<SchemaProgress, Error>, answer: Answer) {
         self.fleet
             .end(keyspace, LOCK, "ApplySchema", std::time::Instant::now());
+        self.next_turn(keyspace);
         let progress = match result {
             Ok(progress) => progress,
             Err(e) => {

@@ -9,10 +9,9 @@ use crate::Error;
 use crate::backend::{Connector, failed};
 use crate::gtid::Position;
 use crate::servers::dialect::Dialect;
+use crate::sql::Conn;
 use coregate_planner::dtid::Branch;
 use coregate_planner::snapshot::Tablet;
-use mysql_async::Conn;
-use mysql_async::prelude::Queryable;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -117,7 +116,7 @@ async fn of_primary(primary: &mut Asked) -> Result<(Vec<Branch>, Position), Erro
         let sql = format!("SELECT @@global.{}", dialect.committed());
         let text: Option<String> = conn.query_first(sql).await?;
         let text = text.unwrap_or_default();
-        Ok::<_, mysql_async::Error>(match dialect {
+        Ok::<_, crate::sql::Error>(match dialect {
             Dialect::MariaDb => Position::mariadb(&text),
             Dialect::MySql => Position::mysql(&text),
         })
@@ -135,7 +134,7 @@ async fn has_applied(tablet: &Tablet, conn: &mut Conn, position: &Position) -> R
         Position::MySql(_) => Dialect::MySql,
     };
     let sql = dialect.wait_for(&position.to_string(), BEHIND_MAX_S);
-    let waited = within(tablet, conn.query_first::<Option<i64>, _>(sql)).await?;
+    let waited = within(tablet, conn.query_first::<Option<i64>>(sql)).await?;
     Ok(waited.map_err(|error| failed(tablet, error))?.flatten() == Some(0))
 }
 

@@ -5,10 +5,9 @@ use crate::backend::{Connector, failed};
 use crate::gtid::Position;
 use crate::servers::dialect::{Dialect, SemiSyncNames, shown};
 use crate::servers::status::{Facts, Thread, read};
+use crate::sql::{Conn, Row};
 use crate::topology::Account;
 use coregate_planner::snapshot::Tablet;
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -65,7 +64,7 @@ impl Server {
     }
 
     async fn value(&mut self, sql: &str) -> Result<String, Error> {
-        match timeout(self.patience, self.conn.query_first::<Option<String>, _>(sql)).await {
+        match timeout(self.patience, self.conn.query_first::<Option<String>>(sql)).await {
             Ok(value) => {
                 let value = value.map_err(|e| failed(&self.tablet, format!("{sql}: {e}")))?;
                 Ok(value.flatten().unwrap_or_default())
@@ -161,7 +160,7 @@ impl Server {
         let sql = self
             .dialect
             .wait_for(&position.to_string(), patience.as_secs_f64());
-        let wait = self.conn.query_first::<Option<i64>, _>(sql);
+        let wait = self.conn.query_first::<Option<i64>>(sql);
         match timeout(patience + self.patience, wait).await {
             Ok(Ok(Some(Some(0)))) => Ok(()),
             Ok(Ok(_)) | Err(_) => {
@@ -367,7 +366,7 @@ impl Server {
         self.roll_back_prepared().await?;
         match timeout(patience, self.conn.query_drop(&sql.copy)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(mysql_async::Error::Server(e))) if e.code != RESTART_FAILED => {
+            Ok(Err(crate::sql::Error::Server(e))) if e.code != RESTART_FAILED => {
                 Err(failed(&self.tablet, format!("{}: {}", shown(&sql.copy), e.message)))
             }
             // It has ended, or says that it ends because nobody would start it again.
@@ -390,7 +389,7 @@ impl Server {
 
 /// A column of the process list.
 fn text(row: &Row, at: usize) -> Option<String> {
-    row.get_opt::<Option<String>, _>(at)?.ok().flatten()
+    row.text(at)
 }
 
 /// The id of a connection that is a client's, in a row of the process list.
@@ -410,7 +409,7 @@ fn resting_applier(row: &Row) -> Option<u64> {
     if user == "system user" && rests { text(row, 0)?.parse().ok() } else { None }
 }
 
-type Beats = Result<(u64, Duration), mysql_async::Error>;
+type Beats = Result<(u64, Duration), crate::sql::Error>;
 
 fn period(seconds: f64) -> Duration {
     if seconds > 0.0 { Duration::from_secs_f64(seconds.min(1e6)) } else { Duration::MAX }
@@ -420,7 +419,7 @@ async fn mariadb_heartbeats(conn: &mut Conn) -> Beats {
     let sql =
         "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_received_heartbeats', 'Slave_heartbeat_period')";
     let (mut count, mut between) = (0, Duration::MAX);
-    for (name, value) in conn.query::<(String, String), _>(sql).await? {
+    for (name, value) in conn.query::<(String, String)>(sql).await? {
         match (name.eq_ignore_ascii_case("Slave_received_heartbeats"), value.parse::<f64>()) {
             (true, _) => count = value.parse().unwrap_or_default(),
             (false, Ok(seconds)) => between = period(seconds),
@@ -436,9 +435,9 @@ async fn mysql_heartbeats(conn: &mut Conn) -> Beats {
                FROM performance_schema.replication_connection_status s \
                JOIN performance_schema.replication_connection_configuration c USING (channel_name) \
                WHERE channel_name = ''";
-    match conn.query_first::<(u64, f64), _>(sql).await {
+    match conn.query_first::<(u64, f64)>(sql).await {
         Ok(found) => Ok(found.map_or((0, Duration::MAX), |(count, seconds)| (count, period(seconds)))),
-        Err(mysql_async::Error::Server(_)) => Ok((0, Duration::MAX)),
+        Err(crate::sql::Error::Server(_)) => Ok((0, Duration::MAX)),
         Err(e) => Err(e),
     }
 }

@@ -2,9 +2,8 @@
 use super::dialect::{Dialect, SemiSyncNames};
 use super::galera::Galera;
 use crate::gtid::Position;
+use crate::sql::{Conn, Error, Row};
 use coregate_planner::snapshot::Tablet;
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, Row};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -133,12 +132,12 @@ pub(crate) async fn read(conn: &mut Conn, tablet: &Tablet, database: Option<&str
     if facts.replication.is_some() {
         // Where there is no such table, nobody writes one.
         let sql = "SELECT MAX(written_ms) FROM `_coregate`.`heartbeat`";
-        let written = conn.query_first::<Option<u64>, _>(sql).await;
+        let written = conn.query_first::<Option<u64>>(sql).await;
         facts.heartbeat_ms = unless_refused(written)?.flatten().flatten();
     }
     let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'rpl\\_semi\\_sync\\_%\\_enabled' OR Variable_name IN \
                ('wsrep_on', 'wsrep_desync', 'wsrep_reject_queries', 'wsrep_sst_donor_rejects_queries')";
-    let variables = conn.query::<(String, String), _>(sql).await?;
+    let variables = conn.query::<(String, String)>(sql).await?;
     facts.semi_sync = unless_refused(semi_sync(conn, &variables).await)?.unwrap_or_default();
     facts.galera = unless_refused(galera(conn, variables).await)?.flatten();
     Ok(facts)
@@ -175,11 +174,7 @@ async fn replication(conn: &mut Conn, dialect: Dialect) -> Result<Option<Replica
     };
     let Some(row) = row else { return Ok(None) };
     let field = |names: [&str; 2]| {
-        let text = |name: &str| {
-            row.get_opt::<Option<String>, _>(name)
-                .and_then(Result::ok)
-                .flatten()
-        };
+        let text = |name: &str| row.named(name);
         names.into_iter().find_map(text)
     };
     let own = |name| field([name, name]);
@@ -228,7 +223,7 @@ async fn galera(conn: &mut Conn, variables: Vec<(String, String)>) -> Result<Opt
         return Ok(None);
     }
     for (name, value) in conn
-        .query::<(String, String), _>("SHOW GLOBAL STATUS LIKE 'wsrep\\_%'")
+        .query::<(String, String)>("SHOW GLOBAL STATUS LIKE 'wsrep\\_%'")
         .await?
     {
         said.insert(name.to_ascii_lowercase(), value);
@@ -252,7 +247,7 @@ async fn semi_sync(conn: &mut Conn, variables: &[(String, String)]) -> Result<Se
     }
     if found.primary_on {
         let sql = "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%'";
-        for (name, value) in conn.query::<(String, String), _>(sql).await? {
+        for (name, value) in conn.query::<(String, String)>(sql).await? {
             let name = name.to_ascii_lowercase();
             let of = ["rpl_semi_sync_master_", "rpl_semi_sync_source_"];
             match of.iter().find_map(|start| name.strip_prefix(start)) {

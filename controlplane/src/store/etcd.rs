@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+mod access;
 mod config;
 mod follow;
 mod gateway;
@@ -21,8 +22,9 @@ mod lock;
 mod member;
 mod peers;
 
+pub use access::EtcdAccess;
 pub use config::EtcdConfig;
-pub(crate) use lock::ShardLock;
+pub(crate) use lock::{ShardLock, TABLES};
 pub(crate) use peers::{Peers, Process, Roster, uses, wait_for_all};
 
 /// Operations of one transaction; etcd takes 128.
@@ -43,6 +45,7 @@ pub(crate) struct Guard {
 #[derive(Debug)]
 pub(crate) struct Etcd {
     gateway: Gateway,
+    url: String,
     layout: Layout,
     /// This process, unlike any other.
     id: String,
@@ -58,14 +61,17 @@ struct Lease {
 }
 
 impl Etcd {
-    pub(crate) fn new(config: &EtcdConfig) -> Self {
-        Self {
-            gateway: Gateway::new(config.members.clone()),
+    /// # Errors
+    /// The files for TLS are not what they should be.
+    pub(crate) fn new(config: &EtcdConfig) -> Result<Self, Error> {
+        Ok(Self {
+            gateway: Gateway::new(config)?,
+            url: config.url(),
             layout: Layout { root: config.root.clone() },
             id: peers::own_id(),
             writes: AtomicU64::new(0),
             lease: Mutex::default(),
-        }
+        })
     }
 
     fn lease(&self) -> Lease {
@@ -87,7 +93,7 @@ impl Etcd {
 
     /// Where it is, for people.
     pub(crate) fn place(&self) -> String {
-        format!("etcd://{}{}", self.gateway.members().join(","), self.layout.root)
+        self.url.clone()
     }
 
     /// A name for a write, unlike any other.

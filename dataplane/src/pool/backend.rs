@@ -175,6 +175,7 @@ impl Backend {
         self.busy = true;
         self.used = self.pool.now();
         self.stream.link.reset_compressed_sequence();
+        self.stream.expect_answer(wire.len());
         if self.ahead.is_empty() {
             self.stream.link.send(wire);
         } else {
@@ -279,6 +280,12 @@ impl Backend {
         let found = self.statements.as_mut()?.get_mut(&key)?;
         found.last_use = uses;
         Some(found)
+    }
+
+    /// The id of one that is forgotten.
+    #[cold]
+    pub(crate) fn take_statement(&mut self, key: u64) -> Option<u32> {
+        self.statements.as_mut()?.remove(&key).map(|s| s.id)
     }
 
     /// The ids of all statements, which are forgotten.

@@ -1,5 +1,6 @@
 //! Answers that the session gives itself.
 use super::Session;
+use crate::link::Packet;
 use crate::ring::Buf;
 use coregate_planner::control::SqlError;
 use coregate_planner::raw;
@@ -31,15 +32,21 @@ impl Answer {
         Self { seq: 1, more: false, binary: false, cursor: false, empty_cursor: false, variables: false }
     }
 
+    /// The same, to a packet of the client's: behind its last chunk.
+    #[inline]
+    pub(super) fn to(packet: &Packet) -> Self {
+        Self { seq: packet.seq.wrapping_add(1), ..Self::first() }
+    }
+
     /// Said without being asked, before the connection is closed.
     pub(super) fn unasked() -> Self {
         Self { seq: 0, ..Self::first() }
     }
 
-    /// May a backend's answer go through byte for byte?
+    /// May a backend's answer, whose packets count from `from`, go through byte for byte?
     #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.seq == 1 && !self.more && !self.variables
+    pub(super) fn is_plain(&self, from: u8) -> bool {
+        self.seq == from && !self.more && !self.variables
     }
 
     /// Clients that ask for a cursor take the first packet behind the columns for the columns' end, not the rows', where both

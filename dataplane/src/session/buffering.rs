@@ -45,6 +45,16 @@ impl Session {
         place: Place,
         what: Use,
     ) -> Outcome<(Rc<TabletPool>, Box<Backend>)> {
+        self.connection_for(place, place, what).await
+    }
+
+    /// The same, with the settings of connections to another place, for which it stands.
+    pub(super) async fn connection_for(
+        &mut self,
+        wanted: Place,
+        place: Place,
+        what: Use,
+    ) -> Outcome<(Rc<TabletPool>, Box<Backend>)> {
         let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
         let mut ticket: Option<Ticket> = None;
         let mut moves = 0;
@@ -56,7 +66,8 @@ impl Session {
                         Use::Statement => pool,
                         Use::Finish => pool.finisher(core.config().finisher_size_per_core),
                     };
-                    let taken = pool.take(&core, self.flavour, &self.settings);
+                    let settings = self.settings_at(wanted);
+                    let taken = pool.take(&core, self.flavour, &settings);
                     match Self::unless_interrupted(&handle, taken).await? {
                         Ok(backend) => {
                             if let Some(ticket) = ticket {

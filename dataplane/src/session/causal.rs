@@ -8,10 +8,9 @@ use super::{Outcome, Session};
 use crate::error::{BackendError, sql_error};
 use crate::pool::{Backend, Kind, Place, TabletPool};
 use coregate_planner::identity::ShardId;
-use coregate_planner::snapshot::TabletKind;
 use smallvec::SmallVec;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes of a position that is waited for. Sets of MySQL that are larger have hundreds of thousands of gaps.
 const POSITION_MAX: usize = 1 << 20;
@@ -22,6 +21,8 @@ pub(super) struct Causal {
     timeout: Duration,
     /// What the client itself wants the replicas to have.
     wanted: Option<String>,
+    /// The command that waits, by its beginning, and how long it may: for all of its shards together.
+    waits: Option<(Instant, Instant)>,
     /// Counted up by whatever the session does on primaries.
     seen: u64,
     shards: SmallVec<[Reached; 1]>,
@@ -38,7 +39,13 @@ struct Reached {
 impl Causal {
     pub(super) fn of(timeout: Duration) -> Option<Box<Self>> {
         let on = !timeout.is_zero();
-        on.then(|| Box::new(Self { timeout, wanted: None, seen: 0, shards: SmallVec::new() }))
+        on.then(|| Box::new(Self { timeout, wanted: None, waits: None, seen: 0, shards: SmallVec::new() }))
+    }
+
+    /// Who knows what the session has seen.
+    #[cold]
+    pub(super) fn forget(&mut self) {
+        self.seen += 1;
     }
 
     fn has_reached(&self, shard: ShardId, pool: &Rc<TabletPool>) -> bool {
@@ -71,11 +78,11 @@ impl Session {
         Causal::of(Duration::from_millis(self.core.config().read_after_write_ms))
     }
 
-    /// A statement goes to a place: what is seen or done on a primary, replicas must have.
+    /// Something has come to its end at a place: what is seen or done on a primary, replicas must have.
     #[cold]
-    pub(super) fn note_primary(&mut self) {
+    pub(super) fn note_visit(&mut self, place: Place) {
         if let Some(causal) = &mut self.causal
-            && self.target.kind == TabletKind::Primary
+            && !place.is_replica()
         {
             causal.seen += 1;
         }
@@ -112,7 +119,12 @@ impl Session {
             .pools
             .get(primary)
             .is_some_and(|p| Rc::ptr_eq(&p, &pool));
-        if is_primary || !self.is_behind(place, &pool) {
+        if is_primary {
+            // What is seen there may be newer than what any replica was asked for.
+            self.note_visit(primary);
+            return Ok((pool, backend));
+        }
+        if !self.is_behind(place, &pool) {
             return Ok((pool, backend));
         }
         // Another replica was chosen meanwhile: it is asked for as much.
@@ -127,11 +139,8 @@ impl Session {
             return Ok((pool, backend));
         }
         self.core.metrics().causal_fallbacks.add(1);
-        // What is seen there may be newer than what the replica was asked for.
-        if let Some(causal) = &mut self.causal {
-            causal.seen += 1;
-        }
-        Box::pin(self.connection(primary, Use::Statement)).await
+        self.note_visit(primary);
+        Box::pin(self.connection_for(place, primary, Use::Statement)).await
     }
 
     /// How far a shard's primary is now.
@@ -163,11 +172,16 @@ impl Session {
         position: &str,
     ) -> Outcome<Option<Box<Backend>>> {
         let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
-        let Some(causal) = &self.causal else { return Ok(Some(backend)) };
-        let (timeout, wanted) = (causal.timeout, causal.wanted.clone());
-        let begun = core.ring.now();
+        let Some(causal) = &mut self.causal else { return Ok(Some(backend)) };
+        let (command, now) = (handle.since.get(), core.ring.now());
+        let until = match causal.waits {
+            Some((known, until)) if known == command => until,
+            _ => now + causal.timeout,
+        };
+        causal.waits = Some((command, until));
+        let wanted = causal.wanted.clone();
         for position in [Some(position.to_owned()), wanted].into_iter().flatten() {
-            let left = timeout.saturating_sub(core.ring.now().saturating_duration_since(begun));
+            let left = until.saturating_duration_since(core.ring.now());
             let waiting = wait_for(&core, &mut backend, &position, left);
             match Self::unless_interrupted(&handle, waiting).await {
                 Ok(Ok(true)) => {}

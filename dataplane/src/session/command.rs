@@ -11,7 +11,7 @@ use coregate_planner::control::SqlError;
 use coregate_planner::plan::{Action, Effects, Plan, SessionAction, StatementClass};
 use coregate_protocol::command::{Command, com, encode};
 use coregate_protocol::frame;
-use coregate_protocol::response::EofPacket;
+use coregate_protocol::response::{EofPacket, OkPacket, encode_rows_end};
 use coregate_protocol::walker::ResponseKind;
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,12 +23,9 @@ impl Session {
         if !self.mode_known
             && let Err(failure) = Box::pin(self.must_know_mode(packet.payload())).await
         {
-            return self.fail(&mut Answer::first(), failure).is_ok();
+            return self.fail(&mut Answer::to(&packet), failure).is_ok();
         }
         self.request_bytes = packet.payload().len();
-        if self.causal.is_some() {
-            self.note_primary();
-        }
         let result = match packet.payload().first() {
             Some(&com::QUERY) => {
                 self.handle
@@ -46,7 +43,7 @@ impl Session {
     }
 
     async fn rare_command(&mut self, packet: Packet) -> Outcome {
-        let mut answer = Answer::first();
+        let mut answer = Answer::to(&packet);
         let result = match Command::parse(packet.payload(), self.capabilities) {
             Ok(command) => self.dispatch(command, &packet, &mut answer).await,
             Err(e) => Err(e.into()),
@@ -57,8 +54,16 @@ impl Session {
     async fn dispatch(&mut self, command: Command<'_>, packet: &Packet, answer: &mut Answer) -> Outcome {
         match command {
             Command::Quit => Err(Failure::Close),
-            Command::Ping | Command::Debug => {
+            Command::Ping => {
                 self.send_ok(answer, Done::default());
+                Ok(())
+            }
+            Command::Debug => {
+                let end = OkPacket { status: self.status(), ..OkPacket::default() };
+                let (capabilities, mut out) = (self.capabilities, Vec::new());
+                frame::PacketWriter::new(&mut out, &mut answer.seq)
+                    .packet(|w| encode_rows_end(&end, capabilities, w));
+                self.client.link.send(Buf::from(out));
                 Ok(())
             }
             Command::InitDb(name) => {

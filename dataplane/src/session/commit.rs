@@ -1,11 +1,13 @@
-//! The end of a transaction, on every shard that takes part. COMMIT goes to one after another, as Vitess's MULTI mode does; what
-//! became of it is told exactly, also where that is "unknown".
+//! The end of a transaction, on every shard that takes part. COMMIT goes to all at once where the order does not matter, else to one
+//! after another, as Vitess's MULTI mode does. What became of it is told exactly, also where that is "unknown".
 use super::lost::within;
 use super::{Failure, Outcome, Session};
 use crate::core::Core;
 use crate::error::{BackendError, sql_error};
 use crate::pool::Backend;
 use coregate_planner::control::SqlError;
+use coregate_protocol::Capabilities;
+use coregate_protocol::command::encode as commands;
 use coregate_protocol::walker::Summary;
 use std::time::Duration;
 
@@ -16,6 +18,13 @@ pub(super) const NO_CHAIN: &str = "COMMIT AND NO CHAIN NO RELEASE";
 const ROLLBACK_MAX: Duration = Duration::from_millis(10_000);
 
 impl Session {
+    fn open_connections(&self) -> usize {
+        self.held
+            .iter()
+            .filter(|(_, backend)| backend.in_transaction)
+            .count()
+    }
+
     /// DDL and the like commit what is open.
     pub(super) async fn implicit_commit(&mut self) -> Outcome {
         if self.in_transaction() { self.commit_held().await } else { Ok(()) }
@@ -26,82 +35,78 @@ impl Session {
     pub(super) async fn commit_held(&mut self) -> Outcome {
         match self.transaction.take_atomic() {
             Some(atomic) => Box::pin(self.commit_atomic(&atomic)).await,
-            None => self.commit_one_after_another().await,
+            None if self.transaction.commits_in_order() || self.open_connections() < 2 => {
+                self.commit_one_after_another().await
+            }
+            None => self.commit_at_once().await,
         }
     }
 
     pub(super) async fn commit_one_after_another(&mut self) -> Outcome {
-        let mut committed = 0;
+        let mut fates = Fates::default();
         for at in 0..self.held.len() {
             let Some((_, backend)) = self.held.get_mut(at) else { break };
             if !backend.in_transaction {
                 continue;
             }
             let (core, handle) = (self.core.clone(), self.handle.clone());
-            match Self::unless_killed(&handle, commit(&core, backend)).await {
-                Ok(Ok(())) => committed += 1,
-                Ok(Err(e)) => return Err(self.commit_failed(at, committed, e).await),
-                Err(failure) => {
-                    let reason = match failure {
-                        Failure::Sql(e) | Failure::Fatal(e) => e,
-                        Failure::Close => sql_error(1053, "the session was stopped"),
-                    };
-                    return Err(self.commit_unknown(at, committed, reason));
-                }
+            let told = Self::unless_killed(&handle, commit(&core, backend)).await;
+            if !fates.note(backend, told) {
+                // Those behind it have not been asked: closing their connections rolls them back.
+                fates.spared = self.open_behind(at);
+                break;
             }
         }
-        self.transaction.clear();
-        self.handle.transaction_is_over();
-        self.release_held();
-        Ok(())
+        self.end_commit(fates).await
     }
 
-    /// The server of the `at`-th connection has answered COMMIT with an error, or not at all.
-    #[cold]
-    async fn commit_failed(&mut self, at: usize, committed: usize, error: BackendError) -> Failure {
-        let BackendError::Refused { code, .. } = error else {
-            return self.commit_unknown(at, committed, error.to_sql());
-        };
-        let mut told = error.to_sql();
-        let is_ours = self
-            .held
-            .get(at)
-            .is_some_and(|(_, backend)| backend.is_branch());
-        if is_xa_state(code) && committed == 0 && !is_ours {
-            // COMMIT is no statement for an XA transaction, which goes on.
-            return Failure::Sql(told);
+    /// Nothing hangs on the order: servers work at the same time.
+    async fn commit_at_once(&mut self) -> Outcome {
+        let (core, handle) = (self.core.clone(), self.handle.clone());
+        let mut payload = Vec::new();
+        commands::query(&mut payload, Capabilities::empty(), NO_CHAIN.as_bytes());
+        for (_, backend) in self.held.iter_mut().filter(|(_, b)| b.in_transaction) {
+            backend.send_payload(&payload);
         }
-        if committed > 0 {
-            told.message = format!(
-                "the transaction is committed on {committed} shard(s), then one refused to commit, and it is rolled back there and on \
-                 all others: {}",
-                told.message
-            );
+        let mut fates = Fates::default();
+        for at in 0..self.held.len() {
+            let Some((_, backend)) = self.held.get_mut(at) else { break };
+            if !backend.busy {
+                continue;
+            }
+            let told = Self::unless_killed(&handle, backend.told(&core)).await;
+            fates.note(backend, told.map(|told| told.map(drop)));
         }
-        let _ = Box::pin(self.rollback_held()).await;
-        Failure::Sql(told)
+        self.end_commit(fates).await
     }
 
-    /// The answer to COMMIT was lost. Shards behind it have not been asked; closing their connections rolls them back.
-    #[cold]
-    fn commit_unknown(&mut self, at: usize, committed: usize, mut error: SqlError) -> Failure {
-        let asked = self.held.iter().skip(at + 1);
-        let others = asked.filter(|(_, backend)| backend.in_transaction).count();
-        let tablet = self
-            .held
-            .get(at)
-            .map_or_else(String::new, |(_, backend)| backend.pool.tablet.alias.clone());
-        let mut outcome = String::new();
-        if committed > 0 {
-            outcome.push_str(&format!("; the transaction is committed on {committed} shard(s)"));
+    fn open_behind(&self, at: usize) -> usize {
+        let behind = self.held.iter().skip(at + 1);
+        behind.filter(|(_, backend)| backend.in_transaction).count()
+    }
+
+    async fn end_commit(&mut self, fates: Fates) -> Outcome {
+        match (&fates.lost, &fates.refused) {
+            (None, None) => {
+                self.transaction.clear();
+                self.handle.transaction_is_over();
+                self.release_held();
+                Ok(())
+            }
+            (Some(_), _) => {
+                self.drop_held();
+                Err(Failure::Fatal(fates.unknown()))
+            }
+            (None, Some((error, is_branch))) => {
+                if is_xa_state(error.code) && fates.committed == 0 && !is_branch {
+                    // COMMIT is no statement for an XA transaction, which goes on.
+                    return Err(Failure::Sql(error.clone()));
+                }
+                let told = fates.torn();
+                let _ = Box::pin(self.rollback_held()).await;
+                Err(Failure::Sql(told))
+            }
         }
-        outcome.push_str(&format!("; whether the transaction was committed on {tablet} is unknown"));
-        if others > 0 {
-            outcome.push_str(&format!("; on the other {others} shard(s) it was rolled back"));
-        }
-        error.message.push_str(&outcome);
-        self.drop_held();
-        Failure::Fatal(error)
     }
 
     /// Rolls back everywhere; a connection that cannot is closed, which rolls back too.
@@ -186,6 +191,86 @@ impl Session {
         let value = String::from_utf8_lossy(value).to_ascii_uppercase();
         let value = value.trim().trim_matches(['\'', '"']);
         (matches!(value, "1" | "CHAIN"), matches!(value, "2" | "RELEASE"))
+    }
+}
+
+/// What COMMIT came to, on the shards that were asked.
+#[derive(Default)]
+struct Fates {
+    committed: usize,
+    /// The first error that a server has answered with, and whether it was a branch of ours.
+    refused: Option<(SqlError, bool)>,
+    /// Why an answer was lost.
+    lost: Option<SqlError>,
+    /// Tablets whose answer was lost.
+    unknown: Vec<String>,
+    /// How many were not asked.
+    spared: usize,
+}
+
+impl Fates {
+    /// `false`: it was not committed there, or nobody knows.
+    fn note(&mut self, backend: &Backend, told: Result<Result<(), BackendError>, Failure>) -> bool {
+        let lost = match told {
+            Ok(Ok(())) => {
+                self.committed += 1;
+                return true;
+            }
+            Ok(Err(error @ BackendError::Refused { .. })) => {
+                let is_branch = backend.is_branch();
+                self.refused
+                    .get_or_insert_with(|| (error.to_sql(), is_branch));
+                return false;
+            }
+            Ok(Err(error)) => error.to_sql(),
+            Err(Failure::Sql(error) | Failure::Fatal(error)) => error,
+            Err(Failure::Close) => sql_error(1053, "the session was stopped"),
+        };
+        self.lost.get_or_insert(lost);
+        self.unknown.push(backend.pool.tablet.alias.clone());
+        false
+    }
+
+    /// A server refused, and rolled back; the others' fate is known.
+    fn torn(&self) -> SqlError {
+        let (mut told, _) = self
+            .refused
+            .clone()
+            .unwrap_or_else(|| (sql_error(1105, "not committed"), false));
+        if self.committed > 0 {
+            told.message = format!(
+                "the transaction is committed on {} shard(s), then one refused to commit, and it is rolled back there and on all others: \
+                 {}",
+                self.committed, told.message
+            );
+        }
+        told
+    }
+
+    #[cold]
+    fn unknown(self) -> SqlError {
+        let mut error = self
+            .lost
+            .unwrap_or_else(|| sql_error(1105, "the answer to COMMIT was lost"));
+        let mut outcome = String::new();
+        if self.committed > 0 {
+            outcome.push_str(&format!("; the transaction is committed on {} shard(s)", self.committed));
+        }
+        if let Some((refused, _)) = &self.refused {
+            outcome.push_str(&format!(
+                "; one shard refused to commit ({}), and has rolled back",
+                refused.message
+            ));
+        }
+        outcome.push_str(&format!(
+            "; whether the transaction was committed on {} is unknown",
+            self.unknown.join(", ")
+        ));
+        if self.spared > 0 {
+            outcome.push_str(&format!("; on the other {} shard(s) it was rolled back", self.spared));
+        }
+        error.message.push_str(&outcome);
+        error
     }
 }
 

@@ -18,7 +18,7 @@ const OUTCOME_UNKNOWN: [u16; 12] = [1053, 1105, 1158, 1159, 1160, 1161, 1180, 13
 /// Where a reply from another thread arrives.
 #[derive(Default)]
 struct Mailbox {
-    reply: RefCell<Option<Result<(), SqlError>>>,
+    reply: RefCell<Option<Result<Option<String>, SqlError>>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -54,10 +54,19 @@ impl Session {
             .trim_end_matches(';')
             .to_owned();
         let keyspace = self.target.keyspace.as_deref().map(str::to_owned);
-        self.ask(ControlRequest::AlterVschema { sql, keyspace })
+        let warning = self
+            .ask(ControlRequest::AlterVschema { sql, keyspace })
             .await?;
-        self.send_ok(answer, Done::default());
+        let warnings = self.warn_of(warning);
+        self.send_ok(answer, Done { warnings, ..Done::default() });
         Ok(())
+    }
+
+    /// What there is to say of a change that is made. Gives the number of warnings.
+    pub(super) fn warn_of(&mut self, warning: Option<String>) -> u16 {
+        let Some(warning) = warning else { return 0 };
+        self.add_warning(1105, &warning);
+        1
     }
 
     /// Gives a new table the vindex that its comment asks for.
@@ -72,12 +81,12 @@ impl Session {
                 );
                 Err(SqlError { message, ..error }.into())
             }
-            other => other,
+            other => other.map(drop),
         }
     }
 
-    /// Waits until every core knows the keyspace's tables as they are now.
-    pub(super) async fn schema_changed(&mut self, keyspace: String) -> Outcome {
+    /// Waits until every core knows the keyspace's tables as they are now. Gives what the client is to be warned of.
+    pub(super) async fn schema_changed(&mut self, keyspace: String) -> Outcome<Option<String>> {
         self.ask(ControlRequest::SchemaChanged { keyspace }).await
     }
 
@@ -104,7 +113,7 @@ impl Session {
         self.core.shared.control.request(request, Box::new(|_| ()));
     }
 
-    async fn ask(&mut self, request: ControlRequest) -> Outcome {
+    pub(super) async fn ask(&mut self, request: ControlRequest) -> Outcome<Option<String>> {
         let (shared, core) = (self.core.shared.clone(), self.core.id);
         let back = shared.clone();
         self.wait_for(|ticket| {
@@ -117,7 +126,7 @@ impl Session {
     }
 
     /// Waits until somebody has delivered an answer under the ticket that `send` is given.
-    pub(super) async fn wait_for(&self, send: impl FnOnce(u64)) -> Outcome {
+    pub(super) async fn wait_for(&self, send: impl FnOnce(u64)) -> Outcome<Option<String>> {
         let mailbox = Rc::new(Mailbox::default());
         let ticket = MAILBOXES.with_borrow_mut(|(last, all)| {
             *last += 1;
@@ -163,11 +172,12 @@ impl Session {
         let back = shared.clone();
         self.wait_for(|ticket| {
             shared.inbox(owner).post(move |theirs| {
-                let result = kill_here(theirs, id, how, killer.as_deref());
+                let result = kill_here(theirs, id, how, killer.as_deref()).map(|()| None);
                 back.inbox(core).post(move |_| deliver(ticket, result));
             });
         })
         .await
+        .map(drop)
     }
 }
 
@@ -182,7 +192,7 @@ fn kill_here(core: &Rc<Core>, id: u32, how: Interrupt, killer: Option<&str>) -> 
     Ok(())
 }
 
-pub(super) fn deliver(ticket: u64, result: Result<(), SqlError>) {
+pub(super) fn deliver(ticket: u64, result: Result<Option<String>, SqlError>) {
     let mailbox = MAILBOXES.with_borrow(|(_, all)| all.get(&ticket).cloned());
     if let Some(mailbox) = mailbox {
         *mailbox.reply.borrow_mut() = Some(result);

@@ -1,9 +1,11 @@
 //! Statements that the session runs itself.
 use super::answer::{Answer, Done, binary_column};
+use super::on_replica::begin_read_only;
 use super::{Failure, Outcome, Session, Target, TransactionMode};
 use crate::error::sql_error;
 use crate::pool::Place;
 use coregate_planner::PlanError;
+use coregate_planner::charset::Charset;
 use coregate_planner::plan::{Action, Effects, LocalRows, Plan, SessionAction};
 use coregate_planner::route::is_system;
 use coregate_planner::snapshot::Snapshot;
@@ -76,6 +78,11 @@ impl Session {
                 self.clear_warnings();
                 self.show_processlist(*full, answer).await
             }
+            SessionAction::ShowGrants => {
+                self.clear_warnings();
+                self.show_grants(answer);
+                Ok(())
+            }
             SessionAction::ShowTransactions { id, keyspace } => {
                 Box::pin(self.show_transactions(id.as_deref(), keyspace.as_deref(), answer)).await
             }
@@ -83,6 +90,7 @@ impl Session {
                 Box::pin(self.kill_action(*query_only, *whom, text, answer)).await
             }
             SessionAction::ShowWarnings { kind, count_only, offset, limit } => {
+                self.row_count = -1;
                 self.show_warnings(*kind, *count_only, *offset, *limit, answer)
             }
             SessionAction::Prepare { .. }
@@ -96,8 +104,10 @@ impl Session {
             SessionAction::VindexRows { columns, rows } => self.send_vindex_rows(columns, rows, answer),
             SessionAction::UnlockTables => {
                 self.unlock_tables().await?;
-                self.send_ok(answer, Done::default());
-                Ok(())
+                self.nothing(answer)
+            }
+            SessionAction::Database { create, name, lenient } => {
+                Box::pin(self.database_ddl(*create, name, *lenient, sql, answer)).await
             }
             SessionAction::Note { code, message } => {
                 self.implicit_commit().await?;
@@ -143,8 +153,9 @@ impl Session {
             return Ok(());
         }
         self.transaction.locked = false;
-        for (_, backend) in &mut self.held {
+        for (place, backend) in &mut self.held {
             if !backend.in_transaction {
+                let begin = if place.is_replica() { begin_read_only(begin) } else { begin };
                 backend.execute(&core, begin).await?;
             }
         }
@@ -153,6 +164,14 @@ impl Session {
 
     /// `USE` and COM_INIT_DB.
     pub(super) async fn use_database(&mut self, name: &str) -> Outcome {
+        if !name.is_ascii() && self.charsets.client != Charset::Utf8 {
+            return Err(sql_error(
+                1235,
+                "VT12001: unsupported: USE of a name that is not ASCII while the client's character set is not utf8; \
+                 SET NAMES utf8mb4 first",
+            )
+            .into());
+        }
         let snapshot = self.core.snapshot.borrow().clone();
         // `@replica` keeps the keyspace and changes the type of tablet.
         let whole = match (name.strip_prefix('@'), &self.target.keyspace) {

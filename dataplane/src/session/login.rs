@@ -115,6 +115,8 @@ async fn admit(
     let login = handshake.login().clone();
     let rights = accounts.rights(&handshake);
     let mut session = Box::new(Session::new(core, stream, handle, (login, scramble), rights));
+    // The client has done its part: what is waited for now is not its time to log in.
+    session.handle.works(&session.core);
     session.start(&mut handshake).await?;
     Ok(session)
 }
@@ -294,6 +296,7 @@ impl Session {
             held: SmallVec::new(),
             replicas: crate::pool::Chosen::default(),
             causal: None,
+            on_replica: None,
             pinned: false,
             last_insert_id: 0,
             row_count: 0,

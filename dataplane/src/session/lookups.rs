@@ -35,6 +35,7 @@ impl Session {
             .into());
         }
         self.adopt_transaction();
+        self.transaction.keep_order();
         let own = self.transaction.is_own() || !self.in_transaction() && self.autocommit;
         if self.transaction.is_own() {
             // Opened already, to find the rows.

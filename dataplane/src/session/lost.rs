@@ -34,6 +34,9 @@ impl Session {
     #[cold]
     pub(super) fn lose(&mut self, mut backend: Box<Backend>, failure: Failure) -> Failure {
         let (in_transaction, has_stake) = (self.takes_part(&backend), self.has_stake_in(&backend));
+        if let Some(causal) = &mut self.causal {
+            causal.forget();
+        }
         if backend.busy && backend.is_connected() {
             self.core.metrics().orphans_killed.add(1);
             let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));

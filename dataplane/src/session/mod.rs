@@ -10,6 +10,7 @@ mod clock;
 mod command;
 mod commit;
 mod control;
+mod database;
 mod deciders;
 mod ended;
 mod handle;
@@ -27,6 +28,7 @@ mod mode;
 mod named;
 mod named_at;
 mod near;
+mod on_replica;
 mod one_snapshot;
 mod plan;
 mod prepared;
@@ -105,6 +107,8 @@ pub(crate) struct Session {
     replicas: Chosen,
     /// What replicas must have; `None`: whatever they have.
     causal: Option<Box<causal::Causal>>,
+    /// Where it reads from replicas: the settings of their connections.
+    on_replica: Option<Box<on_replica::OnReplica>>,
     pinned: bool,
     last_insert_id: u64,
     row_count: i64,

@@ -234,13 +234,8 @@ impl Session {
                         .await;
                 }
             } else {
-                self.follow_state(
-                    &mut backend,
-                    &text(mode),
-                    &text(client),
-                    &text(connection),
-                    &text(autocommit),
-                );
+                let read = [mode, client, connection, autocommit].map(text);
+                self.follow_state(place, &mut backend, &read);
             }
         } else {
             // What cannot be known is not used.
@@ -249,14 +244,8 @@ impl Session {
         self.keep_or_return(place, backend);
     }
 
-    fn follow_state(
-        &mut self,
-        backend: &mut Backend,
-        mode: &str,
-        client: &str,
-        connection: &str,
-        autocommit: &str,
-    ) {
+    fn follow_state(&mut self, place: Place, backend: &mut Backend, read: &[String; 4]) {
+        let [mode, client, connection, autocommit] = read;
         let mut settings: Settings = (*self.settings).clone();
         settings.set("sql_mode", format!("@@session.sql_mode = '{mode}'"));
         self.sql_mode = sql_mode_of(mode);
@@ -272,11 +261,11 @@ impl Session {
         } else {
             settings.set("autocommit", "@@session.autocommit = 0");
         }
-        let in_step = Rc::ptr_eq(&backend.settings, &self.settings);
+        let in_step = Rc::ptr_eq(&backend.settings, &self.settings_at(place));
         self.settings = self.core.settings.intern(settings);
         self.charsets = self.settings.charsets();
         if in_step {
-            backend.settings = Rc::clone(&self.settings);
+            backend.settings = self.settings_at(place);
         }
     }
 }

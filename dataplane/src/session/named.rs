@@ -45,7 +45,9 @@ impl Session {
         sql: &[u8],
         answer: &mut Answer,
     ) -> Outcome {
-        if let Some(place) = self.server_of(action) {
+        if let Some(place) = self.server_of(action)
+            && !self.is_of_keyspaces(action).await?
+        {
             self.permit_named(action).await?;
             return self.on_the_server(place?, action, sql, answer).await;
         }
@@ -302,12 +304,13 @@ impl Session {
             self.prepare_from_variable(backend).await?;
             return Ok(());
         }
+        let then = Rc::clone(&backend.settings);
         let wanted = core
             .settings
-            .intern(self.settings.with_text_of(statement.settings()));
+            .intern(then.with_text_of(statement.settings()));
         backend.apply_in_place(&core, &wanted).await?;
         let prepared = self.prepare_from_variable(backend).await;
-        backend.apply_in_place(&core, &self.settings).await?;
+        backend.apply_in_place(&core, &then).await?;
         prepared?;
         Ok(())
     }

@@ -7,12 +7,20 @@ use super::relay::{set_status, step};
 use super::scatter::error_of;
 use super::wire::{Wire, query_payload};
 use super::{Failure, Outcome, Session};
+use crate::error::sql_error;
 use crate::pool::{Backend, Place};
 use crate::ring::Buf;
 use coregate_planner::plan::{Action, Effects, Plan, SessionAction, StatementClass};
 use coregate_planner::snapshot::TabletKind;
 use coregate_protocol::walker::{PacketRole, ResponseKind, ResponseWalker, Summary};
 use coregate_protocol::{Status, frame};
+
+#[cold]
+fn prepared_elsewhere() -> Failure {
+    let message = "the statement was prepared on the primary, which has read it by itself, and replicas are selected now: it could \
+                   write; prepare it again";
+    sql_error(1290, message).into()
+}
 
 impl Session {
     /// Which server does it, if the session does not: the one that has the statement, else the only one that the target has.
@@ -24,7 +32,9 @@ impl Session {
                 return None;
             }
             if let Some(place) = statements.and_then(|s| s.named_at.get(&name)) {
-                return Some(Ok(*place));
+                let runs = matches!(action, SessionAction::Execute { .. });
+                let may_write = runs && !place.is_replica() && self.target.kind != TabletKind::Primary;
+                return Some(if may_write { Err(prepared_elsewhere()) } else { Ok(*place) });
             }
         }
         // What a replica is asked, or for a user who may not do all, is planned here: a text that a server prepares by itself could write.

@@ -46,7 +46,7 @@ impl Session {
                     gather(theirs, only.as_deref(), &rows);
                     if left.fetch_sub(1, Ordering::AcqRel) == 1 {
                         back.inbox(core)
-                            .post(move |_| super::control::deliver(ticket, Ok(())));
+                            .post(move |_| super::control::deliver(ticket, Ok(None)));
                     }
                 });
             }

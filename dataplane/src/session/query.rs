@@ -27,14 +27,14 @@ impl Session {
                 let text = packet.payload().get(TEXT_AT..).unwrap_or_default();
                 match Box::pin(self.plan_looking_up(text, failure)).await {
                     Ok(planned) => planned,
-                    Err(failure) => return self.fail(&mut Answer::first(), failure),
+                    Err(failure) => return self.fail(&mut Answer::to(&packet), failure),
                 }
             }
         };
         if planned.more {
             return Box::pin(self.queries(packet, planned)).await;
         }
-        let mut answer = Answer::first();
+        let mut answer = Answer::to(&packet);
         self.core.metrics().queries.add(1);
         let form = Form::Packet(packet, planned.rows);
         let result = self.execute(planned, form, &mut answer).await;
@@ -43,7 +43,7 @@ impl Session {
 
     /// COM_QUERY with several statements: each has its own plan and its own answer; the first error ends it.
     async fn queries(&mut self, packet: Packet, first: Planned) -> Outcome {
-        let mut answer = Answer::first();
+        let mut answer = Answer::to(&packet);
         let text = packet.payload().get(TEXT_AT..).unwrap_or_default();
         if !self.multi_statements {
             if let Some(at) = second_statement(text, first.end, self.sql_mode) {
@@ -168,7 +168,10 @@ impl Session {
         if !pool.routines.is_current(changes) {
             return None;
         }
-        let mut backend = pool.try_take(self.flavour, &self.settings)?;
+        let mut backend = match place.is_replica() {
+            false => pool.try_take(self.flavour, &self.settings)?,
+            true => pool.try_take(self.flavour, &self.settings_at(place))?,
+        };
         backend.routines_seen = changes;
         Some(backend)
     }
@@ -297,6 +300,9 @@ impl Session {
 
     #[inline]
     pub(super) fn keep_or_return(&mut self, place: Place, backend: Box<Backend>) {
+        if self.causal.is_some() {
+            self.note_visit(place);
+        }
         let keep = self.pinned
             || self.transaction.is_open()
             || backend.in_transaction

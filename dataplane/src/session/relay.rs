@@ -34,7 +34,7 @@ impl Session {
         kind: ResponseKind,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        if !answer.is_plain() || backend.is_older {
+        if !answer.is_plain(backend.stream.answers_from()) || backend.is_older {
             return Box::pin(self.relay_rewritten(backend, kind, answer)).await;
         }
         let core = Rc::clone(&self.core);

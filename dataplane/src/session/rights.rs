@@ -2,17 +2,23 @@
 //!
 //! Statements are refused by their plans. What plans cannot see, a stored function that writes, the servers refuse: the transactions of a
 //! user who may only read are READ ONLY there.
+use super::answer::Answer;
+use super::transaction::quoted;
 use super::{Failure, Session};
 use crate::core::Core;
 use crate::error::sql_error;
 use crate::settings::{Settings, TRANSACTION};
 use ahash::AHashMap;
 use coregate_planner::control::{SqlError, UserEntry};
+use coregate_planner::mention::{ANY, qualifier};
 use coregate_planner::plan::{
     AccessMode, Action, Assignment, Plan, Route, Scope, SessionAction, StatementClass, Target,
 };
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
+
+const GRANTED: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, LOCK TABLES, \
+                       EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER";
 
 /// Of the entry that let the client in.
 #[derive(Debug, Default)]
@@ -118,6 +124,27 @@ impl Session {
             .find(|name| !self.rights.has_keyspace(name))
         {
             Some(name) => Err(self.no_keyspace(&name).into()),
+            None => self.permit_mentions(plan),
+        }
+    }
+
+    /// Names that a server reads for itself: of functions and sequences, in definitions, in what is no query. A closed keyspace may lie
+    /// on the same server.
+    fn permit_mentions(&self, plan: &Plan) -> Result<(), Failure> {
+        let mentioned = |name: &str| {
+            let wanted = qualifier(name.as_bytes());
+            // Too many names to tell apart are one that may be any.
+            plan.names == [ANY] || plan.names.contains(&wanted)
+        };
+        let snapshot = self.core.snapshot.borrow();
+        let closed = snapshot
+            .keyspaces
+            .iter()
+            .filter(|keyspace| !self.rights.has_keyspace(&keyspace.name));
+        match closed.into_iter().find(|keyspace| {
+            mentioned(&keyspace.name) || keyspace.database != keyspace.name && mentioned(&keyspace.database)
+        }) {
+            Some(keyspace) => Err(self.no_keyspace(&keyspace.name).into()),
             None => Ok(()),
         }
     }
@@ -160,6 +187,32 @@ impl Session {
         format!("'{}'@'{}'", self.login_user(), self.handle.host)
     }
 
+    /// What the users file grants, as a server would say it. The servers know only the tablet's account, whose password's hash they tell.
+    pub(super) fn show_grants(&mut self, answer: &mut Answer) {
+        let user = self.login_user();
+        let account = format!("{}@`%`", quoted(&user));
+        let rights = Rc::clone(&self.rights);
+        let granted = match (rights.admin, rights.read_only) {
+            (true, _) => "ALL PRIVILEGES",
+            (_, true) => "SELECT, SHOW VIEW",
+            _ => GRANTED,
+        };
+        let rows = match &rights.keyspaces {
+            None => vec![format!("GRANT {granted} ON *.* TO {account}")],
+            Some(keyspaces) => {
+                let on = |name: &String| format!("GRANT {granted} ON {}.* TO {account}", quoted(name));
+                let usage = format!("GRANT USAGE ON *.* TO {account}");
+                std::iter::once(usage)
+                    .chain(keyspaces.iter().map(on))
+                    .collect()
+            }
+        };
+        let rows: Vec<Vec<Option<String>>> = rows.into_iter().map(|row| vec![Some(row)]).collect();
+        self.found_rows = rows.len() as u64;
+        self.row_count = -1;
+        self.send_rows(answer, &[&format!("Grants for {user}@%")], &rows);
+    }
+
     /// What a session of the user has set from its beginning.
     pub(super) fn set_by_rights(&self, settings: &mut Settings) {
         if self.rights.read_only {
@@ -192,7 +245,7 @@ fn writes(plan: &Plan) -> Option<&'static str> {
     }
 }
 
-fn sets_access(assignment: &Assignment) -> bool {
+pub(super) fn sets_access(assignment: &Assignment) -> bool {
     let names = ["transaction_read_only", "tx_read_only"];
     let sets_mode = assignment.name == "transaction" || assignment.scope == Scope::NextTransaction;
     let text = assignment.sql.to_ascii_uppercase();

@@ -1,4 +1,5 @@
 //! One statement on several shards: rows one shard after another, counts added up.
+mod definitions;
 mod gather;
 mod limit;
 mod load;
@@ -397,7 +398,7 @@ impl Session {
     async fn end_write(
         &mut self,
         work: Work<'_>,
-        summary: Summary,
+        mut summary: Summary,
         info: Info,
         own: bool,
         answer: &mut Answer,
@@ -420,7 +421,12 @@ impl Session {
         self.remember(work.plan.class, &summary);
         if let Some(keyspace) = work.keyspace {
             self.note_change(work.plan);
-            self.schema_changed(keyspace).await?;
+            if let Some(warning) = self.schema_changed(keyspace).await? {
+                if summary.warnings == 0 {
+                    self.clear_warnings();
+                }
+                summary.warnings += self.warn_of(Some(warning));
+            }
             self.add_advised_vindex(work.plan).await?;
         }
         let info = info.text();

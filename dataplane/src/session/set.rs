@@ -2,6 +2,8 @@
 use super::answer::{Answer, Done};
 use super::insert_id::mentions;
 use super::mode::{is_computed, is_oracle, no_oracle, sql_mode_of};
+use super::on_replica::READ_ONLY;
+use super::rights::sets_access;
 use super::variables::{Variable, is_ordinary, user_variable};
 use super::{Outcome, Session, TransactionMode};
 use crate::core::names_of;
@@ -29,7 +31,7 @@ impl Session {
         }
         let theirs: Vec<&Assignment> = assignments
             .iter()
-            .filter(|a| a.scope != Scope::Vitess)
+            .filter(|a| !matches!(a.scope, Scope::Vitess | Scope::Ignored))
             .collect();
         if let [one] = theirs.as_slice()
             && one.scope == Scope::NextTransaction
@@ -47,7 +49,8 @@ impl Session {
             return Ok(());
         }
         if theirs.is_empty() {
-            self.send_ok(answer, Done::default());
+            let warnings = self.warn_of_ignored(assignments);
+            self.send_ok(answer, Done { warnings, ..Done::default() });
             return Ok(());
         }
         let Some(report) = self.set_known(&theirs) else {
@@ -61,11 +64,27 @@ impl Session {
                 &text
             };
             let (warnings, session) = self.set_on_server(&theirs, names, sql).await?;
+            let warnings = warnings.saturating_add(self.warn_of_ignored(assignments));
             self.send_ok(answer, Done { warnings, session: &session, ..Done::default() });
             return Ok(());
         };
         self.send_ok(answer, Done { session: &report, ..Done::default() });
         Ok(())
+    }
+
+    /// What is logged, and copied to replicas, is the same for all clients of a keyspace: a row that is not would be lost with its
+    /// primary.
+    fn warn_of_ignored(&mut self, assignments: &[Assignment]) -> u16 {
+        let mut count = 0;
+        for assignment in assignments.iter().filter(|a| a.scope == Scope::Ignored) {
+            let name = &assignment.name;
+            let text = format!(
+                "Ignored inapplicable SET {name}: a keyspace's servers log and replicate all changes"
+            );
+            self.add_warning(1235, &text);
+            count += 1;
+        }
+        count
     }
 
     /// The commonest assignments have few values, all known: no server needs to be asked. What there is to report of it.
@@ -178,7 +197,12 @@ impl Session {
                 }
                 self.keep(assignments, &values);
                 backend.tainted |= self.pinned;
-                backend.settings = Rc::clone(&self.settings);
+                backend.settings = self.settings_at(place);
+                if place.is_replica() && assignments.iter().any(|a| sets_access(a)) {
+                    if let Err(e) = backend.execute(&core, READ_ONLY).await {
+                        return Err(self.lose(backend, e.into()));
+                    }
+                }
                 self.keep_or_return(place, backend);
                 Ok(warnings)
             }

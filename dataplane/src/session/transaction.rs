@@ -2,6 +2,7 @@
 use super::answer::{Answer, Done};
 use super::atomic::Atomic;
 use super::buffering::Use;
+use super::on_replica::{NEXT_READ_ONLY, begin_read_only};
 use super::{Failure, Outcome, Session};
 use crate::core::Core;
 use crate::error::{BackendError, sql_error};
@@ -39,6 +40,8 @@ pub(super) struct Transaction {
     pub(super) has_snapshot: bool,
     /// Opened by this side, for one statement of a client that is in no transaction.
     own: bool,
+    /// Entries of lookup tables were changed with their rows.
+    ordered: bool,
 }
 
 impl Transaction {
@@ -76,6 +79,16 @@ impl Transaction {
 
     pub(super) fn is_own(&self) -> bool {
         self.own
+    }
+
+    pub(super) fn keep_order(&mut self) {
+        self.ordered = true;
+    }
+
+    /// Does COMMIT go to one shard after another? A statement by itself is to be there whole or not at all, which it is if the first
+    /// shard refuses; and no row may be without its entry.
+    pub(super) fn commits_in_order(&self) -> bool {
+        self.own || self.ordered
     }
 
     /// Takes what SET TRANSACTION said, which [`Transaction::clear`] forgets.
@@ -131,7 +144,7 @@ impl Transaction {
     pub(super) fn clear(&mut self) {
         self.begin = None;
         self.next = None;
-        (self.own, self.has_snapshot) = (false, false);
+        (self.own, self.ordered, self.has_snapshot) = (false, false, false);
         (self.first, self.atomic) = (None, None);
         self.savepoints.clear();
     }
@@ -145,13 +158,16 @@ impl Transaction {
         backend: &mut Backend,
         effects: Effects,
         branch: Option<Rc<str>>,
-        pool: Option<Rc<TabletPool>>,
+        (place, pool): (Place, Option<Rc<TabletPool>>),
     ) -> Result<(), BackendError> {
         backend.wrote = false;
         if let Some(next) = &self.next
             && (self.begin.is_some() || !effects.contains(Effects::NO_TABLES))
         {
             backend.execute(core, next).await?;
+            if place.is_replica() {
+                backend.execute(core, NEXT_READ_ONLY).await?;
+            }
             // Where the statement fails before its transaction begins, the connection still has it.
             backend.tainted |= self.begin.is_none();
         }
@@ -173,6 +189,8 @@ impl Transaction {
         } else if let Some(begin) = self.begin {
             if begin == "BEGIN" && self.next.is_none() {
                 backend.begin_ahead();
+            } else if place.is_replica() {
+                backend.execute(core, begin_read_only(begin)).await?;
             } else {
                 backend.execute(core, begin).await?;
             }
@@ -210,11 +228,12 @@ impl Session {
     pub(super) async fn acquire(&mut self, place: Place, effects: Effects) -> Outcome<Box<Backend>> {
         let (core, handle) = (self.core.clone(), self.handle.clone());
         let held = self.held.iter().position(|(held, _)| *held == place);
+        let settings = self.settings_at(place);
         let mut backend = match held {
             Some(at) => {
                 let (_, mut backend) = self.held.swap_remove(at);
                 let applied =
-                    Self::unless_interrupted(&handle, backend.apply_in_place(&core, &self.settings)).await;
+                    Self::unless_interrupted(&handle, backend.apply_in_place(&core, &settings)).await;
                 match applied {
                     Ok(Ok(())) => {}
                     Ok(Err(e @ BackendError::Refused { .. })) if !backend.busy => {
@@ -242,7 +261,7 @@ impl Session {
             let (branches, pool) = (branch.is_some(), core.pools.get(place));
             let joining = self
                 .transaction
-                .join(&core, &mut backend, effects, branch, pool);
+                .join(&core, &mut backend, effects, branch, (place, pool));
             let joined = Self::unless_interrupted(&handle, joining).await;
             match joined {
                 Ok(Ok(())) => {}

@@ -4,6 +4,7 @@
 //! client's transaction: the rows were read in that transaction before.
 use super::answer::Answer;
 use super::buffering::Use;
+use super::on_replica::READ_ONLY;
 use super::run::place_of;
 use super::scatter::{Merging, Part, Parts, Rows, Work};
 use super::system::Budget;
@@ -109,7 +110,7 @@ impl Session {
         let memory = self.query_memory();
         let limits = self.gather_limits();
         let mut budget = Budget { limits, rows: 0, bytes: 0 };
-        let mut statements = self.before_load();
+        let mut statements: Vec<Vec<u8>> = BEFORE_LOAD.map(<[u8]>::to_vec).into();
         let mut places: Vec<Place> = Vec::new();
         let mut held = Vec::new();
         for (at, (shards, gather)) in bound.leaves.into_iter().zip(&finish.gathers).enumerate() {
@@ -146,10 +147,6 @@ impl Session {
             held.push(gathered.into_statements(gather, &mut statements));
         }
         statements.push(AFTER_LOAD.to_vec());
-        if self.reads_only() {
-            // What the statement calls may not write either.
-            statements.push(b"SET SESSION TRANSACTION READ ONLY".to_vec());
-        }
         places.sort_unstable();
         places.dedup();
         // Sessions take turns in the choice of the server.
@@ -158,6 +155,7 @@ impl Session {
             .get(turn)
             .copied()
             .ok_or_else(|| sql_error(1105, "a plan without tables"))?;
+        self.around_load(place, &mut statements);
         self.core.metrics().finished.add(1);
         self.core.metrics().gathered_rows.add(budget.rows);
         let summary = self
@@ -204,14 +202,20 @@ impl Session {
         if backend.warnings > 0 && result.is_ok() {
             self.fetch_warnings(&mut backend).await;
         }
-        self.clean_finisher(&pool, backend, finish).await;
+        self.clean_finisher(place, &pool, backend, finish).await;
         result.map(|(summary, _)| summary)
     }
 
     /// Drops the temporary tables, and gives the connection back.
-    async fn clean_finisher(&self, pool: &Rc<TabletPool>, mut backend: Box<Backend>, finish: &Finish) {
+    async fn clean_finisher(
+        &self,
+        place: Place,
+        pool: &Rc<TabletPool>,
+        mut backend: Box<Backend>,
+        finish: &Finish,
+    ) {
         let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
-        if self.reads_only() {
+        if self.reads_only(place) && !place.is_replica() {
             // Its access mode is no longer the session's, and its tables go with it.
             return self.abandon_finisher(backend);
         }
@@ -222,7 +226,12 @@ impl Session {
             .map(|gather| quoted(&gather.table))
             .collect();
         let drop_tables = format!("DROP TEMPORARY TABLE {}", tables.join(","));
-        let cleaned = backend.run_batch(&core, [drop_tables.into_bytes(), AT_THE_END.to_vec()]);
+        let mut statements = vec![drop_tables.into_bytes(), AT_THE_END.to_vec()];
+        if place.is_replica() {
+            statements.insert(0, READ_WRITE.to_vec());
+            statements.push(READ_ONLY.as_bytes().to_vec());
+        }
+        let cleaned = backend.run_batch(&core, statements);
         match Self::unless_interrupted(&handle, cleaned).await {
             Ok(Ok(())) => pool.put(&core, backend),
             // The client has its answer: what stops now stops for the next statement.
@@ -241,7 +250,7 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome<(Vec<u8>, Option<SqlError>)> {
         let (pool, mut backend) = Box::pin(self.connection(place, Use::Finish)).await?;
-        let mut statements = self.before_load();
+        let mut statements: Vec<Vec<u8>> = BEFORE_LOAD.map(<[u8]>::to_vec).into();
         statements.extend(
             finish
                 .gathers
@@ -253,6 +262,7 @@ impl Session {
                 }),
         );
         statements.push(AFTER_LOAD.to_vec());
+        self.around_load(place, &mut statements);
         let described = match self.load(&mut backend, statements).await {
             Ok(()) => {
                 self.prepare_to_describe(&mut backend, finish, text, id, answer)
@@ -261,19 +271,18 @@ impl Session {
             Err(failure) => Err(failure),
         };
         match described {
-            Ok(_) => self.clean_finisher(&pool, backend, finish).await,
+            Ok(_) => self.clean_finisher(place, &pool, backend, finish).await,
             Err(_) => self.abandon_finisher(backend),
         }
         described
     }
 
-    /// What stands in front of every load.
-    fn before_load(&self) -> Vec<Vec<u8>> {
-        let mut statements: Vec<Vec<u8>> = BEFORE_LOAD.iter().map(|sql| sql.to_vec()).collect();
-        if self.reads_only() {
-            statements.insert(0, b"SET SESSION TRANSACTION READ WRITE".to_vec());
+    /// Where transactions only read, the tables are written before what the statement calls may not write either.
+    fn around_load(&self, place: Place, statements: &mut Vec<Vec<u8>>) {
+        if self.reads_only(place) {
+            statements.insert(0, READ_WRITE.to_vec());
+            statements.push(READ_ONLY.as_bytes().to_vec());
         }
-        statements
     }
 
     /// Makes the temporary tables and fills them.
@@ -302,10 +311,11 @@ impl Session {
     }
 
     /// May the session have said that its transactions only read? Temporary tables are written on the server that finishes.
-    fn reads_only(&self) -> bool {
-        ["transaction access", "transaction_read_only", "tx_read_only"]
-            .iter()
-            .any(|name| self.settings.get(name).is_some())
+    fn reads_only(&self, place: Place) -> bool {
+        place.is_replica()
+            || ["transaction access", "transaction_read_only", "tx_read_only"]
+                .iter()
+                .any(|name| self.settings.get(name).is_some())
     }
 
     /// Closes a connection, and ends what its server still does there.
@@ -320,6 +330,8 @@ impl Session {
         backend.tainted = true;
     }
 }
+
+const READ_WRITE: &[u8] = b"SET SESSION TRANSACTION READ WRITE";
 
 /// MariaDB up to 11.8 logs temporary tables, and replicas make them, unless rows are logged. MySQL has not since 8.0.13, except for
 /// `STATEMENT`. The LIMIT goes before the session's `sql_select_limit`, which may be 0.

@@ -29,6 +29,8 @@ pub enum SessionAction {
         whom: KillTarget,
         text: String,
     },
+    /// `SHOW GRANTS` of the client itself.
+    ShowGrants,
     /// `SHOW [FULL] PROCESSLIST`: the sessions of this process, which KILL takes by the same ids.
     ShowProcesslist {
         full: bool,
@@ -81,6 +83,13 @@ pub enum SessionAction {
     },
     /// `UNLOCK TABLES`.
     UnlockTables,
+    /// `CREATE DATABASE`, `DROP DATABASE`: the control plane makes keyspaces, where it has servers for them. `lenient`: one that is there
+    /// already, or is not, is no mistake.
+    Database {
+        create: bool,
+        name: String,
+        lenient: bool,
+    },
     /// Nothing to do; the client is told why by a note among the warnings.
     Note {
         code: u16,

@@ -21,6 +21,8 @@ pub enum Scope {
     User,
     /// `SET TRANSACTION ...` without SESSION: the next transaction only.
     NextTransaction,
+    /// What a shard's server logs and copies to replicas: in keyspaces it is not the clients' to decide, so it is not set.
+    Ignored,
     /// One of ours or Vitess's (`workload`, `transaction_mode`, `@@vitess_metadata...`): never sent to a backend.
     Vitess,
 }

@@ -49,6 +49,12 @@ impl<'a> Planner<'_, 'a> {
 
     /// CREATE, ALTER, DROP DATABASE: keyspaces are made by the control plane.
     pub(super) fn database_ddl(&mut self, ddl: &Ddl<'a>, name: &str) -> Result<Plan, PlanError> {
+        let verb = self.tokens.items.first().map(|item| item.kw);
+        if verb == Some(Kw::Alter) {
+            return Err(PlanError::unsupported(
+                "altering a keyspace's database with SQL; select one shard with USE keyspace:shard, one after another",
+            ));
+        }
         let known = self.keyspace_named(name).is_ok();
         match (ddl.create, known, ddl.if_exists) {
             (true, true, true) | (false, false, true) => {
@@ -59,10 +65,11 @@ impl<'a> Planner<'_, 'a> {
                 Ok(session_plan(SessionAction::Note { code, message }, StatementClass::Ddl))
             }
             (true, true, false) => Err(PlanError::DatabaseExists(name.to_owned())),
-            (false, false, false) => Err(PlanError::UnknownDatabase(name.to_owned())),
-            _ => Err(PlanError::unsupported(
-                "creating, altering or dropping a keyspace with SQL; it is done with the control plane's commands",
-            )),
+            (false, false, false) => Err(PlanError::NoSuchDatabase(name.to_owned())),
+            (create, _, lenient) => {
+                let action = SessionAction::Database { create, name: name.to_owned(), lenient };
+                Ok(session_plan(action, StatementClass::Ddl))
+            }
         }
     }
 }

@@ -95,21 +95,61 @@ fn keys_of(owner: &Keyspace, table: &Table, inserts: bool) -> Result<(), PlanErr
     if inserts {
         return Ok(());
     }
-    for child in owner.tables.values() {
-        let mut keys = child.foreign_keys.iter();
-        let refers =
-            |key: &&ForeignKey| key.referenced_table == table.name && key.referenced_schema == owner.database;
-        while let Some(key) = keys.by_ref().find(refers) {
-            if !lie_together(child, key, table) {
+    passed_on(owner, table)
+}
+
+/// What servers change because rows of the table change, wherever it ends.
+fn passed_on(owner: &Keyspace, table: &Table) -> Result<(), PlanError> {
+    let mut reached: Vec<&Table> = vec![table];
+    let mut next = 0;
+    while let Some(&parent) = reached.get(next) {
+        next += 1;
+        let referring = owner.tables.values().flat_map(|child| {
+            let refers = |key: &&ForeignKey| {
+                key.referenced_table == parent.name && key.referenced_schema == owner.database
+            };
+            child
+                .foreign_keys
+                .iter()
+                .filter(refers)
+                .map(move |key| (&**child, key))
+        });
+        for (child, key) in referring {
+            if !lie_together(child, key, parent) {
                 return Err(PlanError::CrossShardKey { table: child.name.clone(), key: key.name.clone() });
             }
-            if spreads(key) && lookups::owned(child).next().is_some() {
-                return Err(PlanError::unsupported(format!(
-                    "changing rows of '{}', which foreign key '{}' passes on to '{}', whose lookup vindexes the servers do not keep; change the rows of '{}' first, under ON DELETE and ON UPDATE RESTRICT",
-                    table.name, key.name, child.name, child.name
-                )));
+            if !spreads(key) {
+                continue;
             }
+            let why = if lookups::owned(child).next().is_some() {
+                "whose lookup vindexes the servers do not keep"
+            } else if empties_a_place(child, key) {
+                "where it empties the columns that say where a row lies"
+            } else {
+                if !reached.iter().any(|known| std::ptr::eq(*known, child)) {
+                    reached.push(child);
+                }
+                continue;
+            };
+            return Err(PlanError::unsupported(format!(
+                "changing rows of '{}', which foreign key '{}' passes on to '{}', {why}; change the rows of '{}' first, under ON DELETE and ON UPDATE RESTRICT",
+                table.name, key.name, child.name, child.name
+            )));
         }
     }
     Ok(())
+}
+
+/// Does a key set columns of the primary vindex to NULL or their defaults? The row would lie on a wrong shard.
+fn empties_a_place(child: &Table, key: &ForeignKey) -> bool {
+    let empties = |action: Option<ReferentialAction>| {
+        matches!(action, Some(ReferentialAction::SetNull | ReferentialAction::SetDefault))
+    };
+    let places = |column: &String| {
+        child
+            .column_vindexes
+            .first()
+            .is_some_and(|v| v.columns.iter().any(|c| c.eq_ignore_ascii_case(column)))
+    };
+    (empties(key.on_delete) || empties(key.on_update)) && key.columns.iter().any(places)
 }

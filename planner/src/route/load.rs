@@ -5,8 +5,9 @@ use super::names::Place;
 use crate::column::Family;
 use crate::error::PlanError;
 use crate::literal::const_value;
+use crate::lookup::quoted;
 use crate::plan::load::{LineFormat, Load, LoadBy, LoadNumbers};
-use crate::plan::{Action, Combine, Destination, Plan, StatementClass};
+use crate::plan::{Action, Combine, Destination, Piece, Plan, StatementClass};
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::{Span, TableName};
 use crate::sql::input::Item;
@@ -30,6 +31,8 @@ struct Clauses {
     skip_span: Option<Span>,
     /// Columns, and `None` for user variables.
     fields: Option<Vec<Option<String>>>,
+    /// Where their list stands, or would.
+    list: Span,
     assigned: Vec<String>,
 }
 
@@ -100,7 +103,9 @@ impl<'s> Scan<'s> {
         }
     }
 
-    fn clauses(&mut self) -> Result<Clauses, PlanError> {
+    /// `start`: behind the table's name.
+    fn clauses(&mut self, start: u32) -> Result<Clauses, PlanError> {
+        let all = self.items;
         let format = LineFormat {
             field_end: b"\t".to_vec(),
             enclosed: None,
@@ -112,8 +117,15 @@ impl<'s> Scan<'s> {
             line_end: b"\n".to_vec(),
             width: 0,
         };
-        let mut found =
-            Clauses { charset: None, format, skip: 0, skip_span: None, fields: None, assigned: Vec::new() };
+        let mut found = Clauses {
+            charset: None,
+            format,
+            skip: 0,
+            skip_span: None,
+            fields: None,
+            list: Span::default(),
+            assigned: Vec::new(),
+        };
         if self.is(0, "partition") {
             return refused("with PARTITION");
         }
@@ -136,7 +148,19 @@ impl<'s> Scan<'s> {
             found.skip_span = Some(Span { start: span(0).start, end: span(2).end });
             self.skip(3);
         }
+        let behind = self.items;
         self.columns(&mut found)?;
+        let list = behind
+            .get(..behind.len() - self.items.len())
+            .unwrap_or_default();
+        found.list = match (list, self.items) {
+            ([first, .., last], _) => Span { start: first.span.start, end: last.span.end },
+            (_, [next, ..]) => Span { start: next.span.start, end: next.span.start },
+            _ => {
+                let end = all.last().map_or(start, |last| last.span.end);
+                Span { start: end, end }
+            }
+        };
         self.assignments(&mut found)?;
         match self.tok(0) {
             Tok::End => Ok(found),
@@ -296,7 +320,7 @@ impl<'a> Planner<'_, 'a> {
             self.cacheable = false;
             return Ok(self.route(keyspace, shard, Combine::Concat, class));
         }
-        let clauses = Scan { sql: self.input.sql, items: behind, mode }.clauses()?;
+        let clauses = Scan { sql: self.input.sql, items: behind, mode }.clauses(name.span.end)?;
         let load = self.loaded(keyspace, table, clauses)?;
         let combine = if load.by.is_some() { Combine::Sum } else { Combine::First };
         self.cacheable = false;
@@ -305,6 +329,17 @@ impl<'a> Planner<'_, 'a> {
             route.load = Some(Box::new(load));
         }
         Ok(plan)
+    }
+
+    /// Gives the statement the columns by which its lines are placed: its servers may have another order of them by now.
+    fn name_fields(&mut self, at: Span, fields: &[Option<String>]) {
+        let names: Vec<String> = fields.iter().flatten().map(|name| quoted(name)).collect();
+        let list = vec![Piece::Verbatim(format!(" ({}) ", names.join(",")).into_bytes())];
+        if at.start < at.end {
+            self.edits.replace(at, list);
+        } else {
+            self.edits.insert(at.start, list);
+        }
     }
 
     /// What of a line tells its shard. `None`: every shard gets it.
@@ -388,6 +423,9 @@ impl<'a> Planner<'_, 'a> {
             None => None,
         };
         let by = self.placed_by(table, &clauses, &field_of)?;
+        if clauses.fields.is_none() {
+            self.name_fields(clauses.list, &fields);
+        }
         if let Some(span) = clauses.skip_span {
             self.edits.replace(span, Vec::new());
         }

@@ -331,7 +331,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             TabletKind::Rdonly => "rdonly",
         };
         match class {
-            C::Select | C::SelectLocking | C::Set | C::Show | C::Explain => Ok(()),
+            C::Select | C::Set | C::Show | C::Explain => Ok(()),
             _ => Err(PlanError::ReadOnlyTablet(kind)),
         }
     }

@@ -101,7 +101,12 @@ impl<'a> Planner<'_, 'a> {
             }
             _ => written,
         };
-        Assignment { scope: item.scope, name: item.name.to_owned(), value: self.set_value(item), sql }
+        let guarded = item.scope == Scope::Session && super::privileged::is_guarded(item.name);
+        let scope = match guarded && self.input.snapshot.drop_in.is_none() {
+            true => Scope::Ignored,
+            false => item.scope,
+        };
+        Assignment { scope, name: item.name.to_owned(), value: self.set_value(item), sql }
     }
 
     fn set_value(&self, item: &SetItem<'a>) -> SetValue {

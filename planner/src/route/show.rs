@@ -95,6 +95,8 @@ impl<'a> Planner<'_, 'a> {
                 let full = show.kind == ShowKind::FullProcesslist;
                 Ok(session_plan(SessionAction::ShowProcesslist { full }, StatementClass::Show))
             }
+            ShowKind::Grants if self.is_drop_in() => self.show_server(show),
+            ShowKind::Grants => Ok(session_plan(SessionAction::ShowGrants, StatementClass::Show)),
             ShowKind::Unresolved => self.show_transactions(None, show.name),
             ShowKind::TransactionStatus => self.show_transactions(show.name, None),
             ShowKind::Databases if self.is_drop_in() => self.show_server(show),

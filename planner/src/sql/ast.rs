@@ -363,6 +363,8 @@ pub enum ShowKind {
     /// The sessions, with at most 100 bytes of what they run, or with all of it.
     Processlist,
     FullProcesslist,
+    /// Of the client itself.
+    Grants,
     /// `UNRESOLVED TRANSACTIONS [FOR keyspace]`, as Vitess has it.
     Unresolved,
     /// `TRANSACTION STATUS [FOR] 'id'`

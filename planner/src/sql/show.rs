@@ -58,6 +58,11 @@ pub(super) fn show<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         _ if rest.is_word(0, "triggers") || rest.is_word(0, "events") => schema(rest)?.1,
         Kw::Processlist if i.peek_kw() == Kw::Full => plain(ShowKind::FullProcesslist),
         Kw::Processlist => plain(ShowKind::Processlist),
+        _ if rest.is_word(0, "grants") => plain(match (rest.tok_at(1), rest.kw_at(1)) {
+            (Tok::End, _) => ShowKind::Grants,
+            (_, Kw::For) if rest.is_word(2, "current_user") => ShowKind::Grants,
+            _ => ShowKind::Server,
+        }),
         _ if rest.is_word(0, "unresolved") && rest.is_word(1, "transactions") => {
             let mut found = plain(ShowKind::Unresolved);
             found.name = named(rest.skip(2))?;

@@ -209,9 +209,10 @@ fn use_target<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     if text.is_empty() {
         return i.fail();
     }
+    // Bytes of other character sets stand in it, too: the server must not select by itself what it then keeps.
     let text: &'a str = match std::str::from_utf8(text) {
         Ok(text) => text,
-        Err(_) => return i.fail(),
+        Err(_) => i.shared.arena.alloc_str(&crate::raw::to_text(text)),
     };
     Ok((rest, Statement::Use(text)))
 }

@@ -3,10 +3,10 @@
 //! differ, so that rows pass as they are.
 
 use super::{EofPacket, OkPacket};
-use crate::capability::{Capabilities, Status};
+use crate::capability::Capabilities;
 use crate::column::ColumnDefinition;
 use crate::error::ProtocolError;
-use crate::walker::{PacketRole, ResponseKind};
+use crate::walker::{PacketRole, ResponseKind, opens_cursor};
 
 /// How a packet of a server looks to a client that can do more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +44,8 @@ pub fn translate(
         PacketRole::ColumnsEof | PacketRole::RowsEnd if eof_goes => {
             let EofPacket { warnings, status } = EofPacket::parse(payload)?;
             // Behind columns it ends the answer where no rows follow.
-            let ends = role == PacketRole::RowsEnd
-                || kind == ResponseKind::FieldList
-                || kind == ResponseKind::Execute && status.contains(Status::CURSOR_EXISTS);
+            let ends =
+                role == PacketRole::RowsEnd || kind == ResponseKind::FieldList || opens_cursor(kind, status);
             if !ends {
                 return Ok(Translated::Left);
             }
@@ -135,7 +134,7 @@ mod tests {
         let ok = b"\0\x07\0\0\0\x01\0\x01\0\0\0\0".as_slice();
         let all = translated(ResponseKind::Prepare, &[ok, COLUMN, EOF, COLUMN, EOF]);
         assert_eq!(all, [ok, COLUMN, COLUMN]);
-        let opened = translated(ResponseKind::Execute, &[b"\x01", COLUMN, OPENED]);
+        let opened = translated(ResponseKind::Cursor, &[b"\x01", COLUMN, OPENED]);
         assert_eq!(opened, [b"\x01".as_slice(), COLUMN, b"\xFE\0\0\x42\0\x01\0"]);
         assert_eq!(translated(ResponseKind::FieldList, &[COLUMN, EOF]), [COLUMN, ROWS_END]);
         assert_eq!(translated(ResponseKind::Fetch, &[b"\0\0\x01", EOF]), [b"\0\0\x01".as_slice(), ROWS_END]);

@@ -101,9 +101,11 @@ impl ResponseWalker {
             ResponseKind::FieldList => Phase::Fields,
             ResponseKind::None => Phase::Done,
             ResponseKind::Statistics => Phase::Text,
-            ResponseKind::Execute | ResponseKind::Prepare | ResponseKind::Query | ResponseKind::Simple => {
-                Phase::Start
-            }
+            ResponseKind::Cursor
+            | ResponseKind::Execute
+            | ResponseKind::Prepare
+            | ResponseKind::Query
+            | ResponseKind::Simple => Phase::Start,
         };
         Self {
             kind,
@@ -253,7 +255,7 @@ impl ResponseWalker {
             Phase::ColumnsEof => {
                 let eof = EofPacket::parse(head)?;
                 self.summary.note_status(eof.status, eof.warnings);
-                let cursor = self.kind == ResponseKind::Execute && eof.status.contains(Status::CURSOR_EXISTS);
+                let cursor = opens_cursor(self.kind, eof.status);
                 self.phase = if cursor { Phase::Done } else { Phase::Rows };
                 Ok(PacketRole::ColumnsEof)
             }
@@ -383,8 +385,17 @@ impl ResponseWalker {
     }
 
     fn next_result(&mut self, status: Status) {
-        let has_more = matches!(self.kind, ResponseKind::Query | ResponseKind::Execute)
-            && status.contains(Status::MORE_RESULTS);
+        let has_more =
+            matches!(self.kind, ResponseKind::Query | ResponseKind::Execute | ResponseKind::Cursor)
+                && status.contains(Status::MORE_RESULTS);
         self.phase = if has_more { Phase::Start } else { Phase::Done };
     }
+}
+
+/// Is this the end of columns without rows, which are fetched later? The results of a CALL are no cursors, though MariaDB leaves the
+/// flag of one that the routine itself has opened.
+pub(crate) fn opens_cursor(kind: ResponseKind, status: Status) -> bool {
+    kind == ResponseKind::Cursor
+        && status.contains(Status::CURSOR_EXISTS)
+        && !status.contains(Status::MORE_RESULTS)
 }

@@ -13,6 +13,9 @@ const SCHEMA: &[&str] = &[
     "create table child (id bigint, parent_id bigint, primary key (id, parent_id), foreign key child_of (parent_id) references parent (id) on delete cascade)",
     "create table apart (id bigint primary key, parent_id bigint, foreign key apart_of (parent_id) references parent (id))",
     "create table looked (id bigint, parent_id bigint, code varchar(10), primary key (id, parent_id), foreign key looked_of (parent_id) references parent2 (id) on delete cascade)",
+    "create table top (id bigint primary key)",
+    "create table middle (id bigint primary key, foreign key middle_of (id) references top (id) on delete cascade)",
+    "create table emptied (id bigint primary key, parent_id bigint, foreign key emptied_of (parent_id) references middle (id) on delete set null)",
     "create table code_idx (code varchar(10) primary key, keyspace_id varbinary(20))",
 ];
 
@@ -26,6 +29,9 @@ const VSCHEMA: &str = r#"{"sharded": true, "foreignKeyMode": "managed",
    "parent": {"column_vindexes": [{"column": "id", "name": "hash"}]},
    "parent2": {"column_vindexes": [{"column": "id", "name": "hash"}]},
    "child": {"column_vindexes": [{"column": "parent_id", "name": "hash"}]},
+   "top": {"column_vindexes": [{"column": "id", "name": "hash"}]},
+   "middle": {"column_vindexes": [{"column": "id", "name": "hash"}]},
+   "emptied": {"column_vindexes": [{"column": "parent_id", "name": "hash"}]},
    "apart": {"column_vindexes": [{"column": "id", "name": "hash"}]},
    "looked": {"column_vindexes": [{"column": "parent_id", "name": "hash"}, {"column": "code", "name": "code"}]},
    "code_idx": {"column_vindexes": [{"column": "code", "name": "xxhash"}]}}}"#;
@@ -277,4 +283,23 @@ fn foreign_keys_are_kept_within_a_shard_or_refused() {
     conn.run("delete from looked where id = 1");
     conn.run("delete from child where id > 3");
     assert_eq!(conn.value("select count(*) from child").unwrap(), "3");
+}
+
+/// A key passes on what another has passed on.
+#[test]
+fn keys_are_followed_to_their_end() {
+    let _turn = alone();
+    let mut conn = CLUSTER.connect();
+    conn.run("insert into top values (7)");
+    conn.run("insert into middle values (7)");
+    conn.run("insert into emptied values (1, 7)");
+    for sql in ["delete from top where id = 7", "delete from middle where id = 7"] {
+        let answer = conn.query(sql);
+        assert!(answer.is_error() && answer.error().message.contains("emptied_of"), "{sql}: {answer:?}");
+    }
+    for table in ["emptied", "middle", "top"] {
+        let sql = format!("select count(*) from {table}");
+        assert_eq!(conn.value(&sql).as_deref(), Some("1"), "{table}");
+    }
+    conn.run("delete from emptied where id = 1");
 }

@@ -1,4 +1,5 @@
 //! Where etcd is.
+use super::access::EtcdAccess;
 use crate::Error;
 
 /// The members of an etcd cluster, and the root that all keys of this topology stand under.
@@ -8,27 +9,46 @@ pub struct EtcdConfig {
     pub(super) members: Vec<String>,
     /// `/coregate`, without a slash at its end.
     pub(super) root: String,
+    /// The members are reached by TLS.
+    pub(super) tls: bool,
+    pub(super) access: EtcdAccess,
 }
 
 /// Without any other.
 const ROOT: &str = "/coregate";
+const SCHEME: &str = "etcd://";
+const TLS_SCHEME: &str = "etcds://";
 /// etcd's own.
 const PORT: u16 = 2379;
 
 impl EtcdConfig {
     /// As `--topo` takes it.
     pub(crate) fn url(&self) -> String {
-        format!("etcd://{}{}", self.members.join(","), self.root)
+        let scheme = if self.tls { TLS_SCHEME } else { SCHEME };
+        format!("{scheme}{}{}", self.members.join(","), self.root)
+    }
+
+    /// Is it of the form that [`parse`](Self::parse) takes?
+    pub fn is_url(text: &str) -> bool {
+        text.starts_with(SCHEME) || text.starts_with(TLS_SCHEME)
     }
 
     /// Endpoints as etcd's tools take them: `http://HOST:PORT` or `HOST:PORT`.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
-    pub fn new(endpoints: &[String], root: Option<&str>) -> Result<Self, String> {
+    pub fn new(endpoints: &[String], root: Option<&str>, access: EtcdAccess) -> Result<Self, String> {
         if endpoints.is_empty() {
             return Err("no endpoint is named; write e.g. [\"http://127.0.0.1:2379\"]".to_owned());
         }
+        let secure = |e: &&String| e.starts_with("https://");
+        let tls = match endpoints.iter().filter(secure).count() {
+            0 => false,
+            all if all == endpoints.len() => true,
+            _ => return Err("either all members are reached by https:// or none".to_owned()),
+        };
+        let access = access.or_environment(tls);
+        access.check(tls)?;
         let members = endpoints
             .iter()
             .map(|e| member(e))
@@ -38,32 +58,38 @@ impl EtcdConfig {
         if !root.starts_with('/') || root.len() < 2 || root.contains("//") || !root.chars().all(fine) {
             return Err(format!("the root {root:?} must be a path such as {ROOT}"));
         }
-        Ok(Self { members, root: root.to_owned() })
+        Ok(Self { members, root: root.to_owned(), tls, access })
     }
 
-    /// `etcd://HOST:PORT[,HOST:PORT...][/ROOT]`
+    /// `etcd://HOST:PORT[,HOST:PORT...][/ROOT]`, over TLS `etcds://`. How it is reached says the environment.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
     pub fn parse(url: &str) -> Result<Self, String> {
-        let Some(rest) = url.strip_prefix("etcd://") else {
-            return Err(format!("{url:?}: write etcd://HOST:PORT[,HOST:PORT...][/ROOT]"));
+        let (rest, scheme) = match (url.strip_prefix(SCHEME), url.strip_prefix(TLS_SCHEME)) {
+            (Some(rest), _) => (rest, "http://"),
+            (_, Some(rest)) => (rest, "https://"),
+            _ => {
+                return Err(format!(
+                    "{url:?}: write etcd://HOST:PORT[,HOST:PORT...][/ROOT], or etcds:// for TLS"
+                ));
+            }
         };
         let (members, root) = match rest.find('/') {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
         };
-        let members: Vec<String> = members.split(',').map(str::to_owned).collect();
-        Self::new(&members, Some(root).filter(|root| root.len() > 1)).map_err(|why| format!("{url}: {why}"))
+        let members: Vec<String> = members.split(',').map(|m| format!("{scheme}{m}")).collect();
+        let access = EtcdAccess::default();
+        Self::new(&members, Some(root).filter(|root| root.len() > 1), access)
+            .map_err(|why| format!("{url}: {why}"))
     }
 }
 
 fn member(endpoint: &str) -> Result<String, String> {
-    if endpoint.starts_with("https://") {
-        return Err(format!("{endpoint}: etcd over TLS is not supported yet; write http://HOST:PORT"));
-    }
     let bare = endpoint
-        .strip_prefix("http://")
+        .strip_prefix("https://")
+        .or_else(|| endpoint.strip_prefix("http://"))
         .unwrap_or(endpoint)
         .trim_end_matches('/');
     let wrong = || format!("{endpoint:?} is not HOST:PORT");
@@ -100,9 +126,23 @@ mod tests {
             assert!(of(wrong).is_err(), "{wrong}");
         }
         let endpoints = |list: &[&str]| list.iter().map(|&e| e.to_owned()).collect::<Vec<_>>();
-        assert!(EtcdConfig::new(&endpoints(&["http://h:1/"]), Some("/r")).is_ok());
-        for (list, root) in [(&[][..], "/r"), (&["https://h:1"], "/r"), (&["h"], "r"), (&["h"], "/")] {
-            assert!(EtcdConfig::new(&endpoints(list), Some(root)).is_err(), "{list:?} {root}");
+        let access = |ca: &str| EtcdAccess { ca: Some(ca.into()), ..EtcdAccess::default() };
+        let new = |list: &[&str], root: &str, access: EtcdAccess| {
+            EtcdConfig::new(&endpoints(list), Some(root), access).map(|config| config.url())
+        };
+        assert_eq!(new(&["http://h:1/"], "/r", EtcdAccess::default()).as_deref(), Ok("etcd://h:1/r"));
+        assert_eq!(
+            new(&["https://h", "https://g:1"], "/r", access("ca")).as_deref(),
+            Ok("etcds://h:2379,g:1/r")
+        );
+        for (list, root) in [
+            (&[][..], "/r"),
+            (&["https://h:1"], "/r"),
+            (&["h"], "r"),
+            (&["h"], "/"),
+            (&["https://h", "h"], "/r"),
+        ] {
+            assert!(new(list, root, EtcdAccess::default()).is_err(), "{list:?} {root}");
         }
     }
 }

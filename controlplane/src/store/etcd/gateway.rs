@@ -1,15 +1,22 @@
 //! etcd's API as JSON over HTTP (its gRPC gateway, `/v3/...`), each call within a time limit.
+use super::config::EtcdConfig;
+use crate::Error;
+use crate::sql::Stream;
 use axum::body::Body;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 /// Reaching one of the members.
 const CONNECT_PATIENCE: Duration = Duration::from_millis(700);
@@ -38,31 +45,90 @@ impl Failure {
 }
 
 /// The members of a cluster; any of them will do.
-#[derive(Debug)]
 pub(super) struct Gateway {
     /// `HOST:PORT`
     members: Vec<String>,
     /// The one that answered last.
     at: AtomicUsize,
+    tls: Option<TlsConnector>,
+    /// Name and password.
+    user: Option<(String, String)>,
+    /// What etcd has given us for them, until it wants to know them again.
+    token: Mutex<Option<String>>,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("members", &self.members)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Gateway {
-    pub(super) fn new(members: Vec<String>) -> Self {
-        Self { members, at: AtomicUsize::new(0) }
+    pub(super) fn new(config: &EtcdConfig) -> Result<Self, Error> {
+        let access = &config.access;
+        Ok(Self {
+            members: config.members.clone(),
+            at: AtomicUsize::new(0),
+            tls: config.tls.then(|| access.connector()).transpose()?,
+            user: access.user.clone().zip(access.password.clone()),
+            token: Mutex::default(),
+        })
     }
 
-    pub(super) fn members(&self) -> &[String] {
-        &self.members
-    }
-
-    /// One call; where a member cannot be reached, the next is tried.
+    /// One call, as our user; where a member cannot be reached, the next is tried.
     pub(super) async fn call(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let token = self.token().await?;
+        match self.ask(path, body, token.as_deref()).await {
+            Err(failure) if token.is_some() && is_over(&failure) => {
+                self.forget();
+                let token = self.token().await?;
+                self.ask(path, body, token.as_deref()).await
+            }
+            done => done,
+        }
+    }
+
+    fn forget(&self) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// `None`: nobody logs in.
+    async fn token(&self) -> Result<Option<String>, Failure> {
+        let Some((name, password)) = &self.user else { return Ok(None) };
+        let known = self
+            .token
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let body = json!({"name": name, "password": password});
+        let answer = self
+            .ask("/v3/auth/authenticate", &body, None)
+            .await
+            // Nothing else has been asked yet.
+            .map_err(|failure| Failure::Refused(format!("login of {name}: {}", failure.why())))?;
+        let token = answer
+            .get("token")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        if token.is_none() {
+            return Err(Failure::Refused(format!("login of {name}: there is no token in the answer")));
+        }
+        token.clone_into(&mut self.token.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(token)
+    }
+
+    async fn ask(&self, path: &str, body: &Value, token: Option<&str>) -> Result<Value, Failure> {
         let first = self.at.load(Ordering::Relaxed);
         let mut why = Failure::Refused("no member is configured".to_owned());
         for n in 0..self.members.len() {
             let at = (first + n) % self.members.len();
             let Some(member) = self.members.get(at) else { break };
-            match call(member, path, body).await {
+            match self.ask_one(member, path, body, token).await {
                 Ok(value) => {
                     self.at.store(at, Ordering::Relaxed);
                     return Ok(value);
@@ -80,13 +146,18 @@ impl Gateway {
 
     /// A call whose answer goes on: a line of JSON for each event.
     pub(super) async fn stream(&self, path: &str, body: &Value) -> Result<Lines, Failure> {
+        let token = self.token().await?;
         let first = self.at.load(Ordering::Relaxed);
         let mut why = Failure::Refused("no member is configured".to_owned());
         for n in 0..self.members.len() {
             let Some(member) = self.members.get((first + n) % self.members.len()) else { break };
-            match timeout(CALL_PATIENCE, send(member, path, body)).await {
+            match timeout(CALL_PATIENCE, self.send(member, path, body, token.as_deref())).await {
                 Ok(Ok((StatusCode::OK, body))) => return Ok(Lines { body, read: Vec::new() }),
-                Ok(Ok((status, _))) => why = Failure::Refused(format!("{member}: HTTP {status}")),
+                Ok(Ok((status, _))) => {
+                    // The next attempt logs in again.
+                    self.forget();
+                    why = Failure::Refused(format!("{member}: HTTP {status}"));
+                }
                 Ok(Err(e)) => why = e,
                 Err(_) => why = Failure::Lost(format!("{member}: {}", late())),
             }
@@ -99,23 +170,93 @@ fn late() -> String {
     format!("no answer within {} ms", CALL_PATIENCE.as_millis())
 }
 
-async fn call(member: &str, path: &str, body: &Value) -> Result<Value, Failure> {
-    let whole = async {
-        let (status, answer) = send(member, path, body).await?;
-        let lost = |e: String| Failure::Lost(e);
-        let bytes = axum::body::to_bytes(Body::new(answer), ANSWER_MAX)
-            .await
-            .map_err(|e| lost(e.to_string()))?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|e| lost(e.to_string()))?;
-        match status.is_success() {
-            true => Ok(value),
-            false => Err(refusal(&value, status)),
+impl Gateway {
+    async fn ask_one(
+        &self,
+        member: &str,
+        path: &str,
+        body: &Value,
+        token: Option<&str>,
+    ) -> Result<Value, Failure> {
+        let whole = async {
+            let (status, answer) = self.send(member, path, body, token).await?;
+            let lost = |e: String| Failure::Lost(e);
+            let bytes = axum::body::to_bytes(Body::new(answer), ANSWER_MAX)
+                .await
+                .map_err(|e| lost(e.to_string()))?;
+            let value: Value = serde_json::from_slice(&bytes).map_err(|_| {
+                let text: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
+                lost(format!("HTTP {status}, and no JSON: {}", text.trim()))
+            })?;
+            match status.is_success() {
+                true => Ok(value),
+                false => Err(refusal(&value, status)),
+            }
+        };
+        match timeout(CALL_PATIENCE, whole).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Lost(late())),
         }
-    };
-    match timeout(CALL_PATIENCE, whole).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::Lost(late())),
     }
+
+    async fn send(
+        &self,
+        member: &str,
+        path: &str,
+        body: &Value,
+        token: Option<&str>,
+    ) -> Result<(StatusCode, Incoming), Failure> {
+        let refused = |e: String| Failure::Refused(e);
+        let stream = match timeout(CONNECT_PATIENCE, self.reach(member)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(e)) => return Err(refused(e.to_string())),
+            Err(_) => {
+                return Err(refused(format!(
+                    "it cannot be reached within {} ms",
+                    CONNECT_PATIENCE.as_millis()
+                )));
+            }
+        };
+        let (mut sender, connection) = http1::handshake::<_, Body>(TokioIo::new(stream))
+            .await
+            .map_err(|e| refused(e.to_string()))?;
+        // It ends when the answer has been read or dropped.
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(header::HOST, member)
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, token);
+        }
+        let request = request
+            .body(Body::from(body.to_string()))
+            .map_err(|e| refused(e.to_string()))?;
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(|e| Failure::Lost(e.to_string()))?;
+        Ok((answer.status(), answer.into_body()))
+    }
+
+    async fn reach(&self, member: &str) -> std::io::Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect(member).await?;
+        stream.set_nodelay(true)?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let host = member.rsplit_once(':').map_or(member, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+        Ok(Box::new(tls.connect(name, stream).await?))
+    }
+}
+
+/// etcd does not know the token any more, or users have changed since it gave it.
+fn is_over(failure: &Failure) -> bool {
+    let says = |part: &str| failure.why().contains(part);
+    matches!(failure, Failure::Refused(_)) && (says("invalid auth token") || says("auth store is old"))
 }
 
 /// What etcd's error means. Its numbers are gRPC's.
@@ -129,37 +270,6 @@ fn refusal(value: &Value, status: StatusCode) -> Failure {
         Some(3 | 5 | 6 | 7 | 8 | 9 | 11 | 12 | 16) => Failure::Refused(why),
         _ => Failure::Lost(why),
     }
-}
-
-async fn send(member: &str, path: &str, body: &Value) -> Result<(StatusCode, Incoming), Failure> {
-    let refused = |e: String| Failure::Refused(e);
-    let stream = match timeout(CONNECT_PATIENCE, TcpStream::connect(member)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(e)) => return Err(refused(e.to_string())),
-        Err(_) => {
-            return Err(refused(format!("it cannot be reached within {} ms", CONNECT_PATIENCE.as_millis())));
-        }
-    };
-    let _ = stream.set_nodelay(true);
-    let (mut sender, connection) = http1::handshake::<_, Body>(TokioIo::new(stream))
-        .await
-        .map_err(|e| refused(e.to_string()))?;
-    // It ends when the answer has been read or dropped.
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(path)
-        .header(header::HOST, member)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Body::from(body.to_string()))
-        .map_err(|e| refused(e.to_string()))?;
-    let answer = sender
-        .send_request(request)
-        .await
-        .map_err(|e| Failure::Lost(e.to_string()))?;
-    Ok((answer.status(), answer.into_body()))
 }
 
 /// Lines of an answer that goes on.
@@ -196,7 +306,12 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::store::etcd::EtcdAccess;
+
+    fn gateway(member: &str) -> Gateway {
+        let config = EtcdConfig::new(&[member.to_owned()], None, EtcdAccess::default()).unwrap();
+        Gateway::new(&config).unwrap()
+    }
 
     #[test]
     fn only_a_clear_no_means_that_nothing_was_done() {
@@ -210,7 +325,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_member_that_is_away_has_done_nothing() {
-        let gateway = Gateway::new(vec!["127.0.0.1:1".to_owned()]);
+        let gateway = gateway("127.0.0.1:1");
         let failure = gateway.call("/v3/kv/range", &json!({})).await.unwrap_err();
         assert!(matches!(failure, Failure::Refused(_)), "{failure:?}");
     }
@@ -224,7 +339,7 @@ mod tests {
             let mut buffer = [0; 64];
             let _ = tokio::io::AsyncReadExt::read(&mut socket, &mut buffer).await;
         });
-        let failure = Gateway::new(vec![address])
+        let failure = gateway(&address)
             .call("/v3/kv/txn", &json!({}))
             .await
             .unwrap_err();

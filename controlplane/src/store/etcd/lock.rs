@@ -7,6 +7,9 @@ use super::{Etcd, Guard};
 use crate::Error;
 use std::sync::Arc;
 
+/// What is locked for changes of a keyspace's tables, in a shard's place.
+pub(crate) const TABLES: &str = "schema";
+
 #[derive(Debug, Clone)]
 pub(crate) struct ShardLock {
     etcd: Arc<Etcd>,
@@ -40,9 +43,11 @@ impl Etcd {
             let holder =
                 serde_json::from_str(&text).map(|r: LockRecord| format!("{} of {}", r.what, r.process));
             let by = holder.unwrap_or_else(|_| "another process".to_owned());
-            return Err(Error::Server(format!(
-                "shard {keyspace}/{shard} is being moved or repaired ({by}): repeat it later"
-            )));
+            let what = match shard == TABLES {
+                true => format!("tables of keyspace {keyspace} are being changed"),
+                false => format!("shard {keyspace}/{shard} is being moved or repaired"),
+            };
+            return Err(Error::Held { what, by });
         }
         lock.taken = taken.revision;
         Ok(lock)

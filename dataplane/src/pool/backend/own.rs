@@ -82,9 +82,19 @@ impl Backend {
         core: &Core,
         payload: &[u8],
         kind: ResponseKind,
-        mut see: impl FnMut(&[u8]),
+        see: impl FnMut(&[u8]),
     ) -> Result<Summary, BackendError> {
         self.send_payload(payload);
+        self.answer_to(core, kind, see).await
+    }
+
+    /// The answer to what has been sent.
+    async fn answer_to(
+        &mut self,
+        core: &Core,
+        kind: ResponseKind,
+        mut see: impl FnMut(&[u8]),
+    ) -> Result<Summary, BackendError> {
         let _awaited = Exchange::begin(core);
         let mut walker = ResponseWalker::new(kind, self.capabilities);
         loop {
@@ -120,16 +130,21 @@ impl Backend {
         sql: impl AsRef<[u8]>,
     ) -> Result<(Summary, Vec<u8>), BackendError> {
         let sql = sql.as_ref();
-        let mut answer = Vec::new();
         let mut payload = Vec::with_capacity(sql.len() + 1);
         commands::query(&mut payload, Capabilities::empty(), sql);
-        let summary = self
-            .run(core, &payload, ResponseKind::Query, |bytes| {
-                if answer.len() < 4096 {
-                    answer.extend_from_slice(bytes);
-                }
-            })
-            .await?;
+        self.send_payload(&payload);
+        self.told(core).await
+    }
+
+    /// The answer to a statement of our own that has been sent.
+    pub(crate) async fn told(&mut self, core: &Core) -> Result<(Summary, Vec<u8>), BackendError> {
+        let mut answer = Vec::new();
+        let see = |bytes: &[u8]| {
+            if answer.len() < 4096 {
+                answer.extend_from_slice(bytes);
+            }
+        };
+        let summary = self.answer_to(core, ResponseKind::Query, see).await?;
         match summary.error {
             None => {
                 let packet = frame::split(&answer, usize::MAX).ok().flatten();

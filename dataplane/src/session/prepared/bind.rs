@@ -62,7 +62,11 @@ impl Session {
     /// The statement's plan, made anew when the snapshot has changed: for the keyspace that was selected when it was prepared.
     pub(in crate::session) fn current_plan(&mut self, statement: &Statement) -> Outcome<Rc<CachedPlan>> {
         let version = self.core.snapshot.borrow().version;
-        {
+        if statement.made_under.target.borrow().kind != self.target.kind {
+            // The keyspace is the one that was selected then; the type of tablet is the one that is selected now.
+            statement.made_under.target.borrow_mut().kind = self.target.kind;
+            statement.plan.borrow_mut().0 = u64::MAX;
+        } else {
             let plan = statement.plan.borrow();
             if plan.0 == version {
                 return Ok(Rc::clone(&plan.1));

@@ -1,7 +1,7 @@
 //! Cursors: executions whose rows the client fetches in portions. The connection stays with the session while one is open.
-use super::{Statement, Statements};
+use super::{Statement, Statements, close_on};
 use crate::error::sql_error;
-use crate::pool::Place;
+use crate::pool::{Backend, Place};
 use crate::ring::Buf;
 use crate::session::answer::Answer;
 use crate::session::{Failure, Outcome, Session};
@@ -12,11 +12,25 @@ use coregate_protocol::frame::PacketWriter;
 use coregate_protocol::response::{OkPacket, encode_rows_end};
 use coregate_protocol::walker::{ResponseKind, Summary};
 
-/// An open cursor: where, and by which id its statement is known there.
+/// An open cursor: where, and by which id its statement is known there. The server's statement is this one's alone meanwhile.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor {
     place: Place,
+    key: u64,
     id: u32,
+}
+
+impl Cursor {
+    /// The server's statement is for all again who send its text.
+    fn give_back(self, backend: &mut Backend) {
+        let evicted = match backend.statement(self.key) {
+            Some(_) => Some(self.id),
+            None => backend.remember_statement(self.key, self.id),
+        };
+        if let Some(id) = evicted {
+            close_on(backend, id);
+        }
+    }
 }
 
 impl Statements {
@@ -49,10 +63,17 @@ impl Session {
     }
 
     /// Notes whether an execution that asked for a cursor has left one open.
-    pub(super) fn note_cursor(&mut self, statement: &Statement, place: Place, id: u32, summary: &Summary) {
+    pub(super) fn note_cursor(
+        &mut self,
+        statement: &Statement,
+        (place, key): (Place, u64),
+        backend: &mut Backend,
+        summary: &Summary,
+    ) {
         let open = summary.status_seen.contains(Status::CURSOR_EXISTS)
             && !summary.status.contains(Status::LAST_ROW_SENT);
-        self.set_cursor(statement, open.then_some(Cursor { place, id }));
+        let id = open.then(|| backend.take_statement(key)).flatten();
+        self.set_cursor(statement, id.map(|id| Cursor { place, key, id }));
     }
 
     /// Notes whether an execution has opened a cursor over no rows, which no server knows of.
@@ -73,8 +94,9 @@ impl Session {
             let mut payload = Vec::new();
             commands::stmt_reset(&mut payload, cursor.id);
             let reset = backend.run(&core, &payload, ResponseKind::Simple, |_| {});
-            if reset.await.is_err() {
-                backend.tainted = true;
+            match reset.await {
+                Ok(_) => cursor.give_back(backend),
+                Err(_) => backend.tainted = true,
             }
         }
         self.release_held();
@@ -111,6 +133,7 @@ impl Session {
             Ok(summary) => {
                 if summary.status.contains(Status::LAST_ROW_SENT) || summary.error.is_some() {
                     self.set_cursor(&statement, None);
+                    cursor.give_back(&mut backend);
                 }
                 self.keep_or_return(cursor.place, backend);
                 Ok(())

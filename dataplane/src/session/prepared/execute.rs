@@ -11,7 +11,7 @@ use crate::session::plan::{BoundPlan, Planned};
 use crate::session::run::{Execution, Form, place_of};
 use crate::session::values::Values;
 use crate::session::{Failure, Outcome, Session};
-use coregate_planner::plan::{Action, Plan, Route, SessionAction};
+use coregate_planner::plan::{Action, Plan, Route, SessionAction, StatementClass};
 use coregate_planner::resolve::{SessionValues, ShardText};
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::command::execute::{BODY_AT, ExecuteBody};
@@ -24,7 +24,7 @@ const CURSOR_FLAGS: u8 = 0x07;
 impl Session {
     /// COM_STMT_EXECUTE.
     pub(in crate::session) async fn execute_command(&mut self, packet: Packet) -> Outcome {
-        let mut answer = Answer { binary: true, ..Answer::first() };
+        let mut answer = Answer { binary: true, ..Answer::to(&packet) };
         let id = packet
             .payload()
             .first_chunk_at::<4>(1)
@@ -52,6 +52,16 @@ impl Session {
         let statement = self.statement_of(u32::from_le_bytes(id), "mysqld_stmt_execute")?;
         self.handle.runs(&statement.sql);
         statement.empty_cursor.set(false);
+        if statement.long_data_full.get() {
+            return Err(sql_error(
+                1105,
+                "Parameter of prepared statement which is set through mysql_send_long_data() is longer than 'max_allowed_packet' bytes",
+            )
+            .into());
+        }
+        if statement.cursor.get().is_some() {
+            Box::pin(self.end_cursor(&statement)).await;
+        }
         let entry = self.current_plan(&statement)?;
         let body = payload.get(BODY_AT..).unwrap_or_default();
         let params = usize::from(statement.fingerprint.params);
@@ -110,6 +120,7 @@ impl Session {
         let key = text
             .as_deref()
             .map_or(statement.key, |text| statement.made_under.key_of(text));
+        forget_other_types(statement, &mut backend, key);
         let known = backend.statement(key).map(|s| (s.id, s.types));
         let (id, types) = match known {
             Some(known) => known,
@@ -129,11 +140,15 @@ impl Session {
         }
         backend.send(wire);
         answer.variables = Self::lists_variables(plan);
-        let summary = self
-            .relay(&mut backend, ResponseKind::Execute, answer)
-            .await;
-        if cursor && let Ok(summary) = &summary {
-            self.note_cursor(statement, place, id, summary);
+        let kind = match cursor && plan.class != StatementClass::Call {
+            true => ResponseKind::Cursor,
+            false => ResponseKind::Execute,
+        };
+        let summary = self.relay(&mut backend, kind, answer).await;
+        if kind == ResponseKind::Cursor
+            && let Ok(summary) = &summary
+        {
+            self.note_cursor(statement, (place, key), &mut backend, summary);
         }
         if matches!(&summary, Ok(summary) if summary.warnings > 0 && summary.error.is_none()) {
             Box::pin(self.fetch_warnings(&mut backend)).await;
@@ -176,14 +191,15 @@ impl Session {
         sql: &[u8],
     ) -> Outcome<u32> {
         let core = Rc::clone(&self.core);
-        let then = &statement.made_under.settings;
-        if then.of_the_text() == self.settings.of_the_text() {
+        let made_under = &statement.made_under.settings;
+        if made_under.of_the_text() == self.settings.of_the_text() {
             return self.prepare_now(backend, key, sql).await;
         }
-        let wanted = core.settings.intern(self.settings.with_text_of(then));
+        let now = Rc::clone(&backend.settings);
+        let wanted = core.settings.intern(now.with_text_of(made_under));
         backend.apply_in_place(&core, &wanted).await?;
         let id = self.prepare_now(backend, key, sql).await?;
-        backend.apply_in_place(&core, &self.settings).await?;
+        backend.apply_in_place(&core, &now).await?;
         Ok(id)
     }
 
@@ -239,6 +255,7 @@ impl Session {
         let mut wires = Vec::with_capacity(places.len());
         for place in places {
             let mut backend = Box::pin(self.acquire(place, plan.effects)).await?;
+            forget_other_types(statement, &mut backend, statement.key);
             let known = backend.statement(statement.key).map(|s| s.id);
             let id = match known {
                 Some(id) => id,
@@ -294,6 +311,23 @@ impl Session {
 fn runs_by_text(action: &Action) -> bool {
     use SessionAction::{NextValues, Set, VindexRows};
     matches!(action, Action::Session(Set(_) | NextValues { .. } | VindexRows { .. }))
+}
+
+/// MariaDB keeps long data as of the type that the parameter had at the last execution, which may have been another session's: that
+/// one's value would be taken. A statement that was executed with other types is prepared anew.
+#[inline]
+fn forget_other_types(statement: &Statement, backend: &mut Backend, key: u64) {
+    if statement.long_data.borrow().is_empty() {
+        return;
+    }
+    let types = statement.types_hash.get();
+    if backend
+        .statement(key)
+        .is_some_and(|known| known.types != types)
+        && let Some(id) = backend.take_statement(key)
+    {
+        super::close_on(backend, id);
+    }
 }
 
 fn send_long_data(statement: &Statement, backend: &mut Backend, id: u32) {

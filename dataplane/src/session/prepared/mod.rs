@@ -35,9 +35,6 @@ pub(super) use room::{PAUSES, TOO_MANY_STATEMENTS};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// Bytes of COM_STMT_SEND_LONG_DATA kept for one statement.
-const LONG_DATA_MAX: usize = 1 << 30;
-
 /// MariaDB: the statement prepared last, if that succeeded, so that PREPARE and EXECUTE can be sent together.
 const NEWEST: u32 = u32::MAX;
 
@@ -73,6 +70,8 @@ pub(super) struct Statement {
     types: RefCell<Vec<u8>>,
     types_hash: Cell<u64>,
     long_data: RefCell<Vec<(u16, Vec<u8>)>>,
+    /// More was sent than may be.
+    long_data_full: Cell<bool>,
     cursor: Cell<Option<Cursor>>,
     empty_cursor: Cell<bool>,
 }
@@ -109,6 +108,14 @@ impl Statement {
 
     pub(super) fn sql(&self) -> &[u8] {
         &self.sql
+    }
+
+    fn forget_long_data(&self) {
+        self.long_data_full.set(false);
+        let mut long = self.long_data.borrow_mut();
+        if !long.is_empty() {
+            *long = Vec::new();
+        }
     }
 
     pub(super) fn params(&self) -> usize {
@@ -230,6 +237,7 @@ impl Session {
             types: RefCell::default(),
             types_hash: Cell::new(0),
             long_data: RefCell::default(),
+            long_data_full: Cell::new(false),
             cursor: Cell::new(None),
             empty_cursor: Cell::new(false),
         });
@@ -404,16 +412,14 @@ impl Session {
     /// Every execution takes what was sent for it, whatever comes of it.
     #[inline]
     fn forget_long_data(&self, id: u32) {
-        if let Ok(statement) = self.statement_of(id, "")
-            && !statement.long_data.borrow().is_empty()
-        {
-            statement.long_data.borrow_mut().clear();
+        if let Ok(statement) = self.statement_of(id, "") {
+            statement.forget_long_data();
         }
     }
 
     pub(in crate::session) async fn reset_statement(&mut self, id: u32, answer: &mut Answer) -> Outcome {
         let statement = self.statement_of(id, "mysqld_stmt_reset")?;
-        statement.long_data.borrow_mut().clear();
+        statement.forget_long_data();
         self.end_cursor(&statement).await;
         self.send_ok(answer, Done::default());
         Ok(())
@@ -424,7 +430,12 @@ impl Session {
         let Ok(statement) = self.statement_of(id, "mysqld_stmt_send_long_data") else { return Ok(()) };
         let mut long = statement.long_data.borrow_mut();
         let held: usize = long.iter().map(|(_, bytes)| bytes.len()).sum();
-        if param >= statement.fingerprint.params || held + data.len() > LONG_DATA_MAX {
+        if param >= statement.fingerprint.params || statement.long_data_full.get() {
+            return Ok(());
+        }
+        if held + data.len() > self.core.config().max_allowed_packet {
+            *long = Vec::new();
+            statement.long_data_full.set(true);
             return Ok(());
         }
         match long.iter_mut().find(|(known, _)| *known == param) {

@@ -37,9 +37,7 @@ impl Session {
     /// The server has no more prepared statements to give: those that nobody uses now are closed.
     #[cold]
     pub(in crate::session) async fn make_room(&self, backend: &mut Backend, pause: Duration) {
-        if self.statements.as_ref().is_none_or(|s| s.cursors == 0) {
-            backend.forget_statements();
-        }
+        backend.forget_statements();
         give_up_spare(&self.core, &backend.pool.tablet, Spare::Statements);
         self.core.sleep(pause).await;
     }

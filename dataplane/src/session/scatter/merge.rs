@@ -2,6 +2,7 @@
 use super::super::answer::Answer;
 use super::super::relay::step;
 use super::super::{Failure, Outcome, Session};
+use super::definitions::{Definitions, different};
 use super::{Combined, Merging, Part, Parts, error_of};
 use crate::error::sql_error;
 use crate::exec::{Collected, Column, ExecError, Feed, Flow, Heap, Keys, Next, Output, Pipeline};
@@ -103,11 +104,19 @@ impl Session {
     /// The packets in front of each shard's rows, or the error that a shard answers with.
     pub(super) async fn read_heads(&mut self, parts: &mut Parts) -> Outcome<Result<Heads, Vec<u8>>> {
         let mut heads = Heads::with_capacity(parts.len());
+        let mut definitions = None;
         self.asked.failed = 0;
         let mut at = 0;
         while let Some(part) = parts.get_mut(at) {
             match self.read_head(part).await? {
-                Ok(head) => heads.push(head),
+                Ok(head) => {
+                    let packets = head.iter().map(Packet::payload);
+                    let theirs = Definitions::of(packets, part.backend.capabilities)?;
+                    if *definitions.get_or_insert(theirs) != theirs {
+                        return Err(different().into());
+                    }
+                    heads.push(head);
+                }
                 Err(error) if self.leaves_out(&error_of(&error), parts.len() - 1) => {
                     self.leave_out(parts, at);
                     continue;
@@ -162,11 +171,7 @@ impl Session {
                 keys = Keys::new(&merging.merge.order, &theirs)?;
                 columns = theirs;
             } else if theirs.len() != columns.len() || !keys.fit(&columns, &theirs) {
-                return Err(sql_error(
-                    1105,
-                    "the shards answered with different columns; a table must have the same definition on all of them",
-                )
-                .into());
+                return Err(different().into());
             }
         }
         let width = usize::from(merging.merge.width);

@@ -2,6 +2,7 @@
 use super::super::answer::Answer;
 use super::super::relay::{set_status, set_warnings, step};
 use super::super::{Failure, Outcome, Session};
+use super::definitions::{Definitions, different};
 use super::{Combined, Part, Parts, error_of};
 use crate::error::sql_error;
 use crate::link::UNSENT_MAX;
@@ -32,10 +33,20 @@ impl Session {
         let (mut out, mut changed) = (Vec::new(), Vec::new());
         let mut copied = 0;
         let last = parts.len() - 1;
+        let mut first = Definitions::default();
         for at in 0..parts.len() {
+            let mut definitions = Some(Definitions::default());
             let _awaited = Exchange::begin(&core);
             while let Some(Part { backend, walker, .. }) = parts.get_mut(at) {
                 if walker.in_rows() {
+                    if let Some(theirs) = definitions.take() {
+                        if at == 0 {
+                            first = theirs;
+                        } else if first != theirs {
+                            self.send_out(&mut out);
+                            return Err(different().into());
+                        }
+                    }
                     let passed = self
                         .pass_rows(backend, walker, (&mut out, &mut copied), answer)
                         .await;
@@ -50,6 +61,11 @@ impl Session {
                     self.send_out(&mut out);
                     self.drain_rest(parts, at + 1).await?;
                     return Err(error_of(packet.payload()).into());
+                }
+                if role == PacketRole::ColumnDef
+                    && let Some(definitions) = &mut definitions
+                {
+                    definitions.add(packet.payload(), backend.capabilities)?;
                 }
                 let pass = passes(role, at == 0, at == last)?;
                 let ends = pass && role == PacketRole::RowsEnd;
