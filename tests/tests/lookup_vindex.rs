@@ -157,7 +157,7 @@ fn nothing_is_found_by_it_until_it_is_externalized() {
 }
 
 #[test]
-fn what_cannot_be_is_told() {
+fn rows_that_share_a_value_are_counted() {
     table("twice", 20);
     let mut conn = connect("s");
     conn.run("INSERT INTO twice VALUES (100, 'É7@x', 0)");
@@ -175,6 +175,11 @@ fn what_cannot_be_is_told() {
     conn.run("DELETE FROM twice WHERE id = 100");
     let (found, good, told) = create("twice", "twice_email", &[]);
     assert!(good, "{found} {told}");
+}
+
+#[test]
+fn words_that_fit_nothing_are_refused() {
+    table("named", 1);
     for (args, why) in [
         (
             &[
@@ -184,7 +189,7 @@ fn what_cannot_be_is_told() {
                 "--type",
                 "hash",
                 "--table-owner",
-                "twice",
+                "named",
                 "--table-owner-columns",
                 "email",
             ][..],
@@ -205,7 +210,7 @@ fn what_cannot_be_is_told() {
             "no table s.none",
         ),
         (
-            &["create", "s", "x", "--type", "lookup", "--table-owner", "twice", "--table-owner-columns", "y"],
+            &["create", "s", "x", "--type", "lookup", "--table-owner", "named", "--table-owner-columns", "y"],
             "no column y",
         ),
         (
@@ -216,7 +221,7 @@ fn what_cannot_be_is_told() {
                 "--type",
                 "lookup",
                 "--table-owner",
-                "twice",
+                "named",
                 "--table-owner-columns",
                 "n",
             ],

@@ -38,19 +38,7 @@ impl Wanted<'_> {
     /// # Errors
     /// What stands against it, in a sentence.
     pub(crate) fn steps(&self, snapshot: &Snapshot) -> Result<Steps, String> {
-        if !KINDS.contains(&self.kind) {
-            return Err(format!("a lookup vindex is one of {}, not {}", KINDS.join(", "), self.kind));
-        }
-        let names = [self.keyspace, self.name, self.owner, self.lookup_keyspace, self.table];
-        let all = names
-            .into_iter()
-            .chain(self.columns.iter().map(String::as_str));
-        for name in all {
-            let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '-');
-            if name.is_empty() || !name.chars().all(plain) {
-                return Err(format!("{name:?} is no plain name of letters, digits, _, $ and -"));
-            }
-        }
+        self.check_names()?;
         let ks = keyspace(snapshot, self.keyspace)?;
         let owner = ks
             .tables
@@ -97,6 +85,29 @@ impl Wanted<'_> {
             }
             return Err(format!("keyspace {} has another vindex {} already", self.keyspace, self.name));
         }
+        steps.alter.push(self.vindex(&columns));
+        Ok(steps)
+    }
+
+    fn check_names(&self) -> Result<(), String> {
+        if !KINDS.contains(&self.kind) {
+            return Err(format!("a lookup vindex is one of {}, not {}", KINDS.join(", "), self.kind));
+        }
+        let names = [self.keyspace, self.name, self.owner, self.lookup_keyspace, self.table];
+        let all = names
+            .into_iter()
+            .chain(self.columns.iter().map(String::as_str));
+        for name in all {
+            let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '-');
+            if name.is_empty() || !name.chars().all(plain) {
+                return Err(format!("{name:?} is no plain name of letters, digits, _, $ and -"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Kept by statements from then on, and not yet used.
+    fn vindex(&self, columns: &[&Column]) -> String {
         let list = |quote: &str| -> Vec<String> {
             columns
                 .iter()
@@ -104,7 +115,7 @@ impl Wanted<'_> {
                 .collect()
         };
         let nulls = if self.ignore_nulls { ", ignore_nulls='true'" } else { "" };
-        steps.alter.push(format!(
+        format!(
             "ALTER VSCHEMA ON `{}`.`{}` ADD VINDEX `{}` ({}) USING {} WITH owner='{}', table='{}.{}', from='{}', to='{TO}', write_only='true'{nulls}",
             self.keyspace,
             self.owner,
@@ -115,8 +126,7 @@ impl Wanted<'_> {
             self.lookup_keyspace,
             self.table,
             list("").join(","),
-        ));
-        Ok(steps)
+        )
     }
 
     fn create(&self, columns: &[&Column]) -> Result<String, String> {

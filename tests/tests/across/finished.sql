@@ -52,3 +52,6 @@ select count(*) from hidden where secret in (select secret from hidden where id 
 = select id, percentile_cont(0.5) within group (order by amount) over (partition by state) p from orders order by id
 = select distinct state, percentile_disc(0.25) within group (order by quantity desc) over (partition by state) from orders order by 1
 = select cast(p as decimal(12,4)), count(*) from (select percentile_cont(0.5) within group (order by amount) over (partition by quantity) p from orders) d group by p order by p
+-- zeros in front, as the server prints them that sorts the groups again
+= select da, count(distinct da, y), min(y) from things group by da order by count(*), da
+= select mi, count(distinct uc, d30), max(mi) from kinds where id > 20 group by mi order by count(*), mi

@@ -66,7 +66,7 @@ fn prepared(conn: &mut Connection, sql: &str) -> Answer {
 fn difference(plain: &Outcome, sharded: &Outcome, why: &str) -> String {
     match (plain, sharded) {
         (Outcome::Rows { columns: a, rows: x }, Outcome::Rows { columns: b, rows: y }) => {
-            if a != b {
+            if a != b && x == y {
                 let differing = a.iter().zip(b).filter(|(a, b)| a != b);
                 let all: Vec<_> = differing
                     .map(|(a, b)| format!("{a:?}\n        {b:?}"))

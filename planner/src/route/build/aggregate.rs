@@ -1,6 +1,7 @@
 //! Aggregates whose parts several shards can compute.
 use super::kind::Kind;
 use super::shape::{Shape, around, verbatim};
+use super::visible::find;
 use crate::collation::Collation;
 use crate::plan::Piece;
 use crate::plan::tree::{Function, TextKey};
@@ -48,6 +49,13 @@ impl<'a> Shape<'_, '_, 'a> {
     /// How MIN and MAX compare.
     fn extreme(&mut self, call: &Call<'a>, arg: &Expr<'a>, whole: &Expr<'a>) -> Option<Option<TextKey>> {
         let weight = |column, collation| TextKey::Weight { column, ascii: false, collation };
+        if let ExprKind::Column(name) = &arg.kind
+            && let Some(found) = find(name, self.sources)
+        {
+            let zeros = |kind: &String| kind.contains("zerofill");
+            self.filled |=
+                found.column.data_type == "year" || found.column.column_type.as_ref().is_some_and(zeros);
+        }
         Some(match self.kind(arg)? {
             Kind::Number | Kind::Float => None,
             Kind::Bytes => Some(TextKey::Bytes),

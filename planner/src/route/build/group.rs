@@ -57,6 +57,10 @@ impl<'a> Shape<'_, '_, 'a> {
         } else {
             self.arrange(&keys, &mut aggregates)?;
         }
+        // Of such groups, servers that sort them again print the values of a temporary table.
+        if self.distinct_over.is_some() && self.filled && !self.merge.sort.is_empty() {
+            return None;
+        }
         let distinct = self.distinct_over.map_or(0, |_| self.merge.order.len());
         let (keys, distinct) = (u16::try_from(keys.len()).ok()?, u16::try_from(distinct).ok()?);
         self.merge.group = Some(Group { keys, aggregates, distinct });
