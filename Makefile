@@ -9,11 +9,12 @@ FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 1800
 SOAK_SEED ?= 1
 SOAK_REPORT ?= $(abspath $(TARGET))/soak
+SOAK_QUERIES ?= 200000
 # One profile for the program and its tests: nothing is compiled twice. Optimised, quick to build.
 PROFILE := fast
 export COREGATE_BIN ?= $(abspath $(TARGET)/$(PROFILE)/coregate)
 
-.PHONY: demo test test-all lint bench report fuzz soak release help
+.PHONY: demo test test-all lint bench report fuzz soak soak-statements release help
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +40,12 @@ test-all: test fuzz
 	tests/install.sh suite
 	cargo test --profile $(PROFILE) --workspace --no-fail-fast -- --ignored
 	COREGATE_KERNEL=5.15 cargo test --profile $(PROFILE) -p coregate-tests --no-fail-fast
+
+# Random statements against one server, of new seeds: SOAK_QUERIES of them over four shards, as many for each table over two.
+soak-statements:
+	cargo build --profile $(PROFILE)
+	ACROSS_QUERIES=$(SOAK_QUERIES) RANDOM_STATEMENTS=$(SOAK_QUERIES) cargo test --profile $(PROFILE) -p coregate-tests --no-fail-fast \
+	    --test across --test random -- --ignored many_random_queries shards_answer_as_one_server_to_new_statements
 
 # The profile of the tests, so that build scripts (C libraries) run once for both.
 lint:

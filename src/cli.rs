@@ -248,6 +248,9 @@ pub(crate) enum Ctl {
         #[arg(long, value_name = "FILE")]
         sql_file: Option<PathBuf>,
     },
+    /// Lookup vindexes for tables that have rows already
+    #[command(subcommand, alias = "LookupVindex")]
+    LookupVindex(LookupVindexes),
     /// Makes a replica the primary of its shard, in order: statements wait meanwhile, none fails
     #[command(
         alias = "PlannedReparentShard",
@@ -303,6 +306,42 @@ pub(crate) enum Ctl {
     Reload,
     #[command(flatten)]
     Servers(Servers),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LookupVindexes {
+    /// Makes a lookup vindex that is write-only, and its table, and adds the entries of all rows; begun again, it passes over those
+    /// that are there
+    #[command(
+        after_help = "Example:\n  coregate ctl lookup-vindex create shop by_email --type consistent_lookup_unique \\\n    --table-owner users --table-owner-columns email --keyspace main --table users_email"
+    )]
+    Create {
+        keyspace: String,
+        name: String,
+        /// consistent_lookup, consistent_lookup_unique, lookup, lookup_unique, lookup_hash or lookup_hash_unique
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: String,
+        /// The table whose rows are found by it
+        #[arg(long, value_name = "TABLE")]
+        table_owner: String,
+        #[arg(long, value_name = "COLUMN", value_delimiter = ',', required = true)]
+        table_owner_columns: Vec<String>,
+        /// Where the lookup table is [default: KEYSPACE]
+        #[arg(long = "keyspace", value_name = "KEYSPACE")]
+        lookup_keyspace: Option<String>,
+        /// The lookup table [default: NAME]
+        #[arg(long)]
+        table: Option<String>,
+        /// Rows with NULL have no entry
+        #[arg(long)]
+        ignore_nulls: bool,
+    },
+    /// How far it is
+    Show { keyspace: String, name: String },
+    /// Counts rows without an entry, and entries without a row
+    Verify { keyspace: String, name: String },
+    /// Lets queries use it, if every row has its entry
+    Externalize { keyspace: String, name: String },
 }
 
 #[derive(Debug, Subcommand)]

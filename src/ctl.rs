@@ -1,4 +1,5 @@
 //! `coregate ctl`: a client of the admin API.
+mod lookups;
 mod reparent;
 mod schema;
 mod servers;
@@ -57,6 +58,7 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
         }
         Ctl::GetProcesses => client.get("processes", &[])?,
         Ctl::Servers(command) => servers::run(&client, command)?,
+        Ctl::LookupVindex(command) => lookups::run(&client, command)?,
         Ctl::DistributedTransaction(command) => transactions(&client, command)?,
         Ctl::Reload => client.send(|agent| agent.post(client.url("reload")), "")?,
         failover => reparent::run(&client, failover)?,
@@ -87,6 +89,9 @@ fn show(args: &CtlArgs, answer: &Value) -> Result<(), Failure> {
     };
     say(&printed)?;
     match &args.command {
+        Ctl::LookupVindex(_) if lookups::is_bad(answer) => {
+            Err(Failure::Failed("ctl: not every row has its entry, or it could not be told".to_owned()))
+        }
         Ctl::Servers(command) if servers::is_bad(command, answer) => {
             Err(Failure::Failed("ctl: not all is as it should be".to_owned()))
         }

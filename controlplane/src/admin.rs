@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 
 mod api;
 mod listen;
+mod lookups;
 mod metrics;
 mod openapi;
 mod pages;
@@ -42,6 +43,7 @@ pub(crate) enum Request {
     Reparent { keyspace: String, shard: String, how: How },
     SetKind { alias: String, kind: Kind },
     DisableRecoveries(bool),
+    Externalize { keyspace: String, vindex: String },
 }
 
 #[derive(Clone)]
@@ -90,6 +92,9 @@ fn router(admin: Admin) -> Router {
         .route("/api/keyspaces/{keyspace}/schema", get(api::schema).post(api::apply_schema))
         .route("/api/keyspaces/{keyspace}/schema/progress", get(api::schema_progress))
         .route("/api/keyspaces/{keyspace}/vschema", get(api::vschema).put(api::apply_vschema))
+        .route("/api/keyspaces/{keyspace}/lookup-vindexes/{name}", get(lookups::show).post(lookups::create))
+        .route("/api/keyspaces/{keyspace}/lookup-vindexes/{name}/verify", post(lookups::verify))
+        .route("/api/keyspaces/{keyspace}/lookup-vindexes/{name}/externalize", post(lookups::externalize))
         .route("/api/routing-rules", get(api::rules).put(api::apply_rules))
         .route("/api/tablets", get(api::tablets))
         .route("/api/tablets/{alias}", get(servers::tablet))

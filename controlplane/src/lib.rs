@@ -9,6 +9,7 @@ pub mod admin;
 mod analysis;
 mod audit;
 mod backend;
+mod backfill;
 mod error;
 mod files;
 mod fleet;

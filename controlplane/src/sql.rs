@@ -68,11 +68,11 @@ impl Conn {
 
     /// Runs a statement; rows are dropped.
     pub(crate) async fn query_drop(&mut self, sql: impl AsRef<str>) -> Result<()> {
-        self.query_rows(sql.as_ref()).await.map(drop)
+        self.query_rows(sql.as_ref().as_bytes()).await.map(drop)
     }
 
     pub(crate) async fn query<T: FromRow>(&mut self, sql: impl AsRef<str>) -> Result<Vec<T>> {
-        self.query_rows(sql.as_ref())
+        self.query_rows(sql.as_ref().as_bytes())
             .await?
             .into_iter()
             .map(T::from_row)
@@ -81,7 +81,11 @@ impl Conn {
 
     /// The first row.
     pub(crate) async fn query_first<T: FromRow>(&mut self, sql: impl AsRef<str>) -> Result<Option<T>> {
-        let first = self.query_rows(sql.as_ref()).await?.into_iter().next();
+        let first = self
+            .query_rows(sql.as_ref().as_bytes())
+            .await?
+            .into_iter()
+            .next();
         first.map(T::from_row).transpose()
     }
 
@@ -115,10 +119,11 @@ impl Conn {
         }
     }
 
-    async fn query_rows(&mut self, sql: &str) -> Result<Vec<Row>> {
+    /// A text that need not be UTF-8.
+    pub(crate) async fn query_rows(&mut self, sql: &[u8]) -> Result<Vec<Row>> {
         let mut command = Vec::new();
         let wire = self.begin()?;
-        encode::query(&mut command, wire.capabilities, sql.as_bytes());
+        encode::query(&mut command, wire.capabilities, sql);
         wire.command(&command).await?;
         let rows = read_rows(wire, Form::Text).await;
         self.end(rows)

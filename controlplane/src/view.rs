@@ -1,6 +1,7 @@
 //! What admin pages and tasks read of the state. Its owner publishes it; nobody else writes.
 use crate::Health;
 use crate::backend::Connector;
+use crate::backfill::Progress;
 use crate::missing::Missing;
 use crate::store::{Roster, Store};
 use crate::topology::KeyspaceRecord;
@@ -110,11 +111,43 @@ pub(crate) struct Shared {
     pub(crate) connector: Connector,
     /// By keyspace, of the last `apply-schema`.
     schemas: Mutex<BTreeMap<String, SchemaProgress>>,
+    /// By keyspace and name, of what was done last with a lookup vindex.
+    backfills: Mutex<BTreeMap<(String, String), Progress>>,
 }
 
 impl Shared {
     pub(crate) fn new(view: watch::Receiver<View>, token: Option<String>, connector: Connector) -> Self {
-        Self { view, started: Instant::now(), token, connector, schemas: Mutex::default() }
+        Self {
+            view,
+            started: Instant::now(),
+            token,
+            connector,
+            schemas: Mutex::default(),
+            backfills: Mutex::default(),
+        }
+    }
+    fn backfills(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), Progress>> {
+        self.backfills
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(crate) fn backfill(&self, keyspace: &str, vindex: &str) -> Option<Progress> {
+        let place = (keyspace.to_owned(), vindex.to_owned());
+        self.backfills().get(&place).cloned()
+    }
+    pub(crate) fn set_backfill(&self, keyspace: &str, vindex: &str, progress: Progress) {
+        let place = (keyspace.to_owned(), vindex.to_owned());
+        self.backfills().insert(place, progress);
+    }
+    /// `false`: something is being done already.
+    pub(crate) fn begin_backfill(&self, keyspace: &str, vindex: &str, progress: Progress) -> bool {
+        let place = (keyspace.to_owned(), vindex.to_owned());
+        let mut all = self.backfills();
+        if all.get(&place).is_some_and(|p| p.running) {
+            return false;
+        }
+        all.insert(place, progress);
+        true
     }
     pub(crate) fn schema_progress(&self, keyspace: &str) -> Option<SchemaProgress> {
         let all = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);

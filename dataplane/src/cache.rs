@@ -16,6 +16,7 @@ use std::time::Duration;
 pub(crate) struct PlanContext {
     pub(crate) keyspace: Option<KeyspaceIdx>,
     pub(crate) shard: Option<ShardIdx>,
+    pub(crate) shards: Option<(ShardIdx, ShardIdx)>,
     pub(crate) tablet_kind: TabletKind,
     pub(crate) sql_mode: u16,
     pub(crate) prepared: bool,
@@ -213,6 +214,7 @@ mod tests {
     const CONTEXT: PlanContext = PlanContext {
         keyspace: None,
         shard: None,
+        shards: None,
         tablet_kind: TabletKind::Primary,
         sql_mode: 0,
         prepared: false,

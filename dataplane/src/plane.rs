@@ -381,6 +381,12 @@ fn plans_of(core: &Rc<Core>) -> Vec<PlanStats> {
         class: format!("{:?}", entry.plan.class),
         destination: crate::session::destination_name(&entry.plan),
         tables: entry.plan.tables.clone(),
+        workload: entry
+            .plan
+            .directives
+            .workload_name
+            .as_deref()
+            .map(str::to_owned),
         count: entry.stats.count.get(),
         errors: entry.stats.errors.get(),
         rows: entry.stats.rows.get(),

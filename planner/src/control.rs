@@ -115,6 +115,8 @@ pub struct PlanStats {
     pub class: String,
     pub destination: String,
     pub tables: Vec<String>,
+    /// What `WORKLOAD_NAME` calls it.
+    pub workload: Option<String>,
     pub count: u64,
     pub errors: u64,
     pub rows: u64,

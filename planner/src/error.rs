@@ -55,6 +55,11 @@ pub enum PlanError {
         "VT12002: unsupported: cross-shard foreign keys: '{key}' of '{table}' refers to rows that may lie on other shards; place both tables by one vindex over the key's columns, or set foreignKeyMode to unmanaged"
     )]
     CrossShardKey { table: String, key: String },
+    /// The session has chosen several shards by a range of keyspace ids.
+    #[error(
+        "VT03023: INSERT not supported when targeting a key range: {0}; select the keyspace, or one shard of it, with USE"
+    )]
+    InsertIntoRange(String),
     #[error("Field '{0}' doesn't have a default value")]
     NoDefault(String),
     #[error("Column count doesn't match value count at row {0}")]
@@ -103,6 +108,8 @@ pub enum PlanError {
     /// Rows lack numbers, which have to be taken from a sequence first.
     #[error("numbers of a sequence must be taken first: {0}")]
     Generate(Box<crate::resolve::Numbers>),
+    #[error("Invalid priority value specified in query: PRIORITY takes a number from 0 to 100")]
+    Priority,
     #[error("Incorrect arguments to LIMIT: it takes whole numbers from 0")]
     NotACount,
 }
@@ -134,6 +141,7 @@ impl PlanError {
             Self::UnknownShard { .. } | Self::UnknownTabletType(_) => (1049, b"42000"),
             Self::ReadOnlyTablet(_) => (1290, b"HY000"),
             Self::AmbiguousTable(_) => (1105, b"HY000"),
+            Self::InsertIntoRange(_) => (1105, b"HY000"),
             Self::NoVindex { .. } => (1173, b"42000"),
             Self::CannotMap { .. } => (1105, b"HY000"),
             Self::NotALiteral(_) | Self::CrossShardKey { .. } => (1235, b"42000"),
@@ -151,6 +159,7 @@ impl PlanError {
             }
             Self::NoScatter => (1235, b"42000"),
             Self::AmbiguousText => (1235, b"42000"),
+            Self::Priority => (1105, b"HY000"),
             Self::TooManyParameters => (1390, b"HY000"),
             Self::MissingParameter | Self::NotACount => (1210, b"HY000"),
         }
@@ -209,6 +218,8 @@ mod tests {
             E::NotACount => 28,
             E::CrossShardKey { .. } => 29,
             E::NoSuchDatabase(_) => 30,
+            E::InsertIntoRange(_) => 31,
+            E::Priority => 32,
             // Never a client's to see: the statement is planned again, or a server asked first.
             E::Several | E::LookUp(_) | E::Generate(_) => usize::MAX,
         }
@@ -241,7 +252,6 @@ mod tests {
             (E::TooDeep(1), 1436, b"HY000"),
             (E::TooLong(1), 1436, b"HY000"),
             (E::DatabaseExists(text()), 1007, b"HY000"),
-            (E::NoSuchDatabase(text()), 1008, b"HY000"),
             (E::NoShard(text(), text()), 1105, b"HY000"),
             (E::ColumnsPending { keyspace: text(), table: text() }, 1105, b"HY000"),
             (E::Rule(text()), 1105, b"HY000"),
@@ -251,12 +261,15 @@ mod tests {
             (E::MissingParameter, 1210, b"HY000"),
             (E::NotACount, 1210, b"HY000"),
             (E::CrossShardKey { table: text(), key: text() }, 1235, b"42000"),
+            (E::NoSuchDatabase(text()), 1008, b"HY000"),
+            (E::InsertIntoRange(text()), 1105, b"HY000"),
+            (E::Priority, 1105, b"HY000"),
         ];
         for (at, (error, code, state)) in table.iter().enumerate() {
             assert_eq!(place(error), at, "{error:?}");
             assert_eq!(error.code(), (*code, *state), "{error:?}");
             assert!(!error.to_string().is_empty());
         }
-        assert_eq!(table.len(), 30);
+        assert_eq!(table.len(), 33);
     }
 }

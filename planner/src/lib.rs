@@ -5,6 +5,7 @@
 //! statement at hand to a plan and names the shards that it goes to.
 #![forbid(unsafe_code)]
 
+pub mod backfill;
 pub mod charset;
 pub mod collation;
 pub mod column;

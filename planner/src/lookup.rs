@@ -168,7 +168,7 @@ impl LookupDef {
     }
 
     /// The keyspace id as the table holds it.
-    fn id(&self, id: &KeyspaceId) -> String {
+    pub(crate) fn id(&self, id: &KeyspaceId) -> String {
         match (self.number, <[u8; 8]>::try_from(id.as_slice())) {
             (true, Ok(bytes)) => hashed_number(bytes).to_string(),
             _ => format!("x'{}'", crate::keyrange::to_hex(id)),

@@ -34,7 +34,7 @@ pub struct Plan {
 }
 
 /// What `/*vt+ ... */` comments ask for, of those that Vitess knows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Directives {
     /// `ALLOW_SCATTER`
     pub allow_scatter: bool,
@@ -46,6 +46,10 @@ pub struct Directives {
     pub query_timeout_ms: Option<u64>,
     /// `FINISH`, one of ours: a query of several shards is finished by a server, even where the proxy could merge it.
     pub finish: bool,
+    /// `WORKLOAD_NAME`: what the statement is counted under.
+    pub workload_name: Option<Box<str>>,
+    /// `PRIORITY`: 0 is the most important; nothing is held back by it here. `Some(None)`: it is none.
+    pub priority: Option<Option<u8>>,
 }
 
 /// For metrics, and for what the executor may assume (only `Select` and `Show` may be sent to a replica or tried again).
@@ -156,6 +160,8 @@ pub struct Route {
     pub generate: Option<Box<generate::Generate>>,
     /// A file's lines are divided among the shards.
     pub load: Option<Box<load::Load>>,
+    /// The ALTER VSCHEMA that a new table's comment asks for, once the table is there.
+    pub vindex: Option<Box<str>>,
 }
 
 /// Which servers.
@@ -195,6 +201,8 @@ pub enum Destination {
     Turn,
     /// All shards.
     Scatter,
+    /// From one shard to another: what the session has chosen (`USE ks[range]`).
+    Range(u16, u16),
     /// Can match nothing (`id = NULL`): any shard answers, with an empty result of the right shape.
     Nowhere,
 }

@@ -85,6 +85,9 @@ fn tree(snapshot: &Snapshot, found: &Tree, out: &mut Map<String, Value>) {
                 let aggregates: Vec<_> = group.aggregates.iter().map(aggregate).collect();
                 out.insert("GroupBy".into(), json!(format!("{} keys", group.keys)));
                 out.insert("Aggregates".into(), json!(aggregates));
+                if group.distinct > 0 {
+                    out.insert("DistinctBy".into(), json!(format!("{} keys", group.distinct)));
+                }
             }
             if let Some(limit) = &merge.limit {
                 let skip = limit.skip.as_ref().map(operand);
@@ -138,7 +141,8 @@ fn aggregate(found: &Aggregate) -> String {
         Function::Greatest { .. } => "MAX".into(),
         other => format!("{other:?}").to_uppercase(),
     };
-    format!("{}: {name}", found.column)
+    let distinct = if found.distinct { " DISTINCT" } else { "" };
+    format!("{}: {name}{distinct}", found.column)
 }
 
 fn route(snapshot: &Snapshot, found: &Route, out: &mut Map<String, Value>) {
@@ -150,6 +154,9 @@ fn route(snapshot: &Snapshot, found: &Route, out: &mut Map<String, Value>) {
             .map_or_else(Clone::clone, |s| s.name.clone());
         out.insert("Sequence".into(), json!(name));
         out.insert("Generates".into(), json!(generate.column));
+    }
+    if let Some(sql) = &found.vindex {
+        out.insert("Then".into(), json!(sql));
     }
     if let Some(maintain) = &found.maintain {
         let names: Vec<&str> = match &**maintain {
@@ -195,6 +202,7 @@ pub fn variant(target: &Target) -> &'static str {
             Destination::KeyspaceId(_) => "Pinned",
             Destination::Rows(_) => "Sharded",
             Destination::Scatter => "Scatter",
+            Destination::Range(..) => "ByRange",
             Destination::Nowhere => "None",
             Destination::Turn => "Turn",
         },

@@ -8,14 +8,23 @@ use crate::snapshot::{KeyRange, Keyspace, KeyspaceIdx, ShardIdx, Snapshot, Table
 pub struct ParsedTarget {
     pub keyspace: Option<KeyspaceIdx>,
     pub shard: Option<ShardIdx>,
+    /// Several shards, but not all: the first and the last of them.
+    pub range: Option<(ShardIdx, ShardIdx)>,
     pub tablet_kind: Option<TabletKind>,
 }
 
-/// Reads `ks`, `ks:shard`, `ks/shard`, `ks[range]` and `ks[keyspace id]` of one shard, each with `@type`, and `@type` alone.
+/// What a range of keyspace ids stands for.
+enum Within {
+    One(ShardIdx),
+    Some(ShardIdx, ShardIdx),
+    All,
+}
+
+/// Reads `ks`, `ks:shard`, `ks/shard`, `ks[range]` and `ks[keyspace id]`, each with `@type`, and `@type` alone.
 ///
 /// # Errors
 /// [`PlanError::UnknownDatabase`], [`PlanError::UnknownShard`], [`PlanError::UnknownTabletType`]; [`PlanError::Unsupported`] for a
-/// range of several shards.
+/// range that ends within a shard.
 pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, PlanError> {
     let (place, kind) = match text.rsplit_once('@') {
         Some((place, kind)) => (place, Some(tablet_kind(kind)?)),
@@ -39,11 +48,15 @@ pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, Pla
     let (keyspace, index) = all
         .find(|(k, _)| k.name == name)
         .ok_or_else(|| PlanError::UnknownDatabase(name.to_owned()))?;
-    let shard = match shard {
-        None => within
-            .map(|(_, wanted)| shard_within(keyspace, wanted))
-            .transpose()?
-            .flatten(),
+    let (shard, range) = match shard {
+        None => match within.map(|(_, wanted)| shards_within(keyspace, wanted)) {
+            None => (None, None),
+            Some(found) => match found? {
+                Within::One(shard) => (Some(shard), None),
+                Within::Some(first, last) => (None, Some((first, last))),
+                Within::All => (None, None),
+            },
+        },
         Some(wanted) => {
             let found = keyspace
                 .shards
@@ -51,46 +64,35 @@ pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, Pla
                 .zip(0u16..)
                 .find(|(s, _)| s.name.eq_ignore_ascii_case(wanted));
             let unknown = || PlanError::UnknownShard { keyspace: name.to_owned(), shard: wanted.to_owned() };
-            Some(found.ok_or_else(unknown)?.1)
+            (Some(found.ok_or_else(unknown)?.1), None)
         }
     };
-    Ok(ParsedTarget { keyspace: Some(index), shard, tablet_kind: kind })
+    Ok(ParsedTarget { keyspace: Some(index), shard, range, tablet_kind: kind })
 }
 
-/// The shard that a range of keyspace ids, or a single one, means. `None`: all of them.
-fn shard_within(keyspace: &Keyspace, wanted: &str) -> Result<Option<ShardIdx>, PlanError> {
+/// The shards that a range of keyspace ids, or a single one, means.
+fn shards_within(keyspace: &Keyspace, wanted: &str) -> Result<Within, PlanError> {
     let unknown = || PlanError::UnknownShard { keyspace: keyspace.name.clone(), shard: wanted.to_owned() };
-    let range = match wanted.contains('-') {
-        true => Some(KeyRange::parse(wanted).map_err(|_| unknown())?),
-        false => None,
-    };
-    let id = match &range {
-        Some(range) => range.start.clone(),
-        None => from_hex(wanted)
+    let shards = || keyspace.shards.iter().zip(0u16..);
+    if !wanted.contains('-') {
+        let id = from_hex(wanted)
             .filter(|id| !id.is_empty())
-            .ok_or_else(unknown)?,
-    };
-    let (shard, index) = keyspace
-        .shards
-        .iter()
-        .zip(0u16..)
-        .find(|(shard, _)| shard.range.contains(&id))
-        .ok_or_else(unknown)?;
-    let is_whole = |range: &KeyRange| {
-        range.end.is_empty() == shard.range.end.is_empty()
-            && compare_ids(&range.start, &shard.range.start).is_eq()
-            && compare_ids(&range.end, &shard.range.end).is_eq()
-    };
-    if range.as_ref().is_none_or(is_whole) {
-        return Ok(Some(index));
+            .ok_or_else(unknown)?;
+        let found = shards().find(|(shard, _)| shard.range.contains(&id));
+        return Ok(Within::One(found.ok_or_else(unknown)?.1));
     }
-    let is_everything = |range: &KeyRange| range.end.is_empty() && compare_ids(&range.start, &[]).is_eq();
-    if range.as_ref().is_some_and(is_everything) {
-        return Ok(None);
+    let range = KeyRange::parse(wanted).map_err(|_| unknown())?;
+    let same_end = |a: &[u8], b: &[u8]| a.is_empty() == b.is_empty() && compare_ids(a, b).is_eq();
+    let first = shards().find(|(shard, _)| compare_ids(&shard.range.start, &range.start).is_eq());
+    let last = shards().find(|(shard, _)| same_end(&shard.range.end, &range.end));
+    match (first, last) {
+        (Some((_, first)), Some((_, last))) if first == last => Ok(Within::One(first)),
+        (Some((_, 0)), Some((_, last))) if usize::from(last) + 1 == keyspace.shards.len() => Ok(Within::All),
+        (Some((_, first)), Some((_, last))) if first < last => Ok(Within::Some(first, last)),
+        _ => Err(PlanError::Unsupported(format!(
+            "keyrange {wanted} does not exactly match shards; SHOW SHARDS lists the shards"
+        ))),
     }
-    Err(PlanError::unsupported(
-        "a target that is a range of keyspace ids and not a shard; SHOW SHARDS lists the shards",
-    ))
 }
 
 fn tablet_kind(text: &str) -> Result<TabletKind, PlanError> {
@@ -138,7 +140,16 @@ mod tests {
         ] {
             assert_eq!(parse_target(text, &snapshot).unwrap().shard, shard, "{text}");
         }
-        for text in ["ks[-80]", "ks[40-]", "ks[20-30]"] {
+        for (text, range) in [
+            ("ks[-80]", (0, 1)),
+            ("ks[40-]", (1, 2)),
+            ("ks[0000-8000]@replica", (0, 1)),
+            ("ks[4000-]", (1, 2)),
+        ] {
+            let found = parse_target(text, &snapshot).unwrap();
+            assert_eq!((found.shard, found.range), (None, Some(range)), "{text}");
+        }
+        for text in ["ks[20-30]", "ks[-20]", "ks[40-c0]", "one[-80]"] {
             let error = parse_target(text, &snapshot).unwrap_err();
             assert!(matches!(error, PlanError::Unsupported(_)), "{text}: {error}");
         }

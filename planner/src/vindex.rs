@@ -29,6 +29,11 @@ pub(crate) fn hash_of_number(number: u64) -> [u8; 8] {
     des::encrypt(number).to_be_bytes()
 }
 
+/// The keyspace id that `xxhash` gives to a text.
+pub(crate) fn hashed_text(text: &[u8]) -> [u8; 8] {
+    hash::xxhash(text)
+}
+
 pub(crate) use looked::Looked;
 pub use registry::{CreateError, Params, ReadFile, create, is_lookup};
 

@@ -24,6 +24,7 @@ fn run(sql: &str) -> String {
         let found = parse_target(target, &snapshot).unwrap();
         session.keyspace = found.keyspace;
         session.shard = found.shard;
+        session.shards = found.range;
         session.tablet_kind = found.tablet_kind.unwrap_or_default();
     }
     let mut out = String::new();

@@ -167,6 +167,7 @@ pub(super) async fn queryz(
             p.class.clone(),
             p.destination.clone(),
             p.tables.join(", "),
+            p.workload.clone().unwrap_or_default(),
             count,
             errors,
             rows,
@@ -180,6 +181,7 @@ pub(super) async fn queryz(
         "class",
         "destination",
         "tables",
+        "workload",
         "count",
         "errors",
         "rows",
@@ -191,6 +193,6 @@ pub(super) async fn queryz(
 }
 
 fn plan_json(p: &PlanStats) -> Value {
-    json!({"Query": p.query, "Class": p.class, "Destination": p.destination, "Tables": p.tables, "Count": p.count,
+    json!({"Query": p.query, "Class": p.class, "Destination": p.destination, "Tables": p.tables, "Workload": p.workload, "Count": p.count,
         "Errors": p.errors, "Rows": p.rows, "ShardQueries": p.shard_queries, "TimeUs": p.time_us})
 }

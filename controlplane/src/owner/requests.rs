@@ -62,6 +62,9 @@ impl Owner {
             Request::DeleteKeyspace(keyspace) => self.change(Change::Remove { keyspace }, None, answer),
             Request::ApplyRules(rules) => self.change(Change::Rules(rules), None, answer),
             Request::SetKind { alias, kind } => self.change(Change::Kind { alias, kind }, None, answer),
+            Request::Externalize { keyspace, vindex } => {
+                self.change(Change::Externalize { keyspace, vindex }, None, answer);
+            }
             Request::DisableRecoveries(disabled) => self.set_recoveries(disabled, answer),
         }
     }

@@ -20,6 +20,11 @@ pub(crate) enum Change {
         keyspace: String,
         vschema: vschema::Keyspace,
     },
+    /// Queries may use a lookup vindex that was `write_only`.
+    Externalize {
+        keyspace: String,
+        vindex: String,
+    },
     /// The topology knows a keyspace no more; its databases stay.
     Remove {
         keyspace: String,
@@ -40,7 +45,14 @@ pub(crate) enum Change {
 impl Change {
     /// Does it change what plans depend on?
     pub(crate) fn is_catalog(&self) -> bool {
-        matches!(self, Self::Rules(_) | Self::Alter { .. } | Self::Vschema { .. } | Self::Remove { .. })
+        matches!(
+            self,
+            Self::Rules(_)
+                | Self::Alter { .. }
+                | Self::Vschema { .. }
+                | Self::Externalize { .. }
+                | Self::Remove { .. }
+        )
     }
 }
 
@@ -66,6 +78,9 @@ impl World {
             Change::Alter { sql, session } => self.plan_alter(sql, session.as_deref()),
             Change::Vschema { keyspace, vschema } => {
                 self.plan_vschema(keyspace, vschema.clone()).map_err(in_sql)
+            }
+            Change::Externalize { keyspace, vindex } => {
+                self.plan_externalize(keyspace, vindex).map_err(in_sql)
             }
             Change::Remove { keyspace } => self.plan_remove(keyspace).map_err(in_sql),
             Change::Kind { alias, kind } => self.plan_kind(alias, *kind).map_err(in_sql),
@@ -126,6 +141,16 @@ impl World {
         let mut vschema = known.record.vschema.clone();
         vschema::apply(keyspace, &mut vschema, &alter.change).map_err(|e| general(e.to_string()))?;
         self.plan_vschema(keyspace, vschema).map_err(in_sql)
+    }
+
+    fn plan_externalize(&mut self, keyspace: &str, vindex: &str) -> Result<Planned, Error> {
+        let known = self.keyspaces.get(keyspace);
+        let mut vschema = known.map(|k| k.record.vschema.clone()).unwrap_or_default();
+        let Some(found) = vschema.vindexes.get_mut(vindex) else {
+            return Err(Error::Config(format!("keyspace {keyspace} has no vindex {vindex}")));
+        };
+        found.params.remove("write_only");
+        self.plan_vschema(keyspace, vschema)
     }
 
     fn plan_vschema(&mut self, keyspace: &str, new: vschema::Keyspace) -> Result<Planned, Error> {

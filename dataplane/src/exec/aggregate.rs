@@ -11,6 +11,8 @@ pub(super) struct Combiner {
     column: usize,
     how: How,
     shown: Column,
+    /// Of rows with the same distinct value, only the first counts.
+    distinct: bool,
 }
 
 enum How {
@@ -123,7 +125,7 @@ impl Combiner {
         if matches!(how, How::Bits(_)) && shown.kind != ColumnType::LONGLONG {
             return Err(ExecError::Unsupported("bit functions of byte strings over several shards"));
         }
-        Ok(Self { column: usize::from(aggregate.column), how, shown })
+        Ok(Self { column: usize::from(aggregate.column), how, shown, distinct: aggregate.distinct })
     }
 
     pub(super) fn column(&self) -> usize {
@@ -161,8 +163,23 @@ impl Combiner {
         })
     }
 
-    /// Adds a row's part.
-    pub(super) fn combine(&self, total: &mut Total, row: Row<'_>) -> Result<(), ExecError> {
+    /// What the function gives where there are no rows at all.
+    pub(super) fn nothing(&self, out: &mut Vec<u8>) {
+        let text: Option<&[u8]> = match &self.how {
+            How::Count => Some(b"0"),
+            How::Bits(operation) => {
+                Some(if operation(0, u64::MAX) == 0 { b"18446744073709551615" } else { b"0" })
+            }
+            _ => None,
+        };
+        coregate_protocol::row::put_text(out, text);
+    }
+
+    /// Adds a row's part. `again`: a row with the same distinct value came before.
+    pub(super) fn combine(&self, total: &mut Total, row: Row<'_>, again: bool) -> Result<(), ExecError> {
+        if again && self.distinct {
+            return Ok(());
+        }
         let part = self.part(row)?;
         match (&self.how, &mut *total, part) {
             (How::First, ..) => Ok(()),

@@ -80,6 +80,12 @@ struct Group {
     /// Once there is a second row.
     totals: Vec<Total>,
     is_open: bool,
+    /// How many keys make a distinct value; 0: none are counted.
+    distinct: usize,
+    /// The row with the last distinct value, if that is not the group's first.
+    last: Option<(Vec<u8>, Values)>,
+    /// There is one group, even without rows, and none has come. The number of columns is that of the shards' rows.
+    empty: Option<usize>,
 }
 
 struct Sort {
@@ -117,6 +123,10 @@ impl Pipeline {
                     values: Values::new(),
                     totals: Vec::new(),
                     is_open: false,
+                    distinct: usize::from(group.distinct),
+                    last: None,
+                    // Without distinct values, every shard sends a row.
+                    empty: (group.keys == 0 && group.distinct > 0).then_some(columns.len()),
                 })
             }
         };
@@ -147,7 +157,8 @@ impl Pipeline {
         if group.is_open {
             let same = keys.compare(group.keys, (values, row.payload), (&group.values, &group.payload));
             if same.is_eq() {
-                group.add(row)?;
+                let again = group.is_distinct_again(row, values, keys);
+                group.add(row, again)?;
                 return Ok(Flow::More);
             }
         }
@@ -164,6 +175,12 @@ impl Pipeline {
     /// No more rows come.
     pub(crate) fn finish(&mut self, out: &mut Output) -> Result<(), ExecError> {
         self.end_group(out)?;
+        if let Some(columns) = self.group.as_mut().and_then(|group| group.empty.take()) {
+            let payload = self.group.as_ref().map(|group| group.nothing(columns));
+            let payload = payload.unwrap_or_default();
+            let cells = own_cells(&payload, columns)?;
+            self.sorted(Row { payload: &payload, cells: &cells }, out)?;
+        }
         let Some(mut sort) = self.sort.take() else { return Ok(()) };
         sort.order();
         let mut cells = Cells::default();
@@ -180,6 +197,7 @@ impl Pipeline {
     fn end_group(&mut self, out: &mut Output) -> Result<Flow, ExecError> {
         let Some(mut group) = self.group.take() else { return Ok(Flow::More) };
         let mut flow = Flow::More;
+        group.last = None;
         if std::mem::take(&mut group.is_open) {
             let first = Row { payload: &group.payload, cells: &group.cells };
             if group.totals.is_empty() {
@@ -231,16 +249,52 @@ impl Group {
         self.values.clear();
         self.values.extend_from_slice(values);
         self.is_open = true;
+        self.empty = None;
     }
 
-    fn add(&mut self, row: Row<'_>) -> Result<(), ExecError> {
+    /// Has a row the distinct value of the one before it? If not, it is the one that the next is compared with.
+    fn is_distinct_again(&mut self, row: Row<'_>, values: &[Value], keys: &Keys) -> bool {
+        if self.distinct == 0 {
+            return false;
+        }
+        let before = match &self.last {
+            Some((payload, values)) => (values.as_slice(), payload.as_slice()),
+            None => (self.values.as_slice(), self.payload.as_slice()),
+        };
+        if keys
+            .compare(self.distinct, (values, row.payload), before)
+            .is_eq()
+        {
+            return true;
+        }
+        let (payload, held) = self.last.get_or_insert_with(Default::default);
+        payload.clear();
+        payload.extend_from_slice(row.payload);
+        held.clear();
+        held.extend_from_slice(values);
+        false
+    }
+
+    /// The row of the only group, when it has none.
+    fn nothing(&self, columns: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        for column in 0..columns {
+            match self.combiners.iter().find(|c| c.column() == column) {
+                Some(combiner) => combiner.nothing(&mut out),
+                None => put_text(&mut out, None),
+            }
+        }
+        out
+    }
+
+    fn add(&mut self, row: Row<'_>, again: bool) -> Result<(), ExecError> {
         if self.totals.is_empty() && !self.combiners.is_empty() {
             let first = Row { payload: &self.payload, cells: &self.cells };
             let totals = self.combiners.iter().map(|combiner| combiner.part(first));
             self.totals = totals.collect::<Result<_, _>>()?;
         }
         for (combiner, total) in self.combiners.iter().zip(&mut self.totals) {
-            combiner.combine(total, row)?;
+            combiner.combine(total, row, again)?;
         }
         Ok(())
     }

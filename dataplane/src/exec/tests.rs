@@ -238,9 +238,10 @@ fn groups_of_equal_text_become_one_row_with_their_aggregates() {
         group: Some(Group {
             keys: 1,
             aggregates: vec![
-                Aggregate { column: 1, function: Function::Count },
-                Aggregate { column: 2, function: Function::Avg { sum: 4, count: 5 } },
+                Aggregate { column: 1, function: Function::Count, distinct: false },
+                Aggregate { column: 2, function: Function::Avg { sum: 4, count: 5 }, distinct: false },
             ],
+            distinct: 0,
         }),
         ..Merge::default()
     };
@@ -264,7 +265,7 @@ fn without_keys_all_rows_are_one_group() {
         column(ColumnType::LONG, 0),
         column(ColumnType::DOUBLE, 31),
     ];
-    let aggregate = |column, function| Aggregate { column, function };
+    let aggregate = |column, function| Aggregate { column, function, distinct: false };
     let merge = Merge {
         shown: 5,
         group: Some(Group {
@@ -276,6 +277,7 @@ fn without_keys_all_rows_are_one_group() {
                 aggregate(3, Function::Greatest { text: None }),
                 aggregate(4, Function::Sum),
             ],
+            distinct: 0,
         }),
         ..Merge::default()
     };
@@ -288,13 +290,87 @@ fn without_keys_all_rows_are_one_group() {
     assert_eq!(found, ["5 -10.2 -7 40 1e20"]);
 }
 
+/// The shown columns: a key, COUNT(DISTINCT x), SUM(DISTINCT x), COUNT(*); behind them x.
+fn distinct_values(keys: u16) -> Merge {
+    let aggregate = |column, function, distinct| Aggregate { column, function, distinct };
+    Merge {
+        shown: 4,
+        order: if keys == 0 { vec![key(4, false)] } else { vec![key(0, false), key(4, false)] },
+        group: Some(Group {
+            keys,
+            aggregates: vec![
+                aggregate(1, Function::Count, true),
+                aggregate(2, Function::Sum, true),
+                aggregate(3, Function::Count, false),
+            ],
+            distinct: keys + 1,
+        }),
+        ..Merge::default()
+    }
+}
+
+#[test]
+fn distinct_values_of_several_shards_count_once() {
+    let columns = [
+        column(ColumnType::LONG, 0),
+        column(ColumnType::LONGLONG, 0),
+        column(ColumnType::NEWDECIMAL, 0),
+        column(ColumnType::LONGLONG, 0),
+        column(ColumnType::LONG, 0),
+    ];
+    let row = |group, x: Option<&'static str>, count| {
+        vec![Some(group), Some(if x.is_some() { "1" } else { "0" }), x, Some(count), x]
+    };
+    let shards = [
+        vec![
+            row("1", None, "2"),
+            row("1", Some("5"), "1"),
+            row("1", Some("7"), "4"),
+            row("3", Some("5"), "1"),
+        ],
+        vec![
+            row("1", Some("5"), "3"),
+            row("1", Some("6"), "1"),
+            row("1", Some("7"), "1"),
+            row("2", None, "9"),
+        ],
+        vec![row("1", Some("7"), "1"), row("3", Some("5"), "1")],
+    ];
+    let found = texts(&merged(&distinct_values(1), &columns, (0, u64::MAX), &shards));
+    assert_eq!(found, ["1 3 18 13", "2 0 NULL 9", "3 1 5 2"]);
+    let found = texts(&merged(&distinct_values(1), &columns, (1, 1), &shards));
+    assert_eq!(found, ["2 0 NULL 9"]);
+    let sorted = |shard: &Vec<Cells<'static>>| {
+        let mut rows = shard.clone();
+        rows.sort_by_key(|row| row[4]);
+        rows.dedup_by_key(|row| row[4]);
+        rows
+    };
+    let shards: Vec<_> = shards.iter().map(sorted).collect();
+    let found = texts(&merged(&distinct_values(0), &columns, (0, u64::MAX), &shards));
+    assert_eq!(found, ["1 3 18 20"]);
+}
+
+#[test]
+fn no_distinct_values_at_all_are_one_row() {
+    let columns = [column(ColumnType::LONGLONG, 0); 5];
+    let found = texts(&merged(&distinct_values(0), &columns, (0, u64::MAX), &[vec![], vec![]]));
+    assert_eq!(found, ["NULL 0 NULL 0"]);
+    assert!(merged(&distinct_values(0), &columns, (1, 5), &[vec![], vec![]]).is_empty());
+    assert!(merged(&distinct_values(1), &columns, (0, u64::MAX), &[vec![], vec![]]).is_empty());
+}
+
 #[test]
 fn groups_are_sorted_again_and_limited() {
     let columns = [column(ColumnType::LONG, 0), column(ColumnType::LONGLONG, 0)];
     let merge = Merge {
         shown: 2,
         order: vec![key(0, false)],
-        group: Some(Group { keys: 1, aggregates: vec![Aggregate { column: 1, function: Function::Count }] }),
+        group: Some(Group {
+            keys: 1,
+            aggregates: vec![Aggregate { column: 1, function: Function::Count, distinct: false }],
+            distinct: 0,
+        }),
         sort: vec![key(1, true)],
         ..Merge::default()
     };

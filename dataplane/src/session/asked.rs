@@ -12,7 +12,7 @@ static EVERYTHING: Merge = Merge::EVERYTHING;
 impl Session {
     /// Before a statement over several shards.
     pub(super) fn ask_for(&mut self, plan: &Plan) {
-        let directives = plan.directives;
+        let directives = &plan.directives;
         // In a transaction an error may be the end of a shard's part.
         let errors = directives.scatter_errors_as_warnings
             && plan.class == StatementClass::Select

@@ -5,6 +5,7 @@ use crate::core::Core;
 use crate::error::sql_error;
 use ahash::AHashMap;
 use coregate_planner::control::{ControlRequest, SqlError};
+use coregate_planner::plan::{Action, Plan, Route};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -66,6 +67,22 @@ impl Session {
         let Some(warning) = warning else { return 0 };
         self.add_warning(1105, &warning);
         1
+    }
+
+    /// Gives a new table the vindex that its comment asks for.
+    pub(super) async fn add_advised_vindex(&mut self, plan: &Plan) -> Outcome {
+        let Action::Route(Route { vindex: Some(sql), .. }) = &plan.action else { return Ok(()) };
+        let request = ControlRequest::AlterVschema { sql: sql.to_string(), keyspace: None };
+        match self.ask(request).await {
+            Err(Failure::Sql(error)) => {
+                let message = format!(
+                    "the table is made, but rows cannot be placed yet: {}; repair that, then {sql}",
+                    error.message
+                );
+                Err(SqlError { message, ..error }.into())
+            }
+            other => other.map(drop),
+        }
     }
 
     /// Waits until every core knows the keyspace's tables as they are now. Gives what the client is to be warned of.

@@ -49,6 +49,8 @@ impl Session {
             text: &self.handle.info.borrow(),
             class: format!("{:?}", entry.plan.class),
             destination: destination_name(&entry.plan),
+            workload: entry.plan.directives.workload_name.as_deref(),
+            priority: entry.plan.directives.priority.flatten(),
             spent,
             rows: summary.map_or(0, |s| s.rows),
             affected: summary.map_or(0, |s| s.affected_rows),

@@ -221,6 +221,7 @@ impl Session {
             keyspace: keyspace.map(|k| Rc::from(k.name.as_str())),
             index: named.keyspace,
             shard: named.shard,
+            shards: named.range,
             kind: named.tablet_kind.unwrap_or_default(),
             version: snapshot.version,
         })
@@ -259,10 +260,12 @@ impl Session {
             .get(usize::from(target.index.unwrap_or(0)))
             .map_or(&[][..], |k| k.shards.as_slice());
         let kind = target.kind.into();
-        let chosen = shards
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| target.shard.is_none_or(|shard| usize::from(shard) == *at));
+        let within = |at: usize| match (target.shard, target.shards) {
+            (Some(shard), _) => usize::from(shard) == at,
+            (None, Some((first, last))) => (usize::from(first)..=usize::from(last)).contains(&at),
+            (None, None) => true,
+        };
+        let chosen = shards.iter().enumerate().filter(|(at, _)| within(*at));
         chosen
             .map(|(_, shard)| Place::Shard { shard: shard.id, kind })
             .collect()

@@ -158,6 +158,8 @@ struct Target {
     keyspace: Option<Rc<str>>,
     index: Option<KeyspaceIdx>,
     shard: Option<ShardIdx>,
+    /// The first and the last one of several.
+    shards: Option<(ShardIdx, ShardIdx)>,
     kind: TabletKind,
     version: u64,
 }

@@ -160,6 +160,7 @@ impl Session {
         PlanContext {
             keyspace: self.target.index,
             shard: self.target.shard,
+            shards: self.target.shards,
             tablet_kind: self.target.kind,
             sql_mode: u16::from(self.sql_mode.bits()),
             prepared: kind.prepared,
@@ -314,6 +315,7 @@ impl Session {
             keyspace: self.target.index,
             database: self.target.database.as_deref(),
             shard: self.target.shard,
+            shards: self.target.shards,
             tablet_kind: self.target.kind,
             sql_mode: self.sql_mode,
             in_transaction: self.in_transaction(),
@@ -397,6 +399,7 @@ pub(crate) fn destination_name(plan: &coregate_planner::plan::Plan) -> String {
             Destination::KeyspaceId(_) => "pinned",
             Destination::Rows(_) => "insert",
             Destination::Scatter => "scatter",
+            Destination::Range(..) => "range",
             Destination::Nowhere => "nowhere",
             Destination::Turn => "turn",
         },

@@ -427,6 +427,7 @@ impl Session {
                 }
                 summary.warnings += self.warn_of(Some(warning));
             }
+            self.add_advised_vindex(work.plan).await?;
         }
         let info = info.text();
         let done = Done {

@@ -1,9 +1,12 @@
 //! Values that only the session knows, as SQL, in the place of function calls.
 use super::Session;
 use super::variables::Variable;
+use crate::pool::Place;
+use coregate_planner::identity::ShardId;
 use coregate_planner::mention;
 use coregate_planner::plan::{Plan, SessionValue, StatementClass};
 use coregate_planner::resolve::SessionValues;
+use coregate_planner::snapshot::TabletKind;
 use coregate_planner::vindex::KeyspaceId;
 use coregate_protocol::codec::put_lenenc_bytes;
 use coregate_protocol::column::ColumnType;
@@ -95,6 +98,10 @@ impl SessionValues for Values<'_> {
 
     fn turn(&self) -> u64 {
         self.session.next_turn()
+    }
+
+    fn load(&self, shard: ShardId) -> Option<usize> {
+        self.session.load_of(shard)
     }
 
     fn counts_anything(&self) -> bool {
@@ -218,6 +225,10 @@ impl SessionValues for Named<'_> {
         self.session.next_turn()
     }
 
+    fn load(&self, shard: ShardId) -> Option<usize> {
+        self.session.load_of(shard)
+    }
+
     fn counts_anything(&self) -> bool {
         self.session.core.is_mariadb()
     }
@@ -239,6 +250,18 @@ impl Session {
             self.turn.set(turn.wrapping_add(1));
         }
         turn.wrapping_add(u64::from(self.handle.id))
+    }
+
+    /// How many statements of this core a shard's primary has, or will have.
+    fn load_of(&self, shard: ShardId) -> Option<usize> {
+        if self.in_transaction() {
+            return None;
+        }
+        let pool = self
+            .core
+            .pools
+            .get(Place::Shard { shard, kind: TabletKind::Primary.into() })?;
+        Some(pool.open().saturating_sub(pool.resting()) + pool.waiting())
     }
 
     pub(super) fn has_mode(&self, mode: &[u8]) -> bool {

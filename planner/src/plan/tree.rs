@@ -100,6 +100,9 @@ pub struct Group {
     pub keys: u16,
     /// What becomes of each shown column that is no key; columns that are not named keep the first row's value.
     pub aggregates: Vec<Aggregate>,
+    /// How many keys of `order` make a distinct value of those aggregates that are over distinct ones: rows that are equal by them
+    /// count once. 0: there are none.
+    pub distinct: u16,
 }
 
 #[derive(Debug, Clone)]
@@ -107,6 +110,8 @@ pub struct Aggregate {
     /// The column of the leaf's answer that holds each shard's part, and where the result goes.
     pub column: u16,
     pub function: Function,
+    /// Over distinct values: see [`Group::distinct`].
+    pub distinct: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -59,6 +59,11 @@ pub trait SessionValues {
     fn turn(&self) -> u64 {
         0
     }
+    /// How many statements a shard has to do at the moment, as far as it is known here. `None`: it does not matter, as a transaction
+    /// stays where it began.
+    fn load(&self, _shard: ShardId) -> Option<usize> {
+        None
+    }
     /// Do the servers read a number of rows out of whatever a parameter of LIMIT holds, as MariaDB does?
     fn counts_anything(&self) -> bool {
         false
@@ -291,11 +296,10 @@ impl Binder<'_> {
             Destination::Unsharded | Destination::Any | Destination::Nowhere => scratch.set.push(0),
             Destination::Shard(n) => scratch.set.push(*n),
             Destination::Turn => {
-                let shards = self.keyspace.shards.len().max(1) as u64;
-                let shard = self.binding.session.turn() % shards;
-                scratch.set.push(ShardIdx::try_from(shard).unwrap_or(0));
+                scratch.set.push(self.next_in_turn());
             }
             Destination::Scatter => self.everywhere(&mut scratch.set),
+            Destination::Range(first, last) => scratch.set.extend(*first..=*last),
             Destination::KeyspaceId(id) => scratch.set.push(self.shard(id)?),
             Destination::Equal { to: EqualTo { vindex, values, families }, alone } => {
                 let Scratch { values: buffers, set, .. } = scratch;
@@ -315,6 +319,19 @@ impl Binder<'_> {
             Destination::Lookup(to) => self.place_looked_up(to, &mut scratch.set)?,
         }
         Ok(())
+    }
+
+    /// The shard with the least to do; of several, the one whose turn it is.
+    fn next_in_turn(&self) -> ShardIdx {
+        let session = self.binding.session;
+        let shards = &self.keyspace.shards;
+        let count = shards.len().max(1);
+        let turn = usize::try_from(session.turn() % count as u64).unwrap_or(0);
+        let in_order = (turn..count).chain(0..turn);
+        let load = |at: usize| shards.get(at).and_then(|shard| session.load(shard.id));
+        // The first of equal ones.
+        let least = in_order.min_by_key(|at| load(*at).unwrap_or(0));
+        ShardIdx::try_from(least.unwrap_or(0)).unwrap_or(0)
     }
 
     fn everywhere(&self, set: &mut Vec<ShardIdx>) {

@@ -2,7 +2,7 @@
 use super::names::Place;
 use super::{Planner, lookups, session_plan};
 use crate::error::PlanError;
-use crate::plan::{Combine, Destination, Effects, Plan, SessionAction, StatementClass};
+use crate::plan::{Action, Combine, Destination, Effects, Plan, SessionAction, StatementClass};
 use crate::snapshot::KeyspaceIdx;
 use crate::sql::ast::{Ddl, Statement};
 use crate::sql::keyword::Kw;
@@ -39,7 +39,12 @@ impl<'a> Planner<'_, 'a> {
             }
         }
         self.effects |= Effects::SCHEMA_CHANGE | Effects::IMPLICIT_COMMIT;
-        Ok(self.route(keyspace, Destination::Scatter, Combine::First, StatementClass::Ddl))
+        let advised = self.advised_vindex(keyspace, ddl)?;
+        let mut plan = self.route(keyspace, Destination::Scatter, Combine::First, StatementClass::Ddl);
+        if let Action::Route(route) = &mut plan.action {
+            route.vindex = advised;
+        }
+        Ok(plan)
     }
 
     /// CREATE, ALTER, DROP DATABASE: keyspaces are made by the control plane.

@@ -132,6 +132,11 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<Plan, PlanError> {
         Ok(match change {
             Change::Shards(placed) => self.placed(keyspace, placed, Combine::Sum, class),
+            Change::Copies if self.chosen(keyspace).is_some() => {
+                return Err(PlanError::unsupported(
+                    "a change of a reference table where a range of shards is selected; select the keyspace with USE",
+                ));
+            }
             Change::Copies => self.route(keyspace, Destination::Scatter, Combine::First, class),
         })
     }

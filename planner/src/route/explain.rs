@@ -43,6 +43,7 @@ impl<'a> Planner<'_, 'a> {
             *combine = Combine::Concat;
             match shards {
                 Destination::Scatter
+                | Destination::Range(..)
                 | Destination::In { .. }
                 | Destination::Lookup(_)
                 | Destination::Rows(_)
@@ -51,7 +52,10 @@ impl<'a> Planner<'_, 'a> {
                     return Err(PlanError::unsupported("ANALYZE of a write to several shards"));
                 }
                 // Its rows would have to be divided; one server's plan says as much.
-                Destination::Scatter | Destination::In { .. } | Destination::Lookup(_) => {
+                Destination::Scatter
+                | Destination::Range(..)
+                | Destination::In { .. }
+                | Destination::Lookup(_) => {
                     *shards = Destination::Any;
                     if let crate::plan::Text::Split(_) = text {
                         *text = crate::plan::Text::AsIs;

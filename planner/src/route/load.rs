@@ -304,6 +304,22 @@ impl<'a> Planner<'_, 'a> {
         if self.input.prepared || !is_local || !before.is(1, "data") {
             return refused("that is prepared, or not LOCAL, or LOAD XML");
         }
+        // The whole file goes to one shard, as the rows of an INSERT do: it need not be read here.
+        let one = match &table.pinned {
+            Some(id) if table.column_vindexes.is_empty() => Some(Destination::KeyspaceId(id.clone())),
+            _ => (table.kind == TableKind::Log).then_some(Destination::Turn),
+        };
+        if let Some(shard) = one {
+            let replaces = before.items.iter().any(|item| item.kw == Kw::Replace);
+            let anywhere = matches!(shard, Destination::Turn);
+            if replaces && anywhere || table.auto_increment.is_some() {
+                return refused(
+                    "with REPLACE into a log table, or with numbers of a sequence into one that has no vindex",
+                );
+            }
+            self.cacheable = false;
+            return Ok(self.route(keyspace, shard, Combine::Concat, class));
+        }
         let clauses = Scan { sql: self.input.sql, items: behind, mode }.clauses(name.span.end)?;
         let load = self.loaded(keyspace, table, clauses)?;
         let combine = if load.by.is_some() { Combine::Sum } else { Combine::First };

@@ -347,7 +347,7 @@ impl<'a> Planner<'_, 'a> {
 }
 
 /// How a column is read so that its value can be written again. `table`: a name before it, in quotes, or nothing.
-pub(super) fn read_as(column: &Column, table: &str) -> Option<(String, Written)> {
+pub(crate) fn read_as(column: &Column, table: &str) -> Option<(String, Written)> {
     let dot = if table.is_empty() { "" } else { "." };
     let name = format!("{table}{dot}`{}`", column.name.replace('`', "``"));
     let bytes = format!("CAST({name} AS BINARY)");

@@ -10,6 +10,7 @@ mod by_key;
 mod classes;
 mod conditions;
 mod ddl;
+mod ddl_query;
 mod directives;
 mod dml;
 mod effects;
@@ -28,6 +29,7 @@ mod names;
 mod needs;
 mod places;
 mod privileged;
+mod range;
 mod select;
 mod session;
 mod show;
@@ -35,6 +37,7 @@ mod source;
 mod subquery;
 mod text;
 mod unknown;
+mod vindex_advice;
 mod vindex_rows;
 
 use crate::error::PlanError;
@@ -47,6 +50,7 @@ use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, Table, TabletKind};
 use crate::sql::ast::{Span, Statement};
 use crate::sql::input::{Shared, Tokens, tokens};
 use bumpalo::Bump;
+pub(crate) use lookups::read_as;
 pub use names::is_system;
 use std::sync::Arc;
 use text::Edits;
@@ -59,6 +63,8 @@ pub struct SessionContext<'a> {
     pub database: Option<&'a str>,
     /// Chosen with `USE ks:-80`.
     pub shard: Option<ShardIdx>,
+    /// The first and the last shard of a range that `USE ks[range]` has chosen.
+    pub shards: Option<(ShardIdx, ShardIdx)>,
     pub tablet_kind: TabletKind,
     pub sql_mode: SqlMode,
     pub in_transaction: bool,
@@ -110,6 +116,9 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
             Ok(session_plan(SessionAction::Nothing, StatementClass::Other))
         };
     }
+    if !tokens.directives.is_empty() {
+        directives::check(sql, tokens.directives)?;
+    }
     let parsed = crate::sql::parse(shared, &tokens);
     let effects = effects::scan(sql, &tokens);
     let mut planner = Planner {
@@ -141,7 +150,9 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         ));
     }
     plan.names = crate::mention::names(sql, &tokens, &plan.tables);
-    plan.effects.set(Effects::ADMIN, privileged);
+    // A change of the vschema goes with it.
+    let advised = matches!(&plan.action, Action::Route(route) if route.vindex.is_some());
+    plan.effects.set(Effects::ADMIN, privileged || advised);
     plan.effects
         .set(Effects::READS, matches!(plan.class, StatementClass::Select | StatementClass::SelectLocking));
     plan.cacheable &= !privileged::is_immediate(&tokens, sql) && !ids::gives_value(sql, tokens.items);
@@ -235,7 +246,10 @@ impl<'p, 'a> Planner<'p, 'a> {
                 Some(plan) => Ok(plan),
                 None => match statement {
                     Statement::Query(query) if let Some(plan) = self.vindex_rows(query)? => Ok(plan),
-                    _ => self.routed(statement),
+                    _ => {
+                        let plan = self.routed(statement)?;
+                        self.refuse_steps_in_range(plan)
+                    }
                 },
             },
         }
@@ -255,6 +269,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             self.ddl_effects(statement);
             return Ok(self.route(keyspace, Destination::Shard(shard), Combine::Concat, class));
         }
+        self.refuse_in_range(statement)?;
         if let Statement::Ddl(ddl) = statement
             && let Some(name) = ddl.database
         {
@@ -264,6 +279,9 @@ impl<'p, 'a> Planner<'p, 'a> {
         let Some(keyspace) = self.names(statement)? else {
             return self.without_tables(statement, class);
         };
+        if let Statement::Ddl(ddl) = statement {
+            self.refuse_foreign_query(ddl, keyspace)?;
+        }
         self.check_foreign_keys(statement)?;
         self.write_alike(statement)?;
         if let Some(plan) = self.reads_system(statement, class)? {
@@ -388,6 +406,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 maintain: None,
                 generate: None,
                 load: None,
+                vindex: None,
             }),
             class,
             effects: self.effects,

@@ -112,6 +112,10 @@ impl Blocks<'_, '_, '_> {
         if self.uses.is_empty() {
             return Places::Any;
         }
+        // The session names the shards: it gets what lies there, wherever rows with such values belong.
+        if self.planner.chosen(self.keyspace).is_some() {
+            return Places::All;
+        }
         if !self.pinned.is_empty() {
             return match self.pinned.as_slice() {
                 [first, rest @ ..]
@@ -185,7 +189,7 @@ impl Blocks<'_, '_, '_> {
                 return Err(PlanError::Unsupported(broken.unwrap_or_default()));
             }
             Places::Many(to) => to,
-            Places::All => Destination::Scatter,
+            Places::All => self.planner.everywhere(self.keyspace),
         };
         Ok(Placed { to, one_table })
     }

@@ -63,13 +63,13 @@ impl<'a> Planner<'_, 'a> {
                 return Err(PlanError::Unsupported(broken.never.unwrap_or_default()));
             }
             Places::Many(to) => to,
-            Places::All => Destination::Scatter,
+            Places::All => self.everywhere(keyspace),
         };
         let together = matches!(to, Destination::Together(_));
         if !needed && !together {
             return route(self, to);
         }
-        if !self.input.split && !matches!(to, Destination::Scatter) {
+        if !self.input.split && !matches!(to, Destination::Scatter | Destination::Range(..)) {
             let mut plan = route(self, to)?;
             if let Action::Route(Route { alone, .. }) = &mut plan.action {
                 *alone = true;

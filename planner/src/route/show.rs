@@ -272,7 +272,7 @@ impl<'a> Planner<'_, 'a> {
             Some(shard) if self.input.session.keyspace == Some(keyspace) => Destination::Shard(shard),
             _ if self.is_whole(keyspace) => Destination::Unsharded,
             _ if show.status && self.is_of_keyspace(show) => {
-                return Ok(self.route(keyspace, Destination::Scatter, Combine::Status, class));
+                return Ok(self.route(keyspace, self.everywhere(keyspace), Combine::Status, class));
             }
             _ if show.keys && self.is_of_keyspace(show) && self.is_spread(show) => {
                 return Ok(self.route(keyspace, Destination::Scatter, Combine::Keys, class));

@@ -87,6 +87,9 @@ pub fn compile(
     Ok(out)
 }
 
+/// Rows that nobody misses, in one place, which all processes choose alike.
+const VOLATILE: &str = "volatile";
+
 /// What a table's type says.
 fn kind_of(name: &str, table: &Table, sharded: bool, pinned: bool) -> Result<TableKind, String> {
     Ok(match table.kind.as_str() {
@@ -104,8 +107,15 @@ fn kind_of(name: &str, table: &Table, sharded: bool, pinned: bool) -> Result<Tab
             ));
         }
         "log" => TableKind::Log,
+        VOLATILE if !table.column_vindexes.is_empty() || pinned => {
+            return Err(format!(
+                "volatile table {name} has a vindex or is pinned: all its rows lie on one shard, which its name chooses"
+            ));
+        }
+        // A pinned table like others.
+        VOLATILE => TableKind::Normal,
         other => {
-            let what = "leave type out, or make it sequence, reference or log";
+            let what = "leave type out, or make it sequence, reference, log or volatile";
             return Err(format!("unidentified table type {other} of table {name}: {what}"));
         }
     })
@@ -125,6 +135,8 @@ fn compile_table(
         })?),
     };
     let kind = kind_of(name, table, sharded, pinned.is_some())?;
+    let chosen = sharded && table.kind == VOLATILE;
+    let pinned = if chosen { Some(vindex::hashed_text(name.as_bytes()).to_vec()) } else { pinned };
     let placed = !matches!(kind, TableKind::Reference | TableKind::Log);
     if sharded && placed && pinned.is_none() && table.column_vindexes.is_empty() {
         return Err(format!("missing primary col vindex for table: {name}"));

@@ -27,6 +27,7 @@ const CUSTOMER: &str = r#"{
         "owned": {"column_vindexes": [{"column": "id", "name": "byte"}, {"column": "email", "name": "lookup"}]},
         "country": {"type": "reference"},
         "events": {"type": "log"},
+        "scratch": {"type": "volatile"},
         "numbered": {
             "column_vindexes": [{"column": "id", "name": "byte"}],
             "auto_increment": {"column": "id", "sequence": "customer_seq"}

@@ -7,7 +7,6 @@
 select count(*) from orders o join notes n on n.customer_id = o.customer_id and n.weight > 1
 -- groups and windows
 = select quantity, count(*) from orders group by quantity having count(*) > 25 order by quantity
-= select quantity, count(distinct state) from orders group by quantity order by quantity
 select count(distinct customer_id), count(distinct state, quantity) from orders
 = select state, group_concat(id order by id) from orders where id < 60 group by state order by state
 = select quantity, sum(amount) / count(*) from orders group by quantity order by quantity
@@ -38,7 +37,6 @@ select round(std(quantity), 6), round(variance(amount), 6) from orders
 = select a.ti, b.bu, a.d, b.big, a.db, b.da, a.t, b.dt, a.ts, b.y, a.c, b.vc, a.ci, b.la, a.bin, b.en, a.se from things a join things b on b.id = a.id + 1 order by a.id
 = select c.*, n.* from customers c join notes n on n.customer_id = c.id order by c.id, n.id
 = select c.id, n.id from customers c join notes n on n.customer_id = c.id where c.id in (3, 4, 5, 6) order by n.id
-= select count(distinct o.state) from customers c left join orders o on o.customer_id = c.id and o.quantity > 3 where c.id in (3, 4, 5, 6)
 -- reference tables, and errors
 = select c.id, k.name from customers c join countries k on k.code = 'de' join notes n on n.customer_id = c.id order by c.id, n.id limit 9
 = select c.id from customers c join notes n on n.customer_id = c.no_such order by c.id
@@ -54,3 +52,6 @@ select count(*) from hidden where secret in (select secret from hidden where id 
 = select id, percentile_cont(0.5) within group (order by amount) over (partition by state) p from orders order by id
 = select distinct state, percentile_disc(0.25) within group (order by quantity desc) over (partition by state) from orders order by 1
 = select cast(p as decimal(12,4)), count(*) from (select percentile_cont(0.5) within group (order by amount) over (partition by quantity) p from orders) d group by p order by p
+-- zeros in front, as the server prints them that sorts the groups again
+= select da, count(distinct da, y), min(y) from things group by da order by count(*), da
+= select mi, count(distinct uc, d30), max(mi) from kinds where id > 20 group by mi order by count(*), mi

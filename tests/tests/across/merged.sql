@@ -92,3 +92,26 @@ select count(*) as n, max(id) as m from customers where name like 'a%'
 = select id from customers order by length(name), id
 -- rows that are written down
 = select v.`1`, c.id from (values (1, 2), (3, 4)) v join customers c on c.id = v.`1` order by c.id
+select count(distinct region) from customers
+select count(distinct name), count(*), min(born), sum(balance) from customers
+select count(distinct name), sum(balance) from customers where id < 0
+select count(distinct region), bit_or(id), bit_and(id), max(name), avg(balance), count(distinct region) from customers where id < 0
+select count(distinct amount), count(amount), sum(distinct amount), avg(distinct amount), avg(quantity) from orders where id between 7 and 90
+select sum(distinct quantity), avg(distinct quantity), count(distinct quantity) from orders
+=select state, count(distinct amount), count(*), max(placed) from orders group by state order by state
+=select region, count(distinct name), avg(balance) from customers group by region order by region desc
+=select region, count(distinct region), count(distinct region) from customers group by region order by 1
+=select customer_id, avg(distinct amount) a from orders group by customer_id order by a, customer_id
+select count(distinct en), count(*) from things
+select count(distinct ts), max(ts) from things
+select count(distinct bt), count(bt) from things
+select count(distinct ci, en) from things
+select count(distinct la) from things where id > 20
+select count(distinct year(da), month(da)) from things
+select count(distinct ti + bu), sum(distinct ti + bu) from things where bu < 100
+select max(distinct d), min(distinct big) from things
+=select y, count(distinct d), sum(distinct d), avg(distinct d) from things group by y order by y
+select count(distinct o.amount), count(distinct o.amount) from customers c join orders o on o.customer_id = c.id where c.region = 'eu' limit 3
+select count(distinct region) n from customers x order by n
+= select quantity, count(distinct state) from orders group by quantity order by quantity
+= select count(distinct o.state) from customers c left join orders o on o.customer_id = c.id and o.quantity > 3 where c.id in (3, 4, 5, 6)

@@ -16,6 +16,7 @@ create table customers (id bigint not null primary key, name varchar(40) charact
 create table orders (id bigint not null primary key, customer_id bigint not null, amount decimal(12,2), quantity int unsigned not null, state enum('new','paid','sent'), placed datetime(3), key (customer_id)) ;
 create table notes (id bigint not null primary key, customer_id bigint not null, body text character set utf8mb4 collate utf8mb4_unicode_ci, weight double, at timestamp(2) null default null, key (customer_id)) ;
 create table things (id int not null primary key, ti tinyint, bu bigint unsigned, d decimal(30,10), big decimal(65,0), f float, db double, da date, t time(6), dt datetime(6), ts timestamp(6) null default null, y year, c char(10) character set utf8mb4 collate utf8mb4_bin, vc varchar(30) character set utf8mb4 collate utf8mb4_nopad_bin, ci varchar(30) character set utf8mb4 collate utf8mb4_general_ci, la varchar(30) character set latin1 collate latin1_german2_ci, bin varbinary(30), bt bit(10), en enum('z','y','x'), se set('a','b','c')) ;
+create table kinds (id int not null primary key, np varchar(20) character set utf8mb4 collate utf8mb4_general_nopad_ci, uc varchar(20) character set utf8mb4 collate utf8mb4_unicode_520_ci, un varchar(20) character set utf8mb4 collate utf8mb4_unicode_nopad_ci, sj varchar(20) character set latin1 collate latin1_bin, d65 decimal(65,30), d30 decimal(38,0) unsigned, f float, fu float(9,3), db double, dp double(12,4), en enum('c','b','a'), se set('x','y','z'), bt bit(17), b1 bit(1), js json, tx text character set utf8mb4 collate utf8mb4_general_ci, bl blob, ts timestamp null default null, t3 time(3), mi mediumint unsigned zerofill) ;
 create table hidden (id bigint not null primary key, a int, secret int invisible default 7, t varchar(20)) ;
 create table countries (code char(2) not null primary key, name varchar(40)) ;
 create view totals as select quantity, count(*) as n, sum(amount) as amount from orders group by quantity ;
@@ -37,6 +38,7 @@ const VSCHEMA: &str = r#"{"sharded": true,
   "orders": {"column_vindexes": [{"column": "customer_id", "name": "hash"}]},
   "notes": {"column_vindexes": [{"column": "id", "name": "hash"}]},
   "things": {"column_vindexes": [{"column": "id", "name": "xxhash"}]},
+  "kinds": {"column_vindexes": [{"column": "id", "name": "hash"}]},
   "hidden": {"column_vindexes": [{"column": "id", "name": "hash"}]},
   "countries": {"type": "reference"}
  }}"#;
@@ -141,6 +143,8 @@ fn rows() -> Vec<String> {
     insert("notes", notes);
     let things: Vec<String> = (1..=150).map(|id| thing(id, &mut mix)).collect();
     insert("things", things);
+    let kinds: Vec<String> = (1..=140).map(|id| kind(id, &mut mix)).collect();
+    insert("kinds", kinds);
     let rates = ["('eu',1.1000,'Euro')", "('us',1.0000,null)", "('as',0.0071,'')", "('xx',3,'ähm')"];
     insert("lone.rates", rates.map(String::from).to_vec());
     let marks = (1..=40).map(|id| {
@@ -159,6 +163,50 @@ fn rows() -> Vec<String> {
     insert("countries", vec!["('de','Germany')".into(), "('fr','France')".into()]);
     all.push("update hidden set secret = id * 10 where id > 5".into());
     all
+}
+
+/// Values that print like others, compare like others, or are none of their type's own.
+fn kind(id: u64, mix: &mut Mix) -> String {
+    // Without 'a\\0': beside 'a' of a NOPAD collation, servers sort it by an index or not, as the plan goes.
+    let texts: &[&str] =
+        &["'a'", "'a '", "'A'", "'ä'", "'ab'", "''", "' '", "'ß'", "'ss'", "'\\t'", "'a\\t'", "null"];
+    let choices: &[&[&str]] = &[
+        texts,
+        texts,
+        texts,
+        &["'a'", "'A'", "'a '", "''", "'ä'", "null"],
+        &[
+            "99999999999999999999999999999999999.999999999999999999999999999999",
+            "-99999999999999999999999999999999999.999999999999999999999999999999",
+            "0.000000000000000000000000000001",
+            "-0.0",
+            "1",
+            "1.5",
+            "null",
+        ],
+        &["0", "99999999999999999999999999999999999999", "7", "null"],
+        &["0.1", "-0e0", "0", "3.4028234e38", "16777217", "1e-40", "-2.5", "null"],
+        &["0.001", "0.0015", "999999.999", "-0e0", "null"],
+        &["-0e0", "0", "0.1", "1e308", "-1e308", "4.9e-324", "3", "null"],
+        &["0.00005", "-0e0", "12345678.1234", "null"],
+        &["'b'", "'a'", "''", "'nothing'", "0", "3", "null"],
+        &["''", "'x'", "'z,x'", "'x,y,z'", "6", "null"],
+        &["0", "1", "131071", "b'10101'", "null"],
+        &["b'0'", "b'1'", "null"],
+        &["'{\"a\": 1}'", "'[1, 2.50, \"ä\"]'", "'null'", "'\"x\"'", "null"],
+        // By how many of the first 256 characters or more servers sort depends on the plan.
+        &["'a'", "'A '", "repeat('ä', 150)", "concat(repeat('a', 200), 'b')", "''", "null"],
+        &["x'00'", "x'ff'", "x''", "repeat(x'61', 1200)", "null"],
+        &["from_unixtime(1792886400)", "from_unixtime(1792890000)", "'0000-00-00'", "null"],
+        &["'-00:00:00.001'", "'00:00:00'", "'838:59:59.999'", "'99:00:00'", "null"],
+        &["0", "7", "16777215", "null"],
+    ];
+    let mut row = format!("({id}");
+    for choice in choices {
+        let _ = write!(row, ",{}", mix.pick(choice));
+    }
+    row.push(')');
+    row
 }
 
 fn thing(id: u64, mix: &mut Mix) -> String {

@@ -1,7 +1,7 @@
 //! Tables without a vindex, directives of statements over shards, foreign keys that are managed, and the memory of a core: over servers
 //! of which one may be away.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, wait_until, world};
+use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, infile, wait_until, world};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 const SHARDS: [&str; 3] = ["-55", "55-aa", "aa-"];
@@ -110,6 +110,22 @@ fn execute(conn: &mut Connection, sql: &str) -> Answer {
     let answer = conn.execute(&statement, &[]);
     conn.close_statement(&statement);
     answer
+}
+
+#[test]
+fn a_file_for_a_log_table_goes_to_one_shard() {
+    let _turn = alone();
+    CLUSTER.connect().run("delete from events");
+    let mut conn = infile::connect(CLUSTER.proxy.mysql, "ks");
+    for _ in 0..3 {
+        let sql = "load data local infile 'f' into table events fields terminated by ',' (at, message)";
+        let answer = infile::load(&mut conn, sql, &[b"1,a\n2,", b"b\n3,c\n"]);
+        assert!(matches!(answer, Answer::Ok { affected: 3, .. }), "{answer:?}");
+    }
+    assert_eq!(CLUSTER.counts("events"), [3, 3, 3], "each to the next");
+    let refused = infile::load(&mut conn, "load data local infile 'f' replace into table events", &[]);
+    assert_eq!(refused.error().code, 1235);
+    CLUSTER.connect().run("delete from events");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Aggregates whose parts several shards can compute.
 use super::kind::Kind;
 use super::shape::{Shape, around, verbatim};
+use super::visible::find;
 use crate::collation::Collation;
 use crate::plan::Piece;
 use crate::plan::tree::{Function, TextKey};
@@ -11,18 +12,28 @@ impl<'a> Shape<'_, '_, 'a> {
     /// What becomes of an expression that is an aggregate; `grouped`: there are no groups without rows.
     pub(super) fn aggregate(&mut self, expr: &Expr<'a>, grouped: bool) -> Option<Function> {
         let ExprKind::Call(call) = &expr.kind else { return None };
-        if call.window || call.distinct || call.clauses || call.database.is_some() {
+        if call.window || call.clauses || call.database.is_some() {
             return None;
         }
-        let [arg] = call.args else { return None };
         let name = call.name.to_ascii_lowercase();
+        // Of the least and the greatest value it does not matter.
+        let distinct = if call.distinct && name != "min" && name != "max" {
+            self.over_distinct(call)?;
+            "DISTINCT "
+        } else {
+            ""
+        };
+        if name == "count" && call.distinct {
+            return Some(Function::Count);
+        }
+        let [arg] = call.args else { return None };
         Some(match name.as_str() {
             "count" => Function::Count,
             "sum" => Function::Sum,
             "avg" => {
                 let text = self.text(arg.span);
-                let sum = self.hide(around("SUM(", text.clone(), ")"))?;
-                let count = self.hide(around("COUNT(", text, ")"))?;
+                let sum = self.hide(around(&format!("SUM({distinct}"), text.clone(), ")"))?;
+                let count = self.hide(around(&format!("COUNT({distinct}"), text, ")"))?;
                 Function::Avg { sum, count }
             }
             "min" => Function::Least { text: self.extreme(call, arg, expr)? },
@@ -38,6 +49,13 @@ impl<'a> Shape<'_, '_, 'a> {
     /// How MIN and MAX compare.
     fn extreme(&mut self, call: &Call<'a>, arg: &Expr<'a>, whole: &Expr<'a>) -> Option<Option<TextKey>> {
         let weight = |column, collation| TextKey::Weight { column, ascii: false, collation };
+        if let ExprKind::Column(name) = &arg.kind
+            && let Some(found) = find(name, self.sources)
+        {
+            let zeros = |kind: &String| kind.contains("zerofill");
+            self.filled |=
+                found.column.data_type == "year" || found.column.column_type.as_ref().is_some_and(zeros);
+        }
         Some(match self.kind(arg)? {
             Kind::Number | Kind::Float => None,
             Kind::Bytes => Some(TextKey::Bytes),

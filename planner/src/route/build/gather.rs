@@ -185,7 +185,9 @@ impl<'a> Planner<'_, 'a> {
             Places::Pinned(id) => Destination::KeyspaceId(id),
             Places::One(to) => Destination::Equal { to, alone: None },
             Places::Many(to) => to,
-            Places::Together(_) | Places::PinnedAndOthers | Places::All => Destination::Scatter,
+            Places::Together(_) | Places::PinnedAndOthers | Places::All => {
+                self.everywhere(reference.keyspace)
+            }
         })
     }
 

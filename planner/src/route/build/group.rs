@@ -3,10 +3,11 @@ use super::super::aggregates::has_window;
 use super::super::text::Edits;
 use super::aggregate::{is_constant, order_by};
 use super::distinct::positions;
+use super::distinct_values::further;
 use super::order::Item;
 use super::shape::{ALL_ROWS, Shape, verbatim};
 use crate::plan::tree::{Aggregate, Function, Group, Key, Merge};
-use crate::sql::ast::Ordered;
+use crate::sql::ast::{Expr, ExprKind, Ordered};
 
 /// A key of the groups.
 struct GroupKey {
@@ -44,15 +45,25 @@ impl<'a> Shape<'_, '_, 'a> {
                 continue;
             }
             let function = self.aggregate(expr, !keys.is_empty())?;
-            aggregates.push(Aggregate { column: u16::try_from(at).ok()?, function });
+            let distinct = is_distinct(expr, &function);
+            aggregates.push(Aggregate { column: u16::try_from(at).ok()?, function, distinct });
         }
         if keys.is_empty() {
             // One row, whatever its order.
             self.keep_limit();
+            if self.distinct_over.is_some() {
+                self.one_over_distinct()?;
+            }
         } else {
             self.arrange(&keys, &mut aggregates)?;
         }
-        self.merge.group = Some(Group { keys: u16::try_from(keys.len()).ok()?, aggregates });
+        // Of such groups, servers that sort them again print the values of a temporary table.
+        if self.distinct_over.is_some() && self.filled && !self.merge.sort.is_empty() {
+            return None;
+        }
+        let distinct = self.distinct_over.map_or(0, |_| self.merge.order.len());
+        let (keys, distinct) = (u16::try_from(keys.len()).ok()?, u16::try_from(distinct).ok()?);
+        self.merge.group = Some(Group { keys, aggregates, distinct });
         self.finish()
     }
 
@@ -121,17 +132,27 @@ impl<'a> Shape<'_, '_, 'a> {
             places.push((key.at, descending));
             self.merge.order.push(Key { descending, ..key.key.clone() });
         }
+        let groups: Vec<usize> = keys.iter().map(|k| k.at).collect();
+        let distinct = self.distinct_keys(&groups)?;
+        let mut group = further(&distinct);
+        for (at, key) in distinct {
+            places.push((at, false));
+            self.merge.order.push(key);
+        }
+        // Without the distinct values, a shard's row is a group.
+        let by_keys = by_keys && self.distinct_over.is_none();
         let mut by = order_by(&positions(&places));
         if !by_keys {
             // The limit counts sorted groups: every shard sends all of its, whatever sql_select_limit says.
             by.push(verbatim(ALL_ROWS));
         }
+        let end = self.select.group_span?.end;
         match self.query.order_span {
             Some(span) => self.edits.replace(span, by),
-            None => {
-                let end = self.select.group_span?.end;
-                self.edits.insert(end, [vec![verbatim(" ")], by].concat());
-            }
+            None => group.extend([vec![verbatim(" ")], by].concat()),
+        }
+        if !group.is_empty() {
+            self.edits.insert(end, group);
         }
         if by_keys {
             self.push_limit();
@@ -187,10 +208,17 @@ impl<'a> Shape<'_, '_, 'a> {
                 let function = self.aggregate(expr, true).filter(sortable)?;
                 let column = self.hide(self.text(expr.span))?;
                 if !aggregates.iter().any(|a| a.column == column) {
-                    aggregates.push(Aggregate { column, function });
+                    let distinct = is_distinct(expr, &function);
+                    aggregates.push(Aggregate { column, function, distinct });
                 }
                 Some(Some(Wanted::Aggregate(column)))
             }
         }
     }
+}
+
+/// Does each value count once? Of the least and the greatest one it does not matter.
+fn is_distinct(expr: &Expr<'_>, function: &Function) -> bool {
+    let adds = matches!(function, Function::Count | Function::Sum | Function::Avg { .. });
+    adds && matches!(&expr.kind, ExprKind::Call(call) if call.distinct)
 }

@@ -2,6 +2,7 @@
 mod aggregate;
 mod carry;
 mod distinct;
+mod distinct_values;
 mod finish;
 mod functions;
 mod gather;
@@ -147,6 +148,7 @@ impl<'a> Planner<'_, 'a> {
             maintain: None,
             generate: None,
             load: None,
+            vindex: None,
         }
     }
 

@@ -28,6 +28,10 @@ pub(super) struct Shape<'s, 'p, 'a> {
     pub(super) hidden: Vec<Vec<Piece>>,
     pub(super) edits: Edits,
     pub(super) merge: Merge,
+    /// What the aggregates with DISTINCT are over.
+    pub(super) distinct_over: Option<&'a [Expr<'a>]>,
+    /// MIN or MAX of a column that is printed with leading zeros, or not, as a server's plan goes.
+    pub(super) filled: bool,
 }
 
 impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
@@ -53,7 +57,18 @@ impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
             limit.plain.then_some(())?;
         }
         let (hidden, edits) = (Vec::new(), planner.edits.clone());
-        Some(Self { planner, query, select, sources, visible, hidden, edits, merge })
+        Some(Self {
+            planner,
+            query,
+            select,
+            sources,
+            visible,
+            hidden,
+            edits,
+            merge,
+            distinct_over: None,
+            filled: false,
+        })
     }
 
     /// The plan's text and steps, once everything is known.

@@ -231,7 +231,7 @@ impl<'a> Planner<'_, 'a> {
             let whole = self.is_whole(keyspace);
             let to = match (of, &rows) {
                 _ if whole => Destination::Unsharded,
-                (Some(_), SystemRows::Counted(_)) => Destination::Scatter,
+                (Some(_), SystemRows::Counted(_)) => self.everywhere(keyspace),
                 _ => Destination::Any,
             };
             let text = self.system_text(reference, of, &rows, edits);
