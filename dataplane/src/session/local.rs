@@ -68,16 +68,8 @@ impl Session {
                 self.row_count = 0;
                 self.set(assignments, &plan.names, sql, answer).await
             }
-            SessionAction::Use(name) => {
-                self.use_database(name).await?;
-                let session = self.schema_report();
-                self.send_ok(answer, Done { session: &session, ..Done::default() });
-                Ok(())
-            }
-            SessionAction::ShowProcesslist { full } => {
-                self.clear_warnings();
-                self.show_processlist(*full, answer).await
-            }
+            SessionAction::Use(name) => self.use_action(name, answer).await,
+            SessionAction::ShowProcesslist { full } => self.show_processlist(*full, answer).await,
             SessionAction::ShowGrants => {
                 self.clear_warnings();
                 self.show_grants(answer);
@@ -118,6 +110,13 @@ impl Session {
             }
             SessionAction::Nothing => self.nothing(answer),
         }
+    }
+
+    async fn use_action(&mut self, name: &str, answer: &mut Answer) -> Outcome {
+        self.use_database(name).await?;
+        let session = self.schema_report();
+        self.send_ok(answer, Done { session: &session, ..Done::default() });
+        Ok(())
     }
 
     fn nothing(&mut self, answer: &mut Answer) -> Outcome {
