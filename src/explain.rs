@@ -11,7 +11,7 @@ use coregate_planner::snapshot::Snapshot;
 use coregate_planner::vschema::{Keyspace, KeyspaceSpec, SnapshotBuilder, advice};
 
 pub(crate) fn run(args: &ExplainArgs) -> Result<(), Failure> {
-    println!("{:#}", explain(args)?);
+    crate::ctl::say(&format!("{:#}", explain(args)?))?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::vttest::Environment;
 use crate::{logging, serve};
 use coregate_controlplane::local::{self, LocalConfig};
 use coregate_controlplane::{Source, users};
+use coregate_planner::control::Users;
 
 pub(crate) fn run(mut args: LocalArgs) -> Result<(), Failure> {
     let mut environment = Environment::of_process().map_err(Failure::Usage)?;
@@ -62,5 +63,10 @@ pub(crate) fn run(mut args: LocalArgs) -> Result<(), Failure> {
         charset: environment.charset,
         foreign_key_mode: environment.foreign_key_mode,
     };
-    serve::start(file, Source::Local(config), users::local())
+    // Who names users wants no others.
+    let users = match file.users.file {
+        Some(_) => Users::default(),
+        None => users::local(),
+    };
+    serve::start(file, Source::Local(config), users)
 }

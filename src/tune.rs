@@ -19,15 +19,20 @@ pub(crate) fn run(what: &Tune) -> Result<(), Failure> {
         Tune::Layout { json, apply, root } => {
             return layout(&Layout::read(&Root::new(root)), *json, apply.as_deref());
         }
-        Tune::Unit => print!("{}", deploy::UNIT),
+        Tune::Unit => say(deploy::UNIT)?,
         Tune::Grants { user, host, databases } => {
-            print!("{}", crate::grants::statements(user, host, databases));
+            say(&crate::grants::statements(user, host, databases))?;
         }
-        Tune::Manifest { kind: Kind::Sidecar } => print!("{}", deploy::SIDECAR),
-        Tune::Manifest { kind: Kind::Deployment } => print!("{}", deploy::DEPLOYMENT),
-        Tune::Seccomp => print!("{}", deploy::SECCOMP),
+        Tune::Manifest { kind: Kind::Sidecar } => say(deploy::SIDECAR)?,
+        Tune::Manifest { kind: Kind::Deployment } => say(deploy::DEPLOYMENT)?,
+        Tune::Seccomp => say(deploy::SECCOMP)?,
     }
     Ok(())
+}
+
+/// Texts end with a line's end, or without.
+fn say(text: &str) -> Result<(), Failure> {
+    crate::ctl::say(text.trim_end_matches('\n'))
 }
 
 fn checks(root: &Root, live: bool, as_json: bool, strict: bool) -> Result<(), Failure> {
@@ -45,12 +50,13 @@ fn checks(root: &Root, live: bool, as_json: bool, strict: bool) -> Result<(), Fa
             .map(|f| json!({"name": f.name, "state": f.state.name(), "text": f.text, "why": f.why, "fix": f.fix}))
             .collect();
         let features = features.map(|features| features.to_string());
-        println!("{:#}", json!({"state": worst.name(), "findings": each, "features": features}));
+        say(&format!("{:#}", json!({"state": worst.name(), "findings": each, "features": features})))?;
     } else {
-        findings.iter().for_each(|finding| println!("{finding}"));
-        if let Some(features) = features {
-            println!("{:4} {:14} {features}", State::Good.name(), "features");
-        }
+        let mut lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        lines.extend(
+            features.map(|features| format!("{:4} {:14} {features}", State::Good.name(), "features")),
+        );
+        say(&lines.join("\n"))?;
     }
     match worst {
         State::Fail => {
@@ -77,12 +83,10 @@ fn layout(layout: &Layout, as_json: bool, apply: Option<&Path>) -> Result<(), Fa
             .map(|(name, node)| json!({"name": name, "node": node}))
             .collect();
         let proposed = json!({"count": proposal.cores, "cpus": proposal.cpus, "left": proposal.left, "reasons": proposal.reasons});
-        println!(
-            "{:#}",
-            json!({"cpus": cpus, "cards": cards, "quota": layout.limits.quota, "cores": proposed})
-        );
+        let json = json!({"cpus": cpus, "cards": cards, "quota": layout.limits.quota, "cores": proposed});
+        say(&format!("{json:#}"))?;
     } else {
-        print!("{layout}");
+        say(&layout.to_string())?;
     }
     match apply {
         Some(path) => apply::write(path, &proposal),

@@ -116,7 +116,7 @@ fn measure(targets: &[Named], mut settings: Settings, works: &[Arc<Work>]) -> Re
                         .collect(),
                 };
                 in_turn(&mut case, targets, &settings, work, &bar);
-                bar.suspend(|| print!("{case}"));
+                bar.suspend(|| crate::out::say(&case.to_string()));
                 cases.push(case);
             }
         }
@@ -203,7 +203,7 @@ fn finish(report: &Report, json: Option<&Path>, out: Option<&Path>) -> Result<()
     }
     if let Some(dir) = out {
         let page: PathBuf = report.write_to(dir)?;
-        println!("\nthe report: {}", page.display());
+        crate::out::say(&format!("\nthe report: {}", page.display()));
     }
     let failed = report
         .cases

@@ -34,9 +34,9 @@ pub(crate) fn run(args: &IdleArgs) -> Result<(), Error> {
     std::thread::sleep(SETTLE);
     let after = resident_kib(pid)?;
     let each = after.saturating_sub(before) as f64 / f64::from(args.connections);
-    println!(
+    crate::out::say(&format!(
         "{} resting connections, each after one query: {before} -> {after} KiB, {each:.2} KiB a connection",
         resting.len()
-    );
+    ));
     Ok(())
 }

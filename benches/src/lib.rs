@@ -16,6 +16,7 @@ mod error;
 mod idle;
 mod machine;
 mod mysql_url;
+mod out;
 mod process;
 mod report;
 #[doc(hidden)]

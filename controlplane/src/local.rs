@@ -94,6 +94,7 @@ impl Cluster {
         self.short_dir = dirs.short.clone();
         let mut records = plan::plan(config, &store, &dirs).await?;
         let template = binaries.template(&dirs.root).await?;
+        self.keepers.settle(&dirs, &template);
         let mut copies = JoinSet::new();
         for tablet in records
             .iter()

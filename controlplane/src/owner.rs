@@ -9,6 +9,7 @@ mod failover;
 mod locks;
 mod peers;
 mod publish;
+mod remake;
 mod requests;
 mod schema;
 
@@ -33,6 +34,7 @@ use ddl_turn::Turns;
 pub(crate) use failover::How;
 use peers::Everywhere;
 use publish::Pending;
+use remake::Remakes;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -127,6 +129,7 @@ pub(crate) struct Owner {
     beats: Beats,
     ddl: Ddl,
     turns: Turns,
+    remakes: Remakes,
     readers: Readers,
     pending: Pending,
     changes: Changes,
@@ -165,6 +168,7 @@ impl Owner {
             beats: Beats::default(),
             ddl: Ddl::default(),
             turns: Turns::default(),
+            remakes: Remakes::default(),
             readers: Readers::default(),
             pending: Pending::default(),
             changes: Changes::default(),
@@ -197,6 +201,7 @@ impl Owner {
                 _ = users_tick.tick() => self.reload_users(),
                 _ = tables_tick.tick() => {
                     self.look_at_tables();
+                    self.remake();
                     self.publish();
                 }
             }
@@ -260,12 +265,16 @@ impl Owner {
                 Command::DdlTurn { keyspace, change, lock, answer } => {
                     self.ddl_turn(keyspace, change, lock, answer);
                 }
+                Command::Remade { alias, result } => self.remade(&alias, result),
                 Command::DdlLate { keyspace, change } => self.ddl_late(&keyspace, change),
                 Command::DdlMarked { keyspace, lock } => self.ddl_marked(keyspace, lock),
                 Command::Locked { job, lock } => self.locked(*job, lock),
                 Command::Applied { keyspace, result, answer } => self.applied(&keyspace, result, answer),
                 Command::Checked { alias, sign } => self.checked(&alias, *sign),
                 Command::Beat { alias, beat } => self.fleet.beat(&alias, beat),
+                Command::GivenUp { transaction } => {
+                    tokio::spawn(resolver::conclude_soon(Arc::clone(&self.shared), transaction));
+                }
                 Command::Suspected { alias } => self.suspected(&alias),
                 Command::Edit { keyspace, shard, edit, guard, tell } => {
                     self.edit(&keyspace, &shard, edit, guard, Answer::Task(tell));

@@ -188,6 +188,10 @@ pub(crate) enum Command {
         alias: String,
         beat: Beat,
     },
+    /// Branches of this transaction may be prepared, and nobody is at it any more.
+    GivenUp {
+        transaction: String,
+    },
     /// Cores could not reach a tablet, or were thrown out.
     Suspected {
         alias: String,
@@ -199,6 +203,11 @@ pub(crate) enum Command {
         edit: Edit,
         guard: Option<Guard>,
         tell: oneshot::Sender<Result<(), Error>>,
+    },
+    /// A server's data was thrown away and made anew, or not.
+    Remade {
+        alias: String,
+        result: Result<(), Error>,
     },
     /// Something was done about a shard.
     Done {
@@ -256,6 +265,13 @@ pub(crate) enum Edit {
 struct Port(mpsc::Sender<Command>);
 
 impl ControlPort for Port {
+    fn given_up(&self, transaction: &str) {
+        // The resolver's next round finishes it, should there be too much to do.
+        let _ = self
+            .0
+            .try_send(Command::GivenUp { transaction: transaction.to_owned() });
+    }
+
     fn suspect(&self, alias: &str) {
         // Should there be too much to do, the next check tells.
         let _ = self

@@ -7,7 +7,7 @@ mod elect;
 mod emergency;
 mod galera;
 mod planned;
-mod remake;
+pub(crate) mod remake;
 mod repair;
 
 pub(crate) use emergency::Emergency;

@@ -269,6 +269,24 @@ pub(crate) async fn conclude(shared: &Shared, id: &str) -> (usize, usize) {
     (finished, known.saturating_sub(finished))
 }
 
+/// Of a transaction whose session has ended: servers may still be about to prepare, or to notice that it has.
+const SOON: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(300), Duration::from_millis(700), Duration::from_millis(1_500)];
+
+/// Finishes it without waiting for the next rounds, which do what is left.
+pub(crate) async fn conclude_soon(shared: Arc<Shared>, id: String) {
+    for pause in SOON {
+        tokio::time::sleep(pause).await;
+        let (finished, left) = conclude(&shared, &id).await;
+        if finished > 0 {
+            tracing::info!(transaction = id, "given up by its session: {finished} branches are finished");
+        }
+        if finished > 0 && left == 0 {
+            break;
+        }
+    }
+}
+
 /// The branches of ours that are prepared on a server.
 async fn recover(connector: &Connector, tablet: &Tablet) -> Result<(Conn, Vec<Branch>), Error> {
     let mut conn = connector.connect(tablet).await?;

@@ -69,7 +69,9 @@ fn config(dir: &Path, keyspaces: &[&str]) -> Config {
 fn ask(port: &dyn ControlPort, request: ControlRequest) -> Result<(), SqlError> {
     let (tell, told) = mpsc::channel();
     port.request(request, Box::new(move |result| tell.send(result).unwrap()));
-    told.recv_timeout(Duration::from_secs(20)).unwrap()
+    told.recv_timeout(Duration::from_secs(20))
+        .unwrap()
+        .map(drop)
 }
 
 fn alter(port: &dyn ControlPort, sql: &str) -> Result<(), SqlError> {

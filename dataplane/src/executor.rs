@@ -4,9 +4,14 @@ use crate::error::StartError;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use std::future::{Future, poll_fn};
 use std::task::Poll;
+use std::time::Duration;
 
 /// Memory that glommio registers for file I/O, which cores do not do.
 const IO_MEMORY_BYTES: usize = 64 << 10;
+
+/// When glommio interrupts its tasks to look at its own reactor: never. If that time is over before the first task has run, which needs
+/// a thread that waits long for its CPU, glommio 0.9 takes this for "no task wants to run" and parks. Nothing wakes the core then.
+const PREEMPT_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A running core.
 pub(crate) struct CoreThread(ExecutorJoinHandle<()>);
@@ -23,6 +28,7 @@ impl CoreThread {
             .name(name)
             .io_memory(IO_MEMORY_BYTES)
             .ring_depth(32)
+            .preempt_timer(PREEMPT_AFTER)
             .spawn(move || async move {
                 let _whole = EndsTheProcess;
                 body().await;
@@ -67,4 +73,37 @@ pub(crate) async fn yield_now() {
         Poll::Pending
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn ends(preempt: Duration) -> bool {
+        let (tell, told) = mpsc::channel();
+        LocalExecutorBuilder::new(Placement::Unbound)
+            .io_memory(IO_MEMORY_BYTES)
+            .ring_depth(32)
+            .preempt_timer(preempt)
+            .spawn(move || async move {
+                for _ in 0..100_000 {
+                    yield_now().await;
+                }
+                let _ = tell.send(());
+            })
+            .expect("a thread");
+        told.recv_timeout(Duration::from_secs(20)).is_ok()
+    }
+
+    #[test]
+    fn tasks_that_want_to_run_run() {
+        assert!(ends(PREEMPT_AFTER));
+    }
+
+    #[test]
+    #[ignore = "shows what PREEMPT_AFTER is for, and leaves a thread behind that sleeps for ever"]
+    fn a_glommio_that_is_interrupted_before_the_first_task_parks() {
+        assert!(!ends(Duration::from_nanos(1)), "glommio is mended: PREEMPT_AFTER is not needed any more");
+    }
 }

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// After an error that concerns the machine (no descriptors left) accepting pauses.
 const PAUSE: Duration = Duration::from_millis(50);
+/// It is logged so often.
+const TOLD: Duration = Duration::from_secs(1);
 
 /// A process that has just ended may hold its address for some milliseconds: its rings are taken down behind it. One that
 /// really listens does so for longer.
@@ -72,6 +74,7 @@ pub(crate) async fn serve(core: Rc<Core>, listener: socket2::Socket) {
 
 async fn accept_all(core: &Rc<Core>, listener: socket2::Socket) {
     let accept = Accept::new(&core.ring, listener);
+    let mut told = None;
     loop {
         // Draining is noticed when the sweep wakes this task through its timer.
         let mut armed = crate::timer::Armed::default();
@@ -105,7 +108,11 @@ async fn accept_all(core: &Rc<Core>, listener: socket2::Socket) {
             }
             Some(Err(_)) if core.shared.handed_over.load(Ordering::Relaxed) => {}
             Some(Err(e)) => {
-                tracing::warn!("cannot accept a connection: {e}");
+                let now = core.ring.now();
+                if told.is_none_or(|at| now > at + TOLD) {
+                    tracing::warn!("cannot accept a connection: {e}");
+                    told = Some(now);
+                }
                 core.sleep(PAUSE).await;
             }
             None => {}

@@ -17,7 +17,7 @@ struct Suspicions(Mutex<Vec<String>>);
 
 impl ControlPort for Suspicions {
     fn request(&self, _: ControlRequest, reply: Reply) {
-        reply(Ok(()));
+        reply(Ok(None));
     }
     fn suspect(&self, alias: &str) {
         self.0.lock().unwrap().push(alias.to_owned());

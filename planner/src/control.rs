@@ -56,6 +56,8 @@ pub type Reply = Box<dyn FnOnce(Result<Option<String>, SqlError>) + Send>;
 pub trait ControlPort: Send + Sync {
     /// Does not block. The reply comes when every core uses the new state.
     fn request(&self, request: ControlRequest, reply: Reply);
+    /// A transaction over several shards was given up before or while it was decided: branches of it may be prepared. Does not block.
+    fn given_up(&self, _transaction: &str) {}
     /// A connection to this tablet was refused, or has broken: it is worth a look. Does not block.
     fn suspect(&self, _alias: &str) {}
 }

@@ -14,18 +14,18 @@ pub(super) fn write(path: &Path, proposal: &Proposal) -> Result<(), Failure> {
     let new = edited(&text, proposal);
     File::parse(&new).map_err(wrong)?;
     if new == text {
-        println!("{} says so already", path.display());
-        return Ok(());
+        return crate::ctl::say(&format!("{} says so already", path.display()));
     }
     let failed = |e: std::io::Error| Failure::Failed(format!("{}: {e}", path.display()));
+    // A link stays one: what it leads to is replaced.
+    let path = &std::fs::canonicalize(path).map_err(failed)?;
     // Whole or not at all, with the rights of the file that it replaces.
     let beside = path.with_extension("toml.new");
     std::fs::write(&beside, new).map_err(failed)?;
     let rights = std::fs::metadata(path).map_err(failed)?.permissions();
     std::fs::set_permissions(&beside, rights).map_err(failed)?;
     std::fs::rename(&beside, path).map_err(failed)?;
-    println!("written to {}; it holds from the next start on", path.display());
-    Ok(())
+    crate::ctl::say(&format!("written to {}; it holds from the next start on", path.display()))
 }
 
 fn edited(text: &str, proposal: &Proposal) -> String {
@@ -99,6 +99,16 @@ mod tests {
             assert!(error.contains("coregate.toml"), "{error}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
+        let link = dir.path().join("link.toml");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        std::fs::write(&path, "[log]\nformat = \"text\"\n").unwrap();
+        write(&link, &proposal(Some(vec![0]))).unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(
+            std::fs::read_to_string(&path)
+                .unwrap()
+                .contains("cpus = [0]")
+        );
         std::fs::write(&path, "[log]\nformat = \"json\"\n").unwrap();
         write(&path, &proposal(Some(vec![0]))).unwrap();
         assert!(

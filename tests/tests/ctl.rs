@@ -50,6 +50,8 @@ fn tablets_are_looked_at_and_ordered_about() {
         &["emergency-reparent-shard", "ks/-80", "--ignore-replicas", "zone1-999"],
         &["emergency-reparent-shard", "ks/-80", "--new-primary", "zone1-999"],
         &["apply-vschema", "ks", "--vschema", r#"{"sharded": false}"#],
+        &["apply-vschema", "ks", "--vschema", ""],
+        &["apply-routing-rules", "--rules", " "],
         &["get-topology-path", "/global/nothing"],
         &["validate", "nowhere"],
         &["delete-keyspace", "ks"],

@@ -56,6 +56,30 @@ fn transactions_that_only_a_replica_has_are_found_and_it_is_made_anew() {
 }
 
 #[test]
+fn a_copy_that_fails_is_tried_again() {
+    let Some(cluster) = three("my-again") else { return };
+    let primary = cluster.primary();
+    cluster.on(&primary, "revoke backup_admin on *.* from 'repl'@'127.0.0.1'");
+    let astray = cluster.replicas()[0].clone();
+    cluster.on(
+        &astray,
+        "set global super_read_only=0; set global read_only=0; insert into t values (100, 'astray')",
+    );
+    wait_until("it fails", || {
+        cluster
+            .proxy
+            .process
+            .stderr()
+            .contains("cannot be made anew, and is tried again")
+    });
+    assert!(!cluster.replicas().contains(&astray));
+    cluster.on(&cluster.primary(), "grant backup_admin on *.* to 'repl'@'127.0.0.1'");
+    wait_until("it is a replica again", || cluster.replicas().contains(&astray));
+    cluster.wait_well();
+    assert_eq!(cluster.on(&astray, "select count(*) from t"), "0");
+}
+
+#[test]
 fn an_ordered_emergency_of_mysql_and_a_new_start_keep_everything() {
     let Some(cluster) = three("my-emergency") else { return };
     let writers = cluster.writers(3);

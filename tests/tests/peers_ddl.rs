@@ -200,3 +200,13 @@ fn a_client_is_warned_of_processes_that_do_not_use_its_change() {
     conn.run("drop table u");
     assert_eq!(conn.run("show warnings").rows().len(), 0);
 }
+
+#[test]
+fn one_statement_right_behind_another_is_not_in_its_own_way() {
+    let (_etcd, _local, [one, _other]) = start("ddl-spam");
+    let mut conn = connect(&one);
+    for n in 0..40 {
+        conn.run(&format!("create table if not exists spam_{n} (id int primary key)"));
+        conn.run(&format!("drop table if exists spam_{n}"));
+    }
+}

@@ -202,6 +202,64 @@ fn one_replica_is_enough_and_a_new_start_finds_what_was_promoted() {
 }
 
 #[test]
+fn a_server_of_ours_that_has_gone_astray_is_made_anew() {
+    let cluster = Cluster::start("anew");
+    let mut conn = cluster.connect("ks");
+    conn.run("insert into t (id, v) values (1, 'a')");
+    let astray = cluster.replicas()[0].clone();
+    cluster.on(&astray, "set global read_only=0; insert into t values (100, 'astray')");
+    conn.run("insert into t (id, v) values (2, 'b')");
+    wait_until("it is found", || {
+        let said = cluster.ctl(&["get-recoveries"]).unwrap();
+        said.contains("is drained") && said.contains("made anew")
+    });
+    wait_until("it is a replica again", || cluster.replicas().contains(&astray));
+    cluster.wait_well();
+    conn.run("insert into t (id, v) values (3, 'c')");
+    wait_until("it has what the primary has, and nothing else", || {
+        cluster
+            .try_on(&astray, "select group_concat(id order by id) from t")
+            .is_ok_and(|ids| ids == "1,2,3")
+    });
+    assert_eq!(cluster.on(&astray, "select @@read_only"), "1");
+    // It can be primary, too.
+    cluster
+        .ctl(&["planned-reparent-shard", "ks/0", "--new-primary", &astray])
+        .unwrap();
+    conn.run("insert into t (id, v) values (4, 'd')");
+    cluster.wait_well();
+}
+
+/// A process that ends in the middle of it goes on after its next start.
+#[test]
+fn what_is_to_be_made_anew_is_so_after_a_new_start() {
+    let cluster = Cluster::start("anew-later");
+    cluster
+        .connect("ks")
+        .run("insert into t (id, v) values (1, 'a')");
+    let replica = cluster.replicas()[0].clone();
+    cluster
+        .ctl(&["change-tablet-type", &replica, "drained"])
+        .unwrap();
+    let tablet = cluster.dir.join("tablets").join(&replica);
+    let inode =
+        |path: &std::path::Path| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap());
+    let before = inode(&tablet.join("data"));
+    std::fs::write(tablet.join("anew"), "replica").unwrap();
+    let cluster = cluster.crash_and_start("anew-later");
+    wait_until("it is a replica again", || cluster.replicas().contains(&replica));
+    cluster.wait_well();
+    assert_ne!(inode(&tablet.join("data")), before);
+    assert!(!tablet.join("anew").exists());
+    wait_until("it has the rows", || {
+        cluster
+            .try_on(&replica, "select group_concat(id) from t")
+            .as_deref()
+            == Ok("1")
+    });
+}
+
+#[test]
 fn health_costs_no_plan_and_the_catalog_does() {
     let cluster = Cluster::start("plans");
     let mut conn = cluster.connect("ks");

@@ -226,10 +226,21 @@ pub(super) async fn apply_vschema(
     if find(&admin, &keyspace).is_none() {
         return no_keyspace(&keyspace);
     }
+    if let Some(empty) = refuse_empty(&body) {
+        return empty;
+    }
     match vschema::Keyspace::from_json(&body) {
         Ok(vschema) => ask(&admin, Request::ApplyVschema { keyspace, vschema }).await,
         Err(e) => error(StatusCode::BAD_REQUEST, e),
     }
+}
+
+/// A file that was cut off must not take everything away.
+fn refuse_empty(body: &str) -> Option<Reply> {
+    let why = "the body is empty: write {} to take everything away";
+    body.trim()
+        .is_empty()
+        .then(|| error(StatusCode::BAD_REQUEST, why))
 }
 
 /// `?recursive=true`, where it has shards; its databases stay.
@@ -252,6 +263,9 @@ pub(super) async fn rules(State(admin): State<Admin>) -> Reply {
 }
 
 pub(super) async fn apply_rules(State(admin): State<Admin>, body: String) -> Reply {
+    if let Some(empty) = refuse_empty(&body) {
+        return empty;
+    }
     match vschema::RoutingRules::from_json(&body) {
         Ok(rules) => ask(&admin, Request::ApplyRules(rules)).await,
         Err(e) => error(StatusCode::BAD_REQUEST, e),

@@ -10,7 +10,7 @@ use hyper_util::service::TowerToHyperService;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -25,6 +25,8 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 const HEADER_MAX: usize = 64 << 10;
 /// After an error that concerns the machine (no descriptors left) accepting pauses.
 const PAUSE: Duration = Duration::from_millis(50);
+/// It is logged so often.
+const TOLD: Duration = Duration::from_secs(1);
 
 struct Open {
     /// A request is being answered.
@@ -76,11 +78,23 @@ pub(super) async fn serve(listener: TcpListener, app: Router, door: Option<Admin
 
 async fn accept(listener: TcpListener, app: Router) {
     let mut open: VecDeque<Open> = VecDeque::new();
+    let (mut spare, mut told) = (None, None::<Instant>);
     loop {
-        let stream = match listener.accept().await {
+        // One descriptor is kept back: who asks whether we live is answered when clients have all the others.
+        if spare.is_none() {
+            spare = std::fs::File::open("/dev/null").ok();
+        }
+        let mut accepted = listener.accept().await;
+        if accepted.is_err() && spare.take().is_some() {
+            accepted = listener.accept().await;
+        }
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(e) => {
-                tracing::warn!("the admin API cannot accept a connection: {e}");
+                if told.is_none_or(|at| at.elapsed() > TOLD) {
+                    tracing::warn!("the admin API cannot accept a connection: {e}");
+                    told = Some(Instant::now());
+                }
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }

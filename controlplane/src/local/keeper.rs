@@ -1,8 +1,12 @@
 //! Keeps a server running: one that ends by itself is started again, after a pause that grows. Whoever replaces it as primary can
 //! stop it for certain.
-use super::server::{Launch, Server};
+use super::dirs::{Dirs, Owner};
+use super::server::{Launch, Server, make_data};
+use crate::Error;
+use crate::topology::Kind;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -22,6 +26,8 @@ enum Order {
     Kill(oneshot::Sender<()>),
     /// Kill it now; it is started again later.
     Fence(oneshot::Sender<()>),
+    /// The same, on data as new as when it was first started.
+    Anew(Arc<Place>, oneshot::Sender<Result<(), Error>>),
 }
 
 pub(super) struct Keeper {
@@ -67,6 +73,10 @@ async fn keep(mut server: Server, launch: Launch, mut orders: mpsc::Receiver<Ord
                     server.kill().await;
                     let _ = tell.send(());
                 }
+                Some(Order::Anew(place, tell)) => {
+                    server.kill().await;
+                    let _ = tell.send(place.renew(&launch).await);
+                }
                 Some(Order::Stop(tell)) => {
                     server.stop().await;
                     let _ = tell.send(());
@@ -100,6 +110,7 @@ async fn again(launch: &Launch, orders: &mut mpsc::Receiver<Order>, mut ends: u3
                 order = orders.recv() => match order {
                     // It is down.
                     Some(Order::Fence(tell)) => drop(tell.send(())),
+                    Some(Order::Anew(place, tell)) => drop(tell.send(place.renew(launch).await)),
                     Some(Order::Stop(tell) | Order::Kill(tell)) => {
                         let _ = tell.send(());
                         return None;
@@ -119,13 +130,98 @@ async fn again(launch: &Launch, orders: &mut mpsc::Receiver<Order>, mut ends: u3
     }
 }
 
+/// Where servers' data lies, and what it begins as.
+struct Place {
+    tablets: PathBuf,
+    template: PathBuf,
+    owner: Option<Owner>,
+}
+
+impl Place {
+    async fn renew(&self, launch: &Launch) -> Result<(), Error> {
+        let data = launch.dir().join("data");
+        tokio::fs::remove_dir_all(&data)
+            .await
+            .map_err(Error::file(&data))?;
+        make_data(self.template.clone(), launch.dir().to_owned(), self.owner).await
+    }
+}
+
+/// In a tablet's directory: its data is to be thrown away and made anew, whatever becomes of this process. Holds what it is then.
+const MARK: &str = "anew";
+
 /// The servers that run under this process, by alias: whoever has this can stop one for certain.
 #[derive(Clone, Default)]
-pub(crate) struct Fence(Arc<Mutex<BTreeMap<String, Keeper>>>);
+pub(crate) struct Fence {
+    keepers: Arc<Mutex<BTreeMap<String, Keeper>>>,
+    place: Arc<OnceLock<Arc<Place>>>,
+}
 
 impl Fence {
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Keeper>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn settle(&self, dirs: &Dirs, template: &Path) {
+        let (tablets, template) = (dirs.tablets.clone(), template.to_owned());
+        // Once.
+        let _ = self
+            .place
+            .set(Arc::new(Place { tablets, template, owner: dirs.owner }));
+    }
+
+    fn mark_of(&self, alias: &str) -> Option<PathBuf> {
+        self.owns(alias)
+            .then(|| Some(self.place.get()?.tablets.join(alias).join(MARK)))
+            .flatten()
+    }
+
+    /// It is to be made anew. `false`: it does not run under us.
+    pub(crate) fn mark(&self, alias: &str, kind: Kind) -> bool {
+        let Some(path) = self.mark_of(alias) else { return false };
+        let marked = std::fs::write(&path, kind.name());
+        if let Err(e) = &marked {
+            tracing::error!("{}: {e}", path.display());
+        }
+        marked.is_ok()
+    }
+
+    pub(crate) fn unmark(&self, alias: &str) {
+        if let Some(path) = self.mark_of(alias) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Those that are to be made anew, and what they are then.
+    pub(crate) fn marked(&self) -> Vec<(String, Kind)> {
+        let Some(place) = self.place.get() else { return Vec::new() };
+        let all = self.all();
+        let marked = all.keys().filter_map(|alias| {
+            let text = std::fs::read_to_string(place.tablets.join(alias).join(MARK)).ok()?;
+            let kind = serde_json::from_value(text.trim().to_ascii_lowercase().into());
+            Some((alias.clone(), kind.unwrap_or(Kind::Replica)))
+        });
+        marked.collect()
+    }
+
+    /// Kills it and throws its data away; it starts as on its first day.
+    pub(crate) async fn renew(&self, alias: &str, patience: Duration) -> Result<(), Error> {
+        let orders = self.all().get(alias).map(|keeper| keeper.orders.clone());
+        let (Some(orders), Some(place)) = (orders, self.place.get().cloned()) else {
+            return Err(Error::Gone);
+        };
+        let (tell, told) = oneshot::channel();
+        let renewed = async {
+            orders
+                .send(Order::Anew(place, tell))
+                .await
+                .map_err(|_| Error::Gone)?;
+            told.await.map_err(|_| Error::Gone)?
+        };
+        let late = || Error::Server(format!("the data of {alias} was not made anew in time"));
+        tokio::time::timeout(patience, renewed)
+            .await
+            .unwrap_or_else(|_| Err(late()))
     }
 
     /// Takes over a server that runs.

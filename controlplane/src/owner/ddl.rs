@@ -3,13 +3,29 @@
 use super::{Answer, Owner, done};
 use crate::Error;
 use crate::plane::Command;
-use crate::store::ShardLock;
+use crate::store::{Etcd, ShardLock};
 use crate::world::general;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
-/// Begins the name under which it is said, beside the shards that are moved.
-pub(super) const MARK: &str = "ddl-";
+/// The mark of the last statement is taken back behind its answer: until it is gone, the next one waits so long.
+const OWN_PATIENCE: Duration = Duration::from_secs(5);
+const OWN_PAUSE: Duration = Duration::from_millis(10);
+
+/// Only this process has such a mark.
+async fn own_lock(etcd: &Arc<Etcd>, keyspace: &str, mark: &str) -> Result<ShardLock, Error> {
+    let end = Instant::now() + OWN_PATIENCE;
+    loop {
+        match etcd.lock(keyspace, mark, "DDL").await {
+            Err(Error::Held { .. }) if Instant::now() < end => sleep(OWN_PAUSE).await,
+            done => return done,
+        }
+    }
+}
+
+pub(super) use crate::store::MARK;
 
 #[derive(Default)]
 pub(super) struct Ddl(BTreeMap<String, Marked>);
@@ -57,7 +73,7 @@ impl Owner {
         let Some(peers) = &self.peers else { return };
         let (etcd, owner) = (Arc::clone(&peers.etcd), self.sender.clone());
         tokio::spawn(async move {
-            let lock = etcd.lock(&keyspace, &mark, "DDL").await;
+            let lock = own_lock(&etcd, &keyspace, &mark).await;
             let _ = owner.send(Command::DdlMarked { keyspace, lock }).await;
         });
     }

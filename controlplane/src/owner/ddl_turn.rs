@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How often the store is asked whether another process's turn is over.
-const POLL: Duration = Duration::from_millis(100);
+/// How soon the store is asked again whether another process's turn is over, and then after twice as long.
+const POLL: Duration = Duration::from_millis(10);
+const POLL_MAX: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
 pub(super) struct Turns(BTreeMap<String, Turn>);
@@ -158,11 +159,15 @@ impl Owner {
 
 /// Waits for the lock of the store.
 async fn lock_by(etcd: &Arc<Etcd>, keyspace: &str, until: Instant) -> Result<ShardLock, SqlError> {
+    let mut pause = POLL;
     loop {
         match etcd.lock(keyspace, LOCK, "DDL").await {
             Ok(lock) => return Ok(lock),
             Err(Error::Held { by, .. }) if Instant::now() >= until => return Err(late(keyspace, &by)),
-            Err(Error::Held { .. }) => sleep(POLL).await,
+            Err(Error::Held { .. }) => {
+                sleep(pause).await;
+                pause = (pause * 2).min(POLL_MAX);
+            }
             Err(e) => {
                 let why = format!("other processes cannot be told that tables change: {e}");
                 return Err(general(why));

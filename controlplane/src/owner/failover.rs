@@ -134,14 +134,12 @@ impl Owner {
         }
     }
 
-    pub(super) fn run(&mut self, job: Job, lock: Option<ShardLock>) {
-        let Job { keyspace, shard, how, what, primary, answer, began } = job;
-        let (found, data) = (self.shard(&keyspace, &shard), self.data.clone());
-        let (Some(found), Some(data)) = (found, data) else { return };
+    /// `None`: the cores have not started yet.
+    pub(super) fn desk(&self, lock: Option<ShardLock>) -> Option<Desk> {
         let options = &self.fleet.options;
-        let desk = Desk {
+        Some(Desk {
             owner: self.sender.clone(),
-            data,
+            data: self.data.clone()?,
             connector: self.shared.connector.clone(),
             fence: self.fence.clone(),
             drain: Duration::from_millis(options.drain_ms),
@@ -152,7 +150,12 @@ impl Owner {
                 .as_ref()
                 .map(|peers| peers.id().to_owned())
                 .unwrap_or_default(),
-        };
+        })
+    }
+
+    pub(super) fn run(&mut self, job: Job, lock: Option<ShardLock>) {
+        let Job { keyspace, shard, how, what, primary, answer, began } = job;
+        let (Some(found), Some(desk)) = (self.shard(&keyspace, &shard), self.desk(lock)) else { return };
         let moved = answer.is_none() && found.primary.alias() != primary;
         tokio::spawn(async move {
             let result = match &how {

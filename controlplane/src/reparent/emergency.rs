@@ -38,7 +38,6 @@ impl Emergency {
     /// # Errors
     /// Nobody has been promoted; the topology is as it was. Or somebody has, and is repaired: the error says so.
     pub(crate) async fn run(&self, desk: &Desk, shard: &Shard) -> Result<String, Error> {
-        self.check_names(shard)?;
         if shard.galera.is_some() {
             let wanted = self.new_primary.as_deref();
             return galera::switch(desk, shard, wanted, galera::Way::Emergency).await;
@@ -83,19 +82,6 @@ impl Emergency {
         promoted.and(released)?;
         source?;
         Ok(member.alias().to_owned())
-    }
-
-    /// A name that is written wrong must not give up, or promote, another than is meant.
-    fn check_names(&self, shard: &Shard) -> Result<(), Error> {
-        let is_other = |name: &&String| shard.others.iter().any(|m| m.alias() == name.as_str());
-        let mut named = self.ignored.iter().chain(&self.new_primary);
-        let Some(wrong) = named.find(|name| !is_other(name)) else { return Ok(()) };
-        let others: Vec<&str> = shard.others.iter().map(Member::alias).collect();
-        Err(Error::Config(format!(
-            "{wrong} is no replica of shard {}: they are {}",
-            shard.name(),
-            others.join(", ")
-        )))
     }
 
     /// Statements wait. The old primary is shut out; then the one that has everything is elected, and applies it.

@@ -1,9 +1,11 @@
-//! A server of ours that has gone astray is made anew from its primary, by MySQL's CLONE. It is drained meanwhile. Beside everything
-//! else, because it may take long; what fails leaves it drained.
+//! A server of ours that has gone astray is made anew: MySQL's by CLONE from its primary; MariaDB's begins with no data, and replays all that
+//! its primary has logged since its own beginning. It is drained meanwhile. Beside everything else, because it may take long; what fails is
+//! tried again, after a pause that grows.
 use super::{Desk, Member, Shard};
 use crate::Error;
 use crate::plane::Edit;
-use crate::servers::replication::Source;
+use crate::servers::dialect::Dialect;
+use crate::topology::Kind;
 use std::time::{Duration, Instant};
 
 /// Copying a primary's data may take so long.
@@ -12,27 +14,23 @@ const CLONE_MAX: Duration = Duration::from_secs(3_600);
 const BACK_MAX: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(500);
 
-/// Begins it. `false`: this server is not ours, or cannot.
-pub(super) fn begin(desk: &Desk, shard: &Shard, member: &Member) -> bool {
-    let (desk, shard, member) = (desk.clone(), shard.clone(), member.clone());
-    let Ok(source) = shard.source_of(&shard.primary) else { return false };
-    if !desk.fence.owns(member.alias()) {
-        return false;
-    }
-    tokio::spawn(async move {
-        let (alias, primary) = (member.alias(), shard.primary.alias());
-        match anew(&desk, &shard, &member, &source).await {
-            Ok(()) => tracing::info!(tablet = alias, "it was made anew from {primary}"),
-            Err(e) => tracing::error!(tablet = alias, "it cannot be made anew and stays drained: {e}"),
+/// It follows its primary, as of `kind`, when this returns without an error.
+pub(crate) async fn anew(desk: &Desk, shard: &Shard, alias: &str, kind: Kind) -> Result<(), Error> {
+    let found = shard.others.iter().find(|m| m.alias() == alias);
+    let member = found
+        .ok_or_else(|| Error::Config(format!("{alias} is the shard's primary, or none of its tablets")))?;
+    let mut primary = desk.connect(&shard.primary.tablet).await?;
+    match primary.facts().await?.dialect() {
+        Dialect::MySql => {
+            let source = shard.source_of(&shard.primary)?;
+            let mut server = desk.connect(&member.tablet).await?;
+            server.clone_from(&source, CLONE_MAX).await?;
         }
-    });
-    true
-}
-
-async fn anew(desk: &Desk, shard: &Shard, member: &Member, source: &Source) -> Result<(), Error> {
-    let mut server = desk.connect(&member.tablet).await?;
-    server.clone_from(source, CLONE_MAX).await?;
-    drop(server);
+        Dialect::MariaDb => {
+            primary.require_all_logs().await?;
+            desk.fence.renew(alias, BACK_MAX).await?;
+        }
+    }
     let end = Instant::now() + BACK_MAX;
     while let Err(e) = is_back(desk, shard, member).await {
         if Instant::now() >= end {
@@ -40,7 +38,7 @@ async fn anew(desk: &Desk, shard: &Shard, member: &Member, source: &Source) -> R
         }
         tokio::time::sleep(POLL).await;
     }
-    desk.edit(shard, Edit::SetKind(member.alias().to_owned(), member.kind))
+    desk.edit(shard, Edit::SetKind(alias.to_owned(), kind))
         .await
 }
 

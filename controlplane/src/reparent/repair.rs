@@ -1,9 +1,8 @@
 //! What is set right without moving a primary.
-use super::{Desk, Member, Shard, remake, require_movable};
+use super::{Desk, Member, Shard, require_movable};
 use crate::Error;
 use crate::gtid::Set;
 use crate::plane::Edit;
-use crate::servers::dialect::Dialect;
 use crate::servers::replication::Server;
 use crate::topology::Kind;
 
@@ -124,9 +123,6 @@ async fn astray(
     server.leave().await?;
     desk.edit(shard, Edit::SetKind(alias.to_owned(), Kind::Drained))
         .await?;
-    let anew = match facts.dialect() == Dialect::MySql && remake::begin(desk, shard, member) {
-        true => "; it is being made anew",
-        false => "",
-    };
+    let anew = if desk.fence.mark(alias, member.kind) { "; it is made anew" } else { "" };
     Ok(format!("{alias} is drained: {what}{anew}"))
 }

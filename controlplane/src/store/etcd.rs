@@ -24,7 +24,7 @@ mod peers;
 
 pub use access::EtcdAccess;
 pub use config::EtcdConfig;
-pub(crate) use lock::{ShardLock, TABLES};
+pub(crate) use lock::{MARK, ShardLock, TABLES};
 pub(crate) use peers::{Peers, Process, Roster, uses, wait_for_all};
 
 /// Operations of one transaction; etcd takes 128.

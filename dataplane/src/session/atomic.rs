@@ -181,6 +181,7 @@ impl Session {
             }
             Err(failure) => {
                 self.drop_held();
+                core.shared.control.given_up(&atomic.id);
                 return Err(match failure {
                     Failure::Sql(error) => self.not_committed(error).into(),
                     other => other,
@@ -308,6 +309,7 @@ impl Session {
         ));
         self.core.metrics().atomic_unfinished.add(1);
         self.drop_held();
+        self.core.shared.control.given_up(&atomic.id);
         Failure::Fatal(error)
     }
 }

@@ -235,7 +235,7 @@ struct NoControl;
 
 impl ControlPort for NoControl {
     fn request(&self, _: ControlRequest, reply: Reply) {
-        reply(Ok(()));
+        reply(Ok(None));
     }
 }
 

@@ -10,6 +10,7 @@ mod by_key;
 mod classes;
 mod conditions;
 mod ddl;
+mod ddl_query;
 mod directives;
 mod dml;
 mod effects;
@@ -278,6 +279,9 @@ impl<'p, 'a> Planner<'p, 'a> {
         let Some(keyspace) = self.names(statement)? else {
             return self.without_tables(statement, class);
         };
+        if let Statement::Ddl(ddl) = statement {
+            self.refuse_foreign_query(ddl, keyspace)?;
+        }
         self.check_foreign_keys(statement)?;
         self.write_alike(statement)?;
         if let Some(plan) = self.reads_system(statement, class)? {

@@ -1,6 +1,7 @@
 //! `transaction_mode = TWOPC`: whatever is killed, a transaction is on all of its shards or on none, and what was acknowledged is there.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 mod holding;
+mod killed;
 mod moves;
 mod snapshot;
 mod steps;

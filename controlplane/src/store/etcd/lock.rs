@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// What is locked for changes of a keyspace's tables, in a shard's place.
 pub(crate) const TABLES: &str = "schema";
+/// Begins the name under which a process says that it changes tables, beside the shards that are moved.
+pub(crate) const MARK: &str = "ddl-";
 
 #[derive(Debug, Clone)]
 pub(crate) struct ShardLock {
@@ -43,7 +45,7 @@ impl Etcd {
             let holder =
                 serde_json::from_str(&text).map(|r: LockRecord| format!("{} of {}", r.what, r.process));
             let by = holder.unwrap_or_else(|_| "another process".to_owned());
-            let what = match shard == TABLES {
+            let what = match shard == TABLES || shard.starts_with(MARK) {
                 true => format!("tables of keyspace {keyspace} are being changed"),
                 false => format!("shard {keyspace}/{shard} is being moved or repaired"),
             };
