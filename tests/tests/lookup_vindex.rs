@@ -4,14 +4,20 @@ use coregate_tests::wire::Connection;
 use coregate_tests::{Coregate, guard};
 use serde_json::Value;
 use std::process::Command;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 static COREGATE: LazyLock<Coregate> = LazyLock::new(|| {
     let dir = guard::dir().join("lookup-vindex");
     std::fs::create_dir_all(&dir).unwrap();
     Coregate::local("lookup-vindex", &["--keyspace", "s:2", "--keyspace", "main", "--cores", "2"])
 });
+
+/// Tables are changed by one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn connect(target: &str) -> Connection {
     COREGATE.connect_as("app", "app", Some(target))
@@ -64,6 +70,7 @@ fn create(table: &str, name: &str, more: &[&str]) -> (Value, bool, String) {
 /// Whatever changes the rows meanwhile: at the end, each has its entry, and no more are there.
 #[test]
 fn a_table_gets_a_lookup_vindex_while_it_is_written_to() {
+    let _turn = alone();
     table("busy", 3_000);
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -109,6 +116,7 @@ fn a_table_gets_a_lookup_vindex_while_it_is_written_to() {
 
 #[test]
 fn nothing_is_found_by_it_until_it_is_externalized() {
+    let _turn = alone();
     table("slow", 800);
     let (_, good, told) = create("slow", "slow_email", &["--table", "slow_by_email"]);
     assert!(good, "{told}");
@@ -158,6 +166,7 @@ fn nothing_is_found_by_it_until_it_is_externalized() {
 
 #[test]
 fn rows_that_share_a_value_are_counted() {
+    let _turn = alone();
     table("twice", 20);
     let mut conn = connect("s");
     conn.run("INSERT INTO twice VALUES (100, 'É7@x', 0)");
@@ -179,6 +188,7 @@ fn rows_that_share_a_value_are_counted() {
 
 #[test]
 fn words_that_fit_nothing_are_refused() {
+    let _turn = alone();
     table("named", 1);
     for (args, why) in [
         (
