@@ -36,13 +36,13 @@ impl Backend {
         // A name is read in the character set that is set by then.
         let late = database.as_ref().filter(|name| !name.is_ascii());
         let early = database.as_ref().filter(|name| name.is_ascii());
-        for database in early {
+        if let Some(database) = early {
             wire.command(|payload| commands::init_db(payload, database.as_bytes()));
         }
         for sql in &set {
             wire.query(sql);
         }
-        for database in late {
+        if let Some(database) = late {
             wire.command(|payload| commands::init_db(payload, database.as_bytes()));
         }
         match self.run_all(core, wire).await {
