@@ -68,12 +68,7 @@ impl Session {
                 self.row_count = 0;
                 self.set(assignments, &plan.names, sql, answer).await
             }
-            SessionAction::Use(name) => {
-                self.use_database(name).await?;
-                let session = self.schema_report();
-                self.send_ok(answer, Done { session: &session, ..Done::default() });
-                Ok(())
-            }
+            SessionAction::Use(name) => self.used(name, answer).await,
             SessionAction::ShowProcesslist { full } => {
                 self.clear_warnings();
                 self.show_processlist(*full, answer).await
@@ -111,10 +106,7 @@ impl Session {
             }
             SessionAction::Note { code, message } => {
                 self.implicit_commit().await?;
-                self.row_count = 0;
-                self.note(*code, message);
-                self.send_ok(answer, Done { warnings: 1, ..Done::default() });
-                Ok(())
+                self.noted(*code, message, answer)
             }
             SessionAction::Nothing => self.nothing(answer),
         }
@@ -159,6 +151,20 @@ impl Session {
                 backend.execute(&core, begin).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn used(&mut self, name: &str, answer: &mut Answer) -> Outcome {
+        self.use_database(name).await?;
+        let session = self.schema_report();
+        self.send_ok(answer, Done { session: &session, ..Done::default() });
+        Ok(())
+    }
+
+    fn noted(&mut self, code: u16, message: &str, answer: &mut Answer) -> Outcome {
+        self.row_count = 0;
+        self.note(code, message);
+        self.send_ok(answer, Done { warnings: 1, ..Done::default() });
         Ok(())
     }
 
