@@ -6,6 +6,7 @@ mod databases;
 mod ddl;
 mod ddl_turn;
 mod failover;
+mod far_databases;
 mod locks;
 mod peers;
 mod publish;
@@ -32,6 +33,7 @@ use coregate_planner::snapshot::Snapshot;
 use ddl::Ddl;
 use ddl_turn::Turns;
 pub(crate) use failover::How;
+use far_databases::Taken;
 use peers::Everywhere;
 use publish::Pending;
 use remake::Remakes;
@@ -130,6 +132,7 @@ pub(crate) struct Owner {
     ddl: Ddl,
     turns: Turns,
     remakes: Remakes,
+    taken: Taken,
     readers: Readers,
     pending: Pending,
     changes: Changes,
@@ -169,6 +172,7 @@ impl Owner {
             ddl: Ddl::default(),
             turns: Turns::default(),
             remakes: Remakes::default(),
+            taken: Taken::default(),
             readers: Readers::default(),
             pending: Pending::default(),
             changes: Changes::default(),
@@ -180,6 +184,7 @@ impl Owner {
 
     pub(crate) async fn turn(mut self, signals: &mut Signals) -> Result<(), Error> {
         self.meet_peers();
+        self.offer_databases();
         self.follow_tablets();
         self.show();
         let seeker = tokio::spawn(missing::seek(Arc::clone(&self.shared), self.sender.clone()));

@@ -12,6 +12,7 @@ mod etcd;
 mod files;
 mod seen;
 
+pub(crate) use etcd::{DatabaseAnswer, DatabaseRequest};
 pub(crate) use etcd::{Etcd, Guard, MARK, Peers, Process, Roster, ShardLock, TABLES, uses, wait_for_all};
 pub use etcd::{EtcdAccess, EtcdConfig};
 pub(crate) use files::Files;

@@ -253,4 +253,23 @@ fn every_process_on_the_store_uses_it_when_it_is_answered() {
     own.run("drop database far");
     assert_eq!(code(&mut connect(&other, None), "use far"), 1049);
     assert!(beside.query("select count(*) from t").is_error());
+    // Who has no servers to make has it done by who has.
+    let mut beside = connect(&other, None);
+    assert_eq!(affected(&beside.run("create database asked character set latin1")), 1);
+    assert_eq!(code(&mut beside, "create database asked"), 1007);
+    assert_eq!(code(&mut beside, "create database wrong character set nosuch"), 1115);
+    fill(&mut beside, "asked");
+    assert_eq!(own.value("select count(*) from asked.t").as_deref(), Some("3"));
+    beside.run("drop database asked");
+    assert!(beside.query("select count(*) from t").is_error());
+    assert_eq!(code(&mut own, "use asked"), 1049);
+    assert!(
+        !etcd
+            .ctl(&["get", "--prefix", "--keys-only", "/databases/global/"])
+            .contains("requests/")
+    );
+    // Its own process dies: there is nobody to ask any more.
+    drop(local);
+    wait_until("it has gone", || other.admin("/api/processes").matches("\"id\"").count() == 1);
+    assert_eq!(code(&mut beside, "create database late"), 1235);
 }

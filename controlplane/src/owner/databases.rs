@@ -3,7 +3,7 @@ use super::{Answer, Owner};
 use crate::Error;
 use crate::local::Refusal;
 use crate::plane::Command;
-use crate::store::Written;
+use crate::store::{DatabaseRequest, Written};
 use crate::topology::KeyspaceRecord;
 use crate::world::{Change, general};
 use coregate_planner::control::SqlError;
@@ -23,6 +23,8 @@ fn not_there(name: &str) -> SqlError {
 impl Owner {
     pub(super) fn create_database(&mut self, name: String, sql: String, answer: Answer) {
         let (Some(maker), Some(store)) = (self.maker.clone(), self.world.store().map(Arc::clone)) else {
+            let request = DatabaseRequest { name, create: Some(sql) };
+            let Some(answer) = self.ask_for_database(request, answer) else { return };
             let how = "the servers of this topology are not this process's to make; add a keyspace to the topology (a file in \
                        its directory, or coregate topo import), and coregate ctl reload";
             return self.pending.answer(answer, Err(unsupported("CREATE", how)));
@@ -41,6 +43,14 @@ impl Owner {
                 .send(Command::DatabaseMade { name, made, answer })
                 .await;
         });
+    }
+
+    /// A process that makes databases asks no other.
+    fn ask_unless_own(&self, request: DatabaseRequest, answer: Answer) -> Option<Answer> {
+        match &self.maker {
+            Some(_) => Some(answer),
+            None => self.ask_for_database(request, answer),
+        }
     }
 
     fn records(&self) -> impl Iterator<Item = &KeyspaceRecord> {
@@ -68,6 +78,8 @@ impl Owner {
             return self.pending.answer(answer, Err(not_there(&name)));
         };
         let Some(maker) = self.maker.clone().filter(|maker| maker.owns(&record)) else {
+            let request = DatabaseRequest { name, create: None };
+            let Some(answer) = self.ask_unless_own(request, answer) else { return };
             let how = "the keyspace's servers are not this process's; coregate ctl delete-keyspace takes it out of the topology \
                        and leaves its databases where they are";
             return self.pending.answer(answer, Err(unsupported("DROP", how)));

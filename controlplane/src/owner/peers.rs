@@ -129,6 +129,7 @@ impl Owner {
     }
 
     pub(super) fn roster_changed(&mut self) {
+        self.serve_requests();
         self.pending.shown = true;
         let away = self
             .peers

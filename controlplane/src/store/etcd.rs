@@ -21,11 +21,13 @@ mod layout;
 mod lock;
 mod member;
 mod peers;
+mod requests;
 
 pub use access::EtcdAccess;
 pub use config::EtcdConfig;
 pub(crate) use lock::{MARK, ShardLock, TABLES};
 pub(crate) use peers::{Peers, Process, Roster, uses, wait_for_all};
+pub(crate) use requests::{DatabaseAnswer, DatabaseRequest};
 
 /// Operations of one transaction; etcd takes 128.
 const OPERATIONS_MAX: usize = 100;

@@ -68,11 +68,8 @@ impl Session {
                 self.row_count = 0;
                 self.set(assignments, &plan.names, sql, answer).await
             }
-            SessionAction::Use(name) => self.used(name, answer).await,
-            SessionAction::ShowProcesslist { full } => {
-                self.clear_warnings();
-                self.show_processlist(*full, answer).await
-            }
+            SessionAction::Use(name) => self.use_action(name, answer).await,
+            SessionAction::ShowProcesslist { full } => self.show_processlist(*full, answer).await,
             SessionAction::ShowGrants => {
                 self.clear_warnings();
                 self.show_grants(answer);
@@ -106,10 +103,20 @@ impl Session {
             }
             SessionAction::Note { code, message } => {
                 self.implicit_commit().await?;
-                self.noted(*code, message, answer)
+                self.row_count = 0;
+                self.note(*code, message);
+                self.send_ok(answer, Done { warnings: 1, ..Done::default() });
+                Ok(())
             }
             SessionAction::Nothing => self.nothing(answer),
         }
+    }
+
+    async fn use_action(&mut self, name: &str, answer: &mut Answer) -> Outcome {
+        self.use_database(name).await?;
+        let session = self.schema_report();
+        self.send_ok(answer, Done { session: &session, ..Done::default() });
+        Ok(())
     }
 
     fn nothing(&mut self, answer: &mut Answer) -> Outcome {
@@ -151,20 +158,6 @@ impl Session {
                 backend.execute(&core, begin).await?;
             }
         }
-        Ok(())
-    }
-
-    async fn used(&mut self, name: &str, answer: &mut Answer) -> Outcome {
-        self.use_database(name).await?;
-        let session = self.schema_report();
-        self.send_ok(answer, Done { session: &session, ..Done::default() });
-        Ok(())
-    }
-
-    fn noted(&mut self, code: u16, message: &str, answer: &mut Answer) -> Outcome {
-        self.row_count = 0;
-        self.note(code, message);
-        self.send_ok(answer, Done { warnings: 1, ..Done::default() });
         Ok(())
     }
 

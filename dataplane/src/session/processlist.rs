@@ -25,6 +25,7 @@ pub(super) struct Row {
 
 impl Session {
     pub(super) async fn show_processlist(&mut self, full: bool, answer: &mut Answer) -> Outcome {
+        self.clear_warnings();
         let rows = self.sessions().await?;
         self.send_processlist(&rows, full, answer);
         Ok(())

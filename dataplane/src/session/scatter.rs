@@ -368,7 +368,10 @@ impl Session {
     }
 
     fn stake_in(&self, parts: &Parts) -> bool {
-        parts.iter().any(|part| self.has_stake_in(&part.backend))
+        // A cursor is lost with its connection.
+        parts
+            .iter()
+            .any(|part| self.has_stake_in(&part.backend) || self.has_cursor_at(part.place))
     }
 
     /// Undoes a write that some shards have done and others not, in a transaction of the client's: the statement alone, as one server

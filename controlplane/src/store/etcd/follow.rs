@@ -54,7 +54,16 @@ impl Copy {
             let record: LeaderRecord = serde_json::from_str(&entry.value).ok()?;
             Some(Leader { process: record.process, lease: record.lease, created: entry.created })
         });
-        Roster { processes, leader, away: None }
+        let prefix = layout.requests();
+        let of_requests = self
+            .entries
+            .range(prefix.clone()..)
+            .take_while(|(key, _)| key.starts_with(&prefix));
+        let requests = of_requests.filter_map(|(key, entry)| {
+            let request = serde_json::from_str(&entry.value).ok()?;
+            Some((key.strip_prefix(&prefix)?.to_owned(), request))
+        });
+        Roster { processes, leader, requests: requests.collect(), away: None }
     }
 }
 

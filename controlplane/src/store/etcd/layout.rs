@@ -10,6 +10,7 @@
 //! ROOT/global/Recoveries                              "disabled", by an operator's order
 //! ROOT/global/leader, processes/ID, locks/KS/SHARD    with a lease: they end with their process
 //! ROOT/global/locks/KS/ddl-ID                         the same: a process changes tables
+//! ROOT/global/requests/ID, answers/ID                 CREATE and DROP DATABASE for who makes servers, with leases
 //! ROOT/cells/CELL/tablets/ALIAS/Tablet                address, type, account
 //! ```
 use super::kv::{Entries, Entry};
@@ -106,13 +107,24 @@ impl Layout {
     pub(super) fn processes(&self) -> String {
         self.global("processes/")
     }
+    /// What processes ask of each other, and the answers.
+    pub(super) fn requests(&self) -> String {
+        self.global("requests/")
+    }
+    pub(super) fn request(&self, id: &str) -> String {
+        self.global(&format!("requests/{id}"))
+    }
+    pub(super) fn answer(&self, id: &str) -> String {
+        self.global(&format!("answers/{id}"))
+    }
     pub(super) fn lock(&self, keyspace: &str, shard: &str) -> String {
         self.global(&format!("locks/{keyspace}/{shard}"))
     }
 
     /// Does a key say something about the topology, rather than about processes?
     pub(super) fn is_topology(&self, key: &str) -> bool {
-        key != self.leader() && !key.starts_with(&self.processes())
+        let others = [self.processes(), self.requests(), self.answer("")];
+        key != self.leader() && !others.iter().any(|prefix| key.starts_with(prefix))
     }
 
     /// A keyspace's keys and their values.

@@ -1,7 +1,9 @@
 //! What a process knows of the others, and what it tells them.
+use super::requests::DatabaseRequest;
 use super::{Etcd, follow, member};
 use crate::plane::Command;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -26,6 +28,8 @@ pub(crate) struct Process {
     pub(crate) started: String,
     /// The revision of the store that all its cores use.
     pub(crate) revision: i64,
+    /// It has servers for CREATE DATABASE.
+    pub(crate) makes_databases: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub(crate) struct Leader {
 pub(crate) struct Roster {
     pub(crate) processes: Vec<Process>,
     pub(crate) leader: Option<Leader>,
+    /// By id.
+    pub(crate) requests: BTreeMap<String, DatabaseRequest>,
     /// Why the store cannot be used at the moment.
     pub(crate) away: Option<String>,
 }

@@ -33,11 +33,17 @@ impl Backend {
                 wire.query(format!("SET {names}").as_bytes());
             }
         }
-        if let Some(database) = &database {
+        // A name is read in the character set that is set by then.
+        let late = database.as_ref().filter(|name| !name.is_ascii());
+        let early = database.as_ref().filter(|name| name.is_ascii());
+        if let Some(database) = early {
             wire.command(|payload| commands::init_db(payload, database.as_bytes()));
         }
         for sql in &set {
             wire.query(sql);
+        }
+        if let Some(database) = late {
+            wire.command(|payload| commands::init_db(payload, database.as_bytes()));
         }
         match self.run_all(core, wire).await {
             Err(BackendError::Refused { code: codes::ER_UNKNOWN_COM_ERROR, .. }) if reset => {
@@ -115,16 +121,9 @@ impl Backend {
         wanted: &Rc<Settings>,
         difference: Difference,
     ) -> Result<(), BackendError> {
-        if let Some(database) = &difference.database {
-            let mut payload = Vec::new();
-            commands::init_db(&mut payload, database.as_bytes());
-            let mut answer = Vec::new();
-            let summary = self
-                .run(core, &payload, ResponseKind::Simple, |b| answer.extend_from_slice(b))
-                .await?;
-            if let Some((code, _)) = summary.error {
-                return Err(self.refused(code, &answer));
-            }
+        let database = difference.database.as_deref();
+        if let Some(database) = database.filter(|name| name.is_ascii()) {
+            self.select(core, database).await?;
         }
         if !difference.set.is_empty() {
             let tainted = std::mem::replace(&mut self.tainted, true); // until all of it is known to be applied
@@ -133,8 +132,24 @@ impl Backend {
             }
             self.tainted = tainted;
         }
+        if let Some(database) = database.filter(|name| !name.is_ascii()) {
+            self.select(core, database).await?;
+        }
         self.has_settings(wanted);
         Ok(())
+    }
+
+    async fn select(&mut self, core: &Core, database: &str) -> Result<(), BackendError> {
+        let mut payload = Vec::new();
+        commands::init_db(&mut payload, database.as_bytes());
+        let mut answer = Vec::new();
+        let summary = self
+            .run(core, &payload, ResponseKind::Simple, |b| answer.extend_from_slice(b))
+            .await?;
+        match summary.error {
+            Some((code, _)) => Err(self.refused(code, &answer)),
+            None => Ok(()),
+        }
     }
 
     fn has_settings(&mut self, wanted: &Rc<Settings>) {
