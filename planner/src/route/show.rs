@@ -75,6 +75,15 @@ fn kind_name(kind: TabletKind) -> &'static str {
 }
 
 impl<'a> Planner<'_, 'a> {
+    fn show_shards(&self, fits: &dyn Fn(&str) -> bool) -> Plan {
+        let all = self.input.snapshot.keyspaces.iter().flat_map(|keyspace| {
+            let of = |shard: &crate::snapshot::Shard| format!("{}/{}", keyspace.name, shard.name);
+            keyspace.shards.iter().map(of).collect::<Vec<_>>()
+        });
+        let names = all.filter(|name| fits(name));
+        rows(&["Shards"], names.map(|name| vec![Some(name)]).collect())
+    }
+
     pub(super) fn show(&mut self, show: &'a Show<'a>) -> Result<Plan, PlanError> {
         let snapshot = self.input.snapshot;
         let fits = |name: &str| {
@@ -112,18 +121,7 @@ impl<'a> Planner<'_, 'a> {
                         .collect(),
                 ))
             }
-            ShowKind::Shards => {
-                let names = snapshot
-                    .keyspaces
-                    .iter()
-                    .flat_map(|k| {
-                        k.shards
-                            .iter()
-                            .map(move |s| format!("{}/{}", k.name, s.name))
-                    })
-                    .filter(|n| fits(n));
-                Ok(rows(&["Shards"], names.map(|n| vec![Some(n)]).collect()))
-            }
+            ShowKind::Shards => Ok(self.show_shards(&fits)),
             ShowKind::Tablets => Ok(self.show_tablets(&fits)),
             ShowKind::Target => {
                 let session = self.input.session;
