@@ -8,7 +8,7 @@ use super::variables::{Variable, is_ordinary, user_variable};
 use super::{Outcome, Session, TransactionMode};
 use crate::core::names_of;
 use crate::error::sql_error;
-use crate::pool::Backend;
+use crate::pool::{Backend, Place};
 use crate::settings::{Settings, TRANSACTION};
 use coregate_planner::plan::{Assignment, Effects, Scope, SetValue};
 use std::rc::Rc;
@@ -196,14 +196,7 @@ impl Session {
                     core.shared.globals.fetch_add(1, Ordering::Relaxed);
                 }
                 self.keep(assignments, &values);
-                backend.tainted |= self.pinned;
-                backend.settings = self.settings_at(place);
-                if place.is_replica() && assignments.iter().any(|a| sets_access(a)) {
-                    if let Err(e) = backend.execute(&core, READ_ONLY).await {
-                        return Err(self.lose(backend, e.into()));
-                    }
-                }
-                self.keep_or_return(place, backend);
+                self.has_set(place, backend, assignments).await?;
                 Ok(warnings)
             }
             Err(failure) => {
@@ -218,10 +211,25 @@ impl Session {
         }
     }
 
+    /// A connection has the session's settings, as these are now.
+    async fn has_set(&mut self, place: Place, mut backend: Box<Backend>, set: &[&Assignment]) -> Outcome {
+        let core = Rc::clone(&self.core);
+        backend.tainted |= self.pinned;
+        backend.settings = self.settings_at(place);
+        if place.is_replica()
+            && set.iter().any(|a| sets_access(a))
+            && let Err(e) = backend.execute(&core, READ_ONLY).await
+        {
+            return Err(self.lose(backend, e.into()));
+        }
+        self.keep_or_return(place, backend);
+        Ok(())
+    }
+
     /// A SET that failed may have been applied in part: the connection stays for what hangs on it, and is closed after it.
     fn forget_settings(
         &mut self,
-        place: crate::pool::Place,
+        place: Place,
         mut backend: Box<Backend>,
         failure: super::Failure,
     ) -> super::Failure {

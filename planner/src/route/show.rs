@@ -92,14 +92,13 @@ impl<'a> Planner<'_, 'a> {
             ShowKind::CountWarnings => warnings(WarningsKind::Warnings, true),
             ShowKind::CountErrors => warnings(WarningsKind::Errors, true),
             ShowKind::Processlist | ShowKind::FullProcesslist => {
-                let full = show.kind == ShowKind::FullProcesslist;
-                Ok(session_plan(SessionAction::ShowProcesslist { full }, StatementClass::Show))
+                let action = SessionAction::ShowProcesslist { full: show.kind == ShowKind::FullProcesslist };
+                Ok(session_plan(action, StatementClass::Show))
             }
-            ShowKind::Grants if self.is_drop_in() => self.show_server(show),
+            ShowKind::Grants | ShowKind::Databases if self.is_drop_in() => self.show_server(show),
             ShowKind::Grants => Ok(session_plan(SessionAction::ShowGrants, StatementClass::Show)),
             ShowKind::Unresolved => self.show_transactions(None, show.name),
             ShowKind::TransactionStatus => self.show_transactions(show.name, None),
-            ShowKind::Databases if self.is_drop_in() => self.show_server(show),
             ShowKind::Databases => {
                 let mut names: Vec<&str> = snapshot.keyspaces.iter().map(|k| k.name.as_str()).collect();
                 names.extend(["information_schema", "mysql", "performance_schema", "sys"]);

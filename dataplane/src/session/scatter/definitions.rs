@@ -6,6 +6,7 @@ use ahash::RandomState;
 use coregate_planner::control::SqlError;
 use coregate_protocol::Capabilities;
 use coregate_protocol::column::{ColumnDefinition, ColumnFlags, ColumnType};
+use coregate_protocol::walker::PacketRole;
 
 /// The columns of one shard's answer, as a hash: nothing is kept of them.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,35 @@ impl Definitions {
             all.add(packet, capabilities)?;
         }
         Ok(all)
+    }
+}
+
+/// The columns of one shard after another, which must be those of the first.
+#[derive(Default)]
+pub(super) struct Alike {
+    first: Option<Definitions>,
+    /// Of the shard whose answer is read; `None` once it is compared.
+    theirs: Option<Definitions>,
+}
+
+impl Alike {
+    pub(super) fn begin_shard(&mut self) {
+        self.theirs = Some(Definitions::default());
+    }
+
+    pub(super) fn note(&mut self, role: PacketRole, packet: &[u8], capabilities: Capabilities) -> Outcome {
+        match &mut self.theirs {
+            Some(theirs) if role == PacketRole::ColumnDef => theirs.add(packet, capabilities),
+            _ => Ok(()),
+        }
+    }
+
+    /// All columns of the shard have come.
+    pub(super) fn check(&mut self) -> Outcome {
+        match self.theirs.take() {
+            Some(theirs) if *self.first.get_or_insert(theirs) != theirs => Err(different().into()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 use super::super::answer::Answer;
 use super::super::relay::{set_status, set_warnings, step};
 use super::super::{Failure, Outcome, Session};
-use super::definitions::{Definitions, different};
+use super::definitions::Alike;
 use super::{Combined, Part, Parts, error_of};
 use crate::error::sql_error;
 use crate::link::UNSENT_MAX;
@@ -33,23 +33,15 @@ impl Session {
         let (mut out, mut changed) = (Vec::new(), Vec::new());
         let mut copied = 0;
         let last = parts.len() - 1;
-        let mut first = Definitions::default();
+        let mut columns = Alike::default();
         for at in 0..parts.len() {
-            let mut definitions = Some(Definitions::default());
+            columns.begin_shard();
             let _awaited = Exchange::begin(&core);
             while let Some(Part { backend, walker, .. }) = parts.get_mut(at) {
                 if walker.in_rows() {
-                    if let Some(theirs) = definitions.take() {
-                        if at == 0 {
-                            first = theirs;
-                        } else if first != theirs {
-                            self.send_out(&mut out);
-                            return Err(different().into());
-                        }
-                    }
-                    let passed = self
-                        .pass_rows(backend, walker, (&mut out, &mut copied), answer)
-                        .await;
+                    self.after(&mut out, columns.check())?;
+                    let passed = self.pass_rows(backend, walker, (&mut out, &mut copied), answer);
+                    let passed = passed.await;
                     self.after(&mut out, passed)?;
                 }
                 let next = self.next_packet(backend, walker.next_seq()).await;
@@ -62,11 +54,7 @@ impl Session {
                     self.drain_rest(parts, at + 1).await?;
                     return Err(error_of(packet.payload()).into());
                 }
-                if role == PacketRole::ColumnDef
-                    && let Some(definitions) = &mut definitions
-                {
-                    definitions.add(packet.payload(), backend.capabilities)?;
-                }
+                columns.note(role, packet.payload(), backend.capabilities)?;
                 let pass = passes(role, at == 0, at == last)?;
                 let ends = pass && role == PacketRole::RowsEnd;
                 let mut warnings = sum.warnings.saturating_add(here.warnings);
