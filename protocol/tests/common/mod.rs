@@ -18,6 +18,7 @@ impl Answer {
         Some(match self.kind.as_str() {
             "query" => ResponseKind::Query,
             "prepare" => ResponseKind::Prepare,
+            "execute" if self.name.contains("cursor") => ResponseKind::Cursor,
             "execute" => ResponseKind::Execute,
             "fetch" => ResponseKind::Fetch,
             "fields" => ResponseKind::FieldList,
