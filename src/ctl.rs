@@ -220,6 +220,15 @@ impl<'a> Client<'a> {
         )
     }
 
+    fn post_json(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = |agent: &ureq::Agent| {
+            agent
+                .post(self.url(path))
+                .header("Content-Type", "application/json")
+        };
+        self.send(request, &body.to_string())
+    }
+
     fn read(&self, answer: Answer) -> Result<Value, Failure> {
         let admin = &self.args.admin;
         let unreachable = |e: ureq::Error| {
@@ -275,4 +284,10 @@ fn plain(value: &Value, depth: usize, out: &mut String) {
         Value::String(text) => drop(writeln!(out, "{indent}{text}")),
         other => drop(writeln!(out, "{indent}{other}")),
     }
+}
+/// Of what work tells of its progress: each shard's name, and what it tells of it.
+fn shards_of(progress: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let shards = progress.get("shards").and_then(Value::as_array);
+    let named = |shard| Some((Value::get(shard, "shard")?.as_str()?, shard));
+    shards.into_iter().flatten().filter_map(named)
 }

@@ -1,5 +1,5 @@
 //! `lookup-vindex`: begins what is to be done, and tells how far it is until it has ended.
-use super::{Client, part};
+use super::{Client, part, shards_of};
 use crate::Failure;
 use crate::cli::LookupVindexes;
 use serde_json::{Value, json};
@@ -11,16 +11,6 @@ const LOOK: Duration = Duration::from_millis(300);
 pub(super) fn run(client: &Client<'_>, command: &LookupVindexes) -> Result<Value, Failure> {
     let place =
         |keyspace: &str, name: &str| format!("keyspaces/{}/lookup-vindexes/{}", part(keyspace), part(name));
-    let json = |path: &str, body: &Value| {
-        client.send(
-            |agent| {
-                agent
-                    .post(client.url(path))
-                    .header("Content-Type", "application/json")
-            },
-            &body.to_string(),
-        )
-    };
     let path = match command {
         LookupVindexes::Create {
             keyspace,
@@ -35,18 +25,18 @@ pub(super) fn run(client: &Client<'_>, command: &LookupVindexes) -> Result<Value
             let path = place(keyspace, name);
             let body = json!({"type": kind, "table_owner": table_owner, "table_owner_columns": table_owner_columns,
                 "keyspace": lookup_keyspace, "table": table, "ignore_nulls": ignore_nulls});
-            json(&path, &body)?;
+            client.post_json(&path, &body)?;
             path
         }
         LookupVindexes::Show { keyspace, name } => return client.get(&place(keyspace, name), &[]),
         LookupVindexes::Verify { keyspace, name } => {
             let path = place(keyspace, name);
-            json(&format!("{path}/verify"), &Value::Null)?;
+            client.post_json(&format!("{path}/verify"), &Value::Null)?;
             path
         }
         LookupVindexes::Externalize { keyspace, name } => {
             let path = place(keyspace, name);
-            json(&format!("{path}/externalize"), &Value::Null)?;
+            client.post_json(&format!("{path}/externalize"), &Value::Null)?;
             path
         }
     };
@@ -71,21 +61,12 @@ fn until_ended(client: &Client<'_>, path: &str) -> Result<Value, Failure> {
 
 /// `-80: 1200 rows, done  80-: 500 rows`
 fn line(progress: &Value) -> String {
-    let shards = progress
-        .get("shards")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let of = |shard: &Value| {
-        let name = shard
-            .get("shard")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+    let of = |(name, shard): (&str, &Value)| {
         let rows = shard.get("rows").and_then(Value::as_u64).unwrap_or(0);
         let done = shard.get("done").and_then(Value::as_bool) == Some(true);
         format!("{name}: {rows} rows{}", if done { ", done" } else { "" })
     };
-    shards.map(of).collect::<Vec<_>>().join("  ")
+    shards_of(progress).map(of).collect::<Vec<_>>().join("  ")
 }
 
 /// It failed, or rows lack entries.

@@ -30,20 +30,9 @@ fn place(command: &str, shard: &str) -> Result<String, Failure> {
     Ok(format!("keyspaces/{}/shards/{}", part(keyspace), part(shard)))
 }
 
-fn post(client: &Client<'_>, path: &str, body: &Value) -> Result<Value, Failure> {
-    client.send(
-        |agent| {
-            agent
-                .post(client.url(path))
-                .header("Content-Type", "application/json")
-        },
-        &body.to_string(),
-    )
-}
-
 fn planned(client: &Client<'_>, shard: &str, new: Option<&str>) -> Result<Value, Failure> {
     let path = place("planned-reparent-shard", shard)? + "/planned-reparent";
-    post(client, &path, &json!({"new_primary": new}))
+    client.post_json(&path, &json!({"new_primary": new}))
 }
 
 fn emergency(
@@ -53,5 +42,5 @@ fn emergency(
     ignored: &[String],
 ) -> Result<Value, Failure> {
     let path = place("emergency-reparent-shard", shard)? + "/emergency-reparent";
-    post(client, &path, &json!({"new_primary": new, "ignore_replicas": ignored}))
+    client.post_json(&path, &json!({"new_primary": new, "ignore_replicas": ignored}))
 }

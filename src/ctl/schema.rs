@@ -1,5 +1,5 @@
 //! `apply-schema`, with what each shard has meanwhile.
-use super::{Client, part};
+use super::{Client, part, shards_of};
 use crate::Failure;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,20 +35,11 @@ pub(super) fn apply(client: &Client<'_>, keyspace: &str, sql: &str) -> Result<Va
 
 /// `-80: 2 of 2  80-: 1 of 2`
 fn line(progress: &Value) -> String {
-    let shards = progress
-        .get("shards")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let of = |shard: &Value| {
+    let of = |(name, shard): (&str, &Value)| {
         let number = |key: &str| shard.get(key).and_then(Value::as_u64).unwrap_or(0);
-        let name = shard
-            .get("shard")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
         format!("{name}: {} of {}", number("done"), number("statements"))
     };
-    shards.map(of).collect::<Vec<_>>().join("  ")
+    shards_of(progress).map(of).collect::<Vec<_>>().join("  ")
 }
 
 #[cfg(test)]

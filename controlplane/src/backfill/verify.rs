@@ -100,21 +100,18 @@ impl Job {
         if !without.is_empty() {
             tokio::time::sleep(AGAIN).await;
             without = self.without_row(&without).await?;
-            for place in self.still_there(place, &without).await? {
-                self.progress.dangling += u64::from(place);
-            }
+            self.progress.dangling += self.still_there(place, &without).await?;
         }
         Ok((rows.len(), last))
     }
 
-    /// Those that are entries still.
-    async fn still_there(&mut self, place: ShardIdx, entries: &[&Wanted]) -> Result<Vec<bool>, Failed> {
-        let mut all = Vec::new();
+    /// How many of them are entries still.
+    async fn still_there(&mut self, place: ShardIdx, entries: &[&Wanted]) -> Result<u64, Failed> {
+        let mut count = 0;
         for entries in entries.chunks(ASKED_MAX) {
-            let absent = self.absent(place, entries).await?.len();
-            all.extend(std::iter::repeat_n(true, entries.len() - absent));
+            count += entries.len() - self.absent(place, entries).await?.len();
         }
-        Ok(all)
+        Ok(count as u64)
     }
 
     async fn without_row<'w>(&mut self, entries: &[&'w Wanted]) -> Result<Vec<&'w Wanted>, Failed> {
