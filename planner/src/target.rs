@@ -8,7 +8,7 @@ use crate::snapshot::{KeyRange, Keyspace, KeyspaceIdx, ShardIdx, Snapshot, Table
 pub struct ParsedTarget {
     pub keyspace: Option<KeyspaceIdx>,
     pub shard: Option<ShardIdx>,
-    /// Several shards, but not all: the first and the last of them.
+    /// Shards that were named as a range, but not all: the first and the last of them. If it is one, `shard` has it, too.
     pub range: Option<(ShardIdx, ShardIdx)>,
     pub tablet_kind: Option<TabletKind>,
 }
@@ -53,6 +53,7 @@ pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, Pla
             None => (None, None),
             Some(found) => match found? {
                 Within::One(shard) => (Some(shard), None),
+                Within::Some(first, last) if first == last => (Some(first), Some((first, last))),
                 Within::Some(first, last) => (None, Some((first, last))),
                 Within::All => (None, None),
             },
@@ -86,9 +87,9 @@ fn shards_within(keyspace: &Keyspace, wanted: &str) -> Result<Within, PlanError>
     let first = shards().find(|(shard, _)| compare_ids(&shard.range.start, &range.start).is_eq());
     let last = shards().find(|(shard, _)| same_end(&shard.range.end, &range.end));
     match (first, last) {
-        (Some((_, first)), Some((_, last))) if first == last => Ok(Within::One(first)),
+        (Some((_, one)), Some(_)) if keyspace.shards.len() == 1 => Ok(Within::One(one)),
         (Some((_, 0)), Some((_, last))) if usize::from(last) + 1 == keyspace.shards.len() => Ok(Within::All),
-        (Some((_, first)), Some((_, last))) if first < last => Ok(Within::Some(first, last)),
+        (Some((_, first)), Some((_, last))) if first <= last => Ok(Within::Some(first, last)),
         _ => Err(PlanError::Unsupported(format!(
             "keyrange {wanted} does not exactly match shards; SHOW SHARDS lists the shards"
         ))),
@@ -138,7 +139,10 @@ mod tests {
             ("one[-]", Some(0)),
             ("one[12]", Some(0)),
         ] {
-            assert_eq!(parse_target(text, &snapshot).unwrap().shard, shard, "{text}");
+            let found = parse_target(text, &snapshot).unwrap();
+            assert_eq!(found.shard, shard, "{text}");
+            let range = shard.filter(|_| text.starts_with("ks[") && text.contains('-'));
+            assert_eq!(found.range, range.map(|shard| (shard, shard)), "{text}");
         }
         for (text, range) in [
             ("ks[-80]", (0, 1)),

@@ -202,3 +202,37 @@ fn a_new_table_s_comment_gives_it_its_vindex() {
     lone.run("CREATE TABLE t (id BIGINT) COMMENT 'vindex=hash(id)'");
     lone.run("INSERT INTO t VALUES (1)");
 }
+
+/// A range of one shard is a range: a row that is put there must be asked where it belongs.
+#[test]
+fn a_range_of_one_shard_takes_no_rows() {
+    table("ranged");
+    let before = on("ranged", &["-40"]);
+    let mut conn = connect("s[-40]");
+    assert_eq!(ids(&mut conn, "SELECT id FROM ranged ORDER BY id"), before);
+    for sql in [
+        "INSERT INTO ranged (id, n) VALUES (9001, 1)",
+        "INSERT INTO ranged (id, n) VALUES (9001, 1), (9002, 1), (9003, 1), (9004, 1)",
+        "REPLACE INTO ranged (id, n) VALUES (1, 1)",
+        "INSERT INTO ranged SELECT id + 9000, n, name FROM ranged",
+        "INSERT INTO ranged (id, n) VALUES (9001, 1) ON DUPLICATE KEY UPDATE n = 2",
+        "EXECUTE IMMEDIATE 'INSERT INTO ranged (id, n) VALUES (9001, 1)'",
+    ] {
+        assert!(conn.query(sql).is_error(), "{sql}");
+        assert!(conn.prepare(sql).is_err(), "prepared: {sql}");
+        let named = conn.query(&format!("PREPARE p FROM '{}'", sql.replace('\'', "''")));
+        assert!(named.is_error() || conn.query("EXECUTE p").is_error(), "by name: {sql}");
+    }
+    assert_eq!(
+        conn.query("INSERT INTO ranged (id, n) VALUES (9001, 1)")
+            .error()
+            .message
+            .split(':')
+            .next(),
+        Some("VT03023")
+    );
+    assert_eq!(on("ranged", &["-40"]), before);
+    conn.run("UPDATE ranged SET n = 77 WHERE id > 0");
+    conn.run("USE `s:-40`");
+    conn.run("INSERT INTO ranged (id, n) VALUES (9001, 1)");
+}

@@ -12,6 +12,9 @@ pub(super) struct Decimal {
     scale: u8,
 }
 
+/// Digits of a word in the servers' decimals.
+const WORD: u8 = 9;
+
 const OUT_OF_RANGE: ExecError = ExecError::OutOfRange("DECIMAL", "SUM or AVG over several shards");
 
 impl Decimal {
@@ -101,7 +104,8 @@ impl Decimal {
         Ok(())
     }
 
-    /// The quotient with so many digits behind its point, rounded half away from zero as MySQL rounds.
+    /// The quotient with so many digits behind its point. Servers divide in words of nine digits, and round what they have half away from
+    /// zero: where the digits fill their words there is nothing to round, and the rest is cut off.
     pub(super) fn quotient(mut self, by: u64, scale: u8) -> Result<Self, ExecError> {
         for _ in self.scale..scale {
             self.times_plus(10, 0)?;
@@ -113,11 +117,12 @@ impl Decimal {
         }
         let Ok(divisor) = u64::try_from(divisor) else { return Err(OUT_OF_RANGE) };
         let rest = self.divide(divisor);
-        if u128::from(rest) * 2 >= u128::from(divisor) {
+        if !scale.is_multiple_of(WORD) && u128::from(rest) * 2 >= u128::from(divisor) {
             let one = Self { negative: self.negative, magnitude: [1, 0, 0, 0], scale };
             self.add(&one)?;
         }
         self.scale = scale;
+        self.negative &= self.magnitude != [0; 4];
         Ok(self)
     }
 
@@ -224,9 +229,16 @@ mod tests {
         assert_eq!(quotient("20", 0, 3, 4), "6.6667");
         assert_eq!(quotient("-20", 0, 3, 4), "-6.6667");
         assert_eq!(quotient("0.00", 2, 7, 6), "0.000000");
-        assert_eq!(quotient("1", 0, 2, 0), "1");
-        assert_eq!(quotient("-1", 0, 2, 0), "-1");
+        // Under div_precision_increment = 0.
+        assert_eq!(quotient("1", 0, 2, 0), "0");
+        assert_eq!(quotient("-1", 0, 2, 0), "0");
         assert_eq!(quotient("0.45", 2, 1, 1), "0.5");
+        // As MariaDB has them.
+        assert_eq!(quotient("5.5", 4, 6, 8), "0.91666667");
+        assert_eq!(quotient("5.5", 5, 6, 9), "0.916666666");
+        assert_eq!(quotient("2", 5, 3, 9), "0.666666666");
+        assert_eq!(quotient("-2", 6, 3, 10), "-0.6666666667");
+        assert_eq!(quotient("2", 14, 3, 18), "0.666666666666666666");
     }
 
     #[test]

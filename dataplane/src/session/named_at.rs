@@ -39,7 +39,9 @@ impl Session {
         }
         // What a replica is asked, or for a user who may not do all, is planned here: a text that a server prepares by itself could write.
         let of_primary = self.target.kind == TabletKind::Primary && self.rights.are_full();
-        (of_primary && self.places_of_target().len() == 1).then(|| self.any_place())
+        // And in a range of shards no row may be put where it does not belong.
+        let whole = self.target.shards.is_none();
+        (of_primary && whole && self.places_of_target().len() == 1).then(|| self.any_place())
     }
 
     /// Runs a statement as it is on one server, and keeps that connection: what the statement sets up lives there.

@@ -264,12 +264,12 @@ impl<'p, 'a> Planner<'p, 'a> {
         if self.is_drop_in() {
             return self.drop_in(statement, class);
         }
+        self.refuse_in_range(statement)?;
         if let Some(shard) = self.input.session.shard {
             let keyspace = self.input.session.keyspace.ok_or(PlanError::NoDatabase)?;
             self.ddl_effects(statement);
             return Ok(self.route(keyspace, Destination::Shard(shard), Combine::Concat, class));
         }
-        self.refuse_in_range(statement)?;
         if let Statement::Ddl(ddl) = statement
             && let Some(name) = ddl.database
         {
@@ -360,7 +360,8 @@ impl<'p, 'a> Planner<'p, 'a> {
     /// Could a statement that is not understood be sent on as it is?
     fn can_pass(&self) -> bool {
         let session = self.input.session;
-        self.is_drop_in() || session.shard.is_some() || session.keyspace.is_some_and(|k| self.is_whole(k))
+        let one = session.shard.is_some() && session.shards.is_none();
+        self.is_drop_in() || one || session.keyspace.is_some_and(|k| self.is_whole(k))
     }
 
     /// The whole keyspace is on one shard.

@@ -58,6 +58,11 @@ impl Planner<'_, '_> {
                 };
                 Err(PlanError::InsertIntoRange(name))
             }
+            // One shard keeps what its server understands; a row that is put there must be asked where it belongs.
+            Statement::LoadData(_) | Statement::Unknown => Err(PlanError::unsupported(
+                "LOAD DATA, or a statement that only the server reads, where a range of shards is selected; select the keyspace, or one shard of it, with USE",
+            )),
+            _ if session.shard.is_some() => Ok(()),
             _ => Err(PlanError::unsupported(
                 "such a statement where a range of shards is selected; select the keyspace, or one shard of it, with USE",
             )),

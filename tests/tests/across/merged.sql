@@ -75,6 +75,8 @@ select state, count(*) from orders group by state
 -- one row
 select count(*) from orders
 select count(*), count(amount), sum(amount), avg(amount), min(amount), max(amount) from orders
+select avg(amount * 1.000), sum(amount * 1.000) from orders
+= select quantity, avg(amount * 1.000) from orders group by quantity order by quantity
 select count(*) from orders where id < 0
 select sum(amount), avg(amount), min(id), max(placed) from orders where id < 0
 select sum(quantity), avg(quantity), min(quantity) from orders
