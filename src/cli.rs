@@ -22,7 +22,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs the service, from a configuration file or in front of one server
     Serve(Box<ServeArgs>),
-    /// Runs a whole cluster on this machine: starts the database servers, makes keyspaces and shards, serves
+    /// Runs a whole cluster on this machine: starts the database servers, makes keyspaces and
+    /// shards, serves
     Local(Box<LocalArgs>),
     /// Administers a running coregate
     Ctl(CtlArgs),
@@ -51,7 +52,8 @@ pub(crate) struct CommonArgs {
     /// Where clients connect [default: 127.0.0.1:3307]
     #[arg(long, value_name = "ADDR", value_parser = crate::config::address)]
     pub(crate) listen: Option<SocketAddr>,
-    /// Where clients of this machine connect, too: a Unix-domain socket, a path or @NAME in the abstract namespace
+    /// Where clients of this machine connect, too: a Unix-domain socket, a path or @NAME in the
+    /// abstract namespace
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     /// Where the admin API and the metrics are [default: 127.0.0.1:3380]
@@ -90,15 +92,16 @@ pub(crate) struct ServeArgs {
     /// The configuration file (coregate.toml); with --upstream, for everything but the servers
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// One server to stand in front of: mysql://user:password@host:port; special characters percent-encoded [default:
-    /// COREGATE_UPSTREAM of the environment]
+    /// One server to stand in front of: mysql://user:password@host:port; special characters
+    /// percent-encoded [default: COREGATE_UPSTREAM of the environment]
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Option<String>,
-    /// A file with the password, where the URL has none, as other users of the machine see command lines [default:
-    /// COREGATE_UPSTREAM_PASSWORD of the environment]
+    /// A file with the password, where the URL has none, as other users of the machine see command
+    /// lines [default: COREGATE_UPSTREAM_PASSWORD of the environment]
     #[arg(long, value_name = "FILE")]
     pub(crate) upstream_password_file: Option<PathBuf>,
-    /// Takes over from the process that runs with the same path, and hands over to the next: a restart that no client sees
+    /// Takes over from the process that runs with the same path, and hands over to the next: a
+    /// restart that no client sees
     #[arg(long, value_name = "PATH")]
     pub(crate) handover: Option<PathBuf>,
     #[command(flatten)]
@@ -110,7 +113,8 @@ pub(crate) struct LocalArgs {
     /// Where all state is kept; used again at the next start
     #[arg(long, value_name = "DIR", default_value = "coregate-data")]
     pub(crate) dir: PathBuf,
-    /// A keyspace: SHARDS is a number or ranges (-80,80-); may be given several times [default: the commerce example]
+    /// A keyspace: SHARDS is a number or ranges (-80,80-); may be given several times [default: the
+    /// commerce example]
     #[arg(long = "keyspace", value_name = "NAME[:SHARDS[:REPLICAS]]")]
     pub(crate) keyspaces: Vec<KeyspaceArg>,
     /// A directory of KEYSPACE.sql files, applied to new keyspaces
@@ -125,7 +129,8 @@ pub(crate) struct LocalArgs {
     /// The server's program, if not the one in PATH
     #[arg(long, value_name = "PATH")]
     pub(crate) mysqld: Option<PathBuf>,
-    /// Where the topology is kept: file, or etcd://HOST:PORT[,HOST:PORT...][/ROOT], which other processes can use, too
+    /// Where the topology is kept: file, or etcd://HOST:PORT[,HOST:PORT...][/ROOT], which other
+    /// processes can use, too
     #[arg(long, value_name = "TOPO", default_value = "file")]
     pub(crate) topo: String,
     #[command(flatten)]
@@ -175,7 +180,11 @@ pub(crate) enum Ctl {
         recursive: bool,
     },
     /// The shards of a keyspace
-    #[command(alias = "GetShards", alias = "FindAllShardsInKeyspace", alias = "find-all-shards-in-keyspace")]
+    #[command(
+        alias = "GetShards",
+        alias = "FindAllShardsInKeyspace",
+        alias = "find-all-shards-in-keyspace"
+    )]
     GetShards { keyspace: String },
     /// One shard: KEYSPACE/SHARD
     #[command(alias = "GetShard")]
@@ -237,8 +246,10 @@ pub(crate) enum Ctl {
     /// Runs statements on the primaries of all shards
     #[command(
         alias = "ApplySchema",
-        after_help = "Where it has failed on a shard, the same command again goes on where it stopped.\n\nExamples:\n  \
-            coregate ctl apply-schema shop --sql 'alter table t add column n int'\n  coregate ctl apply-schema shop --sql-file shop.sql"
+        after_help = "Where it has failed on a shard, the same command again goes on where it \
+            stopped.\n\nExamples:\n  \
+            coregate ctl apply-schema shop --sql 'alter table t add column n int'\n  coregate ctl \
+            apply-schema shop --sql-file shop.sql"
     )]
     #[command(group(clap::ArgGroup::new("what").required(true).args(["sql", "sql_file"])))]
     ApplySchema {
@@ -254,7 +265,8 @@ pub(crate) enum Ctl {
     /// Makes a replica the primary of its shard, in order: statements wait meanwhile, none fails
     #[command(
         alias = "PlannedReparentShard",
-        after_help = "Example:\n  coregate ctl planned-reparent-shard shop/-80 --new-primary zone1-101"
+        after_help = "Example:\n  coregate ctl planned-reparent-shard shop/-80 --new-primary \
+            zone1-101"
     )]
     PlannedReparentShard {
         #[arg(value_name = "KEYSPACE/SHARD")]
@@ -266,7 +278,8 @@ pub(crate) enum Ctl {
     /// Makes the replica that has everything the primary of its shard, whose primary is gone
     #[command(
         alias = "EmergencyReparentShard",
-        after_help = "Example:\n  coregate ctl emergency-reparent-shard shop/-80 --ignore-replicas zone1-102"
+        after_help = "Example:\n  coregate ctl emergency-reparent-shard shop/-80 --ignore-replicas \
+            zone1-102"
     )]
     EmergencyReparentShard {
         #[arg(value_name = "KEYSPACE/SHARD")]
@@ -287,7 +300,8 @@ pub(crate) enum Ctl {
     /// The processes that serve the same topology, and which of them leads
     #[command(alias = "GetProcesses")]
     GetProcesses,
-    /// What was done about shards: primaries moved, replication repaired; also before the last restart
+    /// What was done about shards: primaries moved, replication repaired; also before the last
+    /// restart
     #[command(alias = "GetRecoveries")]
     GetRecoveries,
     /// What is wrong with shards now, and what is done about it
@@ -310,15 +324,16 @@ pub(crate) enum Ctl {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LookupVindexes {
-    /// Makes a lookup vindex that is write-only, and its table, and adds the entries of all rows; begun again, it passes over those
-    /// that are there
-    #[command(
-        after_help = "Example:\n  coregate ctl lookup-vindex create shop by_email --type consistent_lookup_unique \\\n    --table-owner users --table-owner-columns email --keyspace main --table users_email"
-    )]
+    /// Makes a lookup vindex that is write-only, and its table, and adds the entries of all rows;
+    /// begun again, it passes over those that are there
+    #[command(after_help = "Example:\n  coregate ctl lookup-vindex create shop by_email --type \
+            consistent_lookup_unique \\\n    --table-owner users --table-owner-columns email \
+            --keyspace main --table users_email")]
     Create {
         keyspace: String,
         name: String,
-        /// consistent_lookup, consistent_lookup_unique, lookup, lookup_unique, lookup_hash or lookup_hash_unique
+        /// consistent_lookup, consistent_lookup_unique, lookup, lookup_unique, lookup_hash or
+        /// lookup_hash_unique
         #[arg(long = "type", value_name = "TYPE")]
         kind: String,
         /// The table whose rows are found by it
@@ -353,20 +368,25 @@ pub(crate) enum Transactions {
         keyspace: Option<String>,
     },
     /// One of them: its state, and the shards with prepared branches
-    #[command(after_help = "Example:\n  coregate ctl distributed-transaction get-info --dtid 18f2a-0-7")]
+    #[command(
+        after_help = "Example:\n  coregate ctl distributed-transaction get-info --dtid 18f2a-0-7"
+    )]
     GetInfo {
         #[arg(long, value_name = "ID")]
         dtid: String,
     },
     /// Finishes one now, as it was decided; one that nobody has decided is rolled back
-    #[command(after_help = "Example:\n  coregate ctl distributed-transaction conclude --dtid 18f2a-0-7")]
+    #[command(
+        after_help = "Example:\n  coregate ctl distributed-transaction conclude --dtid 18f2a-0-7"
+    )]
     Conclude {
         #[arg(long, value_name = "ID")]
         dtid: String,
     },
 }
 
-/// A STORE is a directory, as `topology.dir` names it, or etcd://HOST:PORT[,HOST:PORT...][/ROOT]. Documents hold the servers' passwords.
+/// A STORE is a directory, as `topology.dir` names it, or etcd://HOST:PORT[,HOST:PORT...][/ROOT].
+/// Documents hold the servers' passwords.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Topo {
     /// Writes a whole topology as one document
@@ -382,11 +402,10 @@ pub(crate) enum Topo {
         yaml: bool,
     },
     /// Brings keyspaces and routing rules into a store; what the source does not name stays
-    #[command(
-        after_help = "Examples:\n  coregate topo import /var/lib/coregate etcd://10.0.0.1:2379/shop\n  \
+    #[command(after_help = "Examples:\n  coregate topo import /var/lib/coregate \
+            etcd://10.0.0.1:2379/shop\n  \
         coregate topo import shop.yaml etcd://10.0.0.1:2379/shop --replace --dry-run\n  \
-        coregate topo export etcd://10.0.0.1:2379/shop | coregate topo import - /tmp/copy"
-    )]
+        coregate topo export etcd://10.0.0.1:2379/shop | coregate topo import - /tmp/copy")]
     Import {
         /// A STORE, a JSON or YAML file, or - for standard input
         source: String,

@@ -1,4 +1,5 @@
-//! `coregate.toml`. Unknown keys are errors; every error names the key, the value and what is allowed.
+//! `coregate.toml`. Unknown keys are errors; every error names the key, the value and what is
+//! allowed.
 mod cores;
 mod plane;
 mod query_log;
@@ -53,12 +54,14 @@ pub(crate) struct Server {
     /// Where clients connect.
     #[serde(deserialize_with = "address_of")]
     pub(crate) listen: SocketAddr,
-    /// Where clients of this machine connect, too: a path, or `@` and a name in the abstract namespace.
+    /// Where clients of this machine connect, too: a path, or `@` and a name in the abstract
+    /// namespace.
     pub(crate) socket: Option<PathBuf>,
     /// Rights of its file, in octal.
     #[serde(deserialize_with = "rights")]
     pub(crate) socket_mode: u32,
-    /// Where a new process asks this one for its listening sockets: a path. Left out, processes cannot take over from each other.
+    /// Where a new process asks this one for its listening sockets: a path. Left out, processes
+    /// cannot take over from each other.
     pub(crate) handover: Option<PathBuf>,
     /// How long clients may stay on a process from which another has taken over.
     pub(crate) handover_timeout_ms: u64,
@@ -78,7 +81,8 @@ pub(crate) struct Server {
     pub(crate) handshake_timeout_ms: u64,
     /// 0: none.
     pub(crate) query_timeout_ms: u64,
-    /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER */`.
+    /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER
+    /// */`.
     pub(crate) no_scatter: bool,
     /// How transactions over several shards end: SINGLE, MULTI or TWOPC.
     #[serde(deserialize_with = "mode_of")]
@@ -113,14 +117,17 @@ fn address_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<SocketAddr, D::E
 
 fn rights<'de, D: serde::Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     let text = String::deserialize(d)?;
-    u32::from_str_radix(&text, 8)
-        .map_err(|_| serde::de::Error::custom(format!("{text:?} is no octal number; write e.g. \"0660\"")))
+    u32::from_str_radix(&text, 8).map_err(|_| {
+        serde::de::Error::custom(format!("{text:?} is no octal number; write e.g. \"0660\""))
+    })
 }
 
 fn mode_of<'de, D: serde::Deserializer<'de>>(d: D) -> Result<TransactionMode, D::Error> {
     let name = String::deserialize(d)?;
     TransactionMode::parse(&name).ok_or_else(|| {
-        serde::de::Error::custom(format!("{name:?} is no transaction mode; write SINGLE, MULTI or TWOPC"))
+        serde::de::Error::custom(format!(
+            "{name:?} is no transaction mode; write SINGLE, MULTI or TWOPC"
+        ))
     })
 }
 
@@ -162,7 +169,8 @@ pub(crate) struct Tls {
     pub(crate) key: PathBuf,
 }
 
-/// `[backend_tls]`, towards servers: PEM files. Whether TLS is used and what is verified is each tablet's `tls`.
+/// `[backend_tls]`, towards servers: PEM files. Whether TLS is used and what is verified is each
+/// tablet's `tls`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct BackendTls {
@@ -207,7 +215,10 @@ pub(crate) struct Query {
 impl Default for Query {
     fn default() -> Self {
         let data = Defaults::default();
-        Self { memory_max: data.query_memory_max, memory_per_core_max: data.query_memory_per_core_max }
+        Self {
+            memory_max: data.query_memory_max,
+            memory_per_core_max: data.query_memory_per_core_max,
+        }
     }
 }
 
@@ -248,7 +259,8 @@ pub(crate) struct Pool {
     pub(crate) lifetime_s: u64,
     /// Reaching a server and logging in must not take longer.
     pub(crate) connect_timeout_ms: u64,
-    /// A server whose machine acknowledges nothing for so long is given up; 0: as long as TCP waits.
+    /// A server whose machine acknowledges nothing for so long is given up; 0: as long as TCP
+    /// waits.
     pub(crate) network_timeout_ms: u32,
     /// Statements kept prepared on one connection; the least used is closed for a new one.
     pub(crate) statements_max: usize,
@@ -335,10 +347,11 @@ impl File {
         let servers = &mut file.backend_tls;
         let files = [&mut servers.ca, &mut servers.cert, &mut servers.key];
         let etcd = &mut file.topology;
-        let paths = [&mut etcd.dir, &mut etcd.ca, &mut etcd.cert, &mut etcd.key, &mut file.users.file]
-            .into_iter()
-            .chain(files)
-            .flatten();
+        let paths =
+            [&mut etcd.dir, &mut etcd.ca, &mut etcd.cert, &mut etcd.key, &mut file.users.file]
+                .into_iter()
+                .chain(files)
+                .flatten();
         let tls = file
             .tls
             .iter_mut()
@@ -369,7 +382,12 @@ impl File {
         between("plans.entries_per_core", size(self.plans.entries_per_core), 1, 10_000_000)?;
         between("plans.bytes_per_core", size(self.plans.bytes_per_core), 1 << 16, 1 << 36)?;
         between("query.memory_max", size(self.query.memory_max), 1 << 16, 1 << 36)?;
-        between("query.memory_per_core_max", size(self.query.memory_per_core_max), 1 << 16, 1 << 40)?;
+        between(
+            "query.memory_per_core_max",
+            size(self.query.memory_per_core_max),
+            1 << 16,
+            1 << 40,
+        )?;
         between("finisher.rows_max", self.finisher.rows_max, 1, 1 << 32)?;
         between("finisher.bytes_max", size(self.finisher.bytes_max), 1 << 16, 1 << 31)?;
         between("finisher.size_per_core", size(self.finisher.size_per_core), 1, 1_000)?;
@@ -388,7 +406,12 @@ impl File {
         between("pool.lifetime_s", self.pool.lifetime_s, 1, 31_536_000)?;
         self.query_log.check(between)?;
         self.check_plane(between)?;
-        between("topology.ddl_wait_timeout_ms", self.topology.ddl_wait_timeout_ms, 1, 31_536_000_000)?;
+        between(
+            "topology.ddl_wait_timeout_ms",
+            self.topology.ddl_wait_timeout_ms,
+            1,
+            31_536_000_000,
+        )?;
         self.topology.check()?;
         self.check_cores(between)
     }
@@ -405,8 +428,10 @@ mod tests {
             (file.server.listen.port(), file.server.max_connections, file.cores.coalesce_us),
             (3307, 10_000, 100)
         );
-        let file = File::parse("[server]\nlisten = \"[::1]:1\"\ncores = 2\n[tls]\ncert = \"a\"\nkey = \"b\"")
-            .unwrap();
+        let file = File::parse(
+            "[server]\nlisten = \"[::1]:1\"\ncores = 2\n[tls]\ncert = \"a\"\nkey = \"b\"",
+        )
+        .unwrap();
         assert_eq!((file.server.listen.port(), file.server.cores), (1, 2));
     }
 
@@ -415,21 +440,36 @@ mod tests {
         for (text, part) in [
             ("[server]\nlisten = \"x\"", "server.listen: \"x\" is not an address"),
             ("[server]\nlissten = 1", "lissten"),
-            ("[server]\nsocket = \"@\"", "server.socket = \"@\": it has 1 bytes, 1 to 107 are allowed"),
+            (
+                "[server]\nsocket = \"@\"",
+                "server.socket = \"@\": it has 1 bytes, 1 to 107 are allowed",
+            ),
             ("[server]\nsocket_mode = \"rw\"", "server.socket_mode: \"rw\" is no octal number"),
-            ("[server]\nmax_connections = 0", "server.max_connections = 0: it must be 1 to 1000000"),
+            (
+                "[server]\nmax_connections = 0",
+                "server.max_connections = 0: it must be 1 to 1000000",
+            ),
             ("[server]\nmax_connections = -1", "server.max_connections"),
             ("[cores]\ncpus = [1, 1]", "cores.cpus"),
             ("[cores]\ncpus = [90000]", "this machine has no CPU 90000"),
-            ("[cores]\nkernel = \"4.19\"", "cores.kernel: \"4.19\" is not a version of Linux from 5.15 on"),
+            (
+                "[cores]\nkernel = \"4.19\"",
+                "cores.kernel: \"4.19\" is not a version of Linux from 5.15 on",
+            ),
             ("[tls]\ncert = \"a\"", "key"),
             ("[backend_tls]\ncaa = \"a\"", "caa"),
             (
                 "[pool]\nnetwork_timeout_ms = 10",
                 "pool.network_timeout_ms = 10: it must be 6000 to 3600000, or 0",
             ),
-            ("[plans]\nentries_per_core = 0", "plans.entries_per_core = 0: it must be 1 to 10000000"),
-            ("[cores]\nbuffers_8k_max = 100", "cores.buffers_8k_max = 100: it must be a power of two"),
+            (
+                "[plans]\nentries_per_core = 0",
+                "plans.entries_per_core = 0: it must be 1 to 10000000",
+            ),
+            (
+                "[cores]\nbuffers_8k_max = 100",
+                "cores.buffers_8k_max = 100: it must be a power of two",
+            ),
             ("[replicas]\nwhen_none = \"x\"", "replicas.when_none"),
             ("[failover]\ndurability = \"x\"", "failover.durability"),
             ("[topology]\nstore = \"x\"", "topology.store"),

@@ -20,8 +20,12 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
     let answer = match &args.command {
         Ctl::Ping => client.get("ping", &[])?,
         Ctl::GetKeyspaces => client.get("keyspaces", &[])?,
-        Ctl::GetKeyspace { keyspace } => client.get(&format!("keyspaces/{}", part(keyspace)), &[])?,
-        Ctl::GetShards { keyspace } => client.get(&format!("keyspaces/{}/shards", part(keyspace)), &[])?,
+        Ctl::GetKeyspace { keyspace } => {
+            client.get(&format!("keyspaces/{}", part(keyspace)), &[])?
+        }
+        Ctl::GetShards { keyspace } => {
+            client.get(&format!("keyspaces/{}/shards", part(keyspace)), &[])?
+        }
         Ctl::GetShard { shard } => {
             let Some((keyspace, shard)) = shard.split_once('/') else {
                 return Err(Failure::Usage(format!(
@@ -30,11 +34,14 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
             };
             client.get(&format!("keyspaces/{}/shards/{}", part(keyspace), part(shard)), &[])?
         }
-        Ctl::GetTablets { keyspace, shard, tablet_type } => {
-            client.get("tablets", &[("keyspace", keyspace), ("shard", shard), ("type", tablet_type)])?
+        Ctl::GetTablets { keyspace, shard, tablet_type } => client
+            .get("tablets", &[("keyspace", keyspace), ("shard", shard), ("type", tablet_type)])?,
+        Ctl::GetVschema { keyspace } => {
+            client.get(&format!("keyspaces/{}/vschema", part(keyspace)), &[])?
         }
-        Ctl::GetVschema { keyspace } => client.get(&format!("keyspaces/{}/vschema", part(keyspace)), &[])?,
-        Ctl::GetSchema { keyspace } => client.get(&format!("keyspaces/{}/schema", part(keyspace)), &[])?,
+        Ctl::GetSchema { keyspace } => {
+            client.get(&format!("keyspaces/{}/schema", part(keyspace)), &[])?
+        }
         Ctl::ApplyVschema { keyspace, vschema, vschema_file } => {
             let body = text(vschema.as_deref(), vschema_file.as_deref())?;
             let path = format!("keyspaces/{}/vschema", part(keyspace));
@@ -89,9 +96,9 @@ fn show(args: &CtlArgs, answer: &Value) -> Result<(), Failure> {
     };
     say(&printed)?;
     match &args.command {
-        Ctl::LookupVindex(_) if lookups::is_bad(answer) => {
-            Err(Failure::Failed("ctl: not every row has its entry, or it could not be told".to_owned()))
-        }
+        Ctl::LookupVindex(_) if lookups::is_bad(answer) => Err(Failure::Failed(
+            "ctl: not every row has its entry, or it could not be told".to_owned(),
+        )),
         Ctl::Servers(command) if servers::is_bad(command, answer) => {
             Err(Failure::Failed("ctl: not all is as it should be".to_owned()))
         }
@@ -113,7 +120,9 @@ pub(crate) fn say(text: &str) -> Result<(), Failure> {
 
 fn transactions(client: &Client<'_>, command: &Transactions) -> Result<Value, Failure> {
     match command {
-        Transactions::UnresolvedList { keyspace } => client.get("transactions", &[("keyspace", keyspace)]),
+        Transactions::UnresolvedList { keyspace } => {
+            client.get("transactions", &[("keyspace", keyspace)])
+        }
         Transactions::GetInfo { dtid } => client.get(&format!("transactions/{}", part(dtid)), &[]),
         Transactions::Conclude { dtid } => {
             let path = format!("transactions/{}/conclude", part(dtid));
@@ -128,7 +137,9 @@ fn columns(command: &Ctl) -> Option<&'static [&'static str]> {
         Ctl::GetProcesses => {
             Some(&["id", "version", "mysql", "admin", "cores", "leader", "revision", "started"])
         }
-        Ctl::GetReplicationAnalysis => Some(&["keyspace", "shard", "analysis", "recovery", "since"]),
+        Ctl::GetReplicationAnalysis => {
+            Some(&["keyspace", "shard", "analysis", "recovery", "since"])
+        }
         Ctl::Servers(Servers::GetCells) => Some(&["name", "tablets"]),
         _ => None,
     }
@@ -138,9 +149,8 @@ fn columns(command: &Ctl) -> Option<&'static [&'static str]> {
 fn text(given: Option<&str>, file: Option<&Path>) -> Result<String, Failure> {
     match (given, file) {
         (Some(text), _) => Ok(text.to_owned()),
-        (None, Some(path)) => {
-            std::fs::read_to_string(path).map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
-        }
+        (None, Some(path)) => std::fs::read_to_string(path)
+            .map_err(|e| Failure::Usage(format!("{}: {e}", path.display()))),
         (None, None) => Ok(String::new()),
     }
 }
@@ -255,7 +265,9 @@ fn plain(value: &Value, depth: usize, out: &mut String) {
     match value {
         Value::Array(list) => list.iter().for_each(|item| plain(item, depth, out)),
         // One of a list of tablets; what a command has done to one is told in full.
-        Value::Object(map) if depth == 0 && map.contains_key("alias") && map.contains_key("type") => {
+        Value::Object(map)
+            if depth == 0 && map.contains_key("alias") && map.contains_key("type") =>
+        {
             let field = |key: &str| match map.get(key) {
                 Some(Value::String(text)) => text.clone(),
                 _ => "-".to_owned(),
@@ -266,8 +278,12 @@ fn plain(value: &Value, depth: usize, out: &mut String) {
                 .and_then(Value::as_str)
                 .unwrap_or("-");
             let (alias, keyspace, shard) = (field("alias"), field("keyspace"), field("shard"));
-            let _ =
-                writeln!(out, "{alias} {keyspace} {shard} {} {} {state}", field("type"), field("address"));
+            let _ = writeln!(
+                out,
+                "{alias} {keyspace} {shard} {} {} {state}",
+                field("type"),
+                field("address")
+            );
         }
         Value::Object(map) => {
             for (key, value) in map {

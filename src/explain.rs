@@ -27,7 +27,8 @@ fn explain(args: &ExplainArgs) -> Result<serde_json::Value, Failure> {
     let mut fingerprint = Fingerprint::new();
     fingerprint.read(sql, SqlMode::default()).map_err(refused)?;
     let sql = sql.get(..fingerprint.end).unwrap_or(sql);
-    let session = SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
+    let session =
+        SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
     let arena = Bump::new();
     // Statements with ? are those of drivers that prepare.
     let prepared = fingerprint.params > 0;
@@ -62,7 +63,8 @@ fn snapshot(args: &ExplainArgs) -> Result<Snapshot, Failure> {
         .vschema
         .file_stem()
         .map_or_else(|| "keyspace".into(), |stem| stem.to_string_lossy());
-    let wrong = |e: coregate_planner::keyrange::KeyRangeError| Failure::Usage(format!("--shards: {e}"));
+    let wrong =
+        |e: coregate_planner::keyrange::KeyRangeError| Failure::Usage(format!("--shards: {e}"));
     let shards: Vec<String> = match args.shards.parse() {
         _ if !vschema.sharded => vec!["0".to_owned()],
         Ok(count) => range_names(count).map_err(wrong)?,
@@ -78,7 +80,8 @@ fn snapshot(args: &ExplainArgs) -> Result<Snapshot, Failure> {
     let files = |path: &str| std::fs::read_to_string(path).map_err(|e| e.to_string());
     let mut keyspace = KeyspaceSpec::new(&name, &shards, vschema);
     if let Some(path) = &args.schema {
-        let bad = |message: String| Failure::Usage(format!("--schema {}: {message}", path.display()));
+        let bad =
+            |message: String| Failure::Usage(format!("--schema {}: {message}", path.display()));
         let sql = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
         keyspace.tables = tables::read(&sql).map_err(|e| bad(e.to_string()))?;
     }

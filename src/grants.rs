@@ -1,8 +1,12 @@
-//! `coregate tune grants`: the statements that make the account of a tablet, with no more than it needs.
+//! `coregate tune grants`: the statements that make the account of a tablet, with no more than it
+//! needs.
 
-/// Rows and tables of the keyspace's database: what users may do there, the account must be able to.
-const ON_DATABASE: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, \
-                           CREATE ROUTINE, ALTER ROUTINE, EXECUTE, TRIGGER, EVENT, LOCK TABLES, CREATE TEMPORARY TABLES";
+/// Rows and tables of the keyspace's database: what users may do there, the account must be able
+/// to.
+const ON_DATABASE: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, \
+    CREATE VIEW, SHOW VIEW, \
+                           CREATE ROUTINE, ALTER ROUTINE, EXECUTE, TRIGGER, EVENT, LOCK TABLES, \
+                           CREATE TEMPORARY TABLES";
 
 /// In `` `...` ``.
 fn name(text: &str) -> String {
@@ -20,7 +24,8 @@ pub(crate) fn statements(user: &str, host: &str, databases: &[String]) -> String
     let mut out = format!(
         "-- Run these on every server. The password is the tablet's (or the URL's of --upstream).\n\
          CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '...';\n\
-         -- Rows and tables. In a pattern _ stands for any character, which a \\ before it takes away.\n"
+         -- Rows and tables. In a pattern _ stands for any character, which a \\ before it takes \
+         away.\n"
     );
     for database in databases {
         // A database's name in GRANT is a pattern.
@@ -28,12 +33,15 @@ pub(crate) fn statements(user: &str, host: &str, databases: &[String]) -> String
         out.push_str(&format!("GRANT {ON_DATABASE} ON {}.* TO {account};\n", name(&pattern)));
     }
     out.push_str(&format!(
-        "-- information_schema.PROCESSLIST of all, and how far replicas are behind: of MySQL, and of MariaDB from 10.5 on.\n\
+        "-- information_schema.PROCESSLIST of all, and how far replicas are behind: of MySQL, and \
+            of MariaDB from 10.5 on.\n\
          GRANT PROCESS ON *.* TO {account};\n\
          GRANT REPLICATION CLIENT ON *.* TO {account}; -- MySQL\n\
          GRANT REPLICA MONITOR ON *.* TO {account}; -- MariaDB\n\
-         -- Where binary logs are on, users who make triggers and functions need log_bin_trust_function_creators=1.\n\
-         -- Not needed, and better not given: SUPER, FILE, SHUTDOWN, CREATE USER, GRANT OPTION, RELOAD, anything on mysql.*.\n\
+         -- Where binary logs are on, users who make triggers and functions need \
+         log_bin_trust_function_creators=1.\n\
+         -- Not needed, and better not given: SUPER, FILE, SHUTDOWN, CREATE USER, GRANT OPTION, \
+         RELOAD, anything on mysql.*.\n\
          -- KILL ends only connections of the same account, for which no privilege is needed.\n"
     ));
     out

@@ -1,17 +1,18 @@
-//! Hot restart: a new process takes the listening sockets over from the one that runs, through a Unix-domain socket
-//! (`server.handover`). No connection is refused or lost: both hold the same sockets while the new one starts, and what waits in
-//! them to be accepted is accepted by the one or the other. Clients of the old process stay there until they leave.
+//! Hot restart: a new process takes the listening sockets over from the one that runs, through a
+//! Unix-domain socket (`server.handover`). No connection is refused or lost: both hold the same
+//! sockets while the new one starts, and what waits in them to be accepted is accepted by the one
+//! or the other. Clients of the old process stay there until they leave.
 //!
-//! The old one sends a line of JSON and the descriptors; the new one answers `READY` once it serves. If it never does, nothing has
-//! happened.
+//! The old one sends a line of JSON and the descriptors; the new one answers `READY` once it
+//! serves. If it never does, nothing has happened.
 use crate::Failure;
 use crate::config::File;
 use coregate_controlplane::{AdminDoor, Source};
 use coregate_dataplane::DataPlane;
 use rustix::io::retry_on_intr;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -57,17 +58,20 @@ struct Inherited {
 
 /// Asks the process that runs for its sockets. `None`: none runs.
 fn ask(path: &Path) -> Result<Option<Inherited>, Failure> {
-    let failed = |why: String| Failure::Failed(format!("server.handover = {}: {why}", path.display()));
+    let failed =
+        |why: String| Failure::Failed(format!("server.handover = {}: {why}", path.display()));
     let stream = match UnixStream::connect(path) {
         Ok(stream) => stream,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+        Err(e)
+            if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+        {
             return Ok(None);
         }
         Err(e) => return Err(failed(e.to_string())),
     };
     let (line, mut fds) = receive(&stream).map_err(|e| failed(e.to_string()))?;
-    let greeting: Greeting =
-        serde_json::from_slice(&line).map_err(|e| failed(format!("the other process's greeting: {e}")))?;
+    let greeting: Greeting = serde_json::from_slice(&line)
+        .map_err(|e| failed(format!("the other process's greeting: {e}")))?;
     if greeting.version != VERSION || fds.len() != greeting.doors + 1 {
         return Err(failed(
             "the process that runs is of a version that cannot hand over to this one".to_owned(),
@@ -102,7 +106,9 @@ fn send(stream: &UnixStream, line: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<
     if !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::Error::other("there are too many listening sockets"));
     }
-    let sent = retry_on_intr(|| sendmsg(stream, &[IoSlice::new(line)], &mut control, SendFlags::NOSIGNAL))?;
+    let sent = retry_on_intr(|| {
+        sendmsg(stream, &[IoSlice::new(line)], &mut control, SendFlags::NOSIGNAL)
+    })?;
     match sent == line.len() {
         true => Ok(()),
         false => Err(io::ErrorKind::WriteZero.into()),
@@ -146,7 +152,8 @@ impl Heir {
     pub(crate) fn check(file: &File, source: &Source) -> Result<(), Failure> {
         match (&file.server.handover, source) {
             (Some(_), Source::Topology(_)) => Err(Failure::Usage(
-                "server.handover needs topology.store = \"etcd\", or --upstream: two processes cannot use the same topology.dir"
+                "server.handover needs topology.store = \"etcd\", or --upstream: two processes \
+                    cannot use the same topology.dir"
                     .to_owned(),
             )),
             _ => Ok(()),
@@ -189,7 +196,9 @@ impl Heir {
         if let Some(inherited) = self.inherited {
             inherited.done();
         }
-        let (Some(path), Some(admin)) = (file.server.handover.clone(), self.admin) else { return Ok(()) };
+        let (Some(path), Some(admin)) = (file.server.handover.clone(), self.admin) else {
+            return Ok(());
+        };
         let patience = Duration::from_millis(file.server.handover_timeout_ms);
         Offer { path, data, admin, patience }.start()
     }
@@ -207,8 +216,9 @@ struct Offer {
 impl Offer {
     /// Waits for a process that takes over, in a thread of its own.
     fn start(self) -> Result<(), Failure> {
-        let failed =
-            |e: io::Error| Failure::Failed(format!("server.handover = {}: {e}", self.path.display()));
+        let failed = |e: io::Error| {
+            Failure::Failed(format!("server.handover = {}: {e}", self.path.display()))
+        };
         let listener = bind(&self.path).map_err(failed)?;
         let thread = std::thread::Builder::new().name("handover".to_owned());
         thread
@@ -255,12 +265,16 @@ impl Offer {
     /// Ends as by SIGTERM once no client is left, or when they have had time enough.
     fn leave(self) {
         let clients = self.data.clients();
-        tracing::info!(clients, "another process has taken over; this one ends when its clients have left");
+        tracing::info!(
+            clients,
+            "another process has taken over; this one ends when its clients have left"
+        );
         let end = Instant::now() + self.patience;
         while (self.data.is_listening() || self.data.clients() > 0) && Instant::now() < end {
             std::thread::sleep(LOOK_EVERY);
         }
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
     }
 }
 

@@ -49,7 +49,8 @@ pub(crate) fn run(mut args: LocalArgs) -> Result<(), Failure> {
     }
     if environment.foreign_key_mode.as_deref() == Some("disallow") {
         tracing::warn!(
-            "FOREIGN_KEY_MODE=disallow: foreign keys are not refused, the servers keep them within a shard"
+            "FOREIGN_KEY_MODE=disallow: foreign keys are not refused, the servers keep them within \
+                a shard"
         );
     }
     let config = LocalConfig {

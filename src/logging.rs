@@ -6,7 +6,9 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn init(format: LogFormat) -> Result<(), Failure> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::builder().parse(&text).map_err(|e| {
-            Failure::Usage(format!("RUST_LOG = {text:?}: {e}; write e.g. debug or coregate_dataplane=debug"))
+            Failure::Usage(format!(
+                "RUST_LOG = {text:?}: {e}; write e.g. debug or coregate_dataplane=debug"
+            ))
         })?,
         _ => EnvFilter::new("info"),
     };

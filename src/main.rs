@@ -1,4 +1,5 @@
-//! The `coregate` program: reads the command line and the configuration, and wires the planes together.
+//! The `coregate` program: reads the command line and the configuration, and wires the planes
+//! together.
 mod cli;
 mod config;
 mod ctl;

@@ -1,4 +1,5 @@
-//! Tells the service manager that we serve (systemd's `Type=notify`): a datagram to the socket that the environment names.
+//! Tells the service manager that we serve (systemd's `Type=notify`): a datagram to the socket that
+//! the environment names.
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 

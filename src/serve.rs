@@ -27,7 +27,8 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         Some(url) => drop_in(url, args.upstream_password_file.as_deref(), &mut file)?,
         None if args.config.is_none() => {
             return Err(Failure::Usage(
-                "serve needs --config FILE, or --upstream URL, or both; --help says more".to_owned(),
+                "serve needs --config FILE, or --upstream URL, or both; --help says more"
+                    .to_owned(),
             ));
         }
         None => {
@@ -47,7 +48,11 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
 }
 
 /// One server with everything on it; the file says the rest.
-fn drop_in(url: &str, password: Option<&Path>, file: &mut File) -> Result<(Source, Users), Failure> {
+fn drop_in(
+    url: &str,
+    password: Option<&Path>,
+    file: &mut File,
+) -> Result<(Source, Users), Failure> {
     let (mut upstream, files) = upstream::parse(url)?;
     if upstream.password.is_empty() {
         upstream.password = upstream::password(password)?;
@@ -84,7 +89,8 @@ pub(crate) fn overrule(file: &mut File, args: CommonArgs) -> Result<(), Failure>
     // So that any test can be run on the fallbacks.
     if let Ok(version) = std::env::var("COREGATE_KERNEL") {
         let kernel = crate::config::kernel(&version);
-        file.cores.kernel = Some(kernel.map_err(|why| Failure::Usage(format!("COREGATE_KERNEL: {why}")))?);
+        file.cores.kernel =
+            Some(kernel.map_err(|why| Failure::Usage(format!("COREGATE_KERNEL: {why}")))?);
     }
     if let (Some(cert), Some(key)) = (args.tls_cert, args.tls_key) {
         file.tls = Some(crate::config::Tls { cert, key });
@@ -121,7 +127,8 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
     let served = serve(&file, placed, heir, &control, backend_tls);
     if served.is_err() {
         // Servers of `local` must not outlive us: end as by a signal.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
     }
     let joined = control.join();
     served?;
@@ -130,7 +137,9 @@ pub(crate) fn start(file: File, source: Source, users: Users) -> Result<(), Fail
 
 fn client_tls(file: &File) -> Option<dataplane::TlsSource> {
     match (&file.tls, file.self_signed) {
-        (Some(tls), _) => Some(dataplane::TlsSource::Files { cert: tls.cert.clone(), key: tls.key.clone() }),
+        (Some(tls), _) => {
+            Some(dataplane::TlsSource::Files { cert: tls.cert.clone(), key: tls.key.clone() })
+        }
         (None, true) => Some(dataplane::TlsSource::SelfSigned),
         (None, false) => None,
     }
@@ -233,7 +242,8 @@ fn failure(e: dataplane::StartError) -> Failure {
 fn say_ready(mysql: SocketAddr, admin: SocketAddr, socket: Option<&Path>) {
     let socket = socket.map_or_else(String::new, |path| format!(" socket={}", path.display()));
     let mut out = std::io::stdout().lock();
-    let ready = writeln!(out, "READY mysql={mysql} admin={admin}{socket}").and_then(|()| out.flush());
+    let ready =
+        writeln!(out, "READY mysql={mysql} admin={admin}{socket}").and_then(|()| out.flush());
     if let Err(e) = ready {
         tracing::warn!("READY cannot be printed: {e}");
     }
@@ -245,10 +255,12 @@ fn told_version(file: &File, control: &ControlPlane) -> String {
     version.unwrap_or_else(|| greeting_version(control.server_version()))
 }
 
-/// MariaDB 10 puts a prefix before its version in the greeting. Drivers that know nothing of MariaDB go by it: without, they take
-/// 10.11 for later than MySQL 8 and use what MariaDB does not have (the collation utf8mb4_0900_ai_ci).
+/// MariaDB 10 puts a prefix before its version in the greeting. Drivers that know nothing of
+/// MariaDB go by it: without, they take 10.11 for later than MySQL 8 and use what MariaDB does not
+/// have (the collation utf8mb4_0900_ai_ci).
 fn greeting_version(version: &str) -> String {
-    let prefix = if version.starts_with("10.") && version.contains("MariaDB") { "5.5.5-" } else { "" };
+    let prefix =
+        if version.starts_with("10.") && version.contains("MariaDB") { "5.5.5-" } else { "" };
     format!("{prefix}{version}")
 }
 
@@ -266,7 +278,8 @@ fn raise_file_limit(max_connections: usize) {
         .saturating_add(1024);
     if let Some(hard) = limit.maximum.filter(|hard| *hard < need) {
         tracing::warn!(
-            "open files are limited to {hard}, server.max_connections = {max_connections} needs {need}; raise it with ulimit -Hn or LimitNOFILE"
+            "open files are limited to {hard}, server.max_connections = {max_connections} needs \
+                {need}; raise it with ulimit -Hn or LimitNOFILE"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! Reads `CREATE TABLE` statements, for `explain --schema`: which columns a table has, in which order. The servers are asked when
-//! there are any; this is for working without them.
+//! Reads `CREATE TABLE` statements, for `explain --schema`: which columns a table has, in which
+//! order. The servers are asked when there are any; this is for working without them.
 use bumpalo::Bump;
 use coregate_planner::PlanError;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
@@ -9,8 +9,18 @@ use coregate_planner::sql::lex::Tok;
 use coregate_planner::vschema::ServerTable;
 
 /// Words that begin a definition which is no column's.
-const NOT_COLUMNS: [&str; 10] =
-    ["primary", "key", "index", "unique", "fulltext", "spatial", "constraint", "foreign", "check", "period"];
+const NOT_COLUMNS: [&str; 10] = [
+    "primary",
+    "key",
+    "index",
+    "unique",
+    "fulltext",
+    "spatial",
+    "constraint",
+    "foreign",
+    "check",
+    "period",
+];
 
 /// The tables of a file of SQL; statements of other kinds are passed over.
 pub(crate) fn read(sql: &str) -> Result<Vec<ServerTable>, PlanError> {
@@ -98,7 +108,8 @@ impl Statement<'_> {
         {
             end += 1;
         }
-        let (Some(first), Some(last)) = (items.first(), items.get(..end).unwrap_or(items).last()) else {
+        let (Some(first), Some(last)) = (items.first(), items.get(..end).unwrap_or(items).last())
+        else {
             return String::new();
         };
         let text = self
@@ -107,7 +118,8 @@ impl Statement<'_> {
         String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
     }
 
-    /// `PRIMARY KEY (a, b)`, `UNIQUE KEY name (a(10))`, `KEY name (a)`, each perhaps after `CONSTRAINT name`.
+    /// `PRIMARY KEY (a, b)`, `UNIQUE KEY name (a(10))`, `KEY name (a)`, each perhaps after
+    /// `CONSTRAINT name`.
     fn key(&self, items: &[Item], table: &mut ServerTable) {
         let Some(open) = items.iter().position(|item| item.tok == Tok::Open) else { return };
         let (head, body) = items.split_at(open);
@@ -183,7 +195,8 @@ fn finish(table: &mut ServerTable) {
             }
             _ => {}
         }
-        column.null_default = column.nullable == Some(true) && !column.has_default && !column.generated;
+        column.null_default =
+            column.nullable == Some(true) && !column.has_default && !column.generated;
         column.has_default |= column.null_default;
     }
 }
@@ -214,24 +227,33 @@ mod tests {
 
     #[test]
     fn columns_of_tables() {
-        let sql = "-- a comment; with a semicolon\nCREATE TABLE IF NOT EXISTS `a``b` (id BIGINT NOT NULL AUTO_INCREMENT,\n\
-                   `key` varchar(20) COLLATE utf8mb4_bin DEFAULT 'x,y', n int GENERATED ALWAYS AS (id + 1), e enum('a','b'),\n\
-                   PRIMARY KEY (id, n), KEY k (`key`), CONSTRAINT c CHECK (id > 0)) ENGINE=InnoDB;\n\
+        let sql = "-- a comment; with a semicolon\nCREATE TABLE IF NOT EXISTS `a``b` (id BIGINT \
+            NOT NULL AUTO_INCREMENT,\n\
+                   `key` varchar(20) COLLATE utf8mb4_bin DEFAULT 'x,y', n int GENERATED ALWAYS AS \
+                   (id + 1), e enum('a','b'),\n\
+                   PRIMARY KEY (id, n), KEY k (`key`), CONSTRAINT c CHECK (id > 0)) \
+                   ENGINE=InnoDB;\n\
                    INSERT INTO t VALUES (1);\nCREATE TABLE db.t (x int)";
         let tables = read(sql).unwrap();
         let names = |t: &ServerTable| t.columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         assert_eq!(tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["a`b", "t"]);
         assert_eq!(names(&tables[0]), ["id", "key", "n", "e"]);
         let c = &tables[0].columns;
-        assert!(c[0].auto_increment && c[2].generated && c[1].collation.as_deref() == Some("utf8mb4_bin"));
+        assert!(
+            c[0].auto_increment
+                && c[2].generated
+                && c[1].collation.as_deref() == Some("utf8mb4_bin")
+        );
         assert_eq!((c[0].data_type.as_str(), c[3].data_type.as_str()), ("bigint", "enum"));
         assert_eq!(c[3].column_type.as_deref(), Some("enum('a','b')"));
     }
 
     #[test]
     fn keys_of_tables() {
-        let sql = "CREATE TABLE t (a int, b DECIMAL (10, 2) UNSIGNED NOT NULL DEFAULT 0, c varchar(9) UNIQUE, d int NOT NULL,\n\
-                   CONSTRAINT PRIMARY KEY (a, d), UNIQUE INDEX u (c(3), b), KEY `k` (b DESC), FULLTEXT KEY f (c), KEY (c),\n\
+        let sql = "CREATE TABLE t (a int, b DECIMAL (10, 2) UNSIGNED NOT NULL DEFAULT 0, c \
+            varchar(9) UNIQUE, d int NOT NULL,\n\
+                   CONSTRAINT PRIMARY KEY (a, d), UNIQUE INDEX u (c(3), b), KEY `k` (b DESC), \
+                   FULLTEXT KEY f (c), KEY (c),\n\
                    FOREIGN KEY (d) REFERENCES x (d), CHECK (a > 1))";
         let table = &read(sql).unwrap()[0];
         assert_eq!(table.primary_key, ["a", "d"]);
@@ -247,9 +269,13 @@ mod tests {
         assert_eq!(c.len(), 4);
         assert_eq!(c[1].column_type.as_deref(), Some("decimal (10, 2) unsigned"));
         assert_eq!((c[1].numeric_precision, c[1].numeric_scale), (Some(10), Some(2)));
-        assert_eq!(c.iter().map(|c| c.nullable).collect::<Vec<_>>(), [false, false, true, false].map(Some));
+        assert_eq!(
+            c.iter().map(|c| c.nullable).collect::<Vec<_>>(),
+            [false, false, true, false].map(Some)
+        );
         assert_eq!(c.iter().map(|c| c.has_default).collect::<Vec<_>>(), [false, true, true, false]);
-        let kinds = [ColumnKey::Primary, ColumnKey::Multiple, ColumnKey::Unique, ColumnKey::Primary];
+        let kinds =
+            [ColumnKey::Primary, ColumnKey::Multiple, ColumnKey::Unique, ColumnKey::Primary];
         assert_eq!(c.iter().map(|c| c.key).collect::<Vec<_>>(), kinds);
     }
 }

@@ -53,13 +53,15 @@ fn document(source: &str) -> Result<Document, Failure> {
             .map_err(|e| fail(format!("{}: {}", e.path(), e.inner())));
     }
     let reader = serde_yaml_ng::Deserializer::from_str(&text);
-    serde_path_to_error::deserialize(reader).map_err(|e| fail(format!("{}: {}", e.path(), e.inner())))
+    serde_path_to_error::deserialize(reader)
+        .map_err(|e| fail(format!("{}: {}", e.path(), e.inner())))
 }
 
 fn import(source: &str, store: &str, replace: bool, dry: bool, json: bool) -> Result<(), Failure> {
     if !EtcdConfig::is_url(store) && (store == "-" || Path::new(store).is_file()) {
         return Err(Failure::Usage(format!(
-            "{store}: a topology is imported into a directory or etcd://HOST:PORT; coregate topo export writes documents"
+            "{store}: a topology is imported into a directory or etcd://HOST:PORT; coregate topo \
+                export writes documents"
         )));
     }
     let is_store = EtcdConfig::is_url(source) || Path::new(source).is_dir();

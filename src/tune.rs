@@ -47,14 +47,21 @@ fn checks(root: &Root, live: bool, as_json: bool, strict: bool) -> Result<(), Fa
     if as_json {
         let each: Vec<Value> = findings
             .iter()
-            .map(|f| json!({"name": f.name, "state": f.state.name(), "text": f.text, "why": f.why, "fix": f.fix}))
+            .map(|f| {
+                json!({"name": f.name, "state": f.state.name(), "text": f.text, "why": f.why,
+                "fix": f.fix})
+            })
             .collect();
         let features = features.map(|features| features.to_string());
-        say(&format!("{:#}", json!({"state": worst.name(), "findings": each, "features": features})))?;
+        say(&format!(
+            "{:#}",
+            json!({"state": worst.name(), "findings": each, "features": features})
+        ))?;
     } else {
         let mut lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
         lines.extend(
-            features.map(|features| format!("{:4} {:14} {features}", State::Good.name(), "features")),
+            features
+                .map(|features| format!("{:4} {:14} {features}", State::Good.name(), "features")),
         );
         say(&lines.join("\n"))?;
     }
@@ -62,9 +69,9 @@ fn checks(root: &Root, live: bool, as_json: bool, strict: bool) -> Result<(), Fa
         State::Fail => {
             Err(Failure::Failed("tune check: this machine cannot run coregate as it is".to_owned()))
         }
-        State::Warn if strict => {
-            Err(Failure::Failed("tune check: something costs more than it should, see above".to_owned()))
-        }
+        State::Warn if strict => Err(Failure::Failed(
+            "tune check: something costs more than it should, see above".to_owned(),
+        )),
         _ => Ok(()),
     }
 }
@@ -75,15 +82,20 @@ fn layout(layout: &Layout, as_json: bool, apply: Option<&Path>) -> Result<(), Fa
         let cpus: Vec<Value> = layout
             .cpus
             .iter()
-            .map(|c| json!({"cpu": c.id, "socket": c.socket, "node": c.node, "siblings": c.siblings, "cache": c.cache}))
+            .map(|c| {
+                json!({"cpu": c.id, "socket": c.socket, "node": c.node,
+                "siblings": c.siblings, "cache": c.cache})
+            })
             .collect();
         let cards: Vec<Value> = layout
             .cards
             .iter()
             .map(|(name, node)| json!({"name": name, "node": node}))
             .collect();
-        let proposed = json!({"count": proposal.cores, "cpus": proposal.cpus, "left": proposal.left, "reasons": proposal.reasons});
-        let json = json!({"cpus": cpus, "cards": cards, "quota": layout.limits.quota, "cores": proposed});
+        let proposed = json!({"count": proposal.cores, "cpus": proposal.cpus,
+            "left": proposal.left, "reasons": proposal.reasons});
+        let json =
+            json!({"cpus": cpus, "cards": cards, "quota": layout.limits.quota, "cores": proposed});
         say(&format!("{json:#}"))?;
     } else {
         say(&layout.to_string())?;

@@ -1,4 +1,5 @@
-//! `--upstream mysql://user:password@host:port[/?socket=...&ssl-mode=...&ssl-ca=...&ssl-cert=...&ssl-key=...]`
+//! `--upstream
+//! mysql://user:password@host:port[/?socket=...&ssl-mode=...&ssl-ca=...&ssl-cert=...&ssl-key=...]`
 use crate::Failure;
 use crate::config::File;
 use coregate_benches::MysqlUrl;
@@ -14,7 +15,8 @@ fn bad(why: &str) -> Failure {
     ))
 }
 
-/// The URL of the command line or of the environment. The servers are either one or a topology's, never both.
+/// The URL of the command line or of the environment. The servers are either one or a topology's,
+/// never both.
 pub(crate) fn given(argument: Option<String>, file: &File) -> Result<Option<String>, Failure> {
     let (name, url) = match argument {
         Some(url) => ("--upstream", Some(url)),
@@ -22,7 +24,8 @@ pub(crate) fn given(argument: Option<String>, file: &File) -> Result<Option<Stri
     };
     if url.is_some() && file.topology.is_given() {
         return Err(Failure::Usage(format!(
-            "topology.dir or topology.store and {name} both say which servers there are: leave one of them out"
+            "topology.dir or topology.store and {name} both say which servers there are: leave one \
+                of them out"
         )));
     }
     Ok(url)
@@ -103,9 +106,13 @@ mod tests {
         assert_eq!((u.password.as_str(), u.port, u.tls), ("", 3306, BackendTls::Disabled));
         assert_eq!(parse("mysql://u:p@[::1]:1").unwrap().0.host, "[::1]");
         let (u, files) =
-            parse("mysql://u@h/?ssl-mode=verify_ca&ssl-ca=%2Fa%20b.pem&ssl-cert=c&ssl_key=k").unwrap();
+            parse("mysql://u@h/?ssl-mode=verify_ca&ssl-ca=%2Fa%20b.pem&ssl-cert=c&ssl_key=k")
+                .unwrap();
         let paths = [files.ca, files.cert, files.key].map(|f| f.unwrap().display().to_string());
-        assert_eq!((u.tls, paths), (BackendTls::VerifyCa, ["/a b.pem", "c", "k"].map(str::to_owned)));
+        assert_eq!(
+            (u.tls, paths),
+            (BackendTls::VerifyCa, ["/a b.pem", "c", "k"].map(str::to_owned))
+        );
         let (u, _) = parse("mysql://u:p@localhost/?socket=%2Frun%2Fmy.sock").unwrap();
         assert_eq!(u.socket, Some(PathBuf::from("/run/my.sock")));
         for wrong in [
@@ -129,9 +136,8 @@ mod tests {
         std::fs::write(&path, "a b\n").unwrap();
         assert_eq!(password(Some(&path)).unwrap(), "a b");
         std::fs::remove_file(&path).unwrap();
-        assert!(
-            matches!(password(Some(&path)), Err(Failure::Usage(m)) if m.contains("--upstream-password-file"))
-        );
+        assert!(matches!(password(Some(&path)),
+                Err(Failure::Usage(m)) if m.contains("--upstream-password-file")));
     }
 
     #[test]
@@ -140,6 +146,8 @@ mod tests {
         let url = || Some("mysql://u@h".to_owned());
         assert_eq!(given(url(), &file).unwrap(), url());
         file.topology.dir = Some("/t".into());
-        assert!(matches!(given(url(), &file), Err(Failure::Usage(m)) if m.contains("topology.dir")));
+        assert!(
+            matches!(given(url(), &file), Err(Failure::Usage(m)) if m.contains("topology.dir"))
+        );
     }
 }

@@ -1,10 +1,11 @@
-//! `coregate local` in the place of Vitess's vttestserver image: the same variables of the environment. What the command line says goes
-//! before them.
+//! `coregate local` in the place of Vitess's vttestserver image: the same variables of the
+//! environment. What the command line says goes before them.
 use crate::cli::LocalArgs;
 use coregate_controlplane::local::KeyspaceArg;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// In vttestserver, MySQL's port is so far above PORT, which its web server has; here the admin API has it.
+/// In vttestserver, MySQL's port is so far above PORT, which its web server has; here the admin API
+/// has it.
 const MYSQL_OFFSET: u16 = 3;
 
 /// What the environment says.
@@ -44,17 +45,19 @@ impl Environment {
         let (charset, foreign) = (get("CHARSET"), get("FOREIGN_KEY_MODE"));
         all.keyspaces = keyspaces_of(keyspaces.as_deref(), shards.as_deref())?;
         (all.listen, all.admin) = addresses(port.as_deref(), host.as_deref())?;
-        all.max_connections = match max {
-            None => None,
-            Some(text) => Some(
-                text.parse()
-                    .map_err(|_| format!("MYSQL_MAX_CONNECTIONS = {text:?}: it must be a number"))?,
-            ),
-        };
+        all.max_connections =
+            match max {
+                None => None,
+                Some(text) => Some(text.parse().map_err(|_| {
+                    format!("MYSQL_MAX_CONNECTIONS = {text:?}: it must be a number")
+                })?),
+            };
         all.server_version = version;
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if let Some(charset) = charset.as_deref().filter(|text| !text.chars().all(word)) {
-            return Err(format!("CHARSET = {charset:?}: it must be a character set's name, e.g. utf8mb4"));
+            return Err(format!(
+                "CHARSET = {charset:?}: it must be a character set's name, e.g. utf8mb4"
+            ));
         }
         all.charset = charset;
         if let Some(mode) = foreign
@@ -83,7 +86,9 @@ impl Environment {
 fn keyspaces_of(names: Option<&str>, shards: Option<&str>) -> Result<Vec<KeyspaceArg>, String> {
     let Some(names) = names else {
         return match shards {
-            Some(shards) => Err(format!("NUM_SHARDS = {shards:?}: KEYSPACES must name the keyspaces")),
+            Some(shards) => {
+                Err(format!("NUM_SHARDS = {shards:?}: KEYSPACES must name the keyspaces"))
+            }
             None => Ok(Vec::new()),
         };
     };
@@ -115,15 +120,16 @@ fn addresses(
     let ip = match host {
         None => IpAddr::V4(Ipv4Addr::LOCALHOST),
         Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        Some(host) => host
-            .parse()
-            .map_err(|_| format!("MYSQL_BIND_HOST = {host:?}: it must be an IP address or localhost"))?,
+        Some(host) => host.parse().map_err(|_| {
+            format!("MYSQL_BIND_HOST = {host:?}: it must be an IP address or localhost")
+        })?,
     };
     let default = crate::config::LISTEN.1;
     let Some(port) = port else {
         return Ok((host.map(|_| SocketAddr::new(ip, default)), None));
     };
-    let wrong = || format!("PORT = {port:?}: it must be a number from 1 to {}", u16::MAX - MYSQL_OFFSET);
+    let wrong =
+        || format!("PORT = {port:?}: it must be a number from 1 to {}", u16::MAX - MYSQL_OFFSET);
     let base: u16 = port.parse().map_err(|_| wrong())?;
     let mysql = base
         .checked_add(MYSQL_OFFSET)

@@ -1,5 +1,5 @@
-//! What a statement costs before it is sent: its fingerprint always, the plan when the cache does not have it, and binding the plan
-//! to the statement's values.
+//! What a statement costs before it is sent: its fingerprint always, the plan when the cache does
+//! not have it, and binding the plan to the statement's values.
 use bumpalo::Bump;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
 use coregate_planner::plan::{Action, Route, SessionValue};
@@ -12,7 +12,8 @@ use std::hint::black_box;
 
 const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}}, "tables": {
     "sbtest1": {"column_vindexes": [{"column": "id", "name": "hash"}],
-        "columns": [{"name": "id"}, {"name": "k"}, {"name": "c"}, {"name": "pad"}], "column_list_authoritative": true},
+        "columns": [{"name": "id"}, {"name": "k"}, {"name": "c"}, {"name": "pad"}],
+        "column_list_authoritative": true},
     "customer": {"column_vindexes": [{"column": "id", "name": "hash"}]},
     "corder": {"column_vindexes": [{"column": "customer_id", "name": "hash"}]}}}"#;
 
@@ -21,16 +22,20 @@ const STATEMENTS: [(&str, &str); 6] = [
     ("in_10", "SELECT c FROM sbtest1 WHERE id IN (1,2,3,4,5,6,7,8,9,10)"),
     (
         "join",
-        "SELECT o.total FROM customer c JOIN corder o ON o.customer_id = c.id WHERE c.id = 7 AND o.total > 100",
+        "SELECT o.total FROM customer c JOIN corder o ON o.customer_id = c.id WHERE c.id = 7 AND \
+            o.total > 100",
     ),
     (
         "insert",
-        "INSERT INTO sbtest1 (id, k, c, pad) VALUES (5012, 4993, '83868641912-28773972837', '67847967377')",
+        "INSERT INTO sbtest1 (id, k, c, pad) VALUES (5012, 4993, '83868641912-28773972837', \
+            '67847967377')",
     ),
     (
         "long_join",
-        "SELECT c.id, c.name, SUM(o.total) AS total FROM customer c JOIN corder o ON o.customer_id = c.id \
-         WHERE c.id = 12345 AND o.placed > '2024-01-01' GROUP BY c.id, c.name ORDER BY total DESC LIMIT 10",
+        "SELECT c.id, c.name, SUM(o.total) AS total FROM customer c JOIN corder o ON o.customer_id \
+            = c.id \
+         WHERE c.id = 12345 AND o.placed > '2024-01-01' GROUP BY c.id, c.name ORDER BY total DESC \
+         LIMIT 10",
     ),
     ("update", "UPDATE sbtest1 SET k=k+1 WHERE id=5046"),
 ];
@@ -45,8 +50,8 @@ impl SessionValues for NoValues {
 fn snapshot() -> Snapshot {
     let vschema = Keyspace::from_json(VSCHEMA).expect("the vschema above is right");
     let shards = ["-40", "40-80", "80-c0", "c0-"];
-    let builder =
-        SnapshotBuilder::new(1).keyspace(KeyspaceSpec::new("sbt", &shards, vschema), &|_| Err(String::new()));
+    let builder = SnapshotBuilder::new(1)
+        .keyspace(KeyspaceSpec::new("sbt", &shards, vschema), &|_| Err(String::new()));
     builder.expect("the keyspace above is right").build()
 }
 
@@ -59,7 +64,8 @@ fn fingerprint_of(sql: &str) -> Fingerprint {
 }
 
 fn route_of(snapshot: &Snapshot, sql: &str, fingerprint: &Fingerprint, arena: &Bump) -> Route {
-    let session = SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
+    let session =
+        SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
     let input = PlanInput {
         sql: sql.as_bytes(),
         fingerprint,
@@ -141,8 +147,8 @@ fn resolves(c: &mut Criterion) {
     }
 }
 
-/// A parser that makes a tree of owned strings, for comparison: tokens alone, and the tree. Where a plan is made, our figure
-/// holds the tree and the routing.
+/// A parser that makes a tree of owned strings, for comparison: tokens alone, and the tree. Where a
+/// plan is made, our figure holds the tree and the routing.
 #[cfg(feature = "sqlparser")]
 fn others(c: &mut Criterion) {
     use sqlparser::dialect::MySqlDialect;

@@ -16,7 +16,9 @@ fn answer(rows: usize, cell: usize) -> Vec<u8> {
     let (mut out, mut seq) = (Vec::new(), 1);
     let mut writer = PacketWriter::new(&mut out, &mut seq);
     writer.packet(|w| codec::put_lenenc_int(w, 1));
-    writer.packet(|w| ColumnDefinition::expression(b"c", ColumnType::VAR_STRING).encode(CAPABILITIES, w));
+    writer.packet(|w| {
+        ColumnDefinition::expression(b"c", ColumnType::VAR_STRING).encode(CAPABILITIES, w)
+    });
     for _ in 0..rows {
         writer.packet(|w| row::put_text(w, Some(&vec![b'x'; cell])));
     }
@@ -26,9 +28,11 @@ fn answer(rows: usize, cell: usize) -> Vec<u8> {
 
 fn walker(c: &mut Criterion) {
     let mut group = c.benchmark_group("walker");
-    for (name, rows, cell) in
-        [("point_select", 1, 119), ("1MiB_rows_of_128B", 8 << 10, 124), ("1MiB_rows_of_16KiB", 64, 16 << 10)]
-    {
+    for (name, rows, cell) in [
+        ("point_select", 1, 119),
+        ("1MiB_rows_of_128B", 8 << 10, 124),
+        ("1MiB_rows_of_16KiB", 64, 16 << 10),
+    ] {
         let answer = answer(rows, cell);
         group.throughput(Throughput::Bytes(answer.len() as u64));
         group.bench_with_input(BenchmarkId::from_parameter(name), &answer, |b, answer| {

@@ -51,7 +51,11 @@ fn works(settings: &Settings) -> Result<Vec<Arc<Work>>, Error> {
 }
 
 /// Starts the targets that a comparison has by itself.
-fn start(dir: &Path, settings: &Settings, given: &Targets) -> Result<(Vec<Service>, Vec<Named>), Error> {
+fn start(
+    dir: &Path,
+    settings: &Settings,
+    given: &Targets,
+) -> Result<(Vec<Service>, Vec<Named>), Error> {
     let (mut services, server) = match &given.server {
         Some(endpoint) => (Vec::new(), endpoint.clone()),
         None => {
@@ -70,7 +74,8 @@ fn start(dir: &Path, settings: &Settings, given: &Targets) -> Result<(Vec<Servic
         match server::haproxy(dir, &server)? {
             Some(started) => add(HAPROXY, started),
             None => eprintln!(
-                "haproxy is not installed: compared without it (Debian, Ubuntu: apt-get install haproxy)"
+                "haproxy is not installed: compared without it (Debian, Ubuntu: apt-get install \
+                    haproxy)"
             ),
         }
     }
@@ -82,7 +87,11 @@ fn start(dir: &Path, settings: &Settings, given: &Targets) -> Result<(Vec<Servic
     Ok((services, targets))
 }
 
-fn measure(targets: &[Named], mut settings: Settings, works: &[Arc<Work>]) -> Result<Report, Error> {
+fn measure(
+    targets: &[Named],
+    mut settings: Settings,
+    works: &[Arc<Work>],
+) -> Result<Report, Error> {
     raise_file_limit();
     let facts = machine::facts(targets);
     let mut tables: Vec<&String> = works.iter().flat_map(|work| &work.tables).collect();
@@ -96,7 +105,8 @@ fn measure(targets: &[Named], mut settings: Settings, works: &[Arc<Work>]) -> Re
             table::prepare_own(&target.endpoint, table)?;
         }
     }
-    let rounds = works.len() * settings.connections.len() * settings.protocols.len() * targets.len();
+    let rounds =
+        works.len() * settings.connections.len() * settings.protocols.len() * targets.len();
     let bar = progress_bar(rounds as u64 * u64::from(settings.rounds));
     let mut cases = Vec::new();
     for work in works {
@@ -132,7 +142,13 @@ fn measure(targets: &[Named], mut settings: Settings, works: &[Arc<Work>]) -> Re
 }
 
 /// A B A B: a slow minute of the machine falls on all.
-fn in_turn(case: &mut Case, targets: &[Named], settings: &Settings, work: &Arc<Work>, bar: &ProgressBar) {
+fn in_turn(
+    case: &mut Case,
+    targets: &[Named],
+    settings: &Settings,
+    work: &Arc<Work>,
+    bar: &ProgressBar,
+) {
     for turn in 0..settings.rounds {
         for (target, row) in targets.iter().zip(&mut case.rows) {
             let begin = bar.position();
@@ -211,9 +227,11 @@ fn finish(report: &Report, json: Option<&Path>, out: Option<&Path>) -> Result<()
         .flat_map(|case| &case.rows)
         .find(|row| row.failure.is_some());
     match failed {
-        Some(row) => {
-            Err(Error::Failed(format!("{} failed: {}", row.name, row.failure.as_deref().unwrap_or_default())))
-        }
+        Some(row) => Err(Error::Failed(format!(
+            "{} failed: {}",
+            row.name,
+            row.failure.as_deref().unwrap_or_default()
+        ))),
         None => Ok(()),
     }
 }

@@ -91,14 +91,19 @@ impl Connection {
                 rest = rest.get(step.consumed..).unwrap_or_default();
                 let Some(packet) = step.packet else { continue };
                 let (mut out, seq) = (Vec::new(), packet.seq);
-                let next = handshake.on_packet(packet.payload, seq, &mut out, local, Some(&BackendKey));
+                let next =
+                    handshake.on_packet(packet.payload, seq, &mut out, local, Some(&BackendKey));
                 match next.map_err(|e| e.to_string())? {
                     ClientStep::Continue => {
                         assembler.expect(seq.wrapping_add(if out.is_empty() { 1 } else { 2 }))
                     }
                     ClientStep::StartTls => return Err("it wants TLS".to_owned()),
                     ClientStep::Done(info) => {
-                        return Ok(Self { socket, capabilities: info.capabilities, answer: Vec::new() });
+                        return Ok(Self {
+                            socket,
+                            capabilities: info.capabilities,
+                            answer: Vec::new(),
+                        });
                     }
                     ClientStep::Failed(error) => return Err(error.message),
                 }
@@ -144,7 +149,8 @@ impl Connection {
         self.answer.clear();
         let mut buf = [0u8; 16 << 10];
         loop {
-            let n = read(self.socket.as_mut(), &mut buf).map_err(|e| Error::failed("receiving", e))?;
+            let n =
+                read(self.socket.as_mut(), &mut buf).map_err(|e| Error::failed("receiving", e))?;
             let bytes = buf.get(..n).unwrap_or_default();
             self.answer.extend_from_slice(bytes);
             let wrong = |e: ProtocolError| Error::failed("its answer makes no sense", e);
@@ -152,8 +158,12 @@ impl Connection {
             match feed.state {
                 FeedState::More => {}
                 FeedState::Done if feed.consumed == n => return Ok(*walker.summary()),
-                FeedState::Done => return Err(Error::Failed("more bytes came than the answer".to_owned())),
-                FeedState::LocalInfile => return Err(Error::Failed("it asks for a file".to_owned())),
+                FeedState::Done => {
+                    return Err(Error::Failed("more bytes came than the answer".to_owned()));
+                }
+                FeedState::LocalInfile => {
+                    return Err(Error::Failed("it asks for a file".to_owned()));
+                }
             }
         }
     }
@@ -183,9 +193,10 @@ impl Connection {
 fn read(socket: &mut dyn Stream, buf: &mut [u8]) -> io::Result<usize> {
     match socket.read(buf) {
         Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed")),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", PATIENCE.as_secs())))
-        }
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no answer within {} s", PATIENCE.as_secs()),
+        )),
         other => other,
     }
 }

@@ -1,5 +1,6 @@
-//! Puts load on an endpoint. Few threads drive many connections, each on a ring of its own, as the data plane's cores do: a
-//! thread for each connection would cost the machine more than the proxy that is measured.
+//! Puts load on an endpoint. Few threads drive many connections, each on a ring of its own, as the
+//! data plane's cores do: a thread for each connection would cost the machine more than the proxy
+//! that is measured.
 mod client;
 mod core;
 mod record;
@@ -145,8 +146,13 @@ pub(crate) fn run(round: Round, mut progress: impl FnMut(f64)) -> Result<Measure
 /// CPU seconds of the target and of ourselves within the window, and the target's greatest memory.
 type Watched = (Option<f64>, f64, Option<u64>);
 
-/// Waits for the connections, gives the start, and looks at the target's process while the load runs.
-fn watch(shared: &Shared, endpoint: &Endpoint, progress: &mut impl FnMut(f64)) -> Result<Watched, Error> {
+/// Waits for the connections, gives the start, and looks at the target's process while the load
+/// runs.
+fn watch(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    progress: &mut impl FnMut(f64),
+) -> Result<Watched, Error> {
     let wanted = (shared.round.connections + shared.round.idle) as usize;
     let (mut seen, mut since) = (0, Instant::now());
     loop {
@@ -158,7 +164,10 @@ fn watch(shared: &Shared, endpoint: &Endpoint, progress: &mut impl FnMut(f64)) -
             (seen, since) = (ready, Instant::now());
         }
         if since.elapsed() > PATIENCE {
-            return Err(Error::failed(endpoint, format!("{ready} of {wanted} connections have logged in")));
+            return Err(Error::failed(
+                endpoint,
+                format!("{ready} of {wanted} connections have logged in"),
+            ));
         }
         std::thread::sleep(Duration::from_millis(2));
     }

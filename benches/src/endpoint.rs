@@ -54,7 +54,9 @@ impl FromStr for Endpoint {
             match key.as_str() {
                 "pid" => {
                     let each = value.split(',').map(str::parse);
-                    let wrong = |_| format!("pid is {value:?}, it must be a number, or several with commas");
+                    let wrong = |_| {
+                        format!("pid is {value:?}, it must be a number, or several with commas")
+                    };
                     pids = each.collect::<Result<_, _>>().map_err(wrong)?;
                 }
                 "socket" => socket = Some(PathBuf::from(value)),
@@ -96,8 +98,16 @@ impl FromStr for Named {
 impl Endpoint {
     /// A server that only this harness knows.
     pub(crate) fn own(address: SocketAddr, user: &str, password: &str, pid: u32) -> Self {
-        let (user, password, database) = (user.to_owned(), password.to_owned(), DATABASE.to_owned());
-        Self { address: Address::Tcp(address), user, password, database, pids: vec![pid], sharded: false }
+        let (user, password, database) =
+            (user.to_owned(), password.to_owned(), DATABASE.to_owned());
+        Self {
+            address: Address::Tcp(address),
+            user,
+            password,
+            database,
+            pids: vec![pid],
+            sharded: false,
+        }
     }
 
     /// The same server behind a proxy.
@@ -111,7 +121,10 @@ impl Endpoint {
         match &self.address {
             Address::Tcp(address) => format!("mysql://{who}@{address}"),
             Address::Unix(path) => {
-                format!("mysql://{who}@localhost?socket={}", percent_encode(&path.to_string_lossy()))
+                format!(
+                    "mysql://{who}@localhost?socket={}",
+                    percent_encode(&path.to_string_lossy())
+                )
             }
         }
     }
@@ -119,7 +132,9 @@ impl Endpoint {
 
 fn percent_encode(text: &str) -> String {
     text.bytes()
-        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .map(|b| {
+            if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") }
+        })
         .collect()
 }
 
@@ -132,8 +147,14 @@ mod tests {
         let e: Endpoint = "mysql://a%40b:p%3A@127.0.0.1:3310/db?pid=7,8"
             .parse()
             .unwrap();
-        assert_eq!((e.user.as_str(), e.password.as_str(), e.database.as_str()), ("a@b", "p:", "db"));
-        assert_eq!((e.to_string().as_str(), e.pids.as_slice()), ("127.0.0.1:3310", [7, 8].as_slice()));
+        assert_eq!(
+            (e.user.as_str(), e.password.as_str(), e.database.as_str()),
+            ("a@b", "p:", "db")
+        );
+        assert_eq!(
+            (e.to_string().as_str(), e.pids.as_slice()),
+            ("127.0.0.1:3310", [7, 8].as_slice())
+        );
         assert_eq!(e.url(), "mysql://a%40b:p%3A@127.0.0.1:3310");
         let e: Endpoint = "mysql://root@127.0.0.1".parse().unwrap();
         assert_eq!((e.to_string().as_str(), e.database.as_str()), ("127.0.0.1:3306", DATABASE));
@@ -142,10 +163,18 @@ mod tests {
             .parse()
             .unwrap();
         assert_eq!(e.address, Address::Unix(PathBuf::from("/run/my.sock")));
-        assert!(e.sharded && e.url() == "mysql://root:@localhost?socket=%2Frun%2Fmy%2Esock", "{}", e.url());
-        for wrong in
-            ["", "http://h", "mysql://u@h:1?pid=x", "mysql://u@127.0.0.1?x=1", "mysql://u:%zz@127.0.0.1"]
-        {
+        assert!(
+            e.sharded && e.url() == "mysql://root:@localhost?socket=%2Frun%2Fmy%2Esock",
+            "{}",
+            e.url()
+        );
+        for wrong in [
+            "",
+            "http://h",
+            "mysql://u@h:1?pid=x",
+            "mysql://u@127.0.0.1?x=1",
+            "mysql://u:%zz@127.0.0.1",
+        ] {
             assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
         }
         assert!("x".parse::<Named>().is_err() && "mysql://u@h?pid=1".parse::<Named>().is_err());

@@ -6,14 +6,17 @@ use crate::process::resident_kib;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::Duration;
 
-/// Connections that are opened, used and closed before the measurement: what the process keeps for good is then there.
+/// Connections that are opened, used and closed before the measurement: what the process keeps for
+/// good is then there.
 const WARM_UP: u32 = 64;
 /// The process may still have something to do.
 const SETTLE: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &IdleArgs) -> Result<(), Error> {
     let [pid, ..] = args.target.pids[..] else {
-        return Err(Error::Usage("--target: say whose memory counts: mysql://...?pid=PID".to_owned()));
+        return Err(Error::Usage(
+            "--target: say whose memory counts: mysql://...?pid=PID".to_owned(),
+        ));
     };
     let limit = getrlimit(Resource::Nofile);
     // If it cannot be raised, a connection will say so.
@@ -35,7 +38,8 @@ pub(crate) fn run(args: &IdleArgs) -> Result<(), Error> {
     let after = resident_kib(pid)?;
     let each = after.saturating_sub(before) as f64 / f64::from(args.connections);
     crate::out::say(&format!(
-        "{} resting connections, each after one query: {before} -> {after} KiB, {each:.2} KiB a connection",
+        "{} resting connections, each after one query: {before} -> {after} KiB, {each:.2} KiB a \
+            connection",
         resting.len()
     ));
     Ok(())

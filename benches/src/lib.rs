@@ -1,10 +1,11 @@
-//! The load harness behind `coregate bench`: puts load on MySQL endpoints over the real protocol, and measures what it costs the
-//! process in the middle.
+//! The load harness behind `coregate bench`: puts load on MySQL endpoints over the real protocol,
+//! and measures what it costs the process in the middle.
 //!
-//! Two habits decide whether such figures mean anything, and both are kept here. Every process that is measured runs in a
-//! session of its own (`setsid`), as a service does: Linux's autogroup scheduling makes a proxy that shares its load
-//! generator's session look two to three times cheaper. And targets take turns (A B A B), so that a slow minute of the
-//! machine does not fall on one of them; ratios between neighbours in time are worth more than absolute figures.
+//! Two habits decide whether such figures mean anything, and both are kept here. Every process that
+//! is measured runs in a session of its own (`setsid`), as a service does: Linux's autogroup
+//! scheduling makes a proxy that shares its load generator's session look two to three times
+//! cheaper. And targets take turns (A B A B), so that a slow minute of the machine does not fall on
+//! one of them; ratios between neighbours in time are worth more than absolute figures.
 #![forbid(unsafe_code)]
 
 mod args;

@@ -36,14 +36,19 @@ pub(crate) fn facts(targets: &[Named]) -> Facts {
                 .join(" "),
         ),
         ("cpu", model.unwrap_or_else(|| std::env::consts::ARCH.to_owned())),
-        ("cpus", std::thread::available_parallelism().map_or_else(|_| "?".to_owned(), |n| n.to_string())),
+        (
+            "cpus",
+            std::thread::available_parallelism().map_or_else(|_| "?".to_owned(), |n| n.to_string()),
+        ),
         ("virtual machine", if virtual_machine { "yes" } else { "no" }.to_owned()),
         ("memory", memory.unwrap_or_default().trim().to_owned()),
         ("kernel", read("/proc/sys/kernel/osrelease")),
         ("governor", read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         ("load before the run", read("/proc/loadavg")),
     ];
-    if let Some(version) = find(&["haproxy"]).and_then(|path| Command::new(path).arg("-v").output().ok()) {
+    if let Some(version) =
+        find(&["haproxy"]).and_then(|path| Command::new(path).arg("-v").output().ok())
+    {
         let text = String::from_utf8_lossy(&version.stdout).into_owned();
         facts.push(("haproxy", text.lines().next().unwrap_or_default().to_owned()));
     }

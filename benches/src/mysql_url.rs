@@ -18,7 +18,8 @@ impl MysqlUrl {
     /// # Errors
     /// A sentence that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|e| format!("{e}; write mysql://user:password@host:port"))?;
+        let url =
+            Url::parse(text).map_err(|e| format!("{e}; write mysql://user:password@host:port"))?;
         if url.scheme() != "mysql" {
             return Err(format!("the scheme is {:?}, it must be mysql", url.scheme()));
         }
@@ -27,7 +28,8 @@ impl MysqlUrl {
             .filter(|h| !h.is_empty())
             .ok_or("the host is missing")?;
         let decode = |text: &str| {
-            percent_decode(text).ok_or_else(|| "a %XX is not two hexadecimal digits of UTF-8".to_owned())
+            percent_decode(text)
+                .ok_or_else(|| "a %XX is not two hexadecimal digits of UTF-8".to_owned())
         };
         Ok(Self {
             host: decode(host)?,

@@ -44,13 +44,16 @@ pub(crate) fn resident_kib(pid: u32) -> Result<u64, Error> {
 pub(crate) fn find(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    dirs.extend(["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/sbin"].map(PathBuf::from));
+    dirs.extend(
+        ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/sbin"].map(PathBuf::from),
+    );
     dirs.iter()
         .flat_map(|dir| names.iter().map(move |name| dir.join(name)))
         .find(|path| path.is_file())
 }
 
-/// A temporary directory that is taken away even when a signal ends this process: a shell waits for that.
+/// A temporary directory that is taken away even when a signal ends this process: a shell waits for
+/// that.
 pub(crate) struct Scratch {
     dir: tempfile::TempDir,
     /// Its standard input is closed when we are gone.
@@ -60,8 +63,10 @@ pub(crate) struct Scratch {
 impl Scratch {
     pub(crate) fn new() -> Result<Self, Error> {
         let dir = tempfile::tempdir().map_err(|e| Error::failed("a temporary directory", e))?;
-        // What is being made there writes on until it is done, and may make the directory anew: it must be gone for a while.
-        let script = "cat >/dev/null; n=0; gone=0; while [ $n -lt 60 ] && [ $gone -lt 3 ]; do rm -rf \"$1\"; \
+        // What is being made there writes on until it is done, and may make the directory anew: it
+        // must be gone for a while.
+        let script = "cat >/dev/null; n=0; gone=0; while [ $n -lt 60 ] && [ $gone -lt 3 ]; do rm \
+            -rf \"$1\"; \
             if [ -e \"$1\" ]; then gone=0; else gone=$((gone+1)); fi; sleep 1; n=$((n+1)); done";
         let watch = find(&["setsid"]).and_then(|setsid| {
             let mut command = Command::new(setsid);
@@ -87,10 +92,12 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts a program under `setsid`, which becomes that program: the pid stays. What it says goes to `log`. It is asked to end
-    /// when this process is gone, however that came (Ctrl-C, a signal): nothing of a comparison stays behind.
+    /// Starts a program under `setsid`, which becomes that program: the pid stays. What it says
+    /// goes to `log`. It is asked to end when this process is gone, however that came (Ctrl-C, a
+    /// signal): nothing of a comparison stays behind.
     pub(crate) fn start(program: &Path, args: &[String], log: &Path) -> Result<Self, Error> {
-        let missing = || Error::Failed("setsid and setpriv are missing: install util-linux".to_owned());
+        let missing =
+            || Error::Failed("setsid and setpriv are missing: install util-linux".to_owned());
         let setsid = find(&["setsid"]).ok_or_else(missing)?;
         let setpriv = find(&["setpriv"]).ok_or_else(missing)?;
         let out = std::fs::File::create(log).map_err(|e| Error::failed(log.display(), e))?;

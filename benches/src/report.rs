@@ -1,4 +1,5 @@
-//! Figures of a run: as a table, as JSON, as a page with plots, and latencies as HdrHistogram's `.hgrm` files.
+//! Figures of a run: as a table, as JSON, as a page with plots, and latencies as HdrHistogram's
+//! `.hgrm` files.
 mod hgrm;
 mod html;
 mod json;
@@ -73,7 +74,8 @@ fn spread(mut values: Vec<f64>) -> Option<Spread> {
 }
 
 impl Case {
-    /// What the others' CPU is held against: HAProxy, which does the least, else the first whose CPU is known.
+    /// What the others' CPU is held against: HAProxy, which does the least, else the first whose
+    /// CPU is known.
     fn cpu_base(&self) -> Option<&Row> {
         let known = |row: &&Row| row.rounds.iter().any(|m| m.cpu_s.is_some());
         self.rows
@@ -134,8 +136,8 @@ impl Report {
             }
         }
         let run = toml::to_string(&self.settings).map_err(|e| Error::failed("run.toml", e))?;
-        let head =
-            "# coregate bench compare --config run.toml   makes this run again. Passwords are left out.\n";
+        let head = "# coregate bench compare --config run.toml   makes this run again. Passwords \
+            are left out.\n";
         write(&dir.join("run.toml"), &format!("{head}{run}"))?;
         write(&dir.join("report.json"), &self.json())?;
         let page = dir.join("report.html");
@@ -210,11 +212,15 @@ mod tests {
         let html = std::fs::read_to_string(page).unwrap();
         assert!(html.contains("6.18 &amp; more") && html.contains("it &lt;hung&gt;"), "{html}");
         // Nothing is fetched: one file is enough.
-        assert!(!html.contains("http://") && !html.contains("https://") && !html.contains("src="), "{html}");
+        assert!(
+            !html.contains("http://") && !html.contains("https://") && !html.contains("src="),
+            "{html}"
+        );
         assert!(html.matches("<svg").count() >= 4, "{}", html.matches("<svg").count());
         let run = std::fs::read_to_string(dir.path().join("run.toml")).unwrap();
         assert!(toml::from_str::<Settings>(&run).is_ok(), "{run}");
-        let hgrm = std::fs::read_to_string(dir.path().join("hgrm/point-text-32-coregate.hgrm")).unwrap();
+        let hgrm =
+            std::fs::read_to_string(dir.path().join("hgrm/point-text-32-coregate.hgrm")).unwrap();
         assert!(hgrm.contains("1.000000000000"), "{hgrm}");
         assert!(dir.path().join("report.json").exists());
     }

@@ -1,8 +1,9 @@
-//! CPU per round trip of a TCP relay: 64 bytes to a backend, 200 bytes back, over N connections. The relay, its backend and its load
-//! are processes with a session each (see the crate's documentation for why).
+//! CPU per round trip of a TCP relay: 64 bytes to a backend, 200 bytes back, over N connections.
+//! The relay, its backend and its load are processes with a session each (see the crate's
+//! documentation for why).
 //!
-//! The relays: our ring with single-shot and with multishot receives, glommio's own sockets, one thread with epoll, and a
-//! thread for each connection with blocking sockets.
+//! The relays: our ring with single-shot and with multishot receives, glommio's own sockets, one
+//! thread with epoll, and a thread for each connection with blocking sockets.
 mod relays;
 
 use crate::Error;
@@ -32,7 +33,8 @@ struct Args {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Which relays
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Relay::value_variants().to_vec())]
+    #[arg(long, value_enum, value_delimiter = ',',
+        default_values_t = Relay::value_variants().to_vec())]
     relays: Vec<Relay>,
 }
 
@@ -90,7 +92,10 @@ fn start(dir: &tempfile::TempDir, args: &[String]) -> Result<Service, Error> {
 }
 
 /// A part that says where it listens.
-fn start_listening(dir: &tempfile::TempDir, args: &[String]) -> Result<(Service, SocketAddr), Error> {
+fn start_listening(
+    dir: &tempfile::TempDir,
+    args: &[String],
+) -> Result<(Service, SocketAddr), Error> {
     let mut service = start(dir, args)?;
     let line = service.line(&args.join(" "), "LISTENS ")?;
     let address = line.trim_start_matches("LISTENS ").parse();
@@ -102,7 +107,8 @@ fn compare(args: &Args) -> Result<(), Error> {
     let (_backend, backend) = start_listening(&dir, &["backend".to_owned()])?;
     for &connections in &args.connections {
         println!(
-            "\n{connections} connections, {} x {} s: CPU us of the relay per round trip, round trips/s",
+            "\n{connections} connections, {} x {} s: CPU us of the relay per round trip, round \
+                trips/s",
             args.rounds, args.seconds
         );
         let mut found: Vec<Vec<(f64, f64)>> = vec![Vec::new(); args.relays.len()];
@@ -163,8 +169,10 @@ fn measure(
     connections: usize,
     seconds: u64,
 ) -> Result<(f64, f64), Error> {
-    let (service, address) = start_listening(dir, &["relay".to_owned(), name(relay), backend.to_string()])?;
-    let load = ["load".to_owned(), address.to_string(), connections.to_string(), seconds.to_string()];
+    let (service, address) =
+        start_listening(dir, &["relay".to_owned(), name(relay), backend.to_string()])?;
+    let load =
+        ["load".to_owned(), address.to_string(), connections.to_string(), seconds.to_string()];
     let mut load = start(dir, &load)?;
     let before = cpu_seconds(service.pid())?;
     let line = load.line("the load", "TRIPS ")?;
@@ -174,7 +182,9 @@ fn measure(
         .skip(1)
         .filter_map(|n| n.parse().ok())
         .collect();
-    let [trips, time] = numbers.as_slice() else { return Err(Error::failed("the load says", line)) };
+    let [trips, time] = numbers.as_slice() else {
+        return Err(Error::failed("the load says", line));
+    };
     if *trips < 1.0 {
         return Err(Error::failed(name(relay), "nothing was answered"));
     }

@@ -25,12 +25,13 @@ fn free_port() -> Result<SocketAddr, Error> {
 pub(crate) fn mariadb(dir: &Path) -> Result<(Service, Endpoint), Error> {
     let missing = |what: &str| {
         Error::Failed(format!(
-            "{what} is missing: install it (Debian, Ubuntu: mariadb-server), or name a server with --server"
+            "{what} is missing: install it (Debian, Ubuntu: mariadb-server), or name a server with \
+                --server"
         ))
     };
     let server = find(&["mariadbd", "mysqld"]).ok_or_else(|| missing("mariadbd"))?;
-    let install =
-        find(&["mariadb-install-db", "mysql_install_db"]).ok_or_else(|| missing("mariadb-install-db"))?;
+    let install = find(&["mariadb-install-db", "mysql_install_db"])
+        .ok_or_else(|| missing("mariadb-install-db"))?;
     let data = format!("--datadir={}", dir.join("data").display());
     // A server that runs as root must be told that this is meant.
     let user = rustix::process::geteuid()
@@ -38,13 +39,18 @@ pub(crate) fn mariadb(dir: &Path) -> Result<(Service, Endpoint), Error> {
         .then(|| "--user=root".to_owned());
     eprintln!("starting a MariaDB");
     let made = Command::new(&install)
-        .args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal", &data])
+        .args([
+            "--no-defaults",
+            "--skip-test-db",
+            "--auth-root-authentication-method=normal",
+            &data,
+        ])
         .args(&user)
         .output()
         .map_err(|e| Error::failed(install.display(), e))?;
     if !made.status.success() {
-        let said =
-            String::from_utf8_lossy(&made.stderr).into_owned() + &String::from_utf8_lossy(&made.stdout);
+        let said = String::from_utf8_lossy(&made.stderr).into_owned()
+            + &String::from_utf8_lossy(&made.stdout);
         let tail: Vec<&str> = said.lines().rev().take(3).collect();
         return Err(Error::failed(install.display(), tail.join(" | ")));
     }
@@ -82,7 +88,8 @@ pub(crate) fn haproxy(dir: &Path, server: &Endpoint) -> Result<Option<(Service, 
     let address = free_port()?;
     let config = dir.join("haproxy.cfg");
     let text = format!(
-        "global\n  nbthread 1\n  maxconn 8000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
+        "global\n  nbthread 1\n  maxconn 8000\ndefaults\n  mode tcp\n  timeout connect 5s\n  \
+            timeout client 1h\n  timeout server 1h\n\
          listen bench\n  bind {address}\n  server s {}\n",
         server
     );
@@ -104,16 +111,22 @@ pub(crate) fn coregate(dir: &Path, server: &Endpoint) -> Result<(Service, Endpoi
 }
 
 /// Starts a sharded cluster with this very program on one core, and database servers of its own.
-pub(crate) fn sharded(dir: &Path, keyspace: &str, shards: u32) -> Result<(Service, Endpoint), Error> {
+pub(crate) fn sharded(
+    dir: &Path,
+    keyspace: &str,
+    shards: u32,
+) -> Result<(Service, Endpoint), Error> {
     let state = dir.join("sharded").display().to_string();
     let keyspace = match shards {
         1 => format!("{keyspace}:-"),
         more => format!("{keyspace}:{more}"),
     };
-    let args = ["local", "--dir", &state, "--keyspace", &keyspace, "--cores", "1"].map(str::to_owned);
+    let args =
+        ["local", "--dir", &state, "--keyspace", &keyspace, "--cores", "1"].map(str::to_owned);
     eprintln!("starting a cluster of {shards} shards");
     let (service, address) = this_program(&args, &dir.join("sharded.log"))?;
-    let endpoint = Endpoint { sharded: true, ..Endpoint::own(address, "app", "app", service.pid()) };
+    let endpoint =
+        Endpoint { sharded: true, ..Endpoint::own(address, "app", "app", service.pid()) };
     Ok((service, endpoint))
 }
 
@@ -126,6 +139,7 @@ fn this_program(args: &[String], log: &Path) -> Result<(Service, SocketAddr), Er
     let address = ready
         .split_ascii_whitespace()
         .find_map(|word| word.strip_prefix("mysql=")?.parse().ok());
-    let address = address.ok_or_else(|| Error::failed(&what, format!("its READY line is {ready:?}")))?;
+    let address =
+        address.ok_or_else(|| Error::failed(&what, format!("its READY line is {ready:?}")))?;
     Ok((service, address))
 }

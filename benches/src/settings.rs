@@ -84,8 +84,9 @@ pub(crate) struct Targets {
 impl Target {
     fn read(&self) -> Result<Named, Error> {
         if self.url.contains(&format!(":{MASK}@")) {
-            let why =
-                format!("the password was left out when the file was written: put it in the place of {MASK}");
+            let why = format!(
+                "the password was left out when the file was written: put it in the place of {MASK}"
+            );
             return Err(Error::Usage(format!("target {}: {why}", self.name)));
         }
         let endpoint = self
@@ -104,7 +105,11 @@ impl Target {
 pub(crate) fn written(endpoint: &Endpoint) -> String {
     let hidden = if endpoint.password.is_empty() { "" } else { MASK };
     let url = Endpoint { password: String::new(), ..endpoint.clone() }.url();
-    let url = url.replacen(":@", &if hidden.is_empty() { "@".to_owned() } else { format!(":{hidden}@") }, 1);
+    let url = url.replacen(
+        ":@",
+        &if hidden.is_empty() { "@".to_owned() } else { format!(":{hidden}@") },
+        1,
+    );
     let (url, query) = url.split_once('?').unwrap_or((&url, ""));
     let mut more: Vec<String> = [query]
         .iter()
@@ -132,10 +137,11 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), String> {
-        let between = |key: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
-            true => Ok(()),
-            false => Err(format!("{key} = {value}: it must be {low} to {high}")),
-        };
+        let between =
+            |key: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
+                true => Ok(()),
+                false => Err(format!("{key} = {value}: it must be {low} to {high}")),
+            };
         for (key, empty) in [
             ("loads", self.loads.is_empty()),
             ("protocols", self.protocols.is_empty()),
@@ -232,7 +238,8 @@ mod tests {
     fn a_run_that_was_written_can_be_read() {
         let endpoint: Endpoint = "mysql://u:secret@127.0.0.1:3307/db?pid=7".parse().unwrap();
         let named = Named { name: "coregate".to_owned(), endpoint };
-        let settings = Settings { targets: vec![Target::of(&named)], rate: Some(100), ..Settings::default() };
+        let settings =
+            Settings { targets: vec![Target::of(&named)], rate: Some(100), ..Settings::default() };
         let text = toml::to_string(&settings).unwrap();
         assert!(!text.contains("secret"), "{text}");
         let again: Settings = toml::from_str(&text).unwrap();

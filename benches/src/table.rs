@@ -1,5 +1,6 @@
-//! The harness's tables, as sysbench's are. What a row of `sbtest1` holds follows from its id, so that every answer can be checked;
-//! `sbtest2` begins the same and is written to; `sbinsert` is for rows that are added.
+//! The harness's tables, as sysbench's are. What a row of `sbtest1` holds follows from its id, so
+//! that every answer can be checked; `sbtest2` begins the same and is written to; `sbinsert` is for
+//! rows that are added.
 use crate::Error;
 use crate::conn::Connection;
 use crate::endpoint::Endpoint;
@@ -57,7 +58,8 @@ pub(crate) fn prepare(endpoint: &Endpoint, table: &str, rows: u32) -> Result<(),
     // Another table of that name is somebody's: it is not touched.
     conn.query(&format!(
         "CREATE TABLE IF NOT EXISTS {table} \
-         (id INT NOT NULL PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(60) NOT NULL, KEY k_1 (k))"
+         (id INT NOT NULL PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(60) NOT \
+         NULL, KEY k_1 (k))"
     ))?;
     if endpoint.sharded {
         add_vindex(&mut conn, database, table, "id")?;
@@ -66,9 +68,13 @@ pub(crate) fn prepare(endpoint: &Endpoint, table: &str, rows: u32) -> Result<(),
         return Ok(());
     }
     conn.query(&format!("SELECT 1 FROM {table} LIMIT 1"))?;
-    if table == CHECKED && conn.row(1).is_some_and(|row| row.starts_with(b"\x011")) && !is_ours(&mut conn) {
+    if table == CHECKED
+        && conn.row(1).is_some_and(|row| row.starts_with(b"\x011"))
+        && !is_ours(&mut conn)
+    {
         return Err(Error::Failed(format!(
-            "{database}.{table} is there and was not made by this harness: name another database in the URL"
+            "{database}.{table} is there and was not made by this harness: name another database \
+                in the URL"
         )));
     }
     fill(&mut conn, endpoint, table, rows)
@@ -94,7 +100,8 @@ pub(crate) fn prepare_own(endpoint: &Endpoint, table: &OwnTable) -> Result<(), E
     }
     if there > 0 {
         return Err(Error::Failed(format!(
-            "{database}.{name} is there with {there} rows, {} are wanted: drop it, or name another database in the URL",
+            "{database}.{name} is there with {there} rows, {} are wanted: drop it, or name another \
+                database in the URL",
             table.rows
         )));
     }
@@ -124,7 +131,12 @@ fn fill(conn: &mut Connection, endpoint: &Endpoint, table: &str, rows: u32) -> R
 }
 
 /// Rows go to shards by the hash of a column.
-fn add_vindex(conn: &mut Connection, keyspace: &str, table: &str, column: &str) -> Result<(), Error> {
+fn add_vindex(
+    conn: &mut Connection,
+    keyspace: &str,
+    table: &str,
+    column: &str,
+) -> Result<(), Error> {
     let sql = format!("ALTER VSCHEMA ON `{keyspace}`.{table} ADD VINDEX hash({column}) USING hash");
     match conn.query(&sql) {
         Ok(_) => Ok(()),
@@ -143,7 +155,8 @@ fn insert(table: &str, first: u32, last: u32) -> String {
         let (c, pad) = (String::from_utf8_lossy(&c), String::from_utf8_lossy(&pad));
         let comma = if id == first { "" } else { "," };
         // Writing to a vector cannot fail.
-        let _ = write!(sql, "{comma}({id},{},'{c}','{pad}')", id.wrapping_mul(2_654_435_761) % 100_000);
+        let _ =
+            write!(sql, "{comma}({id},{},'{c}','{pad}')", id.wrapping_mul(2_654_435_761) % 100_000);
     }
     String::from_utf8_lossy(&sql).into_owned()
 }
@@ -206,6 +219,8 @@ mod tests {
         assert!(is_text_row(Some(&row), 7) && !is_text_row(Some(&row), 8) && !is_text_row(None, 7));
         let binary = [&[0, 0], row.as_slice()].concat();
         assert!(is_binary_row(Some(&binary), 7) && !is_binary_row(Some(&row), 7));
-        assert!(insert("sbtest1", 1, 2).starts_with("REPLACE INTO sbtest1 (id, k, c, pad) VALUES (1,"));
+        assert!(
+            insert("sbtest1", 1, 2).starts_with("REPLACE INTO sbtest1 (id, k, c, pad) VALUES (1,")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What is run: weighted transactions of statements with values. Ours and users' come from files of the same form.
+//! What is run: weighted transactions of statements with values. Ours and users' come from files of
+//! the same form.
 mod own;
 mod template;
 mod values;
@@ -146,7 +147,8 @@ impl Work {
     /// There is no such load, or its file is wrong: the place and what is allowed.
     pub(crate) fn find(name: &str, sizes: Sizes) -> Result<Self, Error> {
         if let Some((name, text)) = OURS.iter().find(|(own, _)| *own == name) {
-            return Self::parse(name, text, sizes).map_err(|why| Error::Usage(format!("load {name}: {why}")));
+            return Self::parse(name, text, sizes)
+                .map_err(|why| Error::Usage(format!("load {name}: {why}")));
         }
         let path = Path::new(name);
         if !path.exists() {
@@ -186,7 +188,8 @@ impl Work {
         }
         if let Some(unknown) = file.tables.iter().find(|t| !crate::table::is_known(t)) {
             return Err(format!(
-                "tables: {unknown:?} is none of the harness's; there are sbtest1, sbtest2 and sbinsert"
+                "tables: {unknown:?} is none of the harness's; there are sbtest1, sbtest2 and \
+                    sbinsert"
             ));
         }
         let own = file

@@ -1,4 +1,5 @@
-//! The pages do not point to what is not there: links to files and headings, and Rust files named in the text.
+//! The pages do not point to what is not there: links to files and headings, and Rust files named
+//! in the text.
 #![allow(clippy::unwrap_used)]
 use std::collections::BTreeSet;
 use std::fs;
@@ -82,10 +83,13 @@ fn links_lead_somewhere() {
                 continue;
             }
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            let target =
+                if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
             if !target.exists() {
                 wrong.push(format!("{here}: {link}"));
-            } else if !anchor.is_empty() && !anchors(&fs::read_to_string(target).unwrap()).contains(anchor) {
+            } else if !anchor.is_empty()
+                && !anchors(&fs::read_to_string(target).unwrap()).contains(anchor)
+            {
                 wrong.push(format!("{here}: {link}: there is no such heading"));
             }
         }

@@ -55,7 +55,8 @@ pub(crate) struct Admin {
 /// The largest body that is read, in bytes.
 const MAX_BODY: usize = 16 << 20;
 
-/// Binds the address, unless there is a door already, and serves it in the background. Gives the address, with the port that was bound.
+/// Binds the address, unless there is a door already, and serves it in the background. Gives the
+/// address, with the port that was bound.
 pub(crate) async fn listen(
     address: SocketAddr,
     door: Option<AdminDoor>,
@@ -92,9 +93,15 @@ fn router(admin: Admin) -> Router {
         .route("/api/keyspaces/{keyspace}/schema", get(api::schema).post(api::apply_schema))
         .route("/api/keyspaces/{keyspace}/schema/progress", get(api::schema_progress))
         .route("/api/keyspaces/{keyspace}/vschema", get(api::vschema).put(api::apply_vschema))
-        .route("/api/keyspaces/{keyspace}/lookup-vindexes/{name}", get(lookups::show).post(lookups::create))
+        .route(
+            "/api/keyspaces/{keyspace}/lookup-vindexes/{name}",
+            get(lookups::show).post(lookups::create),
+        )
         .route("/api/keyspaces/{keyspace}/lookup-vindexes/{name}/verify", post(lookups::verify))
-        .route("/api/keyspaces/{keyspace}/lookup-vindexes/{name}/externalize", post(lookups::externalize))
+        .route(
+            "/api/keyspaces/{keyspace}/lookup-vindexes/{name}/externalize",
+            post(lookups::externalize),
+        )
         .route("/api/routing-rules", get(api::rules).put(api::apply_rules))
         .route("/api/tablets", get(api::tablets))
         .route("/api/tablets/{alias}", get(servers::tablet))
@@ -110,7 +117,10 @@ fn router(admin: Admin) -> Router {
         .route("/api/openapi.json", get(openapi::document))
         .route("/api/tablets/{alias}/type", put(reparent::change_type))
         .route("/api/keyspaces/{keyspace}/shards/{shard}/planned-reparent", post(reparent::planned))
-        .route("/api/keyspaces/{keyspace}/shards/{shard}/emergency-reparent", post(reparent::emergency))
+        .route(
+            "/api/keyspaces/{keyspace}/shards/{shard}/emergency-reparent",
+            post(reparent::emergency),
+        )
         .route("/api/sessions", get(sessions::list))
         .route("/api/statements", get(pages::statements))
         .route("/api/processes", get(processes::list))
@@ -131,7 +141,8 @@ async fn guard(State(admin): State<Admin>, request: HttpRequest, next: Next) -> 
     if admin.shared.token.is_none() && !names_us(request.headers()) {
         return error(
             StatusCode::FORBIDDEN,
-            "the Host header must be an address or localhost; to use another name, set server.admin_token",
+            "the Host header must be an address or localhost; to use another name, set \
+                server.admin_token",
         );
     }
     // The page holds no data: it asks for the token itself.
@@ -148,7 +159,8 @@ async fn guard(State(admin): State<Admin>, request: HttpRequest, next: Next) -> 
             return error(StatusCode::UNAUTHORIZED, "send the token: Authorization: Bearer TOKEN");
         }
     }
-    // Another site's page cannot know the token. Without one, it could do what it likes in its visitor's name.
+    // Another site's page cannot know the token. Without one, it could do what it likes in its
+    // visitor's name.
     let is_page = request.headers().contains_key(header::ORIGIN);
     if request.method() != Method::GET && is_page && admin.shared.token.is_none() {
         return error(
@@ -162,7 +174,8 @@ async fn guard(State(admin): State<Admin>, request: HttpRequest, next: Next) -> 
     }
 }
 
-/// A page of another site reaches a loopback address under a name of its own (DNS rebinding); under an address it cannot.
+/// A page of another site reaches a loopback address under a name of its own (DNS rebinding); under
+/// an address it cannot.
 fn names_us(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST) else { return true };
     let Ok(host) = host.to_str() else { return false };
@@ -217,7 +230,9 @@ async fn readyz(State(admin): State<Admin>) -> Response<Body> {
                 text.push_str(&format!("missing: {line}\n"));
             }
             if let Some(why) = admin.shared.roster().and_then(|roster| roster.away) {
-                text.push_str(&format!("missing: the topology's store, the last state serves: {why}\n"));
+                text.push_str(&format!(
+                    "missing: the topology's store, the last state serves: {why}\n"
+                ));
             }
             text.into_response()
         }
@@ -245,16 +260,30 @@ mod tests {
     #[test]
     fn hosts_are_addresses_or_localhost() {
         let of = |host: &'static str| {
-            names_us(&HeaderMap::from_iter([(header::HOST, header::HeaderValue::from_static(host))]))
+            names_us(&HeaderMap::from_iter([(
+                header::HOST,
+                header::HeaderValue::from_static(host),
+            )]))
         };
-        for good in
-            ["127.0.0.1:3380", "127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:3380", "[::1]", "10.1.2.3"]
-        {
+        for good in [
+            "127.0.0.1:3380",
+            "127.0.0.1",
+            "localhost:1",
+            "LOCALHOST",
+            "[::1]:3380",
+            "[::1]",
+            "10.1.2.3",
+        ] {
             assert!(of(good), "{good}");
         }
-        for bad in
-            ["evil.example", "evil.example:3380", "127.0.0.1.evil.example", "localhost.evil", "", "a:b"]
-        {
+        for bad in [
+            "evil.example",
+            "evil.example:3380",
+            "127.0.0.1.evil.example",
+            "localhost.evil",
+            "",
+            "a:b",
+        ] {
             assert!(!of(bad), "{bad}");
         }
         assert!(names_us(&HeaderMap::new()));

@@ -1,4 +1,5 @@
-//! What is wrong with a shard, and what is done about it: the names are those of Vitess's vtorc. Pure.
+//! What is wrong with a shard, and what is done about it: the names are those of Vitess's vtorc.
+//! Pure.
 //!
 //! | analysis | recovery |
 //! | --- | --- |
@@ -24,8 +25,8 @@ use crate::servers::status::{Facts, Replication, Thread};
 use crate::topology::{Kind, TabletRecord};
 use std::time::Duration;
 
-/// ER_MASTER_FATAL_ERROR_READING_BINLOG: the primary does not have where the replica is. ER_GTID_STRICT_OUT_OF_ORDER: the replica has
-/// written itself.
+/// ER_MASTER_FATAL_ERROR_READING_BINLOG: the primary does not have where the replica is.
+/// ER_GTID_STRICT_OUT_OF_ORDER: the replica has written itself.
 const ERRANT: [u32; 2] = [1236, 1950];
 
 /// XAER_NOTA
@@ -141,7 +142,9 @@ impl Analysis {
             Self::Replica(ReplicaProblem::RollsBackUnknownBranch, alias) => {
                 Recovery::SkipRollback(alias.clone())
             }
-            Self::Replica(ReplicaProblem::ErrantGTIDDetected, alias) => Recovery::Drain(alias.clone()),
+            Self::Replica(ReplicaProblem::ErrantGTIDDetected, alias) => {
+                Recovery::Drain(alias.clone())
+            }
             Self::Replica(_, alias) => Recovery::FixReplica(alias.clone()),
         }
     }
@@ -151,7 +154,9 @@ impl std::fmt::Display for Analysis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Replica(problem, alias) => write!(f, "{problem:?} ({alias})"),
-            Self::LockedSemiSyncPrimary(Some(alias)) => write!(f, "LockedSemiSyncPrimary ({alias})"),
+            Self::LockedSemiSyncPrimary(Some(alias)) => {
+                write!(f, "LockedSemiSyncPrimary ({alias})")
+            }
             Self::LockedSemiSyncPrimary(None) => f.write_str("LockedSemiSyncPrimary"),
             other => write!(f, "{other:?}"),
         }
@@ -181,7 +186,8 @@ pub(crate) fn analyse(shard: &ShardView<'_>) -> Vec<Analysis> {
     found
 }
 
-/// Reported, so that somebody looks: writes to replicas are getting old, or there is nobody to take over.
+/// Reported, so that somebody looks: writes to replicas are getting old, or there is nobody to take
+/// over.
 fn none_replicates(shard: &ShardView<'_>) -> Option<Analysis> {
     let mut followers = shard
         .replicas
@@ -247,7 +253,11 @@ fn dead(shard: &ShardView<'_>) -> Analysis {
         return Analysis::DeadPrimaryWithoutReplicas;
     }
     let alive = |r: &Member<'_>| r.record.kind.is_candidate() && r.facts().is_some();
-    if shard.replicas.iter().any(alive) { Analysis::DeadPrimary } else { Analysis::DeadPrimaryAndReplicas }
+    if shard.replicas.iter().any(alive) {
+        Analysis::DeadPrimary
+    } else {
+        Analysis::DeadPrimaryAndReplicas
+    }
 }
 
 /// Those that may be promoted are those that acknowledge.
@@ -275,7 +285,9 @@ fn replica_problem(shard: &ShardView<'_>, replica: &Member<'_>) -> Option<Replic
     if has_errant(shard, facts) {
         return Some(ReplicaProblem::ErrantGTIDDetected);
     }
-    let Some(replication) = &facts.replication else { return Some(ReplicaProblem::NotConnectedToPrimary) };
+    let Some(replication) = &facts.replication else {
+        return Some(ReplicaProblem::NotConnectedToPrimary);
+    };
     if ERRANT.contains(&replication.error_code) {
         return Some(ReplicaProblem::ErrantGTIDDetected);
     }
@@ -296,10 +308,12 @@ fn replica_problem(shard: &ShardView<'_>, replica: &Member<'_>) -> Option<Replic
     }
 }
 
-/// MySQL tells it by its sets. The primary's own transactions may be younger than what it said last; those of others are not.
+/// MySQL tells it by its sets. The primary's own transactions may be younger than what it said
+/// last; those of others are not.
 fn has_errant(shard: &ShardView<'_>, facts: &Facts) -> bool {
     let Some(primary) = shard.primary.facts() else { return false };
-    let (Some(own), Some(all), Some(uuid)) = (&facts.position, &primary.position, &primary.server_uuid)
+    let (Some(own), Some(all), Some(uuid)) =
+        (&facts.position, &primary.position, &primary.server_uuid)
     else {
         return false;
     };

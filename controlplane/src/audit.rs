@@ -1,5 +1,6 @@
-//! What was done about shards, in a file: `recoveries.jsonl` beside the topology, a line of JSON for each beginning and each end. It
-//! outlives the process, and says so where a process has ended in the middle of something.
+//! What was done about shards, in a file: `recoveries.jsonl` beside the topology, a line of JSON
+//! for each beginning and each end. It outlives the process, and says so where a process has ended
+//! in the middle of something.
 use crate::Error;
 use crate::view::Recovered;
 use serde::{Deserialize, Serialize};
@@ -57,10 +58,13 @@ impl Audit {
     }
 
     fn put(&self, state: &str, process: &str, event: &Recovered) {
-        let line = Line { state: state.to_owned(), process: process.to_owned(), event: event.clone() };
+        let line =
+            Line { state: state.to_owned(), process: process.to_owned(), event: event.clone() };
         let Ok(mut text) = serde_json::to_vec(&line) else { return };
         text.push(b'\n');
-        if let Some(Err(TrySendError::Full(_))) = self.lines.as_ref().map(|lines| lines.try_send(text)) {
+        if let Some(Err(TrySendError::Full(_))) =
+            self.lines.as_ref().map(|lines| lines.try_send(text))
+        {
             tracing::error!("a line of the audit log is lost: the disk does not keep up");
         }
     }
@@ -128,7 +132,8 @@ fn read(path: &Path) -> Result<Vec<Recovered>, Error> {
         };
         let lines = text.split(|b| *b == b'\n').filter(|l| !l.is_empty());
         for line in lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok()) {
-            let same = |e: &Recovered| e.keyspace == line.event.keyspace && e.shard == line.event.shard;
+            let same =
+                |e: &Recovered| e.keyspace == line.event.keyspace && e.shard == line.event.shard;
             // One thing at a time is done about a shard.
             known.extend(
                 begun

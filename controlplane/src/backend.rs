@@ -1,4 +1,5 @@
-//! The control plane's own connections to database servers: how they are reached, and what version they are.
+//! The control plane's own connections to database servers: how they are reached, and what version
+//! they are.
 use crate::Error;
 use crate::sql::{self, Conn, Login};
 use crate::tls::TlsClient;
@@ -91,21 +92,26 @@ pub(crate) async fn version(tablet: &Tablet) -> Result<String, Error> {
 async fn read_greeting(mut stream: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
     let mut header = [0; 4];
     stream.read_exact(&mut header).await?;
-    let length = usize::from(header[0]) | usize::from(header[1]) << 8 | usize::from(header[2]) << 16;
+    let length =
+        usize::from(header[0]) | usize::from(header[1]) << 8 | usize::from(header[2]) << 16;
     let mut packet = vec![0; length.min(MAX_GREETING)];
     stream.read_exact(&mut packet).await?;
     Ok(packet)
 }
 
-/// Protocol version 10, then the server's version up to a NUL; or an error packet ("too many connections").
+/// Protocol version 10, then the server's version up to a NUL; or an error packet ("too many
+/// connections").
 fn parse_greeting(packet: &[u8]) -> Result<String, String> {
     match packet.split_first() {
         Some((10, rest)) => {
             let version = rest.split(|b| *b == 0).next().unwrap_or_default();
-            // With the `5.5.5-` that MariaDB puts before versions 10: clients choose collations by it that MariaDB has.
+            // With the `5.5.5-` that MariaDB puts before versions 10: clients choose collations by
+            // it that MariaDB has.
             Ok(String::from_utf8_lossy(version).into_owned())
         }
-        Some((0xff, rest)) => Err(String::from_utf8_lossy(rest.get(2..).unwrap_or_default()).into_owned()),
+        Some((0xff, rest)) => {
+            Err(String::from_utf8_lossy(rest.get(2..).unwrap_or_default()).into_owned())
+        }
         _ => Err("it does not speak the MySQL protocol".to_owned()),
     }
 }
@@ -116,9 +122,15 @@ mod tests {
 
     #[test]
     fn greetings_give_the_version() {
-        assert_eq!(parse_greeting(b"\x0a5.5.5-10.11.19-MariaDB\0rest").unwrap(), "5.5.5-10.11.19-MariaDB");
+        assert_eq!(
+            parse_greeting(b"\x0a5.5.5-10.11.19-MariaDB\0rest").unwrap(),
+            "5.5.5-10.11.19-MariaDB"
+        );
         assert_eq!(parse_greeting(b"\x0a8.0.36\0").unwrap(), "8.0.36");
-        assert_eq!(parse_greeting(b"\xff\x10\x04Too many connections").unwrap_err(), "Too many connections");
+        assert_eq!(
+            parse_greeting(b"\xff\x10\x04Too many connections").unwrap_err(),
+            "Too many connections"
+        );
         assert!(parse_greeting(b"HTTP").is_err() && parse_greeting(b"").is_err());
     }
 }

@@ -1,5 +1,6 @@
-//! Lookup vindexes for tables that have rows already: entries are added for these, a shard after another, and compared with them. The
-//! vindex is `write_only` meanwhile: statements keep it, and nothing is found by it.
+//! Lookup vindexes for tables that have rows already: entries are added for these, a shard after
+//! another, and compared with them. The vindex is `write_only` meanwhile: statements keep it, and
+//! nothing is found by it.
 pub(crate) mod definition;
 mod fill;
 mod verify;
@@ -100,7 +101,8 @@ impl Job {
         let progress = Progress { what, running: true, ..Progress::default() };
         if !shared.begin_backfill(keyspace, vindex, progress.clone()) {
             return Err(format!(
-                "vindex {vindex} of keyspace {keyspace} is worked on; lookup-vindex show says how far it is"
+                "vindex {vindex} of keyspace {keyspace} is worked on; lookup-vindex show says how \
+                    far it is"
             ));
         }
         Ok(Self {
@@ -127,7 +129,9 @@ impl Job {
     pub(crate) fn is_complete(&self) -> Result<(), String> {
         match self.progress.missing {
             0 => Ok(()),
-            n => Err(format!("{n} rows have no entry: begin lookup-vindex create again, then externalize")),
+            n => Err(format!(
+                "{n} rows have no entry: begin lookup-vindex create again, then externalize"
+            )),
         }
     }
 
@@ -159,7 +163,11 @@ impl Job {
         self.show();
     }
 
-    fn primary(&self, keyspace: KeyspaceIdx, shard: ShardIdx) -> Result<(Arc<Tablet>, String), String> {
+    fn primary(
+        &self,
+        keyspace: KeyspaceIdx,
+        shard: ShardIdx,
+    ) -> Result<(Arc<Tablet>, String), String> {
         let serving = self.shared.serving();
         let keyspace = self.snapshot.keyspaces.get(usize::from(keyspace));
         let shard = keyspace.and_then(|k| k.shards.get(usize::from(shard)));
@@ -167,7 +175,10 @@ impl Job {
         let found = serving.shards.get(&shard.id);
         let primary = found.and_then(|s| Some((Arc::clone(s.primary()?), s.database.clone())));
         primary.ok_or_else(|| {
-            format!("the primary of {}/{} is being moved: repeat it later", keyspace.name, shard.name)
+            format!(
+                "the primary of {}/{} is being moved: repeat it later",
+                keyspace.name, shard.name
+            )
         })
     }
 
@@ -183,7 +194,8 @@ impl Job {
                 .await
                 .map_err(|e| e.to_string())?;
             let settings = format!(
-                "SET SESSION innodb_lock_wait_timeout={LOCK_WAIT_S}, sql_mode='', time_zone='+00:00'"
+                "SET SESSION innodb_lock_wait_timeout={LOCK_WAIT_S}, sql_mode='', \
+                    time_zone='+00:00'"
             );
             for sql in [
                 format!("USE `{}`", database.replace('`', "``")),

@@ -9,19 +9,23 @@ pub enum Error {
     Config(String),
     #[error("{path}: {source}", path = path.display())]
     File { path: PathBuf, source: std::io::Error },
-    #[error("{dir} is in use by another coregate (it holds {dir}/lock); stop that one or give another --dir", dir = .0.display())]
+    #[error("{dir} is in use by another coregate (it holds {dir}/lock); stop that one or give \
+        another --dir", dir = .0.display())]
     Locked(PathBuf),
     /// What would be written stands on an older text.
-    #[error("{path} has changed since it was read: have it read first (coregate ctl reload, or SIGHUP), then repeat", path = .0.display())]
+    #[error("{path} has changed since it was read: have it read first (coregate ctl reload, or \
+        SIGHUP), then repeat", path = .0.display())]
     Edited(PathBuf),
     /// The store of the topology has not taken it.
     #[error(
-        "the topology's store {name} cannot be used: {why}; nothing has changed, repeat it when the store is back"
+        "the topology's store {name} cannot be used: {why}; nothing has changed, repeat it when \
+            the store is back"
     )]
     Store { name: String, why: String },
     /// The store has gone away meanwhile.
     #[error(
-        "the topology's store {name} has gone away meanwhile: {why}; whether the change is there shows when it is back"
+        "the topology's store {name} has gone away meanwhile: {why}; whether the change is there \
+            shows when it is back"
     )]
     Unknown { name: String, why: String },
     #[error("{0}")]
@@ -30,7 +34,8 @@ pub enum Error {
     Backend { address: String, message: String },
     /// It answers, with error 1040, 1203 or 1226.
     #[error(
-        "the server {address} is out of connections ({message}): raise its max_connections, or lower pool.size_per_core"
+        "the server {address} is out of connections ({message}): raise its max_connections, or \
+            lower pool.size_per_core"
     )]
     OutOfConnections { address: String, message: String },
     #[error("{0}")]
@@ -41,7 +46,9 @@ pub enum Error {
     /// The change is made, and not every core uses it yet.
     #[error("the change is made, but a core does not use it yet: {0}")]
     Late(String),
-    #[error("the admin address {address} cannot be listened on: {source}; give a free one with --admin")]
+    #[error(
+        "the admin address {address} cannot be listened on: {source}; give a free one with --admin"
+    )]
     AdminListen { address: std::net::SocketAddr, source: std::io::Error },
     #[error("stopped by a signal before it was ready")]
     Interrupted,
@@ -64,7 +71,9 @@ impl Error {
         match self {
             Self::Config(_) | Self::VSchema(_) => true,
             // No address of this machine's.
-            Self::AdminListen { source, .. } => source.kind() == std::io::ErrorKind::AddrNotAvailable,
+            Self::AdminListen { source, .. } => {
+                source.kind() == std::io::ErrorKind::AddrNotAvailable
+            }
             _ => false,
         }
     }

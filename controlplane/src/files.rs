@@ -5,7 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Replaces a file's content, durably and in one step: a crash leaves the old content or the new. Only the owner may read it.
+/// Replaces a file's content, durably and in one step: a crash leaves the old content or the new.
+/// Only the owner may read it.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".new");

@@ -8,7 +8,8 @@ use crate::view::Problem;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// After a repair, the same one is tried again after so long, then after twice as long, up to [`PAUSE_MAX`], until all is well.
+/// After a repair, the same one is tried again after so long, then after twice as long, up to
+/// [`PAUSE_MAX`], until all is well.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -90,7 +91,8 @@ pub(crate) struct Fleet {
     settling: BTreeMap<ShardName, Instant>,
     /// By shard and problem: what has not helped is tried again ever later.
     paused: BTreeMap<(ShardName, String), (Instant, Duration)>,
-    /// By replica that is away: a position of the primary from after it went. Who has that has all that it could have acknowledged.
+    /// By replica that is away: a position of the primary from after it went. Who has that has all
+    /// that it could have acknowledged.
     missed: BTreeMap<String, Missed>,
     /// Nothing is done by itself, by an operator's order.
     pub(crate) disabled: bool,
@@ -158,7 +160,8 @@ impl Fleet {
         }
     }
 
-    /// Whose heart beats: primaries of MariaDB and MySQL whose places are not being taken, where this process acts for all.
+    /// Whose heart beats: primaries of MariaDB and MySQL whose places are not being taken, where
+    /// this process acts for all.
     pub(crate) fn hearts<'r>(
         &self,
         records: impl Iterator<Item = &'r KeyspaceRecord>,
@@ -172,7 +175,11 @@ impl Fleet {
                 let Some(view) = self.view(record, &shard.name) else { continue };
                 let known = view.primary.facts().is_some_and(Facts::is_movable);
                 let followed = view.replicas.iter().any(|r| r.record.kind != Kind::Drained);
-                if known && followed && !view.is_galera() && !self.is_moving(&record.name, &shard.name) {
+                if known
+                    && followed
+                    && !view.is_galera()
+                    && !self.is_moving(&record.name, &shard.name)
+                {
                     let alias = view.primary.record.alias.clone();
                     found.push((record.name.clone(), shard.name.clone(), alias));
                 }
@@ -187,10 +194,13 @@ impl Fleet {
 
     pub(crate) fn is_moving(&self, keyspace: &str, shard: &str) -> bool {
         let name = name(keyspace, shard);
-        self.moving.contains(&name) || self.doubted.contains(&name) || self.others.get(&name) == Some(&true)
+        self.moving.contains(&name)
+            || self.doubted.contains(&name)
+            || self.others.get(&name) == Some(&true)
     }
 
-    /// Is a primary one no more, as it seems, while nobody tells? Then it gets nothing: its account may write although it is read-only.
+    /// Is a primary one no more, as it seems, while nobody tells? Then it gets nothing: its account
+    /// may write although it is read-only.
     pub(crate) fn is_deposed(&self, alias: &str) -> bool {
         let facts = self.health(alias).and_then(|health| health.facts.as_ref());
         self.cut_off && facts.is_some_and(|facts| facts.read_only)
@@ -323,8 +333,12 @@ impl Fleet {
                 .entry(other.clone())
                 .or_insert(Missed { mark: None, stale: false });
             match (&position, &missed.mark) {
-                (Some(position), None) if kind == Kind::Primary => missed.mark = Some(position.clone()),
-                (Some(position), Some(mark)) if kind.is_candidate() => missed.stale |= position.covers(mark),
+                (Some(position), None) if kind == Kind::Primary => {
+                    missed.mark = Some(position.clone())
+                }
+                (Some(position), Some(mark)) if kind.is_candidate() => {
+                    missed.stale |= position.covers(mark)
+                }
                 _ => {}
             }
         }
@@ -341,7 +355,11 @@ impl Fleet {
     }
 
     /// A shard as the analysis sees it.
-    pub(crate) fn view<'f>(&'f self, record: &'f KeyspaceRecord, shard: &str) -> Option<ShardView<'f>> {
+    pub(crate) fn view<'f>(
+        &'f self,
+        record: &'f KeyspaceRecord,
+        shard: &str,
+    ) -> Option<ShardView<'f>> {
         let shard = record.shards.iter().find(|s| s.name == shard)?;
         let member = |t: &'f crate::topology::TabletRecord| Member {
             record: t,
@@ -404,7 +422,12 @@ impl Fleet {
     }
 
     /// What is wrong with a shard, as long as nothing is being done about it and something may be.
-    pub(crate) fn problem(&mut self, record: &KeyspaceRecord, shard: &str, now: Instant) -> Option<Analysis> {
+    pub(crate) fn problem(
+        &mut self,
+        record: &KeyspaceRecord,
+        shard: &str,
+        now: Instant,
+    ) -> Option<Analysis> {
         let name = name(&record.name, shard);
         let settles = self.settling.get(&name).is_some_and(|until| now < *until);
         if !self.options.recovers || self.disabled || settles || self.is_busy(&name) {
@@ -440,7 +463,12 @@ fn tell(alias: &str, health: &Health) {
     use crate::State;
     let why = health.message.as_deref().unwrap_or_default();
     match health.state {
-        State::Serving | State::Unknown => tracing::info!(tablet = alias, state = ?health.state, "{why}"),
-        _ => tracing::warn!(tablet = alias, state = ?health.state, trouble = ?health.trouble, "{why}"),
+        State::Serving | State::Unknown => {
+            tracing::info!(tablet = alias, state = ?health.state, "{why}")
+        }
+        _ => {
+            tracing::warn!(tablet = alias, state = ?health.state, trouble = ?health.trouble,
+                "{why}")
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Positions in a server's history. MariaDB's `0-100-25,1-101-7` is, for each domain, the server and the number of the last
-//! transaction; MySQL's is the set of all transactions that it has.
+//! Positions in a server's history. MariaDB's `0-100-25,1-101-7` is, for each domain, the server
+//! and the number of the last transaction; MySQL's is the set of all transactions that it has.
 mod sets;
 
 pub(crate) use sets::Set;
@@ -37,7 +37,8 @@ impl Position {
         Set::parse(text).map(Self::MySql)
     }
 
-    /// Whoever is here has all that one at `other` has, as long as both have the same history. MySQL's sets tell this for certain.
+    /// Whoever is here has all that one at `other` has, as long as both have the same history.
+    /// MySQL's sets tell this for certain.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::MariaDb(own), Self::MariaDb(other)) => own.covers(other),

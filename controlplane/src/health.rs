@@ -16,7 +16,8 @@ pub enum State {
     /// Not looked at yet.
     Unknown,
     Serving,
-    /// It answers, but not as it should: a primary that is read-only, a replica that does not replicate.
+    /// It answers, but not as it should: a primary that is read-only, a replica that does not
+    /// replicate.
     NotServing,
     Unreachable,
 }
@@ -45,7 +46,8 @@ pub struct Health {
     pub read_only: Option<bool>,
     /// Replicas: seconds behind the primary, rounded up.
     pub lag_s: Option<u64>,
-    /// The same, in milliseconds: by when the primary had what the replica has applied, as exact as the time between two checks.
+    /// The same, in milliseconds: by when the primary had what the replica has applied, as exact as
+    /// the time between two checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_ms: Option<u64>,
     /// Why it does not serve.
@@ -59,10 +61,12 @@ pub struct Health {
     /// A replica: since when it has received nothing.
     #[serde(skip)]
     pub(crate) received_ms: Option<u64>,
-    /// A primary: for how long the heartbeat has not been written, though it can be asked and nobody is waited for.
+    /// A primary: for how long the heartbeat has not been written, though it can be asked and
+    /// nobody is waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub writes_stall_ms: Option<u64>,
-    /// A replica: how old the last heartbeat is that it has applied, by the clocks of who has written it and of this process.
+    /// A replica: how old the last heartbeat is that it has applied, by the clocks of who has
+    /// written it and of this process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat_lag_ms: Option<u64>,
     /// What it said when it was last reached.

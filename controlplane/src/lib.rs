@@ -1,8 +1,10 @@
-//! The control plane: one thread that keeps the topology, reads the servers' schemas, watches their health, publishes
-//! snapshots to the cores and answers the admin API. It is never between a client and its rows: when it is gone, queries go on.
+//! The control plane: one thread that keeps the topology, reads the servers' schemas, watches their
+//! health, publishes snapshots to the cores and answers the admin API. It is never between a client
+//! and its rows: when it is gone, queries go on.
 //!
-//! [`ControlPlane::start`] prepares everything that the data plane needs to start (and for `coregate local` starts the
-//! database servers), [`ControlPlane::attach`] connects the two, [`ControlPlane::join`] waits for the end.
+//! [`ControlPlane::start`] prepares everything that the data plane needs to start (and for
+//! `coregate local` starts the database servers), [`ControlPlane::attach`] connects the two,
+//! [`ControlPlane::join`] waits for the end.
 #![forbid(unsafe_code)]
 
 pub mod admin;

@@ -1,7 +1,8 @@
-//! `coregate local`: a whole cluster on one machine. Starts one database server a tablet, keeps all state under one
-//! directory, and leaves nothing running when it ends.
+//! `coregate local`: a whole cluster on one machine. Starts one database server a tablet, keeps all
+//! state under one directory, and leaves nothing running when it ends.
 //!
-//! `DIR/topology/KEYSPACE.json` says what there is; `DIR/tablets/ALIAS` holds a server's `data`, `sock`, `pid` and `err.log`.
+//! `DIR/topology/KEYSPACE.json` says what there is; `DIR/tablets/ALIAS` holds a server's `data`,
+//! `sock`, `pid` and `err.log`.
 use crate::Error;
 use crate::backend::{self, Connector};
 use crate::servers::replication::{Server as Remote, Source};
@@ -54,7 +55,8 @@ pub struct LocalConfig {
     pub mysqld: Option<PathBuf>,
     /// Of new keyspaces' databases; `None`: the server's own.
     pub charset: Option<String>,
-    /// Of new keyspaces without a vschema of their own: `allow` or `disallow`, as vttestserver takes it.
+    /// Of new keyspaces without a vschema of their own: `allow` or `disallow`, as vttestserver
+    /// takes it.
     pub foreign_key_mode: Option<String>,
     /// Where the topology is kept, if not in the directory.
     pub etcd: Option<EtcdConfig>,
@@ -73,7 +75,8 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Brings everything up. When it fails or is dropped half-way, [`Cluster::stop`] stops what has been started.
+    /// Brings everything up. When it fails or is dropped half-way, [`Cluster::stop`] stops what has
+    /// been started.
     pub(crate) async fn start(&mut self, config: &LocalConfig) -> Result<Store, Error> {
         let flavor = Flavor::of(&config.dir, config.flavor)?;
         kept_topo::check(&config.dir, config.etcd.is_some())?;
@@ -101,19 +104,30 @@ impl Cluster {
             .flat_map(|r| &r.shards)
             .flat_map(|s| &s.tablets)
         {
-            copies.spawn(server::make_data(template.clone(), dirs.tablet(&tablet.alias), dirs.owner));
+            copies.spawn(server::make_data(
+                template.clone(),
+                dirs.tablet(&tablet.alias),
+                dirs.owner,
+            ));
         }
         all(copies).await?;
         let texts = self
             .bring_up(&binaries, &dirs, &store, &mut records)
             .await?;
-        tracing::info!(servers = self.starting.len(), dir = %dirs.root.display(), "database servers are up");
+        tracing::info!(servers = self.starting.len(), dir = %dirs.root.display(), "database \
+            servers are up");
         self.keep();
         let mut shards = JoinSet::new();
         for record in &records {
             for shard in &record.shards {
                 let sql = schema(config, record)?;
-                shards.spawn(set_up(record.clone(), shard.clone(), flavor, sql, config.charset.clone()));
+                shards.spawn(set_up(
+                    record.clone(),
+                    shard.clone(),
+                    flavor,
+                    sql,
+                    config.charset.clone(),
+                ));
             }
         }
         all(shards).await?;
@@ -186,7 +200,10 @@ impl Cluster {
                 let mut launches = Vec::new();
                 for tablet in &shard.tablets {
                     let place = (record, shard);
-                    launches.push((server::Launch::prepare(binaries, dirs, place, tablet, &ports)?, tablet));
+                    launches.push((
+                        server::Launch::prepare(binaries, dirs, place, tablet, &ports)?,
+                        tablet,
+                    ));
                 }
                 if binaries.flavor == Flavor::Galera {
                     galera::form(launches, &mut self.starting).await?;
@@ -234,7 +251,8 @@ impl Cluster {
             maker.close().await;
         }
         let keepers = self.keepers.give_up_all();
-        let (primaries, replicas): (Vec<_>, Vec<_>) = keepers.into_values().partition(|k| k.primary);
+        let (primaries, replicas): (Vec<_>, Vec<_>) =
+            keepers.into_values().partition(|k| k.primary);
         for kind in [replicas, primaries] {
             let mut stops = JoinSet::new();
             for keeper in kind {
@@ -276,7 +294,8 @@ async fn set_up(
     let database = record.database();
     let charset = charset.map_or_else(String::new, |name| format!(" CHARACTER SET {name}"));
     // A start that was cut off may have left a part of the schema.
-    let fresh = format!("DROP DATABASE IF EXISTS `{database}`; CREATE DATABASE `{database}`{charset}");
+    let fresh =
+        format!("DROP DATABASE IF EXISTS `{database}`; CREATE DATABASE `{database}`{charset}");
     for statement in fresh.split("; ") {
         conn.query_drop(statement)
             .await
@@ -288,9 +307,14 @@ async fn set_up(
     }
 }
 
-/// All follow the primary, which then takes writes: with semi-sync, because a server may be killed at any time. A replica that cannot
-/// follow does not hold up the start: it is repaired, or drained, when its health is known.
-async fn replicate(record: &KeyspaceRecord, shard: &ShardRecord, primary: &Arc<Tablet>) -> Result<(), Error> {
+/// All follow the primary, which then takes writes: with semi-sync, because a server may be killed
+/// at any time. A replica that cannot follow does not hold up the start: it is repaired, or
+/// drained, when its health is known.
+async fn replicate(
+    record: &KeyspaceRecord,
+    shard: &ShardRecord,
+    primary: &Arc<Tablet>,
+) -> Result<(), Error> {
     let source = shard
         .tablets
         .iter()
@@ -369,7 +393,10 @@ pub(crate) async fn apply_sql(
             Ok(Ok(())) => continue,
             Ok(Err(e)) => e.to_string(),
             Err(_) => {
-                format!("it has not ended within {} s, and may still run", STATEMENT_PATIENCE.as_secs())
+                format!(
+                    "it has not ended within {} s, and may still run",
+                    STATEMENT_PATIENCE.as_secs()
+                )
             }
         };
         {
@@ -378,7 +405,8 @@ pub(crate) async fn apply_sql(
                 short.push_str("...");
             }
             return Err(Error::Config(format!(
-                "schema of {database}, shard {shard} ({name}), statement {i}: {why}; the statement is: {short}"
+                "schema of {database}, shard {shard} ({name}), statement {i}: {why}; the statement \
+                    is: {short}"
             )));
         }
     }

@@ -1,5 +1,6 @@
-//! What a start could not find out: names without an address, columns of tables, the servers' version. It is asked for again
-//! and again, beside the control plane's loop, which hears of what was found.
+//! What a start could not find out: names without an address, columns of tables, the servers'
+//! version. It is asked for again and again, beside the control plane's loop, which hears of what
+//! was found.
 use crate::plane::Command;
 use crate::probe::{Answers, Wanted};
 use crate::view::Shared;
@@ -40,7 +41,9 @@ impl Missing {
             format!("keyspace {keyspace}: the columns of its tables, from {}", servers.join(", "))
         });
         let collations = self.collations.iter().map(|(keyspace, ..)| {
-            format!("keyspace {keyspace}: how its servers compare text; till then, less is sorted here")
+            format!(
+                "keyspace {keyspace}: how its servers compare text; till then, less is sorted here"
+            )
         });
         let version = self
             .version

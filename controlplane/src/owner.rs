@@ -1,5 +1,6 @@
-//! The owner of the control plane's state. It takes what cores, the admin API, signals and its own tasks say one after another, and
-//! waits for nothing itself: work is done by tasks, which tell it the result.
+//! The owner of the control plane's state. It takes what cores, the admin API, signals and its own
+//! tasks say one after another, and waits for nothing itself: work is done by tasks, which tell it
+//! the result.
 mod changes;
 mod columns;
 mod databases;
@@ -71,7 +72,8 @@ impl Answer {
         matches!(self, Self::Task(_))
     }
 
-    /// The change is made, and a core has not taken it over: who moves a primary must know that one from a change that was not made.
+    /// The change is made, and a core has not taken it over: who moves a primary must know that one
+    /// from a change that was not made.
     fn give_late(self, result: Result<Value, SqlError>) {
         match (self, result) {
             (Self::Task(answer), Ok(_)) => {
@@ -202,7 +204,8 @@ impl Owner {
                         self.reload(Vec::new());
                     }
                 },
-                _ = self.receiver.recv_many(&mut batch, BATCH) => self.serve(std::mem::take(&mut batch)).await,
+                _ = self.receiver.recv_many(&mut batch,
+                    BATCH) => self.serve(std::mem::take(&mut batch)).await,
                 _ = users_tick.tick() => self.reload_users(),
                 _ = tables_tick.tick() => {
                     self.look_at_tables();
@@ -244,12 +247,14 @@ impl Owner {
             tokio::select! {
                 _ = &mut drained => return,
                 event = signals.next() => if event == Event::Stop { return },
-                _ = self.receiver.recv_many(&mut batch, BATCH) => self.serve(std::mem::take(&mut batch)).await,
+                _ = self.receiver.recv_many(&mut batch,
+                    BATCH) => self.serve(std::mem::take(&mut batch)).await,
             }
         }
     }
 
-    /// Does what a batch of commands asks for, publishes once, and answers them all when the cores use it.
+    /// Does what a batch of commands asks for, publishes once, and answers them all when the cores
+    /// use it.
     async fn serve(&mut self, batch: Vec<Command>) {
         for command in batch {
             match command {
@@ -259,14 +264,22 @@ impl Owner {
                 Command::Found(found) => self.found(found),
                 Command::Control(request, reply) => self.control(request, Answer::Core(reply)),
                 Command::Admin(request, answer) => self.admin(request, answer),
-                Command::Columns { keyspace, round, reading } => self.columns(&keyspace, round, reading),
+                Command::Columns { keyspace, round, reading } => {
+                    self.columns(&keyspace, round, reading)
+                }
                 Command::Loaded { edits, loaded, why } => self.loaded(edits, loaded, why),
                 Command::Topology(state) => self.told(*state),
                 Command::Roster => self.roster_changed(),
-                Command::Written { request, planned, written } => self.written(*request, planned, written),
-                Command::Told { keyspace, revision, answer } => self.told_tables(&keyspace, revision, answer),
+                Command::Written { request, planned, written } => {
+                    self.written(*request, planned, written)
+                }
+                Command::Told { keyspace, revision, answer } => {
+                    self.told_tables(&keyspace, revision, answer)
+                }
                 Command::Recoveries { set, answer } => self.recoveries_set(set, answer),
-                Command::DatabaseMade { name, made, answer } => self.database_made(&name, made, answer),
+                Command::DatabaseMade { name, made, answer } => {
+                    self.database_made(&name, made, answer)
+                }
                 Command::DdlTurn { keyspace, change, lock, answer } => {
                     self.ddl_turn(keyspace, change, lock, answer);
                 }
@@ -274,7 +287,9 @@ impl Owner {
                 Command::DdlLate { keyspace, change } => self.ddl_late(&keyspace, change),
                 Command::DdlMarked { keyspace, lock } => self.ddl_marked(keyspace, lock),
                 Command::Locked { job, lock } => self.locked(*job, lock),
-                Command::Applied { keyspace, result, answer } => self.applied(&keyspace, result, answer),
+                Command::Applied { keyspace, result, answer } => {
+                    self.applied(&keyspace, result, answer)
+                }
                 Command::Checked { alias, sign } => self.checked(&alias, *sign),
                 Command::Beat { alias, beat } => self.fleet.beat(&alias, beat),
                 Command::GivenUp { transaction } => {
@@ -292,7 +307,11 @@ impl Owner {
         self.publish();
     }
 
-    async fn attach(&mut self, data: Arc<dyn DataPort>, mysql: SocketAddr) -> Result<SocketAddr, Error> {
+    async fn attach(
+        &mut self,
+        data: Arc<dyn DataPort>,
+        mysql: SocketAddr,
+    ) -> Result<SocketAddr, Error> {
         self.data = Some(Arc::clone(&data));
         self.views.change(|view| {
             view.data = Some(data);

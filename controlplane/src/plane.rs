@@ -1,5 +1,5 @@
-//! The control plane's thread: takes requests of cores, of the admin API and of signals one after another, and publishes what
-//! comes of them.
+//! The control plane's thread: takes requests of cores, of the admin API and of signals one after
+//! another, and publishes what comes of them.
 use crate::audit::Audit;
 use crate::backend::Connector;
 use crate::fleet::{Fleet, Options};
@@ -28,7 +28,8 @@ use tokio::sync::{mpsc, oneshot};
 /// What clients are told as long as no server could be asked.
 const UNKNOWN_VERSION: &str = "8.0.40-coregate";
 
-/// Requests, and results of tasks, that wait for the owner of the state. One more request of a core is refused, a task waits.
+/// Requests, and results of tasks, that wait for the owner of the state. One more request of a core
+/// is refused, a task waits.
 const COMMANDS_MAX: usize = 4_096;
 
 /// What the control plane is to look after.
@@ -64,7 +65,8 @@ pub struct Config {
     pub server_version: Option<String>,
     /// Health, replicas and failover.
     pub options: Options,
-    /// Where it is written down what was done about shards; `None`: beside the topology's files, if it has any.
+    /// Where it is written down what was done about shards; `None`: beside the topology's files, if
+    /// it has any.
     pub audit_log: Option<PathBuf>,
     /// How many cores serve, for those who ask who is there.
     pub cores: usize,
@@ -283,8 +285,12 @@ impl ControlPort for Port {
         use mpsc::error::TrySendError::{Closed, Full};
         let (why, command) = match self.0.try_send(Command::Control(request, reply)) {
             Ok(()) => return,
-            Err(Full(command)) => ("too many requests wait for the control plane; repeat it later", command),
-            Err(Closed(command)) => ("the control plane has ended: Coregate is shutting down", command),
+            Err(Full(command)) => {
+                ("too many requests wait for the control plane; repeat it later", command)
+            }
+            Err(Closed(command)) => {
+                ("the control plane has ended: Coregate is shutting down", command)
+            }
         };
         if let Command::Control(_, reply) = command {
             reply(Err(general(why.to_owned())));
@@ -304,11 +310,15 @@ pub struct ControlPlane {
 type Prepared = ((Arc<Snapshot>, Arc<Serving>), Arc<Users>, String);
 
 impl ControlPlane {
-    /// Starts the thread and waits until the data plane can start: topology read, servers of `local` up, columns known.
+    /// Starts the thread and waits until the data plane can start: topology read, servers of
+    /// `local` up, columns known.
     pub fn start(config: Config) -> Result<Self, Error> {
-        if !config.admin.ip().is_loopback() && config.admin_token.as_deref().is_none_or(str::is_empty) {
+        if !config.admin.ip().is_loopback()
+            && config.admin_token.as_deref().is_none_or(str::is_empty)
+        {
             return Err(Error::config(format!(
-                "admin = {}: an address other than a loopback one needs a token; set [server] admin_token or \
+                "admin = {}: an address other than a loopback one needs a token; set [server] \
+                    admin_token or \
                  COREGATE_ADMIN_TOKEN, or use 127.0.0.1",
                 config.admin
             )));
@@ -321,7 +331,9 @@ impl ControlPlane {
             .spawn(move || run(config, tell, sender, receiver))
             .map_err(Error::file("a thread for the control plane"))?;
         match told.recv() {
-            Ok((world, users, server_version)) => Ok(Self { world, users, server_version, commands, thread }),
+            Ok((world, users, server_version)) => {
+                Ok(Self { world, users, server_version, commands, thread })
+            }
             Err(_) => match thread.join() {
                 Ok(Err(e)) => Err(e),
                 _ => Err(Error::Gone),
@@ -346,7 +358,8 @@ impl ControlPlane {
         Arc::new(Port(self.commands.clone()))
     }
 
-    /// Connects the data plane, which listens on `mysql`, and starts the admin API. Gives the latter's address.
+    /// Connects the data plane, which listens on `mysql`, and starts the admin API. Gives the
+    /// latter's address.
     pub fn attach(&self, data: Arc<dyn DataPort>, mysql: SocketAddr) -> Result<SocketAddr, Error> {
         let (tell, told) = std_mpsc::sync_channel(1);
         self.commands
@@ -362,7 +375,8 @@ impl ControlPlane {
     }
 }
 
-/// The thread. `tell` is dropped without a word when there is an error, which is then the thread's result.
+/// The thread. `tell` is dropped without a word when there is an error, which is then the thread's
+/// result.
 fn run(
     config: Config,
     tell: std_mpsc::SyncSender<Prepared>,
@@ -398,7 +412,11 @@ async fn main(
         loop {
             tokio::select! {
                 prepared = &mut prepare => break prepared?,
-                event = signals.next() => if event == Event::Stop { return Err(Error::Interrupted) },
+                event = signals.next() => {
+                    if event == Event::Stop {
+                        return Err(Error::Interrupted);
+                    }
+                }
             }
         }
     };
@@ -441,8 +459,12 @@ async fn main(
 async fn prepare(config: &Config, cluster: &mut Cluster) -> Result<(World, String), Error> {
     let connector = Connector { tls: config.tls.clone() };
     let mut world = match &config.source {
-        Source::Topology(dir) => World::from_store(Store::new(Files::open_existing(dir)?), connector).await?,
-        Source::Etcd(etcd) => World::from_store(Store::shared(Arc::new(Etcd::new(etcd)?)), connector).await?,
+        Source::Topology(dir) => {
+            World::from_store(Store::new(Files::open_existing(dir)?), connector).await?
+        }
+        Source::Etcd(etcd) => {
+            World::from_store(Store::shared(Arc::new(Etcd::new(etcd)?)), connector).await?
+        }
         Source::Local(local) => World::from_store(cluster.start(local).await?, connector).await?,
         Source::DropIn(upstream) => World::from_upstream(upstream, connector).await?,
     };
@@ -451,7 +473,9 @@ async fn prepare(config: &Config, cluster: &mut Cluster) -> Result<(World, Strin
         None => match world.server_version().await {
             Ok(version) => version,
             Err(e @ Error::Backend { .. }) if !world.is_drop_in() => {
-                tracing::warn!("{e}; until a server can be asked, clients are told {UNKNOWN_VERSION}");
+                tracing::warn!(
+                    "{e}; until a server can be asked, clients are told {UNKNOWN_VERSION}"
+                );
                 world.version_missing = true;
                 UNKNOWN_VERSION.to_owned()
             }

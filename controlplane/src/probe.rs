@@ -1,4 +1,5 @@
-//! How the servers compare text: what one of them says of the collations in use. It is asked once for each collation.
+//! How the servers compare text: what one of them says of the collations in use. It is asked once
+//! for each collation.
 use crate::sql::{Conn, Error, Row, Value};
 use coregate_planner::collation::{AsciiWeights, Collation};
 use coregate_planner::vschema::ServerTable;
@@ -30,7 +31,8 @@ pub(crate) struct Answers {
 impl Wanted {
     pub(crate) fn of(database: &str, tables: &[ServerTable], cache: Arc<Cache>) -> Self {
         let columns = tables.iter().flat_map(|table| &table.columns);
-        let names = columns.filter_map(|column| Some(column.collation.as_ref()?.to_ascii_lowercase()));
+        let names =
+            columns.filter_map(|column| Some(column.collation.as_ref()?.to_ascii_lowercase()));
         Self { database: database.to_owned(), names: names.collect(), cache }
     }
 }
@@ -55,7 +57,8 @@ impl Answers {
     }
 }
 
-/// The collations of all keyspaces. Where servers of different kinds do not agree on one, it cannot be compared.
+/// The collations of all keyspaces. Where servers of different kinds do not agree on one, it cannot
+/// be compared.
 pub(crate) fn in_use<'a>(answers: impl Iterator<Item = &'a Answers>) -> Vec<Arc<Collation>> {
     let mut by_name: BTreeMap<&str, Option<&Arc<Collation>>> = BTreeMap::new();
     for (name, answer) in answers.flat_map(|answers| &answers.collations) {
@@ -70,10 +73,13 @@ pub(crate) fn in_use<'a>(answers: impl Iterator<Item = &'a Answers>) -> Vec<Arc<
 /// Asks a server.
 ///
 /// # Errors
-/// The connection has ended. A collation of which the server refuses to tell cannot be compared by weights.
+/// The connection has ended. A collation of which the server refuses to tell cannot be compared by
+/// weights.
 pub(crate) async fn ask(conn: &mut Conn, wanted: Wanted) -> Result<Answers, Error> {
     let Wanted { database, mut names, cache } = wanted;
-    let Some(server) = server(conn, &database, &mut names).await? else { return Ok(Answers::default()) };
+    let Some(server) = server(conn, &database, &mut names).await? else {
+        return Ok(Answers::default());
+    };
     let mut answers = Answers { version: server.version.clone(), collations: BTreeMap::new() };
     for name in names {
         let known = cache.get(&(server.version.clone(), name.clone()));
@@ -97,9 +103,12 @@ async fn server(
     database: &str,
     names: &mut BTreeSet<String>,
 ) -> Result<Option<Server>, Error> {
-    const DEFAULTS: &str = "SELECT VERSION(), @@collation_server, COLLATION(CONVERT('' USING utf8mb4)), \
-         (SELECT MAX(default_collation_name) FROM information_schema.schemata WHERE schema_name = ?)";
-    let Some(row) = unless_refused(conn.exec_first::<Row>(DEFAULTS, (database,)).await)?.flatten() else {
+    const DEFAULTS: &str = "SELECT VERSION(), @@collation_server, COLLATION(CONVERT('' USING \
+        utf8mb4)), \
+         (SELECT MAX(default_collation_name) FROM information_schema.schemata WHERE schema_name = \
+         ?)";
+    let Some(row) = unless_refused(conn.exec_first::<Row>(DEFAULTS, (database,)).await)?.flatten()
+    else {
         return Ok(None);
     };
     let mut cells = row.into_cells().into_iter().map(text);
@@ -138,7 +147,8 @@ async fn probe(conn: &mut Conn, server: &Server, name: &str) -> Result<Answer, E
     {
         return Ok(None);
     }
-    let collation = Collation { name: name.to_owned(), binary: is_binary(name), ..Collation::default() };
+    let collation =
+        Collation { name: name.to_owned(), binary: is_binary(name), ..Collation::default() };
     if collation.binary {
         return Ok(Some(Arc::new(collation)));
     }
@@ -155,14 +165,15 @@ async fn probe(conn: &mut Conn, server: &Server, name: &str) -> Result<Answer, E
         .map(Arc::new))
 }
 
-/// Is the order that of the bytes, whatever the connection's character set? That of a single-byte character set is another one once
-/// its text is sent as UTF-8.
+/// Is the order that of the bytes, whatever the connection's character set? That of a single-byte
+/// character set is another one once its text is sent as UTF-8.
 fn is_binary(name: &str) -> bool {
     match name {
         "binary" | "utf8mb4_0900_bin" => true,
         _ => {
             let charset = name.strip_suffix("_nopad_bin");
-            charset.is_some_and(|charset| matches!(charset, "utf8" | "utf8mb3" | "utf8mb4" | "ascii"))
+            charset
+                .is_some_and(|charset| matches!(charset, "utf8" | "utf8mb3" | "utf8mb4" | "ascii"))
         }
     }
 }
@@ -172,7 +183,8 @@ async fn pads(conn: &mut Conn, server: &Server, name: &str) -> Result<Option<boo
     if server.mariadb {
         return Ok(Some(!name.contains("_nopad_")));
     }
-    const PAD: &str = "SELECT pad_attribute FROM information_schema.collations WHERE collation_name = ?";
+    const PAD: &str =
+        "SELECT pad_attribute FROM information_schema.collations WHERE collation_name = ?";
     match unless_refused(conn.exec_first::<Row>(PAD, (name,)).await)? {
         // Before MySQL 8.0 all but `binary` pad.
         None => Ok(Some(true)),
@@ -227,7 +239,8 @@ impl<'a> Weights<'a> {
     fn collation(&self, collation: Collation, pads: bool) -> Option<Collation> {
         let mut space = Vec::new();
         if pads {
-            // The weights of several levels stand one level behind the other: padding would go between them.
+            // The weights of several levels stand one level behind the other: padding would go
+            // between them.
             if !self.concatenate(b"12", self.digits) {
                 return None;
             }

@@ -1,8 +1,9 @@
-//! Moving a shard's primary to another server. A move is a task of its own; it asks the owner of the state for each change, and the
-//! owner answers when all cores use it.
+//! Moving a shard's primary to another server. A move is a task of its own; it asks the owner of
+//! the state for each change, and the owner answers when all cores use it.
 //!
-//! The order is what keeps writes safe: statements wait, and no core sends the old primary anything more; it is drained or cut off,
-//! and takes no writes; the new one has all that was acknowledged; the topology says so, durably; then it becomes writable.
+//! The order is what keeps writes safe: statements wait, and no core sends the old primary anything
+//! more; it is drained or cut off, and takes no writes; the new one has all that was acknowledged;
+//! the topology says so, durably; then it becomes writable.
 mod elect;
 mod emergency;
 mod galera;
@@ -81,7 +82,10 @@ impl Shard {
                 member.alias()
             )));
         };
-        let own = || Account { user: member.tablet.user.clone(), password: member.tablet.password.clone() };
+        let own = || Account {
+            user: member.tablet.user.clone(),
+            password: member.tablet.password.clone(),
+        };
         Ok(Source { host, port, account: self.account.clone().unwrap_or_else(own) })
     }
 
@@ -90,7 +94,8 @@ impl Shard {
         self.semi_sync.map(|on| on && kind.is_candidate())
     }
 
-    /// What semi-sync has to be on this primary: off where nobody could acknowledge; `None`: it is left as it is.
+    /// What semi-sync has to be on this primary: off where nobody could acknowledge; `None`: it is
+    /// left as it is.
     fn semi_sync_with(&self, primary: &str) -> Option<bool> {
         let mut others = self
             .others
@@ -158,12 +163,16 @@ impl Desk {
         if let Some((lock, _)) = &self.lock
             && let Err(e) = lock.hold(false).await
         {
-            tracing::warn!(shard = shard.name(), "other processes go on when this one's lease ends: {e}");
+            tracing::warn!(
+                shard = shard.name(),
+                "other processes go on when this one's lease ends: {e}"
+            );
         }
         self.unless_late(shard, Edit::Release).await
     }
 
-    /// A core that is late has confirmed that it holds its statements, and holds them for so much longer: it sends nothing to anybody.
+    /// A core that is late has confirmed that it holds its statements, and holds them for so much
+    /// longer: it sends nothing to anybody.
     async fn unless_late(&self, shard: &Shard, edit: Edit) -> Result<(), Error> {
         match self.edit(shard, edit).await {
             Err(Error::Late(why)) => {
@@ -174,8 +183,9 @@ impl Desk {
         }
     }
 
-    /// A process that is cut off from the topology's store hears of no move, and its account may write to a read-only server. Its
-    /// connections end here; new ones it does not use, because it asks each whether the server is read-only.
+    /// A process that is cut off from the topology's store hears of no move, and its account may
+    /// write to a read-only server. Its connections end here; new ones it does not use, because it
+    /// asks each whether the server is read-only.
     async fn repel(&self, old: &mut Server) -> Result<(), Error> {
         if self.lock.is_none() {
             return Ok(());
@@ -204,7 +214,10 @@ impl Desk {
             return;
         }
         if let Err(e) = lock.release().await {
-            tracing::warn!(shard = shard.name(), "the shard's lock ends with this process's lease: {e}");
+            tracing::warn!(
+                shard = shard.name(),
+                "the shard's lock ends with this process's lease: {e}"
+            );
         }
     }
 
@@ -248,7 +261,8 @@ impl Desk {
     }
 }
 
-/// Whether the topology names the new primary is not known: neither of them may take writes until it is.
+/// Whether the topology names the new primary is not known: neither of them may take writes until
+/// it is.
 fn may_be_named(e: &Error) -> bool {
     matches!(e, Error::Unknown { .. } | Error::Gone)
 }
@@ -259,7 +273,8 @@ async fn require_movable(server: &mut Server) -> Result<(), Error> {
     match facts.is_movable() {
         true => Ok(()),
         false => Err(Error::Config(format!(
-            "tablet {} is {}: primaries of MariaDB and of MySQL from 8.0.23 can be moved, both with GTIDs (MySQL: gtid_mode=ON)",
+            "tablet {} is {}: primaries of MariaDB and of MySQL from 8.0.23 can be moved, both \
+                with GTIDs (MySQL: gtid_mode=ON)",
             server.tablet.alias, facts.version
         ))),
     }

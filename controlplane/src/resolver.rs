@@ -1,8 +1,10 @@
-//! Finishes transactions over several shards that a proxy or a server left behind (`transaction_mode = TWOPC`).
+//! Finishes transactions over several shards that a proxy or a server left behind
+//! (`transaction_mode = TWOPC`).
 //!
-//! A prepared XA branch names the shard whose server holds the decision, see [`dtid`]. Where that says "commit", the branch commits.
-//! Where it says nothing, the resolver decides "abort" by writing the row itself: from then on the owner, should it
-//! still live, cannot write its own, and its COMMIT fails. So nothing hangs on whether the owner is alive, or on clocks.
+//! A prepared XA branch names the shard whose server holds the decision, see [`dtid`]. Where that
+//! says "commit", the branch commits. Where it says nothing, the resolver decides "abort" by
+//! writing the row itself: from then on the owner, should it still live, cannot write its own, and
+//! its COMMIT fails. So nothing hangs on whether the owner is alive, or on clocks.
 mod replicas;
 
 use crate::Error;
@@ -18,7 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How often shards are asked. A branch that was prepared at two rounds is looked into: most are committed in between.
+/// How often shards are asked. A branch that was prepared at two rounds is looked into: most are
+/// committed in between.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Decisions to commit are kept for so long at least, in seconds.
@@ -66,8 +69,9 @@ fn shards(serving: &Serving) -> Vec<Shard> {
 
 /// A shard's replicas in this state; what is drained follows nobody.
 fn followers(shard: &ShardServing, state: TabletState) -> Vec<Arc<Tablet>> {
-    let follows =
-        |t: &&TabletServing| ["REPLICA", "RDONLY", "SPARE"].contains(&t.type_name) && t.state == state;
+    let follows = |t: &&TabletServing| {
+        ["REPLICA", "RDONLY", "SPARE"].contains(&t.type_name) && t.state == state
+    };
     let tablets = shard.tablets.iter().filter(follows);
     tablets.map(|t| Arc::clone(&t.tablet)).collect()
 }
@@ -151,8 +155,9 @@ impl Resolver {
             for branch in branches {
                 let name = format!("{} {branch}", tablet.alias);
                 if before.contains(&name) {
-                    finished +=
-                        usize::from(end_stray(&mut conns, shards, (&tablet, &mut conn), &branch).await);
+                    finished += usize::from(
+                        end_stray(&mut conns, shards, (&tablet, &mut conn), &branch).await,
+                    );
                 }
                 names.insert(name);
                 prepared.push((branch, usize::MAX));
@@ -205,7 +210,10 @@ pub(crate) struct Unresolved {
 }
 
 /// What is prepared on all shards now, or of one transaction; and the shards that cannot be asked.
-pub(crate) async fn unresolved(shared: &Shared, id: Option<&str>) -> (Vec<Unresolved>, Vec<String>) {
+pub(crate) async fn unresolved(
+    shared: &Shared,
+    id: Option<&str>,
+) -> (Vec<Unresolved>, Vec<String>) {
     let shards = shards(&shared.serving());
     let (mut found, mut silent) = (BTreeMap::<String, Unresolved>::new(), Vec::new());
     let mut conns = BTreeMap::new();
@@ -224,9 +232,14 @@ pub(crate) async fn unresolved(shared: &Shared, id: Option<&str>) -> (Vec<Unreso
             .filter(|b| id.is_none_or(|id| id == b.id))
         {
             let decider = shards.iter().find(|shard| shard.key == branch.decider);
-            let decider = decider.map_or_else(|| "a shard that there is not".to_owned(), |d| d.name.clone());
-            let empty =
-                || Unresolved { id: branch.id.clone(), state: "PREPARE", decider, participants: Vec::new() };
+            let decider =
+                decider.map_or_else(|| "a shard that there is not".to_owned(), |d| d.name.clone());
+            let empty = || Unresolved {
+                id: branch.id.clone(),
+                state: "PREPARE",
+                decider,
+                participants: Vec::new(),
+            };
             let known = found.entry(branch.id.clone()).or_insert_with(empty);
             known.participants.push(shard.name.clone());
         }
@@ -249,8 +262,8 @@ pub(crate) async fn unresolved(shared: &Shared, id: Option<&str>) -> (Vec<Unreso
     (found.into_values().collect(), silent)
 }
 
-/// Finishes one transaction now: as it was decided, and one that is not decided is rolled back. Returns the branches that are finished,
-/// and those that are left.
+/// Finishes one transaction now: as it was decided, and one that is not decided is rolled back.
+/// Returns the branches that are finished, and those that are left.
 pub(crate) async fn conclude(shared: &Shared, id: &str) -> (usize, usize) {
     let shards = shards(&shared.serving());
     let mut resolver = Resolver::default();
@@ -269,9 +282,14 @@ pub(crate) async fn conclude(shared: &Shared, id: &str) -> (usize, usize) {
     (finished, known.saturating_sub(finished))
 }
 
-/// Of a transaction whose session has ended: servers may still be about to prepare, or to notice that it has.
-const SOON: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(300), Duration::from_millis(700), Duration::from_millis(1_500)];
+/// Of a transaction whose session has ended: servers may still be about to prepare, or to notice
+/// that it has.
+const SOON: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(300),
+    Duration::from_millis(700),
+    Duration::from_millis(1_500),
+];
 
 /// Finishes it without waiting for the next rounds, which do what is left.
 pub(crate) async fn conclude_soon(shared: Arc<Shared>, id: String) {
@@ -279,7 +297,10 @@ pub(crate) async fn conclude_soon(shared: Arc<Shared>, id: String) {
         tokio::time::sleep(pause).await;
         let (finished, left) = conclude(&shared, &id).await;
         if finished > 0 {
-            tracing::info!(transaction = id, "given up by its session: {finished} branches are finished");
+            tracing::info!(
+                transaction = id,
+                "given up by its session: {finished} branches are finished"
+            );
         }
         if finished > 0 && left == 0 {
             break;
@@ -298,7 +319,8 @@ async fn recover(connector: &Connector, tablet: &Tablet) -> Result<(Conn, Vec<Br
 
 async fn branches(conn: &mut Conn) -> Result<Vec<Branch>, Refusal> {
     let rows: Vec<(u64, usize, usize, Vec<u8>)> = conn.query("XA RECOVER").await?;
-    let branch = |(format, len, _, data): (u64, usize, usize, Vec<u8>)| Branch::parse(format, len, &data);
+    let branch =
+        |(format, len, _, data): (u64, usize, usize, Vec<u8>)| Branch::parse(format, len, &data);
     Ok(rows.into_iter().filter_map(branch).collect())
 }
 
@@ -367,14 +389,20 @@ async fn end_stray(
 
 fn told(transaction: &str, tablet: &Tablet, verb: &str, ended: Result<(), Error>) -> bool {
     match &ended {
-        Ok(()) => tracing::info!(transaction, tablet = tablet.alias, "prepared there alone: XA {verb}"),
+        Ok(()) => {
+            tracing::info!(transaction, tablet = tablet.alias, "prepared there alone: XA {verb}")
+        }
         Err(error) => tracing::warn!(transaction, "prepared there alone: {error}"),
     }
     ended.is_ok()
 }
 
 /// What the shard that decides says of a transaction; `None`: nothing yet.
-async fn ask(conns: &mut BTreeMap<usize, Asked>, decider: usize, transaction: &str) -> Option<bool> {
+async fn ask(
+    conns: &mut BTreeMap<usize, Asked>,
+    decider: usize,
+    transaction: &str,
+) -> Option<bool> {
     let asked = conns.get_mut(&decider)?;
     let tablet = Arc::clone(&asked.tablet);
     match within(&tablet, decide(&mut asked.conn, transaction)).await {
@@ -398,7 +426,9 @@ async fn decide(conn: &mut Conn, id: &str) -> Result<bool, Refusal> {
     // The owner may hold the row, in a transaction that is not over: it decides then.
     conn.query_drop("SET innodb_lock_wait_timeout = 1").await?;
     match conn.exec_drop(&insert, (id,)).await {
-        Err(Refusal::Server(error)) if [ER_BAD_DB_ERROR, ER_NO_SUCH_TABLE].contains(&error.code) => {
+        Err(Refusal::Server(error))
+            if [ER_BAD_DB_ERROR, ER_NO_SUCH_TABLE].contains(&error.code) =>
+        {
             for ddl in dtid::TABLE_DDL {
                 conn.query_drop(ddl).await?;
             }
@@ -411,8 +441,8 @@ async fn decide(conn: &mut Conn, id: &str) -> Result<bool, Refusal> {
     Ok(decision.as_deref() == Some("commit"))
 }
 
-/// Deletes decisions that nothing waits for any more. All shards were asked after the rows were written: a branch of a transaction
-/// that is decided was prepared before.
+/// Deletes decisions that nothing waits for any more. All shards were asked after the rows were
+/// written: a branch of a transaction that is decided was prepared before.
 async fn forget(conns: &mut BTreeMap<usize, Asked>, prepared: &[Prepared]) {
     let waiting: HashSet<&str> = prepared
         .iter()
@@ -421,20 +451,22 @@ async fn forget(conns: &mut BTreeMap<usize, Asked>, prepared: &[Prepared]) {
     for Asked { conn, tablet } in conns.values_mut() {
         let deleted = within(tablet, delete_old(conn, &waiting)).await;
         match deleted {
-            Ok(Err(Refusal::Server(error))) if [ER_BAD_DB_ERROR, ER_NO_SUCH_TABLE].contains(&error.code) => {}
+            Ok(Err(Refusal::Server(error)))
+                if [ER_BAD_DB_ERROR, ER_NO_SUCH_TABLE].contains(&error.code) => {}
             Ok(Err(error)) => tracing::debug!("old decisions cannot be deleted: {error}"),
             Ok(Ok(())) | Err(_) => {}
         }
     }
 }
 
-/// Rows are found without locks and deleted by their key: a scan would lock those that others are about to commit, and wait for them
-/// with all that it has locked.
+/// Rows are found without locks and deleted by their key: a scan would lock those that others are
+/// about to commit, and wait for them with all that it has locked.
 async fn delete_old(conn: &mut Conn, waiting: &HashSet<&str>) -> Result<(), Refusal> {
     conn.query_drop("SET innodb_lock_wait_timeout = 1").await?;
     for (decision, age) in [("commit", KEEP_COMMITS_S), ("abort", KEEP_ABORTS_S)] {
         let old = format!(
-            "SELECT id FROM {} WHERE decision = '{decision}' AND made_at < NOW() - INTERVAL {age} SECOND LIMIT {DELETED_MAX}",
+            "SELECT id FROM {} WHERE decision = '{decision}' AND made_at < NOW() - INTERVAL {age} \
+                SECOND LIMIT {DELETED_MAX}",
             dtid::TABLE
         );
         let ids: Vec<String> = conn.query(old).await?;

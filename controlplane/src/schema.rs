@@ -1,4 +1,5 @@
-//! Reading what tables a keyspace has: from the first shard's primary, or from the next best server that answers.
+//! Reading what tables a keyspace has: from the first shard's primary, or from the next best server
+//! that answers.
 use crate::Error;
 use crate::backend::{self, Connector, PATIENCE};
 use crate::probe::{self, Answers, Cache, Wanted};
@@ -42,7 +43,8 @@ pub(crate) async fn read(connector: Connector, question: Question) -> Result<Rea
     let Question { keyspace, database, primaries, others, conn, cache } = question;
     let ask = Ask { connector, database, cache };
     if let Some(mut conn) = conn
-        && let Ok(Ok(tables)) = tokio::time::timeout(COLUMNS_PATIENCE, tables(&mut conn, &ask.database)).await
+        && let Ok(Ok(tables)) =
+            tokio::time::timeout(COLUMNS_PATIENCE, tables(&mut conn, &ask.database)).await
     {
         return Ok(ask.collations(tables, conn).await);
     }
@@ -75,9 +77,10 @@ impl Ask {
         let mut conn = self.connector.connect(tablet).await?;
         match tokio::time::timeout(COLUMNS_PATIENCE, tables(&mut conn, &self.database)).await {
             Ok(tables) => Ok((tables.map_err(|e| backend::failed(tablet, e))?, conn)),
-            Err(_) => {
-                Err(backend::failed(tablet, format!("no answer within {} s", COLUMNS_PATIENCE.as_secs())))
-            }
+            Err(_) => Err(backend::failed(
+                tablet,
+                format!("no answer within {} s", COLUMNS_PATIENCE.as_secs()),
+            )),
         }
     }
 
@@ -113,7 +116,8 @@ pub(crate) async fn collations(conn: &mut Conn, wanted: Wanted) -> Option<Answer
     }
 }
 
-/// What a server says that it is: of the first that can be reached, where it is not the first of all.
+/// What a server says that it is: of the first that can be reached, where it is not the first of
+/// all.
 pub(crate) async fn version(servers: &[Arc<Tablet>]) -> Result<String, Error> {
     let Some((first, rest)) = servers.split_first() else { return Err(Error::Gone) };
     let why = match backend::version(first).await {

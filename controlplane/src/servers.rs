@@ -1,4 +1,5 @@
-//! How the control plane talks to database servers: what they are, and the statements that move a primary.
+//! How the control plane talks to database servers: what they are, and the statements that move a
+//! primary.
 pub(crate) mod dialect;
 pub(crate) mod galera;
 pub(crate) mod replication;

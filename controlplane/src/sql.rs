@@ -1,5 +1,6 @@
-//! A small client of MySQL servers, for the control plane's own connections: one statement at a time, whole answers, TLS and logins as the
-//! cores'. Whoever calls sets the time limit. A statement that was given up leaves the connection of no use: it then says so itself.
+//! A small client of MySQL servers, for the control plane's own connections: one statement at a
+//! time, whole answers, TLS and logins as the cores'. Whoever calls sets the time limit. A
+//! statement that was given up leaves the connection of no use: it then says so itself.
 mod answer;
 mod row;
 #[cfg(test)]
@@ -80,7 +81,10 @@ impl Conn {
     }
 
     /// The first row.
-    pub(crate) async fn query_first<T: FromRow>(&mut self, sql: impl AsRef<str>) -> Result<Option<T>> {
+    pub(crate) async fn query_first<T: FromRow>(
+        &mut self,
+        sql: impl AsRef<str>,
+    ) -> Result<Option<T>> {
         let first = self
             .query_rows(sql.as_ref().as_bytes())
             .await?
@@ -90,7 +94,11 @@ impl Conn {
     }
 
     /// As [`query`](Self::query), with values that are bound.
-    pub(crate) async fn exec<T: FromRow>(&mut self, sql: &str, params: impl Params) -> Result<Vec<T>> {
+    pub(crate) async fn exec<T: FromRow>(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+    ) -> Result<Vec<T>> {
         let rows = self.exec_rows(sql, &params.values()).await?;
         rows.into_iter().map(T::from_row).collect()
     }
@@ -165,7 +173,8 @@ impl Conn {
     fn begin(&mut self) -> Result<&mut Wire> {
         if self.busy {
             return Err(Error::Protocol(
-                "an earlier statement of this connection was given up: its answer may still come".to_owned(),
+                "an earlier statement of this connection was given up: its answer may still come"
+                    .to_owned(),
             ));
         }
         self.busy = true;

@@ -1,5 +1,5 @@
-//! Where the topology is kept. Every write names what it replaces, and is refused where that is no longer there: an edit of
-//! somebody else's is never lost.
+//! Where the topology is kept. Every write names what it replaces, and is refused where that is no
+//! longer there: an edit of somebody else's is never lost.
 use crate::Error;
 use crate::topology::{self, KeyspaceRecord};
 use coregate_planner::vschema::RoutingRules;
@@ -13,7 +13,9 @@ mod files;
 mod seen;
 
 pub(crate) use etcd::{DatabaseAnswer, DatabaseRequest};
-pub(crate) use etcd::{Etcd, Guard, MARK, Peers, Process, Roster, ShardLock, TABLES, uses, wait_for_all};
+pub(crate) use etcd::{
+    Etcd, Guard, MARK, Peers, Process, Roster, ShardLock, TABLES, uses, wait_for_all,
+};
 pub use etcd::{EtcdAccess, EtcdConfig};
 pub(crate) use files::Files;
 pub(crate) use seen::Seen;
@@ -81,13 +83,15 @@ pub(crate) struct State {
 
 pub(crate) type Task<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// A store. Its calls return within the time that a write to a disk takes, or within time limits of their own.
+/// A store. Its calls return within the time that a write to a disk takes, or within time limits of
+/// their own.
 pub(crate) trait Topo: Debug + Send + Sync {
     fn read(&self) -> Task<'_, State>;
     /// Writes a record, durably, if what it replaces still is what was `seen`, and the guard holds.
     ///
     /// # Errors
-    /// [`Error::Edited`]: it is not; nothing has been written. [`Error::Unknown`]: that could not be found out.
+    /// [`Error::Edited`]: it is not; nothing has been written. [`Error::Unknown`]: that could not
+    /// be found out.
     fn put<'a>(
         &'a self,
         record: &'a Record,
@@ -128,7 +132,8 @@ impl Store {
             .collect())
     }
 
-    /// Everything, each record with what it was made of: who writes it later can tell whether somebody else has.
+    /// Everything, each record with what it was made of: who writes it later can tell whether
+    /// somebody else has.
     pub(crate) async fn read(&self) -> Result<State, Error> {
         let mut state = self.topo.read().await?;
         state
@@ -183,8 +188,10 @@ mod tests {
     use super::*;
 
     const GOOD: &str = r#"{"name": "ks", "shards": [
-        {"name": "-80", "tablets": [{"alias": "z-1", "type": "primary", "socket": "/s", "user": "u"}]},
-        {"name": "80-", "tablets": [{"alias": "z-2", "type": "primary", "host": "h", "user": "u"}]}],
+        {"name": "-80", "tablets": [{"alias": "z-1", "type": "primary", "socket": "/s",
+        "user": "u"}]},
+        {"name": "80-", "tablets": [{"alias": "z-2", "type": "primary", "host": "h",
+        "user": "u"}]}],
         "vschema": {"sharded": true}}"#;
 
     #[tokio::test]
@@ -196,7 +203,10 @@ mod tests {
         let seen = store.save(&mut record, None).await.unwrap().seen;
         assert_eq!((store.load().await.unwrap(), record.version), (vec![record.clone()], 1));
         let mut other = record.clone();
-        assert!(matches!(store.save(&mut other, None).await, Err(Error::Edited(_))), "it is there by now");
+        assert!(
+            matches!(store.save(&mut other, None).await, Err(Error::Edited(_))),
+            "it is there by now"
+        );
         store.save(&mut record, seen.as_ref()).await.unwrap();
         let late = store.save(&mut other, seen.as_ref()).await;
         assert!(matches!(late, Err(Error::Edited(_))), "another came first");
@@ -206,7 +216,11 @@ mod tests {
             ("\"user\": \"u\"", "\"usr\": \"u\"", "shards[0].tablets[0].usr"),
             ("\"-80\"", "\"-40\"", "nothing covers 40-80"),
             ("z-2", "z-1", "alias z-1 is used twice"),
-            ("\"primary\", \"socket\"", "\"replica\", \"socket\"", "one tablet of type primary, not 0"),
+            (
+                "\"primary\", \"socket\"",
+                "\"replica\", \"socket\"",
+                "one tablet of type primary, not 0",
+            ),
             ("\"host\": \"h\", ", "", "needs a socket or a host"),
             ("\"ks\"", "\"kz\"", "must be the file's"),
         ] {
@@ -221,13 +235,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(Files::open(dir.path()).unwrap());
         let rules =
-            RoutingRules::from_json(r#"{"rules": [{"from_table": "t", "to_tables": ["ks.t"]}]}"#).unwrap();
+            RoutingRules::from_json(r#"{"rules": [{"from_table": "t", "to_tables": ["ks.t"]}]}"#)
+                .unwrap();
         let put = Record::RoutingRules(rules.clone());
         assert_eq!(store.read().await.unwrap().rules_seen, None);
         let seen = store.put(&put, None, None).await.unwrap().seen;
         let state = store.read().await.unwrap();
         assert_eq!((state.rules, state.rules_seen), (rules, seen.clone()));
-        assert!(matches!(store.put(&put, None, None).await, Err(Error::Edited(_))), "there is one by now");
+        assert!(
+            matches!(store.put(&put, None, None).await, Err(Error::Edited(_))),
+            "there is one by now"
+        );
         store.put(&put, seen.as_ref(), None).await.unwrap();
         let mut record: KeyspaceRecord = serde_json::from_str(GOOD).unwrap();
         let seen = store.save(&mut record, None).await.unwrap().seen;

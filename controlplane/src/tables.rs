@@ -1,4 +1,5 @@
-//! What a server says of the tables of a database: columns, keys, foreign keys and views. One round of queries for all tables.
+//! What a server says of the tables of a database: columns, keys, foreign keys and views. One round
+//! of queries for all tables.
 use crate::sql::{Conn, Error, Row, Value};
 use coregate_planner::snapshot::{Column, ColumnKey, ForeignKey, Key, ReferentialAction, Trigger};
 use coregate_planner::vschema::ServerTable;
@@ -7,8 +8,8 @@ use std::collections::BTreeMap;
 /// The tables and views of a database.
 ///
 /// # Errors
-/// The columns cannot be read, or the connection has ended. What else the server does not tell (an old one, rights that are missing)
-/// stays unknown.
+/// The columns cannot be read, or the connection has ended. What else the server does not tell (an
+/// old one, rights that are missing) stays unknown.
 pub(crate) async fn tables(conn: &mut Conn, database: &str) -> Result<Vec<ServerTable>, Error> {
     let mut tables = Tables::default();
     for row in conn.exec::<Row>(COLUMNS, (database,)).await? {
@@ -35,17 +36,22 @@ pub(crate) async fn tables(conn: &mut Conn, database: &str) -> Result<Vec<Server
     Ok(tables.tables)
 }
 
-const COLUMNS: &str = "SELECT table_name, column_name, LOWER(data_type), column_type, is_nullable, character_set_name, \
-     collation_name, character_maximum_length, numeric_precision, numeric_scale, datetime_precision, column_key, UPPER(extra), \
+const COLUMNS: &str = "SELECT table_name, column_name, LOWER(data_type), column_type, is_nullable, \
+    character_set_name, \
+     collation_name, character_maximum_length, numeric_precision, numeric_scale, \
+     datetime_precision, column_key, UPPER(extra), \
      column_default, VERSION() \
      FROM information_schema.columns WHERE table_schema = ? ORDER BY table_name, ordinal_position";
 
-const VIEWS: &str = "SELECT table_name, view_definition FROM information_schema.views WHERE table_schema = ?";
+const VIEWS: &str =
+    "SELECT table_name, view_definition FROM information_schema.views WHERE table_schema = ?";
 
 const KEYS: &str = "SELECT table_name, index_name, non_unique, column_name, sub_part, index_type \
-     FROM information_schema.statistics WHERE table_schema = ? ORDER BY table_name, index_name, seq_in_index";
+     FROM information_schema.statistics WHERE table_schema = ? ORDER BY table_name, index_name, \
+     seq_in_index";
 
-const FOREIGN_KEYS: &str = "SELECT table_name, constraint_name, column_name, referenced_table_schema, referenced_table_name, \
+const FOREIGN_KEYS: &str = "SELECT table_name, constraint_name, column_name, \
+    referenced_table_schema, referenced_table_name, \
      referenced_column_name FROM information_schema.key_column_usage \
      WHERE table_schema = ? AND referenced_table_name IS NOT NULL \
      ORDER BY table_name, constraint_name, ordinal_position";
@@ -53,11 +59,17 @@ const FOREIGN_KEYS: &str = "SELECT table_name, constraint_name, column_name, ref
 const RULES: &str = "SELECT table_name, constraint_name, update_rule, delete_rule \
      FROM information_schema.referential_constraints WHERE constraint_schema = ?";
 
-const TRIGGERS: &str = "SELECT event_object_table, trigger_name, event_manipulation, action_statement \
-     FROM information_schema.triggers WHERE event_object_schema = ? ORDER BY event_object_table, action_order";
+const TRIGGERS: &str = "SELECT event_object_table, trigger_name, event_manipulation, \
+    action_statement \
+     FROM information_schema.triggers WHERE event_object_schema = ? ORDER BY event_object_table, \
+     action_order";
 
 /// No rows where the server has refused: its tables are served all the same.
-fn unless_refused(rows: Result<Vec<Row>, Error>, what: &str, database: &str) -> Result<Vec<Row>, Error> {
+fn unless_refused(
+    rows: Result<Vec<Row>, Error>,
+    what: &str,
+    database: &str,
+) -> Result<Vec<Row>, Error> {
     match rows {
         Err(Error::Server(why)) => {
             tracing::warn!(database, "the tables' {what} cannot be read: {why}");
@@ -152,13 +164,16 @@ impl Tables {
     fn foreign_key(&mut self, mut cells: Cells) {
         let (table, name, column) = (cells.text(0), cells.text(1), cells.text(2));
         let (schema, referenced, to) = (cells.text(3), cells.text(4), cells.text(5));
-        let (Some(table), Some(name), Some(column), Some(to)) = (self.named(table), name, column, to) else {
+        let (Some(table), Some(name), Some(column), Some(to)) =
+            (self.named(table), name, column, to)
+        else {
             return;
         };
         if table.foreign_keys.last().is_none_or(|key| key.name != name) {
             let (referenced_schema, referenced_table) =
                 (schema.unwrap_or_default(), referenced.unwrap_or_default());
-            let key = ForeignKey { name, referenced_schema, referenced_table, ..ForeignKey::default() };
+            let key =
+                ForeignKey { name, referenced_schema, referenced_table, ..ForeignKey::default() };
             table.foreign_keys.push(key);
         }
         if let Some(key) = table.foreign_keys.last_mut() {
@@ -168,7 +183,8 @@ impl Tables {
     }
 
     fn trigger(&mut self, mut cells: Cells) {
-        let (table, name, event, body) = (cells.text(0), cells.text(1), cells.text(2), cells.text(3));
+        let (table, name, event, body) =
+            (cells.text(0), cells.text(1), cells.text(2), cells.text(3));
         if let (Some(table), Some(name), Some(event)) = (self.named(table), name, event) {
             // What cannot be read may be anything.
             let body = body.unwrap_or_else(|| "CALL".to_owned());
@@ -269,7 +285,8 @@ impl Version {
         self.mariadb && self.number >= [10, 2, 7]
     }
 
-    /// Servers whose information_schema is in utf8mb3 write `?` for other characters in the labels of ENUM and SET.
+    /// Servers whose information_schema is in utf8mb3 write `?` for other characters in the labels
+    /// of ENUM and SET.
     fn may_lose_labels(self, data_type: &str, column_type: &str) -> bool {
         let whole = !self.mariadb && self.number >= [8, 0, 0];
         matches!(data_type, "enum" | "set") && !whole && column_type.contains('?')

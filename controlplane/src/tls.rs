@@ -5,7 +5,8 @@ use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use std::{fmt, io};
 
-/// What a connection to a server needs that is encrypted, or that sends a password under the server's key.
+/// What a connection to a server needs that is encrypted, or that sends a password under the
+/// server's key.
 pub trait TlsClient: fmt::Debug + Send + Sync {
     /// # Errors
     /// The mode cannot be used as things are configured: one sentence.

@@ -87,9 +87,14 @@ pub fn export(from: &Place) -> Result<Document, Error> {
     })
 }
 
-/// Writes a whole topology: what is there and is another is replaced only where that is wished, and then as a whole. What the document does
-/// not name stays.
-pub fn import(document: &Document, to: &Place, replace: bool, dry: bool) -> Result<Vec<Step>, Error> {
+/// Writes a whole topology: what is there and is another is replaced only where that is wished, and
+/// then as a whole. What the document does not name stays.
+pub fn import(
+    document: &Document,
+    to: &Place,
+    replace: bool,
+    dry: bool,
+) -> Result<Vec<Step>, Error> {
     topology::validate(&document.keyspaces)?;
     run(async {
         // A dry run makes no directory.
@@ -103,14 +108,21 @@ pub fn import(document: &Document, to: &Place, replace: bool, dry: bool) -> Resu
 }
 
 fn fresh(document: &Document) -> Vec<Step> {
-    let of =
-        |record: &KeyspaceRecord| Step { what: format!("keyspace {}", record.name), done: Done::Created };
+    let of = |record: &KeyspaceRecord| Step {
+        what: format!("keyspace {}", record.name),
+        done: Done::Created,
+    };
     let rules = (!no_rules(&document.routing_rules))
         .then(|| Step { what: "routing rules".to_owned(), done: Done::Created });
     document.keyspaces.iter().map(of).chain(rules).collect()
 }
 
-async fn put_all(store: &Store, document: &Document, replace: bool, dry: bool) -> Result<Vec<Step>, Error> {
+async fn put_all(
+    store: &Store,
+    document: &Document,
+    replace: bool,
+    dry: bool,
+) -> Result<Vec<Step>, Error> {
     let state = store.read().await?;
     let there = |name: &str| {
         state
@@ -134,7 +146,8 @@ async fn put_all(store: &Store, document: &Document, replace: bool, dry: bool) -
     }
     if rules_differ && state.rules_seen.is_some() && !replace {
         return Err(Error::Config(
-            "there are other routing rules; nothing has changed; --replace replaces them".to_owned(),
+            "there are other routing rules; nothing has changed; --replace replaces them"
+                .to_owned(),
         ));
     }
     // Aliases must be unique in all that will be there.
@@ -200,7 +213,10 @@ mod tests {
         let mut other = document.clone();
         other.keyspaces[0].database = Some("d".to_owned());
         assert!(import(&other, &place, false, false).is_err());
-        assert_eq!(done(import(&other, &place, true, false).unwrap()), [Done::Replaced, Done::Unchanged]);
+        assert_eq!(
+            done(import(&other, &place, true, false).unwrap()),
+            [Done::Replaced, Done::Unchanged]
+        );
         let mut twice = document;
         twice.keyspaces[0].name = "kz".to_owned();
         let error = import(&twice, &place, true, false).unwrap_err().to_string();

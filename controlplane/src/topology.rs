@@ -193,7 +193,9 @@ pub(crate) async fn resolve(host: &str, port: u16) -> Result<SocketAddr, Error> 
     let lookup = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((bare, port)));
     let found: Vec<_> = match lookup.await {
         Ok(found) => found.map_err(|e| fail(e.to_string()))?.collect(),
-        Err(_) => return Err(fail(format!("the name was not resolved within {} s", PATIENCE.as_secs()))),
+        Err(_) => {
+            return Err(fail(format!("the name was not resolved within {} s", PATIENCE.as_secs())));
+        }
     };
     let best = found.iter().find(|a| a.is_ipv4()).or_else(|| found.first());
     best.copied()
@@ -237,7 +239,10 @@ impl TabletRecord {
             (Some(socket), _) => Address::Unix(socket.clone()),
             (None, Some(host)) => address(host, self.port).await,
             (None, None) => {
-                return Err(Error::config(format!("tablet {}: socket or host is missing", self.alias)));
+                return Err(Error::config(format!(
+                    "tablet {}: socket or host is missing",
+                    self.alias
+                )));
             }
         };
         Ok(Arc::new(Tablet {
@@ -266,7 +271,8 @@ impl KeyspaceRecord {
 
     /// Shards that cover everything once, each with one primary.
     pub fn validate(&self) -> Result<(), Error> {
-        let fail = |message: String| Err(Error::Config(format!("keyspace {}: {message}", self.name)));
+        let fail =
+            |message: String| Err(Error::Config(format!("keyspace {}: {message}", self.name)));
         if !valid_name(&self.name) {
             return fail("a name is 1 to 64 letters, digits, _, - and $".to_owned());
         }
@@ -306,7 +312,9 @@ pub fn validate<'r>(keyspaces: impl IntoIterator<Item = &'r KeyspaceRecord>) -> 
         for tablet in keyspace.shards.iter().flat_map(|s| &s.tablets) {
             if !aliases.insert(&tablet.alias) {
                 let (alias, name) = (&tablet.alias, &keyspace.name);
-                return Err(Error::Config(format!("keyspace {name}: the alias {alias} is used twice")));
+                return Err(Error::Config(format!(
+                    "keyspace {name}: the alias {alias} is used twice"
+                )));
             }
         }
     }

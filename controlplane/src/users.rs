@@ -1,9 +1,10 @@
 //! Who may log in: Vitess's static auth file
 //! (<https://vitess.io/docs/user-guides/configuration-advanced/user-management/>).
 //!
-//! `{"app": [{"Password": "...", "Groups": ["admin"], "SourceHost": "localhost"}], "other": {"MysqlNativePassword": "*..."}}`;
-//! members of the group `admin` may run `ALTER VSCHEMA` and `KILL` the sessions of others. `ReadOnly`, `Keyspaces`, `RequireTls` and
-//! `MaxConnections` are ours.
+//! `{"app": [{"Password": "...", "Groups": ["admin"], "SourceHost": "localhost"}], "other":
+//! {"MysqlNativePassword": "*..."}}`; members of the group `admin` may run `ALTER VSCHEMA` and
+//! `KILL` the sessions of others. `ReadOnly`, `Keyspaces`, `RequireTls` and `MaxConnections` are
+//! ours.
 use crate::Error;
 use crate::plane::Config;
 use coregate_planner::control::{UserEntry, Users};
@@ -42,7 +43,8 @@ pub fn load(path: &Path) -> Result<Users, Error> {
 }
 
 fn parse(text: &str) -> Result<Users, String> {
-    let file: BTreeMap<String, serde_json::Value> = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let file: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(text).map_err(|e| e.to_string())?;
     let mut users = Users::default();
     for (name, value) in file {
         let entries = match value {
@@ -73,15 +75,18 @@ fn check(entry: Entry) -> Result<UserEntry, String> {
         .is_some_and(|n| !n.strip_prefix('*').is_some_and(hex))
     {
         return Err(
-            "MysqlNativePassword must be * and 40 hexadecimal digits, as MySQL's PASSWORD() gives it"
-                .to_owned(),
+            "MysqlNativePassword must be * and 40 hexadecimal digits, as MySQL's PASSWORD() gives \
+                it"
+            .to_owned(),
         );
     }
     if sha2.as_deref().is_some_and(|s| !s.starts_with("$A$")) {
         return Err("CachingSha2Password must start with $A$, as mysql.user holds it".to_owned());
     }
     if entry.password.is_none() && native.is_none() && sha2.is_none() {
-        return Err("one of Password, MysqlNativePassword and CachingSha2Password is needed".to_owned());
+        return Err(
+            "one of Password, MysqlNativePassword and CachingSha2Password is needed".to_owned()
+        );
     }
     let source_host = filled(entry.source_host);
     if source_host.as_deref().is_some_and(|h| h != "localhost") {
@@ -94,7 +99,8 @@ fn check(entry: Entry) -> Result<UserEntry, String> {
     let admin = groups.iter().any(|g| g == ADMIN);
     if admin && (entry.read_only || entry.keyspaces.is_some()) {
         return Err(
-            "ReadOnly and Keyspaces are not for members of the group \"admin\", who may do everything"
+            "ReadOnly and Keyspaces are not for members of the group \"admin\", who may do \
+                everything"
                 .to_owned(),
         );
     }
@@ -102,7 +108,8 @@ fn check(entry: Entry) -> Result<UserEntry, String> {
         return Err("MaxConnections must be at least 1; leave it out for no limit".to_owned());
     }
     // A plain password beside a hash is the hash's comment in Vitess: the hash decides.
-    let password = if native.is_some() || sha2.is_some() { filled(entry.password) } else { entry.password };
+    let password =
+        if native.is_some() || sha2.is_some() { filled(entry.password) } else { entry.password };
     Ok(UserEntry {
         admin,
         password,
@@ -120,12 +127,14 @@ fn check(entry: Entry) -> Result<UserEntry, String> {
 /// One user with one password and all rights.
 pub fn single(name: &str, password: &str) -> Users {
     let mut users = Users::default();
-    let entry = UserEntry { password: Some(password.to_owned()), admin: true, ..UserEntry::default() };
+    let entry =
+        UserEntry { password: Some(password.to_owned()), admin: true, ..UserEntry::default() };
     users.by_name.insert(name.to_owned(), vec![entry]);
     users
 }
 
-/// The users of `coregate local`: `root` without password from this machine, `app` with the password `app`.
+/// The users of `coregate local`: `root` without password from this machine, `app` with the
+/// password `app`.
 pub fn local() -> Users {
     let mut users = single("app", "app");
     let mut root = single("root", "");
@@ -158,19 +167,25 @@ mod tests {
     #[test]
     fn reads_the_form_of_vitess() {
         let users = parse(
-            r#"{"a": [{"Password": "p", "UserData": "x", "Groups": ["admin", "g"]}, {"Password": "q"}],
-                "b": {"MysqlNativePassword": "*6BB4837EB74329105EE4568DDA7DC67ED2CA2AD9", "Password": "", "SourceHost": "localhost"},
+            r#"{"a": [{"Password": "p", "UserData": "x", "Groups": ["admin", "g"]},
+                {"Password": "q"}],
+                "b": {"MysqlNativePassword": "*6BB4837EB74329105EE4568DDA7DC67ED2CA2AD9",
+                "Password": "", "SourceHost": "localhost"},
                 "c": {"Password": "", "Groups": null}}"#,
         )
         .unwrap();
         let of = |name: &str| &users.by_name[name];
-        assert!(of("a")[0].admin && !of("a")[1].admin && of("a")[1].password.as_deref() == Some("q"));
+        assert!(
+            of("a")[0].admin && !of("a")[1].admin && of("a")[1].password.as_deref() == Some("q")
+        );
         assert_eq!(
             (of("b")[0].password.as_deref(), of("b")[0].source_host.as_deref()),
             (None, Some("localhost"))
         );
         assert_eq!(of("c")[0].password.as_deref(), Some(""));
-        assert!(local().by_name["root"][0].source_host.is_some() && local().by_name["app"][0].admin);
+        assert!(
+            local().by_name["root"][0].source_host.is_some() && local().by_name["app"][0].admin
+        );
     }
 
     #[test]
@@ -183,10 +198,16 @@ mod tests {
             (r#"{"a": {"Password": "p", "Keyspaces": [], "Groups": ["admin"]}}"#, "Keyspaces"),
             (r#"{"a": {"Password": "p", "MaxConnections": 0}}"#, "MaxConnections"),
             (r#"{"a": {"Password": 1}}"#, "user \"a\": Password"),
-            (r#"{"a": {"Password": "p", "SourceHosts": "localhost"}}"#, "unknown field `SourceHosts`"),
+            (
+                r#"{"a": {"Password": "p", "SourceHosts": "localhost"}}"#,
+                "unknown field `SourceHosts`",
+            ),
             (r#"{"a": {"MysqlNativePassword": "x"}}"#, "40 hexadecimal"),
             (r#"{"a": {"CachingSha2Password": "x"}}"#, "$A$"),
-            (r#"{"a": {"Password": "p", "SourceHost": "10.0.0.1"}}"#, "SourceHost can only be localhost"),
+            (
+                r#"{"a": {"Password": "p", "SourceHost": "10.0.0.1"}}"#,
+                "SourceHost can only be localhost",
+            ),
             ("[]", "map"),
         ] {
             let error = parse(text).unwrap_err();

@@ -116,7 +116,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(view: watch::Receiver<View>, token: Option<String>, connector: Connector) -> Self {
+    pub(crate) fn new(
+        view: watch::Receiver<View>,
+        token: Option<String>,
+        connector: Connector,
+    ) -> Self {
         Self {
             view,
             started: Instant::now(),

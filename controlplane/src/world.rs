@@ -1,4 +1,5 @@
-//! What the control plane knows: the topology, the vschemas and the servers' tables. Makes snapshots of it.
+//! What the control plane knows: the topology, the vschemas and the servers' tables. Makes
+//! snapshots of it.
 use crate::backend::Connector;
 use crate::missing::Missing;
 use crate::probe::{self, Answers, Cache, Wanted};
@@ -70,7 +71,10 @@ impl World {
         Ok(world)
     }
 
-    pub(crate) async fn from_upstream(upstream: &Upstream, connector: Connector) -> Result<Self, Error> {
+    pub(crate) async fn from_upstream(
+        upstream: &Upstream,
+        connector: Connector,
+    ) -> Result<Self, Error> {
         let tablet = upstream.tablet().await;
         connector.check(&tablet)?;
         Ok(Self { drop_in: Some(tablet), ..Self::empty(connector) })
@@ -100,14 +104,22 @@ impl World {
         self.store.as_ref()
     }
 
-    /// Starts reading the topology again: the task gives what [`World::reloaded`] takes. `None`: there is none to read.
-    pub(crate) fn reload(&self) -> Option<(u64, impl Future<Output = Result<Loaded, Error>> + use<>)> {
+    /// Starts reading the topology again: the task gives what [`World::reloaded`] takes. `None`:
+    /// there is none to read.
+    pub(crate) fn reload(
+        &self,
+    ) -> Option<(u64, impl Future<Output = Result<Loaded, Error>> + use<>)> {
         let (store, connector) = (Arc::clone(self.store.as_ref()?), self.connector.clone());
-        Some((self.edits, async move { Loaded::of(store.read().await?, &connector, &BTreeMap::new()).await }))
+        Some((self.edits, async move {
+            Loaded::of(store.read().await?, &connector, &BTreeMap::new()).await
+        }))
     }
 
     /// The same, of what the store has told by itself.
-    pub(crate) fn load(&self, state: State) -> (u64, impl Future<Output = Result<Loaded, Error>> + use<>) {
+    pub(crate) fn load(
+        &self,
+        state: State,
+    ) -> (u64, impl Future<Output = Result<Loaded, Error>> + use<>) {
         let (connector, resolved) = (self.connector.clone(), self.addresses());
         (self.edits, async move { Loaded::of(state, &connector, &resolved).await })
     }
@@ -139,7 +151,8 @@ impl World {
         };
         let unprobed = self.keyspaces.values().filter(|known| known.unprobed);
         let wanted = |known: &Known| {
-            let wanted = Wanted::of(known.record.database(), &known.tables, Arc::clone(&self.cache));
+            let wanted =
+                Wanted::of(known.record.database(), &known.tables, Arc::clone(&self.cache));
             (known.record.name.clone(), known.primaries(), wanted)
         };
         Missing {
@@ -151,8 +164,8 @@ impl World {
         }
     }
 
-    /// The version of the server that clients most likely ask about: the drop-in one, or the first keyspace's primary;
-    /// where that is down, of any other.
+    /// The version of the server that clients most likely ask about: the drop-in one, or the first
+    /// keyspace's primary; where that is down, of any other.
     pub(crate) async fn server_version(&self) -> Result<String, Error> {
         let mut servers: Vec<_> = self.drop_in.iter().cloned().collect();
         servers.extend(self.keyspaces.values().flat_map(Known::primaries));
@@ -187,7 +200,8 @@ impl World {
         }
     }
 
-    /// Starts reading the columns of a keyspace's tables: the task gives what [`World::take_columns`] takes.
+    /// Starts reading the columns of a keyspace's tables: the task gives what
+    /// [`World::take_columns`] takes.
     pub(crate) fn read_columns(
         &mut self,
         keyspace: &str,
@@ -337,10 +351,12 @@ fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let z = days + 719_468;
     let (era, day_of_era) = (z / 146_097, z % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let mp = (5 * day_of_year + 2) / 153;
-    let (day, month) = (day_of_year - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let (day, month) =
+        (day_of_year - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")

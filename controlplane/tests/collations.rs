@@ -43,7 +43,9 @@ const CONTRACTIONS: [&str; 2] = ["utf8mb4_czech_ci", "utf8mb4_spanish2_ci"];
 
 fn schema(collations: &[&str]) -> String {
     let table = |name: &&str| {
-        format!("create table `{name}` (id int primary key, v varchar(40) collate {name} not null);")
+        format!(
+            "create table `{name}` (id int primary key, v varchar(40) collate {name} not null);"
+        )
     };
     collations.iter().map(table).collect()
 }
@@ -65,7 +67,8 @@ impl Random {
         characters.chars().nth(self.below(count)).unwrap()
     }
 
-    /// Short, of few letters, so that many are nearly equal, with what collations treat in a way of their own.
+    /// Short, of few letters, so that many are nearly equal, with what collations treat in a way of
+    /// their own.
     fn text(&mut self, more: &str) -> String {
         let mut text = String::new();
         for _ in 0..self.below(6) {
@@ -134,7 +137,8 @@ async fn same_as_server(conn: &mut Conn, collation: &Collation) {
     let mut random = Random(7);
     let mut texts: Vec<String> = (0..ROWS).map(|_| random.text(more)).collect();
     if name.contains("_nopad_") {
-        // MariaDB's sort takes 'a\0' and 'a' for equal there, its comparison does not: the order is any.
+        // MariaDB's sort takes 'a\0' and 'a' for equal there, its comparison does not: the order is
+        // any.
         for text in &mut texts {
             text.truncate(text.trim_end_matches('\0').len());
         }
@@ -213,11 +217,13 @@ fn check(plane: &ControlPlane, collations: &[&str]) -> Arc<Snapshot> {
 }
 
 fn start(source: Source) -> ControlPlane {
-    ControlPlane::start(Config::new(source, users::local(), "127.0.0.1:0".parse().unwrap())).unwrap()
+    ControlPlane::start(Config::new(source, users::local(), "127.0.0.1:0".parse().unwrap()))
+        .unwrap()
 }
 
 fn stop(plane: ControlPlane) {
-    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
+        .unwrap();
     drop(plane.join());
 }
 
@@ -228,8 +234,11 @@ fn text_compares_as_on_the_server() {
     std::fs::set_permissions(dir.path(), open).unwrap();
     let collations = [&COMMON[..], &MARIADB, &CONTRACTIONS].concat();
     let tables = schema(&collations) + &schema(&["utf8mb4_uca1400_as_cs", "binary"]);
-    std::fs::write(dir.path().join("ks.sql"), tables.replace("varchar(40) collate binary", "varbinary(40)"))
-        .unwrap();
+    std::fs::write(
+        dir.path().join("ks.sql"),
+        tables.replace("varchar(40) collate binary", "varbinary(40)"),
+    )
+    .unwrap();
     let local = LocalConfig {
         dir: dir.path().join("data"),
         keyspaces: vec!["ks".parse().unwrap()],
@@ -256,7 +265,8 @@ fn tables_are_where_they_should_be(snapshot: &Snapshot) {
     assert_eq!(snapshot.collation("UTF8MB4_General_ci").unwrap().name, "utf8mb4_general_ci");
 }
 
-/// The same of MySQL, whose address is `COREGATE_TEST_MYSQL` (`127.0.0.1:13380`), with user and password `sb`.
+/// The same of MySQL, whose address is `COREGATE_TEST_MYSQL` (`127.0.0.1:13380`), with user and
+/// password `sb`.
 #[test]
 #[ignore = "needs a MySQL server"]
 fn text_compares_as_on_mysql() {
@@ -297,16 +307,19 @@ fn fill_mysql(address: std::net::SocketAddr, collations: &[&str]) {
         let pool = mysql_async::Pool::new(format!("mysql://sb:sb@{address}").as_str());
         let mut conn = pool.get_conn().await.unwrap();
         let tables = schema(collations);
-        conn.query_drop(format!("drop database if exists ks; create database ks; use ks; {tables}"))
-            .await
-            .unwrap();
+        conn.query_drop(format!(
+            "drop database if exists ks; create database ks; use ks; {tables}"
+        ))
+        .await
+        .unwrap();
     });
 }
 
 fn topology(dir: &Path, address: std::net::SocketAddr) {
     std::fs::create_dir(dir.join("topology")).unwrap();
     let keyspace = format!(
-        r#"{{"name": "ks", "shards": [{{"name": "0", "tablets": [{{"alias": "a-1", "type": "primary",
+        r#"{{"name": "ks", "shards": [{{"name": "0", "tablets": [{{"alias": "a-1",
+            "type": "primary",
             "host": "{}", "port": {}, "user": "sb", "password": "sb"}}]}}]}}"#,
         address.ip(),
         address.port()

@@ -1,4 +1,5 @@
-//! A primary moves while a core does not take over who is the new one: the old one must not take writes again.
+//! A primary moves while a core does not take over who is the new one: the old one must not take
+//! writes again.
 #![allow(clippy::unwrap_used)]
 use coregate_controlplane::local::LocalConfig;
 use coregate_controlplane::{Config, ControlPlane, Durability, Source, users};
@@ -9,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Cores that take over everything, but for the first state that names another primary: that one they keep waiting.
+/// Cores that take over everything, but for the first state that names another primary: that one
+/// they keep waiting.
 #[derive(Default)]
 struct LateCores {
     first: Mutex<Option<String>>,
@@ -27,7 +29,12 @@ fn primary(serving: &Serving) -> Option<String> {
 }
 
 impl DataPort for LateCores {
-    fn publish(&self, _: Option<Arc<Snapshot>>, serving: Arc<Serving>, done: Box<dyn FnOnce() + Send>) {
+    fn publish(
+        &self,
+        _: Option<Arc<Snapshot>>,
+        serving: Arc<Serving>,
+        done: Box<dyn FnOnce() + Send>,
+    ) {
         let named = primary(&serving);
         let mut first = self.first.lock().unwrap();
         if first.is_none() {
@@ -68,7 +75,8 @@ fn a_late_core_does_not_bring_the_old_primary_back() {
         keyspaces: vec!["ks:1:1".parse().unwrap()],
         ..LocalConfig::default()
     };
-    let mut config = Config::new(Source::Local(local), users::local(), "127.0.0.1:0".parse().unwrap());
+    let mut config =
+        Config::new(Source::Local(local), users::local(), "127.0.0.1:0".parse().unwrap());
     (config.options.recovers, config.options.durability) = (true, Durability::SemiSync);
     let plane = ControlPlane::start(config).unwrap();
     let cores = Arc::new(LateCores::default());
@@ -103,6 +111,7 @@ fn a_late_core_does_not_bring_the_old_primary_back() {
         let new = tablet["alias"] == "zone1-101";
         assert_eq!(tablet["health"]["read_only"], !new, "{tablet}");
     }
-    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
+        .unwrap();
     plane.join().unwrap();
 }

@@ -1,8 +1,11 @@
-//! A local cluster on real MariaDB servers: start, restart, crash, end; and what the admin API says meanwhile.
+//! A local cluster on real MariaDB servers: start, restart, crash, end; and what the admin API says
+//! meanwhile.
 #![allow(clippy::unwrap_used)]
 use coregate_controlplane::local::LocalConfig;
 use coregate_controlplane::{Config, ControlPlane, Error, Source, users};
-use coregate_planner::control::{ControlPort, ControlRequest, DataPort, Metric, PlanStats, SqlError, Users};
+use coregate_planner::control::{
+    ControlPort, ControlRequest, DataPort, Metric, PlanStats, SqlError, Users,
+};
 use coregate_planner::serving::{Serving, TabletServing};
 use coregate_planner::snapshot::{Address, Snapshot, TabletKind};
 use std::path::Path;
@@ -13,11 +16,16 @@ use std::time::{Duration, Instant};
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
-    let found =
-        ["/usr/sbin/mariadbd", "/usr/libexec/mariadbd", "/usr/local/bin/mariadbd", "/usr/sbin/mysqld"];
+    let found = [
+        "/usr/sbin/mariadbd",
+        "/usr/libexec/mariadbd",
+        "/usr/local/bin/mariadbd",
+        "/usr/sbin/mysqld",
+    ];
     assert!(
         found.iter().any(|p| Path::new(p).exists()),
-        "these tests need MariaDB's server: apt-get install mariadb-server (or make test, which does it)"
+        "these tests need MariaDB's server: apt-get install mariadb-server (or make test, which \
+            does it)"
     );
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -30,7 +38,12 @@ struct Cores {
 }
 
 impl DataPort for Cores {
-    fn publish(&self, snapshot: Option<Arc<Snapshot>>, _: Arc<Serving>, done: Box<dyn FnOnce() + Send>) {
+    fn publish(
+        &self,
+        snapshot: Option<Arc<Snapshot>>,
+        _: Arc<Serving>,
+        done: Box<dyn FnOnce() + Send>,
+    ) {
         self.snapshots.lock().unwrap().extend(snapshot);
         done();
     }
@@ -79,7 +92,8 @@ fn alter(port: &dyn ControlPort, sql: &str) -> Result<(), SqlError> {
 }
 
 fn stop(plane: ControlPlane) {
-    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
+        .unwrap();
     plane.join().unwrap();
 }
 
@@ -107,22 +121,34 @@ fn tempdir() -> tempfile::TempDir {
 fn a_cluster_starts_changes_restarts_and_ends() {
     let _alone = alone();
     let dir = tempdir();
-    std::fs::write(dir.path().join("ks.sql"), "create table t(Id bigint primary key, v varchar(9)); -- ;\n")
-        .unwrap();
+    std::fs::write(
+        dir.path().join("ks.sql"),
+        "create table t(Id bigint primary key, v varchar(9)); -- ;\n",
+    )
+    .unwrap();
     let plane = ControlPlane::start(config(dir.path(), &["ks:2:1"])).unwrap();
     let snapshot = plane.snapshot();
     let keyspace = &snapshot.keyspaces[0];
-    assert!(keyspace.sharded && plane.server_version().contains("MariaDB"), "{}", plane.server_version());
+    assert!(
+        keyspace.sharded && plane.server_version().contains("MariaDB"),
+        "{}",
+        plane.server_version()
+    );
     let shards: Vec<_> = keyspace.shards.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(shards, ["-80", "80-"]);
     for shard in plane.serving().shards.values() {
         let kinds: Vec<_> = shard.tablets.iter().map(|t| t.tablet.kind).collect();
         assert_eq!(kinds, [TabletKind::Primary, TabletKind::Replica]);
-        let there = |t: &TabletServing| matches!(&t.tablet.address, Address::Unix(path) if path.exists());
+        let there =
+            |t: &TabletServing| matches!(&t.tablet.address, Address::Unix(path) if path.exists());
         assert!(shard.tablets.iter().all(there));
     }
     let table = &keyspace.tables["t"];
-    assert!(!table.in_vschema && table.columns[0].name == "Id" && table.columns[1].data_type == "varchar");
+    assert!(
+        !table.in_vschema
+            && table.columns[0].name == "Id"
+            && table.columns[1].data_type == "varchar"
+    );
     assert_eq!(servers(dir.path()).len(), 4);
     assert!(matches!(ControlPlane::start(config(dir.path(), &[])), Err(Error::Locked(_))));
 
@@ -133,7 +159,10 @@ fn a_cluster_starts_changes_restarts_and_ends() {
     let port = plane.port();
     alter(&*port, "alter vschema on t add vindex hash(id) using hash").unwrap();
     let error = alter(&*port, "alter vschema on t add vindex hash(id) using hash").unwrap_err();
-    assert_eq!((error.code, error.message.as_str()), (1105, "vindex hash already defined on table t"));
+    assert_eq!(
+        (error.code, error.message.as_str()),
+        (1105, "vindex hash already defined on table t")
+    );
     assert_eq!(
         alter(&*port, "alter vschema on nope.t add vindex h(id) using hash")
             .unwrap_err()
@@ -182,7 +211,8 @@ fn a_cluster_starts_changes_restarts_and_ends() {
     stop(plane);
     assert!(servers(dir.path()).is_empty());
 
-    // The second time there is nothing to make: what was changed is still there, the schema is not applied again.
+    // The second time there is nothing to make: what was changed is still there, the schema is not
+    // applied again.
     let plane = ControlPlane::start(config(dir.path(), &[])).unwrap();
     let table = Arc::clone(&plane.snapshot().keyspaces[0].tables["t"]);
     assert_eq!(table.column_vindexes[0].columns, ["id"]);
@@ -250,7 +280,9 @@ fn bad_schemas_and_addresses_are_refused_and_leave_nothing() {
         .unwrap()
         .to_string();
     assert!(
-        error.contains("shard 0") && error.contains("statement 2") && error.contains("create nonsense"),
+        error.contains("shard 0")
+            && error.contains("statement 2")
+            && error.contains("create nonsense"),
         "{error}"
     );
     assert!(servers(dir.path()).is_empty());
@@ -330,8 +362,10 @@ fn a_drop_in_takes_the_server_s_version_and_users_are_read_again() {
     let alter = alter(&*plane.port(), "alter vschema add table t").unwrap_err();
     assert_eq!(alter.code, 1049);
 
-    let hang_up =
-        || rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP).unwrap();
+    let hang_up = || {
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP)
+            .unwrap()
+    };
     std::fs::write(&file, r#"{"a": {"Password": 1}}"#).unwrap();
     hang_up();
     std::thread::sleep(Duration::from_millis(100));

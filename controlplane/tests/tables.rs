@@ -7,7 +7,8 @@ use mysql_async::prelude::Queryable;
 use std::path::Path;
 
 const SCHEMA: &str = "
-create table parent (a int, b varchar(10) character set latin1, primary key (b, a), unique key pair (a, b));
+create table parent (a int, b varchar(10) character set latin1, primary key (b, a), unique key \
+pair (a, b));
 create table T (
   id bigint unsigned not null auto_increment primary key,
   name varchar(20) collate utf8mb4_bin not null default 'x',
@@ -52,11 +53,13 @@ fn tables_are_known_exactly() {
     let snapshot = plane.snapshot();
     columns_are_exact(&snapshot.keyspaces[0].tables["T"]);
     keys_are_exact(&snapshot);
-    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
+        .unwrap();
     drop(plane.join());
 }
 
-/// The same of MySQL, whose address is `COREGATE_TEST_MYSQL` (`127.0.0.1:13380`), with user and password `sb`.
+/// The same of MySQL, whose address is `COREGATE_TEST_MYSQL` (`127.0.0.1:13380`), with user and
+/// password `sb`.
 #[test]
 #[ignore = "needs a MySQL server"]
 fn tables_of_mysql_are_known_exactly() {
@@ -77,14 +80,16 @@ fn tables_of_mysql_are_known_exactly() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("topology")).unwrap();
     let keyspace = format!(
-        r#"{{"name": "ks", "shards": [{{"name": "0", "tablets": [{{"alias": "a-1", "type": "primary",
+        r#"{{"name": "ks", "shards": [{{"name": "0", "tablets": [{{"alias": "a-1",
+            "type": "primary",
             "host": "{}", "port": {}, "user": "sb", "password": "sb"}}]}}]}}"#,
         address.ip(),
         address.port()
     );
     std::fs::write(dir.path().join("topology/ks.json"), keyspace).unwrap();
     let source = Source::Topology(dir.path().to_owned());
-    let plane = ControlPlane::start(Config::new(source, users::local(), "127.0.0.1:0".parse().unwrap()));
+    let plane =
+        ControlPlane::start(Config::new(source, users::local(), "127.0.0.1:0".parse().unwrap()));
     let snapshot = plane.unwrap().snapshot();
     columns_are_exact(&snapshot.keyspaces[0].tables["T"]);
     keys_are_exact(&snapshot);
@@ -123,7 +128,9 @@ fn columns_are_exact(table: &Table) {
     let (total, hidden) = (column("total"), column("hidden"));
     assert!(column("id").auto_increment && total.generated && !total.invisible);
     assert!(hidden.invisible && !hidden.generated);
-    let text = |c: &Column| (c.charset.clone().unwrap_or_default(), c.collation.clone().unwrap_or_default());
+    let text = |c: &Column| {
+        (c.charset.clone().unwrap_or_default(), c.collation.clone().unwrap_or_default())
+    };
     assert_eq!(text(column("name")), ("utf8mb4".to_owned(), "utf8mb4_bin".to_owned()));
     assert_eq!(text(column("mail")), ("latin1".to_owned(), "latin1_swedish_ci".to_owned()));
     assert!(column("price").collation.is_none());
@@ -150,14 +157,23 @@ fn keys_are_exact(snapshot: &Snapshot) {
     assert_eq!(parent.primary_key, ["b", "a"]);
     assert_eq!(parent.unique_keys, [key("pair", &["a", "b"], true)]);
     assert_eq!(table.primary_key, ["id"]);
-    assert_eq!(table.unique_keys, [key("mail", &["mail"], true), key("two", &["kind", "name"], false)]);
-    assert_eq!(table.indexes, [key("backwards", &["day", "name"], true), key("fk", &["pb", "pa"], true)]);
+    assert_eq!(
+        table.unique_keys,
+        [key("mail", &["mail"], true), key("two", &["kind", "name"], false)]
+    );
+    assert_eq!(
+        table.indexes,
+        [key("backwards", &["day", "name"], true), key("fk", &["pb", "pa"], true)]
+    );
     let [foreign] = &table.foreign_keys[..] else { panic!("{:?}", table.foreign_keys) };
     assert_eq!(
         (foreign.name.as_str(), &foreign.columns[..]),
         ("fk", &["pb".to_owned(), "pa".to_owned()][..])
     );
-    assert_eq!((foreign.referenced_schema.as_str(), foreign.referenced_table.as_str()), ("ks", "parent"));
+    assert_eq!(
+        (foreign.referenced_schema.as_str(), foreign.referenced_table.as_str()),
+        ("ks", "parent")
+    );
     assert_eq!(foreign.referenced_columns, ["b", "a"]);
     assert_eq!(foreign.on_update, Some(ReferentialAction::Cascade));
     assert_eq!(foreign.on_delete, Some(ReferentialAction::SetNull));

@@ -1,5 +1,6 @@
-//! TLS towards database servers: whose certificates are believed, by MySQL's `ssl-mode` (manual, "Command Options for Encrypted
-//! Connections"). Made once at start; cores and control plane share it.
+//! TLS towards database servers: whose certificates are believed, by MySQL's `ssl-mode` (manual,
+//! "Command Options for Encrypted Connections"). Made once at start; cores and control plane share
+//! it.
 use crate::error::StartError;
 use crate::tls::{provider, read_chain, read_key};
 use coregate_planner::snapshot::{BackendTls, Tablet};
@@ -7,7 +8,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -93,7 +96,8 @@ impl BackendTlsConfig {
         let verified = || {
             self.verified.as_ref().ok_or_else(|| {
                 StartError::Tls(format!(
-                    "ssl-mode {} needs the certificate of the authority that signs the servers' ones: name its file in \
+                    "ssl-mode {} needs the certificate of the authority that signs the servers' \
+                        ones: name its file in \
                      backend_tls.ca, or with ssl-ca in --upstream",
                     mode_name(mode)
                 ))
@@ -121,12 +125,16 @@ impl BackendTlsConfig {
             .as_ref()
             .map_or_else(String::new, |v| v.ca.display().to_string());
         match why {
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => format!(
-                "ssl-mode {mode}: the server's certificate is not for {:?} ({why}); connect by a name that is in it, or use verify_ca",
-                tablet.server_name
-            ),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!(
+                    "ssl-mode {mode}: the server's certificate is not for {:?} ({why}); connect by \
+                        a name that is in it, or use verify_ca",
+                    tablet.server_name
+                )
+            }
             CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-                "ssl-mode {mode}: no authority in {ca} has signed the server's certificate ({why}); name the one that has"
+                "ssl-mode {mode}: no authority in {ca} has signed the server's certificate \
+                    ({why}); name the one that has"
             ),
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 format!("ssl-mode {mode}: the server's certificate has expired ({why}); renew it")
@@ -136,7 +144,8 @@ impl BackendTlsConfig {
     }
 }
 
-/// The name that the server's certificate must bear; where no name is verified, anything that TLS can carry.
+/// The name that the server's certificate must bear; where no name is verified, anything that TLS
+/// can carry.
 pub fn server_name(tablet: &Tablet) -> io::Result<ServerName<'static>> {
     let bare = tablet
         .server_name
@@ -148,7 +157,8 @@ pub fn server_name(tablet: &Tablet) -> io::Result<ServerName<'static>> {
             Ok(ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST)))
         }
         Err(_) => Err(io::Error::other(format!(
-            "ssl-mode verify_identity: {bare:?} is not a name that a certificate can bear; use verify_ca"
+            "ssl-mode verify_identity: {bare:?} is not a name that a certificate can bear; use \
+                verify_ca"
         ))),
     }
 }
@@ -241,7 +251,13 @@ impl ServerCertVerifier for ChainOnly {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &self.roots,
+            intermediates,
+            now,
+            algorithms,
+        )?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -263,7 +279,8 @@ mod tests {
         let missing = dir.path().join("missing.pem");
         let text = path("text.pem", "hello");
         let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).expect("made");
-        let (cert, key) = (path("c.pem", &made.cert.pem()), path("k.pem", &made.signing_key.serialize_pem()));
+        let (cert, key) =
+            (path("c.pem", &made.cert.pem()), path("k.pem", &made.signing_key.serialize_pem()));
         let other = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).expect("made");
         let other_key = path("o.pem", &other.signing_key.serialize_pem());
         let load = |ca: Option<&PathBuf>, cert: Option<&PathBuf>, key: Option<&PathBuf>| {

@@ -1,5 +1,6 @@
-//! Statements that wait while a shard's primary is replaced, as Vitess's vtgate buffers them: bounded in number, bytes and time, on each
-//! core for itself. Only what has not begun waits; COMMIT and statements of a transaction that has connections never do.
+//! Statements that wait while a shard's primary is replaced, as Vitess's vtgate buffers them:
+//! bounded in number, bytes and time, on each core for itself. Only what has not begun waits;
+//! COMMIT and statements of a transaction that has connections never do.
 use crate::core::Core;
 use crate::error::BackendError;
 use ahash::AHashMap;
@@ -59,9 +60,13 @@ impl Buffer {
         for (id, shard) in &serving.shards {
             let moves = shard.writes == Writes::Moving;
             match shards.get_mut(id) {
-                Some(failover) if moves => drop(failover.since.get_or_insert(now)),
+                Some(failover) if moves => {
+                    failover.since.get_or_insert(now);
+                }
                 Some(failover) => failover.end(now),
-                None if moves => drop(shards.insert(*id, Failover { since: Some(now), ended: None })),
+                None if moves => {
+                    shards.insert(*id, Failover { since: Some(now), ended: None });
+                }
                 None => {}
             }
         }
@@ -104,11 +109,15 @@ impl Ticket {
         }
         let all_bytes = core.buffer.bytes.get().saturating_add(bytes);
         if all_bytes > config.buffer_bytes_max.div_ceil(core.shared.inboxes.len()) {
-            return refuse(format!("buffer.bytes_max = {} bytes wait already", config.buffer_bytes_max));
+            return refuse(format!(
+                "buffer.bytes_max = {} bytes wait already",
+                config.buffer_bytes_max
+            ));
         }
         let mut shards = core.buffer.shards.borrow_mut();
         let failover = shards.entry(shard).or_default();
-        let recent = |ended: Instant| now.saturating_duration_since(ended) < ms(config.buffer_gap_min_ms);
+        let recent =
+            |ended: Instant| now.saturating_duration_since(ended) < ms(config.buffer_gap_min_ms);
         if failover.since.is_none() && !moves && failover.ended.is_some_and(recent) {
             return refuse(format!(
                 "the last time was less than buffer.min_gap_ms = {} ms ago",
@@ -142,7 +151,8 @@ impl Ticket {
         }
     }
 
-    /// Waits until what serves is not as in version `seen` any more; or, unless it `moves`, a moment. `false`: the time is over.
+    /// Waits until what serves is not as in version `seen` any more; or, unless it `moves`, a
+    /// moment. `false`: the time is over.
     pub(crate) async fn wait(&self, seen: u64, moves: bool) -> bool {
         let core = &self.core;
         // The more wait, the less often each of them tries.

@@ -1,7 +1,7 @@
 //! The plan cache of a core: normalised text and what else changes a statement's meaning -> plan.
 //!
-//! Bounded by entries and bytes, and scan resistant by SIEVE (Zhang et al., NSDI '24): a hit only sets a bit; the hand
-//! moves when room is needed and spares what was used since it last came by.
+//! Bounded by entries and bytes, and scan resistant by SIEVE (Zhang et al., NSDI '24): a hit only
+//! sets a bit; the hand moves when room is needed and spares what was used since it last came by.
 use crate::session::AutoColumn;
 use coregate_planner::plan::Plan;
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, TabletKind};
@@ -49,8 +49,8 @@ pub(crate) struct PlanCounters {
 }
 
 impl PlanCounters {
-    /// Counts one run of a plan, in any protocol: how long it took, how many servers it went to, what came of it (`None`: an error
-    /// of this side).
+    /// Counts one run of a plan, in any protocol: how long it took, how many servers it went to,
+    /// what came of it (`None`: an error of this side).
     #[inline]
     pub(crate) fn record(&self, spent: Duration, shards: usize, summary: Option<&Summary>) {
         let add = |cell: &Cell<u64>, n: u64| cell.set(cell.get() + n);
@@ -115,7 +115,12 @@ impl PlanCache {
         }
     }
 
-    pub(crate) fn get(&mut self, hash: u64, text: &[u8], context: &PlanContext) -> Option<&Rc<CachedPlan>> {
+    pub(crate) fn get(
+        &mut self,
+        hash: u64,
+        text: &[u8],
+        context: &PlanContext,
+    ) -> Option<&Rc<CachedPlan>> {
         let entries = &self.entries;
         let found = self.table.find(hash, |&at| {
             entries[at]

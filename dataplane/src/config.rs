@@ -1,4 +1,5 @@
-//! What the data plane can be told. Units are in the names; 0 means "no limit" only where it says so.
+//! What the data plane can be told. Units are in the names; 0 means "no limit" only where it says
+//! so.
 use crate::backend_tls::BackendTlsConfig;
 use crate::query_log::QueryLogConfig;
 use crate::ring::Kernel;
@@ -15,7 +16,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Clients of this machine connect here, too.
     pub socket: Option<UnixAddress>,
-    /// Listening sockets of a process that hands its work over: used where they are of the same addresses.
+    /// Listening sockets of a process that hands its work over: used where they are of the same
+    /// addresses.
     pub inherited: Vec<Arc<OwnedFd>>,
     /// This process may hand over its own ([`crate::DataPlane::doors`]).
     pub hands_over: bool,
@@ -33,7 +35,8 @@ pub struct Config {
     pub backend_tls: Option<Arc<BackendTlsConfig>>,
     /// Connections of a core that the kernel keeps until they are accepted.
     pub backlog: u32,
-    /// Clients come through a balancer that speaks the PROXY protocol (v1 or v2); others are refused. Not those of `socket`.
+    /// Clients come through a balancer that speaks the PROXY protocol (v1 or v2); others are
+    /// refused. Not those of `socket`.
     pub proxy_protocol: bool,
     /// Longest sleep for several answers at once, in µs; 0: never.
     pub coalesce_us: u32,
@@ -46,7 +49,8 @@ pub struct Config {
     pub buffers_large_max: u16,
     /// An idle client is closed after so long (MySQL's wait_timeout).
     pub idle_timeout_s: u64,
-    /// A client that is idle in a transaction is closed after so long; 0: only as other idle clients.
+    /// A client that is idle in a transaction is closed after so long; 0: only as other idle
+    /// clients.
     pub idle_transaction_timeout_ms: u64,
     /// A transaction that is open for so long ends when its client rests; 0: no limit.
     pub transaction_timeout_ms: u64,
@@ -56,7 +60,8 @@ pub struct Config {
     pub query_timeout_ms: u64,
     /// How transactions over several shards end where a session says nothing else.
     pub transaction_mode: TransactionMode,
-    /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER */`.
+    /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER
+    /// */`.
     pub no_scatter: bool,
     /// Connections of one core to one server.
     pub pool_size_per_core: usize,
@@ -70,7 +75,8 @@ pub struct Config {
     pub pool_lifetime_s: u64,
     /// Reaching a server and logging in must not take longer.
     pub connect_timeout_ms: u64,
-    /// A server whose machine acknowledges nothing for so long is given up; 0: as long as TCP waits.
+    /// A server whose machine acknowledges nothing for so long is given up; 0: as long as TCP
+    /// waits.
     pub network_timeout_ms: u32,
     /// Statements kept prepared on one connection to a server.
     pub backend_statements_max: usize,
@@ -91,9 +97,11 @@ pub struct Config {
     pub finisher_bytes_max: usize,
     /// Connections of a core to one server on which statements are finished.
     pub finisher_size_per_core: usize,
-    /// Where no replica may be read from, reads of replicas go to the primary; else they are refused.
+    /// Where no replica may be read from, reads of replicas go to the primary; else they are
+    /// refused.
     pub replicas_else_primary: bool,
-    /// How long a replica may take to have what a session has written before that reads; 0: it is read from as it is.
+    /// How long a replica may take to have what a session has written before that reads; 0: it is
+    /// read from as it is.
     pub read_after_write_ms: u64,
     /// Which statements are logged; `None`: none.
     pub query_log: Option<QueryLogConfig>,

@@ -1,5 +1,5 @@
-//! A core and everything that belongs to it alone. Nothing here is shared with another core except through [`Shared`], which
-//! no query touches.
+//! A core and everything that belongs to it alone. Nothing here is shared with another core except
+//! through [`Shared`], which no query touches.
 use crate::backend_tls::BackendTlsConfig;
 use crate::buffer::Buffer;
 use crate::cache::PlanCache;
@@ -40,7 +40,8 @@ pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(100);
 /// Capabilities that every backend connection asks for.
 pub(crate) const DIALECT: Capabilities = Capabilities::DRIVER.union(Capabilities::CONNECT_ATTRS);
 
-/// Capabilities in which a client and the backend connection that serves it must agree: they shape answers or meanings.
+/// Capabilities in which a client and the backend connection that serves it must agree: they shape
+/// answers or meanings.
 pub(crate) const FLAVOURS: Capabilities = Capabilities::DEPRECATE_EOF
     .union(Capabilities::SESSION_TRACK)
     .union(Capabilities::MARIADB_EXTENDED_METADATA)
@@ -74,7 +75,8 @@ pub(crate) struct Shared {
     pub(crate) rsa: ServerKey,
     /// What no other process has as its name: when it started, and its number on this machine.
     pub(crate) process: String,
-    /// Counts the SET GLOBALs: connections that are older have other defaults than a new session expects.
+    /// Counts the SET GLOBALs: connections that are older have other defaults than a new session
+    /// expects.
     pub(crate) globals: AtomicU32,
     /// Counts the statements that may have changed a routine, a trigger or a view.
     pub(crate) routines: AtomicU32,
@@ -107,7 +109,8 @@ pub(crate) struct Core {
     pub(crate) users: RefCell<Arc<Users>>,
     /// What clients are told.
     pub(crate) server_version: RefCell<String>,
-    /// SHA256(SHA256(password)) by the salted hash that the password was seen to fit, for the fast path of caching_sha2_password.
+    /// SHA256(SHA256(password)) by the salted hash that the password was seen to fit, for the fast
+    /// path of caching_sha2_password.
     pub(crate) sha2_cache: RefCell<AHashMap<Vec<u8>, [u8; 32]>>,
     pub(crate) pools: Pools,
     pub(crate) cache: RefCell<PlanCache>,
@@ -188,7 +191,8 @@ impl Core {
         &self.shared.metrics[usize::from(self.id)]
     }
 
-    /// From the next statement on, everyone on this core sees the new state. Plans are forgotten with a new snapshot only.
+    /// From the next statement on, everyone on this core sees the new state. Plans are forgotten
+    /// with a new snapshot only.
     pub(crate) fn use_world(&self, snapshot: Option<Arc<Snapshot>>, serving: Arc<Serving>) {
         let config = self.config();
         let limits = PoolLimits {
@@ -221,8 +225,9 @@ impl Core {
         loop {
             let turn = self.next_session.get();
             self.next_session.set(turn.wrapping_add(1));
-            // Above 2^30, where no server's own ids are: an id out of a server's list (information_schema.PROCESSLIST of a drop-in) names
-            // no session here, and KILL of it stops nobody.
+            // Above 2^30, where no server's own ids are: an id out of a server's list
+            // (information_schema.PROCESSLIST of a drop-in) names no session here, and KILL of it
+            // stops nobody.
             let turn = turn % (SESSION_IDS / cores) + SESSION_IDS / cores;
             let id = turn
                 .wrapping_mul(cores)
@@ -345,7 +350,8 @@ impl Core {
 pub(crate) fn names_of(collation: u16) -> Option<String> {
     let found = Collation::by_id(collation)?;
     let charset = found.charset();
-    // MySQL's default collations are unknown to MariaDB, and the other way round is no default: a name that both take.
+    // MySQL's default collations are unknown to MariaDB, and the other way round is no default: a
+    // name that both take.
     if charset.default_collation(Flavor::MySql) == Some(collation) {
         return Some(format!("NAMES {}", charset.name()));
     }

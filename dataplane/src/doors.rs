@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 /// The first address, and each core's listeners.
-pub(crate) fn open(config: &Config, cores: usize) -> Result<(SocketAddr, Vec<Vec<Socket>>), StartError> {
+pub(crate) fn open(
+    config: &Config,
+    cores: usize,
+) -> Result<(SocketAddr, Vec<Vec<Socket>>), StartError> {
     let mut inherited = config
         .inherited
         .iter()
@@ -28,7 +31,8 @@ pub(crate) fn open(config: &Config, cores: usize) -> Result<(SocketAddr, Vec<Vec
             }
         }
     }
-    // The kernel spreads connections to a Unix-domain socket over nothing: one core accepts them and gives them to all.
+    // The kernel spreads connections to a Unix-domain socket over nothing: one core accepts them
+    // and gives them to all.
     if let (Some(address), Some(first)) = (&config.socket, listeners.first_mut()) {
         let mut taken = take(&mut inherited, |socket| address.is_of(socket));
         match taken.pop() {
@@ -51,7 +55,9 @@ fn take(from: &mut Vec<Socket>, wanted: impl Fn(&Socket) -> bool) -> Vec<Socket>
 /// Port 0 is any.
 fn is_at(socket: &Socket, wanted: SocketAddr) -> bool {
     let address = socket.local_addr().ok().and_then(|a| a.as_socket());
-    address.is_some_and(|own| own.ip() == wanted.ip() && (own.port() == wanted.port() || wanted.port() == 0))
+    address.is_some_and(|own| {
+        own.ip() == wanted.ip() && (own.port() == wanted.port() || wanted.port() == 0)
+    })
 }
 
 /// The first listener decides the port when 0 was asked for; the others follow it.
@@ -85,7 +91,8 @@ mod tests {
 
     #[test]
     fn sockets_of_the_same_address_are_taken_over_and_spread_over_the_cores() {
-        let mut config = Config { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..Config::default() };
+        let mut config =
+            Config { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..Config::default() };
         let (address, first) = open(&config, 2).expect("two sockets");
         assert_eq!(first.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
         config.inherited = copies(&first)

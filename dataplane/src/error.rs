@@ -31,10 +31,19 @@ impl StartError {
 /// Says in one sentence why io_uring cannot be set up and what to do.
 pub(crate) fn explain_io_uring(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(libc::EPERM) => "io_uring is not allowed here: set the sysctl kernel.io_uring_disabled to 0, and in a container allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile".into(),
-        Some(libc::ENOSYS) => "this kernel has no io_uring: Linux 5.15 or later, built with CONFIG_IO_URING, is needed".into(),
-        Some(libc::EINVAL) => "this kernel's io_uring is too old: Linux 5.15 or later is needed".into(),
-        Some(libc::ENOMEM) => "not enough lockable memory for io_uring: raise the limit with `ulimit -l 65536` or LimitMEMLOCK= of the systemd unit".into(),
+        Some(libc::EPERM) => "io_uring is not allowed here: set the sysctl \
+            kernel.io_uring_disabled to 0, and in a container allow io_uring_setup, io_uring_enter \
+            and io_uring_register in the seccomp profile"
+            .into(),
+        Some(libc::ENOSYS) => "this kernel has no io_uring: Linux 5.15 or later, built with \
+            CONFIG_IO_URING, is needed"
+            .into(),
+        Some(libc::EINVAL) => "this kernel's io_uring is too old: Linux 5.15 or later is \
+            needed"
+            .into(),
+        Some(libc::ENOMEM) => "not enough lockable memory for io_uring: raise the limit with \
+            `ulimit -l 65536` or LimitMEMLOCK= of the systemd unit"
+            .into(),
         _ => format!("io_uring cannot be set up: {error}"),
     }
 }
@@ -43,21 +52,25 @@ pub(crate) fn explain_io_uring(error: &io::Error) -> String {
 pub(crate) const OUT_OF_CONNECTIONS: [u16; 3] =
     [codes::ER_CON_COUNT_ERROR, codes::ER_TOO_MANY_USER_CONNECTIONS, codes::ER_USER_LIMIT_REACHED];
 
-/// A backend did not do what was asked. Whether the statement took effect is unknown only for [`Self::Lost`].
+/// A backend did not do what was asked. Whether the statement took effect is unknown only for
+/// [`Self::Lost`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum BackendError {
     #[error("no primary serves this shard at the moment; see SHOW TABLETS")]
     NoTablet,
     #[error(
-        "the shard has no replica of the tablet type that USE has chosen; choose another with USE <keyspace>@primary, or see SHOW TABLETS"
+        "the shard has no replica of the tablet type that USE has chosen; choose another with USE \
+            <keyspace>@primary, or see SHOW TABLETS"
     )]
     NoReplica,
     #[error(
-        "all {size} connections of a core to {tablet} were busy for {ms} ms; raise pool.size_per_core or look for long transactions"
+        "all {size} connections of a core to {tablet} were busy for {ms} ms; raise \
+            pool.size_per_core or look for long transactions"
     )]
     WaitTimeout { tablet: String, size: usize, ms: u64 },
     #[error(
-        "{waiters_max} statements wait for a connection to {tablet} already; raise pool.waiters_max or lower the load"
+        "{waiters_max} statements wait for a connection to {tablet} already; raise \
+            pool.waiters_max or lower the load"
     )]
     QueueFull { tablet: String, waiters_max: usize },
     /// The server is not to be used any more: another serves the shard, or will.
@@ -78,7 +91,8 @@ pub(crate) enum BackendError {
     Protocol(#[from] ProtocolError),
     #[error("{0}")]
     Local(String),
-    /// Servers before MySQL 5.7 and MariaDB 10.2 have no COM_RESET_CONNECTION: a new connection must do.
+    /// Servers before MySQL 5.7 and MariaDB 10.2 have no COM_RESET_CONNECTION: a new connection
+    /// must do.
     #[error("the server cannot reset a connection")]
     CannotReset,
 }
@@ -95,7 +109,8 @@ impl BackendError {
         matches!(self, Self::Refused { code, .. } if OUT_OF_CONNECTIONS.contains(code))
     }
 
-    /// As a client is told. Codes from 2000 on are the clients' own: libraries take an error packet that has one for malformed.
+    /// As a client is told. Codes from 2000 on are the clients' own: libraries take an error packet
+    /// that has one for malformed.
     pub(crate) fn to_sql(&self) -> SqlError {
         let (code, sqlstate) = match self {
             Self::Refused { code, sqlstate, .. } => (*code, *sqlstate),
@@ -107,7 +122,9 @@ impl BackendError {
             | Self::QueueFull { .. } => (codes::ER_CON_COUNT_ERROR, *b"08004"),
             Self::Unreachable { .. } => (codes::ER_CONNECT_TO_FOREIGN_DATA_SOURCE, *b"HY000"),
             Self::Lost { .. } => (codes::ER_NET_READ_ERROR, *b"08S01"),
-            Self::Protocol(_) | Self::Local(_) | Self::CannotReset => (codes::ER_UNKNOWN_ERROR, *b"HY000"),
+            Self::Protocol(_) | Self::Local(_) | Self::CannotReset => {
+                (codes::ER_UNKNOWN_ERROR, *b"HY000")
+            }
         };
         SqlError { code, sqlstate, message: self.to_string() }
     }

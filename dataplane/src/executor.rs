@@ -1,5 +1,6 @@
-//! The executor, hidden behind a few functions so that it can be replaced: today it is glommio, one per core.
-//! Its reactor is not used: the core sleeps in its own ring (docs/decisions), so glommio never parks.
+//! The executor, hidden behind a few functions so that it can be replaced: today it is glommio, one
+//! per core. Its reactor is not used: the core sleeps in its own ring (docs/decisions), so glommio
+//! never parks.
 use crate::error::StartError;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use std::future::{Future, poll_fn};
@@ -9,8 +10,9 @@ use std::time::Duration;
 /// Memory that glommio registers for file I/O, which cores do not do.
 const IO_MEMORY_BYTES: usize = 64 << 10;
 
-/// When glommio interrupts its tasks to look at its own reactor: never. If that time is over before the first task has run, which needs
-/// a thread that waits long for its CPU, glommio 0.9 takes this for "no task wants to run" and parks. Nothing wakes the core then.
+/// When glommio interrupts its tasks to look at its own reactor: never. If that time is over before
+/// the first task has run, which needs a thread that waits long for its CPU, glommio 0.9 takes this
+/// for "no task wants to run" and parks. Nothing wakes the core then.
 const PREEMPT_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A running core.
@@ -45,8 +47,8 @@ impl CoreThread {
     }
 }
 
-/// A core that panics takes its clients, its pools and its listener with it, and nobody would notice: the process ends, so that
-/// whoever runs it starts it again.
+/// A core that panics takes its clients, its pools and its listener with it, and nobody would
+/// notice: the process ends, so that whoever runs it starts it again.
 struct EndsTheProcess;
 
 impl Drop for EndsTheProcess {
@@ -104,6 +106,9 @@ mod tests {
     #[test]
     #[ignore = "shows what PREEMPT_AFTER is for, and leaves a thread behind that sleeps for ever"]
     fn a_glommio_that_is_interrupted_before_the_first_task_parks() {
-        assert!(!ends(Duration::from_nanos(1)), "glommio is mended: PREEMPT_AFTER is not needed any more");
+        assert!(
+            !ends(Duration::from_nanos(1)),
+            "glommio is mended: PREEMPT_AFTER is not needed any more"
+        );
     }
 }

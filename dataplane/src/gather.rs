@@ -1,7 +1,8 @@
 //! A large packet out of the buffers that it came in, put together in the form in which it goes on.
 use coregate_protocol::frame::{HEADER_LEN, Header};
 
-/// At most this much is reserved on the word of a header alone; when that has come, memory for the rest is.
+/// At most this much is reserved on the word of a header alone; when that has come, memory for the
+/// rest is.
 const RESERVE_BYTES_MAX: usize = 64 << 10;
 
 /// A packet of one chunk that is still to come in full.
@@ -12,7 +13,8 @@ pub(crate) struct Gather {
 }
 
 impl Gather {
-    /// If `first` begins with a packet of one chunk that this may take: its length is allowed, its sequence id is the expected one.
+    /// If `first` begins with a packet of one chunk that this may take: its length is allowed, its
+    /// sequence id is the expected one.
     pub(crate) fn begin(first: &[u8], seq: u8, checks_order: bool, limit: usize) -> Option<Self> {
         let header = Header::peek(first)?;
         let len = header.len as usize;
@@ -22,8 +24,11 @@ impl Gather {
         let total = HEADER_LEN + len;
         let mut wire = Vec::new();
         // All of a packet that has come in part by as much as this may be reserved at once.
-        let ahead =
-            if first.len() >= RESERVE_BYTES_MAX / 2 { RESERVE_BYTES_MAX * 4 } else { RESERVE_BYTES_MAX };
+        let ahead = if first.len() >= RESERVE_BYTES_MAX / 2 {
+            RESERVE_BYTES_MAX * 4
+        } else {
+            RESERVE_BYTES_MAX
+        };
         wire.reserve_exact(total.min(ahead));
         let mut gather = Self { wire, total };
         let taken = gather.feed(first);

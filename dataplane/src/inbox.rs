@@ -1,4 +1,5 @@
-//! Messages to a core from other threads: snapshots, kills, questions. A lock is fine here: none of it lies on a query's path.
+//! Messages to a core from other threads: snapshots, kills, questions. A lock is fine here: none of
+//! it lies on a query's path.
 use crate::core::Core;
 use crate::ring::{Event, Watch};
 use std::future::poll_fn;

@@ -1,8 +1,10 @@
-//! The data plane: one core, one world. Each core owns its listener, its ring of sockets, its sessions, its backend pools and
-//! its plan cache; nothing on a query's path is shared with another core.
+//! The data plane: one core, one world. Each core owns its listener, its ring of sockets, its
+//! sessions, its backend pools and its plan cache; nothing on a query's path is shared with another
+//! core.
 //!
-//! Follow one query: [`listener`] accepts, [`session`] reads the command, `session/plan.rs` finds its plan ([`cache`], or the
-//! planner), `session/query.rs` takes a connection from the [`pool`], `session/relay.rs` relays the answer.
+//! Follow one query: [`listener`] accepts, [`session`] reads the command, `session/plan.rs` finds
+//! its plan ([`cache`], or the planner), `session/query.rs` takes a connection from the [`pool`],
+//! `session/relay.rs` relays the answer.
 mod backend_tls;
 mod buffer;
 mod cache;

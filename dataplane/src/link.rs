@@ -1,5 +1,5 @@
-//! A connection as sessions and backends use it: bytes in, bytes out, with TLS and compression in between when they were
-//! agreed on, and packets cut out of the stream.
+//! A connection as sessions and backends use it: bytes in, bytes out, with TLS and compression in
+//! between when they were agreed on, and packets cut out of the stream.
 mod layers;
 mod packets;
 pub(crate) use packets::{Packet, PacketStream, ReadError, step};
@@ -29,8 +29,9 @@ impl Link {
         Self { socket, layers: None, early: None }
     }
 
-    /// From here on everything is encrypted, also `early`: bytes that came right behind the packet that asked for it. (Taking
-    /// those for plain text would let anyone on the way put commands in front of the client's.)
+    /// From here on everything is encrypted, also `early`: bytes that came right behind the packet
+    /// that asked for it. (Taking those for plain text would let anyone on the way put commands in
+    /// front of the client's.)
     pub(crate) fn start_tls(&mut self, mut tls: Tls, early: Option<Buf>) -> io::Result<()> {
         self.early = early;
         let mut wire = Vec::new();

@@ -1,4 +1,5 @@
-//! Accepting clients: every core has a listener of its own on the same address, and the kernel spreads connections over them.
+//! Accepting clients: every core has a listener of its own on the same address, and the kernel
+//! spreads connections over them.
 use crate::core::Core;
 use crate::error::StartError;
 use crate::executor;
@@ -21,8 +22,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// It is logged so often.
 const TOLD: Duration = Duration::from_secs(1);
 
-/// A process that has just ended may hold its address for some milliseconds: its rings are taken down behind it. One that
-/// really listens does so for longer.
+/// A process that has just ended may hold its address for some milliseconds: its rings are taken
+/// down behind it. One that really listens does so for longer.
 const LISTEN_PATIENCE: Duration = Duration::from_millis(1_000);
 /// Time between two attempts.
 const LISTEN_RETRY: Duration = Duration::from_millis(10);
@@ -43,7 +44,8 @@ pub(crate) fn patiently<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
 /// Opens a listening socket. All cores bind the same address.
 pub(crate) fn bind(address: SocketAddr, backlog: u32) -> Result<socket2::Socket, StartError> {
     let open = || {
-        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket =
+            socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
         socket.bind(&address.into())?;
@@ -53,20 +55,23 @@ pub(crate) fn bind(address: SocketAddr, backlog: u32) -> Result<socket2::Socket,
     patiently(open).map_err(|error| StartError::Listen { address: address.to_string(), error })
 }
 
-/// Is the address free? With SO_REUSEPORT the kernel would let a second process share it without a word.
+/// Is the address free? With SO_REUSEPORT the kernel would let a second process share it without a
+/// word.
 ///
 /// # Errors
 /// The address is taken, or is none of this machine's.
 pub(crate) fn check_free(address: SocketAddr) -> Result<(), StartError> {
     let open = || {
-        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket =
+            socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())
     };
     patiently(open).map_err(|error| StartError::Listen { address: address.to_string(), error })
 }
 
-/// The task that accepts on one listener until the process drains, or another has taken the listener over.
+/// The task that accepts on one listener until the process drains, or another has taken the
+/// listener over.
 pub(crate) async fn serve(core: Rc<Core>, listener: socket2::Socket) {
     accept_all(&core, listener).await;
     core.shared.listening.fetch_sub(1, Ordering::Release);

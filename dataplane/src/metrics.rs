@@ -1,4 +1,5 @@
-//! Counters of a core. Only the core writes them and no two cores share a cache line; the control plane reads them at leisure.
+//! Counters of a core. Only the core writes them and no two cores share a cache line; the control
+//! plane reads them at leisure.
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A counter with one writer: a plain load and store, no locked instruction.
@@ -75,7 +76,8 @@ counters! {
     Counter transactions "coregate_transactions_total";
     /// Transactions that were committed on all of their shards or on none.
     Counter atomic_commits "coregate_atomic_commits_total";
-    /// Those of which a shard has yet to be told, or whose outcome the client was not told: the resolver finishes them.
+    /// Those of which a shard has yet to be told, or whose outcome the client was not told: the
+    /// resolver finishes them.
     Counter atomic_unfinished "coregate_atomic_unfinished_total";
     /// Plans found in the cache.
     Counter plan_hits "coregate_plan_cache_hits_total";
@@ -120,7 +122,8 @@ counters! {
     /// Receives that found no buffer.
     Counter buffers_exhausted "coregate_core_buffers_exhausted_total";
     Counter buffers_spilled "coregate_core_buffers_spilled_total";
-    /// Receive buffers that were made and nobody holds; more are made up to cores.buffers_8k_max and cores.buffers_64k_max.
+    /// Receive buffers that were made and nobody holds; more are made up to cores.buffers_8k_max
+    /// and cores.buffers_64k_max.
     Gauge buffers_free "coregate_core_buffers_free";
     /// Sends that had to wait for a slow peer.
     Counter blocked_sends "coregate_core_blocked_sends_total";
@@ -152,7 +155,8 @@ counters! {
     Counter causal_fallbacks "coregate_read_after_write_fallbacks_total";
     /// Bytes of the requests that wait for a primary to be replaced now.
     Gauge buffered_bytes "coregate_buffered_bytes";
-    /// Statements that could not wait for a primary to be replaced: no room, too long, or too soon after the last time.
+    /// Statements that could not wait for a primary to be replaced: no room, too long, or too soon
+    /// after the last time.
     Counter buffer_refused "coregate_buffer_refused_total";
     /// Statements that have waited in vain for a primary to be replaced.
     Counter buffer_timeouts "coregate_buffer_timeouts_total";

@@ -40,7 +40,8 @@ pub struct DataPlane {
 /// Starts the cores. When this returns, clients can connect.
 ///
 /// # Errors
-/// io_uring is not to be had, an address is taken, a certificate cannot be read: one sentence, with what to do.
+/// io_uring is not to be had, an address is taken, a certificate cannot be read: one sentence, with
+/// what to do.
 pub fn start(
     config: Config,
     (snapshot, serving): (Arc<Snapshot>, Arc<Serving>),
@@ -175,7 +176,8 @@ impl DataPlane {
         self.address
     }
 
-    /// Copies of the listening sockets, for a process that takes over. Empty unless [`Config::hands_over`] is set.
+    /// Copies of the listening sockets, for a process that takes over. Empty unless
+    /// [`Config::hands_over`] is set.
     ///
     /// # Errors
     /// No descriptors are left.
@@ -184,7 +186,8 @@ impl DataPlane {
         doors.iter().map(OwnedFd::try_clone).collect()
     }
 
-    /// Accepts no more clients, as another process has the listening sockets and does. Those that are here stay.
+    /// Accepts no more clients, as another process has the listening sockets and does. Those that
+    /// are here stay.
     pub fn hand_over(&self) {
         self.shared.handed_over.store(true, Ordering::Relaxed);
         self.close_doors();
@@ -213,7 +216,8 @@ impl DataPlane {
         for inbox in &self.shared.inboxes {
             inbox.post(|core| core.stopped.set(true));
         }
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             thread.join();
         }

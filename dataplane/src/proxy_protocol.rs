@@ -14,7 +14,8 @@ const HEADER_MAX: usize = 4096;
 enum Header {
     /// More bytes must come.
     Partial,
-    /// So many bytes, and the client's address if the balancer tells it; if not (UNKNOWN, LOCAL), the connection's own counts.
+    /// So many bytes, and the client's address if the balancer tells it; if not (UNKNOWN, LOCAL),
+    /// the connection's own counts.
     Whole(usize, Option<IpAddr>),
     Malformed,
 }
@@ -35,7 +36,9 @@ pub(crate) async fn read(stream: &mut PacketStream) -> io::Result<Option<IpAddr>
                 return Ok(address);
             }
             Header::Malformed => return Err(io::ErrorKind::InvalidData.into()),
-            Header::Partial if seen.len() > HEADER_MAX => return Err(io::ErrorKind::InvalidData.into()),
+            Header::Partial if seen.len() > HEADER_MAX => {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             Header::Partial => {}
         }
         let Some(buf) = poll_fn(|cx| stream.link.poll_read(cx)).await? else {
@@ -76,7 +79,8 @@ fn parse_v1(bytes: &[u8]) -> Header {
 }
 
 fn parse_v2(bytes: &[u8]) -> Header {
-    let Some(&[version, family, hi, lo]) = bytes.get(12..16).and_then(|b| b.first_chunk::<4>()) else {
+    let Some(&[version, family, hi, lo]) = bytes.get(12..16).and_then(|b| b.first_chunk::<4>())
+    else {
         return Header::Partial;
     };
     let len = usize::from(u16::from_be_bytes([hi, lo]));
@@ -95,7 +99,8 @@ fn parse_v2(bytes: &[u8]) -> Header {
             .map(|a| IpAddr::from(Ipv6Addr::from(*a))),
         _ => return Header::Whole(16 + len, None),
     };
-    address.map_or(Header::Malformed, |address| Header::Whole(16 + len, Some(address.to_canonical())))
+    address
+        .map_or(Header::Malformed, |address| Header::Whole(16 + len, Some(address.to_canonical())))
 }
 
 #[cfg(test)]
@@ -129,7 +134,9 @@ mod tests {
         assert_eq!(parse(b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n"), Header::Whole(35, None));
         for (command, family) in [(0x20, 0x11), (0x20, 0), (0x21, 0)] {
             let mut local = SIGNATURE.to_vec();
-            local.extend_from_slice(&[command, family, 0, 12, 127, 0, 0, 1, 127, 0, 0, 1, 0, 1, 0, 2]);
+            local.extend_from_slice(&[
+                command, family, 0, 12, 127, 0, 0, 1, 127, 0, 0, 1, 0, 1, 0, 2,
+            ]);
             assert_eq!(parse(&local), Header::Whole(28, None));
         }
     }

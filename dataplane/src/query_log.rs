@@ -1,5 +1,6 @@
-//! The query log: a line of JSON for each statement that took long, or that chance has picked. Off unless a file is named. Statements stand
-//! there without their values, unless these are asked for. A core never waits for the disk: a line too many is counted, and lost.
+//! The query log: a line of JSON for each statement that took long, or that chance has picked. Off
+//! unless a file is named. Statements stand there without their values, unless these are asked for.
+//! A core never waits for the disk: a line too many is counted, and lost.
 use crate::metrics::Counter;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -74,8 +75,8 @@ impl QueryLog {
     /// # Errors
     /// The file cannot be opened.
     pub(crate) fn open(config: QueryLogConfig) -> Result<Self, String> {
-        let file =
-            open(&config.file).map_err(|e| format!("query_log.file = {}: {e}", config.file.display()))?;
+        let file = open(&config.file)
+            .map_err(|e| format!("query_log.file = {}: {e}", config.file.display()))?;
         let (lines, receiver) = sync_channel(LOG_LINES_MAX);
         let (path, bytes_max) = (config.file.clone(), config.bytes_max);
         std::thread::Builder::new()
@@ -170,8 +171,13 @@ mod tests {
     use super::*;
 
     fn log(slow_ms: u64, sample: f64) -> QueryLog {
-        let config =
-            QueryLogConfig { file: "/dev/null".into(), slow_ms, sample, values: false, bytes_max: 1 << 20 };
+        let config = QueryLogConfig {
+            file: "/dev/null".into(),
+            slow_ms,
+            sample,
+            values: false,
+            bytes_max: 1 << 20,
+        };
         QueryLog::open(config).expect("a log")
     }
 

@@ -1,9 +1,10 @@
-//! RSA for `caching_sha2_password` without TLS: the password crosses the wire encrypted with the server's public key
-//! (RSA-OAEP with SHA-1, as MySQL does). aws-lc-rs does the arithmetic in constant time.
+//! RSA for `caching_sha2_password` without TLS: the password crosses the wire encrypted with the
+//! server's public key (RSA-OAEP with SHA-1, as MySQL does). aws-lc-rs does the arithmetic in
+//! constant time.
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::{
-    KeySize, OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
-    PublicEncryptingKey,
+    KeySize, OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, OaepPublicEncryptingKey,
+    PrivateDecryptingKey, PublicEncryptingKey,
 };
 use coregate_protocol::auth::client::RsaEncrypt;
 use coregate_protocol::auth::server::RsaKey;
@@ -11,7 +12,8 @@ use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
 use std::sync::{Arc, OnceLock};
 
-/// Our own key pair. A thread of its own makes it, as that takes longer than all else at the start; few clients ever need it.
+/// Our own key pair. A thread of its own makes it, as that takes longer than all else at the start;
+/// few clients ever need it.
 pub(crate) struct ServerKey(Arc<OnceLock<Option<Pair>>>);
 
 struct Pair {

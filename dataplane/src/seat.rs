@@ -1,11 +1,12 @@
-//! Which core serves a new client. The kernel spreads connections by a hash of their addresses: of few connections one core may get
-//! most. Whoever accepts one gives it to the core with the fewest, unless its own has about as few
-//! ([decision 18](../../docs/decisions/0018-spreading-clients.md)).
+//! Which core serves a new client. The kernel spreads connections by a hash of their addresses: of
+//! few connections one core may get most. Whoever accepts one gives it to the core with the fewest,
+//! unless its own has about as few ([decision 18](../../docs/decisions/0018-spreading-clients.md)).
 use crate::core::Shared;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A core may have one part in so many more than the one with the fewest: where there are many, moving one helps nobody.
+/// A core may have one part in so many more than the one with the fewest: where there are many,
+/// moving one helps nobody.
 const TOLERANCE: usize = 8;
 
 /// Clients of each core; touched when one comes or goes.
@@ -33,7 +34,9 @@ impl Seats {
     /// The core for a client that `own` has accepted.
     fn choose(&self, own: u16) -> u16 {
         let cores = (0..self.0.len()).filter_map(|core| u16::try_from(core).ok());
-        let Some((fewest, core)) = cores.map(|core| (self.taken(core), core)).min() else { return own };
+        let Some((fewest, core)) = cores.map(|core| (self.taken(core), core)).min() else {
+            return own;
+        };
         if self.taken(own) <= fewest + fewest / TOLERANCE { own } else { core }
     }
 }
@@ -67,7 +70,11 @@ mod tests {
     use super::*;
 
     /// Connections that all come to one core, or by chance.
-    fn spread(cores: usize, clients: usize, comes_to: impl Fn(usize) -> u16) -> (usize, usize, usize) {
+    fn spread(
+        cores: usize,
+        clients: usize,
+        comes_to: impl Fn(usize) -> u16,
+    ) -> (usize, usize, usize) {
         let seats = Seats::new(cores);
         let mut moved = 0;
         for n in 0..clients {

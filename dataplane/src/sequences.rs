@@ -1,7 +1,8 @@
 //! Numbers of sequences that this process has taken from their tables and not yet given out.
 //!
-//! The process takes them in blocks, as many as the table's `cache` says. A core has a part of a block to itself, so that most numbers
-//! cost neither a lock nor a round trip; the lock here is taken when that part is used up. A number is never in two places.
+//! The process takes them in blocks, as many as the table's `cache` says. A core has a part of a
+//! block to itself, so that most numbers cost neither a lock nor a round trip; the lock here is
+//! taken when that part is used up. A number is never in two places.
 use ahash::AHashMap;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -31,7 +32,8 @@ struct Known {
     free: Vec<Range<u64>>,
     /// What each core was lent last.
     lent: AHashMap<u16, Range<u64>>,
-    /// All numbers below may have been taken by somebody. A table that says less has lost its newest state in a failover.
+    /// All numbers below may have been taken by somebody. A table that says less has lost its
+    /// newest state in a failover.
     high: u64,
     /// The table's `cache`, once it was read.
     cache: Option<u64>,
@@ -136,7 +138,8 @@ impl Sequences {
         self.known().entry(name.to_owned()).or_default().cache = Some(cache);
     }
 
-    /// A block that the table has given, and will not give again. Where the sequence was changed meanwhile, nobody may have it.
+    /// A block that the table has given, and will not give again. Where the sequence was changed
+    /// meanwhile, nobody may have it.
     pub(crate) fn add(&self, name: &str, block: Range<u64>, before: Before) {
         let mut all = self.known();
         let known = all.entry(name.to_owned()).or_default();
@@ -160,8 +163,8 @@ impl Sequences {
         }
     }
 
-    /// A statement gives this number by itself: nobody is given it here. `true`: it lies ahead of the table, as far as that is known,
-    /// which must go on behind it.
+    /// A statement gives this number by itself: nobody is given it here. `true`: it lies ahead of
+    /// the table, as far as that is known, which must go on behind it.
     pub(crate) fn give(&self, own: &CoreSequences, core: u16, name: &str, number: u64) -> bool {
         own.pass(name, number);
         let mut all = self.known();

@@ -1,7 +1,8 @@
-//! Session settings: what a client has SET, kept by the session and applied to a pooled connection only when that one differs.
+//! Session settings: what a client has SET, kept by the session and applied to a pooled connection
+//! only when that one differs.
 //!
-//! Settings are interned per core, so that a session holds one pointer and "does this connection have my settings?" is a
-//! comparison of pointers.
+//! Settings are interned per core, so that a session holds one pointer and "does this connection
+//! have my settings?" is a comparison of pointers.
 use ahash::AHashSet;
 use coregate_planner::charset::{Charset, Charsets};
 use coregate_protocol::charset::Collation;
@@ -17,12 +18,13 @@ pub(crate) const TRANSACTION: &str = "transaction ";
 pub(crate) struct Settings {
     /// Collation id of the handshake; `SET NAMES` stands in `vars`.
     pub(crate) collation: u16,
-    /// Drop-in mode: the selected database. In keyspaces the connection's own database is always the right one.
+    /// Drop-in mode: the selected database. In keyspaces the connection's own database is always
+    /// the right one.
     pub(crate) database: Option<String>,
     /// How many SET GLOBALs came before the session began: it has the defaults of then.
     pub(crate) globals: u32,
-    /// Name -> the assignment as SQL, sorted by name. User variables have names with a leading `@`. The SQL is bytes, and means
-    /// the same in every SQL mode and character set.
+    /// Name -> the assignment as SQL, sorted by name. User variables have names with a leading `@`.
+    /// The SQL is bytes, and means the same in every SQL mode and character set.
     pub(crate) vars: Vec<(String, Vec<u8>)>,
 }
 
@@ -45,7 +47,8 @@ pub(crate) struct TextSettings<'a> {
 }
 
 impl Settings {
-    /// Those of a connection on which anything may have been set up: each session resets it before it uses it.
+    /// Those of a connection on which anything may have been set up: each session resets it before
+    /// it uses it.
     pub(crate) fn unknown() -> Self {
         Self { vars: vec![("?".into(), Vec::new())], ..Self::default() }
     }
@@ -69,13 +72,18 @@ impl Settings {
         self.vars.retain(|(n, _)| n != name);
     }
 
-    /// Those that decide on how a statement's text is read: its literals, its quotes, its unqualified names.
+    /// Those that decide on how a statement's text is read: its literals, its quotes, its
+    /// unqualified names.
     pub(crate) fn of_the_text(&self) -> TextSettings<'_> {
         let vars = self
             .vars
             .iter()
             .filter(|(name, _)| OF_THE_TEXT.contains(&name.as_str()));
-        TextSettings { collation: self.collation, database: self.database.as_deref(), vars: vars.collect() }
+        TextSettings {
+            collation: self.collation,
+            database: self.database.as_deref(),
+            vars: vars.collect(),
+        }
     }
 
     /// The same, with those of the text taken from `other`.
@@ -87,7 +95,12 @@ impl Settings {
             .cloned()
             .collect();
         vars.sort();
-        Self { collation: other.collation, database: other.database.clone(), globals: self.globals, vars }
+        Self {
+            collation: other.collation,
+            database: other.database.clone(),
+            globals: self.globals,
+            vars,
+        }
     }
 
     /// Are texts and their literals in the same character sets and collation?
@@ -103,13 +116,17 @@ impl Settings {
     /// In which character sets the client's text is.
     pub(crate) fn charsets(&self) -> Charsets {
         let (client, connection) = self.charset_names();
-        Charsets { client: Charset::by_name(&client), connection: Charset::of_collation(&connection) }
+        Charsets {
+            client: Charset::by_name(&client),
+            connection: Charset::of_collation(&connection),
+        }
     }
 
     fn charset_names(&self) -> (String, String) {
         let handshake = Collation::by_id(self.collation).map_or("utf8mb4", |c| c.charset().name());
         let word = |name: &str| self.get(name).map(last_word);
-        // `NAMES x COLLATE y`, `CHARACTER SET x`: the database's set is the connection's then, which is not known here.
+        // `NAMES x COLLATE y`, `CHARACTER SET x`: the database's set is the connection's then,
+        // which is not known here.
         let names = self
             .get("names")
             .and_then(|sql| {
@@ -132,7 +149,8 @@ impl Settings {
     pub(crate) fn difference(&self, wanted: &Self) -> Difference {
         let removed = self.vars.iter().any(|(name, _)| wanted.get(name).is_none());
         let older = self.globals < wanted.globals;
-        let reset = removed || older || self.collation != wanted.collation && wanted.get("names").is_none();
+        let reset =
+            removed || older || self.collation != wanted.collation && wanted.get("names").is_none();
         let missing = wanted
             .vars
             .iter()
@@ -161,8 +179,9 @@ impl Settings {
         Difference { reset, set, database }
     }
 
-    /// The same for a connection that a session holds: a reset would roll its transaction back and drop its temporary tables,
-    /// so each setting that is not wanted any more is undone by itself. `names` are those of the wanted collation.
+    /// The same for a connection that a session holds: a reset would roll its transaction back and
+    /// drop its temporary tables, so each setting that is not wanted any more is undone by itself.
+    /// `names` are those of the wanted collation.
     pub(crate) fn difference_in_place(&self, wanted: &Self, names: Option<&str>) -> Difference {
         let mut kept = self.clone();
         let mut undo = Vec::new();
@@ -174,7 +193,9 @@ impl Settings {
             kept.unset(name);
             let sql = match (name.strip_prefix('@'), name.as_str()) {
                 (Some(variable), _) => format!("SET @`{}` = NULL", variable.replace('`', "``")),
-                (None, "names" | "character set") => format!("SET {}", names.unwrap_or("NAMES DEFAULT")),
+                (None, "names" | "character set") => {
+                    format!("SET {}", names.unwrap_or("NAMES DEFAULT"))
+                }
                 (None, _) => format!("SET SESSION {name} = DEFAULT"),
             };
             undo.push(sql.into_bytes());
@@ -274,15 +295,22 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_sent() {
-        let (a, b) = (with(&[("x", "x=1")]), with(&[("x", "x=1"), ("names", "NAMES latin1"), ("b", "b=2")]));
+        let (a, b) =
+            (with(&[("x", "x=1")]), with(&[("x", "x=1"), ("names", "NAMES latin1"), ("b", "b=2")]));
         let difference = a.difference(&b);
-        assert_eq!((difference.reset, texts(&difference)), (false, vec!["SET NAMES latin1, b=2".to_owned()]));
+        assert_eq!(
+            (difference.reset, texts(&difference)),
+            (false, vec!["SET NAMES latin1, b=2".to_owned()])
+        );
     }
 
     #[test]
     fn transaction_characteristics_are_a_statement_of_their_own() {
-        let wanted =
-            with(&[("transaction access", "SESSION TRANSACTION READ ONLY"), ("x", "x=1"), ("z", "z=2")]);
+        let wanted = with(&[
+            ("transaction access", "SESSION TRANSACTION READ ONLY"),
+            ("x", "x=1"),
+            ("z", "z=2"),
+        ]);
         let set = texts(&Settings::default().difference(&wanted));
         assert_eq!(set, ["SET x=1, z=2", "SET SESSION TRANSACTION READ ONLY"]);
     }
@@ -290,18 +318,28 @@ mod tests {
     #[test]
     fn a_held_connection_is_never_reset() {
         let (a, b) = (
-            with(&[("@`x", "@`x=1"), ("names", "NAMES latin1"), ("time_zone", "time_zone='+1:00'")]),
+            with(&[
+                ("@`x", "@`x=1"),
+                ("names", "NAMES latin1"),
+                ("time_zone", "time_zone='+1:00'"),
+            ]),
             with(&[("y", "y=2")]),
         );
         let difference = a.difference_in_place(&b, Some("NAMES utf8mb4"));
         assert!(!difference.reset);
-        let wanted = ["SET @```x` = NULL", "SET NAMES utf8mb4", "SET SESSION time_zone = DEFAULT", "SET y=2"];
+        let wanted = [
+            "SET @```x` = NULL",
+            "SET NAMES utf8mb4",
+            "SET SESSION time_zone = DEFAULT",
+            "SET y=2",
+        ];
         assert_eq!(texts(&difference), wanted);
     }
 
     #[test]
     fn what_another_session_has_set_is_reset() {
-        let difference = with(&[("@secret", "@secret=1"), ("x", "x=1")]).difference(&with(&[("x", "x=1")]));
+        let difference =
+            with(&[("@secret", "@secret=1"), ("x", "x=1")]).difference(&with(&[("x", "x=1")]));
         assert_eq!((difference.reset, texts(&difference)), (true, vec!["SET x=1".to_owned()]));
         assert!(!Settings::default().difference(&Settings::default()).reset);
     }
@@ -315,7 +353,12 @@ mod tests {
             (45, &[("names", "NAMES latin1")][..], latin1, latin1),
             (45, &[("names", "NAMES 'latin1' COLLATE latin1_bin")][..], latin1, latin1),
             (8, &[("names", "NAMES utf8mb4 COLLATE utf8mb4_bin")][..], utf8, utf8),
-            (45, &[("character_set_client", "@@session.character_set_client = 'latin1'")][..], latin1, utf8),
+            (
+                45,
+                &[("character_set_client", "@@session.character_set_client = 'latin1'")][..],
+                latin1,
+                utf8,
+            ),
             (45, &[("collation_connection", "collation_connection=latin1_bin")][..], utf8, latin1),
             (45, &[("collation_connection", "collation_connection = utf8mb4_bin")][..], utf8, utf8),
             (45, &[("character set", "CHARACTER SET latin1")][..], latin1, utf8),

@@ -1,5 +1,6 @@
-//! Timers of a core. Few at a time: waiting for a pooled connection, connecting, the sweep over sessions. Timeouts of idle
-//! sessions and running queries are deadlines that the sweep looks at, so that a query costs no timer.
+//! Timers of a core. Few at a time: waiting for a pooled connection, connecting, the sweep over
+//! sessions. Timeouts of idle sessions and running queries are deadlines that the sweep looks at,
+//! so that a query costs no timer.
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -23,8 +24,9 @@ struct Entry {
     waker: Weak<RefCell<Option<Waker>>>,
 }
 
-/// What a task waits for with [`Timers::poll_until`]. When this is dropped the task is not woken, and not held any more: an entry that
-/// stayed behind with its waker would, thousands of times, be one too many for the executor's count of them.
+/// What a task waits for with [`Timers::poll_until`]. When this is dropped the task is not woken,
+/// and not held any more: an entry that stayed behind with its waker would, thousands of times, be
+/// one too many for the executor's count of them.
 #[derive(Default)]
 pub(crate) struct Armed(Option<Rc<RefCell<Option<Waker>>>>);
 
@@ -52,7 +54,8 @@ impl Ord for Entry {
 }
 
 impl Timers {
-    /// Ready at `at`. A task that polls this and something else registers once: `armed` remembers it.
+    /// Ready at `at`. A task that polls this and something else registers once: `armed` remembers
+    /// it.
     pub(crate) fn poll_until(
         &self,
         cx: &mut Context<'_>,

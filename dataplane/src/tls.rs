@@ -15,7 +15,8 @@ const CHUNK: usize = 64 << 10;
 /// A record holds so many plain bytes at most (RFC 8446, 5.1)...
 const RECORD_MAX: usize = 16 << 10;
 
-/// ...and is so much longer on the wire at most: header, TLS 1.2's nonce, tag, and TLS 1.3's content type.
+/// ...and is so much longer on the wire at most: header, TLS 1.2's nonce, tag, and TLS 1.3's
+/// content type.
 const RECORD_OVERHEAD: usize = 32;
 
 /// Where the server certificate comes from.
@@ -76,7 +77,8 @@ pub(crate) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, StartError
 
 fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), StartError> {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let made = rcgen::generate_simple_self_signed(names).map_err(|e| StartError::Tls(e.to_string()))?;
+    let made =
+        rcgen::generate_simple_self_signed(names).map_err(|e| StartError::Tls(e.to_string()))?;
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
         .map_err(|e| StartError::Tls(e.to_owned()))?;
     Ok((vec![made.cert.der().clone()], key))
@@ -97,13 +99,18 @@ impl Tls {
         Ok(Self(Connection::Server(connection)))
     }
 
-    pub(crate) fn client(config: &Arc<ClientConfig>, name: ServerName<'static>) -> io::Result<Self> {
-        let mut connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+    pub(crate) fn client(
+        config: &Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<Self> {
+        let mut connection =
+            ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
         connection.set_buffer_limit(None);
         Ok(Self(Connection::Client(connection)))
     }
 
-    /// Takes bytes from the wire; plain bytes are appended to `plain`, what must be answered to `wire`.
+    /// Takes bytes from the wire; plain bytes are appended to `plain`, what must be answered to
+    /// `wire`.
     pub(crate) fn decrypt(
         &mut self,
         mut bytes: &[u8],

@@ -1,4 +1,5 @@
-//! Clients on this machine: a Unix-domain socket with a path, or with a name in the abstract namespace (`@name`).
+//! Clients on this machine: a Unix-domain socket with a path, or with a name in the abstract
+//! namespace (`@name`).
 use crate::error::StartError;
 use crate::listener::patiently;
 use socket2::{Domain, SockAddr, Type};
@@ -48,7 +49,8 @@ impl SocketFile {
     }
 
     pub(crate) fn remove(&self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|meta| identity(&meta) == self.identity);
+        let ours =
+            fs::symlink_metadata(&self.path).is_ok_and(|meta| identity(&meta) == self.identity);
         if ours && let Err(e) = fs::remove_file(&self.path) {
             tracing::warn!("{}: {e}", self.path.display());
         }
@@ -89,7 +91,8 @@ impl UnixAddress {
         }
     }
 
-    /// Opens the listening socket. The file of a process that is gone is replaced, that of one that listens is not.
+    /// Opens the listening socket. The file of a process that is gone is replaced, that of one that
+    /// listens is not.
     pub(crate) fn listen(&self, backlog: u32) -> Result<socket2::Socket, StartError> {
         patiently(|| self.try_listen(backlog))
             .map_err(|error| StartError::Listen { address: self.to_string(), error })
@@ -114,7 +117,10 @@ impl UnixAddress {
     fn clear(&self) -> io::Result<()> {
         let Ok(meta) = fs::symlink_metadata(&self.path) else { return Ok(()) };
         if !meta.file_type().is_socket() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "there is a file that is no socket",
+            ));
         }
         // Without waiting: who listens may not accept.
         let probe = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -176,7 +182,10 @@ mod tests {
         assert!(name.listen(8).is_err());
         drop(held);
         assert!(at(PathBuf::new()).check().is_err() && at("@".into()).check().is_err());
-        assert!(at("x".repeat(108).into()).check().is_err() && at("x".repeat(107).into()).check().is_ok());
+        assert!(
+            at("x".repeat(108).into()).check().is_err()
+                && at("x".repeat(107).into()).check().is_ok()
+        );
         assert!(
             UnixAddress { path: "a".into(), mode: 0o1777 }
                 .check()

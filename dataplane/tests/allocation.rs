@@ -25,7 +25,8 @@ fn on_core() -> bool {
                 let mut name = [0u8; 16];
                 // SAFETY: PR_GET_NAME writes at most 16 bytes.
                 unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-                // The name is set right after the thread starts; until then it is not known for good.
+                // The name is set right after the thread starts; until then it is not known for
+                // good.
                 if name.starts_with(b"core-") {
                     kind.set(1);
                 }
@@ -54,8 +55,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static GLOBAL: Counting = Counting;
 
-/// Allocations of the core during 500 executions, after 500 to warm up. The sweep that runs ten times a second may grow a
-/// list now and then, so that a few are nobody's fault; one per query would be 500.
+/// Allocations of the core during 500 executions, after 500 to warm up. The sweep that runs ten
+/// times a second may grow a list now and then, so that a few are nobody's fault; one per query
+/// would be 500.
 fn measure(mut run: impl FnMut(u64)) -> u64 {
     (0..500).for_each(&mut run);
     let before = ALLOCATIONS.load(Ordering::Relaxed);

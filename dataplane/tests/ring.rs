@@ -1,5 +1,8 @@
-//! The data ring echoes what it is sent, whatever the sizes, however slow the reader and however old the kernel.
-use coregate_dataplane::ring::{Accept, Buf, Features, Kernel, LEAST_KERNEL, Ring, RingConfig, Socket};
+//! The data ring echoes what it is sent, whatever the sizes, however slow the reader and however
+//! old the kernel.
+use coregate_dataplane::ring::{
+    Accept, Buf, Features, Kernel, LEAST_KERNEL, Ring, RingConfig, Socket,
+};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -87,7 +90,8 @@ fn byte(seed: usize, n: usize) -> u8 {
     (n.wrapping_mul(31).wrapping_add(seed).wrapping_mul(17) >> 3) as u8
 }
 
-/// Sends `total` bytes in pieces of changing size and reads them back, pausing now and then if `slow`.
+/// Sends `total` bytes in pieces of changing size and reads them back, pausing now and then if
+/// `slow`.
 fn converse(address: SocketAddr, seed: usize, total: usize, slow: bool) {
     let mut stream = TcpStream::connect(address).expect("connected");
     let mut writer = stream.try_clone().expect("cloned");
@@ -186,7 +190,8 @@ fn odd_combinations_lose_nothing() {
     many_at_once(Features { multishot_accept: false, ..all });
 }
 
-/// Buffers are taken when there are bytes: many resting sockets own none, also where the kernel does not pick them.
+/// Buffers are taken when there are bytes: many resting sockets own none, also where the kernel
+/// does not pick them.
 #[test]
 fn resting_sockets_own_no_buffer() {
     for kernel in [(u32::MAX, 0), LEAST_KERNEL] {
@@ -241,12 +246,14 @@ fn drop_with_bytes_to_send(features: Features) {
     assert_eq!(reader.join().expect("a reader"), 3_000_005);
 }
 
-/// A send that succeeds posts no completion: what is queued behind it must not wait until something else wakes the core.
+/// A send that succeeds posts no completion: what is queued behind it must not wait until something
+/// else wakes the core.
 #[test]
 fn what_is_queued_behind_a_send_does_not_wait_for_an_event() {
     let features = Features::probe().expect("io_uring");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let mut peer = TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+    let mut peer =
+        TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
     let (ours, _) = listener.accept().expect("accepted");
     let ring = Ring::new(RingConfig::new(50, features)).expect("a ring");
     let socket = Socket::new(&ring, ours.into());
@@ -295,8 +302,11 @@ fn stuff(address: SocketAddr) -> TcpStream {
 fn peers_that_do_not_read_leave_the_others_their_buffers() {
     let probe = Features::probe().expect("io_uring");
     for features in [probe, probe.as_of(LEAST_KERNEL)] {
-        let config =
-            RingConfig { buffers_small_max: 64, buffers_large_max: 8, ..RingConfig::new(50, features) };
+        let config = RingConfig {
+            buffers_small_max: 64,
+            buffers_large_max: 8,
+            ..RingConfig::new(50, features)
+        };
         let echo = echo_with(config);
         let stuffed: Vec<_> = (0..50)
             .map(|_| {

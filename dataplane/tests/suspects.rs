@@ -1,4 +1,5 @@
-//! What cores notice of servers by themselves: connections that are refused, and such that break under a statement.
+//! What cores notice of servers by themselves: connections that are refused, and such that break
+//! under a statement.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 mod support;
 
@@ -26,12 +27,17 @@ impl ControlPort for Suspicions {
 
 fn select(client: &mut Wire, id: u32) -> Vec<u8> {
     let mut payload = Vec::new();
-    encode::query(&mut payload, Capabilities::empty(), format!("SELECT v FROM t WHERE id={id}").as_bytes());
+    encode::query(
+        &mut payload,
+        Capabilities::empty(),
+        format!("SELECT v FROM t WHERE id={id}").as_bytes(),
+    );
     client.command(&payload);
     support::answer(client).pop().expect("an answer")
 }
 
-/// In front of a server. Once `breaks`, connections end when something more is sent on them, and new ones at once.
+/// In front of a server. Once `breaks`, connections end when something more is sent on them, and
+/// new ones at once.
 fn gate(server: SocketAddr, breaks: &Arc<AtomicBool>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, breaks) = (listener.local_addr().unwrap(), Arc::clone(breaks));

@@ -1,4 +1,5 @@
-//! BEGIN travels with the statement that opens the transaction on a shard: no round trip of its own.
+//! BEGIN travels with the statement that opens the transaction on a shard: no round trip of its
+//! own.
 mod support;
 
 use coregate_dataplane::{Config, DataPlane};
@@ -46,7 +47,8 @@ fn by_connection(log: &Log) -> Vec<Vec<String>> {
     connections.into_iter().map(|(_, texts)| texts).collect()
 }
 
-/// The server answers BEGIN only when it has the statement: a proxy that waits in between would wait for ever.
+/// The server answers BEGIN only when it has the statement: a proxy that waits in between would
+/// wait for ever.
 #[test]
 fn begin_is_sent_together_with_the_first_statement_of_each_shard() {
     let (plane, mut client, log) = start(OnBegin::Hold);
@@ -96,7 +98,8 @@ fn a_statement_that_fails_leaves_the_transaction_open() {
     plane.stop();
 }
 
-/// The statement behind a BEGIN that failed has run outside of it: the client is told, and its connection is closed.
+/// The statement behind a BEGIN that failed has run outside of it: the client is told, and its
+/// connection is closed.
 #[test]
 fn a_begin_that_fails_is_not_passed_over() {
     let (plane, mut client, _) = start(OnBegin::Refuse);

@@ -10,12 +10,15 @@ const STATEMENTS: [(&str, &str); 3] = [
     ("point select", "SELECT c FROM sbtest1 WHERE id=12345"),
     (
         "join, group, order",
-        "SELECT c.name, COUNT(*) AS n, SUM(o.total) FROM customer c JOIN corder o ON o.customer_id = c.id \
-         WHERE c.country = 'de' AND o.created > '2024-01-01' GROUP BY c.name ORDER BY n DESC LIMIT 10",
+        "SELECT c.name, COUNT(*) AS n, SUM(o.total) FROM customer c JOIN corder o ON o.customer_id \
+            = c.id \
+         WHERE c.country = 'de' AND o.created > '2024-01-01' GROUP BY c.name ORDER BY n DESC LIMIT \
+         10",
     ),
     (
         "insert",
-        "INSERT INTO sbtest1 (id, k, c, pad) VALUES (5012, 4993, '83868641912-28773972837', '67847967377-48000963322')",
+        "INSERT INTO sbtest1 (id, k, c, pad) VALUES (5012, 4993, '83868641912-28773972837', \
+            '67847967377-48000963322')",
     ),
 ];
 
@@ -41,8 +44,13 @@ fn main() {
             arena.reset();
             let arena = &arena;
             if let Ok(tokens) = tokens(black_box(sql), &fingerprint, mode, arena) {
-                let shared =
-                    arena.alloc(Shared { sql, arena, mode, end: tokens.end, steps: Default::default() });
+                let shared = arena.alloc(Shared {
+                    sql,
+                    arena,
+                    mode,
+                    end: tokens.end,
+                    steps: Default::default(),
+                });
                 let _ = black_box(parse(shared, &tokens));
             }
         });

@@ -1,5 +1,6 @@
-//! Fills a lookup vindex for rows that are there already, and compares both: the statements for it, and what their answers mean.
-//! Who runs them reads an owner's rows in the order of their primary key, and locks them until their entries are there.
+//! Fills a lookup vindex for rows that are there already, and compares both: the statements for it,
+//! and what their answers mean. Who runs them reads an owner's rows in the order of their primary
+//! key, and locks them until their entries are there.
 use crate::column::{Family, find};
 use crate::lookup::{Literal, LookupDef, Written, quoted};
 use crate::resolve::keyspace_id;
@@ -85,7 +86,8 @@ impl Backfill {
             .get(owner)
             .ok_or_else(|| format!("there is no table {keyspace}.{owner}"))?;
         let used = table.column_vindexes.iter().find(|v| v.vindex.name == name);
-        let used = used.ok_or_else(|| format!("table {keyspace}.{owner} does not use vindex {name}"))?;
+        let used =
+            used.ok_or_else(|| format!("table {keyspace}.{owner} does not use vindex {name}"))?;
         let first = table.column_vindexes.first();
         let (first, vindex) = first
             .and_then(|v| Some((v, v.vindex.vindex.clone()?)))
@@ -93,7 +95,8 @@ impl Backfill {
         let (there, lookup_table) = table_of(snapshot, index, &def)?;
         let lookup = snapshot.keyspaces.get(usize::from(there));
         let lookup = lookup.and_then(|k| Some((k, k.tables.get(&lookup_table)?)));
-        let (lookup_ks, lookup) = lookup.ok_or_else(|| format!("there is no lookup table {}", def.table))?;
+        let (lookup_ks, lookup) =
+            lookup.ok_or_else(|| format!("there is no lookup table {}", def.table))?;
         let entry_columns: Vec<String> = def.from.iter().chain([&def.to]).cloned().collect();
         let filler = Self {
             keyspace: index,
@@ -127,8 +130,9 @@ impl Backfill {
             ));
         }
         let is = |column: &str, name: &str| column.eq_ignore_ascii_case(name);
-        let of_entry =
-            |column: &String| is(column, &self.def.to) || self.def.from.iter().any(|from| is(column, from));
+        let of_entry = |column: &String| {
+            is(column, &self.def.to) || self.def.from.iter().any(|from| is(column, from))
+        };
         if lookup.primary_key.is_empty() || !lookup.primary_key.iter().all(of_entry) {
             let (from, to) = (self.def.from.join(", "), &self.def.to);
             let wanted = if self.def.unique { from } else { format!("{from}, {to}") };
@@ -140,7 +144,8 @@ impl Backfill {
         Ok(())
     }
 
-    /// The owner's next rows on a shard, behind the key that [`Self::entries`] gave. `locks`: until the transaction ends.
+    /// The owner's next rows on a shard, behind the key that [`Self::entries`] gave. `locks`: until
+    /// the transaction ends.
     pub fn rows(&self, after: Option<&[Literal]>, locks: bool) -> String {
         let columns = self.key.iter().chain(&self.primary).chain(&self.values);
         let lock = if locks { " LOCK IN SHARE MODE" } else { "" };
@@ -185,8 +190,9 @@ impl Backfill {
         let row = columns
             .iter()
             .map(|n| entry.cells.get(*n).and_then(Option::as_deref));
-        let id = keyspace_id(vindex.as_ref(), families, row)
-            .map_err(|e| format!("an entry that lookup table {} places nowhere: {e}", self.def.table))?;
+        let id = keyspace_id(vindex.as_ref(), families, row).map_err(|e| {
+            format!("an entry that lookup table {} places nowhere: {e}", self.def.table)
+        })?;
         shard_of(snapshot, self.lookup_keyspace, &id)
             .ok_or_else(|| format!("no shard holds an entry of lookup table {}", self.def.table))
     }
@@ -194,8 +200,9 @@ impl Backfill {
     /// The statement that adds entries, on the shard where they lie.
     pub fn add(&self, entries: &[&Wanted]) -> Vec<u8> {
         let columns: Vec<&str> = self.entry.iter().map(|c| c.name.as_str()).collect();
-        let mut sql = format!("INSERT INTO {} ({}) VALUES ", quoted(&self.lookup_table), columns.join(","))
-            .into_bytes();
+        let mut sql =
+            format!("INSERT INTO {} ({}) VALUES ", quoted(&self.lookup_table), columns.join(","))
+                .into_bytes();
         for (n, entry) in entries.iter().enumerate() {
             sql.extend_from_slice(if n == 0 { b"(" } else { b",(" });
             for value in &entry.values {
@@ -245,8 +252,8 @@ impl Backfill {
         Ok((id.map(|id| Wanted { values, id, cells: from.to_vec() }), key))
     }
 
-    /// The rows that entries may be about, on the shard where their keyspace ids lie: an entry's number, and the columns of the primary
-    /// vindex.
+    /// The rows that entries may be about, on the shard where their keyspace ids lie: an entry's
+    /// number, and the columns of the primary vindex.
     pub fn rows_of(&self, entries: &[&Wanted]) -> Vec<u8> {
         let columns: Vec<&str> = self.primary.iter().map(|c| c.text.as_str()).collect();
         let columns = columns.join(",");
@@ -291,7 +298,8 @@ fn placed(keyspace: &Keyspace, table: &Table, def: &LookupDef) -> Result<Placed,
     }
     let refused = || {
         format!(
-            "lookup table {} lies on several shards, and not by a functional vindex over its columns {}",
+            "lookup table {} lies on several shards, and not by a functional vindex over its \
+                columns {}",
             def.table,
             def.from.join(", ")
         )
@@ -308,7 +316,10 @@ fn placed(keyspace: &Keyspace, table: &Table, def: &LookupDef) -> Result<Placed,
     Ok(Placed::By(vindex, families.collect(), columns.ok_or_else(refused)?))
 }
 
-fn keyspace_of<'s>(snapshot: &'s Snapshot, name: &str) -> Result<(KeyspaceIdx, &'s Keyspace), String> {
+fn keyspace_of<'s>(
+    snapshot: &'s Snapshot,
+    name: &str,
+) -> Result<(KeyspaceIdx, &'s Keyspace), String> {
     let mut all = (0..).zip(&snapshot.keyspaces);
     all.find(|(_, k)| k.name == name)
         .ok_or_else(|| format!("there is no keyspace {name}"))
@@ -336,8 +347,8 @@ fn table_of(
 fn read(table: &Table, columns: &[String]) -> Result<Columns, String> {
     let of = |name: &String| {
         let column = find(table, name);
-        let column =
-            column.ok_or_else(|| format!("the type of column {}.{name} is not known", table.name))?;
+        let column = column
+            .ok_or_else(|| format!("the type of column {}.{name} is not known", table.name))?;
         let (text, written) = read_as(column, "").ok_or_else(|| {
             format!(
                 "values of column {}.{name}, of type {}, cannot be written again",
@@ -404,10 +415,13 @@ mod tests {
     }
 
     fn snapshot(key: &[&str]) -> Snapshot {
-        let json = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}, "xx": {"type": "xxhash"},
+        let json = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"},
+            "xx": {"type": "xxhash"},
             "by_email": {"type": "consistent_lookup_unique", "owner": "users",
-                         "params": {"table": "ks.users_email", "from": "email", "to": "keyspace_id", "write_only": "true"}}},
-            "tables": {"users": {"column_vindexes": [{"column": "id", "name": "hash"}, {"column": "email", "name": "by_email"}]},
+                         "params": {"table": "ks.users_email", "from": "email",
+                         "to": "keyspace_id", "write_only": "true"}}},
+            "tables": {"users": {"column_vindexes": [{"column": "id", "name": "hash"},
+            {"column": "email", "name": "by_email"}]},
                        "users_email": {"column_vindexes": [{"column": "email", "name": "xx"}]}}}"#;
         let none = |_: &str| Err(String::new());
         let spec = KeyspaceSpec::new("ks", &["-80", "80-"], Keyspace::from_json(json).unwrap());
@@ -435,20 +449,24 @@ mod tests {
         let filler = Backfill::new(&snapshot, "ks", "by_email").unwrap();
         assert_eq!(
             filler.rows(None, true),
-            "SELECT `id`,`id`,CAST(`email` AS BINARY) FROM `users` ORDER BY `id` LIMIT 500 LOCK IN SHARE MODE"
+            "SELECT `id`,`id`,CAST(`email` AS BINARY) FROM `users` ORDER BY `id` LIMIT 500 LOCK IN \
+                SHARE MODE"
         );
-        let rows = vec![vec![cell("1"), cell("1"), cell("a")], vec![cell("4"), cell("4"), cell("it's")]];
+        let rows =
+            vec![vec![cell("1"), cell("1"), cell("a")], vec![cell("4"), cell("4"), cell("it's")]];
         let (entries, last) = filler.entries(&rows).unwrap();
         let after = filler.rows(last.as_deref(), false);
         assert!(after.contains(" WHERE (`id`) > (4) ORDER BY `id`"), "{after}");
         let all: Vec<&Wanted> = entries.iter().collect();
         assert_eq!(
             String::from_utf8_lossy(&filler.add(&all)),
-            "INSERT INTO `users_email` (`email`,`keyspace_id`) VALUES ('a',x'166b40b44aba4bd6'),(_utf8mb4 x'69742773',x'd2fd8867d50d2dfe')"
+            "INSERT INTO `users_email` (`email`,`keyspace_id`) VALUES \
+                ('a',x'166b40b44aba4bd6'),(_utf8mb4 x'69742773',x'd2fd8867d50d2dfe')"
         );
         assert_eq!(
             String::from_utf8_lossy(&filler.are_there(&all[..1])),
-            "(SELECT 0 FROM `users_email` WHERE `email`='a' AND `keyspace_id`=x'166b40b44aba4bd6' LIMIT 1)"
+            "(SELECT 0 FROM `users_email` WHERE `email`='a' AND `keyspace_id`=x'166b40b44aba4bd6' \
+                LIMIT 1)"
         );
         // By xxhash of the text.
         let places: Vec<_> = entries
@@ -464,7 +482,8 @@ mod tests {
         let filler = Backfill::new(&snapshot, "ks", "by_email").unwrap();
         assert_eq!(
             filler.held(None),
-            "SELECT CAST(`email` AS BINARY),CAST(`email` AS BINARY),CAST(`keyspace_id` AS BINARY) FROM `users_email` ORDER BY `email` LIMIT 500"
+            "SELECT CAST(`email` AS BINARY),CAST(`email` AS BINARY),CAST(`keyspace_id` AS BINARY) \
+                FROM `users_email` ORDER BY `email` LIMIT 500"
         );
         let id = vec![0x16, 0x6b, 0x40, 0xb4, 0x4a, 0xba, 0x4b, 0xd6];
         let (entry, key) = filler.entry(&vec![cell("a"), cell("a"), Some(id)]).unwrap();
@@ -473,7 +492,8 @@ mod tests {
         let rows = filler.rows_of(&[&entry, &entry]);
         assert_eq!(
             String::from_utf8_lossy(&rows),
-            "(SELECT 0,`id` FROM `users` WHERE `email`='a') UNION ALL (SELECT 1,`id` FROM `users` WHERE `email`='a')"
+            "(SELECT 0,`id` FROM `users` WHERE `email`='a') UNION ALL (SELECT 1,`id` FROM `users` \
+                WHERE `email`='a')"
         );
         assert!(filler.is_of(&entry, &[cell("1")]) && !filler.is_of(&entry, &[cell("2")]));
         assert_eq!(filler.shard_of(&snapshot, &entry.id), Some(0));
@@ -483,7 +503,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_filled_is_told() {
-        let why = |snapshot: &Snapshot, name: &str| Backfill::new(snapshot, "ks", name).unwrap_err();
+        let why =
+            |snapshot: &Snapshot, name: &str| Backfill::new(snapshot, "ks", name).unwrap_err();
         let good = snapshot(&["email"]);
         assert!(why(&good, "nothing").contains("has no vindex nothing"));
         assert!(why(&good, "hash").contains("no lookup vindex"));

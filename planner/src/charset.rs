@@ -1,5 +1,5 @@
-//! Character sets, as far as a vindex must know them: rows are placed by text in UTF-8, whatever a session or a column uses.
-//! That is what Vitess does, whose clients all speak utf8mb4.
+//! Character sets, as far as a vindex must know them: rows are placed by text in UTF-8, whatever a
+//! session or a column uses. That is what Vitess does, whose clients all speak utf8mb4.
 mod holds;
 
 pub use holds::Holds;
@@ -24,18 +24,19 @@ pub enum Charset {
 
 /// The order of single.bin.
 const SETS: [&str; 23] = [
-    "armscii8", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "dec8", "geostd8",
-    "greek", "hebrew", "hp8", "keybcs2", "koi8r", "koi8u", "latin1", "latin2", "latin5", "latin7", "macce",
-    "macroman", "tis620",
+    "armscii8", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "dec8",
+    "geostd8", "greek", "hebrew", "hp8", "keybcs2", "koi8r", "koi8u", "latin1", "latin2", "latin5",
+    "latin7", "macce", "macroman", "tis620",
 ];
 
-/// For each set, the code points of 0x80 to 0xff as little-endian u16; 0 where there is none. Made by charset/generate.py.
+/// For each set, the code points of 0x80 to 0xff as little-endian u16; 0 where there is none. Made
+/// by charset/generate.py.
 static SINGLE: &[u8; SETS.len() * 256] = include_bytes!("charset/single.bin");
 
 /// Those of MySQL and MariaDB that are not in [`SETS`].
 const OTHERS: [&str; 19] = [
-    "ascii", "big5", "binary", "cp932", "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "sjis", "swe7",
-    "ucs2", "ujis", "utf16", "utf16le", "utf32", "utf8", "utf8mb3", "utf8mb4",
+    "ascii", "big5", "binary", "cp932", "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "sjis",
+    "swe7", "ucs2", "ujis", "utf16", "utf16le", "utf32", "utf8", "utf8mb3", "utf8mb4",
 ];
 
 /// Is there a character set of this name?
@@ -130,9 +131,8 @@ impl Charsets {
         match self.connection {
             connection if connection == self.client => Some(text),
             Charset::Utf8 => self.client.to_utf8(text, out),
-            _ => {
-                Some(text).filter(|t| self.client.has_ascii() && self.connection.has_ascii() && t.is_ascii())
-            }
+            _ => Some(text)
+                .filter(|t| self.client.has_ascii() && self.connection.has_ascii() && t.is_ascii()),
         }
     }
 
@@ -165,9 +165,13 @@ mod tests {
         assert_eq!(utf8("utf8mb4", "é".as_bytes()).as_deref(), Some("é"));
         assert_eq!(utf8("gbk", b"ascii").as_deref(), Some("ascii"));
         // No character: hebrew has none at 0xa1.
-        for (set, text) in
-            [("gbk", &b"\xd6\xd0"[..]), ("hebrew", b"\xa1"), ("swe7", b"a"), ("utf16", b"a"), ("?", b"a")]
-        {
+        for (set, text) in [
+            ("gbk", &b"\xd6\xd0"[..]),
+            ("hebrew", b"\xa1"),
+            ("swe7", b"a"),
+            ("utf16", b"a"),
+            ("?", b"a"),
+        ] {
             assert_eq!(utf8(set, text), None, "{set}");
         }
     }
@@ -190,11 +194,14 @@ mod tests {
 
     #[test]
     fn a_backslash_may_be_half_of_a_character() {
-        let session =
-            |name: &str| Charsets { client: Charset::by_name(name), connection: Charset::by_name(name) };
+        let session = |name: &str| Charsets {
+            client: Charset::by_name(name),
+            connection: Charset::by_name(name),
+        };
         assert!(session("gbk").is_ambiguous(b"select '\xbf\\'"));
         assert!(
-            !session("latin1").is_ambiguous(b"select '\xbf\\'") && !session("gbk").is_ambiguous(b"'a\\n'")
+            !session("latin1").is_ambiguous(b"select '\xbf\\'")
+                && !session("gbk").is_ambiguous(b"'a\\n'")
         );
     }
 }

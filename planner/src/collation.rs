@@ -1,4 +1,5 @@
-//! What a server says about a collation: enough to compare the text of several shards as the server itself would.
+//! What a server says about a collation: enough to compare the text of several shards as the server
+//! itself would.
 use std::cmp::Ordering;
 
 /// A collation of the servers.
@@ -8,11 +9,11 @@ pub struct Collation {
     pub name: String,
     /// Compares bytes.
     pub binary: bool,
-    /// The weight of a space, where strings are compared as if the shorter one were filled up with spaces; empty where they
-    /// are not (NO PAD).
+    /// The weight of a space, where strings are compared as if the shorter one were filled up with
+    /// spaces; empty where they are not (NO PAD).
     pub space: Vec<u8>,
-    /// The weights of the 128 ASCII characters, where the weight of every ASCII string is those of its characters one after
-    /// another.
+    /// The weights of the 128 ASCII characters, where the weight of every ASCII string is those of
+    /// its characters one after another.
     pub ascii: Option<Box<AsciiWeights>>,
 }
 
@@ -25,7 +26,8 @@ pub struct AsciiWeights {
 }
 
 impl AsciiWeights {
-    /// From the weights of all 128 characters, in order; `None` of another number, or of weights that no collation has.
+    /// From the weights of all 128 characters, in order; `None` of another number, or of weights
+    /// that no collation has.
     pub fn new<'a>(weights: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let mut starts = [0; 129];
         let mut bytes = Vec::with_capacity(256);
@@ -53,7 +55,8 @@ impl AsciiWeights {
 pub enum Weighed<'a> {
     /// Its weight, as the server's WEIGHT_STRING gives it; of a binary collation, the text.
     Bytes(&'a [u8]),
-    /// ASCII text, which the collation's own table weighs. Without a table its bytes are the weight.
+    /// ASCII text, which the collation's own table weighs. Without a table its bytes are the
+    /// weight.
     Ascii(&'a [u8]),
 }
 
@@ -71,8 +74,8 @@ impl<'a> Weighed<'a> {
     }
 }
 
-/// Compares two values of a column with this collation as its server does, where the longer one goes on after the shorter one
-/// has ended, against spaces if the collation pads.
+/// Compares two values of a column with this collation as its server does, where the longer one
+/// goes on after the shorter one has ended, against spaces if the collation pads.
 pub fn compare(a: Weighed<'_>, b: Weighed<'_>, collation: &Collation) -> Ordering {
     let table = collation.ascii.as_deref();
     let (a, b) = match (a, b, table) {

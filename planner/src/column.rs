@@ -1,6 +1,7 @@
-//! What a column's type says about the values that lie in it: a vindex maps the bytes of a value, MySQL compares by the
-//! column's type. `id = '5'`, `id = 5.0` and `id = 0x05` all find the row whose integer `id` is 5, so that all of them must
-//! go where 5 lies; and where a value says nothing for certain about the rows that it equals, every shard may have them.
+//! What a column's type says about the values that lie in it: a vindex maps the bytes of a value,
+//! MySQL compares by the column's type. `id = '5'`, `id = 5.0` and `id = 0x05` all find the row
+//! whose integer `id` is 5, so that all of them must go where 5 lies; and where a value says
+//! nothing for certain about the rows that it equals, every shard may have them.
 use crate::charset::{Charsets, Holds};
 use crate::snapshot::{Column, Table};
 use crate::value::Value;
@@ -16,7 +17,8 @@ pub enum Family {
         min: i64,
         max: u64,
     },
-    /// Compared by a collation. Which strings are equal beyond their bytes is the vindex's business, as in Vitess.
+    /// Compared by a collation. Which strings are equal beyond their bytes is the vindex's
+    /// business, as in Vitess.
     Text {
         /// By its character set, in which strings that are given as bytes are understood, too.
         holds: Holds,
@@ -81,7 +83,8 @@ impl Family {
 
     /// Can it be that a mode that is not strict, or IGNORE, makes another text of this one?
     pub(crate) fn may_change(self, value: &Value<'_>) -> bool {
-        matches!((self, value), (Self::Text { holds, .. }, Value::Bytes(text)) if holds.all_of(text).is_none())
+        matches!((self, value), (Self::Text { holds, .. },
+            Value::Bytes(text)) if holds.all_of(text).is_none())
     }
 
     /// Does every value of a column of the other type fit into one of this?
@@ -90,7 +93,10 @@ impl Family {
             (Self::Integer { min, max }, Self::Integer { min: least, max: most }) => {
                 least >= min && most <= max
             }
-            (Self::Text { holds, length, .. }, Self::Text { holds: given, length: longest, .. }) => {
+            (
+                Self::Text { holds, length, .. },
+                Self::Text { holds: given, length: longest, .. },
+            ) => {
                 longest <= length
                     && (holds == given || matches!(holds, Holds::Anything | Holds::Unicode { .. }))
             }
@@ -123,8 +129,8 @@ pub(crate) enum Sought<'a> {
     Anywhere,
 }
 
-/// A string as the column has it, in the form by which rows are placed; other values as they are. `None` where its
-/// characters cannot be told.
+/// A string as the column has it, in the form by which rows are placed; other values as they are.
+/// `None` where its characters cannot be told.
 fn converted<'a>(
     family: Family,
     value: Value<'a>,
@@ -134,16 +140,23 @@ fn converted<'a>(
     let bytes = match (family, value) {
         (Family::Text { .. }, Value::Bytes(text)) if charsets.are_utf8() => text,
         (Family::Text { .. }, Value::Bytes(text)) => charsets.as_text(text, buffer)?,
-        (Family::Text { holds, .. }, Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes)) => {
+        (
+            Family::Text { holds, .. },
+            Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes),
+        ) => {
             let utf8 = holds.bytes_are_utf8()?;
             Some(bytes).filter(|b| utf8 || b.is_ascii())?
         }
-        (Family::Binary(_) | Family::Fixed(_), Value::Bytes(text)) => charsets.as_bytes(text, buffer)?,
+        (Family::Binary(_) | Family::Fixed(_), Value::Bytes(text)) => {
+            charsets.as_bytes(text, buffer)?
+        }
         (
             Family::Binary(_) | Family::Fixed(_),
             Value::Binary(bytes) | Value::Hex(bytes) | Value::Bits(bytes),
         ) => bytes,
-        (Family::Unknown, Value::Bytes(text)) if !charsets.are_utf8() && !text.is_ascii() => return None,
+        (Family::Unknown, Value::Bytes(text)) if !charsets.are_utf8() && !text.is_ascii() => {
+            return None;
+        }
         (Family::Integer { .. } | Family::Date, Value::Binary(bytes)) => bytes,
         (_, value) => return Some(value),
     };
@@ -164,7 +177,8 @@ pub(crate) fn sought<'a>(
     charsets: Charsets,
     buffer: &'a mut Vec<u8>,
 ) -> Sought<'a> {
-    converted(family, value, charsets, buffer).map_or(Sought::Anywhere, |value| compared(family, value))
+    converted(family, value, charsets, buffer)
+        .map_or(Sought::Anywhere, |value| compared(family, value))
 }
 
 fn compared(family: Family, value: Value<'_>) -> Sought<'_> {
@@ -207,8 +221,8 @@ pub(crate) enum NotStored {
     Null,
 }
 
-/// The value that a column holds after it was given this one. What does not fit the server refuses in a strict mode only; else, and
-/// for INSERT IGNORE, it cuts.
+/// The value that a column holds after it was given this one. What does not fit the server refuses
+/// in a strict mode only; else, and for INSERT IGNORE, it cuts.
 pub(crate) fn stored<'a>(
     family: Family,
     value: Value<'a>,
@@ -220,7 +234,9 @@ pub(crate) fn stored<'a>(
         (_, Value::Null) | (Family::Unknown | Family::Other, _) => true,
         (Family::Integer { min, max }, _) => {
             let (number, fits) = match compared(family, value) {
-                Sought::Value(Value::Int(n)) => (Value::Int(n), n >= min && (n < 0 || n as u64 <= max)),
+                Sought::Value(Value::Int(n)) => {
+                    (Value::Int(n), n >= min && (n < 0 || n as u64 <= max))
+                }
                 Sought::Value(Value::UInt(n)) => (Value::UInt(n), n <= max),
                 _ => (value, false),
             };
@@ -242,7 +258,9 @@ pub(crate) fn stored<'a>(
         (Family::Text { length, .. } | Family::Binary(length), Value::Int(n)) => {
             digits(n.unsigned_abs()) + u32::from(n < 0) <= length
         }
-        (Family::Text { length, .. } | Family::Binary(length), Value::UInt(n)) => digits(n) <= length,
+        (Family::Text { length, .. } | Family::Binary(length), Value::UInt(n)) => {
+            digits(n) <= length
+        }
         (Family::Text { .. } | Family::Binary(_), _) => false,
     };
     kept.then_some(value).ok_or(NotStored::Changed)
@@ -260,7 +278,8 @@ fn fits(text: &[u8], length: u32) -> bool {
 
 fn whole<'a>(n: f64) -> Sought<'a> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    // No integer is 5.5, but MariaDB rounds it where it looks into an index: what it finds is the servers' business.
+    // No integer is 5.5, but MariaDB rounds it where it looks into an index: what it finds is the
+    // servers' business.
     if !n.is_finite() || n.abs() >= EXACT || n.fract() != 0.0 {
         Sought::Anywhere
     } else {
@@ -337,7 +356,8 @@ mod tests {
     use crate::charset::Charset;
 
     const BIG: Family = Family::Integer { min: i64::MIN, max: i64::MAX as u64 };
-    const TEXT: Family = Family::Text { holds: Holds::Unicode { ascii: true }, fixed: false, length: 10 };
+    const TEXT: Family =
+        Family::Text { holds: Holds::Unicode { ascii: true }, fixed: false, length: 10 };
 
     fn sought(family: Family, value: Value<'static>) -> Sought<'static> {
         super::sought(family, value, Charsets::default(), Box::leak(Box::default()))
@@ -397,7 +417,9 @@ mod tests {
         for value in [Value::Decimal(b"5.5"), Value::Float(0.1)] {
             assert_eq!(sought(BIG, value), Sought::Anywhere, "{value:?}");
         }
-        for value in [Value::Bytes(b"5x"), Value::Bytes(b" 5"), Value::Bytes(b"5.0"), Value::Float(1e19)] {
+        for value in
+            [Value::Bytes(b"5x"), Value::Bytes(b" 5"), Value::Bytes(b"5.0"), Value::Float(1e19)]
+        {
             assert_eq!(sought(BIG, value), Sought::Anywhere, "{value:?}");
         }
         for value in [Value::Bytes(b"\x05"), Value::Bits(b"5"), Value::Bits(b"\x05")] {
@@ -455,11 +477,15 @@ mod tests {
         let (latin1, gbk) = (Charset::by_name("latin1"), Charset::by_name("gbk"));
         let session = |charset| Charsets { client: charset, connection: charset };
         let mut buffer = Vec::new();
-        let mut find =
-            |family, value, charset| match super::sought(family, value, session(charset), &mut buffer) {
-                Sought::Value(Value::Bytes(bytes)) => Some(bytes.to_vec()),
-                _ => None,
-            };
+        let mut find = |family, value, charset| match super::sought(
+            family,
+            value,
+            session(charset),
+            &mut buffer,
+        ) {
+            Sought::Value(Value::Bytes(bytes)) => Some(bytes.to_vec()),
+            _ => None,
+        };
         let (e, utf8) = (Value::Bytes(b"\xe9"), "é".as_bytes().to_vec());
         let bytes = Family::Binary(10);
         assert_eq!(find(TEXT, e, latin1), Some(utf8.clone()));
@@ -469,7 +495,11 @@ mod tests {
         assert_eq!(find(bytes, e, gbk), Some(b"\xe9".to_vec()));
         assert_eq!(find(Family::Unknown, e, latin1), None);
         assert_eq!(find(Family::Unknown, Value::Bytes(b"a"), latin1), Some(b"a".to_vec()));
-        let other = Family::Text { holds: Holds::of_collation(Some("latin1_bin")), fixed: false, length: 10 };
+        let other = Family::Text {
+            holds: Holds::of_collation(Some("latin1_bin")),
+            fixed: false,
+            length: 10,
+        };
         assert_eq!(find(other, Value::Bits(b"\xe9"), latin1), None);
         assert_eq!(find(other, Value::Bits(b"a"), latin1), Some(b"a".to_vec()));
         let refused = super::stored(TEXT, e, session(gbk), &mut buffer);

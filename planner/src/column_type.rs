@@ -1,9 +1,10 @@
-//! What a column's type, written in full, says of the column: for schemas that come as text, and for tests. A server says each of
-//! these by itself.
+//! What a column's type, written in full, says of the column: for schemas that come as text, and
+//! for tests. A server says each of these by itself.
 use crate::snapshot::Column;
 
 impl Column {
-    /// Of a type as a definition has it: `bigint unsigned`, `decimal(10,2)`, `enum('a','b')`. It may be NULL until said otherwise.
+    /// Of a type as a definition has it: `bigint unsigned`, `decimal(10,2)`, `enum('a','b')`. It
+    /// may be NULL until said otherwise.
     pub fn of_type(name: &str, column_type: &str) -> Self {
         let text = lower(column_type.trim());
         let word = text

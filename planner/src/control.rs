@@ -1,4 +1,5 @@
-//! What the planes say to each other. They never import each other: the binary hands each of them the other's side of these traits.
+//! What the planes say to each other. They never import each other: the binary hands each of them
+//! the other's side of these traits.
 use crate::serving::Serving;
 use crate::snapshot::Snapshot;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ pub enum ControlRequest {
     SchemaChanged {
         keyspace: String,
     },
-    /// A statement that changes them is about to begin; answered when it may. `change` tells it from others.
+    /// A statement that changes them is about to begin; answered when it may. `change` tells it
+    /// from others.
     SchemaBegins {
         keyspace: String,
         change: u64,
@@ -33,8 +35,8 @@ pub enum ControlRequest {
         keyspace: String,
         change: u64,
     },
-    /// A change of table definitions of this keyspace has failed, and may yet have taken effect. `later`: or may still, on servers
-    /// that go on with it. The reply does not wait for them.
+    /// A change of table definitions of this keyspace has failed, and may yet have taken effect.
+    /// `later`: or may still, on servers that go on with it. The reply does not wait for them.
     SchemaInDoubt {
         keyspace: String,
         later: bool,
@@ -56,7 +58,8 @@ pub type Reply = Box<dyn FnOnce(Result<Option<String>, SqlError>) + Send>;
 pub trait ControlPort: Send + Sync {
     /// Does not block. The reply comes when every core uses the new state.
     fn request(&self, request: ControlRequest, reply: Reply);
-    /// A transaction over several shards was given up before or while it was decided: branches of it may be prepared. Does not block.
+    /// A transaction over several shards was given up before or while it was decided: branches of
+    /// it may be prepared. Does not block.
     fn given_up(&self, _transaction: &str) {}
     /// A connection to this tablet was refused, or has broken: it is worth a look. Does not block.
     fn suspect(&self, _alias: &str) {}
@@ -64,12 +67,20 @@ pub trait ControlPort: Send + Sync {
 
 /// The data plane, as the control plane sees it.
 pub trait DataPort: Send + Sync {
-    /// Gives what has changed to every core; `done` is called when all of them use it. Does not block. A core that is given a new
-    /// snapshot forgets its plans; what serves changes without that.
-    fn publish(&self, snapshot: Option<Arc<Snapshot>>, serving: Arc<Serving>, done: Box<dyn FnOnce() + Send>);
-    /// How many connections to a tablet statements and transactions use at the moment, on all cores. Does not block.
+    /// Gives what has changed to every core; `done` is called when all of them use it. Does not
+    /// block. A core that is given a new snapshot forgets its plans; what serves changes without
+    /// that.
+    fn publish(
+        &self,
+        snapshot: Option<Arc<Snapshot>>,
+        serving: Arc<Serving>,
+        done: Box<dyn FnOnce() + Send>,
+    );
+    /// How many connections to a tablet statements and transactions use at the moment, on all
+    /// cores. Does not block.
     fn in_use(&self, alias: String, done: Box<dyn FnOnce(usize) + Send>);
-    /// Cuts all connections to a tablet: whoever waits for an answer there is told that its fate is unknown. Does not block.
+    /// Cuts all connections to a tablet: whoever waits for an answer there is told that its fate is
+    /// unknown. Does not block.
     fn cut(&self, alias: String, done: Box<dyn FnOnce() + Send>);
     /// Replaces the users. New logins see them.
     fn set_users(&self, users: Arc<Users>);
@@ -83,7 +94,8 @@ pub trait DataPort: Send + Sync {
     fn sessions(&self, done: Box<dyn FnOnce(Vec<SessionInfo>) + Send>) {
         done(Vec::new());
     }
-    /// No new connections; idle sessions are closed, busy ones after their transaction or after `timeout_ms`. `done` when none is left.
+    /// No new connections; idle sessions are closed, busy ones after their transaction or after
+    /// `timeout_ms`. `done` when none is left.
     fn drain(&self, timeout_ms: u64, done: Box<dyn FnOnce() + Send>);
 }
 

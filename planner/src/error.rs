@@ -1,11 +1,14 @@
-//! Why a statement cannot be planned, in MySQL's form: code, SQLSTATE and a sentence that says what to do.
+//! Why a statement cannot be planned, in MySQL's form: code, SQLSTATE and a sentence that says what
+//! to do.
 use crate::lookup::LookUp;
 use crate::vindex::VindexError;
 
-/// Bytes of a text that are shown where it stops making sense. Servers show 80 of them, each in its way.
+/// Bytes of a text that are shown where it stops making sense. Servers show 80 of them, each in its
+/// way.
 const NEAR_MAX: usize = 200;
 
-/// Every way in which planning or binding a statement can fail. All of them are the statement's fault, not the server's.
+/// Every way in which planning or binding a statement can fail. All of them are the statement's
+/// fault, not the server's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Understood, but this version cannot do it without risking a wrong answer.
@@ -13,7 +16,8 @@ pub enum PlanError {
     Unsupported(String),
     /// The text after the place where the grammar gave up.
     #[error(
-        "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version for the right syntax to use near '{near}' at line {line}"
+        "You have an error in your SQL syntax; check the manual that corresponds to your MySQL \
+            server version for the right syntax to use near '{near}' at line {line}"
     )]
     Syntax { near: String, line: u32 },
     #[error("Query was empty")]
@@ -26,38 +30,47 @@ pub enum PlanError {
     UnknownTable(String),
     #[error("no shard '{shard}' in keyspace '{keyspace}'; SHOW SHARDS lists them")]
     UnknownShard { keyspace: String, shard: String },
-    /// What may write, where USE has chosen replicas: the servers' account may be one whose writes a replica takes.
+    /// What may write, where USE has chosen replicas: the servers' account may be one whose writes
+    /// a replica takes.
     #[error(
-        "the tablet type {0} is for reads only, so it cannot execute this statement; choose another with USE <keyspace>@primary"
+        "the tablet type {0} is for reads only, so it cannot execute this statement; choose \
+            another with USE <keyspace>@primary"
     )]
     ReadOnlyTablet(&'static str),
     #[error("'{0}' is not a tablet type; allowed are primary, replica and rdonly")]
     UnknownTabletType(String),
     #[error(
-        "ambiguous table reference: {0} is in more than one keyspace; write it as keyspace.table or select a keyspace with USE"
+        "ambiguous table reference: {0} is in more than one keyspace; write it as keyspace.table \
+            or select a keyspace with USE"
     )]
     AmbiguousTable(String),
     /// Known from the servers, but nothing says how its rows are spread.
     #[error(
-        "VT09001: table '{table}' does not have a primary vindex, so its rows cannot be placed; add one with ALTER VSCHEMA ON {keyspace}.{table} ADD VINDEX <name>(<column>) USING <type>"
+        "VT09001: table '{table}' does not have a primary vindex, so its rows cannot be placed; \
+            add one with ALTER VSCHEMA ON {keyspace}.{table} ADD VINDEX <name>(<column>) USING \
+            <type>"
     )]
     NoVindex { keyspace: String, table: String },
     #[error("cannot map the value of column '{column}' to a keyspace id: {reason}")]
     CannotMap { column: String, reason: String },
     #[error(
-        "VT12001: unsupported: INSERT into a sharded table with an expression for vindex column '{0}'; give a literal or a parameter"
+        "VT12001: unsupported: INSERT into a sharded table with an expression for vindex column \
+            '{0}'; give a literal or a parameter"
     )]
     NotALiteral(String),
     #[error("Column '{0}' cannot be null: it places the row, so the statement must give a value")]
     NullKey(String),
     /// The servers keep foreign keys within a shard.
     #[error(
-        "VT12002: unsupported: cross-shard foreign keys: '{key}' of '{table}' refers to rows that may lie on other shards; place both tables by one vindex over the key's columns, or set foreignKeyMode to unmanaged"
+        "VT12002: unsupported: cross-shard foreign keys: '{key}' of '{table}' refers to rows that \
+            may lie on other shards; place both tables by one vindex over the key's columns, or \
+            set foreignKeyMode to unmanaged"
     )]
     CrossShardKey { table: String, key: String },
     /// The session has chosen several shards by a range of keyspace ids.
     #[error(
-        "VT03023: INSERT not supported when targeting a key range: {0}; select the keyspace, or one shard of it, with USE"
+        "VT03023: INSERT not supported when targeting a key range: {0}; select the keyspace, or \
+            one shard of it, with USE"
     )]
     InsertIntoRange(String),
     #[error("Field '{0}' doesn't have a default value")]
@@ -76,34 +89,44 @@ pub enum PlanError {
     DatabaseExists(String),
     #[error("VT05001: cannot drop database '{0}'; database does not exist")]
     NoSuchDatabase(String),
-    #[error("keyspace id {0} belongs to no shard of keyspace '{1}'; the shards do not cover the whole range")]
+    #[error(
+        "keyspace id {0} belongs to no shard of keyspace '{1}'; the shards do not cover the whole \
+            range"
+    )]
     NoShard(String, String),
     /// The servers that know the types of a table's columns could not be asked yet.
     #[error(
-        "the columns of table '{table}' in keyspace '{keyspace}' are not known yet, so its rows cannot be placed: none of the keyspace's servers could be asked since the start; try again when one is up, /readyz says what is missing"
+        "the columns of table '{table}' in keyspace '{keyspace}' are not known yet, so its rows \
+            cannot be placed: none of the keyspace's servers could be asked since the start; try \
+            again when one is up, /readyz says what is missing"
     )]
     ColumnsPending { keyspace: String, table: String },
     /// A routing rule stands in the way.
     #[error("{0}")]
     Rule(String),
     #[error(
-        "plan includes scatter, which server.no_scatter disallows; restrict the statement to a shard by its conditions, or allow it with the comment /*vt+ ALLOW_SCATTER */"
+        "plan includes scatter, which server.no_scatter disallows; restrict the statement to a \
+            shard by its conditions, or allow it with the comment /*vt+ ALLOW_SCATTER */"
     )]
     NoScatter,
     #[error(
-        "the statement has a \\ or a ` right after a byte above 0x7f, which is half of a character in the session's character set and none in others; pass such text as a parameter, or use SET NAMES utf8mb4"
+        "the statement has a \\ or a ` right after a byte above 0x7f, which is half of a character \
+            in the session's character set and none in others; pass such text as a parameter, or \
+            use SET NAMES utf8mb4"
     )]
     AmbiguousText,
     #[error("Prepared statement contains too many placeholders")]
     TooManyParameters,
     #[error("a parameter of the prepared statement is missing")]
     MissingParameter,
-    /// The plan is for one shard, and the values at hand lie on several: the statement has to be planned again, as one that is
-    /// split (`PlanInput::split`).
+    /// The plan is for one shard, and the values at hand lie on several: the statement has to be
+    /// planned again, as one that is split (`PlanInput::split`).
     #[error("VT12001: unsupported: the statement's values lie on several shards")]
     Several,
-    /// Where the rows lie a lookup table knows, which has not been asked yet (`SessionValues::looked_up`).
-    #[error("the lookup vindex '{name}' has to be asked first: {query}", name = .0.vindex.name, query = String::from_utf8_lossy(&.0.query))]
+    /// Where the rows lie a lookup table knows, which has not been asked yet
+    /// (`SessionValues::looked_up`).
+    #[error("the lookup vindex '{name}' has to be asked first: \
+        {query}", name = .0.vindex.name, query = String::from_utf8_lossy(&.0.query))]
     LookUp(Box<LookUp>),
     /// Rows lack numbers, which have to be taken from a sequence first.
     #[error("numbers of a sequence must be taken first: {0}")]
@@ -121,7 +144,8 @@ impl PlanError {
 
     pub(crate) fn no_sequence(column: &str) -> Self {
         Self::Unsupported(format!(
-            "INSERT ... SELECT without a value for '{column}', which comes from a sequence; select the value"
+            "INSERT ... SELECT without a value for '{column}', which comes from a sequence; select \
+                the value"
         ))
     }
 

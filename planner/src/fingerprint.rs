@@ -1,8 +1,10 @@
-//! One pass over a statement: its normalised text, which is the key of the plan cache, and its literals.
+//! One pass over a statement: its normalised text, which is the key of the plan cache, and its
+//! literals.
 //!
-//! In the normalised text a literal is `?`, a parameter of a prepared statement `:p`, a collapsed list `(?...)`, and
-//! collapsed rows `(?,?),...`. Plain comments are gone and white space is one blank; comments that change what a
-//! statement means stay. Two statements with the same normalised text have the same plan.
+//! In the normalised text a literal is `?`, a parameter of a prepared statement `:p`, a collapsed
+//! list `(?...)`, and collapsed rows `(?,?),...`. Plain comments are gone and white space is one
+//! blank; comments that change what a statement means stay. Two statements with the same normalised
+//! text have the same plan.
 use crate::error::PlanError;
 pub use crate::literal::{Literal, LiteralKind, literal_value};
 pub use crate::rows::Rows;
@@ -14,7 +16,8 @@ use std::ops::Range;
 /// Literals beyond this are left in the normalised text, and such a statement's plan is not cached.
 pub const LITERALS_MAX: usize = 20_000;
 
-/// What one pass over a statement finds. Reused for statement after statement; the buffers keep their size.
+/// What one pass over a statement finds. Reused for statement after statement; the buffers keep
+/// their size.
 #[derive(Debug, Default, Clone)]
 pub struct Fingerprint {
     /// The normalised text.
@@ -129,7 +132,8 @@ impl Fingerprint {
     /// Reads the first statement of `sql`. Does not allocate once the buffers are large enough.
     ///
     /// # Errors
-    /// [`PlanError::Syntax`] for quotes and comments that do not end, and for bytes that begin no token.
+    /// [`PlanError::Syntax`] for quotes and comments that do not end, and for bytes that begin no
+    /// token.
     pub fn read(&mut self, sql: &[u8], mode: SqlMode) -> Result<(), PlanError> {
         self.clear();
         if u32::try_from(sql.len()).is_err() {
@@ -161,8 +165,11 @@ impl Fingerprint {
                     pass.previous = Tok::End;
                     continue;
                 }
-                // Signs now, they would begin a comment once the text is cut off here. No statement ends with one.
-                if pass.previous == Tok::Minus && sql.get(..self.end).is_some_and(|s| s.ends_with(b"--")) {
+                // Signs now, they would begin a comment once the text is cut off here. No statement
+                // ends with one.
+                if pass.previous == Tok::Minus
+                    && sql.get(..self.end).is_some_and(|s| s.ends_with(b"--"))
+                {
                     return Err(PlanError::syntax(sql, self.end));
                 }
                 self.more = has_more(sql, self.end);
@@ -170,7 +177,8 @@ impl Fingerprint {
             }
             self.token(&mut pass, token)?;
         }
-        self.cacheable = !pass.overflow && matches!(pass.kind, Some(Kind::Lift | Kind::Insert | Kind::Whole));
+        self.cacheable =
+            !pass.overflow && matches!(pass.kind, Some(Kind::Lift | Kind::Insert | Kind::Whole));
         self.compound = pass.blocks.is_some_and(|b| b.compound);
         self.hash = hash(&self.norm);
         Ok(())
@@ -343,8 +351,8 @@ impl Fingerprint {
         Ok(())
     }
 
-    /// The statement's text with its literals put back into `norm`: what was read, without plain comments and with
-    /// white space collapsed. For tests and for logs.
+    /// The statement's text with its literals put back into `norm`: what was read, without plain
+    /// comments and with white space collapsed. For tests and for logs.
     pub fn restore(&self, sql: &[u8], mode: SqlMode) -> Result<Vec<u8>, PlanError> {
         let mut out = Vec::with_capacity(self.end);
         let mut lexer = Lexer::new(sql, mode);
@@ -386,7 +394,8 @@ pub fn param_places(sql: &[u8], mode: SqlMode) -> Result<Vec<usize>, PlanError> 
     }
 }
 
-/// Reads literals separated by commas up to the closing parenthesis, and returns where that ends; `None` if anything else stands there.
+/// Reads literals separated by commas up to the closing parenthesis, and returns where that ends;
+/// `None` if anything else stands there.
 fn literals(lexer: &mut Lexer<'_>, out: &mut Vec<Literal>) -> Result<Option<u32>, PlanError> {
     loop {
         let mut token = lexer.next_token()?;
@@ -418,14 +427,16 @@ pub fn end_of_first(sql: &[u8], mode: SqlMode) -> Result<usize, PlanError> {
     fingerprint.read(sql, mode).map(|()| fingerprint.end)
 }
 
-/// Does something follow the statement that ends at `end`? Servers cut `;` and white space off a packet's end, nothing else.
+/// Does something follow the statement that ends at `end`? Servers cut `;` and white space off a
+/// packet's end, nothing else.
 fn has_more(sql: &[u8], end: usize) -> bool {
     let cut = |b: &u8| *b == b';' || b.is_ascii_whitespace() || *b == 0x0b;
     sql.get(end + 1..).is_some_and(|rest| !rest.iter().all(cut))
 }
 
-/// Where the first token behind a statement stands that ends at `end`; `None` if there are only comments. A client that has
-/// not asked for several statements in a packet, and one that prepares, may not send it.
+/// Where the first token behind a statement stands that ends at `end`; `None` if there are only
+/// comments. A client that has not asked for several statements in a packet, and one that prepares,
+/// may not send it.
 pub fn second_statement(sql: &[u8], end: usize, mode: SqlMode) -> Option<usize> {
     let mut lexer = Lexer::new(sql, mode);
     lexer.seek(end + 1);

@@ -1,4 +1,5 @@
-//! When two names are one: savepoints and prepared statements compare by `utf8_general_ci`, without case and accents.
+//! When two names are one: savepoints and prepared statements compare by `utf8_general_ci`, without
+//! case and accents.
 use crate::vindex::loose::nfd::decompose;
 
 /// Equal for names that are one.
@@ -6,7 +7,8 @@ pub fn fold(name: &str) -> String {
     name.chars().map(weight).collect()
 }
 
-/// Of letters that have a case: a capital without its accents, of which the collation knows those of Unicode 3.
+/// Of letters that have a case: a capital without its accents, of which the collation knows those
+/// of Unicode 3.
 fn weight(c: char) -> char {
     match c {
         'a'..='z' => c.to_ascii_uppercase(),

@@ -1,13 +1,16 @@
-//! Names of shards that outlive a snapshot. Indexes are valid for one snapshot only: a keyspace whose name sorts earlier shifts
-//! them. What is kept beyond a statement's planning (a connection in a transaction, a cursor, a wait) is known by these ids.
+//! Names of shards that outlive a snapshot. Indexes are valid for one snapshot only: a keyspace
+//! whose name sorts earlier shifts them. What is kept beyond a statement's planning (a connection
+//! in a transaction, a cursor, a wait) is known by these ids.
 use ahash::AHashMap;
 use std::sync::Arc;
 
-/// A shard, as long as the process lives. One that is removed and made again under the same name is the same shard.
+/// A shard, as long as the process lives. One that is removed and made again under the same name is
+/// the same shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u32);
 
-/// The ids given so far, by keyspace and shard. Each snapshot carries those of the snapshots before it.
+/// The ids given so far, by keyspace and shard. Each snapshot carries those of the snapshots before
+/// it.
 #[derive(Clone, Debug, Default)]
 pub struct ShardIds {
     known: Arc<AHashMap<(String, String), ShardId>>,
@@ -20,7 +23,8 @@ impl ShardIds {
         if let Some(id) = self.known.get(&key) {
             return *id;
         }
-        // Every id stands for two names in memory: the names run out of memory long before the numbers run out.
+        // Every id stands for two names in memory: the names run out of memory long before the
+        // numbers run out.
         let id = ShardId(u32::try_from(self.known.len()).unwrap_or(u32::MAX));
         Arc::make_mut(&mut self.known).insert(key, id);
         id

@@ -1,7 +1,8 @@
-//! Key ranges and shard names, as Vitess writes them (<https://vitess.io/docs/concepts/shard/#shard-naming>).
+//! Key ranges and shard names, as Vitess writes them
+//! (<https://vitess.io/docs/concepts/shard/#shard-naming>).
 //!
-//! A keyspace id is a string of bytes, compared from the left; a shorter one counts as padded with zeros on the right, so
-//! that `80` and `8000` are the same boundary.
+//! A keyspace id is a string of bytes, compared from the left; a shorter one counts as padded with
+//! zeros on the right, so that `80` and `8000` are the same boundary.
 use crate::snapshot::{KeyRange, Keyspace, ShardIdx};
 use std::cmp::Ordering;
 use std::fmt;
@@ -12,19 +13,27 @@ pub const MAX_SHARDS: usize = 65_536;
 /// A shard name or a set of shards that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRangeError {
-    #[error("shard name `{0}` is not a range: write START-END in hexadecimal, e.g. -80, 40-80, 80-")]
+    #[error(
+        "shard name `{0}` is not a range: write START-END in hexadecimal, e.g. -80, 40-80, 80-"
+    )]
     NotARange(String),
     #[error("shard name `{0}`: `{1}` is not an even number of hexadecimal digits")]
     NotHex(String, String),
     #[error("shard name `{0}`: the start must be less than the end")]
     OutOfOrder(String),
-    #[error("shard name `{0}` is empty or holds a character other than letters, digits, `_`, `-` and `.`")]
+    #[error(
+        "shard name `{0}` is empty or holds a character other than letters, digits, `_`, `-` and \
+            `.`"
+    )]
     BadName(String),
     #[error("a number of shards must be between 1 and {MAX_SHARDS}, not {0}")]
     BadCount(usize),
     #[error("no shards are given; an unsharded keyspace has one, named 0")]
     NoShards,
-    #[error("shard `{0}` is not a key range, so it must be the only shard of its keyspace, which has {1}")]
+    #[error(
+        "shard `{0}` is not a key range, so it must be the only shard of its keyspace, which has \
+            {1}"
+    )]
     NotAlone(String, usize),
     #[error("the shards must cover all keyspace ids: nothing covers {0}")]
     Gap(String),
@@ -66,7 +75,8 @@ impl KeyRange {
         trim_zeros(&self.start).is_empty() && self.end.is_empty()
     }
 
-    /// Parses `-80`, `40-80`, `80-`, `-`: any even number of hexadecimal digits on each side, in either case.
+    /// Parses `-80`, `40-80`, `80-`, `-`: any even number of hexadecimal digits on each side, in
+    /// either case.
     pub fn parse(name: &str) -> Result<Self, KeyRangeError> {
         let Some((start, end)) = name.split_once('-') else {
             return Err(KeyRangeError::NotARange(name.to_owned()));
@@ -116,8 +126,9 @@ impl KeyRange {
 
     /// Do the ranges have an id in common?
     pub fn intersects(&self, other: &Self) -> bool {
-        let before =
-            |end: &[u8], start: &[u8]| !end.is_empty() && compare_ids(end, start) != Ordering::Greater;
+        let before = |end: &[u8], start: &[u8]| {
+            !end.is_empty() && compare_ids(end, start) != Ordering::Greater
+        };
         !before(&self.end, &other.start) && !before(&other.end, &self.start)
     }
 }
@@ -171,16 +182,17 @@ pub fn from_hex(digits: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// Names of `count` shards of (almost) the same size, as Vitess's `GenerateShardRanges` gives them: two digits up to 256
-/// shards, four above; where the count does not divide the space, boundaries are rounded down. One shard is `-`.
+/// Names of `count` shards of (almost) the same size, as Vitess's `GenerateShardRanges` gives them:
+/// two digits up to 256 shards, four above; where the count does not divide the space, boundaries
+/// are rounded down. One shard is `-`.
 pub fn range_names(count: usize) -> Result<Vec<String>, KeyRangeError> {
     let (space, digits) = match count {
         1..=256 => (256u32, 2),
         257..=MAX_SHARDS => (65_536, 4),
         _ => return Err(KeyRangeError::BadCount(count)),
     };
-    // Floating point as in Vitess: the rounding is part of the names. (For a few counts, 49 the least, Vitess's own last shard
-    // ends short of the end by that rounding; ours is open.)
+    // Floating point as in Vitess: the rounding is part of the names. (For a few counts, 49 the
+    // least, Vitess's own last shard ends short of the end by that rounding; ours is open.)
     let size = f64::from(space) / count as f64;
     let boundary = |i: usize| match (i as f64 * size) as u32 {
         end if end == 0 || i == count => String::new(),
@@ -191,12 +203,14 @@ pub fn range_names(count: usize) -> Result<Vec<String>, KeyRangeError> {
         .collect())
 }
 
-/// Shard names for `--keyspace NAME:COUNT`: as [`range_names`], but a single shard is the unsharded `0`.
+/// Shard names for `--keyspace NAME:COUNT`: as [`range_names`], but a single shard is the unsharded
+/// `0`.
 pub fn shard_names(count: usize) -> Result<Vec<String>, KeyRangeError> {
     if count == 1 { Ok(vec!["0".to_owned()]) } else { range_names(count) }
 }
 
-/// Parses the names of a keyspace's shards, sorts them by range, and makes sure that each keyspace id lies in exactly one.
+/// Parses the names of a keyspace's shards, sorts them by range, and makes sure that each keyspace
+/// id lies in exactly one.
 pub fn partition<S: AsRef<str>>(names: &[S]) -> Result<Vec<(String, KeyRange)>, KeyRangeError> {
     let mut shards = Vec::with_capacity(names.len());
     for name in names {
@@ -262,7 +276,11 @@ mod tests {
         assert!(low.contains(&[]) && low.contains(&[0x7f, 0xff]) && low.contains(&[0x7f; 20]));
         assert!(!low.contains(&[0x80]) && !low.contains(&[0x80, 0]) && !low.contains(&[0xff]));
         let high = range("8000-");
-        assert!(high.contains(&[0x80]) && high.contains(&[0xff; 9]) && !high.contains(&[0x7f, 0xff, 0xff]));
+        assert!(
+            high.contains(&[0x80])
+                && high.contains(&[0xff; 9])
+                && !high.contains(&[0x7f, 0xff, 0xff])
+        );
         assert!(range("-").contains(&[]) && range("-").contains(&[0xff; 8]));
     }
 
@@ -288,7 +306,9 @@ mod tests {
     fn shards_must_cover_everything_once() {
         assert_eq!(partition(&["80-", "-40", "40-80"]).unwrap()[1].0, "40-80");
         assert!(
-            partition(&["-8000", "80-"]).is_ok() && partition(&["0"]).is_ok() && partition(&["-"]).is_ok()
+            partition(&["-8000", "80-"]).is_ok()
+                && partition(&["0"]).is_ok()
+                && partition(&["-"]).is_ok()
         );
         let fails = |names: &[&str]| partition(names).unwrap_err();
         assert!(matches!(fails(&[]), KeyRangeError::NoShards));
@@ -301,8 +321,10 @@ mod tests {
     }
 
     fn keyspace(names: &[String]) -> Keyspace {
-        let spec = crate::vschema::KeyspaceSpec::new("ks", names, crate::vschema::Keyspace::default());
-        let builder = crate::vschema::SnapshotBuilder::new(1).keyspace(spec, &|_| Err(String::new()));
+        let spec =
+            crate::vschema::KeyspaceSpec::new("ks", names, crate::vschema::Keyspace::default());
+        let builder =
+            crate::vschema::SnapshotBuilder::new(1).keyspace(spec, &|_| Err(String::new()));
         builder.unwrap().build().keyspaces.remove(0)
     }
 
@@ -321,8 +343,10 @@ mod tests {
         #[test]
         fn every_id_lies_in_exactly_one_shard(count in 1usize..600, id: Vec<u8>) {
             let keyspace = keyspace(&range_names(count).unwrap());
-            let hits: Vec<usize> = (0..count).filter(|&i| keyspace.shards[i].range.contains(&id)).collect();
-            proptest::prop_assert_eq!(&hits[..], &[usize::from(keyspace.shard_for(&id).unwrap())][..]);
+            let hits: Vec<usize> =
+                (0..count).filter(|&i| keyspace.shards[i].range.contains(&id)).collect();
+            proptest::prop_assert_eq!(&hits[..],
+                &[usize::from(keyspace.shard_for(&id).unwrap())][..]);
         }
     }
 
@@ -332,6 +356,8 @@ mod tests {
         assert_eq!(KeyRange::of_prefix(&[0x4e, 0xff]).to_string(), "4eff-4f00");
         assert_eq!(KeyRange::of_prefix(&[0xff, 0xff]).to_string(), "ffff-");
         assert!(KeyRange::of_prefix(&[]).is_full());
-        assert!(range("-80").intersects(&range("7f-81")) && !range("-80").intersects(&range("80-")));
+        assert!(
+            range("-80").intersects(&range("7f-81")) && !range("-80").intersects(&range("80-"))
+        );
     }
 }

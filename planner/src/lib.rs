@@ -1,8 +1,10 @@
-//! SQL text and a schema in, a plan out. Pure: the same input gives the same plan; no sockets, no runtime, no clock.
+//! SQL text and a schema in, a plan out. Pure: the same input gives the same plan; no sockets, no
+//! runtime, no clock.
 //!
-//! The way of a statement: [`fingerprint`] lifts its literals out in one pass; the normalised text is the key of the plan
-//! cache; a miss goes through [`sql`] (tokens, syntax tree) and [`route`] (the plan); [`resolve`] binds the literals of the
-//! statement at hand to a plan and names the shards that it goes to.
+//! The way of a statement: [`fingerprint`] lifts its literals out in one pass; the normalised text
+//! is the key of the plan cache; a miss goes through [`sql`] (tokens, syntax tree) and [`route`]
+//! (the plan); [`resolve`] binds the literals of the statement at hand to a plan and names the
+//! shards that it goes to.
 #![forbid(unsafe_code)]
 
 pub mod backfill;

@@ -59,7 +59,8 @@ impl LiteralKind {
     }
 }
 
-/// The value of a literal of `sql`. Text that must be unescaped is put into `scratch`; otherwise nothing is copied.
+/// The value of a literal of `sql`. Text that must be unescaped is put into `scratch`; otherwise
+/// nothing is copied.
 pub fn literal_value<'a>(
     sql: &'a [u8],
     literal: &Literal,
@@ -70,7 +71,11 @@ pub fn literal_value<'a>(
 }
 
 /// The value of a literal that is not in the fingerprint, from its text alone.
-pub(crate) fn const_value<'a>(text: &'a [u8], scratch: &'a mut Vec<u8>, mode: SqlMode) -> Option<Value<'a>> {
+pub(crate) fn const_value<'a>(
+    text: &'a [u8],
+    scratch: &'a mut Vec<u8>,
+    mode: SqlMode,
+) -> Option<Value<'a>> {
     let sign = usize::from(text.first() == Some(&b'-'));
     let mut lexer = crate::sql::lex::Lexer::new(text, mode);
     lexer.seek(sign);
@@ -89,7 +94,12 @@ pub(crate) fn const_value<'a>(text: &'a [u8], scratch: &'a mut Vec<u8>, mode: Sq
     Some(text_value(text, LiteralKind::of(tok)?, scratch, mode))
 }
 
-fn text_value<'a>(text: &'a [u8], kind: LiteralKind, scratch: &'a mut Vec<u8>, mode: SqlMode) -> Value<'a> {
+fn text_value<'a>(
+    text: &'a [u8],
+    kind: LiteralKind,
+    scratch: &'a mut Vec<u8>,
+    mode: SqlMode,
+) -> Value<'a> {
     match kind {
         LiteralKind::Null => Value::Null,
         LiteralKind::Int => integer(text),
@@ -168,7 +178,8 @@ fn bits<'a>(digits: &[u8], per_digit: u32, scratch: &'a mut Vec<u8>) -> &'a [u8]
 
 fn unescape<'a>(inner: &'a [u8], quote: u8, scratch: &'a mut Vec<u8>, mode: SqlMode) -> Value<'a> {
     let escapes = !mode.contains(SqlMode::NO_BACKSLASH_ESCAPES);
-    let special = if escapes { memchr::memchr2(quote, b'\\', inner) } else { memchr::memchr(quote, inner) };
+    let special =
+        if escapes { memchr::memchr2(quote, b'\\', inner) } else { memchr::memchr(quote, inner) };
     if special.is_none() {
         return Value::Bytes(inner);
     }

@@ -1,5 +1,5 @@
-//! Lookup vindexes: tables that say where the rows with a value lie. Whoever changes rows of the table that owns one keeps it
-//! right, in the same transaction.
+//! Lookup vindexes: tables that say where the rows with a value lie. Whoever changes rows of the
+//! table that owns one keeps it right, in the same transaction.
 //!
 //! <https://vitess.io/docs/reference/features/vindexes/#lookup-vindex-types>
 use crate::vindex::{CreateError, KeyspaceId, Params, hash_of_number, hashed_number};
@@ -55,7 +55,8 @@ pub struct LookUp {
     pub vindex: Arc<LookupDef>,
     /// The statement reads the newest rows and locks them.
     pub locks: bool,
-    /// The statement changes entries of lookup tables: it must read and change them in one transaction.
+    /// The statement changes entries of lookup tables: it must read and change them in one
+    /// transaction.
     pub changes: bool,
 }
 
@@ -126,7 +127,8 @@ impl LookupDef {
         }))
     }
 
-    /// A table without a keyspace is the vindex's keyspace's own, if that has it; else it is searched for by its name.
+    /// A table without a keyspace is the vindex's keyspace's own, if that has it; else it is
+    /// searched for by its name.
     pub(crate) fn in_keyspace(mut self, keyspace: &str, has_table: &dyn Fn(&str) -> bool) -> Self {
         let name = self.table.trim_matches('`');
         if !name.contains("`.`") && has_table(name) {
@@ -241,7 +243,11 @@ pub type Entry<'e> = (&'e [Literal], &'e KeyspaceId);
 pub(crate) const BATCH: usize = 500;
 
 /// The statements that add entries.
-pub fn add<'e>(def: &LookupDef, entries: impl IntoIterator<Item = Entry<'e>>, out: &mut Vec<Vec<u8>>) {
+pub fn add<'e>(
+    def: &LookupDef,
+    entries: impl IntoIterator<Item = Entry<'e>>,
+    out: &mut Vec<Vec<u8>>,
+) {
     let mut rows = 0;
     let mut sql: Vec<u8> = Vec::new();
     for (values, id) in entries {
@@ -271,8 +277,8 @@ pub fn add<'e>(def: &LookupDef, entries: impl IntoIterator<Item = Entry<'e>>, ou
     }
 }
 
-/// The query that finds an entry; `None` for NULL, which has none. Who owns the vindex cannot take it away before the
-/// transaction ends.
+/// The query that finds an entry; `None` for NULL, which has none. Who owns the vindex cannot take
+/// it away before the transaction ends.
 pub(crate) fn check(def: &LookupDef, (values, id): Entry<'_>) -> Option<Vec<u8>> {
     if values.iter().any(|value| value.is_null) {
         return None;
@@ -287,7 +293,11 @@ pub(crate) fn check(def: &LookupDef, (values, id): Entry<'_>) -> Option<Vec<u8>>
 }
 
 /// The statements that take entries away.
-pub fn remove<'e>(def: &LookupDef, entries: impl IntoIterator<Item = Entry<'e>>, out: &mut Vec<Vec<u8>>) {
+pub fn remove<'e>(
+    def: &LookupDef,
+    entries: impl IntoIterator<Item = Entry<'e>>,
+    out: &mut Vec<Vec<u8>>,
+) {
     for (values, id) in entries {
         if def.ignore_nulls && values.iter().any(|value| value.is_null) {
             continue;
@@ -310,9 +320,10 @@ mod tests {
 
     fn def(kind: &str, more: &[(&str, &str)]) -> LookupDef {
         let mut params = Params::new();
-        for (key, value) in [("table", "look.name_idx"), ("from", "name, part"), ("to", "keyspace_id")]
-            .iter()
-            .chain(more)
+        for (key, value) in
+            [("table", "look.name_idx"), ("from", "name, part"), ("to", "keyspace_id")]
+                .iter()
+                .chain(more)
         {
             params.insert((*key).to_owned(), (*value).to_owned());
         }
@@ -340,8 +351,10 @@ mod tests {
         assert_eq!(
             texts(out),
             [
-                "INSERT INTO `look`.`name_idx` (`name`,`part`,`keyspace_id`) VALUES ('a',NULL,x'166b40b44aba4bd6')",
-                "DELETE FROM `look`.`name_idx` WHERE `name`='a' AND `part` IS NULL AND `keyspace_id`=1",
+                "INSERT INTO `look`.`name_idx` (`name`,`part`,`keyspace_id`) VALUES \
+                    ('a',NULL,x'166b40b44aba4bd6')",
+                "DELETE FROM `look`.`name_idx` WHERE `name`='a' AND `part` IS NULL AND \
+                    `keyspace_id`=1",
             ]
         );
     }
@@ -353,7 +366,10 @@ mod tests {
         assert!(of("5; DROP TABLE t", Written::Number).is_none());
         assert_eq!(of("2026-11-27", Written::Quoted).unwrap().sql, b"'2026-11-27'");
         assert!(of("'", Written::Quoted).is_none());
-        assert_eq!(of("\u{e9}'", Written::Text("utf8mb4".into())).unwrap().sql, b"_utf8mb4 x'c3a927'");
+        assert_eq!(
+            of("\u{e9}'", Written::Text("utf8mb4".into())).unwrap().sql,
+            b"_utf8mb4 x'c3a927'"
+        );
         assert!(Literal::of(None, &Written::Bytes).unwrap().is_null);
     }
 }

@@ -1,9 +1,10 @@
-//! The names that a statement mentions, as hashes: with them one sees whether it can have run a stored routine, a trigger or a
-//! view of those that leave something behind on their connection.
+//! The names that a statement mentions, as hashes: with them one sees whether it can have run a
+//! stored routine, a trigger or a view of those that leave something behind on their connection.
 use crate::sql::input::Tokens;
 use crate::sql::lex::Tok;
 
-/// Stands for a name that is read differently in different character sets or quotings: it may be any.
+/// Stands for a name that is read differently in different character sets or quotings: it may be
+/// any.
 pub const ANY: u64 = 0;
 /// Names of one statement that are told apart; more are [`ANY`].
 const NAMES_MAX: usize = 4096;
@@ -27,8 +28,8 @@ pub fn qualifier(name: &[u8]) -> u64 {
     }
 }
 
-/// All words of a statement, sorted, those with a point behind them also as [`qualifier`]s; a table that stands for another is in
-/// `tables`.
+/// All words of a statement, sorted, those with a point behind them also as [`qualifier`]s; a table
+/// that stands for another is in `tables`.
 pub(crate) fn names(sql: &[u8], tokens: &Tokens<'_>, tables: &[String]) -> Vec<u64> {
     let bare = |item: &crate::sql::input::Item| {
         let text = sql

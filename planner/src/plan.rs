@@ -1,5 +1,6 @@
-//! What the planner hands to the executor. A plan holds no literal of the statement it was made from: it is shared by all
-//! statements with the same normalised text, and is bound to one of them by [`resolve`](crate::resolve).
+//! What the planner hands to the executor. A plan holds no literal of the statement it was made
+//! from: it is shared by all statements with the same normalised text, and is bound to one of them
+//! by [`resolve`](crate::resolve).
 mod debug;
 pub mod generate;
 pub mod load;
@@ -24,7 +25,8 @@ pub struct Plan {
     pub action: Action,
     pub class: StatementClass,
     pub effects: Effects,
-    /// May the plan be kept under the normalised text? False where the plan holds values (SET, USE, SHOW ... LIKE).
+    /// May the plan be kept under the normalised text? False where the plan holds values (SET, USE,
+    /// SHOW ... LIKE).
     pub cacheable: bool,
     pub directives: Directives,
     /// `keyspace.table` names touched, for metrics and `/queryz`.
@@ -44,15 +46,18 @@ pub struct Directives {
     pub ignore_max_memory_rows: bool,
     /// `QUERY_TIMEOUT_MS`, in milliseconds; 0: no limit.
     pub query_timeout_ms: Option<u64>,
-    /// `FINISH`, one of ours: a query of several shards is finished by a server, even where the proxy could merge it.
+    /// `FINISH`, one of ours: a query of several shards is finished by a server, even where the
+    /// proxy could merge it.
     pub finish: bool,
     /// `WORKLOAD_NAME`: what the statement is counted under.
     pub workload_name: Option<Box<str>>,
-    /// `PRIORITY`: 0 is the most important; nothing is held back by it here. `Some(None)`: it is none.
+    /// `PRIORITY`: 0 is the most important; nothing is held back by it here. `Some(None)`: it is
+    /// none.
     pub priority: Option<Option<u8>>,
 }
 
-/// For metrics, and for what the executor may assume (only `Select` and `Show` may be sent to a replica or tried again).
+/// For metrics, and for what the executor may assume (only `Select` and `Show` may be sent to a
+/// replica or tried again).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StatementClass {
     Select,
@@ -84,18 +89,20 @@ bitflags::bitflags! {
     /// What a statement does to the connection that runs it, beyond its answer.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Effects: u16 {
-        /// Leaves state that cannot be replayed (temporary table, GET_LOCK, LOCK TABLES, HANDLER, CALL, unknown statement):
-        /// the session keeps this connection until it ends or resets.
+        /// Leaves state that cannot be replayed (temporary table, GET_LOCK, LOCK TABLES, HANDLER,
+        /// CALL, unknown statement): the session keeps this connection until it ends or resets.
         const PIN = 1;
         /// Assigns user variables inside a query (`@a := ...`, `SELECT ... INTO @a`): as PIN.
         const ASSIGNS_VARIABLES = 1 << 1;
-        /// Reads user variables: needs the session's settings applied (they always are), not cacheable elsewhere.
+        /// Reads user variables: needs the session's settings applied (they always are), not
+        /// cacheable elsewhere.
         const READS_VARIABLES = 1 << 2;
         /// `SQL_CALC_FOUND_ROWS`: the next statement must see the same connection.
         const CALC_FOUND_ROWS = 1 << 3;
         /// Commits an open transaction first, as MySQL does (DDL, LOCK TABLES, ...).
         const IMPLICIT_COMMIT = 1 << 4;
-        /// Changes table definitions: the control plane must read the schema again before the answer goes out.
+        /// Changes table definitions: the control plane must read the schema again before the
+        /// answer goes out.
         const SCHEMA_CHANGE = 1 << 5;
         /// Drop-in: changes which databases exist.
         const DATABASE_CHANGE = 1 << 6;
@@ -103,11 +110,13 @@ bitflags::bitflags! {
         const UNPIN = 1 << 7;
         /// SELECT or DO without tables: leaves the last statement's warnings where they are.
         const NO_TABLES = 1 << 8;
-        /// Sets LAST_INSERT_ID() in a way that its OK does not tell: `LAST_INSERT_ID(n)`, CALL, INSERT ... RETURNING.
+        /// Sets LAST_INSERT_ID() in a way that its OK does not tell: `LAST_INSERT_ID(n)`, CALL,
+        /// INSERT ... RETURNING.
         const SETS_INSERT_ID = 1 << 9;
         /// INSERT or REPLACE of literals and parameters only.
         const PLAIN_ROWS = 1 << 10;
-        /// INSERT or REPLACE of collapsed rows, with nothing behind them: see [`crate::rows::Rows`].
+        /// INSERT or REPLACE of collapsed rows, with nothing behind them: see
+        /// [`crate::rows::Rows`].
         const ROWS_ONLY = 1 << 11;
         /// A query: writes nothing, unless a routine does that it calls.
         const READS = 1 << 12;
@@ -115,7 +124,8 @@ bitflags::bitflags! {
         const SEQUENCE = 1 << 13;
         /// A change that is answered with rows: RETURNING.
         const RETURNS = 1 << 14;
-        /// For users with the admin right only: accounts, the server's own settings and life, its files.
+        /// For users with the admin right only: accounts, the server's own settings and life, its
+        /// files.
         const ADMIN = 1 << 15;
     }
 }
@@ -128,7 +138,8 @@ pub enum Action {
     Session(SessionAction),
     /// Answered from the snapshot: rows of text.
     Rows(LocalRows),
-    /// `ALTER VSCHEMA ...`: the statement's own text goes to the control plane; `keyspace` is the default one.
+    /// `ALTER VSCHEMA ...`: the statement's own text goes to the control plane; `keyspace` is the
+    /// default one.
     AlterVschema { keyspace: Option<KeyspaceIdx> },
     /// Put the answers of several shards together.
     Tree(Box<tree::Tree>),
@@ -150,13 +161,14 @@ pub struct Route {
     pub text: Text,
     /// `USE ks@replica` or the statement itself asks for this kind; reads only.
     pub tablet_kind: TabletKind,
-    /// Right only where one shard has all of it. Where several have, resolving gives [`PlanError::Several`](crate::PlanError),
-    /// and the statement is planned again with `split`.
+    /// Right only where one shard has all of it. Where several have, resolving gives
+    /// [`PlanError::Several`](crate::PlanError), and the statement is planned again with `split`.
     pub alone: bool,
     /// What keeps lookup tables right.
     pub maintain: Option<Box<maintain::Maintain>>,
-    /// Rows lack numbers, which come from a sequence: binding gives [`PlanError::Generate`](crate::PlanError), and the text with the
-    /// numbers in it is planned with `numbered`.
+    /// Rows lack numbers, which come from a sequence: binding gives
+    /// [`PlanError::Generate`](crate::PlanError), and the text with the numbers in it is planned
+    /// with `numbered`.
     pub generate: Option<Box<generate::Generate>>,
     /// A file's lines are divided among the shards.
     pub load: Option<Box<load::Load>>,
@@ -175,21 +187,26 @@ pub enum Target {
     },
 }
 
-/// Which shards of a keyspace. The vindex's result is computed by [`resolve`](crate::resolve) for each execution.
+/// Which shards of a keyspace. The vindex's result is computed by [`resolve`](crate::resolve) for
+/// each execution.
 #[derive(Debug, Clone)]
 pub enum Destination {
     /// The keyspace has one shard and is not sharded.
     Unsharded,
-    /// One shard, it does not matter which (`SELECT 1`, reference tables). Always the same one, so that answers agree.
+    /// One shard, it does not matter which (`SELECT 1`, reference tables). Always the same one, so
+    /// that answers agree.
     Any,
     /// The session has chosen this shard (`USE ks:-80`).
     Shard(u16),
-    /// One value (or one tuple for multi-column vindexes): at most one shard when the vindex is unique. Values that do not
-    /// tell which shard go to all of them, unless `alone` says why the statement needs to be on one.
+    /// One value (or one tuple for multi-column vindexes): at most one shard when the vindex is
+    /// unique. Values that do not tell which shard go to all of them, unless `alone` says why the
+    /// statement needs to be on one.
     Equal { to: EqualTo, alone: Option<String> },
-    /// Several tables, each restricted to one value: right only where all of them mean one and the same shard.
+    /// Several tables, each restricted to one value: right only where all of them mean one and the
+    /// same shard.
     Together(Vec<EqualTo>),
-    /// `col IN (...)`, or a row of tuples; each shard gets the part of the list that lies there when the text can be split.
+    /// `col IN (...)`, or a row of tuples; each shard gets the part of the list that lies there
+    /// when the text can be split.
     In { vindex: Arc<dyn Vindex>, families: SmallVec<[Family; 1]>, rows: InRows },
     /// A lookup table knows: it is asked first.
     Lookup(Box<lookup::LookupTo>),
@@ -269,14 +286,15 @@ pub struct InsertRows {
 
 #[derive(Debug, Clone)]
 pub enum RowSource {
-    /// Collapsed rows of pure literals: the fingerprint's row spans; `positions` are the vindex's columns inside a row
-    /// (`u16::MAX`: not in the row, so NULL), `width` the literals of a row.
+    /// Collapsed rows of pure literals: the fingerprint's row spans; `positions` are the vindex's
+    /// columns inside a row (`u16::MAX`: not in the row, so NULL), `width` the literals of a row.
     Collapsed { positions: SmallVec<[u16; 1]>, width: u16 },
     /// Spelled out: per row the vindex operands; the text pieces of rows are `Piece::Row(n)`.
     Operands(Vec<SmallVec<[Operand; 1]>>),
 }
 
-/// How the answers of several shards become one. With one shard every form is the identity and the answer is relayed undecoded.
+/// How the answers of several shards become one. With one shard every form is the identity and the
+/// answer is relayed undecoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Combine {
     /// Rows of all shards, one after another.
@@ -298,7 +316,8 @@ pub enum Text {
     AsIs,
     /// Put together for each shard.
     Pieces(Vec<Piece>),
-    /// Pieces that are needed only where rows or list items go to several shards; with one shard, as the client wrote it.
+    /// Pieces that are needed only where rows or list items go to several shards; with one shard,
+    /// as the client wrote it.
     Split(Vec<Piece>),
 }
 
@@ -307,8 +326,8 @@ pub enum Piece {
     Verbatim(Vec<u8>),
     /// The n-th literal, as written.
     Literal(u16),
-    /// The n-th collapsed list, with its parentheses; with `split`, only the items that lie on the shard (it is then the list
-    /// that decides the destination).
+    /// The n-th collapsed list, with its parentheses; with `split`, only the items that lie on the
+    /// shard (it is then the list that decides the destination).
     List {
         list: u16,
         split: bool,
@@ -320,7 +339,8 @@ pub enum Piece {
         row: u16,
         pieces: Vec<Self>,
     },
-    /// The n-th `?`; interpolated as a literal when the statement runs as text, kept as `?` when it is prepared on the backend.
+    /// The n-th `?`; interpolated as a literal when the statement runs as text, kept as `?` when it
+    /// is prepared on the backend.
     Param(u16),
     /// A value that only the session knows.
     Session(SessionValue),
@@ -331,7 +351,8 @@ pub enum Piece {
     },
 }
 
-/// Replaces a function call in the text: behind a pool the backend's own answer would belong to someone else.
+/// Replaces a function call in the text: behind a pool the backend's own answer would belong to
+/// someone else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionValue {
     /// `LAST_INSERT_ID()`
@@ -354,7 +375,8 @@ pub enum SessionValue {
     WarningCount,
     /// `@@error_count`
     ErrorCount,
-    /// In front of a write that every copy of a table gets: the time that all servers shall take it for. MariaDB's form.
+    /// In front of a write that every copy of a table gets: the time that all servers shall take it
+    /// for. MariaDB's form.
     Clock,
     /// The same behind the verb, MySQL's form.
     ClockHint,

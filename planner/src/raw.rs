@@ -1,5 +1,6 @@
-//! Texts for people that quote a client's bytes, which may be in any character set: in a `String`, a byte that is no UTF-8 stands
-//! as a character of its own, and becomes that byte again on its way to the client.
+//! Texts for people that quote a client's bytes, which may be in any character set: in a `String`,
+//! a byte that is no UTF-8 stands as a character of its own, and becomes that byte again on its way
+//! to the client.
 use std::borrow::Cow;
 
 /// Characters of the last plane for private use, where nobody writes any.
@@ -54,7 +55,9 @@ mod tests {
     #[test]
     fn bytes_come_back() {
         let all: Vec<u8> = (0..=255).collect();
-        for bytes in [&b"plain"[..], "é 中 \u{1F600}".as_bytes(), b"caf\xE9 \xFF\x80", b"\xC3", &all] {
+        for bytes in
+            [&b"plain"[..], "é 中 \u{1F600}".as_bytes(), b"caf\xE9 \xFF\x80", b"\xC3", &all]
+        {
             assert_eq!(&*to_bytes(&to_text(bytes)), bytes);
         }
         assert!(matches!(to_bytes("plain é"), Cow::Borrowed(_)));

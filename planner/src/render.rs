@@ -36,8 +36,11 @@ pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
         }
     }
     // What a statement leaves behind; these leave nothing.
-    let leaves_nothing =
-        Effects::NO_TABLES | Effects::ADMIN | Effects::PLAIN_ROWS | Effects::ROWS_ONLY | Effects::READS;
+    let leaves_nothing = Effects::NO_TABLES
+        | Effects::ADMIN
+        | Effects::PLAIN_ROWS
+        | Effects::ROWS_ONLY
+        | Effects::READS;
     let shown = plan.effects - leaves_nothing;
     if !shown.is_empty() {
         let names: Vec<_> = shown.iter_names().map(|(name, _)| name).collect();
@@ -53,7 +56,10 @@ pub fn plan(snapshot: &Snapshot, plan: &Plan) -> Value {
 pub(crate) fn explain(snapshot: &Snapshot, found: &Plan) -> Plan {
     let text = serde_json::to_string_pretty(&plan(snapshot, found)).unwrap_or_default();
     Plan {
-        action: Action::Rows(LocalRows { columns: vec!["JSON".into()], rows: vec![vec![Some(text)]] }),
+        action: Action::Rows(LocalRows {
+            columns: vec!["JSON".into()],
+            rows: vec![vec![Some(text)]],
+        }),
         class: StatementClass::Explain,
         effects: Effects::empty(),
         cacheable: false,
@@ -99,9 +105,22 @@ fn tree(snapshot: &Snapshot, found: &Tree, out: &mut Map<String, Value>) {
             out.insert("Why".into(), json!(finish.why));
             out.insert("Query".into(), json!(pieces(&finish.text)));
             let gathers = finish.gathers.iter().map(|gather| {
-                let columns: Vec<_> = gather.columns.iter().map(|c| format!("{} {}", c.name, c.definition)).collect();
-                let mut out = json!({ "Table": gather.table, "Of": format!("{}.{}", gather.keyspace, gather.org_table), "Columns": columns });
-                for (name, places) in [("Indexes", &gather.indexed), ("PrimaryKey", &gather.primary)] {
+                let columns: Vec<_> = gather
+                    .columns
+                    .iter()
+                    .map(|c| {
+                        format!(
+                            "{} \
+                    {}",
+                            c.name, c.definition
+                        )
+                    })
+                    .collect();
+                let mut out = json!({ "Table": gather.table, "Of": format!("{}.{}",
+                    gather.keyspace, gather.org_table), "Columns": columns });
+                for (name, places) in
+                    [("Indexes", &gather.indexed), ("PrimaryKey", &gather.primary)]
+                {
                     if !places.is_empty() {
                         out[name] = json!(places);
                     }
@@ -161,7 +180,9 @@ fn route(snapshot: &Snapshot, found: &Route, out: &mut Map<String, Value>) {
     if let Some(maintain) = &found.maintain {
         let names: Vec<&str> = match &**maintain {
             Maintain::Insert(all) => all.iter().map(|e| e.def.name.as_str()).collect(),
-            Maintain::Change(change) => change.lookups.iter().map(|e| e.def.name.as_str()).collect(),
+            Maintain::Change(change) => {
+                change.lookups.iter().map(|e| e.def.name.as_str()).collect()
+            }
         };
         out.insert("LookupVindexes".into(), json!(names));
     }
@@ -247,7 +268,10 @@ fn values(shards: &Destination, out: &mut Map<String, Value>) {
             out.insert("Lookup".into(), json!(pieces(&to.query)));
         }
         Destination::KeyspaceId(id) => {
-            out.insert("KeyspaceId".into(), json!(id.iter().map(|b| format!("{b:02x}")).collect::<String>()));
+            out.insert(
+                "KeyspaceId".into(),
+                json!(id.iter().map(|b| format!("{b:02x}")).collect::<String>()),
+            );
         }
         _ => {}
     }

@@ -1,7 +1,8 @@
 //! The rows of an INSERT that are nothing but literals: `(1,'a'),(2,'b')`.
 //!
-//! A large INSERT is made of these, so they are read without the lexer as long as they hold numbers, strings, NULL and commas, as nearly
-//! all do. Where anything else stands, the lexer reads on from the literal before; both agree on every text.
+//! A large INSERT is made of these, so they are read without the lexer as long as they hold
+//! numbers, strings, NULL and commas, as nearly all do. Where anything else stands, the lexer reads
+//! on from the literal before; both agree on every text.
 use crate::error::PlanError;
 use crate::literal::{Literal, LiteralKind};
 use crate::sql::lex::{Lexer, SqlMode, Tok, quoted_end};
@@ -34,12 +35,16 @@ impl Rows {
         Some(self.spans.first()?.start..self.spans.last()?.end)
     }
 
-    /// Reads rows for as long as they come, and moves the lexer behind the last. `false`, with nothing read, if one of them is not made
-    /// of literals alone or they are not of one width.
+    /// Reads rows for as long as they come, and moves the lexer behind the last. `false`, with
+    /// nothing read, if one of them is not made of literals alone or they are not of one width.
     ///
     /// # Errors
     /// As the lexer's.
-    pub(crate) fn read<'a>(&mut self, sql: &'a [u8], lexer: &mut Lexer<'a>) -> Result<bool, PlanError> {
+    pub(crate) fn read<'a>(
+        &mut self,
+        sql: &'a [u8],
+        lexer: &mut Lexer<'a>,
+    ) -> Result<bool, PlanError> {
         let found = self.read_all(sql, lexer);
         if !matches!(found, Ok(true)) {
             self.clear();
@@ -129,7 +134,8 @@ pub fn numbers(row: &[u8], mode: SqlMode) -> impl Iterator<Item = (u8, u64)> {
 }
 
 fn is_number_above_0(sql: &[u8], literal: &Literal) -> bool {
-    literal.kind == LiteralKind::Int && matches!(sql.get(literal.span.start as usize), Some(b'1'..=b'9'))
+    literal.kind == LiteralKind::Int
+        && matches!(sql.get(literal.span.start as usize), Some(b'1'..=b'9'))
 }
 
 /// Stands between two literals.
@@ -154,8 +160,8 @@ impl Reader<'_> {
         at
     }
 
-    /// Moves behind the parenthesis that closes a row: how many literals it has, and which of them are whole numbers above 0. `None` if
-    /// it holds anything else.
+    /// Moves behind the parenthesis that closes a row: how many literals it has, and which of them
+    /// are whole numbers above 0. `None` if it holds anything else.
     #[inline]
     fn row(&mut self) -> Result<Option<(usize, u64)>, PlanError> {
         let (sql, escapes) = (self.sql, self.lexer.escapes());
@@ -191,7 +197,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The next literal, and whether it is the last of its row; `None` if something else stands there.
+    /// The next literal, and whether it is the last of its row; `None` if something else stands
+    /// there.
     #[inline]
     fn literal(&mut self) -> Result<Option<(Literal, bool)>, PlanError> {
         let start = self.skip_blanks(self.at);
@@ -212,9 +219,8 @@ impl Reader<'_> {
     #[inline]
     fn ordinary(&self, start: usize) -> Option<(usize, LiteralKind)> {
         match self.byte(start) {
-            b'\'' => {
-                quoted_end(self.sql, start, b'\'', self.lexer.escapes()).map(|end| (end, LiteralKind::String))
-            }
+            b'\'' => quoted_end(self.sql, start, b'\'', self.lexer.escapes())
+                .map(|end| (end, LiteralKind::String)),
             b'0'..=b'9' => Some(self.number(start)),
             b'-' if self.byte(start + 1).is_ascii_digit() => Some(self.number(start + 1)),
             b'N' | b'n' => {
@@ -350,17 +356,28 @@ mod tests {
         match (rows.read(sql, &mut one), by_tokens(sql, &mut two)) {
             (Ok(_), Ok(expected)) => {
                 let all = 0..rows.spans.len();
-                let read: Vec<Vec<_>> = all.map(|n| rows.literals(sql, mode, n).collect()).collect();
+                let read: Vec<Vec<_>> =
+                    all.map(|n| rows.literals(sql, mode, n).collect()).collect();
                 assert_eq!(read, expected, "{shown}");
                 for (span, row) in rows.spans.iter().zip(&expected) {
                     let span = span.start as usize..span.end as usize;
-                    assert!(sql[span.clone()].starts_with(b"(") && sql[span].ends_with(b")"), "{shown}");
+                    assert!(
+                        sql[span.clone()].starts_with(b"(") && sql[span].ends_with(b")"),
+                        "{shown}"
+                    );
                     for (n, literal) in row.iter().enumerate().filter(|(n, _)| *n < 64) {
-                        assert!(rows.numbered >> n & 1 == 0 || is_number_above_0(sql, literal), "{shown}");
+                        assert!(
+                            rows.numbered >> n & 1 == 0 || is_number_above_0(sql, literal),
+                            "{shown}"
+                        );
                     }
                 }
                 assert_eq!(one.at(), two.at(), "{shown}");
-                assert_eq!(format!("{:?}", one.next_token()), format!("{:?}", two.next_token()), "{shown}");
+                assert_eq!(
+                    format!("{:?}", one.next_token()),
+                    format!("{:?}", two.next_token()),
+                    "{shown}"
+                );
             }
             (Err(one), Err(two)) => assert_eq!(one.to_string(), two.to_string(), "{shown}"),
             (one, two) => panic!("{one:?} {two:?}: {shown}"),
@@ -431,7 +448,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
         #[test]
-        fn rows_are_read_as_the_lexer_reads_them(pieces in proptest::collection::vec(0..PIECES.len(), 0..14), mode in 0u8..4) {
+        fn rows_are_read_as_the_lexer_reads_them(
+            pieces in proptest::collection::vec(0..PIECES.len(), 0..14),
+            mode in 0u8..4,
+        ) {
             let sql: String = pieces.iter().map(|n| PIECES[*n]).collect();
             for text in [sql.clone(), format!("({sql}")] {
                 compare(text.as_bytes(), SqlMode::from_bits_truncate(mode));
@@ -439,14 +459,16 @@ mod tests {
         }
 
         #[test]
-        fn so_are_wellformed_rows(rows in proptest::collection::vec((any::<i64>(), "[a-z'\\\\\"%,()]{0,12}", any::<bool>()), 1..8)) {
+        fn so_are_wellformed_rows(rows in proptest::collection::vec((any::<i64>(),
+            "[a-z'\\\\\"%,()]{0,12}", any::<bool>()), 1..8)) {
             let row = |(n, text, null): &(i64, String, bool)| {
                 let text = text.replace('\\', "\\\\").replace('\'', "''");
                 format!("({n},'{text}' , {})", if *null { "NULL" } else { "2.50" })
             };
             let sql = rows.iter().map(row).collect::<Vec<_>>().join(",");
             compare(sql.as_bytes(), SqlMode::empty());
-            let (mut lexer, mut read) = (Lexer::new(sql.as_bytes(), SqlMode::empty()), Rows::default());
+            let (mut lexer, mut read) = (Lexer::new(sql.as_bytes(), SqlMode::empty()),
+                Rows::default());
             prop_assert!(read.read(sql.as_bytes(), &mut lexer).unwrap());
             prop_assert_eq!((read.spans.len(), read.width), (rows.len(), 3));
             prop_assert_eq!(read.numbered & 7, u64::from(rows.iter().all(|r| r.0 > 0)));

@@ -1,5 +1,6 @@
-//! Which server serves what at this moment. Changes with every failover and every replica that falls behind; no plan depends on it,
-//! so that a change of it costs no plan. What plans depend on is the [`Snapshot`](crate::snapshot::Snapshot).
+//! Which server serves what at this moment. Changes with every failover and every replica that
+//! falls behind; no plan depends on it, so that a change of it costs no plan. What plans depend on
+//! is the [`Snapshot`](crate::snapshot::Snapshot).
 use crate::identity::ShardId;
 use crate::snapshot::{Tablet, TabletKind};
 use ahash::AHashMap;
@@ -32,7 +33,8 @@ pub enum Writes {
     /// They go there; whether it can be reached shows when it is tried.
     #[default]
     Open,
-    /// The same, and where it cannot be reached another server will take its place: statements that have not begun wait for that.
+    /// The same, and where it cannot be reached another server will take its place: statements that
+    /// have not begun wait for that.
     Guarded,
     /// Another server is taking its place: they wait, and nothing is sent to the old one any more.
     Moving,
@@ -95,7 +97,8 @@ impl ShardServing {
     /// Those that may be read from: of the own cell, as long as it has any.
     pub fn replicas(&self, kind: TabletKind) -> Vec<&TabletServing> {
         let of = |near: bool| {
-            let fits = move |t: &&TabletServing| t.tablet.kind == kind && t.readable && t.near == near;
+            let fits =
+                move |t: &&TabletServing| t.tablet.kind == kind && t.readable && t.near == near;
             self.tablets.iter().filter(fits).collect::<Vec<_>>()
         };
         let near = of(true);

@@ -1,5 +1,5 @@
-//! What plans depend on, as both planes see it: published by the control plane, read by every core, never changed. Which servers
-//! serve it at the moment is apart from it ([`crate::serving`]).
+//! What plans depend on, as both planes see it: published by the control plane, read by every core,
+//! never changed. Which servers serve it at the moment is apart from it ([`crate::serving`]).
 use crate::collation::Collation;
 use crate::identity::{ShardId, ShardIds};
 use crate::lookup::LookupDef;
@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Index of a keyspace in [`Snapshot::keyspaces`]. Valid for one snapshot version only, as plans are.
+/// Index of a keyspace in [`Snapshot::keyspaces`]. Valid for one snapshot version only, as plans
+/// are.
 pub type KeyspaceIdx = u16;
 /// Index of a shard in [`Keyspace::shards`].
 pub type ShardIdx = u16;
@@ -20,11 +21,14 @@ pub struct Snapshot {
     /// Grows with every change; plan caches are cleared when it does.
     pub version: u64,
     pub keyspaces: Vec<Keyspace>,
-    /// `Some` in the drop-in mode (`serve --upstream`): every database not listed in `keyspaces` lives on this server.
+    /// `Some` in the drop-in mode (`serve --upstream`): every database not listed in `keyspaces`
+    /// lives on this server.
     pub drop_in: Option<Arc<Tablet>>,
-    /// Tables that may be named without a keyspace when no database is selected (Vitess's global routing): name -> keyspaces.
+    /// Tables that may be named without a keyspace when no database is selected (Vitess's global
+    /// routing): name -> keyspaces.
     pub global_tables: AHashMap<String, Vec<KeyspaceIdx>>,
-    /// Routing rules: `table` or `keyspace.table`, each perhaps with `@replica` and the like -> where that is.
+    /// Routing rules: `table` or `keyspace.table`, each perhaps with `@replica` and the like ->
+    /// where that is.
     pub routes: AHashMap<String, Routed>,
     /// Of this snapshot's shards, and of those that were there before.
     pub ids: ShardIds,
@@ -60,8 +64,8 @@ pub enum Routed {
 #[derive(Debug)]
 pub struct Keyspace {
     pub name: String,
-    /// The database's name on the servers. The same as `name` in clusters that `coregate local` makes, so that
-    /// qualified names need no rewriting.
+    /// The database's name on the servers. The same as `name` in clusters that `coregate local`
+    /// makes, so that qualified names need no rewriting.
     pub database: String,
     pub sharded: bool,
     /// Sorted by start of range.
@@ -71,7 +75,8 @@ pub struct Keyspace {
     /// All vindexes by their name in the vschema.
     pub vindexes: AHashMap<String, VindexDef>,
     pub require_explicit_routing: bool,
-    /// No server has told its tables yet: where rows lie is not known for columns whose types the vschema does not say.
+    /// No server has told its tables yet: where rows lie is not known for columns whose types the
+    /// vschema does not say.
     pub columns_pending: bool,
     /// `foreignKeyMode` is `managed`.
     pub manages_foreign_keys: bool,
@@ -86,7 +91,8 @@ pub struct Shard {
     pub range: KeyRange,
 }
 
-/// A half-open range of keyspace ids; an empty `end` is unbounded. Bytes compare as in Vitess: ids are padded with zeros on the right.
+/// A half-open range of keyspace ids; an empty `end` is unbounded. Bytes compare as in Vitess: ids
+/// are padded with zeros on the right.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyRange {
     pub start: Vec<u8>,
@@ -176,7 +182,8 @@ pub enum TableKind {
 pub struct Table {
     pub name: String,
     pub kind: TableKind,
-    /// The first is the primary vindex, which decides where a row lies. Empty for unsharded and reference tables.
+    /// The first is the primary vindex, which decides where a row lies. Empty for unsharded and
+    /// reference tables.
     pub column_vindexes: Vec<ColumnVindex>,
     /// In table order. Empty when they are not known; complete when `columns_complete`.
     pub columns: Vec<Column>,
@@ -190,11 +197,13 @@ pub struct Table {
     pub source: Option<String>,
     /// Views: the query, as the server gives it.
     pub view: Option<String>,
-    /// The primary key's columns, in order. Empty where there is none, or nothing is known of it: the vschema does not say it.
+    /// The primary key's columns, in order. Empty where there is none, or nothing is known of it:
+    /// the vschema does not say it.
     pub primary_key: Vec<String>,
     /// Beside the primary key.
     pub unique_keys: Vec<Key>,
-    /// Those that are neither primary nor unique, by which rows can be found in order: none of FULLTEXT and SPATIAL.
+    /// Those that are neither primary nor unique, by which rows can be found in order: none of
+    /// FULLTEXT and SPATIAL.
     pub indexes: Vec<Key>,
     pub foreign_keys: Vec<ForeignKey>,
     pub triggers: Vec<Trigger>,
@@ -249,8 +258,8 @@ pub struct Column {
     /// Characters that fit, or bytes of a binary type; `None` when unknown or of another type.
     pub length: Option<u32>,
     pub unsigned: bool,
-    /// The type in full, as a definition of the column would have it: `enum('a','b')`, `decimal(10,2) unsigned`. Without character
-    /// set and collation. `None`: not known exactly.
+    /// The type in full, as a definition of the column would have it: `enum('a','b')`,
+    /// `decimal(10,2) unsigned`. Without character set and collation. `None`: not known exactly.
     pub column_type: Option<String>,
     pub nullable: Option<bool>,
     pub charset: Option<String>,
@@ -263,14 +272,15 @@ pub struct Column {
     pub datetime_precision: Option<u32>,
     pub key: ColumnKey,
     pub auto_increment: bool,
-    /// An INSERT may leave it out because a default is written, or because it may be NULL. AUTO_INCREMENT and generation are told
-    /// by their own fields.
+    /// An INSERT may leave it out because a default is written, or because it may be NULL.
+    /// AUTO_INCREMENT and generation are told by their own fields.
     pub has_default: bool,
     /// An INSERT that leaves it out writes NULL.
     pub null_default: bool,
     pub generated: bool,
     pub invisible: bool,
-    /// The default that each server computes for itself, as it writes it: `uuid()`, `current_timestamp()`.
+    /// The default that each server computes for itself, as it writes it: `uuid()`,
+    /// `current_timestamp()`.
     pub computed_default: Option<String>,
     /// ON UPDATE CURRENT_TIMESTAMP
     pub on_update: bool,

@@ -8,7 +8,8 @@ use crate::snapshot::{KeyRange, Keyspace, KeyspaceIdx, ShardIdx, Snapshot, Table
 pub struct ParsedTarget {
     pub keyspace: Option<KeyspaceIdx>,
     pub shard: Option<ShardIdx>,
-    /// Shards that were named as a range, but not all: the first and the last of them. If it is one, `shard` has it, too.
+    /// Shards that were named as a range, but not all: the first and the last of them. If it is
+    /// one, `shard` has it, too.
     pub range: Option<(ShardIdx, ShardIdx)>,
     pub tablet_kind: Option<TabletKind>,
 }
@@ -20,11 +21,12 @@ enum Within {
     All,
 }
 
-/// Reads `ks`, `ks:shard`, `ks/shard`, `ks[range]` and `ks[keyspace id]`, each with `@type`, and `@type` alone.
+/// Reads `ks`, `ks:shard`, `ks/shard`, `ks[range]` and `ks[keyspace id]`, each with `@type`, and
+/// `@type` alone.
 ///
 /// # Errors
-/// [`PlanError::UnknownDatabase`], [`PlanError::UnknownShard`], [`PlanError::UnknownTabletType`]; [`PlanError::Unsupported`] for a
-/// range that ends within a shard.
+/// [`PlanError::UnknownDatabase`], [`PlanError::UnknownShard`], [`PlanError::UnknownTabletType`];
+/// [`PlanError::Unsupported`] for a range that ends within a shard.
 pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, PlanError> {
     let (place, kind) = match text.rsplit_once('@') {
         Some((place, kind)) => (place, Some(tablet_kind(kind)?)),
@@ -64,7 +66,8 @@ pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, Pla
                 .iter()
                 .zip(0u16..)
                 .find(|(s, _)| s.name.eq_ignore_ascii_case(wanted));
-            let unknown = || PlanError::UnknownShard { keyspace: name.to_owned(), shard: wanted.to_owned() };
+            let unknown =
+                || PlanError::UnknownShard { keyspace: name.to_owned(), shard: wanted.to_owned() };
             (Some(found.ok_or_else(unknown)?.1), None)
         }
     };
@@ -73,7 +76,8 @@ pub fn parse_target(text: &str, snapshot: &Snapshot) -> Result<ParsedTarget, Pla
 
 /// The shards that a range of keyspace ids, or a single one, means.
 fn shards_within(keyspace: &Keyspace, wanted: &str) -> Result<Within, PlanError> {
-    let unknown = || PlanError::UnknownShard { keyspace: keyspace.name.clone(), shard: wanted.to_owned() };
+    let unknown =
+        || PlanError::UnknownShard { keyspace: keyspace.name.clone(), shard: wanted.to_owned() };
     let shards = || keyspace.shards.iter().zip(0u16..);
     if !wanted.contains('-') {
         let id = from_hex(wanted)
@@ -88,7 +92,9 @@ fn shards_within(keyspace: &Keyspace, wanted: &str) -> Result<Within, PlanError>
     let last = shards().find(|(shard, _)| same_end(&shard.range.end, &range.end));
     match (first, last) {
         (Some((_, one)), Some(_)) if keyspace.shards.len() == 1 => Ok(Within::One(one)),
-        (Some((_, 0)), Some((_, last))) if usize::from(last) + 1 == keyspace.shards.len() => Ok(Within::All),
+        (Some((_, 0)), Some((_, last))) if usize::from(last) + 1 == keyspace.shards.len() => {
+            Ok(Within::All)
+        }
         (Some((_, first)), Some((_, last))) if first <= last => Ok(Within::Some(first, last)),
         _ => Err(PlanError::Unsupported(format!(
             "keyrange {wanted} does not exactly match shards; SHOW SHARDS lists the shards"

@@ -1,4 +1,5 @@
-//! SQL values as the planner sees them: what a vindex maps, what a literal or a bound parameter holds.
+//! SQL values as the planner sees them: what a vindex maps, what a literal or a bound parameter
+//! holds.
 
 /// A borrowed SQL value; numbers are exact.
 #[derive(Clone, Copy, Debug, PartialEq)]

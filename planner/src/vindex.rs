@@ -71,10 +71,11 @@ pub trait Vindex: Debug + Send + Sync {
     fn lookup(&self) -> Option<&Arc<LookupDef>> {
         None
     }
-    /// Maps one row's values for the vindex's columns; fewer values than columns where a partial key is allowed.
+    /// Maps one row's values for the vindex's columns; fewer values than columns where a partial
+    /// key is allowed.
     fn map(&self, values: &[Value<'_>]) -> Result<Mapping, VindexError>;
-    /// Where an integer's id has eight bytes and every integer has one: puts each number's id, as a number with the highest byte first,
-    /// in its place. `false` for other vindexes.
+    /// Where an integer's id has eight bytes and every integer has one: puts each number's id, as a
+    /// number with the highest byte first, in its place. `false` for other vindexes.
     fn ids_of_numbers(&self, _numbers: &mut [u64]) -> bool {
         false
     }

@@ -1,6 +1,7 @@
-//! A keyspace's vschema in Vitess's JSON (<https://vitess.io/docs/reference/features/vschema/>): which tables it has, and
-//! which columns decide where a row lies. Read as it stands in a Vitess cluster: names in snake or camel case, unknown
-//! fields kept and written back, `null` as if left out.
+//! A keyspace's vschema in Vitess's JSON (<https://vitess.io/docs/reference/features/vschema/>):
+//! which tables it has, and which columns decide where a row lies. Read as it stands in a Vitess
+//! cluster: names in snake or camel case, unknown fields kept and written back, `null` as if left
+//! out.
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
@@ -79,9 +80,19 @@ pub struct Table {
     /// Empty, `sequence` or `reference`.
     #[serde(rename = "type", default, deserialize_with = "nullable", skip_serializing_if = "no")]
     pub kind: String,
-    #[serde(default, alias = "columnVindexes", deserialize_with = "nullable", skip_serializing_if = "no")]
+    #[serde(
+        default,
+        alias = "columnVindexes",
+        deserialize_with = "nullable",
+        skip_serializing_if = "no"
+    )]
     pub column_vindexes: Vec<ColumnVindex>,
-    #[serde(default, alias = "autoIncrement", deserialize_with = "nullable", skip_serializing_if = "no")]
+    #[serde(
+        default,
+        alias = "autoIncrement",
+        deserialize_with = "nullable",
+        skip_serializing_if = "no"
+    )]
     pub auto_increment: Option<AutoIncrement>,
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
     pub columns: Vec<Column>,
@@ -134,7 +145,12 @@ pub struct Column {
     /// Vitess's name of a type (`INT64`, `VARCHAR`).
     #[serde(rename = "type", default, deserialize_with = "nullable", skip_serializing_if = "no")]
     pub kind: TypeName,
-    #[serde(default, alias = "collationName", deserialize_with = "nullable", skip_serializing_if = "no")]
+    #[serde(
+        default,
+        alias = "collationName",
+        deserialize_with = "nullable",
+        skip_serializing_if = "no"
+    )]
     pub collation_name: String,
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
     pub invisible: bool,
@@ -219,12 +235,15 @@ mod tests {
             "l": {"type": "lookup", "params": {"table": "t_idx", "from": "a,b"}, "owner": "t"}},
             "tables": {"t": {"columnVindexes": [{"column": "id", "name": "hash"}],
                 "autoIncrement": {"column": "id", "sequence": "seq"},
-                "columns": [{"name": "id", "type": "INT64", "nullable": false}, {"name": "b", "type": 6165}],
+                "columns": [{"name": "id", "type": "INT64", "nullable": false}, {"name": "b",
+                "type": 6165}],
                 "columnListAuthoritative": true, "owner": null},
               "seq": {"type": "sequence"}, "r": {"type": "reference", "source": "ks.r"}},
             "foreignKeyMode": "managed", "requireExplicitRouting": true}"#;
         let ks = Keyspace::from_json(json).unwrap();
-        assert!(ks.sharded && ks.require_explicit_routing && ks.tables["t"].column_list_authoritative);
+        assert!(
+            ks.sharded && ks.require_explicit_routing && ks.tables["t"].column_list_authoritative
+        );
         assert_eq!(ks.vindexes["l"].params["from"], "a,b");
         assert_eq!(ks.tables["t"].auto_increment.as_ref().unwrap().sequence, "seq");
         assert_eq!(ks.rest["foreignKeyMode"], "managed");
@@ -236,7 +255,8 @@ mod tests {
     #[test]
     fn errors_name_the_key() {
         let error =
-            Keyspace::from_json(r#"{"tables": {"t": {"column_vindexes": [{"column": 1}]}}}"#).unwrap_err();
+            Keyspace::from_json(r#"{"tables": {"t": {"column_vindexes": [{"column": 1}]}}}"#)
+                .unwrap_err();
         assert!(
             error
                 .to_string()
@@ -249,7 +269,8 @@ mod tests {
     #[test]
     fn reads_routing_rules() {
         let rules =
-            RoutingRules::from_json(r#"{"rules": [{"fromTable": "t", "to_tables": ["ks.t"]}]}"#).unwrap();
+            RoutingRules::from_json(r#"{"rules": [{"fromTable": "t", "to_tables": ["ks.t"]}]}"#)
+                .unwrap();
         assert_eq!(rules.rules[0].to_tables, ["ks.t"]);
     }
 }

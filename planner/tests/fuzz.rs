@@ -1,5 +1,6 @@
-//! Throws mutations of statements at the lexer, the parser, the fingerprint and the planner. `cargo test` runs each target for a
-//! second, or for `FUZZ_SECONDS`; `cargo bolero test -p coregate-planner NAME` searches by coverage.
+//! Throws mutations of statements at the lexer, the parser, the fingerprint and the planner. `cargo
+//! test` runs each target for a second, or for `FUZZ_SECONDS`; `cargo bolero test -p
+//! coregate-planner NAME` searches by coverage.
 #![allow(clippy::unwrap_used)]
 mod support;
 
@@ -157,7 +158,10 @@ fn lexer() {
                 let mut lexer = Lexer::new(sql, mode);
                 let mut end = 0;
                 while let Ok(token) = lexer.next_token() {
-                    assert!(token.start >= end && token.end >= token.start, "{token:?} after {end}");
+                    assert!(
+                        token.start >= end && token.end >= token.start,
+                        "{token:?} after {end}"
+                    );
                     assert!(token.end as usize <= sql.len(), "{token:?}");
                     if token.tok == Tok::End {
                         break;
@@ -169,7 +173,8 @@ fn lexer() {
         });
 }
 
-/// Literals lie in the text one after another; the same statement with its literals put in again has the same key.
+/// Literals lie in the text one after another; the same statement with its literals put in again
+/// has the same key.
 #[test]
 fn fingerprint() {
     bolero::check!()
@@ -205,7 +210,8 @@ fn fingerprint() {
                 assert_eq!(one.norm, two.norm);
                 if one.cacheable
                     && let Ok(again) = one.restore(sql, mode)
-                    // At the end of a text and before a blank these begin a comment, before a comment they are signs.
+                    // At the end of a text and before a blank these begin a comment, before a
+                    // comment they are signs.
                     && !again.ends_with(b"--")
                     && !again.windows(3).any(|w| w == b"-- ")
                 {
@@ -222,7 +228,8 @@ fn fingerprint() {
         });
 }
 
-/// A statement is planned or refused, and what is planned goes to shards that there are, with a text that can be read.
+/// A statement is planned or refused, and what is planned goes to shards that there are, with a
+/// text that can be read.
 fn plans(snapshot: &Snapshot, session: &SessionContext<'_>, sql: &str) {
     let Ok((plan, fingerprint)) = plan_split(snapshot, session, sql) else { return };
     let _ = coregate_planner::render::plan(snapshot, &plan);
@@ -252,7 +259,10 @@ fn plans(snapshot: &Snapshot, session: &SessionContext<'_>, sql: &str) {
 /// What is put together of a statement's parts is a query again.
 fn is_query(sql: &str, place: &str, text: &str) {
     // What the session puts in is not written as a literal here.
-    if place == "limit" || text.contains('<') && !sql.contains('<') || text.contains("<ConnectionId>") {
+    if place == "limit"
+        || text.contains('<') && !sql.contains('<')
+        || text.contains("<ConnectionId>")
+    {
         return;
     }
     let arena = bumpalo::Bump::new();

@@ -1,5 +1,6 @@
-//! Sharded results are unsharded results: random statements over random rows are planned by the real planner, run in a small
-//! model of a server once over all rows and once for each shard that the plan names, and the answers are compared.
+//! Sharded results are unsharded results: random statements over random rows are planned by the
+//! real planner, run in a small model of a server once over all rows and once for each shard that
+//! the plan names, and the answers are compared.
 #![allow(clippy::unwrap_used)]
 mod support;
 
@@ -150,7 +151,9 @@ fn sql(cond: &Cond, names: &[(usize, String)], out: &mut String) {
         }
     };
     match cond {
-        Cond::Compare(a, op, b) => write!(out, "{} {op} {}", operand(a, names), operand(b, names)).unwrap(),
+        Cond::Compare(a, op, b) => {
+            write!(out, "{} {op} {}", operand(a, names), operand(b, names)).unwrap()
+        }
         Cond::In(a, list, not) => {
             let list: Vec<String> = list.iter().map(literal).collect();
             let not = if *not { "NOT " } else { "" };
@@ -175,11 +178,14 @@ fn sql(cond: &Cond, names: &[(usize, String)], out: &mut String) {
             let alias = format!("{alias}{}", names.len());
             inside.push((*table, alias.clone()));
             match column {
-                None => out.push_str(if *not { "NOT EXISTS (SELECT 1" } else { "EXISTS (SELECT 1" }),
+                None => {
+                    out.push_str(if *not { "NOT EXISTS (SELECT 1" } else { "EXISTS (SELECT 1" })
+                }
                 Some((left, column)) => {
                     let not = if *not { "NOT " } else { "" };
                     let column = columns[*column];
-                    write!(out, "{} {not}IN (SELECT {alias}.{column}", operand(left, names)).unwrap();
+                    write!(out, "{} {not}IN (SELECT {alias}.{column}", operand(left, names))
+                        .unwrap();
                 }
             }
             write!(out, " FROM {name} {alias} WHERE ").unwrap();
@@ -266,7 +272,8 @@ fn val() -> impl Strategy<Value = Val> {
 
 fn column() -> impl Strategy<Value = Operand> {
     // The vindex's columns more often, and names near and far.
-    (0usize..4, prop_oneof![3 => Just(0usize), 1 => Just(1)]).prop_map(|(t, c)| Operand::Column(t, c))
+    (0usize..4, prop_oneof![3 => Just(0usize), 1 => Just(1)])
+        .prop_map(|(t, c)| Operand::Column(t, c))
 }
 
 fn cond() -> impl Strategy<Value = Cond> {
@@ -284,7 +291,8 @@ fn cond() -> impl Strategy<Value = Cond> {
             4 => (boxed(), boxed()).prop_map(|(a, b)| Cond::And(a, b)),
             2 => (boxed(), boxed()).prop_map(|(a, b)| Cond::Or(a, b)),
             1 => boxed().prop_map(Cond::Not),
-            2 => (0usize..3, prop::option::of((column(), 0usize..2)), boxed(), prop::bool::weighted(0.3))
+            2 => (0usize..3, prop::option::of((column(), 0usize..2)), boxed(),
+                prop::bool::weighted(0.3))
                 .prop_map(|(t, column, inner, not)| Cond::Sub(t, column, inner, not)),
         ]
     })
@@ -335,7 +343,8 @@ proptest! {
         let wanted = select.run(&everything);
         let mut got = Vec::new();
         for (shard, _) in &shards {
-            let here = [0, 1, 2].map(|t| rows[t].iter().filter(|r| r.shard == *shard).collect::<Vec<_>>());
+            let here = [0, 1,
+                2].map(|t| rows[t].iter().filter(|r| r.shard == *shard).collect::<Vec<_>>());
             got.extend(select.run(&here));
         }
         got.sort();

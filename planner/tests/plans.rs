@@ -1,7 +1,8 @@
 //! Golden plans: each file of `plans/` holds statements and what becomes of them.
 //!
-//! A statement stands alone in its paragraph; what follows `=>` is written by the test when `UPDATE_PLANS` is set in the
-//! environment, and compared with otherwise. `@ks:shard` before a statement is its session's target, `@drop-in` a drop-in server.
+//! A statement stands alone in its paragraph; what follows `=>` is written by the test when
+//! `UPDATE_PLANS` is set in the environment, and compared with otherwise. `@ks:shard` before a
+//! statement is its session's target, `@drop-in` a drop-in server.
 #![allow(clippy::unwrap_used)]
 mod support;
 
@@ -99,17 +100,21 @@ fn golden() {
     }
 }
 
-/// Before any server has told the types of its columns, rows that lie by one of them have no place: `'05'` may be 5.
+/// Before any server has told the types of its columns, rows that lie by one of them have no place:
+/// `'05'` may be 5.
 #[test]
 fn unknown_columns_place_nothing() {
     let vschema = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}}, "tables": {
         "t": {"column_vindexes": [{"column": "id", "name": "hash"}]},
-        "typed": {"column_vindexes": [{"column": "id", "name": "hash"}], "columns": [{"name": "id", "type": "INT64"}]},
+        "typed": {"column_vindexes": [{"column": "id", "name": "hash"}],
+        "columns": [{"name": "id", "type": "INT64"}]},
         "country": {"type": "reference"}, "pinned": {"pinned": "50"}}}"#;
     let vschema = coregate_planner::vschema::Keyspace::from_json(vschema).unwrap();
     let build = |tables_pending| {
-        let spec =
-            KeyspaceSpec { tables_pending, ..KeyspaceSpec::new("ks", &["-80", "80-"], vschema.clone()) };
+        let spec = KeyspaceSpec {
+            tables_pending,
+            ..KeyspaceSpec::new("ks", &["-80", "80-"], vschema.clone())
+        };
         let no_files = |_: &str| Err(String::new());
         SnapshotBuilder::new(1)
             .keyspace(spec, &no_files)

@@ -76,8 +76,10 @@ const PRIVILEGED: &[&str] = &[
     "create procedure p() begin prepare p from @q; execute p; end",
     "create procedure p() begin prepare p from 'drop user u'; execute p; end",
     "create event e on schedule every 1 day do execute immediate concat('a')",
-    "create procedure p() begin declare exit handler for sqlexception set global x = 1; select 1; end",
-    "create procedure p() begin declare continue handler for 1062, sqlstate '23000', not found create user u; end",
+    "create procedure p() begin declare exit handler for sqlexception set global x = 1; select 1; \
+        end",
+    "create procedure p() begin declare continue handler for 1062, sqlstate '23000', not found \
+        create user u; end",
     "begin not atomic declare exit handler for sqlexception shutdown; select 1; end",
     "call sys.execute_prepared_stmt('x')",
     "call `mysql`.p()",
@@ -113,7 +115,8 @@ const PRIVILEGED: &[&str] = &[
     "execute immediate concat('shut', 'down')",
     "create procedure p() shutdown",
     "create procedure p() begin select 1; grant all on *.* to u; end",
-    "create definer = root@localhost procedure p() sql security definer begin if 1 then drop user u; end if; end",
+    "create definer = root@localhost procedure p() sql security definer begin if 1 then drop user \
+        u; end if; end",
     "create trigger r before insert on t for each row set global x = 1",
     "create event e on schedule every 1 day do shutdown",
     "begin not atomic create user u; end",
@@ -166,17 +169,20 @@ const ORDINARY: &[&str] = &[
     "select 'shutdown; drop user u'",
     "call p()",
     "call sys_x.p()",
-    "create procedure p() begin prepare p from 'select ?'; execute p using @a; deallocate prepare p; end",
-    "create procedure p() begin declare exit handler for sqlexception begin rollback; end; select 1; end",
-    "create procedure p() begin declare exit handler for sqlexception set @a = 1; update t set n = 1; end",
+    "create procedure p() begin prepare p from 'select ?'; execute p using @a; deallocate prepare \
+        p; end",
+    "create procedure p() begin declare exit handler for sqlexception begin rollback; end; select \
+        1; end",
+    "create procedure p() begin declare exit handler for sqlexception set @a = 1; update t set n = \
+        1; end",
     "replace into t values (1)",
     "optimize table t",
 ];
 
 fn is_privileged(sql: &str) -> bool {
     let snapshot = drop_in();
-    let (plan, _) =
-        plan_sql(&snapshot, &SessionContext::default(), sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let (plan, _) = plan_sql(&snapshot, &SessionContext::default(), sql)
+        .unwrap_or_else(|e| panic!("{sql}: {e}"));
     plan.effects.contains(Effects::ADMIN)
 }
 

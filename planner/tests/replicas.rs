@@ -1,4 +1,5 @@
-//! Where USE has chosen replicas, nothing may write: the servers' account may be one whose writes a replica takes.
+//! Where USE has chosen replicas, nothing may write: the servers' account may be one whose writes a
+//! replica takes.
 #![allow(clippy::unwrap_used)]
 mod support;
 
@@ -21,7 +22,8 @@ fn replicas_are_for_reads_only() {
             autocommit: true,
             ..SessionContext::default()
         };
-        let plan = |sql: &str| plan_sql(&snapshot, &session, &sql.replace("TABLE_", table)).map(drop);
+        let plan =
+            |sql: &str| plan_sql(&snapshot, &session, &sql.replace("TABLE_", table)).map(drop);
         for sql in ["select 1", "select * from TABLE_", "set @a = 1"] {
             assert_eq!(plan(sql), Ok(()), "{sql}");
         }

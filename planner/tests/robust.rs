@@ -1,4 +1,5 @@
-//! Nothing that a client sends can do harm: no panic, no deep recursion, no key of the cache for two meanings.
+//! Nothing that a client sends can do harm: no panic, no deep recursion, no key of the cache for
+//! two meanings.
 #![allow(clippy::unwrap_used)]
 mod support;
 
@@ -23,10 +24,16 @@ fn on_small_stack(sql: String) -> Result<(), PlanError> {
 #[test]
 fn alternatives_within_alternatives_end() {
     let rows = format!("select {}1{}", "(".repeat(40), ",2)".repeat(40));
-    let joins =
-        format!("select * from {}customer{}", "(customer a join customer b join ".repeat(30), ")".repeat(30));
-    let derived =
-        format!("select * from {}select 1{}", "((select * from ".repeat(25), ") d join x)".repeat(25));
+    let joins = format!(
+        "select * from {}customer{}",
+        "(customer a join customer b join ".repeat(30),
+        ")".repeat(30)
+    );
+    let derived = format!(
+        "select * from {}select 1{}",
+        "((select * from ".repeat(25),
+        ") d join x)".repeat(25)
+    );
     for sql in [rows, joins, derived] {
         let session = SessionContext { autocommit: true, ..SessionContext::default() };
         let _ = plan_sql(&snapshot(), &session, &sql);
@@ -36,7 +43,11 @@ fn alternatives_within_alternatives_end() {
 #[test]
 fn depth_is_bounded() {
     let nested = |open: &str, inner: &str, close: &str, n: usize| {
-        format!("SELECT name FROM customer WHERE id = 1 AND {}{inner}{}", open.repeat(n), close.repeat(n))
+        format!(
+            "SELECT name FROM customer WHERE id = 1 AND {}{inner}{}",
+            open.repeat(n),
+            close.repeat(n)
+        )
     };
     for (open, inner, close) in [
         ("(", "1", ")"),
@@ -67,9 +78,11 @@ fn depth_is_bounded() {
     let explains = format!("{}SELECT 1", "EXPLAIN ".repeat(20_000));
     assert!(on_small_stack(explains).is_err());
     // Long is not deep.
-    let wide = format!("SELECT name FROM customer WHERE id = 1 {}", "AND name + 1 = 2 ".repeat(3_000));
+    let wide =
+        format!("SELECT name FROM customer WHERE id = 1 {}", "AND name + 1 = 2 ".repeat(3_000));
     assert!(on_small_stack(wide).is_ok());
-    let union = format!("SELECT id FROM customer {}", "UNION ALL SELECT id FROM customer ".repeat(150));
+    let union =
+        format!("SELECT id FROM customer {}", "UNION ALL SELECT id FROM customer ".repeat(150));
     assert!(on_small_stack(union).is_ok());
 }
 
@@ -91,8 +104,10 @@ fn what_the_fingerprint_makes_of_texts() {
         ),
         ("INSERT INTO t VALUES (1,NOW()),(2,'b')", "INSERT INTO t VALUES (?,NOW()),(?,?)"),
         (
-            "SELECT 1e5, .5, 1., 0x4F, x'4f', b'01', N'a', _utf8'a', _latin1'a', _latin2  0x4f, _binary x'4f', _gbk b'1', _a 'b'",
-            "SELECT ?, ?, ?, ?, ?, ?, ?, ?, _latin1'a', _latin2  0x4f, _binary x'4f', _gbk b'1', _a ?",
+            "SELECT 1e5, .5, 1., 0x4F, x'4f', b'01', N'a', _utf8'a', _latin1'a', _latin2  0x4f, \
+                _binary x'4f', _gbk b'1', _a 'b'",
+            "SELECT ?, ?, ?, ?, ?, ?, ?, ?, _latin1'a', _latin2  0x4f, _binary x'4f', _gbk b'1', \
+                _a ?",
         ),
         (
             "SELECT a.1b, 1b, `a``b`, @a, @'x y', @@session.sql_mode FROM t1",
@@ -221,10 +236,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn any_words_are_planned_or_refused(words in prop::collection::vec(prop::sample::select(WORDS), 1..30)) {
+    fn any_words_are_planned_or_refused(
+        words in prop::collection::vec(prop::sample::select(WORDS), 1..30),
+    ) {
         let sql = words.join(" ");
         let snapshot = snapshot();
-        for session in [SessionContext::default(), SessionContext { keyspace: Some(0), ..Default::default() }, SessionContext { keyspace: Some(1), ..Default::default() }] {
+        for session in [SessionContext::default(), SessionContext { keyspace: Some(0),
+            ..Default::default() }, SessionContext { keyspace: Some(1), ..Default::default() }] {
             if let Ok((plan, fingerprint)) = plan_sql(&snapshot, &session, &sql) {
                 let _ = places(&snapshot, &plan, &fingerprint, &sql, &[]);
                 let _ = coregate_planner::render::plan(&snapshot, &plan);
@@ -241,13 +259,16 @@ proptest! {
 
     /// Comments and white space do not matter, literals go where they came from.
     #[test]
-    fn normalised_text_is_stable(a in any::<i32>(), s in "[a-z']{0,8}", list in prop::collection::vec(any::<i16>(), 1..9)) {
+    fn normalised_text_is_stable(a in any::<i32>(), s in "[a-z']{0,8}",
+        list in prop::collection::vec(any::<i16>(), 1..9)) {
         let s = s.replace('\'', "''");
         let list: Vec<String> = list.iter().map(ToString::to_string).collect();
-        let sql = format!("SELECT x  FROM t /* c */ WHERE a = {a} AND b = '{s}' AND c IN ({})", list.join(" , "));
+        let sql = format!("SELECT x  FROM t /* c */ WHERE a = {a} AND b = '{s}' AND c IN \
+            ({})", list.join(" , "));
         let mut one = Fingerprint::new();
         one.read(sql.as_bytes(), SqlMode::empty()).unwrap();
-        prop_assert_eq!(String::from_utf8_lossy(&one.norm), "SELECT x FROM t WHERE a = ? AND b = ? AND c IN (?...)");
+        prop_assert_eq!(String::from_utf8_lossy(&one.norm), "SELECT x FROM t WHERE a = ? AND b = ? \
+            AND c IN (?...)");
         prop_assert_eq!(one.items.len(), list.len());
         let again = one.restore(sql.as_bytes(), SqlMode::empty()).unwrap();
         let mut two = Fingerprint::new();

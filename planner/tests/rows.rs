@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use support::{Session, plan_sql, table};
 
 const VSCHEMA: &str = r#"{"sharded": true,
-    "vindexes": {"hash": {"type": "hash"}, "xxhash": {"type": "xxhash"}, "numeric": {"type": "numeric"}},
+    "vindexes": {"hash": {"type": "hash"}, "xxhash": {"type": "xxhash"},
+    "numeric": {"type": "numeric"}},
     "tables": {
         "first": {"column_vindexes": [{"column": "id", "name": "hash"}]},
         "third": {"column_vindexes": [{"column": "id", "name": "hash"}]},
@@ -32,15 +33,22 @@ fn snapshot() -> Snapshot {
         table("plain", &["id", "a", "b'"]),
     ];
     let names = ["-2a", "2a-80", "80-c123456789abcdef", "c123456789abcdef-"];
-    let spec =
-        KeyspaceSpec { tables, ..KeyspaceSpec::new("ks", &names, Keyspace::from_json(VSCHEMA).unwrap()) };
+    let spec = KeyspaceSpec {
+        tables,
+        ..KeyspaceSpec::new("ks", &names, Keyspace::from_json(VSCHEMA).unwrap())
+    };
     SnapshotBuilder::new(1)
         .keyspace(spec, &|_| Err(String::new()))
         .unwrap()
         .build()
 }
 
-fn bind(snapshot: &Snapshot, plan: &Plan, sql: &str, fingerprint: &Fingerprint) -> Result<Resolved, String> {
+fn bind(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    sql: &str,
+    fingerprint: &Fingerprint,
+) -> Result<Resolved, String> {
     let Action::Route(route) = &plan.action else { panic!("not a route: {sql}") };
     let binding = Binding {
         sql: sql.as_bytes(),
@@ -60,7 +68,8 @@ fn bind(snapshot: &Snapshot, plan: &Plan, sql: &str, fingerprint: &Fingerprint) 
 
 /// The rows that each shard gets, in order.
 fn rows_of(snapshot: &Snapshot, sql: &str) -> Result<BTreeMap<u16, Vec<String>>, String> {
-    let session = SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
+    let session =
+        SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
     let (plan, fingerprint) = plan_sql(snapshot, &session, sql).map_err(|e| e.to_string())?;
     let found = bind(snapshot, &plan, sql, &fingerprint)?;
     let rows = found.shards.iter().map(|shard| {
@@ -71,8 +80,9 @@ fn rows_of(snapshot: &Snapshot, sql: &str) -> Result<BTreeMap<u16, Vec<String>>,
         let mut read = Fingerprint::new();
         read.read(&text, Default::default()).unwrap();
         let rows = read.rows.spans.iter();
-        let rows =
-            rows.map(|r| String::from_utf8_lossy(&text[r.start as usize..r.end as usize]).replace(' ', ""));
+        let rows = rows.map(|r| {
+            String::from_utf8_lossy(&text[r.start as usize..r.end as usize]).replace(' ', "")
+        });
         (shard.shard, rows.collect())
     });
     Ok(rows.collect())
@@ -105,7 +115,8 @@ fn ids() -> impl Strategy<Value = String> {
         10 => any::<u32>().prop_map(|n| n.to_string()),
         4 => any::<u64>().prop_map(|n| n.to_string()),
         1 => any::<i32>().prop_map(|n| n.to_string()),
-        1 => prop_oneof!["'[0-9]{1,3}'", "[0-9]{1,4} ", " [0-9]{1,4}", "[0-9]{1,2}\\.0", "007", "0", "NULL", "99999999999999999999", "0x1F"],
+        1 => prop_oneof!["'[0-9]{1,3}'", "[0-9]{1,4} ", " \
+            [0-9]{1,4}", "[0-9]{1,2}\\.0", "007", "0", "NULL", "99999999999999999999", "0x1F"],
     ]
 }
 

@@ -25,9 +25,12 @@ fn cut(sql: &str, span: impl Into<Option<Span>>) -> &str {
 
 #[test]
 fn every_clause_has_its_span() {
-    let sql = "select /* c */ distinct a.x as y, t.* from t partition (p1) as a use index (i) ignore key for join (j) \
-               left join u on a.x = u.x where a.x > 1 group by x, y desc with rollup having count(*) > 1 \
-               window w as (order by x) order by y desc , 2 asc limit 3, ? for update of a skip locked";
+    let sql = "select /* c */ distinct a.x as y, t.* from t partition (p1) as a use index (i) \
+        ignore key for join (j) \
+               left join u on a.x = u.x where a.x > 1 group by x, y desc with rollup having \
+               count(*) > 1 \
+               window w as (order by x) order by y desc , 2 asc limit 3, ? for update of a skip \
+               locked";
     let arena = Bump::new();
     let query = query(sql, &arena);
     let found = select(query);
@@ -44,7 +47,10 @@ fn every_clause_has_its_span() {
     assert_eq!(cut(sql, found.having_span), "having count(*) > 1");
     assert_eq!(cut(sql, found.windows_span), "window w as (order by x)");
     assert_eq!(cut(sql, query.order_span), "order by y desc , 2 asc");
-    assert_eq!(query.locks.iter().map(|&l| cut(sql, l)).collect::<Vec<_>>(), ["for update of a skip locked"]);
+    assert_eq!(
+        query.locks.iter().map(|&l| cut(sql, l)).collect::<Vec<_>>(),
+        ["for update of a skip locked"]
+    );
     let limit = query.limit.unwrap();
     assert_eq!(cut(sql, limit.span), "limit 3, ?");
     assert_eq!(cut(sql, limit.skip.map(|e| e.span)), "3");
@@ -65,7 +71,8 @@ fn every_clause_has_its_span() {
     assert_eq!(cut(sql, table.alias_span), "as a");
     assert_eq!(cut(sql, table.hints), "use index (i) ignore key for join (j)");
     assert!(
-        cut(sql, table.full_span).starts_with("t partition") && cut(sql, table.full_span).ends_with("(j)")
+        cut(sql, table.full_span).starts_with("t partition")
+            && cut(sql, table.full_span).ends_with("(j)")
     );
 }
 
@@ -86,7 +93,11 @@ fn limits_have_many_forms() {
         let sql = format!("select a from t {sql}");
         let limit = query(&sql, &arena).limit.unwrap();
         assert_eq!(
-            (cut(&sql, limit.skip.map(|e| e.span)), cut(&sql, limit.take.map(|e| e.span)), limit.plain),
+            (
+                cut(&sql, limit.skip.map(|e| e.span)),
+                cut(&sql, limit.take.map(|e| e.span)),
+                limit.plain
+            ),
             (skip, take, plain),
             "{sql}"
         );
@@ -97,20 +108,28 @@ fn limits_have_many_forms() {
 #[test]
 fn calls_and_set_operations_keep_their_words() {
     let arena = Bump::new();
-    let sql = "select count(distinct a), group_concat(a order by b separator ','), sum(a), cast(a as char) from t \
+    let sql = "select count(distinct a), group_concat(a order by b separator ','), sum(a), cast(a \
+        as char) from t \
                union distinct select 1 intersect all select 2 except select 3 order by 1 into @a";
     let query = query(sql, &arena);
     let calls = select(query).items.iter().map(|i| match i.expr.kind {
         ExprKind::Call(call) => (call.distinct, call.clauses),
         other => panic!("{other:?}"),
     });
-    assert_eq!(calls.collect::<Vec<_>>(), [(true, false), (false, true), (false, false), (false, true)]);
+    assert_eq!(
+        calls.collect::<Vec<_>>(),
+        [(true, false), (false, true), (false, false), (false, true)]
+    );
     let ops: Vec<_> = query.rest.iter().map(|(op, _)| (op.kind, op.all)).collect();
-    assert_eq!(ops, [(SetKind::Union, false), (SetKind::Intersect, true), (SetKind::Except, false)]);
+    assert_eq!(
+        ops,
+        [(SetKind::Union, false), (SetKind::Intersect, true), (SetKind::Except, false)]
+    );
     assert!(query.into && cut(sql, query.into_span) == "into @a");
     // A collation makes another order of it.
     let ordered =
-        parse_alone("select a from t order by a collate utf8mb4_bin, binary a, +a", &arena).unwrap();
+        parse_alone("select a from t order by a collate utf8mb4_bin, binary a, +a", &arena)
+            .unwrap();
     let Statement::Query(ordered) = ordered else { panic!() };
     assert!(
         ordered

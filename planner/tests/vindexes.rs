@@ -1,5 +1,6 @@
-//! Every vindex against what a real Vitess answers. The full list lies beside the workspace (`../shared/vectors`, or under
-//! `COREGATE_SHARED`); where it is missing, the committed subset is used and the test says so.
+//! Every vindex against what a real Vitess answers. The full list lies beside the workspace
+//! (`../shared/vectors`, or under `COREGATE_SHARED`); where it is missing, the committed subset is
+//! used and the test says so.
 #![allow(clippy::unwrap_used)]
 use coregate_planner::value::Value;
 use coregate_planner::vindex::{Mapping, Params, create};
@@ -24,7 +25,8 @@ struct Input {
 
 fn lines() -> (String, bool) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let shared = std::env::var_os("COREGATE_SHARED").map_or_else(|| here.join("../../shared"), PathBuf::from);
+    let shared = std::env::var_os("COREGATE_SHARED")
+        .map_or_else(|| here.join("../../shared"), PathBuf::from);
     let full = shared.join("vectors/vindexes.jsonl.gz");
     if let Ok(file) = std::fs::File::open(&full) {
         let mut text = String::new();
@@ -34,8 +36,10 @@ fn lines() -> (String, bool) {
         return (text, true);
     }
     // Not eprintln!: the harness hides what a passing test prints.
-    let note =
-        format!("NOT THE FULL LIST: {} is missing; tests/data/vindexes.jsonl is used\n", full.display());
+    let note = format!(
+        "NOT THE FULL LIST: {} is missing; tests/data/vindexes.jsonl is used\n",
+        full.display()
+    );
     let _ = std::io::stderr().write_all(note.as_bytes());
     (std::fs::read_to_string(here.join("tests/data/vindexes.jsonl")).unwrap(), false)
 }
@@ -83,14 +87,20 @@ fn answers_are_vitess_s() {
     for line in text.lines() {
         let parsed: Line = serde_json::from_str(line).unwrap();
         let got = map(&parsed);
-        let same = got == parsed.out || got.starts_with("error: ") && parsed.out.starts_with("error: ");
+        let same =
+            got == parsed.out || got.starts_with("error: ") && parsed.out.starts_with("error: ");
         if !same {
             wrong.push(format!("{line}\n  got {got}"));
         }
         *counts.entry(parsed.vindex).or_default() += 1;
     }
     println!("{counts:?}");
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(20)].join("\n")
+    );
     assert_eq!(counts.len(), 14, "a vindex is not tested: {counts:?}");
     assert!(counts.values().sum::<usize>() >= if full { 6_000 } else { 190 });
 }

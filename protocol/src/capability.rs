@@ -8,9 +8,10 @@ use bitflags::bitflags;
 bitflags! {
     /// What a client and a server can do.
     ///
-    /// The low 32 bits are MySQL's; the high 32 are MariaDB's extended ones. Those travel in the reserved bytes of
-    /// the two handshake packets, and only between peers that both leave [`LONG_PASSWORD`](Self::LONG_PASSWORD)
-    /// (which MariaDB calls `CLIENT_MYSQL`) unset: a MariaDB server that sees the bit ignores the extension.
+    /// The low 32 bits are MySQL's; the high 32 are MariaDB's extended ones. Those travel in the
+    /// reserved bytes of the two handshake packets, and only between peers that both leave
+    /// [`LONG_PASSWORD`](Self::LONG_PASSWORD) (which MariaDB calls `CLIENT_MYSQL`) unset: a MariaDB
+    /// server that sees the bit ignores the extension.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct Capabilities: u64 {
         /// Set by MySQL's peers always; unset by MariaDB's when the extended capabilities count.
@@ -105,8 +106,8 @@ impl Capabilities {
         .union(Self::PLUGIN_AUTH)
         .union(Self::PLUGIN_AUTH_LENENC_DATA);
 
-    /// The flags that change the bytes of an answer to a command. Two sides whose values agree in these can have
-    /// each other's answers relayed untouched.
+    /// The flags that change the bytes of an answer to a command. Two sides whose values agree in
+    /// these can have each other's answers relayed untouched.
     pub const SHAPES_ANSWERS: Self = Self::DEPRECATE_EOF
         .union(Self::SESSION_TRACK)
         .union(Self::OPTIONAL_RESULTSET_METADATA)

@@ -13,7 +13,8 @@ type CharsetRow = (&'static str, u8, u16, u16);
 /// Which family a server belongs to: defaults differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavor {
-    /// MariaDB. Its own defaults can be changed by `character_set_collations`, and are others from 11.5 on.
+    /// MariaDB. Its own defaults can be changed by `character_set_collations`, and are others from
+    /// 11.5 on.
     MariaDb,
     /// MySQL 8 and later.
     MySql,
@@ -37,7 +38,8 @@ pub struct Charset {
 }
 
 impl Charset {
-    /// The character set of this name, as `utf8mb4`; `utf8` is `utf8mb3`. Letter case does not matter.
+    /// The character set of this name, as `utf8mb4`; `utf8` is `utf8mb3`. Letter case does not
+    /// matter.
     pub fn by_name(name: &str) -> Option<Self> {
         let name = if name.eq_ignore_ascii_case("utf8") { "utf8mb3" } else { name };
         CHARSETS
@@ -65,16 +67,27 @@ impl Charset {
         (id != 0).then_some(id)
     }
 
-    /// Whether statements in it can be read byte by byte as if they were ASCII: whether a byte below 0x80 is always
-    /// the character that ASCII has there. Otherwise a quote or a backslash may be half of another character.
+    /// Whether statements in it can be read byte by byte as if they were ASCII: whether a byte
+    /// below 0x80 is always the character that ASCII has there. Otherwise a quote or a backslash
+    /// may be half of another character.
     pub fn is_ascii_safe(self) -> bool {
         !matches!(
             self.row.0,
-            "big5" | "cp932" | "gb18030" | "gbk" | "sjis" | "ucs2" | "utf16" | "utf16le" | "utf32" | "swe7"
+            "big5"
+                | "cp932"
+                | "gb18030"
+                | "gbk"
+                | "sjis"
+                | "ucs2"
+                | "utf16"
+                | "utf16le"
+                | "utf32"
+                | "swe7"
         )
     }
 
-    /// Whether a client may have it as `character_set_client`: no server allows the wide ones there.
+    /// Whether a client may have it as `character_set_client`: no server allows the wide ones
+    /// there.
     pub fn is_client_charset(self) -> bool {
         !matches!(self.row.0, "ucs2" | "utf16" | "utf16le" | "utf32")
     }
@@ -95,8 +108,8 @@ impl Collation {
         COLLATIONS.get(at).and_then(Self::from_row)
     }
 
-    /// The collation that servers of this kind have under this name. Letter case does not matter, and `utf8_` stands
-    /// for `utf8mb3_`.
+    /// The collation that servers of this kind have under this name. Letter case does not matter,
+    /// and `utf8_` stands for `utf8mb3_`.
     pub fn by_name(name: &str, flavor: Flavor) -> Option<Self> {
         let old = name
             .get(..5)
@@ -136,7 +149,8 @@ impl Collation {
         self.charset
     }
 
-    /// Its name. MariaDB has collations of its own under the names of MySQL's Croatian ones, and renamed those.
+    /// Its name. MariaDB has collations of its own under the names of MySQL's Croatian ones, and
+    /// renamed those.
     pub fn name(self, flavor: Flavor) -> String {
         let suffix = match flavor {
             Flavor::MariaDb => self.suffix,
@@ -160,7 +174,9 @@ mod tests {
             if oracle.id() == CollationId::UNKNOWN_COLLATION_ID {
                 continue;
             }
-            let Some(ours) = Collation::by_id(id) else { panic!("{id} {} is missing", oracle.collation()) };
+            let Some(ours) = Collation::by_id(id) else {
+                panic!("{id} {} is missing", oracle.collation())
+            };
             let modern = |name: &str| match name.strip_prefix("utf8") {
                 Some("") => "utf8mb3".to_owned(),
                 Some(rest) if rest.starts_with('_') => format!("utf8mb3{rest}"),

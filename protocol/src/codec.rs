@@ -9,7 +9,8 @@ type Result<T> = std::result::Result<T, ProtocolError>;
 /// First byte of a NULL value in a text row; also of a LOCAL INFILE request.
 pub const NULL_MARK: u8 = 0xFB;
 
-/// Reads fields off the front of a packet. Every read names what it wants, so that an error can say it.
+/// Reads fields off the front of a packet. Every read names what it wants, so that an error can say
+/// it.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
@@ -68,7 +69,8 @@ impl<'a> Reader<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
-    /// A length-encoded integer of 1, 3, 4 or 9 bytes. The marks of NULL and of an error are `Malformed` here.
+    /// A length-encoded integer of 1, 3, 4 or 9 bytes. The marks of NULL and of an error are
+    /// `Malformed` here.
     pub fn lenenc_int(&mut self, what: &'static str) -> Result<u64> {
         match self.u8(what)? {
             small @ 0..=0xFA => Ok(u64::from(small)),
@@ -107,7 +109,8 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Bytes up to a NUL, or to the packet's end: some drivers leave the last NUL out, and servers forgive it.
+    /// Bytes up to a NUL, or to the packet's end: some drivers leave the last NUL out, and servers
+    /// forgive it.
     pub fn nul_bytes_or_rest(&mut self) -> &'a [u8] {
         let mut parts = self.rest.splitn(2, |b| *b == 0);
         let taken = parts.next().unwrap_or_default();
@@ -177,7 +180,8 @@ pub fn put_lenenc_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends bytes and a NUL. What follows a NUL within `bytes` is dropped, as the reader could not know better.
+/// Appends bytes and a NUL. What follows a NUL within `bytes` is dropped, as the reader could not
+/// know better.
 pub fn put_nul_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes.iter().take_while(|b| **b != 0));
     out.push(0);

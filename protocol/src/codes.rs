@@ -6,7 +6,8 @@ macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $state:literal;)*) => {
         $($(#[$doc])* pub const $name: u16 = $code;)*
 
-        /// The SQLSTATE of an error code; `HY000` (general error) for a code that is not listed here.
+        /// The SQLSTATE of an error code; `HY000` (general error) for a code that is not listed
+        /// here.
         pub const fn sqlstate(code: u16) -> [u8; 5] {
             match code {
                 $($code => *$state,)*

@@ -146,8 +146,8 @@ pub struct ColumnDefinition<'a> {
     pub name: &'a [u8],
     /// Column.
     pub org_name: &'a [u8],
-    /// MariaDB's extended type: pairs of a kind (0: type, 1: format) and a length-encoded text. Empty unless
-    /// [`Capabilities::MARIADB_EXTENDED_METADATA`].
+    /// MariaDB's extended type: pairs of a kind (0: type, 1: format) and a length-encoded text.
+    /// Empty unless [`Capabilities::MARIADB_EXTENDED_METADATA`].
     pub extended: &'a [u8],
     /// Collation id; 63 is binary.
     pub collation: u16,
@@ -159,7 +159,8 @@ pub struct ColumnDefinition<'a> {
     pub flags: ColumnFlags,
     /// Digits after the point; 31 if it floats.
     pub decimals: u8,
-    /// Default value, in the answer to COM_FIELD_LIST only: the outer `None` says that the packet had no such field.
+    /// Default value, in the answer to COM_FIELD_LIST only: the outer `None` says that the packet
+    /// had no such field.
     pub default: Option<Option<&'a [u8]>>,
 }
 
@@ -209,7 +210,8 @@ impl<'a> ColumnDefinition<'a> {
         let column_type = ColumnType(fixed.u8("column type")?);
         let flags = ColumnFlags::from_bits_retain(fixed.u16("column flags")?);
         let decimals = fixed.u8("decimals")?;
-        let default = if r.is_empty() { None } else { Some(r.lenenc_bytes_or_null("default value")?) };
+        let default =
+            if r.is_empty() { None } else { Some(r.lenenc_bytes_or_null("default value")?) };
         Ok(Self {
             catalog,
             schema,
@@ -229,7 +231,9 @@ impl<'a> ColumnDefinition<'a> {
 
     /// Appends the payload.
     pub fn encode(&self, caps: Capabilities, out: &mut Vec<u8>) {
-        for text in [self.catalog, self.schema, self.table, self.org_table, self.name, self.org_name] {
+        for text in
+            [self.catalog, self.schema, self.table, self.org_table, self.name, self.org_name]
+        {
             codec::put_lenenc_bytes(out, text);
         }
         if caps.contains(Capabilities::MARIADB_EXTENDED_METADATA) {

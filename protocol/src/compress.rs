@@ -1,7 +1,7 @@
 //! The compressed protocol: packets (many, or parts of one) wrapped in compressed packets.
 //!
-//! A header has the length of what follows, a sequence id of its own, and the length after decompression, where 0
-//! says that nothing was compressed, as for short ones.
+//! A header has the length of what follows, a sequence id of its own, and the length after
+//! decompression, where 0 says that nothing was compressed, as for short ones.
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_compression.html>
 
@@ -33,7 +33,8 @@ enum Encoder {
     Zstd(zstd::bulk::Compressor<'static>),
 }
 
-/// Wraps bytes in compressed packets. To be kept for as long as the connection is: its tables are large.
+/// Wraps bytes in compressed packets. To be kept for as long as the connection is: its tables are
+/// large.
 pub struct Compressor {
     encoder: Encoder,
 }
@@ -51,7 +52,9 @@ impl Compressor {
     /// [`ProtocolError::Compression`] if the library has no memory.
     pub fn new(method: Method) -> Result<Self, ProtocolError> {
         let encoder = match method {
-            Method::Zlib => Encoder::Zlib(Box::new(Compress::new(Compression::new(ZLIB_LEVEL), true))),
+            Method::Zlib => {
+                Encoder::Zlib(Box::new(Compress::new(Compression::new(ZLIB_LEVEL), true)))
+            }
             Method::Zstd(level) => {
                 let level = i32::from(level.clamp(1, 22));
                 let encoder = zstd::bulk::Compressor::new(level);
@@ -164,12 +167,14 @@ impl Decompressor {
         })
     }
 
-    /// Sets the sequence id of the next compressed packet; `None` takes any, as for the first of a command.
+    /// Sets the sequence id of the next compressed packet; `None` takes any, as for the first of a
+    /// command.
     pub fn expect(&mut self, seq: Option<u8>) {
         self.next_seq = seq;
     }
 
-    /// Sequence id of the next compressed packet, which is also the one to answer with; 0 if none has come.
+    /// Sequence id of the next compressed packet, which is also the one to answer with; 0 if none
+    /// has come.
     pub fn next_seq(&self) -> u8 {
         self.next_seq.unwrap_or(0)
     }
@@ -179,8 +184,8 @@ impl Decompressor {
         self.header_len > 0
     }
 
-    /// Takes bytes up to the end of one compressed packet, and appends what they hold, which is never more than
-    /// 16 MiB. Returns how many it took.
+    /// Takes bytes up to the end of one compressed packet, and appends what they hold, which is
+    /// never more than 16 MiB. Returns how many it took.
     ///
     /// # Errors
     /// `OutOfOrder`, `Compression`. The stream cannot be read on after either.
@@ -280,7 +285,8 @@ mod tests {
             cut in 1usize..200,
         ) {
             for method in METHODS {
-                let (mut compressor, mut seq, mut packed) = (Compressor::new(method).unwrap(), 254, Vec::new());
+                let (mut compressor, mut seq, mut packed) = (Compressor::new(method).unwrap(),
+                    254, Vec::new());
                 for part in &parts {
                     compressor.compress(part, &mut seq, &mut packed);
                 }
@@ -289,7 +295,8 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300), zstd: bool) {
+        fn garbage_is_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            zstd: bool) {
             let method = if zstd { Method::Zstd(1) } else { Method::Zlib };
             let mut packed = header(bytes.len(), 0, 400).to_vec();
             packed.extend_from_slice(&bytes);
@@ -300,7 +307,8 @@ mod tests {
     #[test]
     fn short_and_incompressible_bytes_go_as_they_are() {
         for method in METHODS {
-            let (mut compressor, mut seq, mut packed) = (Compressor::new(method).unwrap(), 0, Vec::new());
+            let (mut compressor, mut seq, mut packed) =
+                (Compressor::new(method).unwrap(), 0, Vec::new());
             compressor.compress(&[1; COMPRESS_BYTES_MIN - 1], &mut seq, &mut packed);
             assert_eq!(packed.get(..HEADER_LEN), Some(&[49, 0, 0, 0, 0, 0, 0][..]));
             packed.clear();
@@ -316,7 +324,8 @@ mod tests {
     #[test]
     fn more_than_a_chunk_is_split() {
         let plain = vec![5; MAX_CHUNK + 100];
-        let (mut compressor, mut seq, mut packed) = (Compressor::new(Method::Zlib).unwrap(), 0, Vec::new());
+        let (mut compressor, mut seq, mut packed) =
+            (Compressor::new(Method::Zlib).unwrap(), 0, Vec::new());
         compressor.compress(&plain, &mut seq, &mut packed);
         assert_eq!(seq, 2);
         assert!(unpack(Method::Zlib, &packed, 1 << 16).unwrap() == plain);

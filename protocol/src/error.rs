@@ -55,7 +55,8 @@ pub enum ProtocolError {
     /// The peer lacks something that we cannot do without.
     #[error("peer does not support {0}")]
     Unsupported(&'static str),
-    /// The peer insists on an authentication method that we have not got, or not on this connection.
+    /// The peer insists on an authentication method that we have not got, or not on this
+    /// connection.
     #[error("authentication method {0} is not available on this connection")]
     AuthPlugin(String),
     /// This crate was used out of order.

@@ -1,7 +1,8 @@
 //! Packets in a byte stream.
 //!
-//! A packet is one or more chunks, each with a header of three bytes length and one byte sequence id. A chunk of
-//! [`MAX_CHUNK`] bytes is continued by the next one; the first shorter chunk (perhaps an empty one) ends the packet.
+//! A packet is one or more chunks, each with a header of three bytes length and one byte sequence
+//! id. A chunk of [`MAX_CHUNK`] bytes is continued by the next one; the first shorter chunk
+//! (perhaps an empty one) ends the packet.
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html>
 
@@ -54,8 +55,9 @@ pub struct Packet<'a> {
     pub payload: &'a [u8],
 }
 
-/// Takes the packet that lies whole at the front of `buf`, with the bytes it occupies there. `None` if there is not
-/// yet a whole one, or if it has more than one chunk: then an [`Assembler`] is needed.
+/// Takes the packet that lies whole at the front of `buf`, with the bytes it occupies there. `None`
+/// if there is not yet a whole one, or if it has more than one chunk: then an [`Assembler`] is
+/// needed.
 ///
 /// # Errors
 /// [`ProtocolError::PacketTooLarge`] as soon as a header announces more than `limit` bytes.
@@ -87,8 +89,8 @@ impl<'a> PacketWriter<'a> {
         Self { out, seq }
     }
 
-    /// Appends one packet whose payload `encode` appends to the buffer it is given. `encode` must only append.
-    /// A payload of [`MAX_CHUNK`] bytes or more becomes several chunks.
+    /// Appends one packet whose payload `encode` appends to the buffer it is given. `encode` must
+    /// only append. A payload of [`MAX_CHUNK`] bytes or more becomes several chunks.
     pub fn packet<R>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let header_at = self.out.len();
         let payload_at = header_at + HEADER_LEN;
@@ -112,7 +114,8 @@ impl<'a> PacketWriter<'a> {
         }
     }
 
-    /// Makes room for the headers of the second chunk and on, moving from the end so that nothing is overwritten.
+    /// Makes room for the headers of the second chunk and on, moving from the end so that nothing
+    /// is overwritten.
     #[cold]
     fn split_payload(&mut self, header_at: usize, len: usize) {
         let more = len / MAX_CHUNK;
@@ -177,7 +180,8 @@ mod tests {
 
     #[test]
     fn both_writers_agree_around_the_chunk_size() {
-        for len in [0, 1, MAX_CHUNK - 1, MAX_CHUNK, MAX_CHUNK + 1, 2 * MAX_CHUNK, 2 * MAX_CHUNK + 7] {
+        for len in [0, 1, MAX_CHUNK - 1, MAX_CHUNK, MAX_CHUNK + 1, 2 * MAX_CHUNK, 2 * MAX_CHUNK + 7]
+        {
             let payload: Vec<u8> = (0..len).map(|i| (i / 7) as u8).collect();
             let (mut a, mut seq_a) = (vec![1, 2, 3], 255);
             let (mut b, mut seq_b) = (vec![1, 2, 3], 255);

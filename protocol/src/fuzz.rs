@@ -1,6 +1,6 @@
-//! One entry point for each parser, taking any bytes: for fuzzers, and for `tests/fuzz.rs`. Nothing here may panic,
-//! loop for ever, or hold more memory than a small multiple of its input (but for [`decompressor`], which holds what
-//! a packet may decompress to).
+//! One entry point for each parser, taking any bytes: for fuzzers, and for `tests/fuzz.rs`. Nothing
+//! here may panic, loop for ever, or hold more memory than a small multiple of its input (but for
+//! [`decompressor`], which holds what a packet may decompress to).
 
 use crate::auth::server::{Accounts, Credential, Env, ServerConfig, ServerHandshake};
 use crate::auth::{plugin, sha2};
@@ -10,7 +10,9 @@ use crate::command::Command;
 use crate::command::execute::ExecuteBody;
 use crate::compress::{Decompressor, Method};
 use crate::frame::{Assembler, split};
-use crate::handshake::{AuthMoreData, AuthSwitchRequest, Greeting, HandshakeResponse41, SslRequest};
+use crate::handshake::{
+    AuthMoreData, AuthSwitchRequest, Greeting, HandshakeResponse41, SslRequest,
+};
 use crate::response::{EofPacket, ErrPacket, OkPacket, PrepareOk, Progress};
 use crate::row::{BinaryRow, TextRow};
 use crate::value::ParamType;
@@ -238,7 +240,13 @@ pub fn server_handshake(bytes: &[u8]) {
     } else {
         ServerHandshake::change_user(config, caps(bytes).0, 0)
     };
-    let env = Env { accounts: &Anyone, rsa: None, secure: flags & 8 != 0, require_secure: false, host: "h" };
+    let env = Env {
+        accounts: &Anyone,
+        rsa: None,
+        secure: flags & 8 != 0,
+        require_secure: false,
+        host: "h",
+    };
     let (mut rest, mut out) = (bytes, Vec::new());
     while let Ok(Some((packet, len))) = split(rest, LIMIT) {
         if server

@@ -67,7 +67,10 @@ impl<'a, T: ExactSizeIterator<Item = ParamType>> BinaryRow<'a, T> {
     ///
     /// # Errors
     /// `UnexpectedPacket` if it is no binary row, `Truncated` if its NULL bitmap is too short.
-    pub fn new(payload: &'a [u8], types: impl IntoIterator<IntoIter = T>) -> Result<Self, ProtocolError> {
+    pub fn new(
+        payload: &'a [u8],
+        types: impl IntoIterator<IntoIter = T>,
+    ) -> Result<Self, ProtocolError> {
         let types = types.into_iter();
         let mut reader = Reader::new(payload);
         let head = reader.u8("binary row")?;

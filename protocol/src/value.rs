@@ -69,7 +69,8 @@ pub struct Time {
     pub micros: u32,
 }
 
-/// A value. Everything that is neither a number nor a time is bytes: text, decimals, JSON, BIT, geometry.
+/// A value. Everything that is neither a number nor a time is bytes: text, decimals, JSON, BIT,
+/// geometry.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
     /// NULL.
@@ -105,7 +106,8 @@ impl<'a> Value<'a> {
     pub fn read(r: &mut Reader<'a>, ty: ParamType) -> Result<Self, ProtocolError> {
         const WHAT: &str = "value";
         let unsigned = ty.unsigned;
-        let int = |signed: i64, plain: u64| if unsigned { Self::UInt(plain) } else { Self::Int(signed) };
+        let int =
+            |signed: i64, plain: u64| if unsigned { Self::UInt(plain) } else { Self::Int(signed) };
         Ok(match ty.column_type {
             ColumnType::NULL => Self::Null,
             ColumnType::TINY => {
@@ -127,16 +129,17 @@ impl<'a> Value<'a> {
             ColumnType::FLOAT => Self::Float(f32::from_le_bytes(r.array(WHAT)?)),
             ColumnType::DOUBLE => Self::Double(f64::from_le_bytes(r.array(WHAT)?)),
             ColumnType::DATE | ColumnType::NEWDATE => Self::Date(DateTime::read(r)?),
-            ColumnType::DATETIME | ColumnType::TIMESTAMP | ColumnType::DATETIME2 | ColumnType::TIMESTAMP2 => {
-                Self::DateTime(DateTime::read(r)?)
-            }
+            ColumnType::DATETIME
+            | ColumnType::TIMESTAMP
+            | ColumnType::DATETIME2
+            | ColumnType::TIMESTAMP2 => Self::DateTime(DateTime::read(r)?),
             ColumnType::TIME | ColumnType::TIME2 => Self::Time(Time::read(r)?),
             _ => Self::Bytes(r.lenenc_bytes(WHAT)?),
         })
     }
 
-    /// Appends the value in the form that its own kind has; nothing for NULL and long data. The type to announce
-    /// with it is [`natural_type`](Self::natural_type).
+    /// Appends the value in the form that its own kind has; nothing for NULL and long data. The
+    /// type to announce with it is [`natural_type`](Self::natural_type).
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Null | Self::LongData => {}

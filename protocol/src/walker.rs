@@ -1,11 +1,13 @@
 //! Finds the end of an answer while its bytes are relayed untouched.
 //!
-//! The walker hops from header to header. Of a row it looks at the header and one byte; of the few packets that can
-//! end something it looks at the first bytes, which hold all the numbers. Nothing is allocated, and bytes are copied
-//! only when a packet's first bytes are cut by the end of a slice.
+//! The walker hops from header to header. Of a row it looks at the header and one byte; of the few
+//! packets that can end something it looks at the first bytes, which hold all the numbers. Nothing
+//! is allocated, and bytes are copied only when a packet's first bytes are cut by the end of a
+//! slice.
 //!
-//! Two ways to use it: [`ResponseWalker::feed`] takes slices as they come and says when the answer is over;
-//! [`ResponseWalker::step`] takes one chunk at a time and says what it is, for callers that drop or rewrite packets.
+//! Two ways to use it: [`ResponseWalker::feed`] takes slices as they come and says when the answer
+//! is over; [`ResponseWalker::step`] takes one chunk at a time and says what it is, for callers
+//! that drop or rewrite packets.
 
 use crate::error::ProtocolError;
 use crate::frame::{HEADER_LEN, Header, MAX_CHUNK};
@@ -20,7 +22,8 @@ pub use machine::{PacketRole, ResponseWalker};
 pub use resequence::Resequencer;
 pub use summary::Summary;
 
-/// Payload bytes that the walker may want to see of one packet: the numbers of an OK packet at their longest.
+/// Payload bytes that the walker may want to see of one packet: the numbers of an OK packet at
+/// their longest.
 pub const HEAD_MAX: usize = 23;
 
 /// What command is being answered.
@@ -28,7 +31,8 @@ pub const HEAD_MAX: usize = 23;
 pub enum ResponseKind {
     /// COM_STMT_EXECUTE that asks for a cursor: as [`Query`](Self::Query), and one may be opened.
     Cursor,
-    /// COM_STMT_EXECUTE (and COM_STMT_BULK_EXECUTE): as [`Query`](Self::Query). The flag of an open cursor may be a routine's own.
+    /// COM_STMT_EXECUTE (and COM_STMT_BULK_EXECUTE): as [`Query`](Self::Query). The flag of an open
+    /// cursor may be a routine's own.
     Execute,
     /// COM_STMT_FETCH: rows, without columns.
     Fetch,
@@ -40,7 +44,8 @@ pub enum ResponseKind {
     Prepare,
     /// COM_QUERY, COM_PROCESS_INFO.
     Query,
-    /// One OK, EOF or ERR: COM_PING, COM_INIT_DB, COM_RESET_CONNECTION, COM_SET_OPTION, COM_STMT_RESET, ...
+    /// One OK, EOF or ERR: COM_PING, COM_INIT_DB, COM_RESET_CONNECTION, COM_SET_OPTION,
+    /// COM_STMT_RESET, ...
     Simple,
     /// COM_STATISTICS: one packet of text.
     Statistics,
@@ -53,7 +58,8 @@ pub enum FeedState {
     More,
     /// The answer is complete.
     Done,
-    /// The server waits for a file. Send its contents in packets, an empty one last; then go on feeding.
+    /// The server waits for a file. Send its contents in packets, an empty one last; then go on
+    /// feeding.
     LocalInfile,
 }
 
@@ -104,12 +110,17 @@ impl ResponseWalker {
         Ok(Feed { consumed: bytes.len() - rest.len(), state: self.state() })
     }
 
-    /// Hops over rows in a slice that is to be relayed, and gives them sequence ids from `seq` on. Returns how many bytes may go. What
-    /// is left begins with a packet to be given to [`step`](Self::step) whole: it may be the end, or is cut within its header.
+    /// Hops over rows in a slice that is to be relayed, and gives them sequence ids from `seq` on.
+    /// Returns how many bytes may go. What is left begins with a packet to be given to
+    /// [`step`](Self::step) whole: it may be the end, or is cut within its header.
     ///
     /// # Errors
     /// As [`step`](Self::step).
-    pub fn renumber_rows(&mut self, bytes: &mut [u8], seq: &mut u8) -> Result<usize, ProtocolError> {
+    pub fn renumber_rows(
+        &mut self,
+        bytes: &mut [u8],
+        seq: &mut u8,
+    ) -> Result<usize, ProtocolError> {
         let mut at = bytes.len().min(self.skip);
         self.skip -= at;
         while self.skip == 0 && self.held_len == 0 && self.in_rows() {
@@ -133,7 +144,8 @@ impl ResponseWalker {
         Ok(at)
     }
 
-    /// Hops over rows as long as they are plainly rows. A row that goes on beyond the slice leaves `skip` set.
+    /// Hops over rows as long as they are plainly rows. A row that goes on beyond the slice leaves
+    /// `skip` set.
     fn hop_rows<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], ProtocolError> {
         let mut rest = bytes;
         while let Some(&[a, b, c, seq, first]) = rest.first_chunk::<5>() {
@@ -157,7 +169,9 @@ impl ResponseWalker {
     /// Takes the chunk at the front of `bytes` if enough of its head is there; it may go on beyond.
     #[inline]
     fn walk_in_place<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, ProtocolError> {
-        let Some((header, payload)) = bytes.split_first_chunk::<HEADER_LEN>() else { return Ok(None) };
+        let Some((header, payload)) = bytes.split_first_chunk::<HEADER_LEN>() else {
+            return Ok(None);
+        };
         let [a, b, c, seq] = *header;
         let header = Header { len: u32::from_le_bytes([a, b, c, 0]), seq };
         let len = header.len as usize;
@@ -170,7 +184,8 @@ impl ResponseWalker {
         Ok(Some(bytes.get(HEADER_LEN + payload.len()..).unwrap_or_default()))
     }
 
-    /// Puts bytes aside until enough of a chunk's head is there. Returns what follows those that were wanted.
+    /// Puts bytes aside until enough of a chunk's head is there. Returns what follows those that
+    /// were wanted.
     #[cold]
     fn hold<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], ProtocolError> {
         let mut rest = bytes;
@@ -178,7 +193,9 @@ impl ResponseWalker {
             let held = self.held.get(..self.held_len).unwrap_or_default();
             let wanted = match Header::peek(held) {
                 None => HEADER_LEN,
-                Some(header) => HEADER_LEN + self.head_needed(header, held.get(HEADER_LEN).copied()),
+                Some(header) => {
+                    HEADER_LEN + self.head_needed(header, held.get(HEADER_LEN).copied())
+                }
             };
             if self.held_len >= wanted {
                 break;

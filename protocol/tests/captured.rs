@@ -6,7 +6,9 @@ mod common;
 use common::{Answer, answer, answers};
 use coregate_protocol::column::ColumnDefinition;
 use coregate_protocol::frame::{Assembler, split};
-use coregate_protocol::response::{EofPacket, ErrPacket, OkPacket, PrepareOk, Progress, SessionChange};
+use coregate_protocol::response::{
+    EofPacket, ErrPacket, OkPacket, PrepareOk, Progress, SessionChange,
+};
 use coregate_protocol::row::{BinaryRow, TextRow, put_binary_row, put_text};
 use coregate_protocol::value::{ParamType, Value};
 use coregate_protocol::walker::{FeedState, PacketRole, ResponseKind, ResponseWalker, Summary};
@@ -51,7 +53,12 @@ fn every_cut_gives_the_same_result() {
             let (a, b) = bytes.split_at(cut);
             assert_eq!(walk(&answer, &[a, b]), whole, "{} cut at {cut}", answer.title());
             if !a.is_empty() {
-                assert_eq!(walk(&answer, &[a]).1, FeedState::More, "{} until {cut}", answer.title());
+                assert_eq!(
+                    walk(&answer, &[a]).1,
+                    FeedState::More,
+                    "{} until {cut}",
+                    answer.title()
+                );
             }
         }
         // What follows belongs to the next answer.
@@ -108,7 +115,10 @@ fn packets_round_trip_by_role() {
                 .or_default() += 1;
             let mut again = Vec::new();
             match role {
-                PacketRole::Ok | PacketRole::RowsEnd | PacketRole::ColumnsEof | PacketRole::ParamsEof => {
+                PacketRole::Ok
+                | PacketRole::RowsEnd
+                | PacketRole::ColumnsEof
+                | PacketRole::ParamsEof => {
                     if payload[0] == EofPacket::HEADER && payload.len() == 5 {
                         EofPacket::parse(payload).unwrap().encode(&mut again);
                     } else {
@@ -123,7 +133,10 @@ fn packets_round_trip_by_role() {
                         }
                         // A real server sends the flag to clients that do not track, too.
                         if !caps.contains(Capabilities::SESSION_TRACK) || ok.session.is_empty() {
-                            let plain = OkPacket { status: ok.status - Status::SESSION_STATE_CHANGED, ..ok };
+                            let plain = OkPacket {
+                                status: ok.status - Status::SESSION_STATE_CHANGED,
+                                ..ok
+                            };
                             assert_eq!(OkPacket::parse(&again, caps), Ok(plain));
                             continue;
                         }
@@ -154,7 +167,8 @@ fn packets_round_trip_by_role() {
                         put_text(&mut again, column.unwrap());
                     }
                 }
-                // Without definitions the caller must remember them from the statement's preparation.
+                // Without definitions the caller must remember them from the statement's
+                // preparation.
                 PacketRole::Row if types.is_empty() => continue,
                 PacketRole::Row => {
                     let values = BinaryRow::new(payload, types.iter().copied()).unwrap();
@@ -167,9 +181,16 @@ fn packets_round_trip_by_role() {
             assert_eq!(again, payload, "{} {role:?}", answer.title());
         }
     }
-    for role in
-        ["ColumnCount", "ColumnDef", "ColumnsEof", "Err", "LocalInfile", "Ok", "ParamDef", "ParamsEof"]
-    {
+    for role in [
+        "ColumnCount",
+        "ColumnDef",
+        "ColumnsEof",
+        "Err",
+        "LocalInfile",
+        "Ok",
+        "ParamDef",
+        "ParamsEof",
+    ] {
         assert!(seen.contains_key(role), "no {role} among {seen:?}");
     }
     for role in ["PrepareOk", "Progress", "Row", "RowsEnd", "Text"] {

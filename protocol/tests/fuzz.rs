@@ -1,5 +1,6 @@
-//! Throws mutations of captured answers at every parser. `cargo test` runs each target for a second, or for `FUZZ_SECONDS`;
-//! `cargo bolero test -p coregate-protocol NAME` searches by coverage.
+//! Throws mutations of captured answers at every parser. `cargo test` runs each target for a
+//! second, or for `FUZZ_SECONDS`; `cargo bolero test -p coregate-protocol NAME` searches by
+//! coverage.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
@@ -97,5 +98,6 @@ macro_rules! targets {
 }
 
 targets! {
-    assembler client_handshake command decompressor handshake response resequencer row server_handshake sha2_stored walker
+    assembler client_handshake command decompressor handshake response resequencer row
+    server_handshake sha2_stored walker
 }

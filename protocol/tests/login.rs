@@ -96,7 +96,8 @@ fn server_config(default: &'static [u8], tls: bool) -> ServerConfig {
         thread_id: 77,
         scramble: make_scramble(std::array::from_fn(|i| (i * 13) as u8)),
         server_version: b"8.4.0-test".to_vec(),
-        offered: Capabilities::from_bits_retain(0xFFFF_FFFF) - Capabilities::OPTIONAL_RESULTSET_METADATA,
+        offered: Capabilities::from_bits_retain(0xFFFF_FFFF)
+            - Capabilities::OPTIONAL_RESULTSET_METADATA,
         collation: 45,
         plugin: default,
         tls,
@@ -110,7 +111,9 @@ fn client_config(user: &str, password: &str) -> ClientConfig {
         user: user.as_bytes().to_vec(),
         password: zeroize::Zeroizing::new(password.as_bytes().to_vec()),
         database: Some(b"db".to_vec()),
-        wanted: Capabilities::DEPRECATE_EOF | Capabilities::CONNECT_ATTRS | Capabilities::ZSTD_COMPRESSION,
+        wanted: Capabilities::DEPRECATE_EOF
+            | Capabilities::CONNECT_ATTRS
+            | Capabilities::ZSTD_COMPRESSION,
         required: Capabilities::PROTOCOL_41,
         collation: 45,
         attributes,
@@ -130,7 +133,8 @@ enum End {
 
 struct Run {
     end: End,
-    /// How many packets went each way, and the first byte of each of the server's after the greeting.
+    /// How many packets went each way, and the first byte of each of the server's after the
+    /// greeting.
     shape: Vec<u8>,
     server: ServerHandshake,
 }
@@ -145,7 +149,13 @@ fn take(buf: &mut Vec<u8>) -> Vec<(u8, Vec<u8>)> {
     packets
 }
 
-fn login(server: ServerConfig, client: ClientConfig, known: &Known, rsa: bool, socket: bool) -> Run {
+fn login(
+    server: ServerConfig,
+    client: ClientConfig,
+    known: &Known,
+    rsa: bool,
+    socket: bool,
+) -> Run {
     let mut server = ServerHandshake::new(server);
     let mut client = ClientHandshake::new(client);
     let (mut to_client, mut to_server) = (Vec::new(), Vec::new());
@@ -159,12 +169,20 @@ fn login(server: ServerConfig, client: ClientConfig, known: &Known, rsa: bool, s
             match client.on_packet(&payload, seq, &mut to_server, secure, rsa_encrypt) {
                 Ok(ClientStep::Continue | ClientStep::StartTls) => {}
                 Ok(ClientStep::Done(info)) => return Run { end: End::In(info), shape, server },
-                Ok(ClientStep::Failed(error)) => return Run { end: End::Refused(error), shape, server },
+                Ok(ClientStep::Failed(error)) => {
+                    return Run { end: End::Refused(error), shape, server };
+                }
                 Err(error) => return Run { end: End::Client(error), shape, server },
             }
         }
         for (seq, payload) in take(&mut to_server) {
-            let env = Env { accounts: known, rsa: rsa_key, secure, require_secure: false, host: "10.0.0.1" };
+            let env = Env {
+                accounts: known,
+                rsa: rsa_key,
+                secure,
+                require_secure: false,
+                host: "10.0.0.1",
+            };
             match server
                 .on_packet(&payload, seq, &mut to_client, &env)
                 .unwrap()
@@ -188,16 +206,31 @@ fn login(server: ServerConfig, client: ClientConfig, known: &Known, rsa: bool, s
 fn right_passwords_get_in_by_every_way() {
     let known = accounts();
     for default in [plugin::NATIVE, plugin::CACHING_SHA2] {
-        for (user, password) in
-            [("plain", "secret"), ("empty", ""), ("native", "secret"), ("sha2", "secret"), ("sha2", "secret")]
-        {
-            for (tls, rsa, socket) in
-                [(true, false, false), (false, true, false), (false, false, true), (true, true, false)]
-            {
-                let run =
-                    login(server_config(default, tls), client_config(user, password), &known, rsa, socket);
+        for (user, password) in [
+            ("plain", "secret"),
+            ("empty", ""),
+            ("native", "secret"),
+            ("sha2", "secret"),
+            ("sha2", "secret"),
+        ] {
+            for (tls, rsa, socket) in [
+                (true, false, false),
+                (false, true, false),
+                (false, false, true),
+                (true, true, false),
+            ] {
+                let run = login(
+                    server_config(default, tls),
+                    client_config(user, password),
+                    &known,
+                    rsa,
+                    socket,
+                );
                 let End::In(info) = run.end else {
-                    panic!("{user} tls {tls} rsa {rsa} socket {socket}: {:?} {:?}", run.end, run.shape)
+                    panic!(
+                        "{user} tls {tls} rsa {rsa} socket {socket}: {:?} {:?}",
+                        run.end, run.shape
+                    )
                 };
                 assert_eq!((info.thread_id, info.version.as_slice()), (77, &b"8.4.0-test"[..]));
                 assert_eq!(info.capabilities.contains(Capabilities::SSL), tls);
@@ -210,10 +243,15 @@ fn right_passwords_get_in_by_every_way() {
             }
         }
     }
-    assert_eq!(known.remembered.borrow().len(), 1, "the salted hash was checked once, then remembered");
+    assert_eq!(
+        known.remembered.borrow().len(),
+        1,
+        "the salted hash was checked once, then remembered"
+    );
 }
 
-/// Of two entries of one user, only the one that may log in from where the client is counts, however known the other's password is.
+/// Of two entries of one user, only the one that may log in from where the client is counts,
+/// however known the other's password is.
 #[test]
 fn a_remembered_password_is_its_own_entrys() {
     let mut known = accounts();
@@ -251,20 +289,41 @@ fn a_wrong_password_looks_like_an_unknown_user() {
             (plugin::CACHING_SHA2, "sha2"),
         ] {
             let run = |user: &str| {
-                login(server_config(default, tls), client_config(user, "wrong"), &known, rsa, socket)
+                login(
+                    server_config(default, tls),
+                    client_config(user, "wrong"),
+                    &known,
+                    rsa,
+                    socket,
+                )
             };
             let (wrong, unknown) = (run(user), run("nobody"));
             assert_eq!(wrong.shape, unknown.shape, "{user} tls {tls} rsa {rsa}");
             let End::Refused(error) = unknown.end else { panic!("{:?}", unknown.end) };
             assert_eq!((error.code, error.sqlstate), (1045, *b"28000"));
-            assert_eq!(error.message, "Access denied for user 'nobody'@'10.0.0.1' (using password: YES)");
+            assert_eq!(
+                error.message,
+                "Access denied for user 'nobody'@'10.0.0.1' (using password: YES)"
+            );
             assert!(matches!(wrong.end, End::Refused(_)));
         }
     }
-    let none = login(server_config(plugin::NATIVE, false), client_config("plain", ""), &known, false, false);
+    let none = login(
+        server_config(plugin::NATIVE, false),
+        client_config("plain", ""),
+        &known,
+        false,
+        false,
+    );
     let End::Refused(error) = none.end else { panic!() };
     assert!(error.message.ends_with("(using password: NO)"));
-    let some = login(server_config(plugin::NATIVE, false), client_config("empty", "x"), &known, false, false);
+    let some = login(
+        server_config(plugin::NATIVE, false),
+        client_config("empty", "x"),
+        &known,
+        false,
+        false,
+    );
     assert!(matches!(some.end, End::Refused(_)));
 }
 
@@ -279,7 +338,8 @@ fn the_salted_hash_needs_a_safe_way() {
         false,
     );
     assert!(matches!(run.end, End::Refused(_)), "no TLS, no key");
-    let config = ClientConfig { allow_public_key_retrieval: false, ..client_config("sha2", "secret") };
+    let config =
+        ClientConfig { allow_public_key_retrieval: false, ..client_config("sha2", "secret") };
     let run = login(server_config(plugin::CACHING_SHA2, false), config, &known, true, false);
     assert!(matches!(run.end, End::Client(ProtocolError::AuthPlugin(_))), "{:?}", run.end);
     let config = ClientConfig { tls: TlsPolicy::Required, ..client_config("sha2", "secret") };
@@ -294,7 +354,8 @@ fn users_change_on_a_connection() {
 
     let known = accounts();
     let config = server_config(plugin::NATIVE, false);
-    let caps = Capabilities::PROTOCOL_41 | Capabilities::SECURE_CONNECTION | Capabilities::PLUGIN_AUTH;
+    let caps =
+        Capabilities::PROTOCOL_41 | Capabilities::SECURE_CONNECTION | Capabilities::PLUGIN_AUTH;
     let env = Env { accounts: &known, rsa: None, secure: false, require_secure: false, host: "h" };
     for (password, want) in [("secret", ServerStep::Accepted), ("wrong", ServerStep::Rejected)] {
         let mut packet = vec![com::CHANGE_USER];
@@ -304,7 +365,10 @@ fn users_change_on_a_connection() {
         let mut server = ServerHandshake::change_user(config.clone(), caps, 1 << 20);
         let mut out = Vec::new();
         assert_eq!(server.on_packet(&packet, 0, &mut out, &env), Ok(want));
-        assert_eq!((server.login().user.as_slice(), server.login().collation), (&b"native"[..], 45));
+        assert_eq!(
+            (server.login().user.as_slice(), server.login().collation),
+            (&b"native"[..], 45)
+        );
         assert_eq!(server.login().database.as_deref(), Some(&b"other"[..]));
         assert_eq!(server.login().capabilities, caps);
     }
@@ -342,8 +406,8 @@ fn an_old_client_is_told_so() {
     assert_eq!(out.get(5..7), Some(&3159u16.to_le_bytes()[..]));
 }
 
-/// MySQL's own clients since 9.0 have no `mysql_native_password`: to a greeting that names it they answer nothing, under the name
-/// of the method that they would like.
+/// MySQL's own clients since 9.0 have no `mysql_native_password`: to a greeting that names it they
+/// answer nothing, under the name of the method that they would like.
 #[test]
 fn a_client_without_the_greetings_method_is_asked_by_its_own() {
     let known = accounts();

@@ -10,7 +10,8 @@ use coregate_protocol::handshake::{
     Attributes, AuthMoreData, AuthSwitchRequest, HandshakeResponse41, HandshakeV10, SslRequest,
 };
 use coregate_protocol::response::{
-    EofPacket, ErrPacket, OkPacket, PrepareOk, Progress, SessionChange, SessionChanges, put_session_change,
+    EofPacket, ErrPacket, OkPacket, PrepareOk, Progress, SessionChange, SessionChanges,
+    put_session_change,
 };
 use coregate_protocol::row::{BinaryRow, TextRow, put_binary_row, put_text};
 use coregate_protocol::value::{DateTime, ParamType, Time, Value};
@@ -104,7 +105,8 @@ fn value() -> impl Strategy<Value = Owned> {
 
 proptest! {
     #[test]
-    fn greeting(version in text(), thread_id: u32, scramble: [u8; 20], caps in caps(), collation: u8, status: u16) {
+    fn greeting(version in text(), thread_id: u32, scramble: [u8; 20], caps in caps(),
+        collation: u8, status: u16) {
         let caps = caps | Capabilities::SECURE_CONNECTION | Capabilities::PLUGIN_AUTH;
         let ours = HandshakeV10 {
             server_version: &version,
@@ -159,17 +161,20 @@ proptest! {
         let payload = encoded(|w| ours.encode(w));
         prop_assert_eq!(HandshakeResponse41::parse(&payload), Ok(ours));
         if has(Capabilities::CONNECT_ATTRS) {
-            let got: Vec<_> = ours.attributes.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+            let got: Vec<_> = ours.attributes.iter().map(|(n, v)| (n.to_vec(),
+                v.to_vec())).collect();
             prop_assert_eq!(got, names);
         }
-        let request = SslRequest { capabilities: caps | Capabilities::SSL, max_packet: 7, collation: 8 };
+        let request = SslRequest { capabilities: caps | Capabilities::SSL, max_packet: 7,
+            collation: 8 };
         let payload = encoded(|w| request.encode(w));
         prop_assert!(SslRequest::is(&payload));
         prop_assert_eq!(SslRequest::parse(&payload), Ok(request));
     }
 
     #[test]
-    fn handshake_response_of_the_oracle(user in "[a-z]{0,20}", db in "[a-z]{1,20}", auth in bytes(32), lenenc: bool) {
+    fn handshake_response_of_the_oracle(user in "[a-z]{0,20}", db in "[a-z]{1,20}",
+        auth in bytes(32), lenenc: bool) {
         let mut flags = CapabilityFlags::CLIENT_PROTOCOL_41 | CapabilityFlags::CLIENT_SECURE_CONNECTION;
         flags.set(CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA, lenenc);
         let attributes = [("program".to_owned(), "x".to_owned())].into_iter().collect();
@@ -231,9 +236,11 @@ proptest! {
         // The oracle refuses flags that it does not know.
         let mut status = Status::from_bits_truncate(status) - Status::ANSI_QUOTES;
         status.set(Status::SESSION_STATE_CHANGED, !session.is_empty());
-        let ours = OkPacket { affected_rows, last_insert_id, status, warnings, info: &info, session };
+        let ours = OkPacket { affected_rows, last_insert_id, status, warnings, info: &info,
+            session };
         for head in [0x00, 0xFE] {
-            let payload = encoded(|w| if head == 0 { ours.encode(caps, w) } else { ours.encode_rows_end(caps, w) });
+            let payload = encoded(|w| if head == 0 { ours.encode(caps,
+                w) } else { ours.encode_rows_end(caps, w) });
             prop_assert_eq!(payload[0], head);
             prop_assert_eq!(OkPacket::parse(&payload, caps), Ok(ours));
         }
@@ -252,7 +259,8 @@ proptest! {
     }
 
     #[test]
-    fn errors_and_progress(code in 1u16..0xFFFF, sqlstate in "[0-9A-Z]{5}", message in "[ -~]{0,300}", progress in 0u32..100_000) {
+    fn errors_and_progress(code in 1u16..0xFFFF, sqlstate in "[0-9A-Z]{5}", message in "[ \
+        -~]{0,300}", progress in 0u32..100_000) {
         let sqlstate: [u8; 5] = sqlstate.as_bytes().try_into().unwrap();
         let ours = ErrPacket { code, sqlstate, message: message.as_bytes() };
         let payload = encoded(|w| ours.encode(Capabilities::PROTOCOL_41, w));
@@ -269,7 +277,8 @@ proptest! {
     }
 
     #[test]
-    fn prepared(stmt_id: u32, columns: u16, params: u16, warnings: u16, follows: bool, caps in caps()) {
+    fn prepared(stmt_id: u32, columns: u16, params: u16, warnings: u16, follows: bool,
+        caps in caps()) {
         let metadata_follows = follows || !caps.contains(Capabilities::OPTIONAL_RESULTSET_METADATA);
         let ours = PrepareOk { stmt_id, columns, params, warnings, metadata_follows };
         prop_assert_eq!(PrepareOk::parse(&encoded(|w| ours.encode(caps, w)), caps), Ok(ours));
@@ -307,7 +316,8 @@ proptest! {
         if !extended && default.is_none() {
             let other = theirs::Column::deserialize((), &mut ParseBuf(&payload)).unwrap();
             prop_assert_eq!((other.name_ref(), other.schema_ref()), (ours.name, ours.schema));
-            prop_assert_eq!((other.org_table_ref(), other.table_ref()), (ours.org_table, ours.table));
+            prop_assert_eq!((other.org_table_ref(), other.table_ref()), (ours.org_table,
+                ours.table));
             prop_assert_eq!((other.column_length(), other.character_set()), (length, collation));
             prop_assert_eq!((other.column_type() as u8, other.decimals()), (kind, decimals));
             prop_assert_eq!(other.flags(), TheirFlags::from_bits_truncate(flags));
@@ -333,7 +343,8 @@ proptest! {
     }
 
     #[test]
-    fn execute(values in proptest::collection::vec(value(), 0..20), attributes: bool, stmt_id: u32) {
+    fn execute(values in proptest::collection::vec(value(), 0..20), attributes: bool,
+        stmt_id: u32) {
         let mut caps = Capabilities::PROTOCOL_41;
         caps.set(Capabilities::QUERY_ATTRIBUTES, attributes);
         let values: Vec<_> = values.iter().map(Owned::as_value).collect();
@@ -341,7 +352,8 @@ proptest! {
         let payload = encoded(|w| encode::stmt_execute(w, stmt_id, 0, &body));
         prop_assert_eq!(&payload[STMT_ID_AT], &stmt_id.to_le_bytes()[..]);
         prop_assert_eq!(&payload[BODY_AT..], body.as_slice());
-        let Ok(Command::StmtExecute { stmt_id: got, flags: 0, iterations: 1, rest }) = Command::parse(&payload, caps)
+        let Ok(Command::StmtExecute { stmt_id: got, flags: 0, iterations: 1,
+            rest }) = Command::parse(&payload, caps)
         else {
             panic!("not an execution");
         };
@@ -368,7 +380,8 @@ proptest! {
     }
 
     #[test]
-    fn execute_of_the_oracle(numbers in proptest::collection::vec(any::<i64>(), 1..10), text in bytes(100)) {
+    fn execute_of_the_oracle(numbers in proptest::collection::vec(any::<i64>(), 1..10),
+        text in bytes(100)) {
         use mysql_common::Value as Theirs;
         let mut params: Vec<Theirs> = numbers.iter().map(|n| Theirs::Int(*n)).collect();
         params.push(Theirs::NULL);
@@ -376,7 +389,8 @@ proptest! {
         let (request, _) = theirs::ComStmtExecuteRequestBuilder::new(7).build(&params);
         let payload = encoded(|w| request.serialize(w));
         let caps = Capabilities::PROTOCOL_41;
-        let Ok(Command::StmtExecute { flags, rest, .. }) = Command::parse(&payload, caps) else { panic!() };
+        let Ok(Command::StmtExecute { flags, rest, .. }) = Command::parse(&payload,
+            caps) else { panic!() };
         let body = ExecuteBody::parse(rest, params.len(), flags, caps).unwrap();
         let mut got: Vec<_> = body.values(&[], |_| false).map(|v| v.unwrap().1).collect();
         prop_assert_eq!(got.pop(), Some(Value::Bytes(&text)));
@@ -385,17 +399,21 @@ proptest! {
     }
 
     #[test]
-    fn query_attributes(list in proptest::collection::vec((text(), value()), 0..10), sql in bytes(100)) {
+    fn query_attributes(list in proptest::collection::vec((text(), value()), 0..10),
+        sql in bytes(100)) {
         let caps = Capabilities::PROTOCOL_41 | Capabilities::QUERY_ATTRIBUTES;
-        let list: Vec<_> = list.iter().map(|(name, value)| (name.as_slice(), value.as_value())).collect();
+        let list: Vec<_> = list.iter().map(|(name, value)| (name.as_slice(),
+            value.as_value())).collect();
         let mut payload = vec![com::QUERY];
         put_attributes(&mut payload, &list);
         payload.extend_from_slice(&sql);
-        let Ok(Command::Query { attributes, sql: got }) = Command::parse(&payload, caps) else { panic!() };
+        let Ok(Command::Query { attributes, sql: got }) = Command::parse(&payload,
+            caps) else { panic!() };
         prop_assert_eq!(got, sql.as_slice());
         prop_assert_eq!(attributes.iter().collect::<Vec<_>>(), list);
         let plain = encoded(|w| encode::query(w, caps, &sql));
-        let Ok(Command::Query { attributes, sql: got }) = Command::parse(&plain, caps) else { panic!() };
+        let Ok(Command::Query { attributes, sql: got }) = Command::parse(&plain,
+            caps) else { panic!() };
         prop_assert!(attributes.is_empty());
         prop_assert_eq!(got, sql.as_slice());
     }
@@ -415,7 +433,8 @@ proptest! {
         let status = if no_backslash { Status::NO_BACKSLASH_ESCAPES } else { Status::empty() };
         let literal = String::from_utf8(encoded(|w| ours.write_literal(status, w))).unwrap();
         // It writes a quote as \' where backslashes escape.
-        let normal = |text: String| if no_backslash { text } else { text.replace("\\'", "''").replace("\\\"", "\"") };
+        let normal = |text: String| if no_backslash { text } else { text.replace("\\'",
+            "''").replace("\\\"", "\"") };
         prop_assert_eq!(normal(literal), normal(other.as_sql(no_backslash)));
     }
 }
@@ -436,7 +455,10 @@ fn commands() {
         (&|w| encode::init_db(w, b"db"), Command::InitDb(b"db")),
         (&|w| encode::process_kill(w, 7), Command::ProcessKill(7)),
         (&|w| encode::set_multi_statements(w, true), Command::SetOption(0)),
-        (&|w| encode::field_list(w, b"t", b"%"), Command::FieldList { table: b"t", wildcard: b"%" }),
+        (
+            &|w| encode::field_list(w, b"t", b"%"),
+            Command::FieldList { table: b"t", wildcard: b"%" },
+        ),
         (&|w| encode::stmt_prepare(w, b"do ?"), Command::StmtPrepare(b"do ?")),
         (
             &|w| encode::stmt_send_long_data(w, 1, 2, b"x"),

@@ -1,10 +1,13 @@
-//! The walker on what a small server never sends: huge rows, rows that look like an end, floods of errors.
+//! The walker on what a small server never sends: huge rows, rows that look like an end, floods of
+//! errors.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use coregate_protocol::codec::{put_lenenc_bytes, put_lenenc_int};
 use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_protocol::frame::{MAX_CHUNK, PacketWriter, write_packet};
-use coregate_protocol::response::{EofPacket, ErrPacket, OkPacket, PrepareOk, Progress, encode_rows_end};
+use coregate_protocol::response::{
+    EofPacket, ErrPacket, OkPacket, PrepareOk, Progress, encode_rows_end,
+};
 use coregate_protocol::walker::{Feed, FeedState, ResponseKind, ResponseWalker, Summary};
 use coregate_protocol::{Capabilities, ProtocolError, Status};
 use proptest::prelude::*;
@@ -37,7 +40,9 @@ impl Server {
     fn definitions(&mut self, n: usize) {
         let caps = self.caps;
         for _ in 0..n {
-            self.packet(|w| ColumnDefinition::expression(b"c", ColumnType::LONG_BLOB).encode(caps, w));
+            self.packet(|w| {
+                ColumnDefinition::expression(b"c", ColumnType::LONG_BLOB).encode(caps, w)
+            });
         }
         self.eof(Status::empty());
     }
@@ -82,7 +87,8 @@ fn rows_of_several_chunks_are_one_row() {
         for len in [MAX_CHUNK - 5, MAX_CHUNK - 4, MAX_CHUNK, 2 * MAX_CHUNK] {
             let mut server = Server::new(caps);
             server.columns(1);
-            // What lies at the beginning of the second chunk must not be taken for the end or for an error.
+            // What lies at the beginning of the second chunk must not be taken for the end or for
+            // an error.
             for filler in [0xFE, 0xFF, 0x00] {
                 let column = vec![filler; len];
                 server.packet(|w| put_lenenc_bytes(w, &column));
@@ -100,7 +106,8 @@ fn rows_of_several_chunks_are_one_row() {
 
 #[test]
 fn a_row_may_begin_as_an_end_does() {
-    // A column of 16 MiB or more has a length of nine bytes, whose first is 0xFE; the packet is a full chunk.
+    // A column of 16 MiB or more has a length of nine bytes, whose first is 0xFE; the packet is a
+    // full chunk.
     for caps in [OLD, NEW] {
         let mut server = Server::new(caps);
         server.columns(1);
@@ -141,7 +148,11 @@ fn errors_end_an_answer_wherever_they_come() {
             server.err();
             for slice in [1, 5, 1000] {
                 let (feed, summary) = server.walk(ResponseKind::Query, slice).unwrap();
-                assert_eq!(feed, Feed { consumed: server.out.len(), state: FeedState::Done }, "{stage}");
+                assert_eq!(
+                    feed,
+                    Feed { consumed: server.out.len(), state: FeedState::Done },
+                    "{stage}"
+                );
                 assert_eq!(summary.error, Some((1317, *b"70100")));
                 assert_eq!(summary.affected_rows, if stage > 0 { 2 } else { 0 });
             }
@@ -176,7 +187,8 @@ fn prepared_statements_with_and_without_definitions() {
                 continue;
             }
             let mut server = Server::new(caps);
-            let ok = PrepareOk { stmt_id: 9, columns, params, warnings: 1, metadata_follows: follows };
+            let ok =
+                PrepareOk { stmt_id: 9, columns, params, warnings: 1, metadata_follows: follows };
             server.packet(|w| ok.encode(caps, w));
             for count in [params, columns] {
                 if follows && count > 0 {

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 pub(crate) enum Tune {
     /// What this machine lacks: each finding with why it matters and the command that mends it
     #[command(
-        after_help = "Exit code: 0 coregate can run, 1 it cannot; with --strict 1 also where something costs."
+        after_help = "Exit code: 0 coregate can run, 1 it cannot; with --strict 1 also where \
+            something costs."
     )]
     Check {
         /// Print JSON

@@ -43,13 +43,15 @@ pub(crate) enum Cpus {
 
 impl<'de> Deserialize<'de> for Cpus {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let wrong =
-            |found: &str| D::Error::custom(format!("{found}: write a list of CPUs, \"auto\" or \"any\""));
+        let wrong = |found: &str| {
+            D::Error::custom(format!("{found}: write a list of CPUs, \"auto\" or \"any\""))
+        };
         match toml::Value::deserialize(d)? {
             toml::Value::String(text) if text == "auto" => Ok(Self::Auto),
             toml::Value::String(text) if text == "any" => Ok(Self::Any),
             toml::Value::Array(list) => {
-                let cpu = |value: &toml::Value| value.as_integer().and_then(|n| usize::try_from(n).ok());
+                let cpu =
+                    |value: &toml::Value| value.as_integer().and_then(|n| usize::try_from(n).ok());
                 let cpus = list
                     .iter()
                     .map(|value| cpu(value).ok_or_else(|| wrong(&value.to_string())));
@@ -84,7 +86,9 @@ pub(crate) fn kernel(text: &str) -> Result<Kernel, String> {
     parsed
         .filter(|kernel| *kernel >= LEAST_KERNEL)
         .ok_or_else(|| {
-            format!("{text:?} is not a version of Linux from {major}.{minor} on; write e.g. \"6.1\"")
+            format!(
+                "{text:?} is not a version of Linux from {major}.{minor} on; write e.g. \"6.1\""
+            )
         })
 }
 
@@ -123,7 +127,8 @@ impl super::File {
             .whole_cores()
             .unwrap_or(usize::MAX)
             .min(all.len().max(1));
-        let unpinned = |cores: usize| Placed { cores: if wanted == 0 { cores } else { wanted }, cpus: None };
+        let unpinned =
+            |cores: usize| Placed { cores: if wanted == 0 { cores } else { wanted }, cpus: None };
         match &self.cores.cpus {
             Cpus::List(cpus) => placed(cpus.clone()),
             Cpus::Any => unpinned(within_quota),
@@ -149,7 +154,9 @@ impl super::File {
             [("buffers_8k_max", cores.buffers_8k_max), ("buffers_64k_max", cores.buffers_64k_max)]
         {
             if !value.is_power_of_two() || !(16..=1 << 15).contains(&value) {
-                return Err(format!("cores.{key} = {value}: it must be a power of two, 16 to 32768"));
+                return Err(format!(
+                    "cores.{key} = {value}: it must be a power of two, 16 to 32768"
+                ));
             }
         }
         between("cores.coalesce_us", u64::from(cores.coalesce_us), 0, 10_000)?;
@@ -168,7 +175,9 @@ impl super::File {
             .enumerate()
             .find(|(i, cpu)| cpus[..*i].contains(cpu));
         if cpus.is_empty() || twice.is_some() {
-            return Err(format!("cores.cpus = {cpus:?}: it must name at least one CPU, none of them twice"));
+            return Err(format!(
+                "cores.cpus = {cpus:?}: it must name at least one CPU, none of them twice"
+            ));
         }
         let there = |cpu: &&usize| Path::new(&format!("/sys/devices/system/cpu/cpu{cpu}")).exists();
         if let Some(cpu) = cpus.iter().find(|cpu| !there(cpu))
@@ -217,7 +226,10 @@ mod tests {
         assert_eq!(place("[server]\ncores = 2", &eight), (2, Some(vec![4, 5])));
         assert_eq!(place("[cores]\ncount = 2", &eight), (2, Some(vec![4, 5])));
         assert_eq!(place("[cores]\ncount = 9", &eight), (9, None));
-        assert_eq!(place("[cores]\ncpus = \"auto\"", &eight), (7, Some(vec![5, 6, 7, 8, 9, 10, 11])));
+        assert_eq!(
+            place("[cores]\ncpus = \"auto\"", &eight),
+            (7, Some(vec![5, 6, 7, 8, 9, 10, 11]))
+        );
         assert_eq!(place("[cores]\ncpus = \"auto\"\ncount = 1", &eight), (1, Some(vec![5])));
         assert_eq!(place("[cores]\ncpus = \"any\"", &eight), (8, None));
         assert_eq!(place("[cores]\ncpus = [9, 5]", &eight), (2, Some(vec![9, 5])));

@@ -14,7 +14,8 @@ pub(crate) struct Topology {
     pub(crate) endpoints: Vec<String>,
     /// `etcd`: what all keys stand under [default: /coregate]
     pub(crate) root: Option<String>,
-    /// Where this process is: replicas of the cell come first. A tablet's cell is its alias without the number.
+    /// Where this process is: replicas of the cell come first. A tablet's cell is its alias without
+    /// the number.
     pub(crate) cell: Option<String>,
     /// `etcd` over TLS: the authority that signs its members' certificates.
     pub(crate) ca: Option<PathBuf>,
@@ -76,15 +77,20 @@ impl Topology {
             .any(Option::is_some);
         let access = access || self.user.is_some() || self.password.is_some();
         match self.store {
-            StoreKind::Files if access => Err(
-                "topology.ca, cert, key, user and password are etcd's: set topology.store = \"etcd\" with them".to_owned(),
-            ),
+            StoreKind::Files if access => {
+                Err("topology.ca, cert, key, user and password are etcd's: set topology.store = \
+                    \"etcd\" with them"
+                    .to_owned())
+            }
             StoreKind::Files if !self.endpoints.is_empty() || self.root.is_some() => Err(
-                "topology.endpoints and topology.root are etcd's: set topology.store = \"etcd\" with them"
+                "topology.endpoints and topology.root are etcd's: set topology.store = \"etcd\" \
+                    with them"
                     .to_owned(),
             ),
             StoreKind::Etcd if self.dir.is_some() => {
-                Err("topology.dir is for topology.store = \"files\": leave it out with etcd".to_owned())
+                Err("topology.dir is for topology.store = \"files\": leave it out with \
+                    etcd"
+                    .to_owned())
             }
             StoreKind::Etcd => self.etcd().map(drop),
             StoreKind::Files => Ok(()),
@@ -131,7 +137,10 @@ mod tests {
             topology.check().and_then(|()| topology.source())
         };
         assert!(matches!(of("dir = \"/d\""), Ok(Source::Topology(_))));
-        assert!(matches!(of("store = \"etcd\"\nendpoints = [\"http://h:1\"]"), Ok(Source::Etcd(_))));
+        assert!(matches!(
+            of("store = \"etcd\"\nendpoints = [\"http://h:1\"]"),
+            Ok(Source::Etcd(_))
+        ));
         for (text, part) in [
             ("", "topology.dir is missing"),
             ("endpoints = [\"h:1\"]", "set topology.store"),

@@ -9,8 +9,9 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(300);
 
 pub(super) fn run(client: &Client<'_>, command: &LookupVindexes) -> Result<Value, Failure> {
-    let place =
-        |keyspace: &str, name: &str| format!("keyspaces/{}/lookup-vindexes/{}", part(keyspace), part(name));
+    let place = |keyspace: &str, name: &str| {
+        format!("keyspaces/{}/lookup-vindexes/{}", part(keyspace), part(name))
+    };
     let path = match command {
         LookupVindexes::Create {
             keyspace,
@@ -23,7 +24,8 @@ pub(super) fn run(client: &Client<'_>, command: &LookupVindexes) -> Result<Value
             ignore_nulls,
         } => {
             let path = place(keyspace, name);
-            let body = json!({"type": kind, "table_owner": table_owner, "table_owner_columns": table_owner_columns,
+            let body = json!({"type": kind, "table_owner": table_owner,
+                "table_owner_columns": table_owner_columns,
                 "keyspace": lookup_keyspace, "table": table, "ignore_nulls": ignore_nulls});
             client.post_json(&path, &body)?;
             path
@@ -81,8 +83,11 @@ mod tests {
 
     #[test]
     fn a_line_tells_how_far_each_shard_is() {
-        let progress = json!({"shards": [{"shard": "-80", "rows": 7, "done": true}, {"shard": "80-", "rows": 2, "done": false}]});
+        let progress = json!({"shards": [{"shard": "-80", "rows": 7, "done": true},
+            {"shard": "80-", "rows": 2, "done": false}]});
         assert_eq!(line(&progress), "-80: 7 rows, done  80-: 2 rows");
-        assert!(is_bad(&json!({"error": "no"})) && is_bad(&json!({"missing": 1})) && !is_bad(&progress));
+        assert!(
+            is_bad(&json!({"error": "no"})) && is_bad(&json!({"missing": 1})) && !is_bad(&progress)
+        );
     }
 }

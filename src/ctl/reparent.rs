@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 pub(super) fn run(client: &Client<'_>, command: &Ctl) -> Result<Value, Failure> {
     let switch = |to: &str| client.send(|agent| agent.put(client.url("recoveries")), to);
     match command {
-        Ctl::PlannedReparentShard { shard, new_primary } => planned(client, shard, new_primary.as_deref()),
+        Ctl::PlannedReparentShard { shard, new_primary } => {
+            planned(client, shard, new_primary.as_deref())
+        }
         Ctl::EmergencyReparentShard { shard, new_primary, ignore_replicas } => {
             emergency(client, shard, new_primary.as_deref(), ignore_replicas)
         }
@@ -25,7 +27,9 @@ pub(super) fn run(client: &Client<'_>, command: &Ctl) -> Result<Value, Failure> 
 /// `KEYSPACE/SHARD`, as a path.
 fn place(command: &str, shard: &str) -> Result<String, Failure> {
     let Some((keyspace, shard)) = shard.split_once('/') else {
-        return Err(Failure::Usage(format!("{command} {shard}: write KEYSPACE/SHARD, e.g. customer/-80")));
+        return Err(Failure::Usage(format!(
+            "{command} {shard}: write KEYSPACE/SHARD, e.g. customer/-80"
+        )));
     };
     Ok(format!("keyspaces/{}/shards/{}", part(keyspace), part(shard)))
 }

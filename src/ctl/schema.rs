@@ -50,7 +50,10 @@ mod tests {
     #[test]
     fn a_line_tells_how_far_each_shard_is() {
         let shard = |name: &str, done: u64| json!({"shard": name, "done": done, "statements": 2});
-        assert_eq!(line(&json!({"shards": [shard("-80", 2), shard("80-", 1)]})), "-80: 2 of 2  80-: 1 of 2");
+        assert_eq!(
+            line(&json!({"shards": [shard("-80", 2), shard("80-", 1)]})),
+            "-80: 2 of 2  80-: 1 of 2"
+        );
         assert_eq!(line(&json!({})), "");
     }
 }

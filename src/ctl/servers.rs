@@ -33,7 +33,8 @@ pub(super) fn run(client: &Client<'_>, command: &Servers) -> Result<Value, Failu
                 .filter(|p| !p.is_empty())
                 .map(part)
                 .collect();
-            let under = if parts.is_empty() { String::new() } else { format!("/{}", parts.join("/")) };
+            let under =
+                if parts.is_empty() { String::new() } else { format!("/{}", parts.join("/")) };
             client.get(&format!("topology{under}"), &[])
         }
     }

@@ -44,6 +44,9 @@ mod tests {
     #[test]
     fn columns_stand_under_each_other() {
         let list = json!([{"id": "a", "n": 1, "l": ["x", "y"]}, {"id": "long one", "n": null}]);
-        assert_eq!(print(&list, &["id", "n", "l"]), "id        n  l\na         1  x,y\nlong one  -  -");
+        assert_eq!(
+            print(&list, &["id", "n", "l"]),
+            "id        n  l\na         1  x,y\nlong one  -  -"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Writes a proposal into a configuration file, of which everything else stays as it is, comments, too.
+//! Writes a proposal into a configuration file, of which everything else stays as it is, comments,
+//! too.
 use crate::Failure;
 use crate::config::File;
 use coregate_tuning::layout::Proposal;
@@ -66,18 +67,25 @@ mod tests {
     use super::*;
 
     fn proposal(cpus: Option<Vec<usize>>) -> Proposal {
-        Proposal { cores: cpus.as_ref().map_or(1, Vec::len), cpus, left: Vec::new(), reasons: Vec::new() }
+        Proposal {
+            cores: cpus.as_ref().map_or(1, Vec::len),
+            cpus,
+            left: Vec::new(),
+            reasons: Vec::new(),
+        }
     }
 
     #[test]
     fn only_the_two_keys_change() {
         let one = proposal(Some(vec![0]));
         assert_eq!(edited("", &one), "[cores]\ncount = 1\ncpus = [0]\n");
-        let text = "# mine\n[server]\nlisten = \":3307\" # here\n\n[cores] # these\ncoalesce_us = 50\ncpus = [\n  1,\n  2,\n]\ncount = 2\n[pool]\nidle_s = 9\n";
+        let text = "# mine\n[server]\nlisten = \":3307\" # here\n\n[cores] # these\ncoalesce_us = \
+            50\ncpus = [\n  1,\n  2,\n]\ncount = 2\n[pool]\nidle_s = 9\n";
         let new = edited(text, &proposal(None));
         assert_eq!(
             new,
-            "# mine\n[server]\nlisten = \":3307\" # here\n\n[cores] # these\ncount = 1\ncpus = \"any\"\ncoalesce_us = 50\n[pool]\nidle_s = 9\n"
+            "# mine\n[server]\nlisten = \":3307\" # here\n\n[cores] # these\ncount = 1\ncpus = \
+                \"any\"\ncoalesce_us = 50\n[pool]\nidle_s = 9\n"
         );
         // Once more changes nothing.
         assert_eq!(edited(&new, &proposal(None)), new);

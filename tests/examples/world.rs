@@ -5,7 +5,12 @@ use coregate_tests::world;
 fn main() {
     let (server, drop_in) = world::drop_in(&[]);
     let local = world::local(&[]);
-    println!("server {}\ndropin {}\nlocal {}", server.port, drop_in.mysql.port(), local.mysql.port());
+    println!(
+        "server {}\ndropin {}\nlocal {}",
+        server.port,
+        drop_in.mysql.port(),
+        local.mysql.port()
+    );
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).unwrap();
 }

@@ -1,4 +1,5 @@
-//! A plain server, a drop-in before it, a keyspace on one server and one on two: scripts that all of them answer alike.
+//! A plain server, a drop-in before it, a keyspace on one server and one on two: scripts that all
+//! of them answer alike.
 use crate::wire::{Connection, Login};
 use crate::{Answer, Coregate, MariaDb};
 use std::net::{SocketAddr, TcpStream};
@@ -64,7 +65,8 @@ impl World {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a script everywhere, each on a connection of its own; the plain server says what is right.
+    /// Runs a script everywhere, each on a connection of its own; the plain server says what is
+    /// right.
     pub fn alike(&self, script: &[&str]) {
         let _turn = self.turn();
         let wanted = play(&self.plain(), script);

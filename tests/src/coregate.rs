@@ -15,14 +15,17 @@ pub fn binary() -> PathBuf {
         assert!(path.is_file(), "COREGATE_BIN: there is no {}", path.display());
         return path;
     }
-    let built = ["fast", "release", "debug"].map(|profile| target_dir().join(profile).join("coregate"));
+    let built =
+        ["fast", "release", "debug"].map(|profile| target_dir().join(profile).join("coregate"));
     let changed = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
     let newest = built
         .into_iter()
         .filter(|p| p.is_file())
         .max_by_key(changed);
-    newest
-        .expect("coregate is not built: cargo build --profile fast (make test does it), or set COREGATE_BIN")
+    newest.expect(
+        "coregate is not built: cargo build --profile fast (make test does it), or set \
+            COREGATE_BIN",
+    )
 }
 
 #[derive(Debug)]
@@ -40,7 +43,10 @@ impl Coregate {
 
     /// # Errors
     /// It has ended instead; what it said on stderr.
-    pub fn try_start<S: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = S>) -> Result<Self, String> {
+    pub fn try_start<S: AsRef<OsStr>>(
+        name: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Self, String> {
         Self::run(name, Command::new(binary()).args(args))
     }
 
@@ -74,7 +80,8 @@ impl Coregate {
     /// Before one server. `more` is further arguments.
     pub fn drop_in(name: &str, server: &MariaDb, more: &[&str]) -> Self {
         let url = server.url();
-        let args = ["serve", "--upstream", &url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let args =
+            ["serve", "--upstream", &url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
         Self::start(name, args.iter().chain(more))
     }
 

@@ -84,8 +84,22 @@ impl Etcd {
             "--initial-advertise-peer-urls",
             &url(member.peer),
         ]);
-        command.args(["--initial-cluster", &peers, "--initial-cluster-state", "new", "--logger", "zap"]);
-        command.args(["--heartbeat-interval", "50", "--election-timeout", "500", "--log-level", "error"]);
+        command.args([
+            "--initial-cluster",
+            &peers,
+            "--initial-cluster-state",
+            "new",
+            "--logger",
+            "zap",
+        ]);
+        command.args([
+            "--heartbeat-interval",
+            "50",
+            "--election-timeout",
+            "500",
+            "--log-level",
+            "error",
+        ]);
         member.process = Some(Process::start(&member.name, &mut command));
     }
 
@@ -197,8 +211,11 @@ impl Gate {
                             match from.read(&mut buffer) {
                                 Ok(0) => break,
                                 Ok(n) if to.write_all(&buffer[..n]).is_ok() => {}
-                                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                                }
+                                Err(e)
+                                    if matches!(
+                                        e.kind(),
+                                        ErrorKind::WouldBlock | ErrorKind::TimedOut
+                                    ) => {}
                                 _ => break,
                             }
                         }

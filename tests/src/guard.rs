@@ -1,5 +1,6 @@
-//! Nothing outlives a test binary. A small shell script of its own process group hears by a pipe which process groups there
-//! are; when the pipe closes (the binary has ended, was killed, or crashed) it ends them and removes the run's directory.
+//! Nothing outlives a test binary. A small shell script of its own process group hears by a pipe
+//! which process groups there are; when the pipe closes (the binary has ended, was killed, or
+//! crashed) it ends them and removes the run's directory.
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -127,7 +128,12 @@ mod tests {
     #[test]
     fn the_guard_ends_what_a_crash_leaves() {
         let mut crash = Command::new(std::env::current_exe().expect("this test"));
-        crash.args(["--exact", "guard::tests::leaves_a_process_behind", "--ignored", "--nocapture"]);
+        crash.args([
+            "--exact",
+            "guard::tests::leaves_a_process_behind",
+            "--ignored",
+            "--nocapture",
+        ]);
         let output = crash
             .env("COREGATE_E2E_CRASH", "1")
             .stderr(Stdio::null())

@@ -36,7 +36,8 @@ pub fn root() -> PathBuf {
 
 /// Where built things lie, also what tests keep between runs.
 pub fn target_dir() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
 /// What tests keep between runs: a template of a data directory, clients' libraries.

@@ -1,4 +1,5 @@
-//! MariaDB servers of a test's own. A data directory is made once and kept in the cache; each server starts on a copy.
+//! MariaDB servers of a test's own. A data directory is made once and kept in the cache; each
+//! server starts on a copy.
 use crate::{Connection, Process, cache_dir, free_port, guard, wait_until};
 use rustix::process::Signal;
 use std::fs;
@@ -116,7 +117,11 @@ fn template() -> PathBuf {
         .arg("--no-defaults")
         .args(user_option())
         .arg(format!("--datadir={}", data.display()));
-    install.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]);
+    install.args([
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+        "--skip-name-resolve",
+    ]);
     run(install
         .args(INNODB)
         .arg("--innodb-flush-log-at-trx-commit=0"));
@@ -211,7 +216,11 @@ impl MariaDb {
     pub fn restart(&mut self) {
         assert!(self.process.ended().is_some(), "it is still running");
         self.process = Self::launch(&self.name, &self.dir, self.port, &self.options);
-        assert!(Self::wait_ready(&mut self.process, self.port), "{} does not start again", self.name);
+        assert!(
+            Self::wait_ready(&mut self.process, self.port),
+            "{} does not start again",
+            self.name
+        );
     }
 
     pub fn pause(&self) {

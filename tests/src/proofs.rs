@@ -22,7 +22,8 @@ pub fn planned_moves_fail_no_statement(cluster: &Cluster, moves: usize) {
     assert_eq!(said.matches("PlannedReparentShard").count(), moves, "{said}");
 }
 
-/// Takes the primary away so often by a signal: another takes its place, and nothing that was acknowledged is lost.
+/// Takes the primary away so often by a signal: another takes its place, and nothing that was
+/// acknowledged is lost.
 pub fn a_lost_primary_loses_nothing(cluster: &Cluster, signal: Signal, times: usize) {
     let writers = cluster.writers(4);
     for _ in 0..times {
@@ -39,7 +40,8 @@ pub fn a_lost_primary_loses_nothing(cluster: &Cluster, signal: Signal, times: us
     let what = if cluster.galera { "what: GaleraWriterUnfit" } else { "what: DeadPrimary" };
     assert!(said.matches(what).count() >= times, "{said}");
     for error in record.errors.lock().unwrap().iter() {
-        // The fate of what was on its way is unknown; after one death, statements do not wait for the next one so soon.
+        // The fate of what was on its way is unknown; after one death, statements do not wait for
+        // the next one so soon.
         let known = ["Lost connection", "unknown", "cannot connect to", "being replaced"];
         // Nodes say so themselves when the cluster breaks up under a statement.
         let of_galera = ["WSREP", "Primary Component", "Deadlock"];

@@ -1,4 +1,5 @@
-//! A cluster with replicas, whose servers can be taken away while writers record every acknowledged row.
+//! A cluster with replicas, whose servers can be taken away while writers record every acknowledged
+//! row.
 use crate::{Connection, Coregate, guard, wait_until, world};
 use rustix::process::Pid;
 use std::collections::BTreeSet;
@@ -8,13 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// MySQL's server: what `COREGATE_TEST_MYSQLD` names, or one that is installed. `None` says on stderr that a test is skipped.
+/// MySQL's server: what `COREGATE_TEST_MYSQLD` names, or one that is installed. `None` says on
+/// stderr that a test is skipped.
 pub fn mysqld() -> Option<PathBuf> {
     let named = std::env::var_os("COREGATE_TEST_MYSQLD").map(PathBuf::from);
     let found = named.or_else(|| {
         let is_mysql = |path: &PathBuf| {
             let said = Command::new(path).arg("--version").output();
-            said.is_ok_and(|o| o.status.success() && !String::from_utf8_lossy(&o.stdout).contains("MariaDB"))
+            said.is_ok_and(|o| {
+                o.status.success() && !String::from_utf8_lossy(&o.stdout).contains("MariaDB")
+            })
         };
         ["/usr/sbin/mysqld", "/usr/bin/mysqld", "/usr/local/bin/mysqld"]
             .map(PathBuf::from)
@@ -22,7 +26,9 @@ pub fn mysqld() -> Option<PathBuf> {
             .find(is_mysql)
     });
     if found.is_none() {
-        eprintln!("skipped: there is no server of MySQL 8 or 9 here; COREGATE_TEST_MYSQLD=PATH names one");
+        eprintln!(
+            "skipped: there is no server of MySQL 8 or 9 here; COREGATE_TEST_MYSQLD=PATH names one"
+        );
     }
     found
 }
@@ -63,7 +69,8 @@ impl Cluster {
 
     /// The same, each shard a Galera cluster; `None`: Galera is not installed, and it says so.
     pub fn of_galera(name: &str, keyspace: &str, count: usize) -> Option<Self> {
-        let dirs = ["/usr/lib/galera", "/usr/lib64/galera-4", "/usr/lib/galera-4", "/usr/lib64/galera"];
+        let dirs =
+            ["/usr/lib/galera", "/usr/lib64/galera-4", "/usr/lib/galera-4", "/usr/lib64/galera"];
         if !dirs
             .iter()
             .any(|dir| PathBuf::from(dir).join("libgalera_smm.so").is_file())
@@ -80,8 +87,11 @@ impl Cluster {
     pub fn with(name: &str, keyspace: &str, count: usize, more: &[&str]) -> Self {
         let schema = guard::dir().join(format!("{name}-schema"));
         std::fs::create_dir_all(&schema).unwrap();
-        std::fs::write(schema.join("ks.sql"), "create table t (id bigint primary key, v varchar(100));")
-            .unwrap();
+        std::fs::write(
+            schema.join("ks.sql"),
+            "create table t (id bigint primary key, v varchar(100));",
+        )
+        .unwrap();
         if keyspace.contains(":2:") {
             let vschema = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}},
                 "tables": {"t": {"column_vindexes": [{"column": "id", "name": "hash"}]}}}"#;
@@ -89,7 +99,8 @@ impl Cluster {
         }
         let dir = guard::dir().join(name);
         let schema = schema.to_str().unwrap();
-        let args = ["--keyspace", keyspace, "--schema", schema, "--vschema", schema, "--cores", "2"];
+        let args =
+            ["--keyspace", keyspace, "--schema", schema, "--vschema", schema, "--cores", "2"];
         let proxy = Coregate::local_in(name, &dir, &[&args[..], more].concat());
         let cluster = Self { proxy, dir, count, galera: false, password: None };
         cluster.wait_well();
@@ -151,7 +162,8 @@ impl Cluster {
     }
 
     pub fn pid(&self, alias: &str) -> Pid {
-        let pid = std::fs::read_to_string(self.dir.join("tablets").join(alias).join("pid")).unwrap();
+        let pid =
+            std::fs::read_to_string(self.dir.join("tablets").join(alias).join("pid")).unwrap();
         Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
     }
 

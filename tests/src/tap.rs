@@ -1,5 +1,5 @@
-//! A relay in front of a server, that stops at a statement: ahead of it, or behind it with its answer withheld. What is killed or cut at
-//! that moment is killed at a known step.
+//! A relay in front of a server, that stops at a statement: ahead of it, or behind it with its
+//! answer withheld. What is killed or cut at that moment is killed at a known step.
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

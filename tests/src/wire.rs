@@ -1,5 +1,5 @@
-//! A client of the MySQL protocol, as plain as can be and independent of the code under test: it blocks, checks sequence ids
-//! strictly, and hands out what the server said byte for byte.
+//! A client of the MySQL protocol, as plain as can be and independent of the code under test: it
+//! blocks, checks sequence ids strictly, and hands out what the server said byte for byte.
 use sha1::{Digest, Sha1};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -155,7 +155,12 @@ pub struct Connection {
 
 impl Connection {
     /// Logs in; panics if it fails.
-    pub fn login(address: impl ToSocketAddrs, user: &str, password: &str, database: Option<&str>) -> Self {
+    pub fn login(
+        address: impl ToSocketAddrs,
+        user: &str,
+        password: &str,
+        database: Option<&str>,
+    ) -> Self {
         Self::try_login(address, user, password, database)
             .unwrap_or_else(|e| panic!("{user} cannot log in: {e:?}"))
     }
@@ -347,11 +352,24 @@ impl Connection {
     fn parse_column(packet: &[u8], extended: bool) -> Column {
         let mut f = Fields(packet);
         assert_eq!(f.text(), "def");
-        let (schema, table, org_table, name, org_name) = (f.text(), f.text(), f.text(), f.text(), f.text());
+        let (schema, table, org_table, name, org_name) =
+            (f.text(), f.text(), f.text(), f.text(), f.text());
         let extended = if extended { f.bytes().to_vec() } else { Vec::new() };
         assert_eq!(f.lenenc(), 12);
         let (charset, length, kind, flags, decimals) = (f.u16(), f.u32(), f.u8(), f.u16(), f.u8());
-        Column { schema, table, org_table, name, org_name, charset, length, kind, flags, decimals, extended }
+        Column {
+            schema,
+            table,
+            org_table,
+            name,
+            org_name,
+            charset,
+            length,
+            kind,
+            flags,
+            decimals,
+            extended,
+        }
     }
 
     fn columns(&mut self, count: u64) -> io::Result<Vec<Column>> {
@@ -361,7 +379,10 @@ impl Connection {
             .collect();
         if count > 0 && self.capabilities & caps::DEPRECATE_EOF == 0 {
             let eof = self.packet()?;
-            assert!(eof.first() == Some(&0xFE) && eof.len() == 5, "no EOF after the columns: {eof:?}");
+            assert!(
+                eof.first() == Some(&0xFE) && eof.len() == 5,
+                "no EOF after the columns: {eof:?}"
+            );
         }
         columns
     }
@@ -385,8 +406,12 @@ impl Connection {
             let packet = self.packet()?;
             match packet.first() {
                 Some(0xFF) => return Ok(Answer::Error(self.parse_error(&packet))),
-                Some(0xFE) if packet.len() < 0xFF_FFFF && self.capabilities & caps::DEPRECATE_EOF != 0 => {
-                    let Answer::Ok { status, warnings, .. } = Self::parse_ok(&packet) else { unreachable!() };
+                Some(0xFE)
+                    if packet.len() < 0xFF_FFFF && self.capabilities & caps::DEPRECATE_EOF != 0 =>
+                {
+                    let Answer::Ok { status, warnings, .. } = Self::parse_ok(&packet) else {
+                        unreachable!()
+                    };
                     return Ok(Answer::Rows { columns, rows, raw, status, warnings });
                 }
                 Some(0xFE) if packet.len() < 9 => {
@@ -433,8 +458,8 @@ impl Connection {
         let answers = self
             .try_query(sql)
             .unwrap_or_else(|e| panic!("{sql:.200}: {e}"));
-        let [answer] =
-            <[Answer; 1]>::try_from(answers).unwrap_or_else(|all| panic!("{sql}: several answers: {all:?}"));
+        let [answer] = <[Answer; 1]>::try_from(answers)
+            .unwrap_or_else(|all| panic!("{sql}: several answers: {all:?}"));
         answer
     }
 

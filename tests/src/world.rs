@@ -1,4 +1,5 @@
-//! What the clients' checks run against: the same tables behind a drop-in, in an unsharded keyspace and in a sharded one.
+//! What the clients' checks run against: the same tables behind a drop-in, in an unsharded keyspace
+//! and in a sharded one.
 use crate::{Coregate, MariaDb, guard};
 use std::fmt::Write;
 use std::fs;
@@ -38,9 +39,13 @@ pub const CLIENTS: &[&str] = &[
 /// Rows of the table `big`: ids from 1, one letter each.
 pub const BIG_ROWS: u32 = 100;
 
-const TYPES: &str = "id bigint not null primary key, ti tinyint, tu tinyint unsigned, si smallint, mi mediumint, i int,
- bi bigint, bu bigint unsigned, d decimal(30,10), f float, db double, da date, t time(6), dt datetime(6),
- ts timestamp(6) null default null, y year, c char(10), vc varchar(200), tx text, bin varbinary(300), bl longblob, j json,
+const TYPES: &str =
+    "id bigint not null primary key, ti tinyint, tu tinyint unsigned, si smallint, \
+    mi mediumint, i int,
+ bi bigint, bu bigint unsigned, d decimal(30,10), f float, db double, da date, t time(6), dt \
+ datetime(6),
+ ts timestamp(6) null default null, y year, c char(10), vc varchar(200), tx text, bin \
+ varbinary(300), bl longblob, j json,
  bt bit(10), en enum('x','y'), se set('a','b','c')";
 
 fn tables(sharded: bool) -> String {
@@ -48,7 +53,8 @@ fn tables(sharded: bool) -> String {
     for client in CLIENTS {
         let auto = if sharded { "" } else { "auto_increment" };
         let _ = writeln!(sql, "create table {client}_types ({TYPES});");
-        let _ = writeln!(sql, "create table {client}_kv (id bigint not null primary key, v longblob);");
+        let _ =
+            writeln!(sql, "create table {client}_kv (id bigint not null primary key, v longblob);");
         let _ = writeln!(
             sql,
             "create table {client}_auto (id bigint not null {auto} primary key, v varchar(100));"
@@ -68,7 +74,8 @@ fn sequences() -> String {
     CLIENTS.iter().fold(String::new(), |mut sql, client| {
         let _ = writeln!(
             sql,
-            "create table {client}_seq (id int not null primary key, next_id bigint, cache bigint) comment 'vitess_sequence';
+            "create table {client}_seq (id int not null primary key, next_id bigint, cache bigint) \
+                comment 'vitess_sequence';
              insert into {client}_seq (id, next_id, cache) values (0, 1, 100);"
         );
         sql
@@ -91,8 +98,9 @@ fn vschema_of_ring() -> String {
         .into();
     for client in CLIENTS {
         tables.push(format!("\"{client}_types\": {{{by_id}}}, \"{client}_kv\": {{{by_id}}}"));
-        let auto =
-            format!("\"auto_increment\": {{\"column\": \"id\", \"sequence\": \"plain.{client}_seq\"}}");
+        let auto = format!(
+            "\"auto_increment\": {{\"column\": \"id\", \"sequence\": \"plain.{client}_seq\"}}"
+        );
         tables.push(format!("\"{client}_auto\": {{{by_id}, {auto}}}"));
     }
     let vindexes = r#"{"hash": {"type": "hash"}}"#;
@@ -126,13 +134,15 @@ pub fn drop_in(more: &[&str]) -> (MariaDb, Coregate) {
     }
     direct.run(&fill());
     let (users, tls) = (users_file(), certificate());
-    let mut args = vec!["--users", users.to_str().expect("UTF-8"), "--tls-cert", &tls.0, "--tls-key", &tls.1];
+    let mut args =
+        vec!["--users", users.to_str().expect("UTF-8"), "--tls-cert", &tls.0, "--tls-key", &tls.1];
     args.extend_from_slice(more);
     let coregate = Coregate::drop_in("dropin", &server, &args);
     (server, coregate)
 }
 
-/// A cluster: the keyspace `plain` (unsharded, also holds the sequences) and `ring` (two shards), the tables in both.
+/// A cluster: the keyspace `plain` (unsharded, also holds the sequences) and `ring` (two shards),
+/// the tables in both.
 pub fn local(more: &[&str]) -> Coregate {
     let dir = guard::dir().join("schemas");
     fs::create_dir_all(&dir).expect("a directory");
@@ -142,7 +152,8 @@ pub fn local(more: &[&str]) -> Coregate {
     write("ring.sql", tables(true));
     write("ring.json", vschema_of_ring());
     let (dir, users) = (dir.to_str().expect("UTF-8"), users_file());
-    let mut args = vec!["--keyspace", "plain", "--keyspace", "ring:2", "--schema", dir, "--vschema", dir];
+    let mut args =
+        vec!["--keyspace", "plain", "--keyspace", "ring:2", "--schema", dir, "--vschema", dir];
     args.extend_from_slice(&["--users", users.to_str().expect("UTF-8")]);
     args.extend_from_slice(more);
     let coregate = Coregate::local("cluster", &args);

@@ -140,9 +140,12 @@ fn statements_by_name_do_not_nest() {
     for target in WORLD.targets() {
         let mut conn = target.connect();
         conn.run("prepare p from 'select 1'");
-        for sql in
-            ["prepare r from 'select 1'", "execute p", "deallocate prepare p", "execute immediate 'do 1'"]
-        {
+        for sql in [
+            "prepare r from 'select 1'",
+            "execute p",
+            "deallocate prepare p",
+            "execute immediate 'do 1'",
+        ] {
             assert_eq!(conn.prepare(sql).unwrap_err().code, 1295, "{}: {sql}", target.name);
         }
     }
@@ -156,7 +159,8 @@ fn locks_taken_in_views_stay_with_their_session() {
         let mut conn = target.connect();
         conn.run(&format!("create or replace view locking as select get_lock('{name}', 0) l"));
         conn.run("create or replace view over_it as select l + 1 from locking");
-        let mut is_free = || other.value(&format!("select is_free_lock('{name}')")) == Some("1".into());
+        let mut is_free =
+            || other.value(&format!("select is_free_lock('{name}')")) == Some("1".into());
         for view in ["locking", "over_it"] {
             conn.run(&format!("select * from {view}"));
             assert!(!is_free(), "{name} {view}");
@@ -242,7 +246,12 @@ fn a_reset_leaves_xa_transactions_that_are_prepared() {
                 coregate_tests::wait_until("its connection is closed", || !end());
             }
             let wanted = if prepare { "1" } else { "0" };
-            assert_eq!(conn.value("select count(*) from kv").as_deref(), Some(wanted), "{}", target.name);
+            assert_eq!(
+                conn.value("select count(*) from kv").as_deref(),
+                Some(wanted),
+                "{}",
+                target.name
+            );
         }
     }
 }
@@ -290,7 +299,8 @@ fn rows_without_a_place_are_refused_by_the_servers_codes() {
 fn where_clients_connect_is_told_as_of_this_side() {
     for target in WORLD.targets() {
         let (mut conn, port) = (target.connect(), target.address.port().to_string());
-        let row = |name: &str, value: &str| vec![vec![Some(name.to_owned()), Some(value.to_owned())]];
+        let row =
+            |name: &str, value: &str| vec![vec![Some(name.to_owned()), Some(value.to_owned())]];
         for scope in ["", "global ", "session "] {
             let mut shown = |name: &str| {
                 conn.query(&format!("show {scope}variables like '{name}'"))
@@ -344,7 +354,8 @@ fn syntax_errors_quote_the_clients_bytes() {
     }
 }
 
-/// MariaDB's drivers send batches so where they are offered it: a batch that fails leaves none of its rows.
+/// MariaDB's drivers send batches so where they are offered it: a batch that fails leaves none of
+/// its rows.
 #[test]
 fn a_batch_is_one_statement() {
     const SENDS_TYPES: u16 = 128;
@@ -387,7 +398,8 @@ fn a_batch_is_one_statement() {
             .prepare("update kv set v = ? where id = last_insert_id()")
             .unwrap();
         conn.run("do last_insert_id(4)");
-        let payload = [&statement.id.to_le_bytes()[..], &[128, 0, 253, 0, 0, 1, b'x', 0, 1, b'y']].concat();
+        let payload =
+            [&statement.id.to_le_bytes()[..], &[128, 0, 253, 0, 0, 1, b'x', 0, 1, b'y']].concat();
         conn.send_command(0xFA, &payload).unwrap();
         all.push(told(&conn.answers(true).unwrap()));
         all.push(told(&[conn.query("select id, v from kv")]));

@@ -49,8 +49,11 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     put("client.pem", &client_cert);
     put("client-key.pem", &client_key);
     let option = |name: &str, file: &str| format!("--{name}={}", dir.join(file).display());
-    let options =
-        [option("ssl-ca", "ca.pem"), option("ssl-cert", "server.pem"), option("ssl-key", "server-key.pem")];
+    let options = [
+        option("ssl-ca", "ca.pem"),
+        option("ssl-cert", "server.pem"),
+        option("ssl-key", "server-key.pem"),
+    ];
     let server = MariaDb::start("backend-tls", &options.each_ref().map(String::as_str));
     let mut conn = server.connect();
     conn.run("CREATE USER 'cert'@'%' IDENTIFIED BY 'pw' REQUIRE X509");
@@ -106,7 +109,9 @@ fn refused(coregate: &Coregate, part: &str) {
         error.message
     );
     assert!(error.message.contains(part), "{}", error.message);
-    wait_until("the control plane says why", || coregate.admin("/debug/status?format=json").contains(part));
+    wait_until("the control plane says why", || {
+        coregate.admin("/debug/status?format=json").contains(part)
+    });
 }
 
 #[test]
@@ -129,7 +134,10 @@ fn another_authority_is_refused() {
 
 #[test]
 fn another_name_is_refused_under_verify_identity_only() {
-    refused(&usual("127.0.0.1", "verify_identity", "ca.pem"), "the server's certificate is not for");
+    refused(
+        &usual("127.0.0.1", "verify_identity", "ca.pem"),
+        "the server's certificate is not for",
+    );
     accepted(&usual("127.0.0.1", "verify_ca", "ca.pem"), mariadb::USER, mariadb::PASSWORD);
 }
 
@@ -159,7 +167,10 @@ fn what_cannot_work_is_said_at_start() {
         (vec![("ssl-capath", "x")], "there are socket, ssl-mode, ssl-ca, ssl-cert and ssl-key"),
     ] {
         let error = start("wrong", &url("sb:sb", "localhost", &parameters)).unwrap_err();
-        assert!(error.contains(part) && error.contains("exit status: 2"), "{parameters:?}: {error}");
+        assert!(
+            error.contains(part) && error.contains("exit status: 2"),
+            "{parameters:?}: {error}"
+        );
     }
 }
 
@@ -170,7 +181,8 @@ fn tablets_of_a_topology_are_verified() {
     std::fs::write(dir.join("users.json"), r#"{"u": {"Password": "p"}}"#).unwrap();
     let keyspace = |tls: &str, place: &str| {
         let text = format!(
-            r#"{{"name": "test", "shards": [{{"name": "0", "tablets": [{{"alias": "zone1-100", "type": "primary",
+            r#"{{"name": "test", "shards": [{{"name": "0", "tablets": [{{"alias": "zone1-100",
+                "type": "primary",
                {place}, "port": {}, "user": "sb", "password": "sb", "tls": "{tls}"}}]}}]}}"#,
             WORLD.server.port
         );

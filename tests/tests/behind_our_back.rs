@@ -1,4 +1,5 @@
-//! Tables that are altered past this process: straight on the servers, as by another process that could not tell.
+//! Tables that are altered past this process: straight on the servers, as by another process that
+//! could not tell.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::replicated::Cluster;
 use coregate_tests::wait_until;
@@ -38,7 +39,8 @@ fn rows_lie_where_they_are_sought_whatever_the_order_of_the_columns_is_now() {
     assert_eq!(conn.value("select concat(v, n) from t where id = 50"), Some("new7".into()));
     assert_eq!(conn.value("select count(*) from t where id in (1, 2, 3, 50)"), Some("4".into()));
     // What only definitions may do on all shards, rows may not.
-    let refused = cluster.ctl(&["apply-schema", "ks", "--sql", "insert into t (id, v) values (60, 'twice')"]);
+    let refused =
+        cluster.ctl(&["apply-schema", "ks", "--sql", "insert into t (id, v) values (60, 'twice')"]);
     assert!(refused.unwrap_err().contains("definitions only"));
     let refused = cluster.ctl(&["apply-schema", "ks", "--sql", "drop database ks"]);
     assert!(refused.unwrap_err().contains("not database"));

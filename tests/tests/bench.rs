@@ -1,4 +1,5 @@
-//! The load harness: every load runs against the server itself and through Coregate, and what it finds can be trusted.
+//! The load harness: every load runs against the server itself and through Coregate, and what it
+//! finds can be trusted.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Coregate, MariaDb, coregate::binary, guard, wait_until, world};
 use serde_json::Value;
@@ -29,7 +30,11 @@ fn targets(server: &MariaDb, coregate: &Coregate, database: &str) -> [String; 4]
         "--target".to_owned(),
         format!("direct={}/{database}", server.url()),
         "--target".to_owned(),
-        format!("coregate=mysql://sb:sb@{}/{database}?pid={}", coregate.mysql, coregate.process.id()),
+        format!(
+            "coregate=mysql://sb:sb@{}/{database}?pid={}",
+            coregate.mysql,
+            coregate.process.id()
+        ),
     ]
 }
 
@@ -40,8 +45,17 @@ fn every_load_runs_and_is_reported() {
     let targets = targets(&server, &coregate, "bench_all");
     let out = dir("bench-report");
     let loads = "point,skewed,read_only,read_write,update,insert,bulk_insert,large,scatter,join,connect,tpcc";
-    let mut args =
-        vec!["compare", "--load", loads, "--table-size", "2000", "--scale", "1", "--connections", "4"];
+    let mut args = vec![
+        "compare",
+        "--load",
+        loads,
+        "--table-size",
+        "2000",
+        "--scale",
+        "1",
+        "--connections",
+        "4",
+    ];
     args.extend(["--rounds", "1", "--seconds", "1", "--warm-up-ms", "100", "--idle", "20"]);
     args.extend(targets.iter().map(String::as_str));
     args.extend(["--out", out.to_str().unwrap()]);
@@ -53,18 +67,29 @@ fn every_load_runs_and_is_reported() {
         for target in case["targets"].as_array().unwrap() {
             let name = (&case["load"], &case["protocol"], &target["target"]);
             assert!(target["failure"].is_null(), "{name:?}: {target}");
-            assert!(target["rounds"][0]["transactions"].as_u64().unwrap() > 0, "{name:?}: {target}");
+            assert!(
+                target["rounds"][0]["transactions"].as_u64().unwrap() > 0,
+                "{name:?}: {target}"
+            );
             if target["target"] == "coregate" {
-                // The system counts CPU in steps of 10 ms: of a second's few large statements that may be none.
+                // The system counts CPU in steps of 10 ms: of a second's few large statements that
+                // may be none.
                 let cpu = target["cpu_us_per_query"].as_f64().unwrap();
                 assert!(cpu > 0.0 || case["load"] != "point", "{name:?}: {target}");
                 assert!(target["peak_kib"].as_f64().unwrap() > 1000.0, "{name:?}: {target}");
-                assert!(target["queries_per_s_ratio"]["median"].as_f64().unwrap() > 0.0, "{name:?}");
+                assert!(
+                    target["queries_per_s_ratio"]["median"].as_f64().unwrap() > 0.0,
+                    "{name:?}"
+                );
             }
         }
     }
     let version = found["machine"]["target direct"].as_str().unwrap();
-    assert!(version.contains("MariaDB") && found["machine"]["kernel"].is_string(), "{}", found["machine"]);
+    assert!(
+        version.contains("MariaDB") && found["machine"]["kernel"].is_string(),
+        "{}",
+        found["machine"]
+    );
     assert!(
         out.join("report.html").exists()
             && out
@@ -77,12 +102,22 @@ fn every_load_runs_and_is_reported() {
     let again = dir("bench-again.toml");
     std::fs::write(&again, run.replace(":***@", ":sb@")).unwrap();
     let json = dir("bench-again.json");
-    let args =
-        ["compare", "--config", again.to_str().unwrap(), "--load", "point", "--json", json.to_str().unwrap()];
+    let args = [
+        "compare",
+        "--config",
+        again.to_str().unwrap(),
+        "--load",
+        "point",
+        "--json",
+        json.to_str().unwrap(),
+    ];
     assert!(bench(&args).status.success());
     let found: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
     assert_eq!(found["cases"].as_array().unwrap().len(), 2);
-    assert_eq!((&found["cases"][0]["connections"], &found["cases"][0]["idle"]), (&4.into(), &20.into()));
+    assert_eq!(
+        (&found["cases"][0]["connections"], &found["cases"][0]["idle"]),
+        (&4.into(), &20.into())
+    );
 }
 
 #[test]
@@ -99,8 +134,10 @@ fn a_users_statements_are_weighted_checked_and_bound() {
     }
     let load = dir("own.toml");
     let text = "title = \"my own\"\nsetup = [\"TRUNCATE TABLE t\"]\n\
-        [[transaction]]\nweight = 3\nstatements = [\"INSERT INTO t VALUES (${id=seq}, 'three', ${id})\"]\n\
-        [[transaction]]\nstatements = [\"BEGIN\", \"INSERT INTO t VALUES (${id=seq}, 'one', ${id+0})\", \
+        [[transaction]]\nweight = 3\nstatements = [\"INSERT INTO t VALUES (${id=seq}, 'three', \
+        ${id})\"]\n\
+        [[transaction]]\nstatements = [\"BEGIN\", \"INSERT INTO t VALUES (${id=seq}, 'one', \
+        ${id+0})\", \
         { sql = \"SELECT id FROM t WHERE id=${id}\", rows = 1 }, \"COMMIT\"]\n";
     std::fs::write(&load, text).unwrap();
     let targets = targets(&server, &coregate, "own");
@@ -118,15 +155,24 @@ fn a_users_statements_are_weighted_checked_and_bound() {
         };
         let (three, one) = (count(&mut conn, "kind = 'three'"), count(&mut conn, "kind = 'one'"));
         assert!(one > 0.0 && (2.0..4.5).contains(&(three / one)), "{protocol}: {three} : {one}");
-        assert_eq!(count(&mut conn, "id <> twin"), 0.0, "{protocol}: a value with a name is another later");
+        assert_eq!(
+            count(&mut conn, "id <> twin"),
+            0.0,
+            "{protocol}: a value with a name is another later"
+        );
     }
     // An answer that is not what the file says is no figure, it is a failure.
     let wrong = dir("wrong.toml");
-    std::fs::write(&wrong, "[[transaction]]\nstatements = [{ sql = \"SELECT 1\", rows = 2 }]\n").unwrap();
+    std::fs::write(&wrong, "[[transaction]]\nstatements = [{ sql = \"SELECT 1\", rows = 2 }]\n")
+        .unwrap();
     let out = run(&wrong, "text");
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(!out.status.success() && said.contains("the answer to SELECT 1 is wrong (1 rows)"), "{said}");
-    let out = bench(&["compare", "--load", "no-such.toml", targets[2].as_str(), targets[3].as_str()]);
+    assert!(
+        !out.status.success() && said.contains("the answer to SELECT 1 is wrong (1 rows)"),
+        "{said}"
+    );
+    let out =
+        bench(&["compare", "--load", "no-such.toml", targets[2].as_str(), targets[3].as_str()]);
     assert_eq!(out.status.code(), Some(2));
 }
 
@@ -138,8 +184,15 @@ fn with_a_rate_waiting_to_send_is_part_of_the_latency() {
     std::fs::write(&load, "[[transaction]]\nstatements = [\"SELECT SLEEP(0.05)\"]\n").unwrap();
     let run = |rate: &str| -> Value {
         let json = dir(&format!("rate-{rate}.json"));
-        let mut args =
-            vec!["compare", "--target", &url, "--load", load.to_str().unwrap(), "--protocol", "text"];
+        let mut args = vec![
+            "compare",
+            "--target",
+            &url,
+            "--load",
+            load.to_str().unwrap(),
+            "--protocol",
+            "text",
+        ];
         args.extend(["--connections", "2", "--rounds", "1", "--seconds", "2", "--warm-up-ms", "0"]);
         args.extend(["--rate", rate, "--json", json.to_str().unwrap()]);
         assert!(bench(&args).status.success());
@@ -148,7 +201,8 @@ fn with_a_rate_waiting_to_send_is_part_of_the_latency() {
     };
     // Two connections answer 40 a second at most: of 400 a second most are due and never sent.
     let round = run("400");
-    let (sent, unsent) = (round["transactions"].as_u64().unwrap(), round["unsent"].as_u64().unwrap());
+    let (sent, unsent) =
+        (round["transactions"].as_u64().unwrap(), round["unsent"].as_u64().unwrap());
     assert!(sent <= 84 && unsent > 600 && sent + unsent <= 802, "{round}");
     // Half of all waited for a second or so; without the wait it would be 50 ms.
     assert!(round["p50_ms"].as_f64().unwrap() > 500.0, "{round}");
@@ -189,14 +243,21 @@ fn it_logs_in_as_mysql_s_accounts_and_through_sockets() {
     let server = MariaDb::start("bench-login", &[]);
     let socket = dir("bench-login.sock");
     let users = world::users_file();
-    let args = ["--cores", "1", "--users", users.to_str().unwrap(), "--socket", socket.to_str().unwrap()];
+    let args =
+        ["--cores", "1", "--users", users.to_str().unwrap(), "--socket", socket.to_str().unwrap()];
     let coregate = Coregate::drop_in("bench-login-proxy", &server, &args);
     let load = dir("one.toml");
-    std::fs::write(&load, "[[transaction]]\nstatements = [{ sql = \"SELECT 1\", rows = 1 }]\n").unwrap();
-    // caching_sha2_password without TLS: the password is encrypted with the server's key; through the socket it goes as it is.
+    std::fs::write(&load, "[[transaction]]\nstatements = [{ sql = \"SELECT 1\", rows = 1 }]\n")
+        .unwrap();
+    // caching_sha2_password without TLS: the password is encrypted with the server's key; through
+    // the socket it goes as it is.
     for url in [
         format!("mysql://{}:sha2%20secret@{}/test", world::SHA2_USER, coregate.mysql),
-        format!("mysql://{}:sha2%20secret@localhost/test?socket={}", world::SHA2_USER, socket.display()),
+        format!(
+            "mysql://{}:sha2%20secret@localhost/test?socket={}",
+            world::SHA2_USER,
+            socket.display()
+        ),
         format!("mysql://sb:sb@localhost/test?socket={}", server.socket().display()),
     ] {
         let mut args = vec!["point", "--target", &url, "--load", load.to_str().unwrap()];

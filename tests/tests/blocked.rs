@@ -1,5 +1,5 @@
-//! A primary that answers and ends no write: its replicas are connected, and their acknowledgements do not arrive; or its disk stands
-//! still. Another takes its place.
+//! A primary that answers and ends no write: its replicas are connected, and their acknowledgements
+//! do not arrive; or its disk stands still. Another takes its place.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Connection, Coregate, MariaDb, guard, wait_until, world};
 use std::io::{Read, Write};
@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-const OPTIONS: &[&str] = &["--log-slave-updates=ON", "--gtid-strict-mode=ON", "--slave-net-timeout=60"];
+const OPTIONS: &[&str] =
+    &["--log-slave-updates=ON", "--gtid-strict-mode=ON", "--slave-net-timeout=60"];
 
 /// A flag for each connection: nothing of what comes from the replica goes on.
 type Swallowed = Arc<Mutex<Vec<Arc<AtomicBool>>>>;
 
-/// The way from the replicas to a server: what they send on connections that are open can be swallowed, and their acknowledgements with it.
+/// The way from the replicas to a server: what they send on connections that are open can be
+/// swallowed, and their acknowledgements with it.
 fn one_way(server: u16, all: &Swallowed) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, all) = (listener.local_addr().unwrap().port(), Arc::clone(all));
@@ -52,7 +54,8 @@ struct Shard {
 }
 
 impl Shard {
-    /// The first server is primary, and the others reach it at `source`. `options` are the first one's.
+    /// The first server is primary, and the others reach it at `source`. `options` are the first
+    /// one's.
     fn start(name: &str, options: &[&str], source: impl FnOnce(u16) -> u16, config: &str) -> Self {
         let options = [OPTIONS, options].concat();
         let mut servers = vec![MariaDb::start(name, &options)];
@@ -67,24 +70,31 @@ impl Shard {
         let tablet = |n: usize| {
             let (kind, socket) = (if n == 0 { "primary" } else { "replica" }, servers[n].socket());
             format!(
-                r#"{{"alias": "a-{n}", "type": "{kind}", "socket": {socket:?}, "port": {}, "user": "sb", "password": "sb"}}"#,
+                r#"{{"alias": "a-{n}", "type": "{kind}", "socket": {socket:?}, "port": {},
+                    "user": "sb", "password": "sb"}}"#,
                 ports[n]
             )
         };
         let tablets: Vec<String> = (0..3).map(tablet).collect();
         let text = format!(
             r#"{{"name": "ks", "database": "test", "shards": [{{"name": "0", "tablets": [{}]}}],
-                "vschema": {{"tables": {{}}}}, "replication": {{"user": "sb", "password": "sb"}}}}"#,
+                "vschema": {{"tables": {{}}}}, "replication": {{"user": "sb",
+                "password": "sb"}}}}"#,
             tablets.join(",")
         );
         std::fs::write(dir.join("topology/ks.json"), text).unwrap();
         let config = format!(
-            "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = 1\n[failover]\nenabled = true\n{config}\n",
+            "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = \
+                1\n[failover]\nenabled = true\n{config}\n",
             dir.to_str().unwrap(),
             world::users_file().to_str().unwrap()
         );
-        let shard =
-            Self { servers, proxy: Coregate::configured(name, &config), name: name.to_owned(), config };
+        let shard = Self {
+            servers,
+            proxy: Coregate::configured(name, &config),
+            name: name.to_owned(),
+            config,
+        };
         wait_until("two replicas acknowledge", || {
             let row = shard.servers[0]
                 .connect()
@@ -141,7 +151,8 @@ impl Shard {
 
     fn one_writes(&self) {
         wait_until("one server takes writes", || {
-            let read_only = |s: &MariaDb| s.connect().value("select @@read_only").as_deref() == Some("1");
+            let read_only =
+                |s: &MariaDb| s.connect().value("select @@read_only").as_deref() == Some("1");
             self.servers.iter().filter(|s| !read_only(s)).count() == 1
         });
     }
@@ -181,7 +192,10 @@ impl Disk {
             && run("mkfs.ext4", &["-q", "-F", image])
             && run("mount", &["-o", "loop", image, path]);
         if !made {
-            eprintln!("skipped: no file system can be mounted here (it takes root, loop devices, mkfs.ext4)");
+            eprintln!(
+                "skipped: no file system can be mounted here (it takes root, loop devices, \
+                    mkfs.ext4)"
+            );
             return None;
         }
         assert!(run("chmod", &["0777", path]));

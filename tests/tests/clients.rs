@@ -1,5 +1,5 @@
-//! Real clients, each against the drop-in, an unsharded keyspace and a sharded one. What is checked stands in the clients'
-//! own programs under `clients/`; `install.sh` fetches what they need.
+//! Real clients, each against the drop-in, an unsharded keyspace and a sharded one. What is checked
+//! stands in the clients' own programs under `clients/`; `install.sh` fetches what they need.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Coregate, MariaDb, cache_dir, root, world};
 use std::path::PathBuf;
@@ -45,7 +45,11 @@ impl Target {
 /// A library or program that `install.sh` has put into the cache.
 fn installed(what: &str) -> PathBuf {
     let path = cache_dir().join(what);
-    assert!(path.exists(), "{} is missing: run tests/install.sh clients (make test does it)", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run tests/install.sh clients (make test does it)",
+        path.display()
+    );
     path
 }
 
@@ -107,7 +111,12 @@ fn java(driver: &str, client: &str, target: Target) {
     let classes = classes.parent().unwrap().display();
     // A small heap: a large result must not have to be held.
     let mut command = Command::new("java");
-    command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8"]);
+    command.args([
+        "-Xmx512m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Dfile.encoding=UTF-8",
+    ]);
     command.args(["-cp", &format!("{classes}:{classes}/*"), "Checks", driver]);
     check(command, client, target);
 }

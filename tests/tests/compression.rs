@@ -1,4 +1,5 @@
-//! Compressed connections: what clients put into a send, and the answers, are compared with the server's own.
+//! Compressed connections: what clients put into a send, and the answers, are compared with the
+//! server's own.
 #![allow(clippy::unwrap_used)]
 use coregate_tests::wire::Login;
 use coregate_tests::{Connection, Coregate, MariaDb, world};
@@ -86,7 +87,8 @@ impl Packed {
         }
     }
 
-    /// The packets of an answer: OK, an error, a request for a file, or columns, rows and their ends.
+    /// The packets of an answer: OK, an error, a request for a file, or columns, rows and their
+    /// ends.
     fn answer(&mut self) -> Vec<Vec<u8>> {
         let mut all = vec![self.packet()];
         if matches!(all[0][0], 0 | 0xFB | 0xFE | 0xFF) {
@@ -116,7 +118,8 @@ fn script(address: SocketAddr, database: &str) -> Vec<Vec<Vec<u8>>> {
     conn.send(&[wrapped(0, &close), wrapped(0, &query("select 1"))].concat());
     seen.push(conn.answer());
     conn.send(
-        &[wrapped(0, &query("select 2")), wrapped(0, &query(&long)), wrapped(0, &framed(0, &[14]))].concat(),
+        &[wrapped(0, &query("select 2")), wrapped(0, &query(&long)), wrapped(0, &framed(0, &[14]))]
+            .concat(),
     );
     for _ in 0..3 {
         seen.push(conn.answer());

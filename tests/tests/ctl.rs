@@ -63,8 +63,10 @@ fn tablets_are_looked_at_and_ordered_about() {
     output_may_be_closed(&cluster);
     cluster.ctl(&["disable-recoveries"]).unwrap();
     cluster.ctl(&["stop-replication", &replica]).unwrap();
-    let running =
-        || json(&cluster, &["get-full-status", &replica])["replication_status"]["Slave_IO_Running"].clone();
+    let running = || {
+        json(&cluster, &["get-full-status", &replica])["replication_status"]["Slave_IO_Running"]
+            .clone()
+    };
     assert_eq!(running(), "No");
     cluster.ctl(&["StartReplication", &replica]).unwrap();
     wait_until("it replicates again", || running() == "Yes");
@@ -76,7 +78,8 @@ fn tablets_are_looked_at_and_ordered_about() {
     assert_eq!(json(&cluster, &["get-processes"])[0]["leader"], true);
     let path = json(&cluster, &["get-topology-path", "/global/keyspaces/ks/shards/-80/Shard"]);
     assert_eq!(path["data"]["primary_alias"], primary.as_str());
-    let tablet = json(&cluster, &["GetTopologyPath", &format!("/cells/zone1/tablets/{primary}/Tablet")]);
+    let tablet =
+        json(&cluster, &["GetTopologyPath", &format!("/cells/zone1/tablets/{primary}/Tablet")]);
     assert_eq!(tablet["data"]["password"], "...", "passwords are not shown");
     let ranges = json(&cluster, &["generate-shard-ranges", "4"]);
     assert_eq!(ranges, serde_json::json!(["-40", "40-80", "80-c0", "c0-"]));
@@ -84,7 +87,8 @@ fn tablets_are_looked_at_and_ordered_about() {
     assert!(document["paths"]["/api/validate"]["get"].is_object());
 }
 
-/// `| head` has seen enough: nothing is said, and it is no failure. A full disk is one, in a sentence.
+/// `| head` has seen enough: nothing is said, and it is no failure. A full disk is one, in a
+/// sentence.
 fn output_may_be_closed(cluster: &Cluster) {
     let run = |out: Stdio| {
         let mut command = Command::new(coregate_tests::coregate::binary());
@@ -137,7 +141,8 @@ fn a_topology_moves_from_files_to_etcd_and_back() {
     let dir = guard::dir().join("topo-dir");
     std::fs::create_dir_all(dir.join("topology")).unwrap();
     let record = r#"{"name": "ks", "shards": [{"name": "0", "tablets": [
-        {"alias": "z-1", "type": "primary", "host": "127.0.0.1", "user": "u", "password": "secret"}]}]}"#;
+        {"alias": "z-1", "type": "primary", "host": "127.0.0.1", "user": "u",
+        "password": "secret"}]}]}"#;
     std::fs::write(dir.join("topology/ks.json"), record).unwrap();
     let (dir, url) = (dir.to_str().unwrap(), etcd.url("moved"));
     let run = |args: &[&str]| {
@@ -214,7 +219,9 @@ fn local_takes_the_variables_of_vttestserver_s_image() {
     let local = coregate_tests::Coregate::run("vttest", &mut command).unwrap();
     assert_eq!(local.mysql.port(), port + 3);
     let mut conn = local.connect_as("app", "app", Some("unsharded"));
-    let one = |conn: &mut coregate_tests::Connection, sql: &str| conn.run(sql).rows()[0][0].clone().unwrap();
+    let one = |conn: &mut coregate_tests::Connection, sql: &str| {
+        conn.run(sql).rows()[0][0].clone().unwrap()
+    };
     assert_eq!(one(&mut conn, "select @@character_set_database"), "latin1");
     assert_eq!(conn.run("show vitess_shards").rows().len(), 3);
     let vschema: Value = serde_json::from_str(&local.admin("/api/keyspaces/test/vschema")).unwrap();

@@ -19,11 +19,13 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let mut conn = server.connect();
     conn.run("create table t (id bigint primary key, g int)");
     conn.run(
-        "create procedure opens() begin declare c cursor for select 1; open c; close c; select 5 as a; end",
+        "create procedure opens() begin declare c cursor for select 1; open c; close c; select 5 \
+            as a; end",
     );
     let config = guard::dir().join("cursors.toml");
     std::fs::write(&config, "[pool]\nstatements_max = 8\n").unwrap();
-    let drop_in = Coregate::drop_in("cursors-drop-in", &server, &["--config", config.to_str().unwrap()]);
+    let drop_in =
+        Coregate::drop_in("cursors-drop-in", &server, &["--config", config.to_str().unwrap()]);
     let sharded = Coregate::local("cursors-sharded", &["--keyspace", "ks:2", "--cores", "1"]);
     let mut conn = sharded.connect_as("app", "app", Some("ks"));
     conn.run("create table t (id bigint primary key, g int, f float)");
@@ -38,7 +40,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     World { server, drop_in, sharded }
 });
 
-/// Of one answer: the 64-bit integers in its rows, and the status at its end. `rows`: there are columns first.
+/// Of one answer: the 64-bit integers in its rows, and the status at its end. `rows`: there are
+/// columns first.
 fn read(conn: &mut Connection, columns: bool) -> Result<(Vec<i64>, u16), u16> {
     if columns {
         let head = conn.packet().unwrap();
@@ -60,7 +63,9 @@ fn read(conn: &mut Connection, columns: bool) -> Result<(Vec<i64>, u16), u16> {
         let packet = conn.packet().unwrap();
         match packet[0] {
             0xFF => return Err(u16::from_le_bytes([packet[1], packet[2]])),
-            0xFE if packet.len() < 9 => return Ok((rows, u16::from_le_bytes([packet[3], packet[4]]))),
+            0xFE if packet.len() < 9 => {
+                return Ok((rows, u16::from_le_bytes([packet[3], packet[4]])));
+            }
             _ => {
                 let mut bytes = [0; 8];
                 let value = &packet[2..];

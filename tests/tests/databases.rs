@@ -87,7 +87,8 @@ fn a_database_is_made_used_dropped_and_made_again() {
     assert_eq!(warnings(&mut conn), [("Note".to_owned(), "1007".to_owned())]);
     // What the statement says of the database is done.
     conn.run("create database if not exists latin character set latin1 collate latin1_bin;");
-    let sql = "select default_collation_name from information_schema.schemata where schema_name = 'latin'";
+    let sql = "select default_collation_name from information_schema.schemata where schema_name = \
+        'latin'";
     assert_eq!(conn.value(sql).as_deref(), Some("latin1_bin"));
     let three = servers(&dir);
     assert_eq!(three.len(), before.len() + 2, "{three:?}");
@@ -162,13 +163,17 @@ fn every_way_of_sending_it_commits_first_and_does_the_same() {
                 answer.is_error().then(|| answer.error().code)
             })
         };
-        let all = ["create database race", "create database race", "create database if not exists race"]
-            .map(create);
+        let all =
+            ["create database race", "create database race", "create database if not exists race"]
+                .map(create);
         all.map(|thread| thread.join().unwrap()).to_vec()
     });
     assert_eq!(codes[2], None);
     let failed = codes.iter().flatten().count();
-    assert!((1..=2).contains(&failed) && codes.iter().flatten().all(|code| *code == 1007), "{codes:?}");
+    assert!(
+        (1..=2).contains(&failed) && codes.iter().flatten().all(|code| *code == 1007),
+        "{codes:?}"
+    );
     fill(&mut conn, "race");
 }
 
@@ -178,7 +183,8 @@ fn rights_are_kept_and_replicas_too() {
     std::fs::create_dir_all(&dir).unwrap();
     let users = dir.join("users");
     let text = r#"{"boss": {"Password": "pw", "Groups": ["admin"]}, "plain": {"Password": "pw"},
-        "reader": {"Password": "pw", "ReadOnly": true}, "shopper": {"Password": "pw", "Keyspaces": ["ks", "shop"]}}"#;
+        "reader": {"Password": "pw", "ReadOnly": true}, "shopper": {"Password": "pw",
+        "Keyspaces": ["ks", "shop"]}}"#;
     std::fs::write(&users, text).unwrap();
     let args = ["--keyspace", "ks:1:1", "--users", users.to_str().unwrap()];
     let local = Coregate::local_in("databases-rights", &dir.join("d"), &args);
@@ -214,15 +220,18 @@ fn who_has_no_servers_to_make_says_so() {
     std::fs::create_dir_all(dir.join("topology")).unwrap();
     let record = format!(
         r#"{{"name": "ks", "database": "test", "shards": [{{"name": "0", "tablets": [
-            {{"alias": "z-1", "type": "primary", "socket": {:?}, "user": "sb", "password": "sb"}}]}}]}}"#,
+            {{"alias": "z-1", "type": "primary", "socket": {:?}, "user": "sb",
+            "password": "sb"}}]}}]}}"#,
         server.socket()
     );
     std::fs::write(dir.join("topology/ks.json"), record).unwrap();
     let users = world::users_file();
-    let config = format!("[topology]\ndir = {dir:?}\n[users]\nfile = {users:?}\n[server]\ncores = 1\n");
+    let config =
+        format!("[topology]\ndir = {dir:?}\n[users]\nfile = {users:?}\n[server]\ncores = 1\n");
     let proxy = Coregate::configured("databases-files", &config);
     let mut conn = connect(&proxy, Some("ks"));
-    for (sql, part) in [("create database x", "coregate ctl reload"), ("drop database ks", "delete-keyspace")]
+    for (sql, part) in
+        [("create database x", "coregate ctl reload"), ("drop database ks", "delete-keyspace")]
     {
         let answer = conn.query(sql);
         let error = answer.error();
@@ -236,14 +245,18 @@ fn who_has_no_servers_to_make_says_so() {
 #[test]
 fn every_process_on_the_store_uses_it_when_it_is_answered() {
     let etcd = Etcd::start("etcd-databases", 1);
-    let local = Coregate::local("databases-etcd", &["--keyspace", "ks", "--topo", &etcd.url("databases")]);
+    let local =
+        Coregate::local("databases-etcd", &["--keyspace", "ks", "--topo", &etcd.url("databases")]);
     let users = world::users_file();
     let config = format!(
-        "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = {}\nroot = \"/databases\"\n[users]\nfile = {users:?}\n",
+        "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = {}\nroot = \
+            \"/databases\"\n[users]\nfile = {users:?}\n",
         etcd.endpoints()
     );
     let other = Coregate::configured("databases-beside", &config);
-    wait_until("they know each other", || local.admin("/api/processes").matches("\"id\"").count() == 2);
+    wait_until("they know each other", || {
+        local.admin("/api/processes").matches("\"id\"").count() == 2
+    });
     let mut own = connect(&local, None);
     own.run("create database far");
     let mut beside = connect(&other, Some("far"));

@@ -1,5 +1,5 @@
-//! The same statements on a plain server, through the drop-in, and on a sharded keyspace where its shapes are supported: the
-//! same rows, columns, counts and errors.
+//! The same statements on a plain server, through the drop-in, and on a sharded keyspace where its
+//! shapes are supported: the same rows, columns, counts and errors.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::{Login, Value, caps};
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, world};
@@ -20,7 +20,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     std::fs::write(dir.join("sharded.sql"), include_str!("differential/sharded.sql")).unwrap();
     std::fs::write(dir.join("sharded.json"), include_str!("differential/sharded.json")).unwrap();
     let dir = dir.to_str().unwrap();
-    let local = Coregate::local("cluster", &["--keyspace", "sharded:4", "--schema", dir, "--vschema", dir]);
+    let local =
+        Coregate::local("cluster", &["--keyspace", "sharded:4", "--schema", dir, "--vschema", dir]);
     World { server, drop_in, local }
 });
 
@@ -31,13 +32,18 @@ fn statements(text: &'static str) -> impl Iterator<Item = &'static str> {
         .filter(|l| !l.is_empty() && !l.starts_with("--"))
 }
 
-fn over(address: std::net::SocketAddr, user: &str, database: &str, capabilities: u32) -> Connection {
+fn over(
+    address: std::net::SocketAddr,
+    user: &str,
+    database: &str,
+    capabilities: u32,
+) -> Connection {
     let login = Login { user, password: user, database: Some(database), capabilities };
     Connection::over(TcpStream::connect(address).unwrap(), &login).unwrap()
 }
 
-/// What a proxy may say otherwise than the server: bits of the status that tell of the server's own work (no index used,
-/// slow), and two that nobody reads (a read-only transaction, ANSI_QUOTES).
+/// What a proxy may say otherwise than the server: bits of the status that tell of the server's own
+/// work (no index used, slow), and two that nobody reads (a read-only transaction, ANSI_QUOTES).
 fn comparable(mut answer: Answer) -> Answer {
     const OWN_STATE: u16 = 0x10 | 0x20 | 0x800 | 0x2000 | 0x4000 | 0x8000;
     match &mut answer {
@@ -58,8 +64,10 @@ fn direct(capabilities: u32) -> Connection {
 }
 
 /// What differs, and why. A statement that does not differ any more must leave this list.
-const KNOWN: &[(&str, &str)] =
-    &[("select 1; selekt 2; select 3", "the text after `near` ends with the statement, not with the packet")];
+const KNOWN: &[(&str, &str)] = &[(
+    "select 1; selekt 2; select 3",
+    "the text after `near` ends with the statement, not with the packet",
+)];
 
 /// Both work on the same server, one after the other, each in a database of its own.
 #[test]
@@ -71,8 +79,10 @@ fn text_statements_through_the_drop_in() {
         let (mut plain, mut proxy) =
             (direct(capabilities), over(WORLD.drop_in.mysql, "sb", "test", capabilities));
         let database = format!("differential{n}");
-        let mut all =
-            vec![format!("create database {database} character set utf8mb4"), format!("use {database}")];
+        let mut all = vec![
+            format!("create database {database} character set utf8mb4"),
+            format!("use {database}"),
+        ];
         all.extend(statements(include_str!("differential/text.sql")).map(str::to_owned));
         let run = |conn: &mut Connection| -> Vec<Vec<Answer>> {
             let answers = all
@@ -98,7 +108,12 @@ fn text_statements_through_the_drop_in() {
             .filter(|(sql, _)| !met.contains(*sql))
             .collect();
         assert!(gone.is_empty(), "these do not differ any more; take them off the list: {gone:?}");
-        assert!(different.is_empty(), "{} statements differ:\n{}", different.len(), different.join("\n"));
+        assert!(
+            different.is_empty(),
+            "{} statements differ:\n{}",
+            different.len(),
+            different.join("\n")
+        );
     }
 }
 
@@ -133,8 +148,14 @@ fn prepared_statements_through_the_drop_in() {
     ];
     for capabilities in [0, caps::DEPRECATE_EOF] {
         let run = |mut conn: Connection| {
-            conn.run("create or replace table p (id int primary key, v varchar(50), d datetime(3), f double) charset utf8mb4");
-            conn.run("insert into p values (1,'a','2024-02-29 1:2:3.004',0.1),(2,'b',null,null),(3,'text 🦀',null,1e300),(5,'e','1000-01-01',0)");
+            conn.run(
+                "create or replace table p (id int primary key, v varchar(50), d datetime(3), \
+                f double) charset utf8mb4",
+            );
+            conn.run(
+                "insert into p values (1,'a','2024-02-29 \
+                1:2:3.004',0.1),(2,'b',null,null),(3,'text 🦀',null,1e300),(5,'e','1000-01-01',0)",
+            );
             let mut said = Vec::new();
             for sql in statements {
                 match conn.prepare(sql) {
@@ -161,11 +182,16 @@ fn prepared_statements_through_the_drop_in() {
             .iter()
             .map(|(w, g)| format!("server: {w:.900}\nproxy:  {g:.900}\n\n"))
             .collect();
-        assert!(different.is_empty() && wanted.len() == got.len(), "{} differ:\n{text}", different.len());
+        assert!(
+            different.is_empty() && wanted.len() == got.len(),
+            "{} differ:\n{text}",
+            different.len()
+        );
     }
 }
 
-/// On a sharded keyspace rows may come in another order, unless ORDER BY gives one; all else is the same.
+/// On a sharded keyspace rows may come in another order, unless ORDER BY gives one; all else is the
+/// same.
 #[test]
 fn supported_shapes_on_a_sharded_keyspace() {
     let mut plain = direct(0);
@@ -184,7 +210,9 @@ fn supported_shapes_on_a_sharded_keyspace() {
     for sql in statements(include_str!("differential/shapes.sql")) {
         let (wanted, got) = (plain.query(sql), sharded.query(sql));
         let brief = |answer: &Answer| match answer {
-            Answer::Ok { affected, warnings, .. } => format!("ok, {affected} rows, {warnings} warnings"),
+            Answer::Ok { affected, warnings, .. } => {
+                format!("ok, {affected} rows, {warnings} warnings")
+            }
             Answer::Error(e) => format!("error {} ({})", e.code, e.state),
             Answer::Rows { columns, rows, .. } => {
                 let mut rows = rows.clone();
@@ -209,5 +237,10 @@ fn supported_shapes_on_a_sharded_keyspace() {
             ));
         }
     }
-    assert!(different.is_empty(), "{} statements differ:\n{}", different.len(), different.join("\n"));
+    assert!(
+        different.is_empty(),
+        "{} statements differ:\n{}",
+        different.len(),
+        different.join("\n")
+    );
 }

@@ -1,5 +1,5 @@
-//! What an error packet does not say: whether a transaction is open, begun or ended by the statement that failed. A plain server
-//! is asked the same; what it answers is right.
+//! What an error packet does not say: whether a transaction is open, begun or ended by the
+//! statement that failed. A plain server is asked the same; what it answers is right.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Answer, Connection, Coregate, MariaDb};
 use std::sync::{LazyLock, Mutex};
@@ -31,7 +31,8 @@ fn seen(answer: std::io::Result<Vec<Answer>>) -> String {
     answers.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// Runs statements on the plain server and through the proxy: `b: ` at the front is another session.
+/// Runs statements on the plain server and through the proxy: `b: ` at the front is another
+/// session.
 fn same(statements: &[&str]) {
     let _turn = TURN
         .lock()
@@ -62,8 +63,8 @@ fn same(statements: &[&str]) {
     for ((sql, plain), proxied) in statements.iter().zip(&plain).zip(&proxied) {
         assert_eq!(plain, proxied, "{sql}, of {statements:#?}");
     }
-    let open =
-        "select count(*) from information_schema.innodb_trx where trx_mysql_thread_id <> connection_id()";
+    let open = "select count(*) from information_schema.innodb_trx where trx_mysql_thread_id <> \
+        connection_id()";
     coregate_tests::wait_until("no transaction is left", || {
         std::thread::sleep(std::time::Duration::from_millis(150));
         PAIR.server.connect().value(open).as_deref() == Some("0")
@@ -90,20 +91,30 @@ fn an_implicit_transaction_whose_first_statement_fails_keeps_its_locks_to_itself
 
 #[test]
 fn routines_that_begin_and_fail_leave_their_transaction_to_the_session() {
-    let begins = "create procedure p() begin start transaction; insert into t values (7, 'p'); signal sqlstate '45000'; end";
+    let begins = "create procedure p() begin start transaction; insert into t values (7, 'p'); \
+        signal sqlstate '45000'; end";
     same(&[begins, "call p()", "b: select * from t", "commit", "b: select * from t"]);
     same(&[begins, "call p()", "insert into t values (8, 'x')", "rollback", "b: select * from t"]);
     same(&[
-        "begin not atomic start transaction; insert into t values (7, 'p'); signal sqlstate '45000'; end",
+        "begin not atomic start transaction; insert into t values (7, 'p'); signal sqlstate \
+            '45000'; end",
         "b: select * from t",
         "commit",
         "b: select * from t",
     ]);
-    let commits =
-        "create procedure p() begin insert into t values (7, 'p'); commit; signal sqlstate '45000'; end";
-    same(&[commits, "begin", "insert into t values (5, 'x')", "call p()", "rollback", "b: select * from t"]);
+    let commits = "create procedure p() begin insert into t values (7, 'p'); commit; signal \
+        sqlstate '45000'; end";
     same(&[
-        "create procedure p() begin set autocommit = 0; insert into t values (7, 'p'); signal sqlstate '45000'; end",
+        commits,
+        "begin",
+        "insert into t values (5, 'x')",
+        "call p()",
+        "rollback",
+        "b: select * from t",
+    ]);
+    same(&[
+        "create procedure p() begin set autocommit = 0; insert into t values (7, 'p'); signal \
+            sqlstate '45000'; end",
         "call p()",
         "commit",
         "b: select * from t",
@@ -143,7 +154,14 @@ fn xa_transactions_outlive_a_commit_that_is_refused() {
 fn completion_type_is_followed() {
     for kind in ["1", "'CHAIN'"] {
         let set = format!("set completion_type = {kind}");
-        same(&[&set, "begin", "commit", "insert into t values (2, 'x')", "rollback", "b: select * from t"]);
+        same(&[
+            &set,
+            "begin",
+            "commit",
+            "insert into t values (2, 'x')",
+            "rollback",
+            "b: select * from t",
+        ]);
         same(&[
             &set,
             "begin",
@@ -161,7 +179,14 @@ fn completion_type_is_followed() {
             "rollback",
             "b: select * from t",
         ]);
-        same(&[&set, "begin", "rollback", "insert into t values (2, 'x')", "rollback", "b: select * from t"]);
+        same(&[
+            &set,
+            "begin",
+            "rollback",
+            "insert into t values (2, 'x')",
+            "rollback",
+            "b: select * from t",
+        ]);
     }
     same(&["set completion_type = 2", "begin", "commit", "select 1"]);
     same(&[
@@ -174,7 +199,12 @@ fn completion_type_is_followed() {
     ]);
     same(&["set completion_type = 2", "begin", "commit no release", "select 1"]);
     same(&["begin", "commit release", "select 1"]);
-    same(&["start transaction read only", "commit and chain", "insert into t values (2, 'x')", "rollback"]);
+    same(&[
+        "start transaction read only",
+        "commit and chain",
+        "insert into t values (2, 'x')",
+        "rollback",
+    ]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Files that mariadb-dump writes are loaded into a sharded keyspace; LOCK TABLES holds on all of its shards.
+//! Files that mariadb-dump writes are loaded into a sharded keyspace; LOCK TABLES holds on all of
+//! its shards.
 #![allow(clippy::unwrap_used)]
 use coregate_tests::{Coregate, MariaDb, guard, world};
 use std::fs;
@@ -20,7 +21,8 @@ fn cluster() -> Coregate {
     fs::create_dir_all(&dir).unwrap();
     let by_id = r#"{"column_vindexes": [{"column": "id", "name": "hash"}]}"#;
     let vschema = format!(
-        r#"{{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}}, "tables": {{"t": {by_id}, "u": {by_id}}}}}"#
+        r#"{{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}},
+            "tables": {{"t": {by_id}, "u": {by_id}}}}}"#
     );
     fs::write(dir.join("ring.json"), vschema).unwrap();
     let (dir, users) = (dir.to_str().unwrap(), world::users_file());
@@ -32,12 +34,17 @@ fn cluster() -> Coregate {
 fn a_dump_is_loaded_into_shards() {
     let server = MariaDb::start("upstream", &[]);
     let mut direct = server.connect();
-    direct
-        .run("create table t (id bigint primary key, v varchar(100), d timestamp(3) null, b blob, key (v))");
-    direct.run("create table u (id bigint primary key, n decimal(10,2)) engine=innodb comment='it''s; so'");
+    direct.run(
+        "create table t (id bigint primary key, v varchar(100), d timestamp(3) null, b blob, \
+            key (v))",
+    );
+    direct.run(
+        "create table u (id bigint primary key, n decimal(10,2)) engine=innodb comment='it''s; so'",
+    );
     for id in 0..40 {
         direct.run(&format!(
-            "insert into t values ({id}, 'v;\\'\\\\{id} é', '2024-03-31 02:30:00.123', x'00ff5c27{id:02}')"
+            "insert into t values ({id}, 'v;\\'\\\\{id} é', '2024-03-31 02:30:00.123', \
+                x'00ff5c27{id:02}')"
         ));
         direct.run(&format!("insert into u values ({id}, {id}.25)"));
     }
@@ -73,7 +80,8 @@ fn a_dump_is_loaded_into_shards() {
                 .rows()
         );
         for shard in ["-80", "80-"] {
-            let mut conn = coregate.connect_as(world::USER, world::PASSWORD, Some(&format!("ring:{shard}")));
+            let mut conn =
+                coregate.connect_as(world::USER, world::PASSWORD, Some(&format!("ring:{shard}")));
             let count: u64 = conn
                 .value(&format!("select count(*) from {table}"))
                 .unwrap()

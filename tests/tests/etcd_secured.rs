@@ -1,7 +1,9 @@
 //! An etcd with TLS that wants our certificate, and with users.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Connection, Coregate, MariaDb, Process, free_port, guard, wait_until, world};
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -51,7 +53,11 @@ impl Secured {
             &["auth", "enable"],
         ] {
             let output = etcd.ctl(args);
-            assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+            assert!(
+                output.status.success(),
+                "{args:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         etcd
     }
@@ -59,9 +65,19 @@ impl Secured {
     fn launch(&mut self) {
         let file = |name: &str| self.dir.join(name).to_str().unwrap().to_owned();
         let (client, peer) = (self.client, self.peer);
-        let (client, peer) = (format!("https://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+        let (client, peer) =
+            (format!("https://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
         let mut command = Command::new("etcd");
-        command.args(["--name", "m", "--data-dir", &file("data"), "--logger", "zap", "--log-level", "error"]);
+        command.args([
+            "--name",
+            "m",
+            "--data-dir",
+            &file("data"),
+            "--logger",
+            "zap",
+            "--log-level",
+            "error",
+        ]);
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &format!("m={peer}")]);
@@ -125,8 +141,10 @@ fn the_topology_is_kept_in_an_etcd_with_tls_and_users() {
     let mut etcd = Secured::start("etcd-secured");
     let server = MariaDb::start("etcd-secured", &[]);
     let record = format!(
-        r#"{{"keyspaces": [{{"name": "ks", "database": "test", "shards": [{{"name": "0", "tablets": [
-            {{"alias": "z-1", "type": "primary", "socket": {:?}, "user": "sb", "password": "sb"}}]}}]}}]}}"#,
+        r#"{{"keyspaces": [{{"name": "ks", "database": "test", "shards": [{{"name": "0",
+            "tablets": [
+            {{"alias": "z-1", "type": "primary", "socket": {:?}, "user": "sb",
+            "password": "sb"}}]}}]}}]}}"#,
         server.socket()
     );
     let document = etcd.dir.join("topology.json");
@@ -157,16 +175,20 @@ fn the_topology_is_kept_in_an_etcd_with_tls_and_users() {
     let (users, file) = (world::users_file(), |name: &str| etcd.dir.join(name));
     let config = format!(
         "[server]\ncores = 1\n[users]\nfile = {users:?}\n[topology]\nstore = \"etcd\"\n\
-         endpoints = [\"https://localhost:{}\"]\nroot = \"/secured\"\nca = {:?}\ncert = {:?}\nkey = {:?}\n\
+         endpoints = [\"https://localhost:{}\"]\nroot = \"/secured\"\nca = {:?}\ncert = {:?}\nkey \
+         = {:?}\n\
          user = \"coregate\"\npassword = \"secret\"\n",
         etcd.client,
         file("ca.pem"),
         file("client.pem"),
         file("client.key")
     );
-    let proxies = ["etcd-secured-a", "etcd-secured-b"].map(|name| Coregate::configured(name, &config));
+    let proxies =
+        ["etcd-secured-a", "etcd-secured-b"].map(|name| Coregate::configured(name, &config));
     let [one, other] = &proxies;
-    wait_until("they know each other", || one.admin("/api/processes").matches("\"id\"").count() == 2);
+    wait_until("they know each other", || {
+        one.admin("/api/processes").matches("\"id\"").count() == 2
+    });
     connect(one).run("create table t (id bigint primary key)");
     connect(other).run("insert into t (id) values (1)");
     connect(one).run("alter vschema create vindex ks.made using hash");

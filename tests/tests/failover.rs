@@ -1,5 +1,5 @@
-//! Servers of one's own behind a topology's files: replication is set up, a dead primary is replaced, what lags or has gone astray gets
-//! no reads, and statements wait within their bounds.
+//! Servers of one's own behind a topology's files: replication is set up, a dead primary is
+//! replaced, what lags or has gone astray gets no reads, and statements wait within their bounds.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Connection, Coregate, MariaDb, guard, wait_until, world};
 
@@ -30,19 +30,22 @@ impl Shard {
             .map(|(n, server)| {
                 let (kind, port) = (if n == 0 { "primary" } else { "replica" }, server.port);
                 format!(
-                    r#"{{"alias": "a-{n}", "type": "{kind}", "host": "127.0.0.1", "port": {port}, "user": "sb",
+                    r#"{{"alias": "a-{n}", "type": "{kind}", "host": "127.0.0.1", "port": {port},
+                        "user": "sb",
                         "password": "sb"}}"#
                 )
             })
             .collect();
         let text = format!(
             r#"{{"name": "ks", "database": "test", "shards": [{{"name": "0", "tablets": [{}]}}],
-                "vschema": {{"tables": {{}}}}, "replication": {{"user": "sb", "password": "sb"}}}}"#,
+                "vschema": {{"tables": {{}}}}, "replication": {{"user": "sb",
+                "password": "sb"}}}}"#,
             tablets.join(",")
         );
         std::fs::write(dir.join("topology/ks.json"), text).unwrap();
         let config = format!(
-            "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = 1\n[failover]\nenabled = true\n{config}\n",
+            "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = \
+                1\n[failover]\nenabled = true\n{config}\n",
             dir.to_str().unwrap(),
             world::users_file().to_str().unwrap()
         );
@@ -90,7 +93,8 @@ fn a_dead_primary_is_replaced_and_returns_as_a_replica() {
         .connect("ks")
         .run("insert into t (id, v) values (1, 'a')");
     shard.servers[0].kill();
-    // No connection had been opened by a session of this client: the statement waits, and is run once.
+    // No connection had been opened by a session of this client: the statement waits, and is run
+    // once.
     shard
         .connect("ks")
         .run("insert into t (id, v) values (2, 'b')");
@@ -134,7 +138,8 @@ fn a_dead_primary_is_replaced_and_returns_as_a_replica() {
             == Some("3")
     });
     // The topology's file says so too.
-    let text = std::fs::read_to_string(guard::dir().join("returns-topology/topology/ks.json")).unwrap();
+    let text =
+        std::fs::read_to_string(guard::dir().join("returns-topology/topology/ks.json")).unwrap();
     assert!(text.contains("\"term\": 1") && text.contains("primary_since"), "{text}");
 }
 
@@ -187,7 +192,8 @@ fn replicas_that_lag_are_not_read_from() {
             id += 1;
             writer.run(&format!("insert into t (id, v) values ({id}, 'x')"));
             let metrics = shard.proxy.admin("/metrics");
-            let of_it = |l: &&str| l.starts_with("coregate_tablet_lag_seconds") && l.contains(&alias);
+            let of_it =
+                |l: &&str| l.starts_with("coregate_tablet_lag_seconds") && l.contains(&alias);
             let line = metrics.lines().find(of_it);
             line.is_some_and(|l| l.rsplit(' ').next().unwrap().parse::<f64>().unwrap() > 1.5)
         });
@@ -206,7 +212,8 @@ fn replicas_that_lag_are_not_read_from() {
 
 #[test]
 fn statements_wait_within_their_bounds() {
-    let mut shard = Shard::start("bounds", 2, "[buffer]\nsize = 1\nwindow_ms = 1500\nbytes_max = 65536");
+    let mut shard =
+        Shard::start("bounds", 2, "[buffer]\nsize = 1\nwindow_ms = 1500\nbytes_max = 65536");
     shard.wait_for("REPLICA", &["a-1 SERVING"]);
     let (mut one, mut two) = (shard.connect("ks"), shard.connect("ks"));
     let large = format!("insert into t (id, v) values (3, left('{}', 9))", "x".repeat(70_000));

@@ -1,4 +1,5 @@
-//! The server that finishes a query over several shards: what it must not do to its binary log and its replicas.
+//! The server that finishes a query over several shards: what it must not do to its binary log and
+//! its replicas.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Connection, Coregate, MariaDb, guard, world};
 
@@ -14,7 +15,8 @@ fn cluster(name: &str, options: &[&str]) -> (Vec<MariaDb>, Coregate) {
                 .connect()
                 .run("create table t (id bigint primary key, v varchar(100))");
             format!(
-                r#"{{"name": "{name}", "tablets": [{{"alias": "zone1-{n}", "type": "primary", "host": "127.0.0.1", "port": {}, "user": "sb", "password": "sb"}}]}}"#,
+                r#"{{"name": "{name}", "tablets": [{{"alias": "zone1-{n}", "type": "primary",
+                    "host": "127.0.0.1", "port": {}, "user": "sb", "password": "sb"}}]}}"#,
                 server.port
             )
         })
@@ -22,7 +24,8 @@ fn cluster(name: &str, options: &[&str]) -> (Vec<MariaDb>, Coregate) {
     let dir = guard::dir().join(name);
     std::fs::create_dir_all(dir.join("topology")).unwrap();
     let keyspace = format!(
-        r#"{{"name": "test", "shards": [{}], "vschema": {{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}},
+        r#"{{"name": "test", "shards": [{}], "vschema": {{"sharded": true,
+            "vindexes": {{"hash": {{"type": "hash"}}}},
             "tables": {{"t": {{"column_vindexes": [{{"column": "id", "name": "hash"}}]}}}}}}}}"#,
         shards.join(",")
     );
@@ -72,7 +75,8 @@ fn temporary_tables_never_reach_a_binary_log() {
 
 #[test]
 fn an_account_that_cannot_keep_them_out_is_told_so() {
-    let (servers, proxy) = cluster("log-denied", &["--log-bin", "--binlog-format=MIXED", "--server-id=7"]);
+    let (servers, proxy) =
+        cluster("log-denied", &["--log-bin", "--binlog-format=MIXED", "--server-id=7"]);
     for server in &servers {
         let mut conn = server.connect();
         conn.run("revoke binlog admin, super on *.* from sb@'%'");

@@ -1,5 +1,5 @@
-//! Galera clusters as shards: the writer is lost, cut off, drained; nodes join again. Skipped, with a word on stderr, where Galera is not
-//! installed.
+//! Galera clusters as shards: the writer is lost, cut off, drained; nodes join again. Skipped, with
+//! a word on stderr, where Galera is not installed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::replicated::Cluster;
 use coregate_tests::{proofs, wait_until};
@@ -18,14 +18,18 @@ fn log(cluster: &Cluster, alias: &str) -> String {
 fn planned_switches_fail_no_statement() {
     let Some(cluster) = three("ga-planned") else { return };
     proofs::planned_moves_fail_no_statement(&cluster, 5);
-    let wrong = cluster.ctl(&["planned-reparent-shard", "ks/0", "--new-primary", &cluster.primary()]);
+    let wrong =
+        cluster.ctl(&["planned-reparent-shard", "ks/0", "--new-primary", &cluster.primary()]);
     assert!(wrong.unwrap_err().contains("primary already"));
     // What is written is read everywhere, by whoever asks for it.
     let (mut writer, mut reader) = (cluster.connect("ks"), cluster.connect("ks@replica"));
     reader.run("set wsrep_sync_wait = 1");
     for id in 1_000_000..1_000_050 {
         writer.run(&format!("insert into t (id, v) values ({id}, 'causal')"));
-        assert_eq!(reader.value(&format!("select v from t where id = {id}")), Some("causal".into()));
+        assert_eq!(
+            reader.value(&format!("select v from t where id = {id}")),
+            Some("causal".into())
+        );
     }
 }
 

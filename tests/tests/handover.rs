@@ -14,7 +14,8 @@ fn start(
     more: &[&str],
 ) -> Result<Coregate, String> {
     let (url, listen, admin) = (server.url(), at.0.to_string(), at.1.to_string());
-    let args = ["serve", "--upstream", &url, "--listen", &listen, "--admin", &admin, "--cores", "2"];
+    let args =
+        ["serve", "--upstream", &url, "--listen", &listen, "--admin", &admin, "--cores", "2"];
     Coregate::try_start(name, args.iter().chain(more))
 }
 
@@ -69,7 +70,8 @@ impl Load {
     fn more(&self, what: &str) {
         let from = self.done.load(Ordering::Relaxed);
         wait_until(what, || {
-            self.done.load(Ordering::Relaxed) > from + 500 || self.threads.iter().any(JoinHandle::is_finished)
+            self.done.load(Ordering::Relaxed) > from + 500
+                || self.threads.iter().any(JoinHandle::is_finished)
         });
     }
 
@@ -102,7 +104,9 @@ fn clients_see_nothing_of_an_upgrade() {
         let new = start(&format!("handover-{round}"), &server, at, &more).unwrap();
         assert_eq!((new.mysql, new.admin), at);
         load.more("clients come to the new process");
-        wait_until("new clients are the new process's", || new.metric("coregate_connections_total") > 4.0);
+        wait_until("new clients are the new process's", || {
+            new.metric("coregate_connections_total") > 4.0
+        });
         if round == 2 {
             // Those that stay are served by the process that they came to.
             assert_eq!(resting.value("SELECT @kept").as_deref(), Some("7"));
@@ -113,13 +117,15 @@ fn clients_see_nothing_of_an_upgrade() {
             drop((inside, resting));
             let mut fresh = new.connect_as("sb", "sb", Some("test"));
             assert_eq!(fresh.value("SELECT COUNT(*) FROM handed").as_deref(), Some("2"));
-            (inside, resting) = (new.connect_as("sb", "sb", None), new.connect_as("sb", "sb", None));
+            (inside, resting) =
+                (new.connect_as("sb", "sb", None), new.connect_as("sb", "sb", None));
         }
         load.more("all goes on");
         let last = std::mem::replace(&mut old, new);
         let mut last = last;
         if round > 2 {
-            (inside, resting) = (old.connect_as("sb", "sb", None), old.connect_as("sb", "sb", None));
+            (inside, resting) =
+                (old.connect_as("sb", "sb", None), old.connect_as("sb", "sb", None));
         }
         let status = last.process.wait(Duration::from_secs(60));
         assert!(status.is_some_and(|s| s.success()), "round {round}: {status:?}");
@@ -157,8 +163,10 @@ fn a_new_process_that_cannot_start_changes_nothing() {
     std::fs::create_dir_all(&dir).unwrap();
     let config = guard::dir().join("handover.toml");
     let users = coregate_tests::world::users_file();
-    std::fs::write(&config, format!("[topology]\ndir = {dir:?}\n[users]\nfile = {users:?}\n")).unwrap();
-    let args = ["serve", "--config", config.to_str().unwrap(), "--handover", door.to_str().unwrap()];
+    std::fs::write(&config, format!("[topology]\ndir = {dir:?}\n[users]\nfile = {users:?}\n"))
+        .unwrap();
+    let args =
+        ["serve", "--config", config.to_str().unwrap(), "--handover", door.to_str().unwrap()];
     let error = Coregate::try_start("handover-files", args)
         .map(drop)
         .unwrap_err();

@@ -1,4 +1,5 @@
-//! Clients that do not behave. After each, another client's connection still works, and nothing is left behind.
+//! Clients that do not behave. After each, another client's connection still works, and nothing is
+//! left behind.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::caps;
 use coregate_tests::{Connection, Coregate, MariaDb, wait_until, world};
@@ -127,14 +128,19 @@ fn half_handshakes() {
         }
     }
     bystander.is_served();
-    // Whole, it is refused with the right error: the cut ones were not understood as something else.
+    // Whole, it is refused with the right error: the cut ones were not understood as something
+    // else.
     let mut socket = socket();
     let mut conn = Connection::greeted(socket.try_clone().unwrap()).unwrap();
     conn.packet().unwrap();
     socket.write_all(&packet).unwrap();
     conn.expect_sequence(2);
     let refused = conn.packet().unwrap();
-    assert_eq!((refused[0], u16::from_le_bytes([refused[1], refused[2]])), (0xFF, 1045), "{refused:?}");
+    assert_eq!(
+        (refused[0], u16::from_le_bytes([refused[1], refused[2]])),
+        (0xFF, 1045),
+        "{refused:?}"
+    );
     bystander.is_served();
 }
 
@@ -170,7 +176,8 @@ fn oversized_lengths() {
     socket.write_all(&[0xFF, 0xFF, 0xFF, 1]).unwrap();
     let said = until_closed(&mut socket);
     assert!(String::from_utf8_lossy(&said).contains("08S01"), "{said:?}");
-    // After it: frame upon frame, more than max_allowed_packet; memory is bounded by that, not by what the client sends.
+    // After it: frame upon frame, more than max_allowed_packet; memory is bounded by that, not by
+    // what the client sends.
     let before = WORLD.proxy.process.rss_kib();
     let conn = client();
     let mut socket = conn.stream;
@@ -318,7 +325,8 @@ fn clients_that_read_nothing() {
 /// Statements with this text that the server is running, seen past the proxy.
 fn running(text: &str) -> usize {
     let sql = format!(
-        "select count(*) from information_schema.processlist where info like '%{text}%' and info not like '%processlist%'"
+        "select count(*) from information_schema.processlist where info like '%{text}%' and info \
+            not like '%processlist%'"
     );
     WORLD.server.connect().value(&sql).unwrap().parse().unwrap()
 }
@@ -381,7 +389,9 @@ fn many_connections_leave_nothing() {
     let (descriptors, memory) = (WORLD.proxy.process.descriptors(), WORLD.proxy.process.rss_kib());
     round(2000);
     // Others' tests run beside this one.
-    wait_until("all descriptors are closed", || WORLD.proxy.process.descriptors() <= descriptors + 60);
+    wait_until("all descriptors are closed", || {
+        WORLD.proxy.process.descriptors() <= descriptors + 60
+    });
     let grown = WORLD.proxy.process.rss_kib().saturating_sub(memory);
     assert!(grown < 60 << 10, "2,000 connections left {grown} KiB");
     bystander.is_served();

@@ -6,7 +6,8 @@ use std::thread;
 
 static SERVER: LazyLock<MariaDb> = LazyLock::new(|| MariaDb::start("kernels", &[]));
 
-/// Short and long answers, many clients, a client that is gone in the middle of an answer, a statement that is killed.
+/// Short and long answers, many clients, a client that is gone in the middle of an answer, a
+/// statement that is killed.
 fn sessions_work(kernel: &str, says: &str) {
     let server = &*SERVER;
     let coregate = Coregate::drop_in_as_of(kernel, server);
@@ -73,5 +74,8 @@ fn linux_5_17() {
 
 #[test]
 fn linux_5_15() {
-    sessions_work("5.15", "io_uring without deferred task work, sends without completions, buffer rings");
+    sessions_work(
+        "5.15",
+        "io_uring without deferred task work, sends without completions, buffer rings",
+    );
 }

@@ -11,7 +11,8 @@ struct World {
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let server = MariaDb::start("server", &[]);
     let users = world::users_file();
-    let proxy = Coregate::drop_in("proxy", &server, &["--cores", "2", "--users", users.to_str().unwrap()]);
+    let proxy =
+        Coregate::drop_in("proxy", &server, &["--cores", "2", "--users", users.to_str().unwrap()]);
     World { server, proxy }
 });
 
@@ -37,8 +38,9 @@ fn the_list_shows_sessions_of_all_cores_by_the_ids_that_kill_takes() {
     busy.send_command(3, b"select sleep(30) /* listed */")
         .unwrap();
     let mut asks = connect();
-    let row =
-        |rows: &[Vec<Option<String>>], id: &str| rows.iter().find(|r| r[0].as_deref() == Some(id)).cloned();
+    let row = |rows: &[Vec<Option<String>>], id: &str| {
+        rows.iter().find(|r| r[0].as_deref() == Some(id)).cloned()
+    };
     wait_until("it is listed as running", || {
         row(&listed(&mut asks), &id).is_some_and(|r| r[4].as_deref() == Some("Query"))
     });
@@ -105,9 +107,10 @@ fn a_session_can_kill_itself() {
 
 #[test]
 fn others_sessions_are_the_administrators() {
-    let mut native = WORLD
-        .proxy
-        .connect_as(world::NATIVE_USER, world::NATIVE_PASSWORD, Some("test"));
+    let mut native =
+        WORLD
+            .proxy
+            .connect_as(world::NATIVE_USER, world::NATIVE_PASSWORD, Some("test"));
     let mut admin = connect();
     let id = id_of(&mut admin);
     let rows = listed(&mut native);

@@ -1,4 +1,5 @@
-//! Clients of the same machine: Unix-domain sockets on both sides, and how clients are spread over cores.
+//! Clients of the same machine: Unix-domain sockets on both sides, and how clients are spread over
+//! cores.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Connection, Coregate, MariaDb, guard, wait_until};
 use mysql_async::prelude::Queryable;
@@ -35,7 +36,14 @@ fn a_socket_serves_and_is_taken_away_at_the_end() {
     std::fs::write(&users, r#"{"sb": [{"Password": "here", "SourceHost": "localhost"}]}"#).unwrap();
     let config = guard::dir().join("unix.toml");
     std::fs::write(&config, "[server]\nsocket_mode = \"0600\"\n[cores]\ncount = 2\n").unwrap();
-    let args = ["--socket", socket, "--users", users.to_str().unwrap(), "--config", config.to_str().unwrap()];
+    let args = [
+        "--socket",
+        socket,
+        "--users",
+        users.to_str().unwrap(),
+        "--config",
+        config.to_str().unwrap(),
+    ];
     let mut proxy = Coregate::drop_in("unix-proxy", &server, &args);
     let out = std::fs::read_to_string(&proxy.process.out).unwrap();
     assert!(out.contains(&format!(" socket={socket}")), "{out}");
@@ -90,7 +98,8 @@ fn a_name_in_the_abstract_namespace() {
     let server = MariaDb::start("abstract", &[]);
     let name = format!("coregate-{}", std::process::id());
     let _proxy = Coregate::drop_in("abstract-proxy", &server, &["--socket", &format!("@{name}")]);
-    let mut client = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let mut client =
+        UnixStream::connect_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let mut head = [0; 5];
     client.read_exact(&mut head).unwrap();
     assert_eq!(head[4], 10, "the greeting's version");
@@ -107,7 +116,8 @@ fn the_upstream_can_be_a_socket() {
     // Without a port: not over TCP.
     let mut own = server.connect();
     let local = own.value(
-        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'sb' AND HOST = 'localhost'",
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'sb' AND HOST = \
+            'localhost'",
     );
     assert_ne!(local.as_deref(), Some("0"));
 }
@@ -135,7 +145,9 @@ fn clients_are_spread_evenly_over_cores() {
         while held.len() < clients {
             held.push(proxy.connect_as("sb", "sb", None));
         }
-        wait_until("all sessions are counted", || sessions(&proxy).iter().sum::<u64>() == clients as u64);
+        wait_until("all sessions are counted", || {
+            sessions(&proxy).iter().sum::<u64>() == clients as u64
+        });
         let each = sessions(&proxy);
         assert!(each.len() == 2 && each.iter().all(|n| *n <= most), "{clients} clients: {each:?}");
     }
@@ -152,13 +164,17 @@ fn clients_are_spread_evenly_over_cores() {
     });
 }
 
-/// A core has connections to a server of its own: one that gets more clients than the other would let them wait while the other's rest.
+/// A core has connections to a server of its own: one that gets more clients than the other would
+/// let them wait while the other's rest.
 #[test]
 fn no_core_starves_while_another_has_connections_left() {
     let server = MariaDb::start("starve", &[]);
     let config = guard::dir().join("starve.toml");
-    std::fs::write(&config, "[cores]\ncount = 2\n[pool]\nsize_per_core = 4\nwait_timeout_ms = 200\n")
-        .unwrap();
+    std::fs::write(
+        &config,
+        "[cores]\ncount = 2\n[pool]\nsize_per_core = 4\nwait_timeout_ms = 200\n",
+    )
+    .unwrap();
     let proxy = Coregate::drop_in("starve-proxy", &server, &["--config", config.to_str().unwrap()]);
     let mut held = Vec::new();
     for n in 0..8 {

@@ -1,4 +1,5 @@
-//! Locks that a statement leaves on its connection: they are the session's, are released where they were taken, and go with it.
+//! Locks that a statement leaves on its connection: they are the session's, are released where they
+//! were taken, and go with it.
 #![allow(clippy::unwrap_used)]
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, wait_until, world};
 use std::fs;
@@ -133,18 +134,31 @@ fn locks_stay_with_their_session_in_keyspaces() {
     let dir = guard::dir().join("lock-schemas");
     fs::create_dir_all(&dir).unwrap();
     for keyspace in ["plain", "ring"] {
-        fs::write(dir.join(format!("{keyspace}.sql")), "create table t (id bigint primary key);\n").unwrap();
+        fs::write(dir.join(format!("{keyspace}.sql")), "create table t (id bigint primary key);\n")
+            .unwrap();
     }
     let by_id = r#"{"column_vindexes": [{"column": "id", "name": "hash"}]}"#;
     let vschema = format!(
-        r#"{{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}}, "tables": {{"t": {by_id}}}}}"#
+        r#"{{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}},
+            "tables": {{"t": {by_id}}}}}"#
     );
     fs::write(dir.join("ring.json"), vschema).unwrap();
     let (dir, users) = (dir.to_str().unwrap(), world::users_file());
     let users = users.to_str().unwrap();
     let coregate = Coregate::local(
         "locks",
-        &["--keyspace", "plain", "--keyspace", "ring:2", "--schema", dir, "--vschema", dir, "--users", users],
+        &[
+            "--keyspace",
+            "plain",
+            "--keyspace",
+            "ring:2",
+            "--schema",
+            dir,
+            "--vschema",
+            dir,
+            "--users",
+            users,
+        ],
     );
     check("plain", &coregate, "plain");
     check_named("plain", &coregate, "plain");

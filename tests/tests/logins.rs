@@ -15,7 +15,8 @@ fn behind(name: &str, server: &MariaDb, users: &str) -> Coregate {
         path.display().to_string()
     };
     let users = file("users.json", users);
-    let config = file("toml", "[server]\nproxy_protocol = true\nhandshake_timeout_ms = 700\ncores = 1\n");
+    let config =
+        file("toml", "[server]\nproxy_protocol = true\nhandshake_timeout_ms = 700\ncores = 1\n");
     Coregate::drop_in(name, server, &["--config", &config, "--users", &users])
 }
 
@@ -103,7 +104,8 @@ fn pages_of_other_sites_are_not_answered() {
     let proxy = Coregate::drop_in("rebound-proxy", &server, &["--cores", "1"]);
     let get = |host: &str| {
         let mut socket = TcpStream::connect(proxy.admin).unwrap();
-        write!(socket, "GET /queryz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        write!(socket, "GET /queryz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+            .unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         answer.split(' ').nth(1).unwrap().to_owned()

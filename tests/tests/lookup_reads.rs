@@ -6,38 +6,52 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 const PLAIN: &str = "
 create table email_idx (email varchar(60) not null primary key, keyspace_id varbinary(20));
-create table team_idx (team varchar(20), id bigint not null, keyspace_id varbinary(20), unique key (id, team));
+create table team_idx (team varchar(20), id bigint not null, keyspace_id varbinary(20), unique key \
+(id, team));
 create table badge_idx (badge bigint not null primary key, user_id bigint unsigned);
-create table nick_idx (nick varchar(20) collate utf8mb4_bin not null, keyspace_id varbinary(20), primary key (nick));
-create table half_idx (half bigint not null, keyspace_id varbinary(20), primary key (half, keyspace_id));
+create table nick_idx (nick varchar(20) collate utf8mb4_bin not null, keyspace_id varbinary(20), \
+primary key (nick));
+create table half_idx (half bigint not null, keyspace_id varbinary(20), primary key (half, \
+keyspace_id));
 ";
 
 const SHARDED: &str = "
-create table users (id bigint not null primary key, email varchar(60), team varchar(20), badge bigint, nick varchar(20) collate utf8mb4_general_ci,
+create table users (id bigint not null primary key, email varchar(60), team varchar(20), badge \
+bigint, nick varchar(20) collate utf8mb4_general_ci,
   half bigint, code bigint, note varchar(20));
 create table orders (id bigint not null primary key, user_id bigint not null, price int);
-create table visits (id bigint not null primary key, user_id bigint not null, email varchar(60), half bigint);
-create table code_idx (code bigint not null, keyspace_id varbinary(20), primary key (code, keyspace_id));
+create table visits (id bigint not null primary key, user_id bigint not null, email varchar(60), \
+half bigint);
+create table code_idx (code bigint not null, keyspace_id varbinary(20), primary key (code, \
+keyspace_id));
 ";
 
 const VSCHEMA: &str = r#"{"sharded": true,
  "vindexes": {
   "hash": {"type": "hash"},
-  "email": {"type": "lookup_unique", "owner": "users", "params": {"table": "look.email_idx", "from": "email", "to": "keyspace_id", "ignore_nulls": "true"}},
-  "team": {"type": "lookup", "owner": "users", "params": {"table": "look.team_idx", "from": "team,id", "to": "keyspace_id"}},
-  "badge": {"type": "lookup_hash_unique", "owner": "users", "params": {"table": "look.badge_idx", "from": "badge", "to": "user_id", "ignore_nulls": "true"}},
-  "nick": {"type": "lookup_unique", "owner": "users", "params": {"table": "look.nick_idx", "from": "nick", "to": "keyspace_id", "ignore_nulls": "true"}},
-  "half": {"type": "lookup", "owner": "users", "params": {"table": "look.half_idx", "from": "half", "to": "keyspace_id", "ignore_nulls": "true", "write_only": "true"}},
-  "code": {"type": "consistent_lookup", "owner": "users", "params": {"table": "code_idx", "from": "code", "to": "keyspace_id", "ignore_nulls": "true"}}
+  "email": {"type": "lookup_unique", "owner": "users", "params": {"table": "look.email_idx",
+  "from": "email", "to": "keyspace_id", "ignore_nulls": "true"}},
+  "team": {"type": "lookup", "owner": "users", "params": {"table": "look.team_idx",
+  "from": "team,id", "to": "keyspace_id"}},
+  "badge": {"type": "lookup_hash_unique", "owner": "users", "params": {"table": "look.badge_idx",
+  "from": "badge", "to": "user_id", "ignore_nulls": "true"}},
+  "nick": {"type": "lookup_unique", "owner": "users", "params": {"table": "look.nick_idx",
+  "from": "nick", "to": "keyspace_id", "ignore_nulls": "true"}},
+  "half": {"type": "lookup", "owner": "users", "params": {"table": "look.half_idx",
+  "from": "half", "to": "keyspace_id", "ignore_nulls": "true", "write_only": "true"}},
+  "code": {"type": "consistent_lookup", "owner": "users", "params": {"table": "code_idx",
+  "from": "code", "to": "keyspace_id", "ignore_nulls": "true"}}
  },
  "tables": {
   "code_idx": {"column_vindexes": [{"column": "code", "name": "hash"}]},
-  "visits": {"column_vindexes": [{"column": "user_id", "name": "hash"}, {"column": "email", "name": "email"}, {"column": "half", "name": "half"}]},
+  "visits": {"column_vindexes": [{"column": "user_id", "name": "hash"}, {"column": "email",
+  "name": "email"}, {"column": "half", "name": "half"}]},
   "orders": {"column_vindexes": [{"column": "user_id", "name": "hash"}]},
   "users": {"column_vindexes": [
    {"column": "id", "name": "hash"}, {"column": "email", "name": "email"},
    {"columns": ["team", "id"], "name": "team"}, {"column": "badge", "name": "badge"},
-   {"column": "nick", "name": "nick"}, {"column": "half", "name": "half"}, {"column": "code", "name": "code"}]}}}"#;
+   {"column": "nick", "name": "nick"}, {"column": "half", "name": "half"}, {"column": "code",
+   "name": "code"}]}}}"#;
 
 static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
     let dir = guard::dir().join("lookup-reads");
@@ -46,14 +60,16 @@ static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
     std::fs::write(dir.join("test.sql"), SHARDED).unwrap();
     std::fs::write(dir.join("test.json"), VSCHEMA).unwrap();
     let dir = dir.to_str().unwrap();
-    let keyspaces = ["--keyspace", "look", "--keyspace", "test:3", "--schema", dir, "--vschema", dir];
+    let keyspaces =
+        ["--keyspace", "look", "--keyspace", "test:3", "--schema", dir, "--vschema", dir];
     Coregate::local("cluster", &keyspaces)
 });
 
 /// The type of BIGINT columns.
 const LONGLONG: u8 = 8;
 
-/// One test at a time: entries next to each other are locked together, and servers may call that a deadlock.
+/// One test at a time: entries next to each other are locked together, and servers may call that a
+/// deadlock.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -126,7 +142,11 @@ fn same(conn: &mut Connection, sql: &str, values: &[&str], expected: &[&str]) {
         conn.run(&format!("set @v{n} = '{value}'"));
         using.push(format!("@v{n}"));
     }
-    assert_eq!(rows(conn, &format!("execute s using {}", using.join(", "))), expected, "by name: {sql}");
+    assert_eq!(
+        rows(conn, &format!("execute s using {}", using.join(", "))),
+        expected,
+        "by name: {sql}"
+    );
     conn.run("deallocate prepare s");
 }
 
@@ -148,7 +168,12 @@ fn queries_find_rows_by_every_kind_of_lookup() {
     );
     let team = ["100", "104", "108"];
     same(conn, "select id from users where team = ? order by id", &["team100-0"], &team);
-    same(conn, "select id from users where team = ? order by id limit 2", &["team100-0"], &team[..2]);
+    same(
+        conn,
+        "select id from users where team = ? order by id limit 2",
+        &["team100-0"],
+        &team[..2],
+    );
     same(
         conn,
         "select count(*), sum(id), avg(id) from users where team = ?",
@@ -168,18 +193,27 @@ fn queries_find_rows_by_every_kind_of_lookup() {
         &["102", "101"],
         &["101", "102", "105"],
     );
-    same(conn, "select team, count(*) from users where code = ? group by team", &["103"], &["team100-3 3"]);
+    same(
+        conn,
+        "select team, count(*) from users where code = ? group by team",
+        &["103"],
+        &["team100-3 3"],
+    );
     // Tables that lie together are found by one of them.
-    let join = "select o.id, o.price from users u join orders o on o.user_id = u.id where u.email = ?";
+    let join =
+        "select o.id, o.price from users u join orders o on o.user_id = u.id where u.email = ?";
     same(conn, join, &["107@x"], &["107 7"]);
-    let left = "select u.id, o.price from users u left join orders o on o.user_id = u.id and o.price > 5 where u.code = ? order by 1";
+    let left = "select u.id, o.price from users u left join orders o on o.user_id = u.id and \
+        o.price > 5 where u.code = ? order by 1";
     same(conn, left, &["100"], &["100 NULL", "104 NULL", "108 8"]);
-    let right = "select o.id, u.id from orders o left join users u on o.user_id = u.id and u.email = ? where o.id between 105 and 107 order by 1";
+    let right = "select o.id, u.id from orders o left join users u on o.user_id = u.id and u.email \
+        = ? where o.id between 105 and 107 order by 1";
     same(conn, right, &["106@x"], &["105 NULL", "106 106", "107 NULL"]);
     // Where rows of several shards meet, each table is found by itself.
     let both = "select a.id, b.id from users a join users b on a.email = ? and b.badge = ?";
     same(conn, both, &["101@x", "1080"], &["101 108"]);
-    let inner = "select id from users where email = ? and id > (select min(user_id) from orders where user_id >= 100)";
+    let inner = "select id from users where email = ? and id > (select min(user_id) from orders \
+        where user_id >= 100)";
     same(conn, inner, &["101@x"], &["101"]);
     same(
         conn,
@@ -202,7 +236,8 @@ fn the_lookup_table_decides_and_the_row_itself_has_the_last_word() {
     let mut conn = connect();
     fill(&mut conn, 200);
     let conn = &mut conn;
-    // Without its entry a row is not found, as in Vitess, except on the shard that answers when there is none.
+    // Without its entry a row is not found, as in Vitess, except on the shard that answers when
+    // there is none.
     let mut shards = rows(conn, "show vitess_shards like 'test/%'");
     shards.sort();
     let shard = shards[0].replace('/', ":");
@@ -219,7 +254,8 @@ fn the_lookup_table_decides_and_the_row_itself_has_the_last_word() {
     same(conn, "select count(*) from users where half = ?", &["200"], &["12"]);
     // An entry that has no row finds none, and one that leads to another row does not find that.
     conn.run(
-        "insert into look.email_idx select 'gone@x', keyspace_id from look.email_idx where email = '203@x'",
+        "insert into look.email_idx select 'gone@x', keyspace_id from look.email_idx where email = \
+            '203@x'",
     );
     same(conn, "select id, email from users where email = ?", &["gone@x"], &[]);
     same(conn, "select id from users where email in (?, ?)", &["gone@x", "203@x"], &["203"]);
@@ -265,17 +301,21 @@ fn changes_find_their_rows_and_keep_the_entries_right() {
         2
     );
     assert_eq!(
-        affected(conn.query("update users set note = 'c' where email = '407@x' order by id limit 1")),
+        affected(
+            conn.query("update users set note = 'c' where email = '407@x' order by id limit 1")
+        ),
         1
     );
     assert_eq!(affected(conn.query("update users set email = '408@y' where email = '408@x'")), 1);
     assert_eq!(
         affected(conn.query(
-            "update users u join orders o on o.user_id = u.id set o.price = 99 where u.email = '409@x'"
+            "update users u join orders o on o.user_id = u.id set o.price = 99 where u.email = \
+                '409@x'"
         )),
         1
     );
-    let sql = "select id, note from users where id between 400 and 409 and note is not null order by id";
+    let sql =
+        "select id, note from users where id between 400 and 409 and note is not null order by id";
     assert_eq!(rows(conn, sql), ["404 a", "405 b", "406 b", "407 c"]);
     assert_eq!(rows(conn, "select price from orders where user_id = 409"), ["99"]);
     same(conn, "select id from users where email = ?", &["408@y"], &["408"]);
@@ -289,15 +329,20 @@ fn changes_find_their_rows_and_keep_the_entries_right() {
     assert_eq!(affected(conn.execute(&delete, &[Value::Int(401)])), 3);
     assert_eq!(rows(conn, "select count(*) from users where id between 400 and 411"), ["9"]);
     assert_eq!(rows(conn, "select count(*) from code_idx where code = 401"), ["0"]);
-    assert_eq!(rows(conn, "select email from look.email_idx where email like '41%'"), ["410@z", "411@x"]);
+    assert_eq!(
+        rows(conn, "select email from look.email_idx where email like '41%'"),
+        ["410@z", "411@x"]
+    );
     // What several shards decide together finds its rows in the same way.
     assert_eq!(
-        affected(conn.query("update users set note = 'd' where code in (400, 402) order by id limit 1")),
+        affected(
+            conn.query("update users set note = 'd' where code in (400, 402) order by id limit 1")
+        ),
         1
     );
     assert_eq!(rows(conn, "select id from users where note = 'd'"), ["400"]);
-    let joined =
-        "update users a join users b on b.email = '411@x' set a.note = b.nick where a.email = '402@x'";
+    let joined = "update users a join users b on b.email = '411@x' set a.note = b.nick where \
+        a.email = '402@x'";
     assert_eq!(affected(conn.query(joined)), 1);
     same(conn, "select note from users where email = ?", &["402@x"], &["Nick411"]);
 }
@@ -314,7 +359,8 @@ fn a_change_waits_for_who_moves_the_entry_and_follows_it() {
         let mut other = connect();
         affected(other.query("delete from users where email = '501@x'"))
     });
-    // It waits for the entry, which the transaction has locked. The table is made anew only if it was not read for 100 ms.
+    // It waits for the entry, which the transaction has locked. The table is made anew only if it
+    // was not read for 100 ms.
     let mut watch = connect();
     let waits = "select count(*) from information_schema.innodb_trx where trx_state = 'LOCK WAIT'";
     watch.run("use look");
@@ -340,7 +386,8 @@ fn values_of_another_table_s_lookup_must_lead_to_the_row() {
     fill(&mut conn, 600);
     // What is still being filled is not relied on.
     conn.run(
-        "insert into visits values (1, 601, '601@x', 12345), (2, 602, '602@x', null), (3, 603, null, null)",
+        "insert into visits values (1, 601, '601@x', 12345), (2, 602, '602@x', null), (3, 603, \
+            null, null)",
     );
     for sql in [
         "insert into visits values (4, 604, '604@x', 1), (5, 605, '604@x', 1)",

@@ -1,4 +1,5 @@
-//! `coregate ctl lookup-vindex`: a lookup vindex for a table that has rows, filled while they are changed.
+//! `coregate ctl lookup-vindex`: a lookup vindex for a table that has rows, filled while they are
+//! changed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Connection;
 use coregate_tests::{Coregate, guard};
@@ -39,7 +40,8 @@ fn ctl(args: &[&str]) -> (Value, bool, String) {
 fn table(name: &str, rows: u64) {
     let mut conn = connect("s");
     conn.run(&format!(
-        "CREATE TABLE {name} (id BIGINT PRIMARY KEY, email VARCHAR(40) COLLATE utf8mb4_general_ci NOT NULL, n INT) COMMENT 'vindex=hash(id)'"
+        "CREATE TABLE {name} (id BIGINT PRIMARY KEY, email VARCHAR(40) COLLATE utf8mb4_general_ci \
+            NOT NULL, n INT) COMMENT 'vindex=hash(id)'"
     ));
     let ids: Vec<u64> = (1..=rows).collect();
     for ids in ids.chunks(500) {
@@ -81,7 +83,8 @@ fn a_table_gets_a_lookup_vindex_while_it_is_written_to() {
                 let mut n = 0u64;
                 while !ended.load(Ordering::Relaxed) {
                     n += 1;
-                    let (new, old) = (10_000 + client * 100_000 + n, 1 + (n * 37 + client * 1_500) % 3_000);
+                    let (new, old) =
+                        (10_000 + client * 100_000 + n, 1 + (n * 37 + client * 1_500) % 3_000);
                     let statements = [
                         format!("INSERT INTO busy VALUES ({new}, 'new{new}', 1)"),
                         format!("UPDATE busy SET email = 'moved{client}-{n}' WHERE id = {old}"),
@@ -91,7 +94,10 @@ fn a_table_gets_a_lookup_vindex_while_it_is_written_to() {
                         // Two clients may stand in each other's way.
                         let answer = conn.query(&sql);
                         if answer.is_error() {
-                            assert!(matches!(answer.error().code, 1205 | 1213), "{sql}: {answer:?}");
+                            assert!(
+                                matches!(answer.error().code, 1205 | 1213),
+                                "{sql}: {answer:?}"
+                            );
                         }
                     }
                 }
@@ -126,7 +132,9 @@ fn nothing_is_found_by_it_until_it_is_externalized() {
             .run("VEXPLAIN QUERIES SELECT id FROM slow WHERE email = 'é7@x'")
             .rows();
         rows.iter()
-            .filter(|row| format!("{row:?}").contains("`slow`") || format!("{row:?}").contains("FROM slow"))
+            .filter(|row| {
+                format!("{row:?}").contains("`slow`") || format!("{row:?}").contains("FROM slow")
+            })
             .count()
     };
     assert_eq!(ids(&mut conn, "SELECT id FROM slow WHERE email = 'É7@X'"), [7]);
@@ -135,7 +143,11 @@ fn nothing_is_found_by_it_until_it_is_externalized() {
     conn.run("DELETE FROM slow_by_email WHERE email = 'é9@x'");
     conn.run("INSERT INTO slow_by_email VALUES ('nobody', x'166b40b44aba4bd6')");
     let (found, good, _) = ctl(&["verify", "s", "slow_email"]);
-    assert_eq!((count(&found, "missing"), count(&found, "dangling"), good), (1, 1, false), "{found}");
+    assert_eq!(
+        (count(&found, "missing"), count(&found, "dangling"), good),
+        (1, 1, false),
+        "{found}"
+    );
     let (found, good, _) = ctl(&["externalize", "s", "slow_email"]);
     assert!(
         !good
@@ -220,7 +232,17 @@ fn words_that_fit_nothing_are_refused() {
             "no table s.none",
         ),
         (
-            &["create", "s", "x", "--type", "lookup", "--table-owner", "named", "--table-owner-columns", "y"],
+            &[
+                "create",
+                "s",
+                "x",
+                "--type",
+                "lookup",
+                "--table-owner",
+                "named",
+                "--table-owner-columns",
+                "y",
+            ],
             "no column y",
         ),
         (

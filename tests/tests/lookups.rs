@@ -1,4 +1,5 @@
-//! Tables that own lookup vindexes: whoever changes their rows, the lookup tables say where the rows lie.
+//! Tables that own lookup vindexes: whoever changes their rows, the lookup tables say where the
+//! rows lie.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Value;
 use coregate_tests::{Answer, Connection, Coregate, guard, world};
@@ -6,20 +7,25 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 const PLAIN: &str = "
 create table email_idx (email varchar(60) not null primary key, keyspace_id varbinary(20));
-create table team_idx (team varchar(20), id bigint not null, keyspace_id varbinary(20), unique key (id, team));
+create table team_idx (team varchar(20), id bigint not null, keyspace_id varbinary(20), unique key \
+(id, team));
 create table badge_idx (badge bigint not null primary key, user_id bigint unsigned);
 ";
 
 const SHARDED: &str = "
-create table users (id bigint not null primary key, email varchar(60), team varchar(20), badge bigint, note varchar(20));
+create table users (id bigint not null primary key, email varchar(60), team varchar(20), badge \
+bigint, note varchar(20));
 ";
 
 const VSCHEMA: &str = r#"{"sharded": true,
  "vindexes": {
   "hash": {"type": "hash"},
-  "email": {"type": "lookup_unique", "owner": "users", "params": {"table": "look.email_idx", "from": "email", "to": "keyspace_id", "ignore_nulls": "true"}},
-  "team": {"type": "lookup", "owner": "users", "params": {"table": "look.team_idx", "from": "team,id", "to": "keyspace_id"}},
-  "badge": {"type": "lookup_hash_unique", "owner": "users", "params": {"table": "look.badge_idx", "from": "badge", "to": "user_id", "ignore_nulls": "true"}}
+  "email": {"type": "lookup_unique", "owner": "users", "params": {"table": "look.email_idx",
+  "from": "email", "to": "keyspace_id", "ignore_nulls": "true"}},
+  "team": {"type": "lookup", "owner": "users", "params": {"table": "look.team_idx",
+  "from": "team,id", "to": "keyspace_id"}},
+  "badge": {"type": "lookup_hash_unique", "owner": "users", "params": {"table": "look.badge_idx",
+  "from": "badge", "to": "user_id", "ignore_nulls": "true"}}
  },
  "tables": {"users": {"column_vindexes": [
    {"column": "id", "name": "hash"}, {"column": "email", "name": "email"},
@@ -32,11 +38,13 @@ static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
     std::fs::write(dir.join("test.sql"), SHARDED).unwrap();
     std::fs::write(dir.join("test.json"), VSCHEMA).unwrap();
     let dir = dir.to_str().unwrap();
-    let keyspaces = ["--keyspace", "look", "--keyspace", "test:3", "--schema", dir, "--vschema", dir];
+    let keyspaces =
+        ["--keyspace", "look", "--keyspace", "test:3", "--schema", dir, "--vschema", dir];
     Coregate::local("cluster", &keyspaces)
 });
 
-/// One test at a time: entries next to each other are locked together, and servers may call that a deadlock.
+/// One test at a time: entries next to each other are locked together, and servers may call that a
+/// deadlock.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -79,13 +87,15 @@ fn check(conn: &mut Connection, from: i64, to: i64) {
             .collect::<Vec<_>>(),
         emails
     );
-    let found = rows(conn, &format!("select team, id from look.team_idx where id between {from} and {to}"));
+    let found =
+        rows(conn, &format!("select team, id from look.team_idx where id between {from} and {to}"));
     let found: Vec<_> = found
         .into_iter()
         .map(|r| (r[0].clone(), r[1].clone().unwrap()))
         .collect();
     assert_eq!(found, teams);
-    let sql = format!("select badge, user_id from look.badge_idx where user_id between {from} and {to}");
+    let sql =
+        format!("select badge, user_id from look.badge_idx where user_id between {from} and {to}");
     let found = rows(conn, &sql);
     let found: Vec<_> = found
         .into_iter()
@@ -166,7 +176,8 @@ fn statements_prepared_by_name_keep_them_too() {
     let _turn = alone();
     let mut conn = connect();
     conn.run(
-        "prepare put from 'insert into users (id, email, team, badge) values (?, ?, ?, ?), (?, ?, ?, ?)'",
+        "prepare put from 'insert into users (id, email, team, badge) values (?, ?, ?, ?), (?, ?, \
+            ?, ?)'",
     );
     for id in [2500, 2502, 2504] {
         conn.run(&format!("set @a = {id}, @b = '{id:06}''\\\\@é', @c = 'n', @d = {id} * 10"));
@@ -211,7 +222,8 @@ fn statements_prepared_by_name_keep_them_too() {
     check(&mut conn, 2500, 2999);
 }
 
-/// An entry whose row went behind our back is given to the next row with its value, be it the same row again.
+/// An entry whose row went behind our back is given to the next row with its value, be it the same
+/// row again.
 #[test]
 fn entries_without_rows_are_used_again() {
     let _turn = alone();
@@ -239,7 +251,8 @@ fn entries_without_rows_are_used_again() {
             let by = if same { 0 } else { 10 };
             for id in 3600..3603 {
                 let sql = format!(
-                    "insert into users (id, email, team, badge) values ({}, '{id:06}@x', 'again', {})",
+                    "insert into users (id, email, team, badge) values ({}, '{id:06}@x', 'again', \
+                        {})",
                     id + by,
                     id * 10
                 );
@@ -248,9 +261,11 @@ fn entries_without_rows_are_used_again() {
             conn.query("commit").ok();
             check(&mut conn, 3600, 3699);
             assert_eq!(
-                conn.query("insert into users (id, email) values (3650, '003650@x'), (3651, '003650@x')")
-                    .error()
-                    .code,
+                conn.query(
+                    "insert into users (id, email) values (3650, '003650@x'), (3651, '003650@x')"
+                )
+                .error()
+                .code,
                 1062
             );
             check(&mut conn, 3600, 3699);
@@ -290,7 +305,8 @@ fn a_statement_that_fails_leaves_nothing_in_the_lookup_tables() {
     let mut conn = connect();
     conn.run(&insert(3000, 6));
     // The entry of the second row is there already; the first row's goes again.
-    let clash = "insert into users (id, email, team, badge) values (3100, '003100@x', 't', null), (3101, '003001@x', 't', null)";
+    let clash = "insert into users (id, email, team, badge) values (3100, '003100@x', 't', null), \
+        (3101, '003001@x', 't', null)";
     assert_eq!(conn.query(clash).error().code, 1062);
     check(&mut conn, 3000, 3999);
     // The row itself is there already.
@@ -369,8 +385,14 @@ fn entries_of_rows_that_are_gone_are_given_to_new_ones() {
     let _turn = alone();
     let mut conn = connect();
     conn.run(&insert(5000, 6));
-    conn.run("insert into look.email_idx values ('005100@x', x'ffff'), ('005101@x', x'0001'), ('005102@x', x'7777'), ('005103@x', x'9999')");
-    conn.run("insert into users (id, email, team) values (5100, '005100@x', 't'), (5110, '005110@x', 't'), (5101, '005101@x', 't')");
+    conn.run(
+        "insert into look.email_idx values ('005100@x', x'ffff'), ('005101@x', x'0001'), \
+        ('005102@x', x'7777'), ('005103@x', x'9999')",
+    );
+    conn.run(
+        "insert into users (id, email, team) values (5100, '005100@x', 't'), (5110, \
+        '005110@x', 't'), (5101, '005101@x', 't')",
+    );
     conn.run("update users set email = '005102@x' where id = 5003");
     conn.run("replace into users (id, email, team) values (5002, '005103@x', 't')");
     check(&mut conn, 5000, 5999);
@@ -381,8 +403,10 @@ fn entries_of_rows_that_are_gone_are_given_to_new_ones() {
     }
     // Those of rows that are there are not given away.
     for sql in [
-        "insert into users (id, email, team) values (5120, '005120@x', 't'), (5121, '005100@x', 't')",
-        "insert into users (id, email, team) values (5130, '005130@x', 't'), (5131, '005130@x', 't')",
+        "insert into users (id, email, team) values (5120, '005120@x', 't'), (5121, '005100@x', \
+            't')",
+        "insert into users (id, email, team) values (5130, '005130@x', 't'), (5131, '005130@x', \
+            't')",
         "update users set email = '005140@x' where id in (5004, 5005)",
         "update users set email = '005100@x' where id = 5004",
         "replace into users (id, email, team) values (5005, '005101@x', 't')",

@@ -1,5 +1,6 @@
-//! A statement in a transaction is cut off, in every way and everywhere: afterwards either all that the client was told is there, or it
-//! was told that the transaction is gone. Never an acknowledged COMMIT of a part.
+//! A statement in a transaction is cut off, in every way and everywhere: afterwards either all that
+//! the client was told is there, or it was told that the transaction is gone. Never an acknowledged
+//! COMMIT of a part.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::SqlError;
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, PATIENCE, guard, wait_until, world};
@@ -54,7 +55,8 @@ fn cluster(name: &str) -> Cluster {
                 .connect()
                 .run("create table t (id bigint primary key, v varchar(100))");
             format!(
-                r#"{{"name": "{name}", "tablets": [{{"alias": "zone1-{n}", "type": "primary", "host": "127.0.0.1", "port": {}, "user": "sb", "password": "sb"}}]}}"#,
+                r#"{{"name": "{name}", "tablets": [{{"alias": "zone1-{n}", "type": "primary",
+                    "host": "127.0.0.1", "port": {}, "user": "sb", "password": "sb"}}]}}"#,
                 server.port
             )
         })
@@ -62,7 +64,8 @@ fn cluster(name: &str) -> Cluster {
     let dir = guard::dir().join(name);
     std::fs::create_dir_all(dir.join("topology")).unwrap();
     let keyspace = format!(
-        r#"{{"name": "test", "shards": [{}], "vschema": {{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}},
+        r#"{{"name": "test", "shards": [{}], "vschema": {{"sharded": true,
+            "vindexes": {{"hash": {{"type": "hash"}}}},
             "tables": {{"t": {{"column_vindexes": [{{"column": "id", "name": "hash"}}]}}}}}}}}"#,
         shards.join(",")
     );
@@ -96,7 +99,8 @@ impl Cluster {
     fn settle(&self, case: &str) {
         for server in &self.servers {
             let mut conn = server.connect();
-            let open = "select trx_mysql_thread_id, trx_state, trx_query from information_schema.innodb_trx
+            let open = "select trx_mysql_thread_id, trx_state, trx_query from \
+                information_schema.innodb_trx
                 where trx_mysql_thread_id <> connection_id()";
             let start = Instant::now();
             loop {
@@ -105,7 +109,10 @@ impl Cluster {
                     break;
                 }
                 let threads = conn.run("show full processlist").rows();
-                assert!(start.elapsed() < PATIENCE, "{case}: transactions are left: {left:?}, {threads:?}");
+                assert!(
+                    start.elapsed() < PATIENCE,
+                    "{case}: transactions are left: {left:?}, {threads:?}"
+                );
                 // InnoDB reads the table anew only when nobody has looked for 100 ms.
                 std::thread::sleep(Duration::from_millis(300));
             }
@@ -155,7 +162,8 @@ fn cut_off(cluster: &mut Cluster, way: Way, write: bool, form: Form, at: usize, 
         format!("select {limit}id, {waits} from t")
     };
     send(&mut conn, form, &sql);
-    let runs = "select count(*) from information_schema.processlist where info like '%sleep(20)%' and state = 'User sleep'";
+    let runs = "select count(*) from information_schema.processlist where info like '%sleep(20)%' \
+        and state = 'User sleep'";
     let mut direct = cluster.servers[at].connect();
     if way != Way::Timeout {
         wait_until("it runs", || direct.value(runs).as_deref() == Some("1"));
@@ -196,13 +204,18 @@ fn cut_off(cluster: &mut Cluster, way: Way, write: bool, form: Form, at: usize, 
             assert!(rows.iter().all(|(_, v)| v.starts_with("half")), "{case}: {rows:?}")
         }
         Ok(()) => assert_eq!(values, ["told"; 3], "{case}: COMMIT was acknowledged; {answer:?}"),
-        Err(_) => assert_eq!(values, ["old"; 3], "{case}: the transaction was said to be lost; {answer:?}"),
+        Err(_) => assert_eq!(
+            values, ["old"; 3],
+            "{case}: the transaction was said to be lost; {answer:?}"
+        ),
     }
     if way == Way::Timeout || way == Way::Kill {
         assert_eq!(told, Ok(()), "{case}: a stopped statement ends no transaction; {answer:?}");
     }
     // Nobody is left with a lock, and the rows can be written again.
-    wait_until("the shard is used again", || !cluster.connect().query("update t set v = 'new'").is_error());
+    wait_until("the shard is used again", || {
+        !cluster.connect().query("update t set v = 'new'").is_error()
+    });
 }
 
 /// COMMIT, as a client that does not look at the statement's error.
@@ -240,7 +253,11 @@ fn all(name: &str, ways: &[Way], forms: &[Form]) {
 
 #[test]
 fn stopped_statements_end_no_transaction() {
-    all("stopped", &[Way::Timeout, Way::Kill], &[Form::Text, Form::Prepared, Form::Cursor, Form::Named]);
+    all(
+        "stopped",
+        &[Way::Timeout, Way::Kill],
+        &[Form::Text, Form::Prepared, Form::Cursor, Form::Named],
+    );
 }
 
 #[test]

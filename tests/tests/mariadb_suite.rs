@@ -1,9 +1,11 @@
-//! MariaDB's own tests (package `mariadb-test`) through the drop-in: those of its suite `main` that need one ordinary server
-//! and nothing else, with the results that MariaDB's developers wrote down. `make test-all` runs it, or
+//! MariaDB's own tests (package `mariadb-test`) through the drop-in: those of its suite `main` that
+//! need one ordinary server and nothing else, with the results that MariaDB's developers wrote
+//! down. `make test-all` runs it, or
 //!
 //!     tests/install.sh suite && cargo test --profile fast -p coregate-tests --test mariadb_suite -- --ignored
 //!
-//! `MTR_TESTS="alias union"` runs only these; `MTR_OPTIONS` are further ones of `mariadb-test`, `--cursor-protocol` say.
+//! `MTR_TESTS="alias union"` runs only these; `MTR_OPTIONS` are further ones of `mariadb-test`,
+//! `--cursor-protocol` say.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Connection, Coregate, MariaDb, guard, mariadb};
 use std::net::SocketAddr;
@@ -50,7 +52,10 @@ fn run(name: &str, address: SocketAddr, options: &[&str]) -> Result<(), String> 
 }
 
 fn passes(options: &[&str]) {
-    assert!(Path::new(SUITE).is_dir(), "{SUITE} is missing: tests/install.sh suite (make test-all does it)");
+    assert!(
+        Path::new(SUITE).is_dir(),
+        "{SUITE} is missing: tests/install.sh suite (make test-all does it)"
+    );
     let server = MariaDb::start("server", &[]);
     let proxy = Coregate::drop_in("proxy", &server, &[]);
     let only = std::env::var("MTR_TESTS").unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Dashboards, alert rules and the page name things that there are; what is logged of statements shows no values unless it is to.
+//! Dashboards, alert rules and the page name things that there are; what is logged of statements
+//! shows no values unless it is to.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::replicated::Cluster;
 use coregate_tests::{Coregate, MariaDb, root, wait_until, world};
@@ -30,9 +31,11 @@ fn every_metric_that_dashboards_and_alerts_name_is_there() {
         .filter(|l| !l.starts_with('#'))
         .flat_map(names)
         .collect();
-    for file in
-        ["docs/monitoring/grafana.json", "docs/monitoring/alerts.yaml", "controlplane/src/admin/page.html"]
-    {
+    for file in [
+        "docs/monitoring/grafana.json",
+        "docs/monitoring/alerts.yaml",
+        "controlplane/src/admin/page.html",
+    ] {
         let named = names(&std::fs::read_to_string(root().join(file)).unwrap());
         assert!(!named.is_empty(), "{file}");
         let missing: Vec<_> = named.difference(&there).collect();
@@ -43,8 +46,9 @@ fn every_metric_that_dashboards_and_alerts_name_is_there() {
     assert!(dashboard["panels"].as_array().unwrap().len() > 10);
     // What a server is asked stands under its shard.
     let of_shard = r#"keyspace="ks",shard="0",type="primary""#;
-    let counts =
-        |line: &&str| line.starts_with("coregate_tablet_request_seconds_count{") && line.contains(of_shard);
+    let counts = |line: &&str| {
+        line.starts_with("coregate_tablet_request_seconds_count{") && line.contains(of_shard)
+    };
     assert!(metrics.lines().any(|l| counts(&l)), "{metrics}");
     assert!(metrics.contains("# TYPE coregate_tablet_request_seconds histogram"));
 }
@@ -57,13 +61,16 @@ fn slow_statements_are_logged_without_their_values() {
         let dir = coregate_tests::guard::dir().join(format!("{name}-topology"));
         std::fs::create_dir_all(dir.join("topology")).unwrap();
         let record = format!(
-            r#"{{"name": "ks", "database": "test", "shards": [{{"name": "0", "tablets": [{{"alias": "a-1", "type": "primary",
-                "host": "127.0.0.1", "port": {}, "user": "sb", "password": "sb"}}]}}], "vschema": {{"tables": {{}}}}}}"#,
+            r#"{{"name": "ks", "database": "test", "shards": [{{"name": "0",
+                "tablets": [{{"alias": "a-1", "type": "primary",
+                "host": "127.0.0.1", "port": {}, "user": "sb", "password": "sb"}}]}}],
+                "vschema": {{"tables": {{}}}}}}"#,
             server.port
         );
         std::fs::write(dir.join("topology/ks.json"), record).unwrap();
         let config = format!(
-            "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = 1\n[query_log]\nfile = {:?}\n{more}\n",
+            "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = 1\n[query_log]\nfile \
+                = {:?}\n{more}\n",
             dir.to_str().unwrap(),
             world::users_file().to_str().unwrap(),
             path.to_str().unwrap()
@@ -84,7 +91,10 @@ fn slow_statements_are_logged_without_their_values() {
     conn.execute(&slow, &[coregate_tests::wire::Value::Double(0.3)]);
     wait_until("two lines", || lines().len() == 2);
     let text = std::fs::read_to_string(&path).unwrap();
-    assert!(!text.contains("secret") && !text.contains("hidden") && !text.contains("quick"), "{text}");
+    assert!(
+        !text.contains("secret") && !text.contains("hidden") && !text.contains("quick"),
+        "{text}"
+    );
     let first = &lines()[0];
     assert_eq!((first["why"].as_str(), first["user"].as_str()), (Some("slow"), Some(world::USER)));
     assert!(first["time_us"].as_u64().unwrap() >= 200_000 && first["rows"] == 1, "{first}");

@@ -1,4 +1,5 @@
-//! MySQL's servers: their primaries move and die as MariaDB's do. Skipped, with a word on stderr, where no server of MySQL is.
+//! MySQL's servers: their primaries move and die as MariaDB's do. Skipped, with a word on stderr,
+//! where no server of MySQL is.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::replicated::Cluster;
 use coregate_tests::{proofs, wait_until};
@@ -12,7 +13,8 @@ fn three(name: &str) -> Option<Cluster> {
 fn planned_moves_of_mysql_fail_no_statement() {
     let Some(cluster) = three("my-planned") else { return };
     proofs::planned_moves_fail_no_statement(&cluster, 5);
-    // Replicas refuse writes of every account; all wait for acknowledgements where they are primary.
+    // Replicas refuse writes of every account; all wait for acknowledgements where they are
+    // primary.
     for replica in cluster.replicas() {
         assert_eq!(cluster.on(&replica, "select @@super_read_only"), "1");
         assert_eq!(cluster.on(&replica, "select @@rpl_semi_sync_source_enabled"), "0");
@@ -40,7 +42,8 @@ fn transactions_that_only_a_replica_has_are_found_and_it_is_made_anew() {
     let mut conn = cluster.connect("ks");
     conn.run("insert into t (id, v) values (1, 'a')");
     let astray = cluster.replicas()[0].clone();
-    let sql = "set global super_read_only=0; set global read_only=0; insert into t values (100, 'astray')";
+    let sql = "set global super_read_only=0; set global read_only=0; insert into t values (100, \
+        'astray')";
     cluster.on(&astray, sql);
     wait_until("it is found", || {
         let said = cluster.ctl(&["get-recoveries"]).unwrap();
@@ -63,7 +66,8 @@ fn a_copy_that_fails_is_tried_again() {
     let astray = cluster.replicas()[0].clone();
     cluster.on(
         &astray,
-        "set global super_read_only=0; set global read_only=0; insert into t values (100, 'astray')",
+        "set global super_read_only=0; set global read_only=0; insert into t values (100, \
+            'astray')",
     );
     wait_until("it fails", || {
         cluster
@@ -115,8 +119,17 @@ fn other_servers_than_mysql_are_refused() {
     let dir = coregate_tests::guard::dir().join("my-wrong");
     let dir = dir.to_str().unwrap();
     let start = |more: &[&str]| {
-        let args =
-            ["local", "--dir", dir, "--flavor", "mysql", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let args = [
+            "local",
+            "--dir",
+            dir,
+            "--flavor",
+            "mysql",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+        ];
         coregate_tests::Coregate::try_start("my-wrong", args.iter().chain(more))
     };
     let said = start(&["--mysqld", "/nowhere/mysqld"])

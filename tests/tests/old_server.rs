@@ -1,5 +1,6 @@
-//! Servers before MySQL 5.7 and MariaDB 10.2: they end columns and rows by EOF packets, track no session state, and cannot reset
-//! a connection. Clients that can do more than that work with them all the same, and see what they would see anywhere.
+//! Servers before MySQL 5.7 and MariaDB 10.2: they end columns and rows by EOF packets, track no
+//! session state, and cannot reset a connection. Clients that can do more than that work with them
+//! all the same, and see what they would see anywhere.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::{Login, Value, caps};
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, mariadb};
@@ -21,8 +22,17 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let server = MariaDb::start("old", &[]);
     let old = as_an_old_server(([127, 0, 0, 1], server.port).into());
     let url = format!("mysql://{}:{}@{old}", mariadb::USER, mariadb::PASSWORD);
-    let args =
-        ["serve", "--upstream", &url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cores", "1"];
+    let args = [
+        "serve",
+        "--upstream",
+        &url,
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--cores",
+        "1",
+    ];
     let drop_in = Coregate::start("old-proxy", args);
     World { server, drop_in }
 });
@@ -137,12 +147,14 @@ fn answers_have_the_clients_form() {
             assert!(conn.ping());
             (said.into_iter().map(comparable).collect::<Vec<_>>(), described)
         };
-        let (wanted, got) = (run(direct(capabilities), "forms"), run(through(capabilities), "forms"));
+        let (wanted, got) =
+            (run(direct(capabilities), "forms"), run(through(capabilities), "forms"));
         assert_eq!(wanted, got, "capabilities {capabilities:x}");
     }
 }
 
-/// What one session has set must not be seen by the next on the same connection: without a reset, that is a new connection.
+/// What one session has set must not be seen by the next on the same connection: without a reset,
+/// that is a new connection.
 #[test]
 fn settings_do_not_leak() {
     for _ in 0..3 {

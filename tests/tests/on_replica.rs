@@ -13,8 +13,8 @@ struct World {
 
 /// Who reads there goes on, and nothing is applied until the query is killed.
 const HOLD: &str = "flush tables with read lock; select sleep(120) as held";
-const HELD: &str =
-    "select max(id) from information_schema.processlist where info like 'select sleep(120) as held%'";
+const HELD: &str = "select max(id) from information_schema.processlist where info like 'select \
+    sleep(120) as held%'";
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let cluster = Cluster::of("on-replica", "ks:1:1", 2);
@@ -91,7 +91,10 @@ fn nothing_writes_there() {
         .prepare("select writes(?)")
         .map(|prepared| conn.execute(&prepared, &[Value::Int(8)]));
     assert_eq!(executed.map_or_else(|e| e.code, |answer| answer.error().code), 1792);
-    assert!(conn.query("prepare p from 'select writes(9)'").is_error() || conn.query("execute p").is_error());
+    assert!(
+        conn.query("prepare p from 'select writes(9)'").is_error()
+            || conn.query("execute p").is_error()
+    );
     assert_eq!(conn.query("select n from w for update").error().code, 1290);
     // Elsewhere the session may.
     conn.run("use ks");

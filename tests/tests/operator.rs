@@ -20,8 +20,10 @@ fn topology(name: &str, keyspace: &str) -> String {
 
 fn keyspace(port: u16, database: &str, more: &str) -> String {
     format!(
-        r#"{{"name": "ks", "database": "{database}", "shards": [{{"name": "0", "tablets": [{{"alias": "z-1",
-            "type": "primary", "host": "127.0.0.1", "port": {port}, "user": "sb", "password": "sb" {more}}}]}}]}}"#
+        r#"{{"name": "ks", "database": "{database}", "shards": [{{"name": "0",
+            "tablets": [{{"alias": "z-1",
+            "type": "primary", "host": "127.0.0.1", "port": {port}, "user": "sb",
+            "password": "sb" {more}}}]}}]}}"#
     )
 }
 
@@ -32,13 +34,17 @@ fn mistakes_in_the_configuration_end_with_2() {
     let topology = topology("mistakes-topology", &keyspace(server.port, "test", ""));
     let mistyped = guard::dir().join("mistyped");
     let with_users = |dir: &str| format!("[topology]\ndir = {dir:?}\n[users]\nfile = {users:?}\n");
-    let odd_users = file("odd-users.json", r#"{"u": {"Password": "p", "SourceHosts": "localhost"}}"#);
+    let odd_users =
+        file("odd-users.json", r#"{"u": {"Password": "p", "SourceHosts": "localhost"}}"#);
     for (config, part) in [
         (with_users(mistyped.to_str().unwrap()), "there is no directory"),
         (with_users("/etc/passwd"), "there is no directory"),
         (topology.clone() + "[tls]\ncert = \"/nope\"\nkey = \"/nope\"\n", "/nope"),
         (topology.clone() + "[server]\nlisten = \"192.0.2.1:3307\"\n", "192.0.2.1:3307"),
-        (topology.clone() + "[server]\nadmin = \"192.0.2.1:3380\"\nadmin_token = \"x\"\n", "192.0.2.1:3380"),
+        (
+            topology.clone() + "[server]\nadmin = \"192.0.2.1:3380\"\nadmin_token = \"x\"\n",
+            "192.0.2.1:3380",
+        ),
         (topology.clone() + "[cores]\ncpus = [90000]\n", "no CPU 90000"),
         (topology.replace(world::users_file().to_str().unwrap(), &odd_users), "SourceHosts"),
     ] {
@@ -65,7 +71,8 @@ fn mistakes_in_the_configuration_end_with_2() {
     assert!(!mistyped.exists(), "it was made");
     let both = file("both.toml", "[topology]\ndir = \"/x\"\n");
     let error =
-        Coregate::try_start("both", ["serve", "--config", &both, "--upstream", &server.url()]).map(drop);
+        Coregate::try_start("both", ["serve", "--config", &both, "--upstream", &server.url()])
+            .map(drop);
     assert!(error.unwrap_err().contains("topology.dir"));
     let neither = Coregate::try_start("neither", ["serve"])
         .map(drop)
@@ -83,7 +90,13 @@ fn the_upstreams_password_need_not_be_in_the_command_line() {
         let proxy = Coregate::run("hidden-proxy", command.args(listen)).unwrap();
         assert_eq!(proxy.connect_as("sb", "sb", None).value("select 1"), Some("1".into()));
     };
-    start(Command::new(binary()).args(["serve", "--upstream", &bare, "--upstream-password-file", &password]));
+    start(Command::new(binary()).args([
+        "serve",
+        "--upstream",
+        &bare,
+        "--upstream-password-file",
+        &password,
+    ]));
     start(
         Command::new(binary())
             .args(["serve", "--upstream", &bare])
@@ -101,12 +114,22 @@ fn logs_are_json_to_the_last_line_and_debug_says_more() {
     let server = MariaDb::start("logs", &[]);
     let mut command = Command::new(binary());
     command
-        .args(["serve", "--upstream", &server.url(), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args([
+            "serve",
+            "--upstream",
+            &server.url(),
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+        ])
         .args(["--log-format", "json"])
         .env("RUST_LOG", "debug");
     let mut proxy = Coregate::run("logs-proxy", &mut command).unwrap();
     assert!(coregate_tests::Connection::try_login(proxy.mysql, "sb", "wrong", None).is_err());
-    wait_until("it says why there is no session", || proxy.process.stderr().contains("login rejected"));
+    wait_until("it says why there is no session", || {
+        proxy.process.stderr().contains("login rejected")
+    });
     proxy.process.terminate();
     for line in proxy.process.stderr().lines() {
         assert!(line.starts_with("{\"timestamp\"") && line.ends_with('}'), "{line}");
@@ -119,7 +142,8 @@ fn health_tells_what_is_wrong() {
     let config = topology("sick-topology", &keyspace(server.port, "nosuch", ""));
     let proxy = Coregate::configured(
         "sick-proxy",
-        &(config + "[server]\nserver_version = \"10.11.6-MariaDB\"\n[pool]\nwait_timeout_ms = 200\n"),
+        &(config
+            + "[server]\nserver_version = \"10.11.6-MariaDB\"\n[pool]\nwait_timeout_ms = 200\n"),
     );
     let status = || proxy.admin("/api/tablets");
     wait_until("the database is missed", || status().contains("it has no database nosuch"));
@@ -163,11 +187,15 @@ fn health_tells_what_is_wrong() {
 #[test]
 fn tls_troubles_are_told_as_what_they_are() {
     let made = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let (ca, key) =
-        (file("op-ca.pem", &made.cert.pem()), file("op-key.pem", &made.signing_key.serialize_pem()));
+    let (ca, key) = (
+        file("op-ca.pem", &made.cert.pem()),
+        file("op-key.pem", &made.signing_key.serialize_pem()),
+    );
     let plain = MariaDb::start("no-tls", &["--skip-ssl"]);
-    let ca_toml = format!("[backend_tls]\nca = {ca:?}\n[server]\nserver_version = \"10.11.6-MariaDB\"\n");
-    let config = topology("no-tls-topology", &keyspace(plain.port, "test", r#", "tls": "verify_ca""#));
+    let ca_toml =
+        format!("[backend_tls]\nca = {ca:?}\n[server]\nserver_version = \"10.11.6-MariaDB\"\n");
+    let config =
+        topology("no-tls-topology", &keyspace(plain.port, "test", r#", "tls": "verify_ca""#));
     let proxy = Coregate::configured("no-tls-proxy", &(config + &ca_toml));
     let answer = proxy
         .connect_as(world::USER, world::PASSWORD, Some("ks"))
@@ -180,7 +208,9 @@ fn tls_troubles_are_told_as_what_they_are() {
         .replace("\"password\": \"sb\"", "\"password\": \"x\"");
     let config = topology("wrong-password-topology", &wrong);
     let proxy = Coregate::configured("wrong-password-proxy", &config);
-    wait_until("the password is said to be wrong", || proxy.admin("/api/tablets").contains("Access denied"));
+    wait_until("the password is said to be wrong", || {
+        proxy.admin("/api/tablets").contains("Access denied")
+    });
     let answer = proxy
         .connect_as(world::USER, world::PASSWORD, Some("ks"))
         .query("select 1 from t");

@@ -1,4 +1,5 @@
-//! Servers that die, hang and come back; sessions that are killed, idle or too many; signals; the PROXY protocol.
+//! Servers that die, hang and come back; sessions that are killed, idle or too many; signals; the
+//! PROXY protocol.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Login;
 use coregate_tests::{Connection, Coregate, MariaDb, guard, wait_until, world};
@@ -16,7 +17,11 @@ const RIGHT: i64 = 4;
 fn cluster(name: &str, more: &[&str]) -> (Coregate, PathBuf) {
     let schema = guard::dir().join(format!("{name}-schema"));
     std::fs::create_dir_all(&schema).unwrap();
-    std::fs::write(schema.join("ks.sql"), "create table t (id bigint primary key, v varchar(100));").unwrap();
+    std::fs::write(
+        schema.join("ks.sql"),
+        "create table t (id bigint primary key, v varchar(100));",
+    )
+    .unwrap();
     std::fs::write(
         schema.join("ks.json"),
         r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}},
@@ -56,7 +61,8 @@ fn by_id(id: i64) -> String {
 }
 
 fn fill(proxy: &Coregate) {
-    connect(proxy).run("insert into t (id, v) values (1,'a'),(2,'b'),(3,'c'),(4,'d'),(5,'e'),(6,'f')");
+    connect(proxy)
+        .run("insert into t (id, v) values (1,'a'),(2,'b'),(3,'c'),(4,'d'),(5,'e'),(6,'f')");
 }
 
 #[test]
@@ -69,7 +75,8 @@ fn a_shard_that_dies_takes_no_other_with_it() {
         .send_command(3, format!("select sleep(1000) from t where id = {RIGHT}").as_bytes())
         .unwrap();
     let mut shard = proxy.connect_as(world::USER, world::PASSWORD, Some("ks:80-"));
-    let running = "select count(*) from information_schema.processlist where info like 'select sleep(1000)%'";
+    let running =
+        "select count(*) from information_schema.processlist where info like 'select sleep(1000)%'";
     wait_until("it runs", || shard.value(running).as_deref() == Some("1"));
     let mut old = connect(&proxy);
     assert_eq!(old.value(&by_id(RIGHT)), Some("d".into()));
@@ -82,7 +89,11 @@ fn a_shard_that_dies_takes_no_other_with_it() {
         let error = old.query(&by_id(RIGHT));
         assert!(matches!(error.error().code, 1429 | 1158 | 1040 | 1105), "{error:?}");
         assert!(!error.error().message.is_empty());
-        assert_eq!(old.value(&by_id(LEFT)), Some("a".into()), "the other shard, in the same session");
+        assert_eq!(
+            old.value(&by_id(LEFT)),
+            Some("a".into()),
+            "the other shard, in the same session"
+        );
         assert_eq!(connect(&proxy).value(&by_id(LEFT)), Some("a".into()), "and in new ones");
     }
     assert!(connect(&proxy).query("select v from t").is_error(), "half a result is no result");
@@ -123,7 +134,8 @@ fn a_server_that_comes_back_is_used_again() {
         assert!(old.query("select * from t").is_error());
     }
     server.restart();
-    // What was in the transaction is lost, and its session must hear of it before anything else is done in its name.
+    // What was in the transaction is lost, and its session must hear of it before anything else is
+    // done in its name.
     if let Ok(answers) = in_transaction.try_query("insert into t values (2)") {
         assert!(answers[0].is_error(), "{answers:?}");
     }
@@ -160,7 +172,8 @@ fn kill_query_ends_the_statement_only() {
             .send_command(3, b"select sleep(1000), 'to be killed'")
             .unwrap();
         let mut direct = SHARED.server.connect();
-        let running = "select count(*) from information_schema.processlist where info like 'select sleep(1000), \\'to be%'";
+        let running = "select count(*) from information_schema.processlist where info like 'select \
+            sleep(1000), \\'to be%'";
         wait_until("it runs", || direct.value(running).as_deref() == Some("1"));
         client().run(&format!("kill query {id}"));
         // A sleep that is killed answers 1; other statements give 1317.
@@ -184,7 +197,8 @@ fn kill_ends_the_connection() {
                 .send_command(3, b"select sleep(1000), 'to be cut'")
                 .unwrap();
             let mut direct = SHARED.server.connect();
-            let running = "select count(*) from information_schema.processlist where info like '%to be cut%' and info like 'select sleep%'";
+            let running = "select count(*) from information_schema.processlist where info like \
+                '%to be cut%' and info like 'select sleep%'";
             wait_until("it runs", || direct.value(running).as_deref() == Some("1"));
         }
         client().run(&format!("kill {}", victim.id));
@@ -196,7 +210,8 @@ fn kill_ends_the_connection() {
 #[test]
 fn too_many_connections() {
     let server = MariaDb::start("few", &[]);
-    let proxy = Coregate::drop_in("few-proxy", &server, &["--max-connections", "5", "--cores", "2"]);
+    let proxy =
+        Coregate::drop_in("few-proxy", &server, &["--max-connections", "5", "--cores", "2"]);
     let client = || Connection::try_login(proxy.mysql, "sb", "sb", None);
     let mut all: Vec<Connection> = (0..5).map(|_| client().expect("one of five")).collect();
     for _ in 0..3 {
@@ -237,7 +252,8 @@ fn statements_wait_for_a_server_without_connections() {
 fn statements_are_prepared_on_a_server_that_allows_few() {
     let server = MariaDb::start("frugal", &["--max-prepared-stmt-count=20"]);
     for cores in ["1", "2"] {
-        let proxy = Coregate::drop_in(&format!("frugal-proxy-{cores}"), &server, &["--cores", cores]);
+        let proxy =
+            Coregate::drop_in(&format!("frugal-proxy-{cores}"), &server, &["--cores", cores]);
         let login = || Connection::login(proxy.mysql, "sb", "sb", None);
         for round in 0..3 {
             let mut conns: Vec<Connection> = (0..4).map(|_| login()).collect();
@@ -260,7 +276,8 @@ fn statements_are_prepared_on_a_server_that_allows_few() {
 fn configured(name: &str, config: &str) -> (Coregate, Coregate) {
     let (cluster, dir) = cluster(&format!("{name}-cluster"), &["--cores", "1"]);
     fill(&cluster);
-    // The cluster holds its own directory; what it has written of the topology is enough for another.
+    // The cluster holds its own directory; what it has written of the topology is enough for
+    // another.
     let topology = guard::dir().join(format!("{name}-topology"));
     std::fs::create_dir_all(topology.join("topology")).unwrap();
     std::fs::copy(dir.join("topology/ks.json"), topology.join("topology/ks.json")).unwrap();
@@ -305,7 +322,8 @@ fn transactions_that_are_left_open_are_rolled_back() {
     idle.run("begin");
     idle.run(&write);
     assert!(closed_with(&mut idle).contains("idle_transaction_timeout_ms"));
-    // Nobody holds the row any more; who has no transaction may rest, and who works in one is not idle.
+    // Nobody holds the row any more; who has no transaction may rest, and who works in one is not
+    // idle.
     let mut other = connect(&proxy);
     other.run("begin");
     other.run(&write);
@@ -329,7 +347,12 @@ fn transactions_that_are_left_open_are_rolled_back() {
 #[test]
 fn the_proxy_protocol_tells_the_clients_address() {
     let (_cluster, proxy) = configured("behind", "proxy_protocol = true");
-    let login = Login { user: world::USER, password: world::PASSWORD, database: Some("ks"), capabilities: 0 };
+    let login = Login {
+        user: world::USER,
+        password: world::PASSWORD,
+        database: Some("ks"),
+        capabilities: 0,
+    };
     let v1 = b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 3306\r\n".to_vec();
     let mut v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
     v2.extend_from_slice(&[192, 0, 2, 7, 192, 0, 2, 1, 0, 1, 0, 2]);
@@ -371,7 +394,8 @@ fn sigterm_lets_transactions_finish() {
         .send_command(3, b"select sleep(2), 'the answer'")
         .unwrap();
     let mut direct = server.connect();
-    let running = "select count(*) from information_schema.processlist where info like 'select sleep(2)%'";
+    let running =
+        "select count(*) from information_schema.processlist where info like 'select sleep(2)%'";
     wait_until("it runs", || direct.value(running).as_deref() == Some("1"));
     proxy.process.signal(Signal::TERM);
     assert!(resting.is_closed(), "who does nothing is disconnected");

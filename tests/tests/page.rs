@@ -1,4 +1,5 @@
-//! The page of the admin listener, in a real browser: what it shows, and what its buttons do with the token and without.
+//! The page of the admin listener, in a real browser: what it shows, and what its buttons do with
+//! the token and without.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::replicated::Cluster;
 use coregate_tests::{Coregate, guard, root, world};
@@ -8,8 +9,8 @@ use std::process::Command;
 /// Node, playwright-core and a Chromium; `None`: one of them is missing, and it says so.
 fn browser() -> Option<(PathBuf, PathBuf)> {
     let chromium = std::env::var_os("COREGATE_TEST_CHROMIUM").map(PathBuf::from);
-    let known =
-        ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
+    let known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
+        .map(PathBuf::from);
     let chromium = chromium.or_else(|| known.into_iter().find(|p| p.is_file()));
     let modules = std::env::var_os("COREGATE_TEST_NODE_MODULES").map(PathBuf::from);
     let node = Command::new("node")
@@ -21,7 +22,8 @@ fn browser() -> Option<(PathBuf, PathBuf)> {
         (true, Some(chromium), Some(modules)) => Some((chromium, modules)),
         _ => {
             eprintln!(
-                "skipped: the page is tested with Node, Chromium (COREGATE_TEST_CHROMIUM) and playwright-core (npm install playwright-core; \
+                "skipped: the page is tested with Node, Chromium (COREGATE_TEST_CHROMIUM) and \
+                    playwright-core (npm install playwright-core; \
                  COREGATE_TEST_NODE_MODULES names its node_modules)"
             );
             None
@@ -38,7 +40,10 @@ fn visit(step: &str, admin: &str, token: &str) {
         .args([step, admin, token])
         .env("NODE_PATH", modules)
         .env("CHROMIUM", chromium)
-        .env("SHOTS", std::env::var_os("COREGATE_TEST_SHOTS").unwrap_or_else(|| shots.into_os_string()))
+        .env(
+            "SHOTS",
+            std::env::var_os("COREGATE_TEST_SHOTS").unwrap_or_else(|| shots.into_os_string()),
+        )
         .output()
         .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -76,12 +81,24 @@ fn its_buttons_move_and_drain_with_the_token() {
     }
     let schema = guard::dir().join("page-token-schema");
     std::fs::create_dir_all(&schema).unwrap();
-    std::fs::write(schema.join("ks.sql"), "create table t (id bigint primary key, v varchar(100));").unwrap();
+    std::fs::write(
+        schema.join("ks.sql"),
+        "create table t (id bigint primary key, v varchar(100));",
+    )
+    .unwrap();
     let dir = guard::dir().join("page-token");
     let mut command = Command::new(coregate_tests::coregate::binary());
     command
         .env("COREGATE_ADMIN_TOKEN", "secret")
-        .args(["local", "--dir", dir.to_str().unwrap(), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args([
+            "local",
+            "--dir",
+            dir.to_str().unwrap(),
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+        ])
         .args(["--keyspace", "ks:1:2", "--schema", schema.to_str().unwrap(), "--cores", "1"]);
     let proxy = Coregate::run("page-token", &mut command).unwrap();
     visit("act", &proxy.admin.to_string(), "secret");

@@ -1,4 +1,5 @@
-//! Several processes on one etcd: what one changes all use, one of them leads, and any of them may die.
+//! Several processes on one etcd: what one changes all use, one of them leads, and any of them may
+//! die.
 #![allow(clippy::unwrap_used)]
 use coregate_tests::etcd::Gate;
 use coregate_tests::replicated::{self, Cluster};
@@ -15,7 +16,8 @@ fn serve_with(name: &str, etcd: &Etcd, root: &str, more: &str) -> Coregate {
     Coregate::configured(
         name,
         &format!(
-            "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = {}\nroot = \"/{root}\"\n\
+            "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = {}\nroot = \
+                \"/{root}\"\n\
              [users]\nfile = {users:?}\n[failover]\nenabled = true\n{more}",
             etcd.endpoints()
         ),
@@ -51,7 +53,12 @@ fn ctl(coregate: &Coregate, args: &[&str]) -> Result<String, String> {
 }
 
 /// A local cluster in etcd, and so many processes beside it.
-fn start(name: &str, keyspace: &str, tablets: usize, beside: usize) -> (Etcd, Cluster, Vec<Coregate>) {
+fn start(
+    name: &str,
+    keyspace: &str,
+    tablets: usize,
+    beside: usize,
+) -> (Etcd, Cluster, Vec<Coregate>) {
     let etcd = Etcd::start(&format!("etcd-{name}"), 1);
     let topo = format!("--topo={}", etcd.url(name));
     let mut local = Cluster::with(name, keyspace, tablets, &[&topo]);
@@ -149,7 +156,8 @@ fn one_leads_and_another_takes_over() {
     let primary = primary.unwrap()[5].clone().unwrap();
     rustix::process::kill_process(local.pid(&primary), rustix::process::Signal::KILL).unwrap();
     wait_until("writes go on", || {
-        let Ok(mut conn) = Connection::try_login(others[0].mysql, world::USER, world::PASSWORD, Some("ks"))
+        let Ok(mut conn) =
+            Connection::try_login(others[0].mysql, world::USER, world::PASSWORD, Some("ks"))
         else {
             return false;
         };
@@ -219,7 +227,10 @@ fn queries_go_on_without_the_store() {
     local.wait_well();
     ctl(other, &["planned-reparent-shard", "ks/0"]).unwrap();
     conn.run("insert into t (id, v) values (3, 'c')");
-    assert_eq!(local.connect("ks").run("select count(*) from t").rows()[0][0].as_deref(), Some("3"));
+    assert_eq!(
+        local.connect("ks").run("select count(*) from t").rows()[0][0].as_deref(),
+        Some("3")
+    );
 }
 
 #[test]
@@ -261,7 +272,8 @@ fn a_planned_move_by_any_process_costs_nobody_an_error() {
         writers.record.wait_more(20);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
-    // The leader's last look at a server is older than the move of another: it is no reason for a repair.
+    // The leader's last look at a server is older than the move of another: it is no reason for a
+    // repair.
     let recoveries = local.proxy.admin("/api/recoveries");
     assert!(!recoveries.contains("PrimaryIsReadOnly"), "{recoveries}");
     let record = writers.stop();
@@ -277,19 +289,27 @@ fn three(name: &str) -> (Etcd, Cluster, Vec<Coregate>) {
     let first = &others[0];
     wait_until("all know each other", || processes(first).len() == 4);
     kill_only(&mut local.proxy);
-    wait_until("one of the three leads", || processes(first).len() == 3 && leaders(first).len() == 1);
+    wait_until("one of the three leads", || {
+        processes(first).len() == 3 && leaders(first).len() == 1
+    });
     (etcd, local, others)
 }
 
 /// One client, which goes to any process that takes it: what it has written.
-fn write_until(others: &[Coregate], acknowledged: &mut std::collections::BTreeSet<u64>, more: usize) {
+fn write_until(
+    others: &[Coregate],
+    acknowledged: &mut std::collections::BTreeSet<u64>,
+    more: usize,
+) {
     let mut id = acknowledged.last().map_or(0, |last| last + 1000);
     let wanted = acknowledged.len() + more;
     let mut at = 0;
     wait_until("writes go on", || {
         at += 1;
         let to = &others[at % others.len()];
-        let Ok(mut conn) = Connection::try_login(to.mysql, world::USER, world::PASSWORD, Some("ks")) else {
+        let Ok(mut conn) =
+            Connection::try_login(to.mysql, world::USER, world::PASSWORD, Some("ks"))
+        else {
             return false;
         };
         while acknowledged.len() < wanted {
@@ -306,7 +326,8 @@ fn write_until(others: &[Coregate], acknowledged: &mut std::collections::BTreeSe
 /// Every process agrees on one primary, which alone takes writes, and nothing acknowledged is lost.
 fn check(local: &Cluster, others: &[Coregate], acknowledged: &std::collections::BTreeSet<u64>) {
     let primary_of = |c: &Coregate| -> Option<String> {
-        let mut conn = Connection::try_login(c.mysql, world::USER, world::PASSWORD, Some("ks")).ok()?;
+        let mut conn =
+            Connection::try_login(c.mysql, world::USER, world::PASSWORD, Some("ks")).ok()?;
         let rows = conn.run("show vitess_tablets").rows();
         let mut primaries = rows
             .into_iter()
@@ -332,7 +353,8 @@ fn check(local: &Cluster, others: &[Coregate], acknowledged: &std::collections::
         assert_eq!(leaders(other).len(), 1, "one leads");
     }
     let there = local.on(writable[0], "select id from t");
-    let there: std::collections::BTreeSet<u64> = there.lines().map(|id| id.parse().unwrap()).collect();
+    let there: std::collections::BTreeSet<u64> =
+        there.lines().map(|id| id.parse().unwrap()).collect();
     let lost: Vec<_> = acknowledged.difference(&there).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
 }
@@ -430,7 +452,8 @@ fn a_process_that_is_cut_off_loses_nothing_when_others_move_the_primary() {
     let cut = Coregate::configured(
         "cut-off",
         &format!(
-            "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = [\"127.0.0.1:{}\"]\nroot = \"/cut\"\n\
+            "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = \
+                [\"127.0.0.1:{}\"]\nroot = \"/cut\"\n\
              [users]\nfile = {users:?}\n[failover]\nenabled = true\n[buffer]\nwindow_ms = 500\n",
             gate.port
         ),
@@ -442,7 +465,8 @@ fn a_process_that_is_cut_off_loses_nothing_when_others_move_the_primary() {
         scope.spawn(|| {
             let mut id = 0_u64;
             while !stop.load(Relaxed) {
-                let conn = Connection::try_login(cut.mysql, world::USER, world::PASSWORD, Some("ks"));
+                let conn =
+                    Connection::try_login(cut.mysql, world::USER, world::PASSWORD, Some("ks"));
                 let Ok(mut conn) = conn else { continue };
                 while !stop.load(Relaxed) {
                     id += 1;

@@ -7,7 +7,8 @@ use rustix::process::Signal;
 fn serve(name: &str, etcd: &Etcd, root: &str) -> Coregate {
     let users = world::users_file();
     let config = format!(
-        "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = {}\nroot = \"/{root}\"\n[users]\nfile = {users:?}\n",
+        "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = {}\nroot = \
+            \"/{root}\"\n[users]\nfile = {users:?}\n",
         etcd.endpoints()
     );
     Coregate::configured(name, &config)
@@ -49,13 +50,16 @@ fn a_process_that_dies_while_it_changes_tables_leaves_nobody_with_old_columns() 
             let local = &local;
             scope.spawn(move || local.try_on(alias, hold));
         }
-        let held =
-            "select max(id) from information_schema.processlist where info like 'select sleep(120) as held%'";
-        wait_until("it would have to wait", || primaries.iter().all(|a| local.on(a, held) != "NULL"));
+        let held = "select max(id) from information_schema.processlist where info like 'select \
+            sleep(120) as held%'";
+        wait_until("it would have to wait", || {
+            primaries.iter().all(|a| local.on(a, held) != "NULL")
+        });
         let mut conn = connect(&dies);
         conn.send_command(3, b"alter table t modify v varchar(100) first, add column n int")
             .unwrap();
-        let waits = "select count(*) from information_schema.processlist where info like 'alter table t%'";
+        let waits =
+            "select count(*) from information_schema.processlist where info like 'alter table t%'";
         wait_until("it waits on a server", || primaries.iter().any(|a| local.on(a, waits) != "0"));
         // Everybody has been told.
         wait_until("it is said", || {
@@ -68,10 +72,13 @@ fn a_process_that_dies_while_it_changes_tables_leaves_nobody_with_old_columns() 
             local.on(alias, &format!("kill query {id}"));
         }
     });
-    let columns =
-        "select count(*) from information_schema.columns where table_schema = 'ks' and table_name = 't'";
-    wait_until("some server has taken it", || primaries.iter().any(|a| local.on(a, columns) == "3"));
-    // It ran on one shard after another, or on both: with the process gone, the rest is the operator's. Those who live know it.
+    let columns = "select count(*) from information_schema.columns where table_schema = 'ks' and \
+        table_name = 't'";
+    wait_until("some server has taken it", || {
+        primaries.iter().any(|a| local.on(a, columns) == "3")
+    });
+    // It ran on one shard after another, or on both: with the process gone, the rest is the
+    // operator's. Those who live know it.
     let first = primaries
         .iter()
         .find(|a| local.on(a, columns) == "3")
@@ -111,7 +118,8 @@ fn tables_are_not_changed_while_others_cannot_be_told() {
 /// The tables' columns in the order of each shard.
 fn columns(local: &Cluster, table: &str) -> Vec<String> {
     let sql = format!(
-        "select group_concat(column_name order by ordinal_position) from information_schema.columns \
+        "select group_concat(column_name order by ordinal_position) from \
+            information_schema.columns \
          where table_schema = 'ks' and table_name = '{table}'"
     );
     let primaries = local.tablets("PRIMARY").into_iter();
@@ -146,19 +154,23 @@ fn who_waits_too_long_for_others_ddl_is_told_so() {
     let hasty = Coregate::configured(
         "ddl-hasty",
         &format!(
-            "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = {}\nroot = \"/ddl-late\"\nddl_wait_timeout_ms = 1000\n\
+            "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = {}\nroot = \
+                \"/ddl-late\"\nddl_wait_timeout_ms = 1000\n\
              [users]\nfile = {users:?}\n",
             etcd.endpoints()
         ),
     );
     let (primary, _) = local.tablets("PRIMARY").remove(0);
-    let held =
-        "select max(id) from information_schema.processlist where info like 'select sleep(120) as held%'";
+    let held = "select max(id) from information_schema.processlist where info like 'select \
+        sleep(120) as held%'";
     std::thread::scope(|scope| {
-        scope.spawn(|| local.try_on(&primary, "begin; select count(*) from t; select sleep(120) as held"));
+        scope.spawn(|| {
+            local.try_on(&primary, "begin; select count(*) from t; select sleep(120) as held")
+        });
         wait_until("it would have to wait", || local.on(&primary, held) != "NULL");
         let alters = scope.spawn(|| connect(&one).run("alter table t add column a int"));
-        let waits = "select count(*) from information_schema.processlist where info like 'alter table t%'";
+        let waits =
+            "select count(*) from information_schema.processlist where info like 'alter table t%'";
         wait_until("it waits on a server", || local.on(&primary, waits) != "0");
         let late = connect(&hasty).query("alter table t add column b int");
         let error = late.error();
@@ -184,7 +196,8 @@ fn who_waits_too_long_for_others_ddl_is_told_so() {
 fn a_client_is_warned_of_processes_that_do_not_use_its_change() {
     let (etcd, _local, [one, _other]) = start("ddl-ghost");
     // One that is there, and takes nothing over.
-    let ghost = r#"{"id": "ghost:1", "version": "0", "host": "ghost", "pid": 1, "mysql": "", "admin": "", "cores": 1,
+    let ghost = r#"{"id": "ghost:1", "version": "0", "host": "ghost", "pid": 1, "mysql": "",
+        "admin": "", "cores": 1,
         "cell": null, "started": "", "revision": 1}"#;
     etcd.ctl(&["put", "/ddl-ghost/global/processes/ghost:1", ghost]);
     wait_until("it is known", || one.admin("/api/processes").contains("ghost:1"));

@@ -1,5 +1,5 @@
-//! Values in all their forms: what an unsharded keyspace finds, a sharded one finds too, because rows are placed by what the
-//! column holds and not by how it was written.
+//! Values in all their forms: what an unsharded keyspace finds, a sharded one finds too, because
+//! rows are placed by what the column holds and not by how it was written.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Value;
 use coregate_tests::{Answer, Connection, Coregate, guard, world};
@@ -7,19 +7,24 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 const TABLES: &str = "
 create table ints (id bigint not null primary key, v varchar(20)) character set utf8mb4;
-create table texts (k varchar(50) collate utf8mb4_bin not null primary key, v int) character set utf8mb4;
-create table old (k varchar(50) collate latin1_bin not null primary key, v int) character set latin1;
-create table chars (k char(10) collate utf8mb4_bin not null primary key, v int) character set utf8mb4;
+create table texts (k varchar(50) collate utf8mb4_bin not null primary key, v int) character set \
+utf8mb4;
+create table old (k varchar(50) collate latin1_bin not null primary key, v int) character set \
+latin1;
+create table chars (k char(10) collate utf8mb4_bin not null primary key, v int) character set \
+utf8mb4;
 create table bytes (k varbinary(50) not null primary key, v int);
 create table fixed (k binary(4) not null primary key, v int);
 create table wide (k varchar(20) collate ucs2_bin not null primary key, v int) character set ucs2;
 create table chinese (k varchar(20) collate gbk_bin not null primary key, v int) character set gbk;
 create table loose (k varchar(20) collate utf8mb4_bin null, v int) character set utf8mb4;
 create table latin (k varchar(20) collate latin1_bin not null, v int) character set latin1;
-create table seen (k varchar(200) collate utf8mb4_bin not null primary key, v int) character set utf8mb4;
+create table seen (k varchar(200) collate utf8mb4_bin not null primary key, v int) character set \
+utf8mb4;
 ";
 
-const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}, "text": {"type": "xxhash"}}, "tables": {
+const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"},
+    "text": {"type": "xxhash"}}, "tables": {
     "ints": {"column_vindexes": [{"column": "id", "name": "hash"}]},
     "texts": {"column_vindexes": [{"column": "k", "name": "text"}]},
     "old": {"column_vindexes": [{"column": "k", "name": "text"}]},
@@ -62,7 +67,9 @@ fn query(connection: &mut Connection, sql: &[u8]) -> Answer {
 
 fn sorted(answer: &Answer) -> Vec<String> {
     let mut rows: Vec<_> = match answer {
-        Answer::Rows { rows, raw, .. } if rows.is_empty() => raw.iter().map(|r| format!("{r:?}")).collect(),
+        Answer::Rows { rows, raw, .. } if rows.is_empty() => {
+            raw.iter().map(|r| format!("{r:?}")).collect()
+        }
         Answer::Rows { rows, .. } => rows.iter().map(|r| format!("{r:?}")).collect(),
         Answer::Ok { affected, .. } => vec![format!("{affected} rows changed")],
         Answer::Error(e) => vec![format!("error {} {}", e.code, e.message)],
@@ -110,7 +117,8 @@ fn every_form_of_an_integer_finds_its_row() {
         ];
         for (nth, form) in forms.iter().enumerate() {
             let values = std::slice::from_ref(form);
-            let (wanted, got) = (both.plain.execute(&plain, values), both.ring.execute(&ring, values));
+            let (wanted, got) =
+                (both.plain.execute(&plain, values), both.ring.execute(&ring, values));
             assert_eq!(sorted(&wanted), sorted(&got), "{form:?}");
             assert_eq!(sorted(&wanted).len(), usize::from(nth != 2), "{form:?}");
         }
@@ -141,11 +149,19 @@ fn every_form_of_an_integer_finds_its_row() {
 fn numbers_are_many_texts() {
     let mut both = Both::new("texts");
     both.same(
-        b"insert into texts values ('5', 1), ('05', 2), ('5.0', 3), ('5abc', 4), ('6', 5), (7, 6), (1.50, 7)",
+        b"insert into texts values ('5', 1), ('05', 2), ('5.0', 3), ('5abc', 4), ('6', 5), (7, 6), \
+            (1.50, 7)",
     );
-    for condition in
-        ["k = 5", "k = 5.0", "k = 5e0", "k in (5, 7)", "k = '5'", "k in ('05', 6)", "k = '7'", "k = '1.50'"]
-    {
+    for condition in [
+        "k = 5",
+        "k = 5.0",
+        "k = 5e0",
+        "k in (5, 7)",
+        "k = '5'",
+        "k in ('05', 6)",
+        "k = '7'",
+        "k = '1.50'",
+    ] {
         both.same(format!("select * from texts where {condition}").as_bytes());
     }
     let sql = "select k, v from texts where k = ?";
@@ -184,8 +200,13 @@ fn text_lies_where_it_lies_in_any_character_set() {
             }
             both.names(charset);
             for word in words {
-                let sql =
-                    [b"insert into ", table.as_bytes(), b" values ('", &encoded(charset, word)[..], b"', 1)"];
+                let sql = [
+                    b"insert into ",
+                    table.as_bytes(),
+                    b" values ('",
+                    &encoded(charset, word)[..],
+                    b"', 1)",
+                ];
                 both.same(&sql.concat());
                 wanted += 1;
             }
@@ -194,7 +215,10 @@ fn text_lies_where_it_lies_in_any_character_set() {
         let all = both.same(format!("select k from {table}").as_bytes());
         assert_eq!(sorted(&all).len(), wanted);
         for (charset, words) in [
-            ("utf8mb4", &["café", "Ünal", "ß", "10 €", "naïve", "Åse", "hôtel", "Да", "нет", "plain"][..]),
+            (
+                "utf8mb4",
+                &["café", "Ünal", "ß", "10 €", "naïve", "Åse", "hôtel", "Да", "нет", "plain"][..],
+            ),
             ("latin1", &["café", "Ünal", "naïve", "Åse", "hôtel", "10 €", "x"][..]),
             ("cp1251", &["Да", "нет", "cp"][..]),
         ] {
@@ -208,7 +232,9 @@ fn text_lies_where_it_lies_in_any_character_set() {
                 }
                 both.same(&[&select[..], b"_", charset.as_bytes(), &quoted[..]].concat());
                 both.same(&[&select[..], b"N", &quoted[..]].concat());
-                both.same(&[&select[..], &quoted[..], b" collate ", charset.as_bytes(), b"_bin"].concat());
+                both.same(
+                    &[&select[..], &quoted[..], b" collate ", charset.as_bytes(), b"_bin"].concat(),
+                );
                 let hex: String = encoded(charset, word)
                     .iter()
                     .map(|b| format!("{b:02x}"))
@@ -216,9 +242,11 @@ fn text_lies_where_it_lies_in_any_character_set() {
                 both.same(&[&select[..], b"x'", hex.as_bytes(), b"'"].concat());
                 both.same(&[&select[..], b"_latin1 0x", hex.as_bytes()].concat());
                 let sql = format!("select hex(k) from {table} where k = ?");
-                let (plain, ring) = (both.plain.prepare(&sql).unwrap(), both.ring.prepare(&sql).unwrap());
+                let (plain, ring) =
+                    (both.plain.prepare(&sql).unwrap(), both.ring.prepare(&sql).unwrap());
                 let value = [Value::Bytes(encoded(charset, word))];
-                let (wanted, got) = (both.plain.execute(&plain, &value), both.ring.execute(&ring, &value));
+                let (wanted, got) =
+                    (both.plain.execute(&plain, &value), both.ring.execute(&ring, &value));
                 assert_eq!(sorted(&wanted), sorted(&got), "{charset} {word}");
             }
         }
@@ -265,8 +293,13 @@ fn bytes_and_fixed_lengths() {
     let mut both = Both::new("bytes");
     both.names("latin1");
     both.same(b"insert into bytes values ('\xe9', 1), (x'c3a9', 2), (0x4142, 3), (_binary'z', 4)");
-    for value in [&b"'\xe9'"[..], b"x'e9'", b"x'c3a9'", b"_binary'\xc3\xa9'", b"'AB'", b"'z'", b"0x7a"] {
-        assert_eq!(sorted(&both.same(&[b"select v from bytes where k = ", value].concat())).len(), 1);
+    for value in
+        [&b"'\xe9'"[..], b"x'e9'", b"x'c3a9'", b"_binary'\xc3\xa9'", b"'AB'", b"'z'", b"0x7a"]
+    {
+        assert_eq!(
+            sorted(&both.same(&[b"select v from bytes where k = ", value].concat())).len(),
+            1
+        );
     }
     both.same(b"delete from chars");
     both.same(b"insert into chars values ('a', 1), ('b   ', 2), (' c', 3)");

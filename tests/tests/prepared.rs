@@ -1,5 +1,6 @@
-//! Prepared statements outlive what they were prepared under: the database, the SQL mode and the character set of that
-//! moment stay theirs, whatever the session selects and sets later, and whoever else prepares the same text.
+//! Prepared statements outlive what they were prepared under: the database, the SQL mode and the
+//! character set of that moment stay theirs, whatever the session selects and sets later, and
+//! whoever else prepares the same text.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::{Login, Prepared, Value};
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, world};
@@ -16,7 +17,9 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let mut root = server.connect();
     for name in ["first", "second"] {
         root.run(&format!("create database {name} character set utf8mb4"));
-        root.run(&format!("create table {name}.t (id int primary key, v varchar(50)) character set utf8mb4"));
+        root.run(&format!(
+            "create table {name}.t (id int primary key, v varchar(50)) character set utf8mb4"
+        ));
         root.run(&format!("insert into {name}.t values (1, 'in {name}'), (2, 'two of {name}')"));
     }
     let drop_in = Coregate::drop_in("prepared-proxy", &server, &["--cores", "1"]);
@@ -72,7 +75,11 @@ fn a_statement_keeps_its_database() {
         let mut conn = login(address, Some("first"));
         let statement = conn.prepare("select v from t where id = ?").unwrap();
         conn.run("use second");
-        assert_eq!(cell(&mut conn, &statement, &[Value::Int(1)]), Some("in first".into()), "{name}");
+        assert_eq!(
+            cell(&mut conn, &statement, &[Value::Int(1)]),
+            Some("in first".into()),
+            "{name}"
+        );
         assert_eq!(conn.value("select v from t where id = 1"), Some("in second".into()), "{name}");
         let newer = conn.prepare("select v from t where id = ?").unwrap();
         assert_eq!(cell(&mut conn, &newer, &[Value::Int(1)]), Some("in second".into()), "{name}");
@@ -83,8 +90,16 @@ fn a_statement_keeps_its_database() {
         conn.run("use first");
         assert_eq!(cell(&mut conn, &here, &[]), Some("second: in second".into()), "{name}");
         conn.run("begin");
-        assert_eq!(cell(&mut conn, &statement, &[Value::Int(2)]), Some("two of first".into()), "{name}");
-        assert_eq!(cell(&mut conn, &newer, &[Value::Int(2)]), Some("two of second".into()), "{name}");
+        assert_eq!(
+            cell(&mut conn, &statement, &[Value::Int(2)]),
+            Some("two of first".into()),
+            "{name}"
+        );
+        assert_eq!(
+            cell(&mut conn, &newer, &[Value::Int(2)]),
+            Some("two of second".into()),
+            "{name}"
+        );
         conn.run("rollback");
     }
 }
@@ -137,7 +152,10 @@ fn a_statement_follows_changes_of_its_table() {
         other.run(&format!("alter table {table} add v varchar(10) default 'x'"));
         assert_eq!(columns(conn.execute(&statement, &[])), 2, "{name}");
         other.run(&format!("drop table {table}"));
-        assert!(matches!(conn.execute(&statement, &[]), Answer::Error(e) if e.code == 1146), "{name}");
+        assert!(
+            matches!(conn.execute(&statement, &[]), Answer::Error(e) if e.code == 1146),
+            "{name}"
+        );
     }
 }
 
@@ -225,7 +243,8 @@ fn a_statement_by_name_outlives_the_choice_of_its_keyspace() {
     }
 }
 
-/// A server's statement serves several sessions. MariaDB keeps long data by the type that the parameter had at the last execution.
+/// A server's statement serves several sessions. MariaDB keeps long data by the type that the
+/// parameter had at the last execution.
 #[test]
 fn long_data_is_its_own_whoever_was_there_before() {
     let mut conn = cluster("two");

@@ -3,7 +3,8 @@
 use coregate_tests::{Connection, Coregate, MariaDb, guard};
 use std::sync::LazyLock;
 
-const USERS: &str = r#"{"boss": [{"Password": "p", "Groups": ["admin"]}], "user": [{"Password": "p"}]}"#;
+const USERS: &str =
+    r#"{"boss": [{"Password": "p", "Groups": ["admin"]}], "user": [{"Password": "p"}]}"#;
 
 struct World {
     server: MariaDb,
@@ -17,7 +18,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let users = users.to_str().unwrap();
     let schema = guard::dir().join("privileges-schema");
     std::fs::create_dir_all(&schema).unwrap();
-    std::fs::write(schema.join("ks.sql"), "create table t (id bigint primary key, v int);").unwrap();
+    std::fs::write(schema.join("ks.sql"), "create table t (id bigint primary key, v int);")
+        .unwrap();
     std::fs::write(
         schema.join("ks.json"),
         r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}},
@@ -30,15 +32,20 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         .connect()
         .run("create table t (id bigint primary key, v int)");
     let dropin = Coregate::drop_in("privileges-proxy", &server, &["--users", users]);
-    let keyspaces = ["--keyspace", "ks:2", "--keyspace", "whole", "--schema", schema, "--vschema", schema];
-    let sharded = Coregate::local("privileges-local", &[&keyspaces[..], &["--users", users]].concat());
+    let keyspaces =
+        ["--keyspace", "ks:2", "--keyspace", "whole", "--schema", schema, "--vschema", schema];
+    let sharded =
+        Coregate::local("privileges-local", &[&keyspaces[..], &["--users", users]].concat());
     World { server, dropin, sharded }
 });
 
 fn denied(conn: &mut Connection, sql: &str) {
     let answer = conn.query(sql);
     // What no sharded keyspace can do is refused to everybody there.
-    assert!(answer.is_error() && matches!(answer.error().code, 1227 | 1235 | 1064), "{sql}: {answer:?}");
+    assert!(
+        answer.is_error() && matches!(answer.error().code, 1227 | 1235 | 1064),
+        "{sql}: {answer:?}"
+    );
 }
 
 #[test]
@@ -101,7 +108,8 @@ fn the_tablets_power_is_not_every_users() {
     boss.run("select * from user");
 }
 
-/// What `coregate tune grants` prints is enough for everything that users do and that the control plane asks.
+/// What `coregate tune grants` prints is enough for everything that users do and that the control
+/// plane asks.
 #[test]
 fn the_printed_grants_suffice() {
     let server = MariaDb::start("grants", &["--log-bin-trust-function-creators=1"]);
@@ -162,9 +170,11 @@ fn nobody_writes_beside_the_log() {
     let mut root = world.server.connect();
     // Before one server, it is the privilege that it is there.
     let mut user = world.dropin.connect_as("user", "p", Some("test"));
-    for sql in
-        ["set sql_log_bin = 0", "set @@session.gtid_domain_id = 7", "set statement server_id = 9 for do 1"]
-    {
+    for sql in [
+        "set sql_log_bin = 0",
+        "set @@session.gtid_domain_id = 7",
+        "set statement server_id = 9 for do 1",
+    ] {
         denied(&mut user, sql);
     }
     let mut boss = world.dropin.connect_as("boss", "p", Some("test"));

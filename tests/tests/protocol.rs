@@ -1,11 +1,13 @@
-//! The protocol's client against a real server, without the data plane around it: what a server is asked by every
-//! capability that changes its answers, and by MariaDB's ed25519.
+//! The protocol's client against a real server, without the data plane around it: what a server is
+//! asked by every capability that changes its answers, and by MariaDB's ed25519.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, ServerInfo, TlsPolicy};
+use coregate_protocol::auth::client::{
+    ClientConfig, ClientHandshake, ClientStep, ServerInfo, TlsPolicy,
+};
 use coregate_protocol::command::encode;
 use coregate_protocol::compress::{Compressor, Decompressor, Method};
 use coregate_protocol::frame::{Assembler, PacketWriter};
@@ -27,7 +29,12 @@ enum Refused {
     Client(ProtocolError),
 }
 
-fn connect(address: &str, user: &str, password: &str, wanted: Capabilities) -> Result<Connection, Refused> {
+fn connect(
+    address: &str,
+    user: &str,
+    password: &str,
+    wanted: Capabilities,
+) -> Result<Connection, Refused> {
     let mut socket = TcpStream::connect(address).unwrap();
     let mut handshake = ClientHandshake::new(ClientConfig {
         user: user.into(),
@@ -106,11 +113,13 @@ impl Connection {
 fn logs_in_and_asks() {
     let server = MariaDb::start("server", &[]);
     let address = &format!("127.0.0.1:{}", server.port);
-    let wanted = Capabilities::MULTI_STATEMENTS | Capabilities::MULTI_RESULTS | Capabilities::TRANSACTIONS;
+    let wanted =
+        Capabilities::MULTI_STATEMENTS | Capabilities::MULTI_RESULTS | Capabilities::TRANSACTIONS;
     let mut admin = connect(address, mariadb::USER, mariadb::PASSWORD, wanted).unwrap();
     assert!(admin.info.thread_id > 0 && !admin.info.version.is_empty());
     admin.query("INSTALL SONAME 'auth_ed25519'");
-    let setup = "CREATE OR REPLACE USER probe_ed IDENTIFIED VIA ed25519 USING PASSWORD('pass word');
+    let setup =
+        "CREATE OR REPLACE USER probe_ed IDENTIFIED VIA ed25519 USING PASSWORD('pass word');
                  CREATE OR REPLACE USER probe_empty IDENTIFIED BY '';
                  GRANT SELECT ON mysql.* TO probe_ed, probe_empty";
     let summary = admin.query(setup);
@@ -130,7 +139,9 @@ fn logs_in_and_asks() {
         connect(address, "probe_empty", "", wanted | extra).unwrap();
     }
     for (user, password) in [("probe_ed", "wrong"), ("probe_empty", "x"), ("nobody_there", "x")] {
-        let Err(Refused::Server(error)) = connect(address, user, password, wanted) else { panic!("{user}") };
+        let Err(Refused::Server(error)) = connect(address, user, password, wanted) else {
+            panic!("{user}")
+        };
         assert_eq!(error.code, 1045, "{user}");
     }
 }

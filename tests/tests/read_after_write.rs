@@ -1,4 +1,5 @@
-//! Sessions that read from replicas what they have written, and what they have seen: a replica that is late is waited for, then passed by.
+//! Sessions that read from replicas what they have written, and what they have seen: a replica that
+//! is late is waited for, then passed by.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::replicated::Cluster;
 use coregate_tests::wire::Value;
@@ -6,8 +7,8 @@ use coregate_tests::{Answer, Connection, wait_until};
 
 /// Who reads there goes on, and nothing is applied until the query is killed.
 const HOLD: &str = "flush tables with read lock; select sleep(120) as held";
-const HELD: &str =
-    "select max(id) from information_schema.processlist where info like 'select sleep(120) as held%'";
+const HELD: &str = "select max(id) from information_schema.processlist where info like 'select \
+    sleep(120) as held%'";
 
 fn replica(cluster: &Cluster) -> Connection {
     let mut conn = cluster.connect("ks@replica");
@@ -77,7 +78,8 @@ fn what_was_written_is_read_on_replicas_of_mysql() {
 fn a_replica_that_is_late_is_passed_by_and_time_does_not_run_backwards() {
     let cluster = Cluster::of("raw-late", "ks:1:1", 2);
     cluster.ctl(&["disable-recoveries"]).unwrap();
-    let (mut plain, mut causal, mut other) = (replica(&cluster), replica(&cluster), cluster.connect("ks"));
+    let (mut plain, mut causal, mut other) =
+        (replica(&cluster), replica(&cluster), cluster.connect("ks"));
     other.run("insert into t (id, v) values (1, 'seen by all')");
     wait_until("it is on the replica", || count(&mut plain) == 1);
     causal.run("set read_after_write_timeout = 0.2");

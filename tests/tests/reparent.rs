@@ -100,7 +100,8 @@ fn nothing_is_done_by_itself_where_it_is_switched_off() {
     assert_eq!(cluster.writable(), [primary]);
 }
 
-/// Statements of one kind, again and again, on a connection of its own; `run` gives the error, if there is one.
+/// Statements of one kind, again and again, on a connection of its own; `run` gives the error, if
+/// there is one.
 fn repeat(
     cluster: &Cluster,
     record: &Arc<Record>,
@@ -154,13 +155,22 @@ fn planned_moves_of_shards_fail_no_statement_of_any_kind() {
             })
         },
         // Reads that are merged, and reads that one server finishes.
-        repeat(&cluster, &record, |conn, _| said(&conn.query("select id, v from t order by id limit 3"))),
         repeat(&cluster, &record, |conn, _| {
-            said(&conn.query("select a.v, count(*) from t a join t b on a.v = b.v where a.id < 20 and b.id < 20 group by a.v"))
+            said(&conn.query("select id, v from t order by id limit 3"))
+        }),
+        repeat(&cluster, &record, |conn, _| {
+            said(&conn.query(
+                "select a.v, count(*) from t a join t b on a.v = b.v where a.id < 20 \
+                and b.id < 20 group by a.v",
+            ))
         }),
         // Short transactions end before the primary is taken away.
         repeat(&cluster, &record, |conn, n| {
-            for sql in ["begin", &format!("insert into t (id, v) values ({}, 'tx')", n + 500_000), "commit"] {
+            for sql in [
+                "begin",
+                &format!("insert into t (id, v) values ({}, 'tx')", n + 500_000),
+                "commit",
+            ] {
                 said(&conn.query(sql))?;
             }
             Ok(())

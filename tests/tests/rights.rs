@@ -48,7 +48,8 @@ static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
         boss.run(&format!("use {keyspace}"));
         boss.run("create table written (n int)");
         boss.run(
-            "create function writes() returns int deterministic begin insert into written values (1); return 1; end",
+            "create function writes() returns int deterministic begin insert into written values \
+                (1); return 1; end",
         );
     }
     local
@@ -118,7 +119,8 @@ fn readers_read() {
         let mut wrong = Vec::new();
         for sql in DENIED {
             let answer = conn.query(sql);
-            if !answer.is_error() || ![1142, 1227, 1792, 1305, 1235].contains(&answer.error().code) {
+            if !answer.is_error() || ![1142, 1227, 1792, 1305, 1235].contains(&answer.error().code)
+            {
                 wrong.push(format!("{keyspace} {sql}: {answer:?}"));
             }
         }

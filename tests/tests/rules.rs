@@ -1,4 +1,5 @@
-//! What a vschema's owner and a statement's author may ask for: routing rules, limits of one statement, no scatters.
+//! What a vschema's owner and a statement's author may ask for: routing rules, limits of one
+//! statement, no scatters.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Coregate, coregate, guard, world};
 use std::process::Command;
@@ -15,7 +16,10 @@ fn cluster(name: &str) -> Coregate {
     }
     std::fs::write(dir.join("ring.json"), VSCHEMA).unwrap();
     let dir = dir.to_str().unwrap();
-    Coregate::local(name, &["--keyspace", "plain", "--keyspace", "ring:2", "--schema", dir, "--vschema", dir])
+    Coregate::local(
+        name,
+        &["--keyspace", "plain", "--keyspace", "ring:2", "--schema", dir, "--vschema", dir],
+    )
 }
 
 fn ctl(cluster: &Coregate, args: &[&str]) -> String {
@@ -36,7 +40,8 @@ fn routing_rules_say_where_a_table_is() {
     client.run("insert into plain.t values (1, 'plain')");
     client.run("insert into ring.t values (1, 'ring'), (2, 'ring'), (3, 'ring')");
     assert_eq!(client.value("select v from t where id = 1").as_deref(), Some("plain"));
-    let rules = r#"{"rules": [{"from_table": "plain.t", "to_tables": ["ring.t"]}, {"from_table": "t", "to_tables": []}]}"#;
+    let rules = r#"{"rules": [{"from_table": "plain.t", "to_tables": ["ring.t"]},
+        {"from_table": "t", "to_tables": []}]}"#;
     let shown = ctl(&cluster, &["apply-routing-rules", "--rules", rules]);
     assert!(shown.contains("ring.t"), "{shown}");
     assert_eq!(client.value("select v from t where id = 1").as_deref(), Some("ring"));

@@ -53,7 +53,8 @@ fn without_descriptors_clients_wait_and_those_inside_go_on() {
 #[test]
 fn a_log_that_cannot_be_written_stops_nothing() {
     let server = MariaDb::start("full-log", &[]);
-    let proxy = behind("exec 2>/dev/full;", "full-log-proxy", &server.url(), &["--max-connections", "2"]);
+    let proxy =
+        behind("exec 2>/dev/full;", "full-log-proxy", &server.url(), &["--max-connections", "2"]);
     let mut first = proxy.connect_as("sb", "sb", None);
     // Something to log: clients that are refused, a server that goes away.
     for _ in 0..5 {
@@ -86,14 +87,17 @@ fn it_starts_before_its_servers_and_finds_them() {
         .map(|n| format!(r#""t{n}": {{"column_vindexes": [{{"column": "id", "name": "hash"}}]}}"#))
         .collect();
     let keyspace = format!(
-        r#"{{"name": "ks", "database": "test", "vschema": {{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}},
-            "tables": {{{}}}}}, "shards": [{{"name": "-", "tablets": [{{"alias": "z-1", "type": "primary",
+        r#"{{"name": "ks", "database": "test", "vschema": {{"sharded": true,
+            "vindexes": {{"hash": {{"type": "hash"}}}},
+            "tables": {{{}}}}}, "shards": [{{"name": "-", "tablets": [{{"alias": "z-1",
+            "type": "primary",
             "host": "127.0.0.1", "port": {port}, "user": "sb", "password": "sb"}}]}}]}}"#,
         tables.join(",")
     );
     std::fs::write(dir.join("topology/ks.json"), keyspace).unwrap();
     let users = coregate_tests::world::users_file();
-    let config = format!("[topology]\ndir = {dir:?}\n[users]\nfile = {users:?}\n[cores]\ncount = 1\n");
+    let config =
+        format!("[topology]\ndir = {dir:?}\n[users]\nfile = {users:?}\n[cores]\ncount = 1\n");
     let proxy = Coregate::configured("early", &config);
     let mut conn = proxy.connect_as("app", "app", Some("ks"));
     assert!(conn.query("SELECT id FROM t7 WHERE id = 1").is_error());

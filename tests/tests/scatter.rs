@@ -1,4 +1,5 @@
-//! Answers of several shards become one: rows pass in the buffers that they came in, whatever their size.
+//! Answers of several shards become one: rows pass in the buffers that they came in, whatever their
+//! size.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::{Connection, Value};
 use coregate_tests::{Coregate, wait_until};
@@ -27,7 +28,8 @@ fn text(id: usize, len: usize) -> String {
     String::from(letter).repeat(len)
 }
 
-/// Lengths around those of buffers and of what a length takes, so that headers are cut in every way.
+/// Lengths around those of buffers and of what a length takes, so that headers are cut in every
+/// way.
 #[test]
 fn rows_of_every_size_come_through() {
     let mut conn = connect(&COREGATE);
@@ -88,7 +90,8 @@ fn rows_of_every_size_come_through() {
     assert_eq!(answers.iter().map(|a| a.rows().len()).collect::<Vec<_>>(), [1200, 1200]);
 }
 
-/// Rows that are longer than a packet can be, also one that begins like an end, between others; the connection goes on.
+/// Rows that are longer than a packet can be, also one that begins like an end, between others; the
+/// connection goes on.
 #[test]
 fn rows_of_several_chunks_come_through() {
     let mut conn = connect(&COREGATE);
@@ -147,7 +150,8 @@ fn a_statement_that_takes_too_long_is_told_so() {
     conn.run("INSERT INTO slow (id) VALUES (1), (2), (3), (4), (5), (6), (7), (8)");
     for sql in [
         "select /*vt+ QUERY_TIMEOUT_MS=200 */ id, sleep(100) from slow",
-        "select /*vt+ QUERY_TIMEOUT_MS=200 */ id, repeat('x', 100000), if(id = 4, sleep(100), 0) from slow",
+        "select /*vt+ QUERY_TIMEOUT_MS=200 */ id, repeat('x', 100000), if(id = 4, sleep(100), 0) \
+            from slow",
     ] {
         assert_eq!(conn.query(sql).error().code, 3024, "{sql}");
         assert_eq!(conn.query("select id from slow").rows().len(), 8);
@@ -180,7 +184,10 @@ fn rows_of_other_columns_are_refused() {
             let prepared = conn.prepare(texts[0]);
             for text in texts {
                 let answer = conn.query(text);
-                assert!(answer.is_error() && answer.error().code == 1105, "{change}; {text}: {answer:?}");
+                assert!(
+                    answer.is_error() && answer.error().code == 1105,
+                    "{change}; {text}: {answer:?}"
+                );
             }
             if let Ok(prepared) = prepared {
                 assert!(conn.execute(&prepared, &[]).is_error(), "{change}");
@@ -203,7 +210,8 @@ fn rows_of_other_columns_are_refused() {
     conn.run("DROP TABLE unlike");
 }
 
-/// A request of several chunks is answered from the next sequence id on, by every server and to the client.
+/// A request of several chunks is answered from the next sequence id on, by every server and to the
+/// client.
 #[test]
 fn requests_of_several_chunks_are_answered_in_order() {
     let mut conn = connect(&COREGATE);

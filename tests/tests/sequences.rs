@@ -9,7 +9,8 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const PLAIN: &str = "
-create table user_seq (id bigint not null primary key, next_id bigint, cache bigint) comment 'vitess_sequence';
+create table user_seq (id bigint not null primary key, next_id bigint, cache bigint) comment \
+'vitess_sequence';
 insert into user_seq values (0, 1, 100);
 create table few_seq (id bigint not null primary key, next_id bigint, cache bigint);
 insert into few_seq values (0, 10, 3);
@@ -21,18 +22,23 @@ create table note (id bigint not null primary key, text varchar(20));
 
 const SHARDED: &str = "
 create table users (id bigint not null primary key, name varchar(20), n int default 5);
-create table events (user_id bigint not null, id bigint not null, what varchar(20), primary key (user_id, id));
+create table events (user_id bigint not null, id bigint not null, what varchar(20), primary key \
+(user_id, id));
 create table numbers (id bigint not null primary key, client int);
 ";
 
 const PLAIN_VSCHEMA: &str = r#"{"tables": {
- "user_seq": {"type": "sequence"}, "few_seq": {"type": "sequence"}, "empty_seq": {"type": "sequence"}, "many_seq": {"type": "sequence"},
+ "user_seq": {"type": "sequence"}, "few_seq": {"type": "sequence"},
+ "empty_seq": {"type": "sequence"}, "many_seq": {"type": "sequence"},
  "note": {"auto_increment": {"column": "id", "sequence": "few_seq"}}}}"#;
 
 const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}}, "tables": {
- "users": {"column_vindexes": [{"column": "id", "name": "hash"}], "auto_increment": {"column": "id", "sequence": "user_seq"}},
- "events": {"column_vindexes": [{"column": "user_id", "name": "hash"}], "auto_increment": {"column": "id", "sequence": "plain.user_seq"}},
- "numbers": {"column_vindexes": [{"column": "id", "name": "hash"}], "auto_increment": {"column": "id", "sequence": "many_seq"}}}}"#;
+ "users": {"column_vindexes": [{"column": "id", "name": "hash"}],
+ "auto_increment": {"column": "id", "sequence": "user_seq"}},
+ "events": {"column_vindexes": [{"column": "user_id", "name": "hash"}],
+ "auto_increment": {"column": "id", "sequence": "plain.user_seq"}},
+ "numbers": {"column_vindexes": [{"column": "id", "name": "hash"}],
+ "auto_increment": {"column": "id", "sequence": "many_seq"}}}}"#;
 
 fn files() -> PathBuf {
     let dir = guard::dir().join("sequences");
@@ -47,8 +53,18 @@ fn files() -> PathBuf {
 static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
     let dir = files();
     let dir = dir.to_str().unwrap();
-    let keyspaces =
-        ["--keyspace", "plain", "--keyspace", "test:2", "--schema", dir, "--vschema", dir, "--cores", "2"];
+    let keyspaces = [
+        "--keyspace",
+        "plain",
+        "--keyspace",
+        "test:2",
+        "--schema",
+        dir,
+        "--vschema",
+        dir,
+        "--cores",
+        "2",
+    ];
     Coregate::local("cluster", &keyspaces)
 });
 
@@ -100,8 +116,10 @@ fn rows_without_a_number_get_the_next_ones() {
     }
     let id = insert(conn, "insert into users values (null, 'null', 7)");
     note(id, "null", "7");
-    let id =
-        insert(conn, "insert into users (id, name) values (default, 'default'), (0, 'zero'), ('0', 'text')");
+    let id = insert(
+        conn,
+        "insert into users (id, name) values (default, 'default'), (0, 'zero'), ('0', 'text')",
+    );
     for (at, name) in ["default", "zero", "text"].into_iter().enumerate() {
         note(id + at as u64, name, "5");
     }
@@ -118,8 +136,10 @@ fn rows_without_a_number_get_the_next_ones() {
     note(id, "it's", "5");
     let id = insert(conn, "insert into users (name) values ('dup') on duplicate key update n = 9");
     note(id, "dup", "5");
-    let found =
-        rows(conn, &format!("select * from users where id between {first} and {first} + 500000 order by id"));
+    let found = rows(
+        conn,
+        &format!("select * from users where id between {first} and {first} + 500000 order by id"),
+    );
     assert_eq!(found, expected);
     let far = first + 1_000_000;
     // A statement that gives its numbers leaves LAST_INSERT_ID() alone.
@@ -151,7 +171,8 @@ fn prepared_statements_and_those_by_name_get_them_too() {
     let two = conn
         .prepare("insert into users (id, name, n) values (?, ?, 1), (?, ?, 2)")
         .unwrap();
-    let answer = conn.execute(&two, &[Value::Null, Value::from("x"), Value::Int(0), Value::from("y")]);
+    let answer =
+        conn.execute(&two, &[Value::Null, Value::from("x"), Value::Int(0), Value::from("y")]);
     let third = id(conn, answer);
     // With numbers of their own, they are executed as they are.
     let answer = conn.execute(
@@ -160,7 +181,8 @@ fn prepared_statements_and_those_by_name_get_them_too() {
     );
     assert!(matches!(answer, Answer::Ok { affected: 2, .. }), "{answer:?}");
     let sql = format!(
-        "select id, name, n from users where id in ({first}, {second}, {third}, {third} + 1, {far}, {next}) order by id"
+        "select id, name, n from users where id in ({first}, {second}, {third}, {third} + 1, \
+            {far}, {next}) order by id"
     );
     let expected = [
         format!("{first} p'1\\ 5"),
@@ -175,11 +197,16 @@ fn prepared_statements_and_those_by_name_get_them_too() {
     conn.run("set @a = 'by name', @b = 77");
     let named = insert(conn, "execute s using @a, @b");
     assert!(named > next);
-    assert_eq!(rows(conn, &format!("select name, n from users where id = {named}")), ["by name 77"]);
+    assert_eq!(
+        rows(conn, &format!("select name, n from users where id = {named}")),
+        ["by name 77"]
+    );
     let next = conn
         .prepare("select next ? values from plain.user_seq")
         .unwrap();
-    let Answer::Rows { raw, columns, .. } = conn.execute(&next, &[Value::Int(5)]) else { panic!("rows") };
+    let Answer::Rows { raw, columns, .. } = conn.execute(&next, &[Value::Int(5)]) else {
+        panic!("rows")
+    };
     assert_eq!(columns[0].name, "nextval");
     let value = i64::from_le_bytes(raw[0][2..10].try_into().unwrap());
     assert!(value > i64::try_from(named).unwrap());
@@ -215,8 +242,10 @@ fn transactions_lookups_and_other_tables_take_part() {
     }
     conn.run("insert into events (user_id, id, what) values (last_insert_id(), 2, 'last')");
     // The rows of a query, and values that a server computes.
-    let copied =
-        insert(conn, "insert into users (name, n) select what, 88 from events where user_id > 0 order by id");
+    let copied = insert(
+        conn,
+        "insert into users (name, n) select what, 88 from events where user_id > 0 order by id",
+    );
     let count = conn
         .value(&format!("select count(*) from users where n = 88 and id >= {copied}"))
         .unwrap();
@@ -225,7 +254,8 @@ fn transactions_lookups_and_other_tables_take_part() {
         conn.value("select count(*) from events where user_id > 0")
             .unwrap()
     );
-    let some = insert(conn, "insert into users (id, name) select null, 'x' union all select 0, 'y'");
+    let some =
+        insert(conn, "insert into users (id, name) select null, 'x' union all select 0, 'y'");
     assert_eq!(
         rows(conn, &format!("select name from users where id in ({some}, {some} + 1) order by id")),
         ["x", "y"]
@@ -238,14 +268,18 @@ fn transactions_lookups_and_other_tables_take_part() {
     // A keyspace that is not sharded.
     conn.run("use plain");
     let first = insert(conn, "insert into note (text) values ('a')");
-    assert_eq!(insert(conn, "insert into note (text) values ('b'), ('c'), ('d'), ('e'), ('f')"), first + 1);
+    assert_eq!(
+        insert(conn, "insert into note (text) values ('b'), ('c'), ('d'), ('e'), ('f')"),
+        first + 1
+    );
     insert(conn, "insert into note (text) select 'g' union select 'h'");
     assert_eq!(rows(conn, "select count(*) from note where text in ('g', 'h')"), ["2"]);
     conn.run("delete from note where text in ('g', 'h')");
     assert_eq!(rows(conn, "select text from note order by id"), ["a", "b", "c", "d", "e", "f"]);
 }
 
-/// What a column of integers makes 0 of takes a number, as with AUTO_INCREMENT, and never a shard's own.
+/// What a column of integers makes 0 of takes a number, as with AUTO_INCREMENT, and never a shard's
+/// own.
 #[test]
 fn values_that_become_zero_take_numbers_too() {
     let _turn = alone();
@@ -283,7 +317,9 @@ fn values_that_become_zero_take_numbers_too() {
     let put = conn
         .prepare("insert into events (id, user_id, what) values (?, 9, 'p')")
         .unwrap();
-    for value in [Value::Double(0.0), Value::from("0.0"), Value::Null, Value::Int(0), Value::Double(0.5)] {
+    for value in
+        [Value::Double(0.0), Value::from("0.0"), Value::Null, Value::Int(0), Value::Double(0.5)]
+    {
         let answer = conn.execute(&put, std::slice::from_ref(&value));
         next(conn, answer, &format!("{value:?}"));
     }
@@ -310,14 +346,18 @@ fn files_take_no_numbers_and_move_a_sequence_on() {
     let far = first + 2_000_000;
     let lines: String = (0..20).map(|n| format!("{}\t{n}\n", far + n)).collect();
     let sql = "load data local infile 'x' into table events (id, user_id)";
-    assert!(matches!(infile::load(conn, sql, &[lines.as_bytes()]), Answer::Ok { affected: 20, .. }));
+    assert!(matches!(
+        infile::load(conn, sql, &[lines.as_bytes()]),
+        Answer::Ok { affected: 20, .. }
+    ));
     let behind = insert(conn, "insert into events (user_id) values (1)");
     assert!(behind >= far + 20, "{behind} behind {far}");
     for line in [&b"0\t1\n"[..], b"\\N\t1\n", b"0.0\t1\n", b"x\t1\n", b"\t1\n"] {
         assert_eq!(infile::load(conn, sql, &[line]).error().code, 1235, "{line:?}");
     }
     for value in ["null", "default", "0", "@i + 1"] {
-        let sql = format!("load data local infile 'x' into table events (@i, user_id) set id = {value}");
+        let sql =
+            format!("load data local infile 'x' into table events (@i, user_id) set id = {value}");
         assert_eq!(conn.query(&sql).error().code, 1235, "{sql}");
     }
 }
@@ -377,15 +417,18 @@ fn process(name: &str, servers: &[MariaDb; 2]) -> Coregate {
     let tablet = |alias: &str, at: usize| {
         let port = servers[at].port;
         format!(
-            r#"{{"alias": "{alias}", "type": "primary", "host": "127.0.0.1", "port": {port}, "user": "sb", "password": "sb"}}"#
+            r#"{{"alias": "{alias}", "type": "primary", "host": "127.0.0.1", "port": {port},
+                "user": "sb", "password": "sb"}}"#
         )
     };
     let plain = format!(
-        r#"{{"name": "plain", "database": "plain", "shards": [{{"name": "0", "tablets": [{}]}}], "vschema": {PLAIN_VSCHEMA}}}"#,
+        r#"{{"name": "plain", "database": "plain", "shards": [{{"name": "0", "tablets": [{}]}}],
+            "vschema": {PLAIN_VSCHEMA}}}"#,
         tablet("plain-0", 0)
     );
     let sharded = format!(
-        r#"{{"name": "test", "database": "test", "shards": [{{"name": "-80", "tablets": [{}]}}, {{"name": "80-", "tablets": [{}]}}],
+        r#"{{"name": "test", "database": "test", "shards": [{{"name": "-80", "tablets": [{}]}},
+            {{"name": "80-", "tablets": [{}]}}],
             "vschema": {VSCHEMA}}}"#,
         tablet("test-0", 0),
         tablet("test-1", 1)
@@ -409,7 +452,8 @@ fn client(number: usize, process: &Mutex<Option<Coregate>>, taken: &AtomicU64) -
         assert!(Instant::now() < end, "too slow: {}", all.len());
         let Some(open) = &mut conn else {
             let address = process.lock().unwrap().as_ref().map(|p| p.mysql);
-            let login = |at| Connection::try_login(at, world::USER, world::PASSWORD, Some("test")).ok();
+            let login =
+                |at| Connection::try_login(at, world::USER, world::PASSWORD, Some("test")).ok();
             let there = address.filter(|at| std::net::TcpStream::connect(at).is_ok());
             conn = there.and_then(login);
             std::thread::sleep(Duration::from_millis(5));
@@ -417,7 +461,10 @@ fn client(number: usize, process: &Mutex<Option<Coregate>>, taken: &AtomicU64) -
         };
         let (sql, count) = match all.len() % 3 {
             0 => (format!("insert into numbers (client) values ({number})"), 1),
-            1 => (format!("insert into numbers (client) values ({number}), ({number}), ({number})"), 3),
+            1 => (
+                format!("insert into numbers (client) values ({number}), ({number}), ({number})"),
+                3,
+            ),
             _ => ("select next 2 values from many_seq".to_owned(), 2),
         };
         let answer = open
@@ -428,7 +475,10 @@ fn client(number: usize, process: &Mutex<Option<Coregate>>, taken: &AtomicU64) -
             Some(Answer::Ok { insert_id, .. }) => insert_id,
             Some(rows @ Answer::Rows { .. }) => rows.value().unwrap().parse().unwrap(),
             other => {
-                assert!(!matches!(&other, Some(Answer::Error(error)) if error.code == 1062), "{other:?}");
+                assert!(
+                    !matches!(&other, Some(Answer::Error(error)) if error.code == 1062),
+                    "{other:?}"
+                );
                 conn = None;
                 continue;
             }

@@ -1,5 +1,5 @@
-//! What a session sets up is its own and is kept exactly, on whatever servers its statements run: a plain server, a drop-in
-//! before it, a keyspace on one server and one on two answer alike.
+//! What a session sets up is its own and is kept exactly, on whatever servers its statements run: a
+//! plain server, a drop-in before it, a keyspace on one server and one on two answer alike.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::{Connection, Login};
 use coregate_tests::{Answer, Coregate, MariaDb};
@@ -12,7 +12,8 @@ struct World {
     cluster: Coregate,
 }
 
-const TABLE: &str = "kv (id bigint primary key, v varbinary(300), t varchar(100) character set utf8mb4)";
+const TABLE: &str =
+    "kv (id bigint primary key, v varbinary(300), t varchar(100) character set utf8mb4)";
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let server = MariaDb::start("session-state", &[]);
@@ -150,7 +151,8 @@ fn values_of_execute_keep_their_types() {
         "execute p using @e, @e, @e",
         "execute p using @f, @f, @f",
         "execute p using @u, @u, @u",
-        "set @c=cast(3 as decimal(10,0)), @v=cast(7 as unsigned), @m=-9223372036854775808, @w=0.1e0+0.2e0",
+        "set @c=cast(3 as decimal(10,0)), @v=cast(7 as unsigned), @m=-9223372036854775808, \
+            @w=0.1e0+0.2e0",
         "execute p using @c, @c, @c",
         "execute p using @v, @v, @v",
         "execute p using @m, @m, @m",
@@ -189,7 +191,8 @@ fn values_of_execute_place_rows() {
         "prepare d from @text",
         "execute d using @one",
         "execute s using @one",
-        "select count(*) from information_schema.user_variables where variable_name like 'coregate%'",
+        "select count(*) from information_schema.user_variables where variable_name like \
+            'coregate%'",
     ]);
 }
 
@@ -233,7 +236,8 @@ fn variables_and_statements_are_the_sessions_own() {
     }
 }
 
-/// A probe tells by its answer how the server has read it, and by the bound value how the proxy has.
+/// A probe tells by its answer how the server has read it, and by the bound value how the proxy
+/// has.
 const PROBE: &str = r"select 'a\\' as a, 'b' as b, 2 || 3 as c";
 const QUOTED: &str = r#"select "id", id from kv where id = 1 or 'a' = "t""#;
 
@@ -255,7 +259,15 @@ fn the_sql_mode_is_followed_in_every_form() {
         "set sql_mode='nosuch'",
         "set sql_mode=-1",
     ] {
-        alike_texts(&[set, PROBE, QUOTED, "set sql_mode=DEFAULT", PROBE, QUOTED, "select @@sql_mode"]);
+        alike_texts(&[
+            set,
+            PROBE,
+            QUOTED,
+            "set sql_mode=DEFAULT",
+            PROBE,
+            QUOTED,
+            "select @@sql_mode",
+        ]);
     }
 }
 
@@ -268,7 +280,8 @@ fn a_statement_that_sets_the_mode_within_is_followed() {
         "set statement sql_mode=1048580 for select 1",
         "create or replace procedure m() set names latin1",
         "create or replace procedure m() execute immediate 'set sql_mode=1048580'",
-        "create or replace procedure m() begin set autocommit=0; set names latin1; signal sqlstate '45000'; end",
+        "create or replace procedure m() begin set autocommit=0; set names latin1; signal sqlstate \
+            '45000'; end",
     ] {
         let call = "call m()";
         alike_on_one_server(&[
@@ -286,7 +299,10 @@ fn a_statement_that_sets_the_mode_within_is_followed() {
 
 #[test]
 fn the_mode_of_a_set_statement_does_not_change_the_reading() {
-    alike_on_one_server(&[r"set statement sql_mode='NO_BACKSLASH_ESCAPES' for select 'a\\', 'b'", PROBE]);
+    alike_on_one_server(&[
+        r"set statement sql_mode='NO_BACKSLASH_ESCAPES' for select 'a\\', 'b'",
+        PROBE,
+    ]);
     alike_on_one_server(&[r#"set statement sql_mode='ANSI_QUOTES' for select "a""#, QUOTED]);
 }
 
@@ -311,8 +327,11 @@ fn the_sql_mode_set_by_a_prepared_statement_is_followed() {
 fn oracles_mode_is_refused() {
     for (name, address, database) in targets() {
         let mut conn = login(address, database);
-        for set in ["set sql_mode=ORACLE", "set sql_mode='oracle,ansi'", "set sql_mode=concat('ORA', 'CLE')"]
-        {
+        for set in [
+            "set sql_mode=ORACLE",
+            "set sql_mode='oracle,ansi'",
+            "set sql_mode=concat('ORA', 'CLE')",
+        ] {
             assert_eq!(conn.query(set).error().code, 1235, "{name}: {set}");
             conn.run("begin");
             conn.run("select 1");
@@ -344,7 +363,8 @@ fn the_servers_default_mode_is_the_sessions() {
         conn.run("set sql_mode=default");
         assert_eq!(conn.value(r"select 'a\'").unwrap(), "a\\");
     }
-    // What is set for all holds for sessions that begin later, also on older connections to the server.
+    // What is set for all holds for sessions that begin later, also on older connections to the
+    // server.
     let mut old = open();
     old.run("set global sql_mode='ANSI_QUOTES'");
     assert_eq!(old.value(r"select 'a\'").unwrap(), "a\\");
@@ -399,7 +419,8 @@ fn what_a_trigger_sets_is_its_sessions_own() {
     let setup = [
         "drop table if exists counted",
         "create table counted (id int primary key, app varchar(50))",
-        "create trigger counting before insert on counted for each row set @cnt=ifnull(@cnt,0)+1, new.app=@app_user",
+        "create trigger counting before insert on counted for each row set @cnt=ifnull(@cnt,0)+1, \
+            new.app=@app_user",
     ];
     let script = [
         (0, "set @app_user='one'"),
@@ -425,7 +446,8 @@ fn what_a_function_sets_is_its_sessions_own() {
         "drop view if exists v_f",
         "drop function if exists outer_f",
         "drop function if exists inner_f",
-        "create function inner_f() returns int deterministic begin set @f=ifnull(@f,0)+1; return @f; end",
+        "create function inner_f() returns int deterministic begin set @f=ifnull(@f,0)+1; return \
+            @f; end",
         "create function outer_f() returns int deterministic return inner_f() * 10",
         "create view v_f as select outer_f() as f",
     ];
@@ -468,7 +490,10 @@ fn a_harmless_trigger_costs_no_connection() {
     let mut one = login(address, database);
     one.run("create or replace table audit (id int)");
     one.run("create or replace table audited (id int)");
-    one.run("create or replace trigger audit_t before insert on audited for each row insert into audit values (new.id)");
+    one.run(
+        "create or replace trigger audit_t before insert on audited for each row insert into \
+        audit values (new.id)",
+    );
     one.run("insert into audited values (1)");
     let resets = WORLD.drop_in.metric("coregate_backend_resets_total");
     for _ in 0..5 {
@@ -482,10 +507,12 @@ fn a_harmless_trigger_costs_no_connection() {
 #[test]
 fn last_insert_id_is_the_one_that_was_generated() {
     let setup = [
-        "create or replace table auto (id int auto_increment primary key, n int unique, v varchar(20))",
+        "create or replace table auto (id int auto_increment primary key, n int unique, v \
+            varchar(20))",
         "create or replace table log (id int auto_increment primary key, of int)",
         "create or replace table noted (id int auto_increment primary key, n int)",
-        "create or replace trigger noting after insert on noted for each row insert into log (of) values (new.id)",
+        "create or replace trigger noting after insert on noted for each row insert into log (of) \
+            values (new.id)",
         "create or replace procedure adds() insert into auto (v) values ('by a procedure')",
         "create or replace function given() returns int deterministic return last_insert_id()",
         "create or replace function taken() returns int deterministic return last_insert_id(77)",
@@ -500,7 +527,8 @@ fn last_insert_id_is_the_one_that_was_generated() {
         "insert into auto (n, v) values (1, 'duplicate')",
         "insert into auto (v, n) values ('first', 5), ('second', 1)",
         "insert into auto (n, v) values (1, 'e') on duplicate key update v='f'",
-        "insert into auto (n, v) values (1, 'e') on duplicate key update id=last_insert_id(id), v='g'",
+        "insert into auto (n, v) values (1, 'e') on duplicate key update id=last_insert_id(id), \
+            v='g'",
         "insert into auto (n, v) values (6, 'e') on duplicate key update v='f'",
         "insert ignore into auto (n, v) values (1, 'h')",
         "insert ignore into auto (n, v) values (7, 'h')",
@@ -541,7 +569,8 @@ fn last_insert_id_is_the_one_that_was_generated() {
         "delete from auto where id = 1",
         "insert into nosuch values (1)",
     ];
-    let mut script = vec![(1, "insert into auto (v) values ('of another')"), (1, "select last_insert_id()")];
+    let mut script =
+        vec![(1, "insert into auto (v) values ('of another')"), (1, "select last_insert_id()")];
     for step in steps {
         script.extend([(0, step), (0, "select last_insert_id()"), (1, "select last_insert_id()")]);
     }
@@ -574,7 +603,9 @@ fn warnings_of_all_shards_are_kept() {
     let wanted = codes(&mut plain());
     for (name, address, database) in targets() {
         let mut conn = login(address, database);
-        let Answer::Rows { warnings, .. } = conn.run("select t+0 as n from kv") else { unreachable!() };
+        let Answer::Rows { warnings, .. } = conn.run("select t+0 as n from kv") else {
+            unreachable!()
+        };
         assert_eq!(warnings, 2, "{name}");
         assert_eq!(codes(&mut conn), wanted, "{name}");
     }
@@ -624,7 +655,9 @@ fn wait_timeout_ends_a_session_that_rests() {
         conn.run("set wait_timeout=1");
         assert_eq!(conn.value("select @@wait_timeout").as_deref(), Some("1"), "{name}");
         let mut other = login(address, database);
-        coregate_tests::wait_until("the session is closed", || conn.packet().is_ok() || conn.is_closed());
+        coregate_tests::wait_until("the session is closed", || {
+            conn.packet().is_ok() || conn.is_closed()
+        });
         assert!(other.ping(), "{name}");
     }
 }
@@ -633,7 +666,12 @@ fn wait_timeout_ends_a_session_that_rests() {
 fn state_is_reported_to_clients_that_track_it() {
     const SESSION_TRACK: u32 = 1 << 23;
     let raw = |address: SocketAddr, script: &[(u8, &str)]| -> Vec<Vec<u8>> {
-        let login = Login { user: "sb", password: "sb", database: Some("one"), capabilities: SESSION_TRACK };
+        let login = Login {
+            user: "sb",
+            password: "sb",
+            database: Some("one"),
+            capabilities: SESSION_TRACK,
+        };
         let mut conn = Connection::over(TcpStream::connect(address).unwrap(), &login).unwrap();
         let packet = |(command, text): &(u8, &str)| {
             conn.send_command(*command, text.as_bytes()).unwrap();

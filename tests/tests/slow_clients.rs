@@ -11,7 +11,8 @@ fn clients_that_do_not_read_do_not_stop_a_core() {
         direct.run(&format!("insert into big values ({id}, repeat('x', 1000000))"));
     }
     let users = world::users_file();
-    let coregate = Coregate::drop_in("slow", &server, &["--cores", "1", "--users", users.to_str().unwrap()]);
+    let coregate =
+        Coregate::drop_in("slow", &server, &["--cores", "1", "--users", users.to_str().unwrap()]);
     let login = || coregate.connect_as(world::USER, world::PASSWORD, Some("test"));
     let mut slow: Vec<Connection> = Vec::new();
     for count in [9, 50] {
@@ -22,11 +23,16 @@ fn clients_that_do_not_read_do_not_stop_a_core() {
         }
         // Each has filled what lies between it and its server.
         wait_until("the answers to stand still", || {
-            let stuck = "select count(*) from information_schema.processlist where state = 'Writing to net'";
+            let stuck = "select count(*) from information_schema.processlist where state = \
+                'Writing to net'";
             direct.value(stuck).unwrap().parse::<usize>().unwrap() >= count
         });
         for _ in 0..20 {
-            assert_eq!(login().value("select 7"), Some("7".into()), "with {count} that do not read");
+            assert_eq!(
+                login().value("select 7"),
+                Some("7".into()),
+                "with {count} that do not read"
+            );
         }
         let mib = coregate.process.rss_kib() / 1024;
         assert!(mib < 150, "{mib} MiB with {count} that do not read");

@@ -1,4 +1,5 @@
-//! Columns that are other ones than Coregate believes: rows lie where their keys say all the same, and it hears of them.
+//! Columns that are other ones than Coregate believes: rows lie where their keys say all the same,
+//! and it hears of them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Value;
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, wait_until, world};
@@ -19,14 +20,17 @@ impl Shards {
         for server in &servers {
             let mut conn = server.connect();
             for table in ["moved", "grown"] {
-                conn.run(&format!("create table test.{table} (id bigint not null primary key, a bigint)"));
+                conn.run(&format!(
+                    "create table test.{table} (id bigint not null primary key, a bigint)"
+                ));
             }
         }
         let topology = guard::dir().join(format!("{name}-topology"));
         std::fs::create_dir_all(topology.join("topology")).unwrap();
         let shard = |range: &str, server: &MariaDb| {
             format!(
-                r#"{{"name": "{range}", "tablets": [{{"alias": "t{0}", "type": "primary", "host": "127.0.0.1", "port": {0},
+                r#"{{"name": "{range}", "tablets": [{{"alias": "t{0}", "type": "primary",
+                    "host": "127.0.0.1", "port": {0},
                     "user": "sb", "password": "sb"}}]}}"#,
                 server.port
             )

@@ -1,4 +1,5 @@
-//! What a packet holds: where a statement ends, what may follow it, and what PREPARE takes. Compared with the server itself.
+//! What a packet holds: where a statement ends, what may follow it, and what PREPARE takes.
+//! Compared with the server itself.
 #![allow(clippy::unwrap_used)]
 use coregate_tests::wire::{Login, SqlError, caps};
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, world};
@@ -19,10 +20,13 @@ const SEVERAL: &[&str] = &[
     "select nosuch from (select 1) d; select 2",
     "create or replace procedure p() begin select 1; select 2; end; call p(); select 3",
     "create or replace function f(a int) returns int return if(a, 2, 3); select f(1)",
-    "create or replace function f(a int) returns int begin if a then return 4; end if; return 5; end; select f(1), f(0)",
+    "create or replace function f(a int) returns int begin if a then return 4; end if; return 5; \
+        end; select f(1), f(0)",
     "create or replace procedure p() if 1 then select 'yes'; else select 'no'; end if; call p()",
-    "create or replace trigger tr before insert on t for each row begin set new.v = 7; set new.v = new.v + 1; end; replace into t values (1, 1); select v from t where id = 1",
-    "drop trigger if exists tr; create event if not exists e on schedule at now() + interval 1 year do begin select 1; select 2; end; drop event e",
+    "create or replace trigger tr before insert on t for each row begin set new.v = 7; set new.v = \
+        new.v + 1; end; replace into t values (1, 1); select v from t where id = 1",
+    "drop trigger if exists tr; create event if not exists e on schedule at now() + interval 1 \
+        year do begin select 1; select 2; end; drop event e",
     "begin not atomic declare a int default 5; select a; end; select 6",
     "if 1 then select 'yes'; else select 'no'; end if; select 7",
     "select 1; create or replace procedure p() begin select 1; end",
@@ -30,8 +34,12 @@ const SEVERAL: &[&str] = &[
 
 fn login(address: SocketAddr, database: &str, several: bool) -> Connection {
     let stream = TcpStream::connect(address).unwrap();
-    let login =
-        Login { user: world::USER, password: world::PASSWORD, database: Some(database), capabilities: 0 };
+    let login = Login {
+        user: world::USER,
+        password: world::PASSWORD,
+        database: Some(database),
+        capabilities: 0,
+    };
     let mut conn = Connection::over(stream, &login).unwrap();
     // COM_SET_OPTION
     conn.send_command(0x1B, &[u8::from(!several), 0]).unwrap();
@@ -90,7 +98,11 @@ fn compare(name: &str, address: SocketAddr, database: &str, server: &MariaDb) {
     for sql in SEVERAL {
         for several in [true, false] {
             let (mut a, mut b) = (here(several), there(several));
-            assert_eq!(shapes(&mut a, sql), shapes(&mut b, sql), "{name}, several: {several}: {sql:?}");
+            assert_eq!(
+                shapes(&mut a, sql),
+                shapes(&mut b, sql),
+                "{name}, several: {several}: {sql:?}"
+            );
         }
         let (mut a, mut b) = (here(true), there(true));
         assert_eq!(prepared(&mut a, sql), prepared(&mut b, sql), "{name}, prepared: {sql:?}");
@@ -119,10 +131,12 @@ fn packets_are_divided_as_the_server_does() {
     fs::create_dir_all(&dir).unwrap();
     let schema = "create table t (id int primary key, v int);
         set global log_bin_trust_function_creators = 1;
-        create procedure made() begin select 1; select 2; end; create table after_it (id int primary key);";
+        create procedure made() begin select 1; select 2; end; create table after_it (id int \
+        primary key);";
     fs::write(dir.join("plain.sql"), schema).unwrap();
     let dir = dir.to_str().unwrap();
-    let coregate = Coregate::local("statements", &["--keyspace", "plain", "--schema", dir, "--users", users]);
+    let coregate =
+        Coregate::local("statements", &["--keyspace", "plain", "--schema", dir, "--users", users]);
     let mut conn = coregate.connect_as(world::USER, world::PASSWORD, Some("plain"));
     assert_eq!(conn.try_query("call made()").unwrap().len(), 3);
     conn.run("select * from after_it");
@@ -239,8 +253,11 @@ fn load_among_others(address: SocketAddr) -> Vec<String> {
     let load = "load data local infile 'x' into table loaded (v)";
     conn.send_command(
         3,
-        format!("truncate loaded; {load}; select count(*) from loaded; {load}; select max(v) from loaded")
-            .as_bytes(),
+        format!(
+            "truncate loaded; {load}; select count(*) from loaded; {load}; select max(v) from \
+            loaded"
+        )
+        .as_bytes(),
     )
     .unwrap();
     let mut seen = vec![shape(&conn.answer(false).unwrap())];
@@ -270,7 +287,8 @@ fn a_file_is_loaded_among_other_statements() {
     assert_eq!(load_among_others(coregate.mysql), there);
 }
 
-/// Executes with a cursor on a connection without EOF packets: the status behind the columns, and that of a fetch.
+/// Executes with a cursor on a connection without EOF packets: the status behind the columns, and
+/// that of a fetch.
 fn empty_cursor(conn: &mut Connection, sql: &str) -> (u16, u16) {
     let statement = conn.prepare(sql).unwrap();
     let status_of = |packet: &[u8]| {

@@ -1,4 +1,5 @@
-//! What a session selects, and what a statement's comment says of itself: some of a keyspace's shards, a label, a priority.
+//! What a session selects, and what a statement's comment says of itself: some of a keyspace's
+//! shards, a label, a priority.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::{Connection, Value};
 use coregate_tests::{Coregate, wait_until};
@@ -50,7 +51,10 @@ fn a_range_of_shards_shows_what_lies_there() {
     assert_eq!(ids(&mut conn, "SELECT id FROM seen ORDER BY id DESC LIMIT 2, 5"), top);
     let count = middle.len().to_string();
     assert_eq!(conn.value("SELECT COUNT(*) FROM seen"), Some(count.clone()));
-    assert_eq!(conn.value("SELECT COUNT(DISTINCT a.id) FROM seen a JOIN seen b ON a.id = b.id"), Some(count));
+    assert_eq!(
+        conn.value("SELECT COUNT(DISTINCT a.id) FROM seen a JOIN seen b ON a.id = b.id"),
+        Some(count)
+    );
     let joined = "SELECT a.id FROM seen a JOIN seen b ON a.id = b.id + 1 ORDER BY a.id";
     let wanted: Vec<u64> = middle
         .iter()
@@ -93,7 +97,8 @@ fn a_range_of_shards_changes_what_lies_there() {
     let mut conn = connect("s[-80]");
     conn.run("BEGIN");
     let answer = conn.run("UPDATE changed SET n = 100");
-    assert!(matches!(answer, coregate_tests::Answer::Ok { affected, .. } if affected == there.len() as u64));
+    assert!(matches!(answer, coregate_tests::Answer::Ok { affected,
+            .. } if affected == there.len() as u64));
     conn.run("COMMIT");
     let mut whole = connect("s");
     assert_eq!(ids(&mut whole, "SELECT id FROM changed WHERE n = 100 ORDER BY id"), there);
@@ -132,7 +137,8 @@ fn statements_are_counted_under_their_workload_s_name() {
     table("labelled");
     let mut conn = connect("s");
     let counts = |workload: &str| -> u64 {
-        let plans: serde_json::Value = serde_json::from_str(&COREGATE.admin("/queryz?format=json")).unwrap();
+        let plans: serde_json::Value =
+            serde_json::from_str(&COREGATE.admin("/queryz?format=json")).unwrap();
         let of = |p: &&serde_json::Value| {
             let query = p["Query"].as_str().unwrap();
             query.contains("COUNT(*) FROM labelled") && p["Workload"].as_str() == Some(workload)
@@ -146,13 +152,16 @@ fn statements_are_counted_under_their_workload_s_name() {
         n += 1;
         let (nightly, web) = (format!("nightly{n}"), format!("web{n}"));
         for label in [&nightly, &nightly, &web] {
-            conn.run(&format!("SELECT /*vt+ WORKLOAD_NAME={label} PRIORITY=80 */ COUNT(*) FROM labelled"));
+            conn.run(&format!(
+                "SELECT /*vt+ WORKLOAD_NAME={label} PRIORITY=80 */ COUNT(*) FROM labelled"
+            ));
         }
         (counts(&nightly), counts(&web)) == (2, 1)
     });
-    for sql in
-        ["SELECT /*vt+ PRIORITY=101 */ 1", "INSERT /*vt+ PRIORITY=x */ INTO labelled VALUES (900, 1, 'a')"]
-    {
+    for sql in [
+        "SELECT /*vt+ PRIORITY=101 */ 1",
+        "INSERT /*vt+ PRIORITY=x */ INTO labelled VALUES (900, 1, 'a')",
+    ] {
         let error = conn.query(sql);
         assert!(
             error
@@ -169,9 +178,12 @@ fn statements_are_counted_under_their_workload_s_name() {
 #[test]
 fn a_new_table_s_comment_gives_it_its_vindex() {
     let mut conn = connect("s");
-    for (table, comment) in [("by_type", "vindex=xxhash(id)"), ("by_name", "of the day; vindex=xxhash(id)")] {
+    for (table, comment) in
+        [("by_type", "vindex=xxhash(id)"), ("by_name", "of the day; vindex=xxhash(id)")]
+    {
         let sql = format!(
-            "CREATE TABLE {table} (id BIGINT PRIMARY KEY, n INT COMMENT 'vindex=hash(n)') COMMENT = '{comment}'"
+            "CREATE TABLE {table} (id BIGINT PRIMARY KEY, n INT COMMENT 'vindex=hash(n)') COMMENT \
+                = '{comment}'"
         );
         conn.run(&sql);
         let rows: Vec<String> = (1..=40).map(|id| format!("({id},{id})")).collect();

@@ -1,7 +1,8 @@
-//! The source tree's own rules: sizes, the way of imports, and limits that are where their table says.
+//! The source tree's own rules: sizes, the way of imports, and limits that are where their table
+//! says.
 //!
-//! `tidy.txt` lists what is larger than it should be, with its size, which may only shrink; `UPDATE_TIDY=1` writes it anew. Links of
-//! pages are checked in `benches/tests/docs.rs`.
+//! `tidy.txt` lists what is larger than it should be, with its size, which may only shrink;
+//! `UPDATE_TIDY=1` writes it anew. Links of pages are checked in `benches/tests/docs.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::root;
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 /// The most lines of a function and of a file.
 const FUNCTION_MAX: usize = 70;
 const FILE_MAX: usize = 500;
+/// The most columns of a line. Addresses and tables of comments cannot be broken.
+const COLUMNS_MAX: usize = 100;
 
 /// What each crate may use of ours, besides in its tests.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -28,7 +31,9 @@ fn files(extension: &str) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() && !name.starts_with('.') && !["target", "node_modules"].contains(&name.as_str())
+            if path.is_dir()
+                && !name.starts_with('.')
+                && !["target", "node_modules"].contains(&name.as_str())
             {
                 walk(&path, extension, out);
             } else if path.extension().is_some_and(|e| e == extension) {
@@ -46,7 +51,8 @@ fn short(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().display().to_string()
 }
 
-/// Functions by name, with their lines: from `fn` to the brace that closes it, which rustfmt puts below.
+/// Functions by name, with their lines: from `fn` to the brace that closes it, which rustfmt puts
+/// below.
 fn functions(text: &str) -> Vec<(String, usize)> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
@@ -91,6 +97,17 @@ fn large() -> BTreeMap<String, usize> {
                 *entry = lines.max(*entry);
             }
         }
+        let wide = text
+            .lines()
+            .filter(|l| l.chars().count() > COLUMNS_MAX)
+            .filter(|l| {
+                let comment = l.trim_start().starts_with("//");
+                !(comment && (l.contains("https://") || l.contains("! |")))
+            });
+        match wide.count() {
+            0 => {}
+            wide => _ = out.insert(format!("{} (lines too wide)", short(&path)), wide),
+        }
     }
     out
 }
@@ -116,7 +133,11 @@ fn files_and_functions_are_small() {
         .iter()
         .filter(|(what, lines)| known.get(what.as_str()).is_none_or(|known| *lines > known))
         .collect();
-    assert!(grown.is_empty(), "functions over {FUNCTION_MAX} lines, files over {FILE_MAX}: {grown:#?}");
+    assert!(
+        grown.is_empty(),
+        "functions over {FUNCTION_MAX} lines, files over {FILE_MAX}, lines over {COLUMNS_MAX} \
+         columns: {grown:#?}"
+    );
     let gone: Vec<_> = known
         .keys()
         .filter(|what| !now.contains_key(**what))

@@ -35,7 +35,8 @@ impl Topology {
                 };
                 let more = if n == 0 { more } else { "" };
                 format!(
-                    r#"{{"name": "{shard}", "tablets": [{{"alias": "{name}-{n}", "type": "primary", "host": "127.0.0.1",
+                    r#"{{"name": "{shard}", "tablets": [{{"alias": "{name}-{n}",
+                        "type": "primary", "host": "127.0.0.1",
                         "port": {port}, "user": "sb", "password": "sb"}}{more}]}}"#
                 )
             })
@@ -47,7 +48,8 @@ impl Topology {
                 "tables": {"t": {"column_vindexes": [{"column": "id", "name": "hash"}]}}}"#
         };
         let text = format!(
-            r#"{{"name": "{name}", "database": "{database}", "shards": [{}], "vschema": {vschema}}}"#,
+            r#"{{"name": "{name}", "database": "{database}", "shards": [{}],
+                "vschema": {vschema}}}"#,
             shards.join(",")
         );
         std::fs::write(self.file(name), text).unwrap();
@@ -81,7 +83,8 @@ fn a_keyspace_whose_servers_are_all_down_places_nothing_until_they_are_there() {
     let mut conn = connect(&proxy, "ks");
     for sql in ["insert into t (id, v) values ('05', 'a')", "select * from t where id = '05'"] {
         let answer = conn.query(sql);
-        // Either the columns are not known yet, or the servers' SQL mode, by which the text is read.
+        // Either the columns are not known yet, or the servers' SQL mode, by which the text is
+        // read.
         assert!(matches!(answer.error().code, 1105 | 1429), "{answer:?}");
     }
     for server in servers.iter_mut().rev() {
@@ -105,7 +108,8 @@ fn a_start_needs_no_first_primary_and_no_name() {
     }
     first.kill();
     let topology = Topology::new("first");
-    let replica = r#", {"alias": "r-1", "type": "replica", "host": "nowhere.invalid", "user": "sb"}"#;
+    let replica =
+        r#", {"alias": "r-1", "type": "replica", "host": "nowhere.invalid", "user": "sb"}"#;
     topology.keyspace("aa", "test", &[first.port], "");
     topology.keyspace("ks", "test", &[first.port, second.port], replica);
     let proxy = topology.start("");
@@ -129,7 +133,9 @@ fn a_start_needs_no_first_primary_and_no_name() {
         "{answer:?}"
     );
     first.restart();
-    wait_until("the first keyspace is served", || !connect(&proxy, "aa").query("select * from t").is_error());
+    wait_until("the first keyspace is served", || {
+        !connect(&proxy, "aa").query("select * from t").is_error()
+    });
     conn.run("insert into t (id, v) values ('01', 'a')");
     assert_eq!(conn.value("select v from t where id = 1"), Some("a".into()));
 }

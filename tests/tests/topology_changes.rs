@@ -1,4 +1,5 @@
-//! Keyspaces that come and go under open transactions, waiting statements and cursors: each goes on where it began.
+//! Keyspaces that come and go under open transactions, waiting statements and cursors: each goes on
+//! where it began.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Connection, Coregate, MariaDb, guard, wait_until, world};
 use rustix::process::Signal;
@@ -17,7 +18,9 @@ impl World {
         let mut direct = server.connect();
         for database in ["aaa", "main", "shop"] {
             direct.run(&format!("create database {database}"));
-            direct.run(&format!("create table {database}.note (id bigint primary key, v varchar(100))"));
+            direct.run(&format!(
+                "create table {database}.note (id bigint primary key, v varchar(100))"
+            ));
         }
         let dir = guard::dir().join(format!("{name}-topo"));
         std::fs::create_dir_all(dir.join("topology")).unwrap();
@@ -32,7 +35,8 @@ impl World {
 
     fn write(dir: &std::path::Path, keyspace: &str, port: u16) {
         let text = format!(
-            r#"{{"name": "{keyspace}", "shards": [{{"name": "0", "tablets": [{{"alias": "zone1-{keyspace}", "type": "primary",
+            r#"{{"name": "{keyspace}", "shards": [{{"name": "0",
+                "tablets": [{{"alias": "zone1-{keyspace}", "type": "primary",
                "host": "127.0.0.1", "port": {port}, "user": "sb", "password": "sb"}}]}}]}}"#
         );
         std::fs::write(dir.join(format!("topology/{keyspace}.json")), text).unwrap();

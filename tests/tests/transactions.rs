@@ -14,7 +14,8 @@ static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
     let by_id = r#"{"column_vindexes": [{"column": "id", "name": "hash"}]}"#;
     let vschema = format!(
         r#"{{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}},
-            "tables": {{"saved": {by_id}, "locked": {by_id}, "waited": {by_id}, "sums": {by_id}, "joined": {by_id}, "switched": {by_id}}}}}"#
+            "tables": {{"saved": {by_id}, "locked": {by_id}, "waited": {by_id}, "sums": {by_id},
+            "joined": {by_id}, "switched": {by_id}}}}}"#
     );
     std::fs::write(schema.join("ks.json"), vschema).unwrap();
     let schema = schema.to_str().unwrap();
@@ -29,7 +30,8 @@ fn connect() -> Connection {
 }
 
 fn rows(conn: &mut Connection, table: &str) -> Vec<String> {
-    let Answer::Rows { rows, .. } = conn.query(&format!("select concat(id, v) from {table}")) else {
+    let Answer::Rows { rows, .. } = conn.query(&format!("select concat(id, v) from {table}"))
+    else {
         panic!("no rows");
     };
     let mut rows: Vec<String> = rows
@@ -64,7 +66,9 @@ fn savepoints_are_known_on_every_shard() {
         conn.run("set autocommit = 1");
         let wanted: &[&str] = if first.is_some() { &["1a", "6f"] } else { &["6f"] };
         assert_eq!(rows(&mut conn, "saved"), wanted, "{open}, {first:?}");
-        let Answer::Error(error) = conn.query("rollback to s") else { panic!("the savepoint has ended") };
+        let Answer::Error(error) = conn.query("rollback to s") else {
+            panic!("the savepoint has ended")
+        };
         assert_eq!(error.code, 1305);
     }
 }
@@ -169,7 +173,8 @@ fn an_error_does_not_wait_for_other_shards() {
         assert!(rows(&mut setup, "waited").contains(&wanted.to_owned()), "{open}");
         setup.run("update waited set v = '-' where id = 2");
     }
-    // On 80-, the two wait for each other; the one with fewer changes is the victim, wherever its transaction waits besides.
+    // On 80-, the two wait for each other; the one with fewer changes is the victim, wherever its
+    // transaction waits besides.
     for sql in [
         "update waited set v = 'one' where id in (1, 6)",
         "select id, v from waited where id in (1, 6) for update",
@@ -180,7 +185,8 @@ fn an_error_does_not_wait_for_other_shards() {
         one.run("update waited set v = 'one' where id = 4");
         two.run("begin");
         two.run(
-            "insert into waited values (100, 'two'), (101, 'two'), (102, 'two'), (103, 'two'), (104, 'two')",
+            "insert into waited values (100, 'two'), (101, 'two'), (102, 'two'), (103, 'two'), \
+                (104, 'two')",
         );
         two.run("update waited set v = 'two' where id = 6");
         let waiting = std::thread::spawn(move || {
@@ -193,8 +199,8 @@ fn an_error_does_not_wait_for_other_shards() {
         one.run("commit");
     }
     holder.run("rollback");
-    let locked =
-        setup.query("select concat(id, v) from waited where id in (1, 2, 4, 6) order by id for update");
+    let locked = setup
+        .query("select concat(id, v) from waited where id in (1, 2, 4, 6) order by id for update");
     assert_eq!(locked.rows().len(), 4);
     let locked = setup.query("select repeat(v, 30000), repeat(v, 20000000) from waited for update");
     assert_eq!(
@@ -208,7 +214,8 @@ fn an_error_does_not_wait_for_other_shards() {
     assert_eq!(rows(&mut setup, "waited"), ["1-", "2-", "4-", "6-"]);
 }
 
-/// What a server says of many rows is added up over shards, also where a shard had one row and said nothing.
+/// What a server says of many rows is added up over shards, also where a shard had one row and said
+/// nothing.
 #[test]
 fn the_text_of_an_ok_is_of_the_whole_statement() {
     let mut conn = connect();
@@ -218,19 +225,31 @@ fn the_text_of_an_ok_is_of_the_whole_statement() {
             "insert into sums values (1, 'a'), (2, 'b'), (4, 'd'), (6, 'f')",
             "Records: 4  Duplicates: 0  Warnings: 0",
         ),
-        ("insert into sums values (3, 'c'), (5, 'e'), (100, 'x')", "Records: 3  Duplicates: 0  Warnings: 0"),
+        (
+            "insert into sums values (3, 'c'), (5, 'e'), (100, 'x')",
+            "Records: 3  Duplicates: 0  Warnings: 0",
+        ),
         (
             "insert ignore into sums values (1, 'a'), (2, 'b'), (4, 'd')",
             "Records: 3  Duplicates: 3  Warnings: 3",
         ),
-        ("insert ignore into sums values (1, 'a'), (4, 'd')", "Records: 2  Duplicates: 2  Warnings: 2"),
-        ("replace into sums values (1, 'A'), (2, 'B'), (4, 'D')", "Records: 3  Duplicates: 3  Warnings: 0"),
+        (
+            "insert ignore into sums values (1, 'a'), (4, 'd')",
+            "Records: 2  Duplicates: 2  Warnings: 2",
+        ),
+        (
+            "replace into sums values (1, 'A'), (2, 'B'), (4, 'D')",
+            "Records: 3  Duplicates: 3  Warnings: 0",
+        ),
         (
             "insert into sums values (1, 'a'), (4, 'D') on duplicate key update v = values(v)",
             "Records: 2  Duplicates: 1  Warnings: 0",
         ),
         ("insert into sums values (7, 'g')", ""),
-        ("update sums set v = 'a' where id in (1, 2, 4, 6)", "Rows matched: 4  Changed: 3  Warnings: 0"),
+        (
+            "update sums set v = 'a' where id in (1, 2, 4, 6)",
+            "Rows matched: 4  Changed: 3  Warnings: 0",
+        ),
         ("delete from sums where id in (1, 4)", ""),
     ] {
         let Answer::Ok { info, .. } = conn.query(sql) else { panic!("{sql} has no rows") };
@@ -244,7 +263,9 @@ fn sessions_that_are_not_there_cannot_be_killed() {
     let mut conn = connect();
     for id in 90_000_001..90_000_005 {
         for how in ["query", "connection"] {
-            let Answer::Error(error) = conn.query(&format!("kill {how} {id}")) else { panic!("killed {id}") };
+            let Answer::Error(error) = conn.query(&format!("kill {how} {id}")) else {
+                panic!("killed {id}")
+            };
             assert_eq!((error.code, error.message), (1094, format!("Unknown thread id: {id}")));
         }
     }
@@ -258,7 +279,8 @@ fn sessions_that_are_not_there_cannot_be_killed() {
     }
 }
 
-/// A transaction that a server begins by itself is the session's: shards that join later take part in it.
+/// A transaction that a server begins by itself is the session's: shards that join later take part
+/// in it.
 #[test]
 fn a_transaction_that_a_server_began_is_joined_by_later_shards() {
     let mut conn = connect();
@@ -273,7 +295,8 @@ fn a_transaction_that_a_server_began_is_joined_by_later_shards() {
     }
 }
 
-/// A variable that a query assigns lives on one shard's connection: another shard would read NULL, or an older value.
+/// A variable that a query assigns lives on one shard's connection: another shard would read NULL,
+/// or an older value.
 #[test]
 fn variables_that_other_shards_would_not_see_are_refused() {
     let mut conn = connect();

@@ -80,7 +80,9 @@ fn systemd_takes_the_unit() {
     let unit = printed(&["unit"]).replace("/usr/local/bin/coregate", binary().to_str().unwrap());
     let path = guard::dir().join("coregate.service");
     std::fs::write(&path, &unit).unwrap();
-    for line in ["LimitNOFILE=", "RestartPreventExitStatus=2", "NoNewPrivileges=true", "io_uring_setup"] {
+    for line in
+        ["LimitNOFILE=", "RestartPreventExitStatus=2", "NoNewPrivileges=true", "io_uring_setup"]
+    {
         assert!(unit.contains(line), "{line}");
     }
     let verify = Command::new("systemd-analyze")
@@ -100,7 +102,15 @@ fn the_service_manager_is_told_when_clients_can_connect() {
     let socket = UnixDatagram::bind(&path).unwrap();
     let mut command = Command::new(binary());
     command.env("NOTIFY_SOCKET", &path);
-    command.args(["serve", "--upstream", &server.url(), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    command.args([
+        "serve",
+        "--upstream",
+        &server.url(),
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+    ]);
     let proxy = Coregate::run("notify-proxy", &mut command).unwrap();
     let mut said = [0; 200];
     socket
@@ -130,8 +140,16 @@ fn only(value: &Value, place: &str, known: &[&str]) {
 }
 
 fn check_container(container: &Value, place: &str) {
-    let known =
-        ["name", "image", "args", "restartPolicy", "securityContext", "resources", "startupProbe", "ports"];
+    let known = [
+        "name",
+        "image",
+        "args",
+        "restartPolicy",
+        "securityContext",
+        "resources",
+        "startupProbe",
+        "ports",
+    ];
     let more = ["readinessProbe", "livenessProbe", "lifecycle", "volumeMounts"];
     only(container, place, &[&known[..], &more].concat());
     for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
@@ -153,8 +171,13 @@ fn check_container(container: &Value, place: &str) {
 }
 
 fn check_pod(spec: &Value, place: &str) {
-    let known =
-        ["terminationGracePeriodSeconds", "initContainers", "containers", "volumes", "securityContext"];
+    let known = [
+        "terminationGracePeriodSeconds",
+        "initContainers",
+        "containers",
+        "volumes",
+        "securityContext",
+    ];
     only(spec, place, &[&known[..], &["topologySpreadConstraints"]].concat());
     // Longer than the drain, which takes 30 s by default.
     assert!(spec["terminationGracePeriodSeconds"].as_u64().unwrap() > 30);
@@ -164,14 +187,18 @@ fn check_pod(spec: &Value, place: &str) {
         .iter()
         .map(|v| v["name"].as_str().unwrap())
         .collect();
-    let each = ["initContainers", "containers"].map(|key| spec[key].as_array().cloned().unwrap_or_default());
+    let each = ["initContainers", "containers"]
+        .map(|key| spec[key].as_array().cloned().unwrap_or_default());
     let containers: Vec<Value> = each.concat();
     assert!(containers.iter().any(|c| c["name"] == "coregate"));
     for container in &containers {
         check_container(container, place);
         for mount in container["volumeMounts"].as_array().unwrap() {
             only(mount, place, &["name", "mountPath", "readOnly"]);
-            assert!(volumes.contains(mount["name"].as_str().unwrap()), "{mount}: there is no such volume");
+            assert!(
+                volumes.contains(mount["name"].as_str().unwrap()),
+                "{mount}: there is no such volume"
+            );
         }
     }
 }
@@ -237,7 +264,9 @@ fn the_seccomp_profile_allows_what_is_called() {
     for needed in ["io_uring_setup", "io_uring_enter", "io_uring_register"] {
         assert!(names.contains(needed), "{needed}");
     }
-    for never in ["mount", "ptrace", "bpf", "kexec_load", "init_module", "setns", "unshare", "reboot"] {
+    for never in
+        ["mount", "ptrace", "bpf", "kexec_load", "init_module", "setns", "unshare", "reboot"]
+    {
         assert!(!names.contains(never), "{never}");
     }
     // Everything that a run really calls.
@@ -248,7 +277,15 @@ fn the_seccomp_profile_allows_what_is_called() {
         .args(["-f", "-qq", "-e", "signal=none", "-o"])
         .arg(&log)
         .arg(binary());
-    command.args(["serve", "--upstream", &server.url(), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    command.args([
+        "serve",
+        "--upstream",
+        &server.url(),
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+    ]);
     if Command::new("strace").arg("-V").output().is_err() {
         return eprintln!("strace is not installed");
     }
@@ -261,7 +298,8 @@ fn the_seccomp_profile_allows_what_is_called() {
     drop(conn);
     // strace itself is deaf to signals.
     let strace = proxy.process.id();
-    let children = std::fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap();
+    let children =
+        std::fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap();
     let traced = rustix::process::Pid::from_raw(children.trim().parse().unwrap()).unwrap();
     rustix::process::kill_process(traced, rustix::process::Signal::TERM).unwrap();
     assert!(

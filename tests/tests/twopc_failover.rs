@@ -1,5 +1,6 @@
-//! `transaction_mode = TWOPC` while primaries die with prepared branches: the branches are on whoever takes their place, so that a
-//! transaction is on all of its shards or on none, and what was acknowledged is there.
+//! `transaction_mode = TWOPC` while primaries die with prepared branches: the branches are on
+//! whoever takes their place, so that a transaction is on all of its shards or on none, and what
+//! was acknowledged is there.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::replicated::Cluster;
 use coregate_tests::{Answer, Connection, wait_until, world};
@@ -24,7 +25,9 @@ impl Load {
     /// One client; one that is thrown out comes again.
     fn client(&self, proxy: std::net::SocketAddr) {
         while !self.stop.load(Ordering::Relaxed) {
-            let Ok(mut conn) = Connection::try_login(proxy, world::USER, world::PASSWORD, Some("ks")) else {
+            let Ok(mut conn) =
+                Connection::try_login(proxy, world::USER, world::PASSWORD, Some("ks"))
+            else {
                 std::thread::sleep(Duration::from_millis(20));
                 continue;
             };
@@ -40,9 +43,10 @@ impl Load {
     fn transaction(&self, conn: &mut Connection) -> std::io::Result<()> {
         let tag = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let mut statements = vec!["begin".to_owned()];
-        statements.extend(
-            (0..LEGS).map(|leg| format!("insert into t (id, v) values ({}, '{tag}')", tag * LEGS + leg)),
-        );
+        statements
+            .extend((0..LEGS).map(|leg| {
+                format!("insert into t (id, v) values ({}, '{tag}')", tag * LEGS + leg)
+            }));
         for sql in statements {
             if conn.try_query(&sql)?.iter().any(Answer::is_error) {
                 conn.try_query("rollback")?;
@@ -136,8 +140,9 @@ fn nothing_tears(cluster: &Cluster, signals: &[Signal], return_well: bool) {
         acknowledged.len()
     );
     // Replicas that are up have neither more nor less, and nothing that is prepared.
-    let state =
-        |alias: &str| (cluster.on(alias, "select id from t order by id"), cluster.on(alias, "xa recover"));
+    let state = |alias: &str| {
+        (cluster.on(alias, "select id from t order by id"), cluster.on(alias, "xa recover"))
+    };
     for primary in primaries(cluster) {
         let wanted = (state(&primary).0, String::new());
         let of_shard = |alias: &String| alias.starts_with(&primary[..primary.len() - 2]);
@@ -151,7 +156,8 @@ fn nothing_tears(cluster: &Cluster, signals: &[Signal], return_well: bool) {
     }
 }
 
-/// One death a shard: MariaDB that was killed with XA transactions that no replica has acknowledged may refuse to start again.
+/// One death a shard: MariaDB that was killed with XA transactions that no replica has acknowledged
+/// may refuse to start again.
 #[test]
 fn branches_outlive_the_primaries_of_mariadb() {
     let cluster = Cluster::of("twopc-failover", "ks:2:2", 6);

@@ -1,4 +1,5 @@
-//! Statements that Vitess has and MySQL has not: VEXPLAIN, vindexes as tables, hints about vindexes.
+//! Statements that Vitess has and MySQL has not: VEXPLAIN, vindexes as tables, hints about
+//! vindexes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::{Answer, Value};
 use coregate_tests::{Connection, Coregate, guard, world};
@@ -9,8 +10,10 @@ create table t (id bigint not null primary key, v int, name varchar(20));
 create table u (id bigint not null primary key, t_id bigint, w int);
 ";
 
-const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}, "text": {"type": "xxhash"}},
- "tables": {"t": {"column_vindexes": [{"column": "id", "name": "hash"}]}, "u": {"column_vindexes": [{"column": "id", "name": "hash"}]}}}"#;
+const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"},
+    "text": {"type": "xxhash"}},
+ "tables": {"t": {"column_vindexes": [{"column": "id", "name": "hash"}]},
+ "u": {"column_vindexes": [{"column": "id", "name": "hash"}]}}}"#;
 
 static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
     let dir = guard::dir().join("vitess-sql");
@@ -18,9 +21,12 @@ static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
     std::fs::write(dir.join("test.sql"), SHARDED).unwrap();
     std::fs::write(dir.join("test.json"), VSCHEMA).unwrap();
     let dir = dir.to_str().unwrap();
-    let local = Coregate::local("cluster", &["--keyspace", "test:2", "--schema", dir, "--vschema", dir]);
+    let local =
+        Coregate::local("cluster", &["--keyspace", "test:2", "--schema", dir, "--vschema", dir]);
     let mut conn = local.connect_as(world::USER, world::PASSWORD, Some("test"));
-    conn.run("insert into t values (1, 10, 'a'), (2, 20, 'b'), (3, 30, 'c'), (4, 40, 'd'), (5, 50, 'e')");
+    conn.run(
+        "insert into t values (1, 10, 'a'), (2, 20, 'b'), (3, 30, 'c'), (4, 40, 'd'), (5, 50, 'e')",
+    );
     conn.run("insert into u values (1, 5, 1), (2, 4, 2), (3, 3, 3)");
     local
 });
@@ -43,7 +49,8 @@ fn rows(answer: &Answer) -> Vec<String> {
 #[test]
 fn vindexes_tell_where_values_lie() {
     let mut conn = connect();
-    let answer = conn.query("select id, hex_keyspace_id, range_end, shard from hash where id in (1, 4)");
+    let answer =
+        conn.query("select id, hex_keyspace_id, range_end, shard from hash where id in (1, 4)");
     assert_eq!(rows(&answer)[0], "1|166b40b44aba4bd6|\u{fffd}|-80");
     assert_eq!(rows(&answer).len(), 2);
     let statement = conn
@@ -54,7 +61,10 @@ fn vindexes_tell_where_values_lie() {
     };
     assert_eq!(columns[1].name, "value");
     assert!(raw[0].windows(3).any(|w| w == b"-80"), "{raw:?}");
-    assert_eq!(rows(&conn.query("select hex_keyspace_id from text where id = 'abc'")), ["990977adf52cbc44"]);
+    assert_eq!(
+        rows(&conn.query("select hex_keyspace_id from text where id = 'abc'")),
+        ["990977adf52cbc44"]
+    );
     assert_eq!(conn.query("select id from hash where id > 1").error().code, 1235);
     assert_eq!(
         conn.query("select nothing from hash where id = 1")
@@ -80,7 +90,10 @@ fn vexplain_runs_a_query_and_tells_what_went_where() {
     let explained = conn
         .value("vexplain all select name from t where id = 1")
         .unwrap();
-    assert!(explained.contains("mysql_explain_json") && explained.contains("query_block"), "{explained}");
+    assert!(
+        explained.contains("mysql_explain_json") && explained.contains("query_block"),
+        "{explained}"
+    );
     assert!(
         conn.value("vexplain plan select name from t where id = 1")
             .unwrap()
@@ -91,7 +104,12 @@ fn vexplain_runs_a_query_and_tells_what_went_where() {
             .unwrap()
             .contains("EqualUnique")
     );
-    let keys = conn.value("vexplain keys select t.name, max(u.w) from t join u on u.t_id = t.id where t.v > 20 and t.id in (1, 2) group by t.name").unwrap();
+    let keys = conn
+        .value(
+            "vexplain keys select t.name, max(u.w) from t join u on u.t_id = t.id \
+        where t.v > 20 and t.id in (1, 2) group by t.name",
+        )
+        .unwrap();
     let keys: String = keys.split_whitespace().collect();
     assert!(keys.contains("\"filterColumns\":[\"t.idin\",\"t.v>\"]"), "{keys}");
     assert!(
@@ -109,11 +127,16 @@ fn hints_say_which_vindexes_may_be_used() {
     let mut conn = connect();
     assert_eq!(rows(&conn.query("select name from t ignore vindex (hash) where id = 2")), ["b"]);
     assert_eq!(
-        rows(&conn.query("vexplain queries select name from t ignore vindex (hash) where id = 2")).len(),
+        rows(&conn.query("vexplain queries select name from t ignore vindex (hash) where id = 2"))
+            .len(),
         2
     );
     assert_eq!(
-        rows(&conn.query("vexplain queries select name from t as x use vindex (hash) where x.id = 2")).len(),
+        rows(
+            &conn
+                .query("vexplain queries select name from t as x use vindex (hash) where x.id = 2")
+        )
+        .len(),
         1
     );
 }

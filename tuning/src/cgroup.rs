@@ -16,7 +16,9 @@ impl Limits {
         let mut limits = Self::default();
         for line in groups.lines() {
             let mut parts = line.splitn(3, ':');
-            let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            let (Some(_), Some(controllers), Some(path)) =
+                (parts.next(), parts.next(), parts.next())
+            else {
                 continue;
             };
             if controllers.is_empty() {
@@ -80,8 +82,8 @@ impl Limits {
     }
 }
 
-/// A group's path and those above it. In a container the own group is often mounted as the root: then its path is not found, and the
-/// root is what counts.
+/// A group's path and those above it. In a container the own group is often mounted as the root:
+/// then its path is not found, and the root is what counts.
 fn upwards(path: &str) -> Vec<String> {
     let mut path = path.trim_end_matches('/').to_owned();
     let mut out = Vec::new();

@@ -81,8 +81,8 @@ pub fn run(root: &Root) -> Vec<Finding> {
     findings
 }
 
-/// For the start of `serve`: what is wrong, as lines of the log. What only costs something is for `tune check` to say, but for
-/// limits that clients would run into.
+/// For the start of `serve`: what is wrong, as lines of the log. What only costs something is for
+/// `tune check` to say, but for limits that clients would run into.
 pub fn warn_at_start() {
     let root = Root::default();
     let findings = [kernel::version(&root), kernel::io_uring(&root)]

@@ -52,29 +52,28 @@ impl Layout {
         };
         let limits = Limits::read(root);
         let own = |id: &usize| limits.cpus.is_empty() || limits.cpus.contains(id);
-        let cpus =
-            allowed(root).into_iter().filter(own).map(|id| {
-                let cpu = format!("/sys/devices/system/cpu/cpu{id}");
-                let or_alone = |list: Vec<usize>| if list.is_empty() { vec![id] } else { list };
-                let caches = root.names(&format!("{cpu}/cache"));
-                let level = |name: &&String| root.number(&format!("{cpu}/cache/{name}/level"));
-                let last = caches
-                    .iter()
-                    .filter(|name| name.starts_with("index"))
-                    .max_by_key(level);
-                Cpu {
-                    id,
-                    node: node_of(id),
-                    socket: root
-                        .number(&format!("{cpu}/topology/physical_package_id"))
-                        .and_then(|n| usize::try_from(n).ok())
-                        .unwrap_or(0),
-                    siblings: or_alone(root.list(&format!("{cpu}/topology/thread_siblings_list"))),
-                    cache: or_alone(last.map_or_else(Vec::new, |name| {
-                        root.list(&format!("{cpu}/cache/{name}/shared_cpu_list"))
-                    })),
-                }
-            });
+        let cpus = allowed(root).into_iter().filter(own).map(|id| {
+            let cpu = format!("/sys/devices/system/cpu/cpu{id}");
+            let or_alone = |list: Vec<usize>| if list.is_empty() { vec![id] } else { list };
+            let caches = root.names(&format!("{cpu}/cache"));
+            let level = |name: &&String| root.number(&format!("{cpu}/cache/{name}/level"));
+            let last = caches
+                .iter()
+                .filter(|name| name.starts_with("index"))
+                .max_by_key(level);
+            Cpu {
+                id,
+                node: node_of(id),
+                socket: root
+                    .number(&format!("{cpu}/topology/physical_package_id"))
+                    .and_then(|n| usize::try_from(n).ok())
+                    .unwrap_or(0),
+                siblings: or_alone(root.list(&format!("{cpu}/topology/thread_siblings_list"))),
+                cache: or_alone(last.map_or_else(Vec::new, |name| {
+                    root.list(&format!("{cpu}/cache/{name}/shared_cpu_list"))
+                })),
+            }
+        });
         Self { cpus: cpus.collect(), limits: limits.clone(), cards: cards(root) }
     }
 
@@ -104,10 +103,15 @@ impl Layout {
             && whole < physical.len().max(1)
         {
             reasons.push(format!(
-                "the control group may use {quota:.2} CPUs: {whole} core{}; a thread more would be stopped by the quota while others wait for it",
+                "the control group may use {quota:.2} CPUs: {whole} core{}; a thread more would be \
+                    stopped by the quota while others wait for it",
                 if whole == 1 { "" } else { "s" }
             ));
-            reasons.push("a quota gives time, not CPUs: cores are not pinned, or all containers would meet on the first CPUs".to_owned());
+            reasons.push(
+                "a quota gives time, not CPUs: cores are not pinned, or all containers \
+                would meet on the first CPUs"
+                    .to_owned(),
+            );
             return Proposal { cores: whole, cpus: None, left: Vec::new(), reasons };
         }
         let spare = spare(physical.len());
@@ -120,12 +124,14 @@ impl Layout {
             .collect();
         if physical.len() < self.cpus.len() {
             reasons.push(
-                "one hardware thread of each core serves; two of them on one core are slower each".to_owned(),
+                "one hardware thread of each core serves; two of them on one core are slower each"
+                    .to_owned(),
             );
         }
         if spare > 0 {
             reasons.push(format!(
-                "{spare} core{} left to the network card's interrupts, the control plane and neighbours",
+                "{spare} core{} left to the network card's interrupts, the control plane and \
+                    neighbours",
                 if spare == 1 { " is" } else { "s are" }
             ));
         }
@@ -207,7 +213,8 @@ impl fmt::Display for Layout {
         for cpu in &self.cpus {
             writeln!(
                 f,
-                "cpu {:<4} socket {:<3} node {:<3} threads of the core {:<10} shares the last cache with {}",
+                "cpu {:<4} socket {:<3} node {:<3} threads of the core {:<10} shares the last \
+                    cache with {}",
                 cpu.id,
                 cpu.socket,
                 cpu.node,

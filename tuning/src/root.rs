@@ -59,7 +59,8 @@ pub(crate) fn parse_list(text: &str) -> Vec<usize> {
     let mut out = Vec::new();
     for part in text.trim().split(',').filter(|p| !p.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        if let (Ok(first), Ok(last)) = (first.trim().parse::<usize>(), last.trim().parse::<usize>()) {
+        if let (Ok(first), Ok(last)) = (first.trim().parse::<usize>(), last.trim().parse::<usize>())
+        {
             out.extend(first..=last.min(first.saturating_add(CPUS_MAX)));
         }
     }

@@ -20,8 +20,8 @@ impl Tree {
         Root::new(self.0.path())
     }
 
-    /// Sockets, each a node; cores of a socket; threads of a core. Numbered as Linux does it: first the first thread of every core,
-    /// socket by socket, then the second ones.
+    /// Sockets, each a node; cores of a socket; threads of a core. Numbered as Linux does it: first
+    /// the first thread of every core, socket by socket, then the second ones.
     pub(crate) fn machine(sockets: usize, cores: usize, threads: usize) -> Self {
         let (all, cpu) = (sockets * cores * threads, "/sys/devices/system/cpu");
         let mut tree = Self::new()
@@ -38,7 +38,8 @@ impl Tree {
             each.collect::<Vec<_>>().join(",")
         };
         for socket in 0..sockets {
-            tree = tree.file(&format!("/sys/devices/system/node/node{socket}/cpulist"), &of(socket));
+            tree =
+                tree.file(&format!("/sys/devices/system/node/node{socket}/cpulist"), &of(socket));
         }
         for id in 0..all {
             let (core, socket) = (id % physical, id % physical / cores);

@@ -1,4 +1,5 @@
-//! What relaying costs: the data ring against other ways to move bytes. See `docs/decisions/0001-data-ring.md`.
+//! What relaying costs: the data ring against other ways to move bytes. See
+//! `docs/decisions/0001-data-ring.md`.
 #![forbid(unsafe_code)]
 use std::process::ExitCode;
 

@@ -13,8 +13,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Errors that end a transaction and nothing else: it is tried again, with other values. Record has changed, lock wait timeout,
-/// deadlock.
+/// Errors that end a transaction and nothing else: it is tried again, with other values. Record has
+/// changed, lock wait timeout, deadlock.
 const RETRIED: [u16; 3] = [1020, 1205, 1213];
 
 /// A statement that was prepared.
@@ -153,7 +153,8 @@ impl Client {
             }
         }
         if let Some(interval) = interval {
-            // What was due and could not be sent has waited until now at least: leaving it out would flatter a slow target.
+            // What was due and could not be sent has waited until now at least: leaving it out
+            // would flatter a slow target.
             let mut recorder = core.recorder.borrow_mut();
             while due < end {
                 recorder.record_unsent(end.saturating_duration_since(due));
@@ -186,7 +187,9 @@ impl Client {
     async fn statements(&mut self) -> Result<Outcome, String> {
         let work = Arc::clone(&self.work);
         let chosen = work.choose(&mut self.random);
-        let Some(transaction) = work.transactions.get(chosen) else { return Ok(Outcome::default()) };
+        let Some(transaction) = work.transactions.get(chosen) else {
+            return Ok(Outcome::default());
+        };
         self.named.clear();
         self.named.resize(transaction.names, Value::Int(0));
         let mut outcome = Outcome::default();
@@ -199,7 +202,10 @@ impl Client {
                 if !RETRIED.contains(&code) {
                     let wire = self.wire.as_ref();
                     let message = wire.map(Wire::message).unwrap_or_default();
-                    return Err(format!("error {code}: {message}, for: {}", statement.prepared_text()));
+                    return Err(format!(
+                        "error {code}: {message}, for: {}",
+                        statement.prepared_text()
+                    ));
                 }
                 if let Some(wire) = self
                     .wire
@@ -214,7 +220,11 @@ impl Client {
         Ok(outcome)
     }
 
-    async fn statement(&mut self, statement: &Statement, at: (usize, usize)) -> Result<Answer, String> {
+    async fn statement(
+        &mut self,
+        statement: &Statement,
+        at: (usize, usize),
+    ) -> Result<Answer, String> {
         let (named, seq, random) = (&mut self.named, &mut self.seq, &mut self.random);
         let mut draw = Draw { random, named, seq, step: self.step, row: 1 };
         let prepared = self
@@ -251,7 +261,8 @@ impl Client {
                     Some(Value::Int(id)) => u32::try_from(*id).unwrap_or_default(),
                     _ => 0,
                 };
-                let is_row = if kind == ResponseKind::Execute { is_binary_row } else { is_text_row };
+                let is_row =
+                    if kind == ResponseKind::Execute { is_binary_row } else { is_text_row };
                 summary.rows == 1 && is_row(wire.row(), id)
             }
         };

@@ -35,7 +35,11 @@ pub(super) struct Core {
     timer: Cell<u64>,
 }
 
-pub(super) fn start(shared: Arc<Shared>, index: u32, count: u32) -> Result<ExecutorJoinHandle<()>, Error> {
+pub(super) fn start(
+    shared: Arc<Shared>,
+    index: u32,
+    count: u32,
+) -> Result<ExecutorJoinHandle<()>, Error> {
     let cpus = &shared.round.cpus;
     let placement = match cpus.get(index as usize % cpus.len().max(1)) {
         Some(cpu) => Placement::Fixed(*cpu),
@@ -121,7 +125,8 @@ impl Core {
         while self.live.get() > 0 {
             let now = Instant::now();
             let next = self.timers.borrow().keys().next().map(|(at, _)| *at);
-            let limit = next.map_or(SLEEP_MAX, |at| at.saturating_duration_since(now).min(SLEEP_MAX));
+            let limit =
+                next.map_or(SLEEP_MAX, |at| at.saturating_duration_since(now).min(SLEEP_MAX));
             self.ring.turn(limit);
             self.fire();
             if self.is_over() {

@@ -32,7 +32,11 @@ pub(super) struct Answer {
 
 impl Wire {
     /// Connects, logs in, and uses the endpoint's database if wanted.
-    pub(super) async fn open(ring: &Ring, endpoint: &Endpoint, database: bool) -> Result<Self, String> {
+    pub(super) async fn open(
+        ring: &Ring,
+        endpoint: &Endpoint,
+        database: bool,
+    ) -> Result<Self, String> {
         let failed = |why: String| format!("{endpoint}: {why}");
         Self::login(ring, endpoint, database).await.map_err(failed)
     }
@@ -52,7 +56,8 @@ impl Wire {
                 rest = rest.get(step.consumed..).unwrap_or_default();
                 let Some(packet) = step.packet else { continue };
                 let (mut out, seq) = (Vec::new(), packet.seq);
-                let next = handshake.on_packet(packet.payload, seq, &mut out, local, Some(&BackendKey));
+                let next =
+                    handshake.on_packet(packet.payload, seq, &mut out, local, Some(&BackendKey));
                 match next.map_err(|e| e.to_string())? {
                     ClientStep::Continue => {
                         assembler.expect(seq.wrapping_add(if out.is_empty() { 1 } else { 2 }))
@@ -106,7 +111,11 @@ impl Wire {
     }
 
     /// Sends a command and reads its whole answer.
-    pub(super) async fn exchange(&mut self, command: Vec<u8>, kind: ResponseKind) -> Result<Answer, String> {
+    pub(super) async fn exchange(
+        &mut self,
+        command: Vec<u8>,
+        kind: ResponseKind,
+    ) -> Result<Answer, String> {
         self.socket.send(Buf::from(command));
         let mut walker = ResponseWalker::new(kind, self.capabilities);
         self.head.clear();
@@ -164,8 +173,11 @@ async fn receive(socket: &Socket) -> Result<Buf, String> {
 async fn dial(ring: &Ring, address: &Address) -> std::io::Result<Socket> {
     let (socket, address) = match address {
         Address::Tcp(address) => {
-            let socket =
-                socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+            let socket = socket2::Socket::new(
+                Domain::for_address(*address),
+                Type::STREAM,
+                Some(Protocol::TCP),
+            )?;
             socket.set_tcp_nodelay(true)?;
             (socket, SockAddr::from(*address))
         }

@@ -1,4 +1,5 @@
-//! HdrHistogram's text form of a percentile distribution, which its plotters read; values in milliseconds.
+//! HdrHistogram's text form of a percentile distribution, which its plotters read; values in
+//! milliseconds.
 use hdrhistogram::Histogram;
 use std::fmt::Write;
 
@@ -6,15 +7,22 @@ use std::fmt::Write;
 const TICKS: u32 = 5;
 
 pub(super) fn text(histogram: &Histogram<u64>) -> String {
-    let mut out =
-        format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+    let mut out = format!(
+        "{:>12} {:>14} {:>10} {:>14}\n\n",
+        "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
+    );
     let mut count = 0;
     for step in histogram.iter_quantiles(TICKS) {
         count += step.count_since_last_iteration();
-        let (value, quantile) = (step.value_iterated_to() as f64 / 1e6, step.quantile_iterated_to());
+        let (value, quantile) =
+            (step.value_iterated_to() as f64 / 1e6, step.quantile_iterated_to());
         // Writing to a string cannot fail.
         let _ = match quantile < 1.0 {
-            true => writeln!(out, "{value:12.3} {quantile:14.12} {count:10} {:14.2}", 1.0 / (1.0 - quantile)),
+            true => writeln!(
+                out,
+                "{value:12.3} {quantile:14.12} {count:10} {:14.2}",
+                1.0 / (1.0 - quantile)
+            ),
             false => writeln!(out, "{value:12.3} {quantile:14.12} {count:10}"),
         };
     }

@@ -8,12 +8,15 @@ use std::fmt::Write;
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:1320px;padding:0 1rem;color:#222;background:#fff}\
     h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.5rem}table{border-collapse:collapse;margin:.6rem 0}\
     td,th{padding:.15rem .7rem;text-align:right;border-bottom:1px solid #ddd;font-variant-numeric:tabular-nums}\
-    td:first-child,th:first-child{text-align:left}.facts td{text-align:left}.plots{display:flex;flex-wrap:wrap;gap:1rem}\
+    td:first-child,th:first-child{text-align:left}.facts \
+    td{text-align:left}.plots{display:flex;flex-wrap:wrap;gap:1rem}\
     svg{width:620px;max-width:100%;height:auto}.t{font:600 14px system-ui,sans-serif}.a{font:11px system-ui,sans-serif;fill:#444}\
-    .m{text-anchor:middle}.e{text-anchor:end}.g{stroke:#e4e4e4}.key span{margin-right:1.2rem}.key i{display:inline-block;width:1rem;\
+    .m{text-anchor:middle}.e{text-anchor:end}.g{stroke:#e4e4e4}.key span{margin-right:1.2rem}.key \
+    i{display:inline-block;width:1rem;\
     height:.6rem;margin-right:.35rem}.note{color:#a40}";
 
-/// Shares of the transactions that are slower, where the plot of latencies has marks: 1 in 2, 10, 100, ...
+/// Shares of the transactions that are slower, where the plot of latencies has marks: 1 in 2, 10,
+/// 100, ...
 const QUANTILES: [(f64, &str); 5] =
     [(0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %")];
 /// Points of a line between two marks.
@@ -30,9 +33,12 @@ pub(super) fn together(row: &Row) -> Option<Histogram<u64>> {
 
 pub(super) fn page(report: &Report) -> String {
     let mut out = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>coregate bench compare</title><style>{STYLE}</style></head>\
-         <body><h1>coregate bench compare</h1><p>Targets took turns, round after round. A ratio is the median over the rounds of the \
-         figure divided by that of the other's turn in the same round, with the least and the greatest.</p>"
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>coregate bench \
+            compare</title><style>{STYLE}</style></head>\
+         <body><h1>coregate bench compare</h1><p>Targets took turns, round after round. A ratio is \
+         the median over the rounds of the \
+         figure divided by that of the other's turn in the same round, with the least and the \
+         greatest.</p>"
     );
     out.push_str(&key(report));
     out.push_str("<div class=\"plots\">");
@@ -66,7 +72,8 @@ fn key(report: &Report) -> String {
         .enumerate()
     {
         let colour = COLOURS[at % COLOURS.len()];
-        let _ = write!(out, "<span><i style=\"background:{colour}\"></i>{}</span>", escape(&row.name));
+        let _ =
+            write!(out, "<span><i style=\"background:{colour}\"></i>{}</span>", escape(&row.name));
     }
     out + "</p>"
 }

@@ -18,7 +18,8 @@ impl Report {
 }
 
 fn case(case: &Case) -> Value {
-    json!({"load": case.load, "title": case.title, "protocol": case.protocol.name(), "connections": case.connections,
+    json!({"load": case.load, "title": case.title, "protocol": case.protocol.name(),
+        "connections": case.connections,
         "idle": case.idle, "seconds": case.seconds, "rate": case.rate,
         "loop": if case.rate.is_some() { "open" } else { "closed" },
         "targets": case.rows.iter().map(|r| row(case, r)).collect::<Vec<_>>()})
@@ -27,8 +28,10 @@ fn case(case: &Case) -> Value {
 fn row(case: &Case, row: &Row) -> Value {
     let ratio = |to: Option<&Row>, of: Of| {
         let spread = to.and_then(|to| row.ratio(to, of));
-        spread
-            .map(|[median, least, greatest]| json!({"median": median, "least": least, "greatest": greatest}))
+        spread.map(|[median, least, greatest]| {
+            json!({"median": median, "least": least,
+                "greatest": greatest})
+        })
     };
     let base = |of: Of| ratio(case.base(), of);
     json!({"target": row.name, "failure": row.failure,
@@ -50,15 +53,18 @@ fn row(case: &Case, row: &Row) -> Value {
 }
 
 fn round(m: &Measured) -> Value {
-    let slices = m
-        .slices
-        .iter()
-        .map(|s| json!({"seconds": s.seconds, "transactions": s.transactions, "p50_ms": s.p50_ms, "p99_ms": s.p99_ms}));
-    json!({"queries": m.queries, "transactions": m.transactions, "retries": m.retries, "unsent": m.unsent,
-        "bytes": m.bytes, "seconds": m.seconds, "cpu_us_per_query": m.cpu_us(), "queries_per_s": m.queries_per_s(),
+    let slices = m.slices.iter().map(|s| {
+        json!({"seconds": s.seconds, "transactions": s.transactions, "p50_ms": s.p50_ms,
+            "p99_ms": s.p99_ms})
+    });
+    json!({"queries": m.queries, "transactions": m.transactions, "retries": m.retries,
+        "unsent": m.unsent,
+        "bytes": m.bytes, "seconds": m.seconds, "cpu_us_per_query": m.cpu_us(),
+            "queries_per_s": m.queries_per_s(),
         "peak_kib": m.peak_kib, "load_saturated": m.load_saturated,
         "p50_ms": m.latency_ms(0.5), "p95_ms": m.latency_ms(0.95), "p99_ms": m.latency_ms(0.99),
-        "p999_ms": m.latency_ms(0.999), "max_ms": m.latency_ms(1.0), "slices": slices.collect::<Vec<_>>()})
+        "p999_ms": m.latency_ms(0.999), "max_ms": m.latency_ms(1.0),
+            "slices": slices.collect::<Vec<_>>()})
 }
 
 #[cfg(test)]

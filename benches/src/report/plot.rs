@@ -65,7 +65,10 @@ struct Scale {
 impl Scale {
     fn part(&self, value: f64) -> f64 {
         match self.log {
-            true => (value.max(self.low).ln() - self.low.ln()) / (self.high.ln() - self.low.ln()).max(1e-9),
+            true => {
+                (value.max(self.low).ln() - self.low.ln())
+                    / (self.high.ln() - self.low.ln()).max(1e-9)
+            }
             false => (value - self.low) / (self.high - self.low).max(1e-9),
         }
     }
@@ -97,7 +100,8 @@ fn y_axis(out: &mut String, scale: &Scale, y_label: &str) {
         // Writing to a string cannot fail.
         let _ = write!(
             out,
-            "<line x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\" class=\"g\"/><text x=\"{:.1}\" y=\"{:.1}\" class=\"a e\">{}</text>",
+            "<line x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\" class=\"g\"/><text \
+                x=\"{:.1}\" y=\"{:.1}\" class=\"a e\">{}</text>",
             WIDTH - RIGHT,
             LEFT - 6.0,
             y + 4.0,
@@ -139,8 +143,11 @@ impl Plot {
                 .chain(all().map(|p| p.0))
                 .fold(from, f)
         };
-        let x =
-            Scale { low: ends(f64::min, f64::INFINITY), high: ends(f64::max, f64::NEG_INFINITY), log: false };
+        let x = Scale {
+            low: ends(f64::min, f64::INFINITY),
+            high: ends(f64::max, f64::NEG_INFINITY),
+            log: false,
+        };
         let x_at = |value: f64| LEFT + x.part(value) * (WIDTH - LEFT - RIGHT);
         let mut out = open(&self.title);
         y_axis(&mut out, &y, &self.y_label);
@@ -169,14 +176,16 @@ impl Plot {
                 .collect();
             let _ = write!(
                 out,
-                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"><title>{}</title></polyline>",
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" \
+                    stroke-width=\"2\"><title>{}</title></polyline>",
                 points.join(" "),
                 escape(&series.name)
             );
             if series.points.len() <= 24 {
                 for point in &points {
                     let (cx, cy) = point.split_once(',').unwrap_or_default();
-                    let _ = write!(out, "<circle cx=\"{cx}\" cy=\"{cy}\" r=\"3\" fill=\"{colour}\"/>");
+                    let _ =
+                        write!(out, "<circle cx=\"{cx}\" cy=\"{cy}\" r=\"3\" fill=\"{colour}\"/>");
                 }
             }
         }
@@ -206,8 +215,10 @@ pub(super) fn bars(title: &str, y_label: &str, bars: &[Bar]) -> String {
         let _ = write!(
             out,
             "<rect x=\"{:.1}\" y=\"{top:.1}\" width=\"{wide:.1}\" height=\"{:.1}\" fill=\"{}\"/>\
-             <line x1=\"{middle:.1}\" x2=\"{middle:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"currentColor\"/>\
-             <text x=\"{middle:.1}\" y=\"{:.1}\" class=\"a m\">{}</text><text x=\"{:.1}\" y=\"{:.1}\" class=\"a\">{}</text>",
+             <line x1=\"{middle:.1}\" x2=\"{middle:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" \
+             stroke=\"currentColor\"/>\
+             <text x=\"{middle:.1}\" y=\"{:.1}\" class=\"a m\">{}</text><text x=\"{:.1}\" \
+             y=\"{:.1}\" class=\"a\">{}</text>",
             middle - wide / 2.0,
             floor - top,
             COLOURS[bar.colour % COLOURS.len()],
@@ -236,7 +247,11 @@ mod tests {
             y_label: "y".to_owned(),
             x_ticks: vec![(0.0, "0".to_owned()), (2.0, "2".to_owned())],
             y_log: true,
-            series: vec![Series { name: "s".to_owned(), colour: 9, points: vec![(0.0, 0.1), (2.0, 90.0)] }],
+            series: vec![Series {
+                name: "s".to_owned(),
+                colour: 9,
+                points: vec![(0.0, 0.1), (2.0, 90.0)],
+            }],
         };
         let svg = plot.svg();
         assert!(svg.contains("a &lt; b") && svg.contains(&format!("{LEFT:.1},")), "{svg}");

@@ -9,9 +9,15 @@ type Cost = fn(&Measured) -> Option<f64>;
 impl Case {
     pub(super) fn heading(&self) -> String {
         let pace = match self.rate {
-            Some(rate) => format!("{rate} transactions/s asked for, latency from when each was due"),
-            None => "closed loop: latency is that of the answers that came, waiting to send is not in it"
-                .to_owned(),
+            Some(rate) => format!(
+                "{rate} transactions/s asked for, latency from when each was \
+                due"
+            ),
+            None => {
+                "closed loop: latency is that of the answers that came, waiting to send is not \
+                in it"
+                    .to_owned()
+            }
         };
         let (kind, n, seconds) = (self.protocol.name(), self.connections, self.seconds);
         let plural = if n == 1 { "" } else { "s" };
@@ -54,7 +60,8 @@ impl Case {
             }
             if row.rounds.iter().any(|m| m.load_saturated) {
                 out.push(format!(
-                    "{}: the load generator had no CPU to spare, throughput is its limit, too (--threads)",
+                    "{}: the load generator had no CPU to spare, throughput is its limit, too \
+                        (--threads)",
                     row.name
                 ));
             }
@@ -113,7 +120,8 @@ impl Case {
                 out.push(vec![row.name.clone(), format!("FAILED: {why}")]);
                 continue;
             }
-            let against = |base: Option<&Row>, of: Cost| ratio(base.and_then(|base| row.ratio(base, of)));
+            let against =
+                |base: Option<&Row>, of: Cost| ratio(base.and_then(|base| row.ratio(base, of)));
             out.push(vec![
                 row.name.clone(),
                 number(row.median(cost), 2),
@@ -142,7 +150,9 @@ mod tests {
     #[test]
     fn the_table_has_ratios_with_their_spread() {
         let text = report().cases[0].to_string();
-        for part in ["closed loop", "0.38 [0.25-0.50]", "x haproxy", "gone", "FAILED: it <hung>", "2.0"] {
+        for part in
+            ["closed loop", "0.38 [0.25-0.50]", "x haproxy", "gone", "FAILED: it <hung>", "2.0"]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

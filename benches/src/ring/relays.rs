@@ -1,4 +1,5 @@
-//! The relays. Each does the same: a connection to the backend for every client, requests to the one, answers to the other.
+//! The relays. Each does the same: a connection to the backend for every client, requests to the
+//! one, answers to the other.
 use super::{ANSWER, REQUEST, Relay, listen, say_listening};
 use crate::Error;
 use coregate_dataplane::ring::{Accept, Connect, Features, Ring, RingConfig, Socket};
@@ -34,7 +35,9 @@ pub(super) fn run(relay: Relay, backend: SocketAddr) -> Result<(), Error> {
 }
 
 /// One executor, not pinned: no relay here is.
-fn executor<T: Future<Output = ()>>(body: impl FnOnce() -> T + Send + 'static) -> Result<(), Error> {
+fn executor<T: Future<Output = ()>>(
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<(), Error> {
     let core = LocalExecutorBuilder::new(Placement::Unbound)
         .io_memory(64 << 10)
         .spawn(move || async move { body().await })
@@ -77,7 +80,8 @@ async fn serve_on_ring(ring: &Ring, listener: TcpListener, backend: SocketAddr) 
 }
 
 async fn dial(ring: &Ring, backend: SocketAddr) -> std::io::Result<Socket> {
-    let socket = socket2::Socket::new(Domain::for_address(backend), Type::STREAM, Some(Protocol::TCP))?;
+    let socket =
+        socket2::Socket::new(Domain::for_address(backend), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     let mut connect = Connect::new(ring, socket, backend.into());
     let fd = poll_fn(|cx| connect.poll(cx)).await?;
@@ -128,7 +132,10 @@ fn on_glommio(listener: TcpListener, backend: SocketAddr) -> Result<(), Error> {
     })
 }
 
-async fn relay_on_glommio(mut client: glommio::net::TcpStream, backend: SocketAddr) -> std::io::Result<()> {
+async fn relay_on_glommio(
+    mut client: glommio::net::TcpStream,
+    backend: SocketAddr,
+) -> std::io::Result<()> {
     let mut server = glommio::net::TcpStream::connect(backend).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;

@@ -52,8 +52,9 @@ pub(super) struct TableFile {
 impl TableFile {
     pub(super) fn read(self, sizes: Sizes) -> Result<OwnTable, String> {
         let wrong = |why: String| format!("table {:?}: {why}", self.name);
-        let plain =
-            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let plain = |name: &str| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
         if !plain(&self.name) || !self.vindex.as_deref().is_none_or(plain) {
             return Err(wrong("names are letters, digits and _".to_owned()));
         }

@@ -1,9 +1,11 @@
 //! SQL with values to be filled in: `SELECT c FROM t WHERE id = ${id=uniform(1,rows)}`.
 //!
-//! `${uniform(a,b)}`, `${pareto(a,b)}` (80 % of the values in the first 20 %), `${digits(n)}` (text as sysbench's), `${letters(n)}`,
-//! `${seq}` (a number that no other execution of the round has), `${name}` and `${name+n}` (a value given a name before, in the same
-//! transaction: `${name=...}`), `${part(size,count)}` (of the rows of a table that is filled: which of `count` parts of `size` rows a row is in). `rows`
-//! stands for the number of rows of the harness's tables, `scale` for `--scale`; numbers may be multiplied: `scale*10`.
+//! `${uniform(a,b)}`, `${pareto(a,b)}` (80 % of the values in the first 20 %), `${digits(n)}` (text
+//! as sysbench's), `${letters(n)}`, `${seq}` (a number that no other execution of the round has),
+//! `${name}` and `${name+n}` (a value given a name before, in the same transaction: `${name=...}`),
+//! `${part(size,count)}` (of the rows of a table that is filled: which of `count` parts of `size`
+//! rows a row is in). `rows` stands for the number of rows of the harness's tables, `scale` for
+//! `--scale`; numbers may be multiplied: `scale*10`.
 use super::values::{Random, Value};
 
 /// Characters of one generated text, at most.
@@ -90,7 +92,8 @@ impl Template {
             if !before.is_empty() {
                 parts.push(Part::Text(before.to_owned()));
             }
-            let slot = slot(inside.trim(), names, sizes).map_err(|why| format!("${{{inside}}}: {why}"))?;
+            let slot =
+                slot(inside.trim(), names, sizes).map_err(|why| format!("${{{inside}}}: {why}"))?;
             parts.push(Part::Slot(slot));
             rest = tail;
         }
@@ -199,7 +202,10 @@ fn source(text: &str, names: &Names, sizes: Sizes) -> Result<Source, String> {
         None => (text, 0),
     };
     let index = names.find(name).ok_or_else(|| {
-        format!("no value has the name {name:?}; there are uniform(a,b), pareto(a,b), digits(n), letters(n) and seq")
+        format!(
+            "no value has the name {name:?}; there are uniform(a,b), pareto(a,b), digits(n), \
+            letters(n) and seq"
+        )
     })?;
     Ok(Source::Known(index, add))
 }
@@ -215,13 +221,17 @@ fn generator(what: &str, args: &[i64]) -> Result<Source, String> {
         ("uniform" | "pareto", [low, high]) if low > high => Err(format!("{low} is above {high}")),
         ("uniform", [low, high]) => Ok(Source::Uniform(*low, *high)),
         ("pareto", [low, high]) => Ok(Source::Pareto(*low, *high)),
-        ("part", [size, count]) if *size < 1 || *count < 1 => Err("part takes numbers from 1 on".to_owned()),
+        ("part", [size, count]) if *size < 1 || *count < 1 => {
+            Err("part takes numbers from 1 on".to_owned())
+        }
         ("part", [size, count]) => Ok(Source::Part(*size, *count)),
         ("digits", [n]) => Ok(Source::Digits(length(*n)?)),
         ("letters", [n]) => Ok(Source::Letters(length(*n)?)),
         ("uniform" | "pareto" | "part", _) => Err(format!("{what} takes two numbers")),
         ("digits" | "letters", _) => Err(format!("{what} takes one number")),
-        _ => Err(format!("{what:?} is not known; there are uniform, pareto, part, digits, letters and seq")),
+        _ => Err(format!(
+            "{what:?} is not known; there are uniform, pareto, part, digits, letters and seq"
+        )),
     }
 }
 
@@ -266,7 +276,8 @@ mod tests {
     #[test]
     fn values_are_filled_in_and_named() {
         let mut names = Names::default();
-        let sql = "SELECT c FROM t WHERE id BETWEEN ${a=uniform(7,7)} AND ${a+99} AND s = ${digits(12)} /* {} */ + ${seq} + ${seq}";
+        let sql = "SELECT c FROM t WHERE id BETWEEN ${a=uniform(7,7)} AND ${a+99} AND s = \
+            ${digits(12)} /* {} */ + ${seq} + ${seq}";
         let template = Template::parse(sql, &mut names, sizes(100)).unwrap();
         let text = drawn(&template, &names, &mut Random::new(1));
         assert!(text.starts_with("SELECT c FROM t WHERE id BETWEEN 7 AND 106 AND s = '"), "{text}");
@@ -281,8 +292,12 @@ mod tests {
     fn rows_are_in_parts_and_numbers_are_named() {
         let mut names = Names::default();
         // The 25th row of 3 x 10 x 10.
-        let template =
-            Template::parse("${part(100,scale)},${part(10,10)},${part(1,10)}", &mut names, sizes(1)).unwrap();
+        let template = Template::parse(
+            "${part(100,scale)},${part(10,10)},${part(1,10)}",
+            &mut names,
+            sizes(1),
+        )
+        .unwrap();
         assert_eq!(drawn(&template, &names, &mut Random::new(1)), "1,3,5");
         for (text, value) in
             [("scale*10", 30), ("rows-99", 1), ("rows*2-1", 13), ("-5", -5), ("2*scale*rows", 42)]

@@ -4,8 +4,10 @@ const SIZES: Sizes = Sizes { rows: 1000, scale: 2 };
 
 #[test]
 fn tables_of_a_load_and_statements_that_are_repeated_together() {
-    let text = "[[table]]\nname = \"t\"\ncreate = \"a INT, b INT\"\nrows = \"scale*2\"\nvalues = \"(${part(2,scale)},${part(1,2)})\"\n\
-        [[transaction]]\nstatements = [{ times = 2, statements = [\"SELECT ${a=seq}\", \"SELECT ${a}\"] }]";
+    let text = "[[table]]\nname = \"t\"\ncreate = \"a INT, b INT\"\nrows = \"scale*2\"\nvalues = \
+        \"(${part(2,scale)},${part(1,2)})\"\n\
+        [[transaction]]\nstatements = \
+        [{ times = 2, statements = [\"SELECT ${a=seq}\", \"SELECT ${a}\"] }]";
     let work = Work::parse("x", text, SIZES).unwrap();
     let table = &work.own[0];
     assert_eq!(table.rows, 4);
@@ -17,8 +19,9 @@ fn tables_of_a_load_and_statements_that_are_repeated_together() {
         ("name = \"a\"\nrows = \"-1\"", "-1 rows"),
         ("name = \"a\"\nrows = \"1\"", "values are one row"),
     ] {
-        let text =
-            format!("[[table]]\ncreate = \"a INT\"\n{table}\n[[transaction]]\nstatements = [\"SELECT 1\"]");
+        let text = format!(
+            "[[table]]\ncreate = \"a INT\"\n{table}\n[[transaction]]\nstatements = [\"SELECT 1\"]"
+        );
         let error = Work::parse("x", &text, SIZES).unwrap_err();
         assert!(error.contains(part), "{table}: {error}");
     }
@@ -37,7 +40,8 @@ fn weights_and_rows_of_values() {
     let work = Work::parse(
         "x",
         "[[transaction]]\nweight = 3\nstatements = [\"SELECT 1\"]\n[[transaction]]\n\
-         statements = [\"BEGIN\", { sql = \"INSERT INTO t VALUES \", values = \"(${seq},${digits(2)})\", repeat = 3 }]",
+         statements = [\"BEGIN\", \
+         { sql = \"INSERT INTO t VALUES \", values = \"(${seq},${digits(2)})\", repeat = 3 }]",
         SIZES,
     )
     .unwrap();
@@ -61,12 +65,19 @@ fn mistakes_name_their_place() {
         ("", "missing field `transaction`"),
         ("x = 1", "unknown field `x`"),
         ("[[transaction]]\nstatements = []", "transaction 1: it has no statements"),
-        ("[[transaction]]\nstatements = [\"SELECT ${x}\"]", "transaction 1: statement 1: ${x}: no value"),
+        (
+            "[[transaction]]\nstatements = [\"SELECT ${x}\"]",
+            "transaction 1: statement 1: ${x}: no value",
+        ),
         ("[[transaction]]\nweight = 0\nstatements = [\"SELECT 1\"]", "all weights are 0"),
-        ("tables = [\"t\"]\n[[transaction]]\nstatements = [\"SELECT 1\"]", "\"t\" is none of the harness's"),
+        (
+            "tables = [\"t\"]\n[[transaction]]\nstatements = [\"SELECT 1\"]",
+            "\"t\" is none of the harness's",
+        ),
         ("[[transaction]]\nstatements = [{ sql = \"SELECT 1\", row = 1 }]", "unknown field `row`"),
         (
-            "[[transaction]]\nstatements = [{ sql = \"INSERT INTO t VALUES \", values = \"(${seq},${seq})\", repeat = 40000 }]",
+            "[[transaction]]\nstatements = \
+                [{ sql = \"INSERT INTO t VALUES \", values = \"(${seq},${seq})\", repeat = 40000 }]",
             "80000 values, 65535 is the most",
         ),
     ] {

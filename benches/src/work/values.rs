@@ -1,4 +1,5 @@
-//! Values of statements, and the random numbers that they are drawn from: quick, and the same in every run.
+//! Values of statements, and the random numbers that they are drawn from: quick, and the same in
+//! every run.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Value {

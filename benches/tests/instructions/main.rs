@@ -1,7 +1,10 @@
-//! Instructions that the steps of a statement's way take, against `benches/instructions.txt`. A count says what a noisy machine's
-//! times do not: the same program on the same data takes the same instructions.
+//! Instructions that the steps of a statement's way take, against `benches/instructions.txt`. A
+//! count says what a noisy machine's times do not: the same program on the same data takes the same
+//! instructions.
 //!
-//! The program runs itself under callgrind: `instructions CASE TIMES` does a step so many times. A rise over 3 % fails. `UPDATE_INSTRUCTIONS=1` writes the file anew; the commit that changes it says why.
+//! The program runs itself under callgrind: `instructions CASE TIMES` does a step so many times. A
+//! rise over 3 % fails. `UPDATE_INSTRUCTIONS=1` writes the file anew; the commit that changes it
+//! says why.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -17,7 +17,8 @@ use std::hint::black_box;
 
 const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}}, "tables": {
     "sbtest1": {"column_vindexes": [{"column": "id", "name": "hash"}],
-        "columns": [{"name": "id"}, {"name": "k"}, {"name": "c"}, {"name": "pad"}], "column_list_authoritative": true}}}"#;
+        "columns": [{"name": "id"}, {"name": "k"}, {"name": "c"}, {"name": "pad"}],
+        "column_list_authoritative": true}}}"#;
 
 const POINT: &str = "SELECT c FROM sbtest1 WHERE id=12345";
 const PREPARED: &str = "SELECT c FROM sbtest1 WHERE id=?";
@@ -63,7 +64,8 @@ impl Work {
 
     fn plan(&mut self, sql: &str) -> Route {
         self.arena.reset();
-        let session = SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
+        let session =
+            SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
         let input = PlanInput {
             sql: sql.as_bytes(),
             fingerprint: &self.fingerprint,
@@ -111,7 +113,9 @@ fn answer(rows: usize) -> Vec<u8> {
     let (mut out, mut seq) = (Vec::new(), 1);
     let mut writer = PacketWriter::new(&mut out, &mut seq);
     writer.packet(|w| codec::put_lenenc_int(w, 1));
-    writer.packet(|w| ColumnDefinition::expression(b"c", ColumnType::VAR_STRING).encode(CAPABILITIES, w));
+    writer.packet(|w| {
+        ColumnDefinition::expression(b"c", ColumnType::VAR_STRING).encode(CAPABILITIES, w)
+    });
     for _ in 0..rows {
         writer.packet(|w| row::put_text(w, Some(&[b'x'; 119])));
     }

@@ -37,7 +37,8 @@ fn find(admin: &Admin, name: &str) -> Option<KeyspaceRecord> {
 fn keyspace_json(record: &KeyspaceRecord) -> Value {
     json!({"name": record.name, "keyspace": {
         "database": record.database(), "sharded": record.vschema.sharded || record.shards.len() > 1,
-        "shards": record.shards.iter().map(|s| &s.name).collect::<Vec<_>>(), "version": record.version,
+        "shards": record.shards.iter().map(|s| &s.name).collect::<Vec<_>>(),
+            "version": record.version,
     }})
 }
 
@@ -72,7 +73,8 @@ pub(super) fn tablet_json(
         (Some(socket), _) => socket.display().to_string(),
         (None, host) => format!("{}:{}", host.as_deref().unwrap_or_default(), tablet.port),
     };
-    json!({"alias": tablet.alias, "keyspace": record.name, "shard": shard, "type": tablet.kind.name(),
+    json!({"alias": tablet.alias, "keyspace": record.name, "shard": shard,
+        "type": tablet.kind.name(),
         "address": address, "health": health})
 }
 
@@ -97,7 +99,10 @@ pub(super) async fn shards(State(admin): State<Admin>, Path(name): Path<String>)
         .collect())
 }
 
-pub(super) async fn shard(State(admin): State<Admin>, Path((name, shard)): Path<(String, String)>) -> Reply {
+pub(super) async fn shard(
+    State(admin): State<Admin>,
+    Path((name, shard)): Path<(String, String)>,
+) -> Reply {
     let Some(record) = find(&admin, &name) else { return no_keyspace(&name) };
     match record.shards.iter().find(|s| s.name == shard) {
         Some(found) => ok(shard_json(&record, found)),
@@ -117,7 +122,9 @@ fn names_nothing(admin: &Admin, only: &BTreeMap<String, String>) -> Option<Reply
     if let (Some(keyspace), None) = (only.get("keyspace"), fitting.peek()) {
         return missing(format!("there is no keyspace {keyspace}"));
     }
-    let has = |r: &KeyspaceRecord, shard: &str| r.shards.iter().any(|s| s.name.eq_ignore_ascii_case(shard));
+    let has = |r: &KeyspaceRecord, shard: &str| {
+        r.shards.iter().any(|s| s.name.eq_ignore_ascii_case(shard))
+    };
     if let Some(shard) = only.get("shard")
         && !fitting.any(|r| has(r, shard))
     {
@@ -163,8 +170,10 @@ pub(super) async fn tablets(
             .get(&upstream.alias)
             .cloned()
             .unwrap_or_default();
-        list.push(json!({"alias": upstream.alias, "keyspace": null, "shard": null, "type": "PRIMARY",
-            "address": crate::backend::name(upstream), "health": health}));
+        list.push(
+            json!({"alias": upstream.alias, "keyspace": null, "shard": null, "type": "PRIMARY",
+            "address": crate::backend::name(upstream), "health": health}),
+        );
     }
     ok(list.into())
 }
@@ -188,12 +197,18 @@ pub(super) async fn schema(State(admin): State<Admin>, Path(name): Path<String>)
             .map(|c| json!({"name": c.name, "type": c.data_type, "collation": c.collation}))
             .collect()
     };
-    let table = |t: &&std::sync::Arc<coregate_planner::snapshot::Table>| json!({"name": t.name, "in_vschema": t.in_vschema, "columns": columns(t)});
+    let table = |t: &&std::sync::Arc<coregate_planner::snapshot::Table>| {
+        json!({"name": t.name,
+        "in_vschema": t.in_vschema, "columns": columns(t)})
+    };
     ok(json!({"keyspace": name, "tables": tables.iter().map(table).collect::<Vec<_>>()}))
 }
 
 /// How far the last `apply-schema` is.
-pub(super) async fn schema_progress(State(admin): State<Admin>, Path(keyspace): Path<String>) -> Reply {
+pub(super) async fn schema_progress(
+    State(admin): State<Admin>,
+    Path(keyspace): Path<String>,
+) -> Reply {
     match admin.shared.schema_progress(&keyspace) {
         Some(progress) => Json(progress).into_response(),
         None => ok(json!({"running": false, "shards": []})),
@@ -251,8 +266,10 @@ pub(super) async fn delete_keyspace(
 ) -> Reply {
     let Some(record) = find(&admin, &keyspace) else { return no_keyspace(&keyspace) };
     if how.get("recursive").is_none_or(|r| r != "true") {
-        let why =
-            format!("keyspace {keyspace} has {} shards: --recursive removes them, too", record.shards.len());
+        let why = format!(
+            "keyspace {keyspace} has {} shards: --recursive removes them, too",
+            record.shards.len()
+        );
         return error(StatusCode::BAD_REQUEST, why);
     }
     ask(&admin, Request::DeleteKeyspace(keyspace)).await

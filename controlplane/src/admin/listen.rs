@@ -1,4 +1,5 @@
-//! The admin port's connections: few at a time, and none that dawdles, before anybody has shown a token.
+//! The admin port's connections: few at a time, and none that dawdles, before anybody has shown a
+//! token.
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
@@ -17,7 +18,8 @@ use tokio::task::AbortHandle;
 
 /// Connections at once. One more takes the place of the oldest that has no request running.
 const CONNECTIONS_MAX: usize = 256;
-/// A request's header must be there within this time, also the next one's of a connection that is kept.
+/// A request's header must be there within this time, also the next one's of a connection that is
+/// kept.
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 /// A request's body must be there within this time.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -34,7 +36,8 @@ struct Open {
     task: AbortHandle,
 }
 
-/// A listening socket that another process may take over: it is bound before the control plane starts.
+/// A listening socket that another process may take over: it is bound before the control plane
+/// starts.
 #[derive(Debug, Clone)]
 pub struct AdminDoor {
     listener: Arc<std::net::TcpListener>,
@@ -80,7 +83,8 @@ async fn accept(listener: TcpListener, app: Router) {
     let mut open: VecDeque<Open> = VecDeque::new();
     let (mut spare, mut told) = (None, None::<Instant>);
     loop {
-        // One descriptor is kept back: who asks whether we live is answered when clients have all the others.
+        // One descriptor is kept back: who asks whether we live is answered when clients have all
+        // the others.
         if spare.is_none() {
             spare = std::fs::File::open("/dev/null").ok();
         }

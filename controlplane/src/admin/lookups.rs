@@ -52,7 +52,8 @@ async fn alter(admin: &Admin, sql: String) -> Result<(), Refused> {
     let (tell, told) = oneshot::channel();
     let request = ControlRequest::AlterVschema { sql, keyspace: None };
     let command = Command::Control(request, Box::new(move |result| drop(tell.send(result))));
-    let gone = || (StatusCode::SERVICE_UNAVAILABLE, "the control plane is shutting down".to_owned());
+    let gone =
+        || (StatusCode::SERVICE_UNAVAILABLE, "the control plane is shutting down".to_owned());
     admin.commands.send(command).await.map_err(|_| gone())?;
     told.await
         .map_err(|_| gone())?
@@ -60,7 +61,8 @@ async fn alter(admin: &Admin, sql: String) -> Result<(), Refused> {
         .map_err(|e| refused(e.message))
 }
 
-/// Makes what is not there: the lookup table, its vindex where it is spread, and the vindex, `write_only`.
+/// Makes what is not there: the lookup table, its vindex where it is spread, and the vindex,
+/// `write_only`.
 async fn define(admin: &Admin, keyspace: &str, name: &str, body: &Body) -> Result<(), Refused> {
     let snapshot = admin.shared.snapshot();
     let wanted = definition::Wanted {
@@ -152,7 +154,10 @@ pub(super) async fn show(
         Some(progress) => ok(serde_json::to_value(progress).unwrap_or_default()),
         None => error(
             StatusCode::NOT_FOUND,
-            format!("nothing was done about vindex {name} of keyspace {keyspace} since this process started"),
+            format!(
+                "nothing was done about vindex {name} of keyspace {keyspace} since this process \
+                    started"
+            ),
         ),
     }
 }

@@ -15,13 +15,24 @@ use std::fmt::Write;
 /// The cores' metrics and our own.
 fn collect(shared: &Shared) -> Vec<Metric> {
     let mut all = shared.data().map_or_else(Vec::new, |data| data.metrics());
-    let gauge = |name, help, labels, value| Metric { name, help, kind: MetricKind::Gauge, labels, value };
+    let gauge =
+        |name, help, labels, value| Metric { name, help, kind: MetricKind::Gauge, labels, value };
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
-    all.push(gauge("coregate_build_info", "Always 1; the label is Coregate's version.", version, 1.0));
+    all.push(gauge(
+        "coregate_build_info",
+        "Always 1; the label is Coregate's version.",
+        version,
+        1.0,
+    ));
     let uptime = shared.started.elapsed().as_secs_f64();
     all.push(gauge("coregate_uptime_seconds", "Time since the start.", vec![], uptime));
     let snapshot = shared.snapshot().version as f64;
-    all.push(gauge("coregate_snapshot_version", "Version of the published snapshot.", vec![], snapshot));
+    all.push(gauge(
+        "coregate_snapshot_version",
+        "Version of the published snapshot.",
+        vec![],
+        snapshot,
+    ));
     for (alias, health) in shared.health() {
         let labels = vec![("tablet", alias)];
         let up = f64::from(u8::from(health.state == HealthState::Serving));
@@ -46,13 +57,19 @@ fn collect(shared: &Shared) -> Vec<Metric> {
         .count() as f64;
     all.extend(super::processes::metrics(shared));
     place(&mut all, shared);
-    all.push(gauge("coregate_shards_moving", "Shards whose primary is being replaced.", vec![], moving));
+    all.push(gauge(
+        "coregate_shards_moving",
+        "Shards whose primary is being replaced.",
+        vec![],
+        moving,
+    ));
     all
 }
 
 /// What is wrong with shards, and what was done about it.
 fn repairs(shared: &Shared, all: &mut Vec<Metric>) {
-    let gauge = |name, help, labels, value| Metric { name, help, kind: MetricKind::Gauge, labels, value };
+    let gauge =
+        |name, help, labels, value| Metric { name, help, kind: MetricKind::Gauge, labels, value };
     let recoveries = shared.recoveries();
     for (result, ok) in [("done", true), ("failed", false)] {
         let count = recoveries.iter().filter(|r| r.ok == ok).count() as f64;
@@ -116,13 +133,15 @@ fn place(all: &mut [Metric], shared: &Shared) {
     for record in records.iter() {
         for shard in &record.shards {
             for tablet in &shard.tablets {
-                places.insert(tablet.alias.as_str(), (&record.name, &shard.name, tablet.kind.name()));
+                places
+                    .insert(tablet.alias.as_str(), (&record.name, &shard.name, tablet.kind.name()));
             }
         }
     }
     for metric in all.iter_mut() {
         let alias = metric.labels.iter().find(|(label, _)| *label == "tablet");
-        let Some((keyspace, shard, kind)) = alias.and_then(|(_, alias)| places.get(alias.as_str())) else {
+        let Some((keyspace, shard, kind)) = alias.and_then(|(_, alias)| places.get(alias.as_str()))
+        else {
             continue;
         };
         metric.labels.extend([
@@ -158,13 +177,17 @@ fn render(mut all: Vec<Metric>) -> String {
                 .replace('\n', "\\n");
             let _ = write!(text, "{}{label}=\"{value}\"", if i == 0 { '{' } else { ',' });
         }
-        let _ = writeln!(text, "{} {}", if metric.labels.is_empty() { "" } else { "}" }, metric.value);
+        let _ =
+            writeln!(text, "{} {}", if metric.labels.is_empty() { "" } else { "}" }, metric.value);
     }
     text
 }
 
 pub(super) async fn prometheus(State(admin): State<Admin>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(collect(&admin.shared)))
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        render(collect(&admin.shared)),
+    )
 }
 
 /// `{"name": value}` or `{"name": [{"labels": {...}, "value": n}]}`.
@@ -195,8 +218,13 @@ mod tests {
 
     #[test]
     fn samples_of_a_name_stand_together() {
-        let metric =
-            |name, labels, value| Metric { name, help: "h", kind: MetricKind::Counter, labels, value };
+        let metric = |name, labels, value| Metric {
+            name,
+            help: "h",
+            kind: MetricKind::Counter,
+            labels,
+            value,
+        };
         let text = render(vec![
             metric("b", vec![("l", "x\"y".to_owned()), ("m", "z".to_owned())], 1.0),
             metric("a", vec![], 2.5),

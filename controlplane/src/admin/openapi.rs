@@ -42,7 +42,12 @@ const CALLS: &[Call] = &[
         "Makes a lookup vindex and fills its table (LookupVindex create)",
         JSON,
     ),
-    ("get", "/api/keyspaces/{keyspace}/lookup-vindexes/{name}", "How far that is (LookupVindex show)", None),
+    (
+        "get",
+        "/api/keyspaces/{keyspace}/lookup-vindexes/{name}",
+        "How far that is (LookupVindex show)",
+        None,
+    ),
     (
         "post",
         "/api/keyspaces/{keyspace}/lookup-vindexes/{name}/verify",
@@ -60,11 +65,31 @@ const CALLS: &[Call] = &[
     ("get", "/api/tablets", "All tablets, by ?keyspace=, ?shard= and ?type= (GetTablets)", None),
     ("get", "/api/tablets/{alias}", "One tablet (GetTablet)", None),
     ("post", "/api/tablets/{alias}/health-check", "Asks its server now (RunHealthCheck)", None),
-    ("get", "/api/tablets/{alias}/full-status", "What its server says of itself (GetFullStatus)", None),
+    (
+        "get",
+        "/api/tablets/{alias}/full-status",
+        "What its server says of itself (GetFullStatus)",
+        None,
+    ),
     ("put", "/api/tablets/{alias}/writable", "true or false (SetWritable)", TEXT),
-    ("post", "/api/tablets/{alias}/start-replication", "A replica replicates again (StartReplication)", None),
-    ("post", "/api/tablets/{alias}/stop-replication", "A replica stops replicating (StopReplication)", None),
-    ("put", "/api/tablets/{alias}/type", "replica, rdonly, spare or drained (ChangeTabletType)", TEXT),
+    (
+        "post",
+        "/api/tablets/{alias}/start-replication",
+        "A replica replicates again (StartReplication)",
+        None,
+    ),
+    (
+        "post",
+        "/api/tablets/{alias}/stop-replication",
+        "A replica stops replicating (StopReplication)",
+        None,
+    ),
+    (
+        "put",
+        "/api/tablets/{alias}/type",
+        "replica, rdonly, spare or drained (ChangeTabletType)",
+        TEXT,
+    ),
     (
         "post",
         "/api/keyspaces/{keyspace}/shards/{shard}/planned-reparent",
@@ -79,24 +104,36 @@ const CALLS: &[Call] = &[
     ),
     ("get", "/api/recoveries", "What was done about shards", None),
     ("put", "/api/recoveries", "enabled or disabled", TEXT),
-    ("get", "/api/replication-analysis", "What is wrong with shards now, and what is done about it", None),
+    (
+        "get",
+        "/api/replication-analysis",
+        "What is wrong with shards now, and what is done about it",
+        None,
+    ),
     ("get", "/api/sessions", "What clients' sessions do, and why they keep connections", None),
     ("get", "/api/statements", "The statements that took most time, with their plans", None),
     ("get", "/api/processes", "The processes on this topology", None),
     ("get", "/api/topology", "The topology's tree (GetTopologyPath)", None),
     ("get", "/api/topology/{path}", "What stands at a path of it", None),
-    ("get", "/api/validate", "What is not as it should be, of one ?keyspace= or all (Validate)", None),
+    (
+        "get",
+        "/api/validate",
+        "What is not as it should be, of one ?keyspace= or all (Validate)",
+        None,
+    ),
     (
         "get",
         "/api/transactions",
-        "Transactions over several shards that are not finished, of one ?keyspace= or all (DistributedTransaction unresolved-list)",
+        "Transactions over several shards that are not finished, of one ?keyspace= or all \
+            (DistributedTransaction unresolved-list)",
         None,
     ),
     ("get", "/api/transactions/{id}", "One of them (DistributedTransaction get-info)", None),
     (
         "post",
         "/api/transactions/{id}/conclude",
-        "Finishes one now; one that is not decided is rolled back (DistributedTransaction conclude)",
+        "Finishes one now; one that is not decided is rolled back (DistributedTransaction \
+            conclude)",
         None,
     ),
     ("post", "/api/reload", "Reads the topology again", None),
@@ -113,16 +150,20 @@ fn build() -> Value {
         let names = path
             .split('/')
             .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-        let of_path =
-            |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
+        let of_path = |name: &str| {
+            json!({"name": name, "in": "path", "required": true,
+            "schema": {"type": "string"}})
+        };
         let of_query = |part: &str| {
             let (name, _) = part.split_once('=')?;
             Some(json!({"name": name, "in": "query", "schema": {"type": "string"}}))
         };
         let queries = summary.split('?').skip(1).filter_map(of_query);
         let parameters: Vec<Value> = names.map(of_path).chain(queries).collect();
-        let answer =
-            |what: &str| json!({"description": what, "content": {"application/json": {"schema": {}}}});
+        let answer = |what: &str| {
+            json!({"description": what,
+            "content": {"application/json": {"schema": {}}}})
+        };
         let mut call = json!({
             "summary": summary,
             "parameters": parameters,

@@ -78,7 +78,8 @@ fn tablets(shared: &Shared) -> String {
 /// The page: one file, in the program. It asks `/api` for what it shows.
 pub(super) async fn index() -> Response<Body> {
     // Nothing from elsewhere is run or asked, and nobody else may show it.
-    const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+    const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src \
+        'unsafe-inline'; connect-src 'self'; \
         img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
     let headers = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -160,7 +161,8 @@ pub(super) async fn queryz(
     }
     let row = |p: &PlanStats| {
         let mean = p.time_us.checked_div(p.count).unwrap_or(0);
-        let numbers = [p.count, p.errors, p.rows, p.shard_queries, p.time_us, mean].map(|n| n.to_string());
+        let numbers =
+            [p.count, p.errors, p.rows, p.shard_queries, p.time_us, mean].map(|n| n.to_string());
         let [count, errors, rows, shards, time, mean] = numbers;
         [
             p.query.clone(),
@@ -193,6 +195,7 @@ pub(super) async fn queryz(
 }
 
 fn plan_json(p: &PlanStats) -> Value {
-    json!({"Query": p.query, "Class": p.class, "Destination": p.destination, "Tables": p.tables, "Workload": p.workload, "Count": p.count,
+    json!({"Query": p.query, "Class": p.class, "Destination": p.destination, "Tables": p.tables,
+        "Workload": p.workload, "Count": p.count,
         "Errors": p.errors, "Rows": p.rows, "ShardQueries": p.shard_queries, "TimeUs": p.time_us})
 }

@@ -25,7 +25,8 @@ pub(super) async fn list(State(admin): State<Admin>) -> Reply {
 fn alone(shared: &Shared) -> Value {
     let status = super::status_json(shared);
     json!({
-        "id": "this", "version": status.get("version"), "pid": status.get("pid"), "mysql": status.get("mysql"),
+        "id": "this", "version": status.get("version"), "pid": status.get("pid"),
+            "mysql": status.get("mysql"),
         "leader": true, "this": true,
     })
 }
@@ -36,11 +37,16 @@ pub(super) fn metrics(shared: &Shared) -> Vec<Metric> {
         Some(roster) => (roster.away.is_none(), roster.processes.len()),
         None => (true, 1),
     };
-    let gauge = |name, help, value| Metric { name, help, kind: MetricKind::Gauge, labels: vec![], value };
+    let gauge =
+        |name, help, value| Metric { name, help, kind: MetricKind::Gauge, labels: vec![], value };
     let flag = |so: bool| f64::from(u8::from(so));
     vec![
         gauge("coregate_store_up", "1 when the topology's store can be used.", flag(up)),
-        gauge("coregate_leader", "1 when this process replaces dead primaries.", flag(shared.leads())),
+        gauge(
+            "coregate_leader",
+            "1 when this process replaces dead primaries.",
+            flag(shared.leads()),
+        ),
         gauge("coregate_processes", "Processes that serve the same topology.", processes as f64),
     ]
 }

@@ -48,7 +48,9 @@ fn bad(e: &Error) -> Reply {
 
 pub(super) async fn tablet(State(admin): State<Admin>, Path(alias): Path<String>) -> Reply {
     match find(&admin, &alias) {
-        Ok(found) => ok(super::api::tablet_json(&admin, &found.keyspace, &found.shard, &found.record)),
+        Ok(found) => {
+            ok(super::api::tablet_json(&admin, &found.keyspace, &found.shard, &found.record))
+        }
         Err(reply) => *reply,
     }
 }
@@ -71,7 +73,8 @@ pub(super) async fn health_check(State(admin): State<Admin>, Path(alias): Path<S
     ok(json!({"alias": alias, "answers": answers, "now": facts, "health": known.get("health")}))
 }
 
-/// What Vitess's FullStatus tells, as far as the server and the account let us: rows of SHOW statements under their own names.
+/// What Vitess's FullStatus tells, as far as the server and the account let us: rows of SHOW
+/// statements under their own names.
 pub(super) async fn full_status(State(admin): State<Admin>, Path(alias): Path<String>) -> Reply {
     let found = match find(&admin, &alias) {
         Ok(found) => found,
@@ -92,20 +95,21 @@ const STATUS: [(&str, &[&str]); 4] = [
     ("replication_status", &["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"]),
     (
         "variables",
-        &[
-            "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'version_comment', 'server_id', 'server_uuid', 'hostname', \
-           'read_only', 'super_read_only', 'gtid_mode', 'gtid_executed', 'gtid_purged', 'gtid_current_pos', 'gtid_slave_pos', \
-           'gtid_binlog_pos', 'gtid_strict_mode', 'binlog_format', 'binlog_row_image', 'log_bin', 'log_slave_updates', \
-           'log_replica_updates', 'max_connections', 'max_allowed_packet', 'sql_mode', 'innodb_flush_log_at_trx_commit', 'sync_binlog') \
-           OR Variable_name LIKE 'rpl_semi_sync%'",
-        ],
+        &["SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'version_comment', \
+                'server_id', 'server_uuid', 'hostname', \
+           'read_only', 'super_read_only', 'gtid_mode', 'gtid_executed', 'gtid_purged', \
+           'gtid_current_pos', 'gtid_slave_pos', \
+           'gtid_binlog_pos', 'gtid_strict_mode', 'binlog_format', 'binlog_row_image', 'log_bin', \
+           'log_slave_updates', \
+           'log_replica_updates', 'max_connections', 'max_allowed_packet', 'sql_mode', \
+           'innodb_flush_log_at_trx_commit', 'sync_binlog') \
+           OR Variable_name LIKE 'rpl_semi_sync%'"],
     ),
     (
         "status",
-        &[
-            "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Threads_connected', 'Threads_running', 'Max_used_connections') \
-           OR Variable_name LIKE 'Rpl_semi_sync%' OR Variable_name LIKE 'wsrep_cluster_%'",
-        ],
+        &["SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Threads_connected', \
+                'Threads_running', 'Max_used_connections') \
+           OR Variable_name LIKE 'Rpl_semi_sync%' OR Variable_name LIKE 'wsrep_cluster_%'"],
     ),
 ];
 
@@ -152,7 +156,8 @@ fn shown(name: &str, rows: Vec<Row>) -> Value {
     }
 }
 
-/// The body is `true` or `false`. A replica that takes writes has a history of its own soon: that is refused.
+/// The body is `true` or `false`. A replica that takes writes has a history of its own soon: that
+/// is refused.
 pub(super) async fn set_writable(
     State(admin): State<Admin>,
     Path(alias): Path<String>,
@@ -184,11 +189,17 @@ pub(super) async fn set_writable(
     }
 }
 
-pub(super) async fn start_replication(State(admin): State<Admin>, Path(alias): Path<String>) -> Reply {
+pub(super) async fn start_replication(
+    State(admin): State<Admin>,
+    Path(alias): Path<String>,
+) -> Reply {
     replication(&admin, &alias, &["START REPLICA", "START SLAVE"]).await
 }
 
-pub(super) async fn stop_replication(State(admin): State<Admin>, Path(alias): Path<String>) -> Reply {
+pub(super) async fn stop_replication(
+    State(admin): State<Admin>,
+    Path(alias): Path<String>,
+) -> Reply {
     replication(&admin, &alias, &["STOP REPLICA", "STOP SLAVE"]).await
 }
 
@@ -199,7 +210,10 @@ async fn replication(admin: &Admin, alias: &str, statements: &[&str]) -> Reply {
         Err(reply) => return *reply,
     };
     if found.record.kind == Kind::Primary {
-        return error(StatusCode::BAD_REQUEST, format!("{alias} is a primary: it does not replicate"));
+        return error(
+            StatusCode::BAD_REQUEST,
+            format!("{alias} is a primary: it does not replicate"),
+        );
     }
     let run = async {
         let mut conn = admin.shared.connector.connect(&found.tablet).await?;

@@ -31,5 +31,6 @@ pub(super) async fn list(State(admin): State<Admin>) -> Reply {
 
 fn session_json(s: &SessionInfo) -> Value {
     json!({"id": s.id, "user": s.user, "host": s.host, "database": s.database, "rests": s.rests,
-        "in_transaction": s.in_transaction, "seconds": s.seconds, "statement": s.statement, "pinned_by": s.pinned_by})
+        "in_transaction": s.in_transaction, "seconds": s.seconds, "statement": s.statement,
+            "pinned_by": s.pinned_by})
 }

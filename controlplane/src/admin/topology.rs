@@ -1,4 +1,5 @@
-//! The topology as a tree of paths, as etcd has it; a store of files is shown in the same form. Passwords are left out.
+//! The topology as a tree of paths, as etcd has it; a store of files is shown in the same form.
+//! Passwords are left out.
 use super::api::{Reply, ok};
 use super::{Admin, error};
 use axum::extract::{Path, State};
@@ -85,7 +86,10 @@ mod tests {
     #[test]
     fn paths_have_values_or_children_and_no_passwords() {
         let tree = BTreeMap::from([
-            ("global/keyspaces/ks/Keyspace".to_owned(), r#"{"replication": {"password": "p"}}"#.to_owned()),
+            (
+                "global/keyspaces/ks/Keyspace".to_owned(),
+                r#"{"replication": {"password": "p"}}"#.to_owned(),
+            ),
             ("global/keyspaces/ks/VSchema".to_owned(), "{}".to_owned()),
         ]);
         let names = at(&tree, "global/keyspaces/ks").unwrap();

@@ -8,7 +8,10 @@ use serde_json::json;
 use std::collections::HashMap;
 
 /// `?keyspace=` shows those that have a part there.
-pub(super) async fn list(State(admin): State<Admin>, Query(query): Query<HashMap<String, String>>) -> Reply {
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Reply {
     let (mut all, silent) = resolver::unresolved(&admin.shared, None).await;
     if let Some(keyspace) = query.get("keyspace").filter(|name| !name.is_empty()) {
         let prefix = format!("{keyspace}/");
@@ -33,7 +36,8 @@ pub(super) async fn conclude(State(admin): State<Admin>, Path(id): Path<String>)
         (finished, left) => error(
             StatusCode::CONFLICT,
             format!(
-                "transaction {id}: {finished} branches are finished and {left} are left: the shard that decides cannot be asked, its owner \
+                "transaction {id}: {finished} branches are finished and {left} are left: the shard \
+                    that decides cannot be asked, its owner \
                  is deciding now, or a branch's connection is still open; repeat it later"
             ),
         ),
@@ -42,7 +46,8 @@ pub(super) async fn conclude(State(admin): State<Admin>, Path(id): Path<String>)
 
 fn none(id: &str) -> Reply {
     let why = format!(
-        "there is no prepared transaction {id}; distributed-transaction unresolved-list shows those that there are"
+        "there is no prepared transaction {id}; distributed-transaction unresolved-list shows \
+            those that there are"
     );
     error(StatusCode::NOT_FOUND, why)
 }

@@ -23,7 +23,10 @@ pub(super) async fn validate(
     let wanted = only.get("keyspace");
     let records = shared.records();
     if let Some(name) = wanted.filter(|name| !records.iter().any(|r| r.name == **name)) {
-        return super::error(axum::http::StatusCode::NOT_FOUND, format!("there is no keyspace {name}"));
+        return super::error(
+            axum::http::StatusCode::NOT_FOUND,
+            format!("there is no keyspace {name}"),
+        );
     }
     let mut found = shared.missing_lines();
     if let Some(roster) = shared.roster() {
@@ -39,7 +42,9 @@ pub(super) async fn validate(
             .max()
             .unwrap_or(0);
         let late = roster.processes.iter().filter(|p| p.revision < newest);
-        found.extend(late.map(|p| format!("process {}: it uses revision {} of {newest}", p.id, p.revision)));
+        found.extend(
+            late.map(|p| format!("process {}: it uses revision {} of {newest}", p.id, p.revision)),
+        );
         if roster.leader.is_none() {
             found.push("no process leads".to_owned());
         }
@@ -66,8 +71,10 @@ fn tablets(shared: &Shared, record: &KeyspaceRecord) -> Vec<String> {
                     .clone()
                     .unwrap_or_else(|| format!("{:?}", health.state));
                 let name = tablet.kind.name();
-                found
-                    .push(format!("{}/{}: tablet {} ({name}): {why}", record.name, shard.name, tablet.alias));
+                found.push(format!(
+                    "{}/{}: tablet {} ({name}): {why}",
+                    record.name, shard.name, tablet.alias
+                ));
             }
         }
     }
@@ -88,7 +95,10 @@ async fn schemas(shared: &Shared, record: &KeyspaceRecord) -> Vec<String> {
         let tables = match read(shared, &primary, record.database()).await {
             Ok(tables) => tables,
             Err(e) => {
-                found.push(format!("{}/{}: its tables cannot be read: {e}", record.name, shard.name));
+                found.push(format!(
+                    "{}/{}: its tables cannot be read: {e}",
+                    record.name, shard.name
+                ));
                 continue;
             }
         };
@@ -120,8 +130,10 @@ fn differences(a: &Tables, b: &Tables) -> Vec<String> {
 
 async fn read(shared: &Shared, tablet: &Arc<Tablet>, database: &str) -> Result<Tables, Error> {
     let mut conn = shared.connector.connect(tablet).await?;
-    let sql = "SELECT table_name, CONCAT_WS(' ', column_name, column_type, is_nullable, column_key, COALESCE(column_default, '-'), extra, \
-               COALESCE(collation_name, '-')) FROM information_schema.columns WHERE table_schema = ? \
+    let sql = "SELECT table_name, CONCAT_WS(' ', column_name, column_type, is_nullable, \
+        column_key, COALESCE(column_default, '-'), extra, \
+               COALESCE(collation_name, '-')) FROM information_schema.columns WHERE table_schema = \
+               ? \
                ORDER BY table_name, ordinal_position";
     let rows = conn.exec::<(String, String)>(sql, (database,));
     let rows = match tokio::time::timeout(PATIENCE, rows).await {
@@ -148,7 +160,8 @@ mod tests {
                 .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
                 .collect()
         };
-        let (a, b) = (of(&[("t", "1"), ("u", "1"), ("v", "1")]), of(&[("t", "1"), ("u", "2"), ("w", "1")]));
+        let (a, b) =
+            (of(&[("t", "1"), ("u", "1"), ("v", "1")]), of(&[("t", "1"), ("u", "2"), ("w", "1")]));
         assert_eq!(differences(&a, &b), ["u", "v", "w"]);
     }
 }

@@ -1,5 +1,6 @@
-//! What is wrong with a shard whose servers are a Galera cluster. They keep each other's data; one of them gets the writes, so that
-//! transactions do not meet. If it cannot, another one gets them: nobody is promoted. Pure.
+//! What is wrong with a shard whose servers are a Galera cluster. They keep each other's data; one
+//! of them gets the writes, so that transactions do not meet. If it cannot, another one gets them:
+//! nobody is promoted. Pure.
 //!
 //! | analysis | recovery |
 //! | --- | --- |
@@ -87,7 +88,11 @@ mod tests {
     }
 
     fn with(changes: &[(&str, &str)]) -> Health {
-        alive(Facts { version: "10.11.6-MariaDB".into(), galera: Some(node(changes)), ..Facts::default() })
+        alive(Facts {
+            version: "10.11.6-MariaDB".into(),
+            galera: Some(node(changes)),
+            ..Facts::default()
+        })
     }
 
     #[test]
@@ -99,7 +104,8 @@ mod tests {
         let foreign = with(&[("wsrep_cluster_state_uuid", "c2")]);
         let dead = Health { facts: with(&[]).facts, ..down(Trouble::Dead) };
         let left = alive(Facts { version: "10.11.6-MariaDB".into(), ..Facts::default() });
-        let (unfit, nobody) = (Some(Analysis::GaleraWriterUnfit), Some(Analysis::GaleraWithoutMajority));
+        let (unfit, nobody) =
+            (Some(Analysis::GaleraWriterUnfit), Some(Analysis::GaleraWithoutMajority));
         for (primary, replica, kind, wanted) in [
             (&well, &well, Kind::Replica, None),
             (&well, &alone, Kind::Replica, None),

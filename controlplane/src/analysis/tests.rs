@@ -65,7 +65,8 @@ fn of(primary: &Health, replicas: &[(Kind, Health)]) -> Option<Analysis> {
 fn every_problem_of_a_primary_has_its_name() {
     let good = || vec![(Kind::Replica, alive(replica()))];
     assert_eq!(of(&alive(primary()), &good()), None);
-    let drained = vec![(Kind::Drained, alive(Facts { semi_sync: SemiSync::default(), ..replica() }))];
+    let drained =
+        vec![(Kind::Drained, alive(Facts { semi_sync: SemiSync::default(), ..replica() }))];
     assert_eq!(of(&alive(primary()), &drained), Some(Analysis::PrimarySemiSyncMustNotBeSet));
     for trouble in [Trouble::Dead, Trouble::Frozen] {
         let dead = down(trouble);
@@ -115,7 +116,8 @@ fn every_problem_of_a_replica_has_its_name() {
             Kind::Replica,
             with(|r| {
                 (r.applier, r.error_code) = (false, 1397);
-                r.error = "Error 'XAER_NOTA: Unknown XID' on query. Query: 'XA ROLLBACK X'31''".into();
+                r.error =
+                    "Error 'XAER_NOTA: Unknown XID' on query. Query: 'XA ROLLBACK X'31''".into();
             }),
             Some(P::RollsBackUnknownBranch),
         ),
@@ -123,7 +125,8 @@ fn every_problem_of_a_replica_has_its_name() {
             Kind::Replica,
             with(|r| {
                 (r.applier, r.error_code) = (false, 1397);
-                r.error = "Error 'XAER_NOTA: Unknown XID' on query. Query: 'XA COMMIT X'31''".into();
+                r.error =
+                    "Error 'XAER_NOTA: Unknown XID' on query. Query: 'XA COMMIT X'31''".into();
             }),
             Some(P::ReplicationStopped),
         ),
@@ -153,12 +156,14 @@ fn sets_of_mysql_tell_who_has_gone_astray() {
         position: Position::mysql(&set.replace('A', A).replace('B', B)),
         ..facts
     };
-    let problem =
-        |facts: Facts| match of(&alive(at(primary(), "A:1-9,B:1-2")), &[(Kind::Replica, alive(facts))]) {
-            Some(Analysis::Replica(problem, _)) => Some(problem),
-            None => None,
-            other => panic!("{other:?}"),
-        };
+    let problem = |facts: Facts| match of(
+        &alive(at(primary(), "A:1-9,B:1-2")),
+        &[(Kind::Replica, alive(facts))],
+    ) {
+        Some(Analysis::Replica(problem, _)) => Some(problem),
+        None => None,
+        other => panic!("{other:?}"),
+    };
     assert_eq!(problem(at(replica(), "A:1-9,B:1-2")), None);
     assert_eq!(problem(at(replica(), "A:1-12,B:1-2")), None, "it has been asked later");
     assert_eq!(problem(at(replica(), "A:1-5,B:1-3")), Some(P::ErrantGTIDDetected));
@@ -228,7 +233,11 @@ fn a_primary_whose_commits_nobody_acknowledges_is_blocked_or_locked() {
     let blocked = Analysis::PrimarySemiSyncBlocked;
     assert_eq!(all(&waits(1, 9_000), &one(receives(20_000))), []);
     assert_eq!(all(&waits(1, 10_000), &one(receives(20_000))), std::slice::from_ref(&blocked));
-    assert_eq!(all(&waits(1, 10_000), &one(receives(200))), [], "a large transaction is on its way");
+    assert_eq!(
+        all(&waits(1, 10_000), &one(receives(200))),
+        [],
+        "a large transaction is on its way"
+    );
     let two = [(Kind::Replica, receives(20_000)), (Kind::Replica, receives(200))];
     assert_eq!(all(&waits(1, 10_000), &two), [], "to one of them");
     assert_eq!(blocked.recovery(), Recovery::Blocked);

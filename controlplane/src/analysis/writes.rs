@@ -1,4 +1,5 @@
-//! A primary that answers, takes writes, and ends none of them: its disk stands still, or nobody acknowledges. Pure.
+//! A primary that answers, takes writes, and ends none of them: its disk stands still, or nobody
+//! acknowledges. Pure.
 use super::{Analysis, Member, ShardView, acknowledges};
 use crate::health::Health;
 use crate::servers::status::Thread;
@@ -15,11 +16,12 @@ pub(super) fn blocked(shard: &ShardView<'_>) -> Option<Analysis> {
     }
     let facts = shard.primary.facts()?;
     let waits = waits_long(shard, health);
-    (waits && facts.semi_sync.clients > 0 && nothing_comes(shard)).then_some(Analysis::PrimarySemiSyncBlocked)
+    (waits && facts.semi_sync.clients > 0 && nothing_comes(shard))
+        .then_some(Analysis::PrimarySemiSyncBlocked)
 }
 
-/// Commits wait for an acknowledgement, and nobody is connected who gives one. Replicas that do not replicate are repaired for that
-/// reason; one that replicates without acknowledging connects anew.
+/// Commits wait for an acknowledgement, and nobody is connected who gives one. Replicas that do not
+/// replicate are repaired for that reason; one that replicates without acknowledging connects anew.
 pub(super) fn locked(shard: &ShardView<'_>) -> Option<Analysis> {
     let (health, facts) = (shard.primary.health?, shard.primary.facts()?);
     if !waits_long(shard, health) || facts.semi_sync.clients > 0 {
@@ -41,7 +43,8 @@ fn waits_long(shard: &ShardView<'_>, health: &Health) -> bool {
     shard.semi_sync == Some(true) && health.unacknowledged_ms.is_some_and(|ms| shard.is_long(ms))
 }
 
-/// Not one of those that could acknowledge has received anything for as long: a large transaction on its way is none that is stuck.
+/// Not one of those that could acknowledge has received anything for as long: a large transaction
+/// on its way is none that is stuck.
 fn nothing_comes(shard: &ShardView<'_>) -> bool {
     let stands = |r: &Member<'_>| {
         r.health

@@ -24,7 +24,8 @@ pub(crate) struct Steps {
 /// The lookup table's column for where a row lies.
 const TO: &str = "keyspace_id";
 
-/// Those whose table is filled: they hold the values and the keyspace id as they are, or its number.
+/// Those whose table is filled: they hold the values and the keyspace id as they are, or its
+/// number.
 const KINDS: [&str; 6] = [
     "consistent_lookup",
     "consistent_lookup_unique",
@@ -52,7 +53,9 @@ impl Wanted<'_> {
                     .columns
                     .iter()
                     .find(|c| c.name.eq_ignore_ascii_case(name));
-                found.ok_or_else(|| format!("table {}.{} has no column {name}", self.keyspace, self.owner))
+                found.ok_or_else(|| {
+                    format!("table {}.{} has no column {name}", self.keyspace, self.owner)
+                })
             })
             .collect();
         let columns = columns?;
@@ -69,11 +72,14 @@ impl Wanted<'_> {
             let (ks, table, first) =
                 (self.lookup_keyspace, self.table, columns.first().map_or("", |c| &c.name));
             let kind = columns.first().map_or("xxhash", |c| vindex_of(c));
-            let using =
-                if there.vindexes.contains_key(kind) { String::new() } else { format!(" USING {kind}") };
-            steps
-                .alter
-                .push(format!("ALTER VSCHEMA ON `{ks}`.`{table}` ADD VINDEX {kind} (`{first}`){using}"));
+            let using = if there.vindexes.contains_key(kind) {
+                String::new()
+            } else {
+                format!(" USING {kind}")
+            };
+            steps.alter.push(format!(
+                "ALTER VSCHEMA ON `{ks}`.`{table}` ADD VINDEX {kind} (`{first}`){using}"
+            ));
         }
         if let Some(known) = ks.vindexes.get(self.name) {
             let used = owner
@@ -83,7 +89,10 @@ impl Wanted<'_> {
             if known.kind == self.kind && used {
                 return Ok(steps);
             }
-            return Err(format!("keyspace {} has another vindex {} already", self.keyspace, self.name));
+            return Err(format!(
+                "keyspace {} has another vindex {} already",
+                self.keyspace, self.name
+            ));
         }
         steps.alter.push(self.vindex(&columns));
         Ok(steps)
@@ -91,7 +100,11 @@ impl Wanted<'_> {
 
     fn check_names(&self) -> Result<(), String> {
         if !KINDS.contains(&self.kind) {
-            return Err(format!("a lookup vindex is one of {}, not {}", KINDS.join(", "), self.kind));
+            return Err(format!(
+                "a lookup vindex is one of {}, not {}",
+                KINDS.join(", "),
+                self.kind
+            ));
         }
         let names = [self.keyspace, self.name, self.owner, self.lookup_keyspace, self.table];
         let all = names
@@ -116,7 +129,8 @@ impl Wanted<'_> {
         };
         let nulls = if self.ignore_nulls { ", ignore_nulls='true'" } else { "" };
         format!(
-            "ALTER VSCHEMA ON `{}`.`{}` ADD VINDEX `{}` ({}) USING {} WITH owner='{}', table='{}.{}', from='{}', to='{TO}', write_only='true'{nulls}",
+            "ALTER VSCHEMA ON `{}`.`{}` ADD VINDEX `{}` ({}) USING {} WITH owner='{}', \
+                table='{}.{}', from='{}', to='{TO}', write_only='true'{nulls}",
             self.keyspace,
             self.owner,
             self.name,
@@ -132,10 +146,9 @@ impl Wanted<'_> {
     fn create(&self, columns: &[&Column]) -> Result<String, String> {
         let mut lines = Vec::new();
         for column in columns {
-            let kind = column
-                .column_type
-                .as_deref()
-                .ok_or_else(|| format!("the type of column {} is not known exactly", column.name))?;
+            let kind = column.column_type.as_deref().ok_or_else(|| {
+                format!("the type of column {} is not known exactly", column.name)
+            })?;
             let charset = column
                 .charset
                 .as_deref()

@@ -1,5 +1,5 @@
-//! Adds the entries that rows lack. The rows of a step are locked until their entries are committed: whoever changes one of them comes
-//! before, and is seen, or after, and finds the entry.
+//! Adds the entries that rows lack. The rows of a step are locked until their entries are
+//! committed: whoever changes one of them comes before, and is seen, or after, and finds the entry.
 use super::{ASKED_MAX, Failed, Job, number};
 use coregate_planner::backfill::{BATCH_ROWS, Cells, Wanted};
 use coregate_planner::lookup::Literal;
@@ -16,7 +16,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 type Key = Option<Vec<Literal>>;
 
 impl Job {
-    /// All rows of all shards. What is there already is passed over, so that it may be begun again at any time.
+    /// All rows of all shards. What is there already is passed over, so that it may be begun again
+    /// at any time.
     pub(crate) async fn fill(&mut self) -> Result<(), String> {
         let owner = self.filler.keyspace;
         for (shard, name) in self.shards(owner) {
@@ -34,13 +35,18 @@ impl Job {
         match self.progress.conflicts {
             0 => Ok(()),
             n => Err(format!(
-                "{n} rows have values of the unique vindex {} that other rows have, too: change or delete those, and begin again",
+                "{n} rows have values of the unique vindex {} that other rows have, too: change or \
+                    delete those, and begin again",
                 self.vindex
             )),
         }
     }
 
-    async fn step(&mut self, shard: ShardIdx, after: Option<&[Literal]>) -> Result<(usize, Key), String> {
+    async fn step(
+        &mut self,
+        shard: ShardIdx,
+        after: Option<&[Literal]>,
+    ) -> Result<(usize, Key), String> {
         let owner = self.filler.keyspace;
         let mut tries = 0;
         loop {

@@ -1,4 +1,5 @@
-//! Sets of MySQL's GTIDs: `3E11FA47-71CA-11E1-9E33-C80AA9429562:1-5:7`, by server, and since MySQL 8.3 by tag.
+//! Sets of MySQL's GTIDs: `3E11FA47-71CA-11E1-9E33-C80AA9429562:1-5:7`, by server, and since MySQL
+//! 8.3 by tag.
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -19,7 +20,9 @@ fn is_uuid(text: &str) -> bool {
 /// `_` or a letter, then also digits: at most 32.
 fn is_tag(text: &str) -> bool {
     let first = |c: char| c == '_' || c.is_ascii_alphabetic();
-    text.len() <= 32 && text.starts_with(first) && text.chars().all(|c| first(c) || c.is_ascii_digit())
+    text.len() <= 32
+        && text.starts_with(first)
+        && text.chars().all(|c| first(c) || c.is_ascii_digit())
 }
 
 fn interval(text: &str) -> Option<Interval> {

@@ -1,8 +1,9 @@
-//! The heartbeat: the leader writes a row to each primary, again and again. Replicas show by it how old their data are, and a primary that
-//! answers shows by it whether writes end there at all.
+//! The heartbeat: the leader writes a row to each primary, again and again. Replicas show by it how
+//! old their data are, and a primary that answers shows by it whether writes end there at all.
 //!
-//! Our account may write to a server that is read-only. So the statement itself looks whether it is: behind `read_only=ON` nothing is
-//! written, and what was begun before ends before the last position of a planned move is taken.
+//! Our account may write to a server that is read-only. So the statement itself looks whether it
+//! is: behind `read_only=ON` nothing is written, and what was begun before ends before the last
+//! position of a planned move is taken.
 use crate::Error;
 use crate::backend::{Connector, failed};
 use crate::plane::Command;
@@ -22,10 +23,13 @@ const DISK_FULL: [u16; 5] = [1021, 1114, 1026, 3675, 3];
 /// So often is a write that does not end looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS `_coregate`.`heartbeat` (`keyspace` VARBINARY(256) NOT NULL, \
-    `shard` VARBINARY(256) NOT NULL, `writer` VARBINARY(256) NOT NULL, `written_ms` BIGINT UNSIGNED NOT NULL, \
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS `_coregate`.`heartbeat` (`keyspace` VARBINARY(256) \
+    NOT NULL, \
+    `shard` VARBINARY(256) NOT NULL, `writer` VARBINARY(256) NOT NULL, `written_ms` BIGINT \
+    UNSIGNED NOT NULL, \
     PRIMARY KEY (`keyspace`, `shard`)) ENGINE=InnoDB";
-const BEAT: &str = "INSERT INTO `_coregate`.`heartbeat` (`keyspace`, `shard`, `writer`, `written_ms`) \
+const BEAT: &str = "INSERT INTO `_coregate`.`heartbeat` (`keyspace`, `shard`, `writer`, \
+    `written_ms`) \
     SELECT ?, ?, ?, ? FROM DUAL WHERE @@global.read_only = 0 \
     ON DUPLICATE KEY UPDATE `writer` = VALUES(`writer`), `written_ms` = VALUES(`written_ms`)";
 
@@ -33,7 +37,8 @@ const BEAT: &str = "INSERT INTO `_coregate`.`heartbeat` (`keyspace`, `shard`, `w
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Beat {
     Written,
-    /// The server answers others, and neither ends this write nor writes anything else, for so long.
+    /// The server answers others, and neither ends this write nor writes anything else, for so
+    /// long.
     Stalled {
         ms: u64,
         state: String,
@@ -122,7 +127,8 @@ impl Writing {
 
     async fn connect(&self) -> Result<Conn, Error> {
         let mut conn = self.connector.connect(&self.heart.tablet).await?;
-        // The condition is the primary's, not its replicas'. Who may not set it logs by rows anyway, or has no use of this.
+        // The condition is the primary's, not its replicas'. Who may not set it logs by rows
+        // anyway, or has no use of this.
         let rows = conn.query_drop("SET SESSION binlog_format = 'ROW'").await;
         // One that waits for a row, as behind a heartbeat that never ends, gives up by itself.
         let wait = conn
@@ -153,7 +159,9 @@ impl Writing {
         };
         match written {
             Ok(()) => self.tell(Beat::Written).await,
-            Err(Refusal::Server(e)) if DISK_FULL.contains(&e.code) || e.message.contains("No space left") => {
+            Err(Refusal::Server(e))
+                if DISK_FULL.contains(&e.code) || e.message.contains("No space left") =>
+            {
                 self.tell(Beat::DiskFull(e.message)).await;
             }
             // Rights that are missing, a lock: nothing is known by it.
@@ -194,7 +202,8 @@ impl Writing {
                 Some(conn) => conn,
                 None => self.connector.connect(&self.heart.tablet).await.ok()?,
             };
-            let state = "SELECT COALESCE(state, '') FROM information_schema.processlist WHERE id = ?";
+            let state =
+                "SELECT COALESCE(state, '') FROM information_schema.processlist WHERE id = ?";
             let state: Option<String> = conn.exec_first(state, (id,)).await.ok()?;
             let rows = conn.query::<(String, String)>(COUNTERS).await.ok()?;
             looking.conn = Some(conn);
@@ -207,8 +216,10 @@ impl Writing {
 }
 
 /// What grows with anything that is written, and who waits for something else than the disk.
-const COUNTERS: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Innodb_data_written', 'Innodb_os_log_written', \
-    'Binlog_bytes_written', 'Innodb_data_fsyncs', 'Rpl_semi_sync_master_wait_sessions', 'Rpl_semi_sync_source_wait_sessions')";
+const COUNTERS: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Innodb_data_written', \
+    'Innodb_os_log_written', \
+    'Binlog_bytes_written', 'Innodb_data_fsyncs', 'Rpl_semi_sync_master_wait_sessions', \
+    'Rpl_semi_sync_source_wait_sessions')";
 
 struct Looking {
     conn: Option<Conn>,
@@ -223,7 +234,8 @@ impl Looking {
     }
 
     fn see(&mut self, state: &str, rows: &[(String, String)], now: Instant) -> Option<Beat> {
-        let waits = |(name, value): &&(String, String)| name.ends_with("wait_sessions") && value != "0";
+        let waits =
+            |(name, value): &&(String, String)| name.ends_with("wait_sessions") && value != "0";
         let lower = state.to_ascii_lowercase();
         let elsewhere = rows.iter().any(|row| waits(&row))
             || ["lock", "flush", "semi-sync", "semisync", "ack "]
@@ -249,13 +261,14 @@ mod tests {
         let at = |s| start + Duration::from_secs(s);
         let rows = |written: &str, waiting: &str| {
             let row = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-            vec![row("Innodb_data_written", written), row("Rpl_semi_sync_master_wait_sessions", waiting)]
+            vec![
+                row("Innodb_data_written", written),
+                row("Rpl_semi_sync_master_wait_sessions", waiting),
+            ]
         };
-        let ms = |looking: &mut Looking, state: &str, rows: &[(String, String)], s| match looking.see(
-            state,
-            rows,
-            at(s),
-        ) {
+        let ms = |looking: &mut Looking, state: &str, rows: &[(String, String)], s| match looking
+            .see(state, rows, at(s))
+        {
             Some(Beat::Stalled { ms, .. }) => ms,
             other => panic!("{other:?}"),
         };
@@ -268,9 +281,11 @@ mod tests {
             "a large transaction is being written"
         );
         assert_eq!(ms(&mut looking, "Commit", &rows("6", "0"), 14), 4_000);
-        for state in
-            ["Waiting for backup lock", "Waiting for table flush", "Waiting for semi-sync ACK from replica"]
-        {
+        for state in [
+            "Waiting for backup lock",
+            "Waiting for table flush",
+            "Waiting for semi-sync ACK from replica",
+        ] {
             assert_eq!(ms(&mut looking, state, &rows("6", "0"), 20), 0, "{state}");
         }
         assert_eq!(

@@ -1,4 +1,5 @@
-//! A task for each tablet, which asks it again and again and tells the owner of the state what it found.
+//! A task for each tablet, which asks it again and again and tells the owner of the state what it
+//! found.
 use super::verdict::Sign;
 use crate::Error;
 use crate::backend::Connector;
@@ -55,9 +56,9 @@ impl Checks {
         owner: &mpsc::Sender<Command>,
     ) {
         let same = |check: &Check| {
-            tablets
-                .iter()
-                .any(|(tablet, database)| Arc::ptr_eq(tablet, &check.tablet) && *database == check.database)
+            tablets.iter().any(|(tablet, database)| {
+                Arc::ptr_eq(tablet, &check.tablet) && *database == check.database
+            })
         };
         self.0.retain(|_, check| {
             let stays = same(check);
@@ -77,8 +78,10 @@ impl Checks {
                 conn: None,
             };
             let poke = Arc::new(Notify::new());
-            let task = tokio::spawn(run(asking, limits, owner.clone(), Arc::clone(&poke))).abort_handle();
-            let check = Check { tablet: Arc::clone(tablet), database: database.clone(), task, poke };
+            let task =
+                tokio::spawn(run(asking, limits, owner.clone(), Arc::clone(&poke))).abort_handle();
+            let check =
+                Check { tablet: Arc::clone(tablet), database: database.clone(), task, poke };
             self.0.insert(tablet.alias.clone(), check);
         }
     }
@@ -208,7 +211,9 @@ async fn knock(tablet: &Tablet) -> Door {
     };
     match timeout(KNOCK, tried).await {
         Ok(None) => Door::Opened,
-        Ok(Some(e)) if [HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut].contains(&e.kind()) => {
+        Ok(Some(e))
+            if [HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut].contains(&e.kind()) =>
+        {
             Door::NoWay
         }
         Ok(Some(_)) => Door::Shut,

@@ -41,8 +41,15 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Takes a sign of a tablet of this type; `None`: a drop-in's server, which may be anything. `primary`: the watch over its primary.
-    pub(crate) fn see(&mut self, sign: Sign, kind: Option<Kind>, primary: Option<&Self>, now: Instant) {
+    /// Takes a sign of a tablet of this type; `None`: a drop-in's server, which may be anything.
+    /// `primary`: the watch over its primary.
+    pub(crate) fn see(
+        &mut self,
+        sign: Sign,
+        kind: Option<Kind>,
+        primary: Option<&Self>,
+        now: Instant,
+    ) {
         let (trouble, why) = match sign {
             Sign::Alive(facts) => {
                 self.bad = 0;
@@ -151,7 +158,8 @@ fn since(known: &mut Option<(Instant, u64)>, number: Option<u64>, now: Instant) 
     Some(u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX))
 }
 
-/// By the primary's positions; what the replica says itself only where there are none, because it counts from what it has received.
+/// By the primary's positions; what the replica says itself only where there are none, because it
+/// counts from what it has received.
 fn lag_ms(facts: &Facts, primary: Option<&Watch>, now: Instant) -> Option<u64> {
     let replication = facts.replication.as_ref()?;
     if replication.receiver != Thread::Running || !replication.applier {
@@ -177,7 +185,8 @@ fn unwritten(beat: &Beat) -> Option<String> {
     match beat {
         Beat::DiskFull(why) => Some(format!("no space is left on its disk ({why}): make room")),
         Beat::Stalled { ms, state } if *ms >= STALL_SHOWN_MS => Some(format!(
-            "no write has ended for {ms} ms (its state: {state:?}): its disk stands still, or is full"
+            "no write has ended for {ms} ms (its state: {state:?}): its disk stands still, or is \
+                full"
         )),
         Beat::Stalled { .. } | Beat::Written => None,
     }
@@ -190,11 +199,14 @@ fn wrong(facts: &Facts, kind: Kind) -> Option<String> {
     }
     if let Some(galera) = &facts.galera {
         return match (galera.fitness(), kind) {
-            (Ok(()), Kind::Primary) if facts.read_only => Some("the primary is read-only".to_owned()),
-            (Ok(()), Kind::Primary) => None,
-            (Ok(()), _) if galera.lags() => {
-                Some(format!("wsrep_local_recv_queue is {}, above {RECV_QUEUE_MAX}", galera.recv_queue))
+            (Ok(()), Kind::Primary) if facts.read_only => {
+                Some("the primary is read-only".to_owned())
             }
+            (Ok(()), Kind::Primary) => None,
+            (Ok(()), _) if galera.lags() => Some(format!(
+                "wsrep_local_recv_queue is {}, above {RECV_QUEUE_MAX}",
+                galera.recv_queue
+            )),
             (Ok(()), _) => None,
             // It still answers; whether another one does, the analysis says.
             (Err(Unfit::Donor), Kind::Primary) => None,
@@ -206,7 +218,9 @@ fn wrong(facts: &Facts, kind: Kind) -> Option<String> {
             .read_only
             .then(|| "the primary is read-only".to_owned());
     }
-    let Some(replication) = &facts.replication else { return Some("it does not replicate".to_owned()) };
+    let Some(replication) = &facts.replication else {
+        return Some("it does not replicate".to_owned());
+    };
     if replication.receiver == Thread::Running && replication.applier {
         return None;
     }
@@ -222,7 +236,11 @@ mod tests {
     use crate::servers::status::Replication;
 
     fn facts(position: &str) -> Facts {
-        Facts { version: "10.11.6-MariaDB".into(), position: Position::mariadb(position), ..Facts::default() }
+        Facts {
+            version: "10.11.6-MariaDB".into(),
+            position: Position::mariadb(position),
+            ..Facts::default()
+        }
     }
 
     fn replica(position: &str) -> Facts {
@@ -246,7 +264,10 @@ mod tests {
         assert_eq!(see(Sign::Silent("x".into())), (State::Serving, None));
         assert_eq!(see(Sign::Silent("x".into())), (State::Unreachable, Some(Trouble::Frozen)));
         assert_eq!(see(Sign::Dead("x".into())), (State::Unreachable, Some(Trouble::Dead)));
-        assert_eq!(see(Sign::Full("x".into())), (State::NotServing, Some(Trouble::OutOfConnections)));
+        assert_eq!(
+            see(Sign::Full("x".into())),
+            (State::NotServing, Some(Trouble::OutOfConnections))
+        );
         assert_eq!(see(Sign::Alive(Box::new(facts("0-1-1")))), (State::Serving, None));
         assert_eq!(see(Sign::Dead("x".into())), (State::Serving, None), "counted anew");
         let mut fresh = Watch::default();
@@ -282,7 +303,10 @@ mod tests {
         let stalled = |ms| Beat::Stalled { ms, state: "Commit".into() };
         assert_eq!(see(stalled(900)), (State::Serving, Some(900), String::new()));
         let (state, ms, why) = see(stalled(4_000));
-        assert!(state == State::NotServing && ms == Some(4_000) && why.contains("stands still"), "{why}");
+        assert!(
+            state == State::NotServing && ms == Some(4_000) && why.contains("stands still"),
+            "{why}"
+        );
         let (state, ms, why) = see(Beat::DiskFull("The table 't' is full".into()));
         assert!(state == State::NotServing && ms.is_none() && why.contains("no space"), "{why}");
         // A server without positions: the heartbeat is better than what it says itself.
@@ -290,7 +314,10 @@ mod tests {
         let mut replica = Watch::default();
         replica.see(Sign::Alive(Box::new(running)), Some(Kind::Replica), None, now);
         let lag = replica.health.lag_ms.unwrap();
-        assert!((5_000..60_000).contains(&lag) && replica.health.heartbeat_lag_ms.is_some(), "{lag}");
+        assert!(
+            (5_000..60_000).contains(&lag) && replica.health.heartbeat_lag_ms.is_some(),
+            "{lag}"
+        );
     }
 
     #[test]
@@ -320,7 +347,12 @@ mod tests {
         }
         let lag = |applied, ms| {
             let mut watch = Watch::default();
-            watch.see(Sign::Alive(Box::new(replica(applied))), Some(Kind::Replica), Some(&primary), at(ms));
+            watch.see(
+                Sign::Alive(Box::new(replica(applied))),
+                Some(Kind::Replica),
+                Some(&primary),
+                at(ms),
+            );
             watch.health.lag_ms
         };
         assert_eq!(lag("0-1-9", 9_000), Some(0), "nothing has been written since");

@@ -59,18 +59,20 @@ impl Dirs {
     }
 }
 
-/// A symbolic link in the directory for temporary files, if the path is too long. A left one of ours is used again.
+/// A symbolic link in the directory for temporary files, if the path is too long. A left one of
+/// ours is used again.
 fn short_link(tablets: &Path) -> Result<Option<PathBuf>, Error> {
     if tablets.as_os_str().len() + "/zone1-12345/sock".len() <= MAX_SOCKET {
         return Ok(None);
     }
-    let hash = tablets
-        .as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-            (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3) // FNV-1a
-        });
+    let hash =
+        tablets
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+                (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3) // FNV-1a
+            });
     let link = PathBuf::from(format!("/tmp/coregate-{hash:016x}"));
     match std::os::unix::fs::symlink(tablets, &link) {
         Ok(()) => Ok(Some(link)),
@@ -79,8 +81,8 @@ fn short_link(tablets: &Path) -> Result<Option<PathBuf>, Error> {
     }
 }
 
-/// As root, servers run by their own user where it can reach the directory, else as root. Directories above ours are not ours
-/// to open up.
+/// As root, servers run by their own user where it can reach the directory, else as root.
+/// Directories above ours are not ours to open up.
 fn owner(tablets: &Path) -> Option<Owner> {
     if !rustix::process::geteuid().is_root() {
         return None;
@@ -102,7 +104,10 @@ fn owner(tablets: &Path) -> Option<Owner> {
     if tablets.ancestors().all(reachable) {
         return Some(server);
     }
-    tracing::warn!("{} cannot be reached by user {SERVER_USER}: servers run as root", tablets.display());
+    tracing::warn!(
+        "{} cannot be reached by user {SERVER_USER}: servers run as root",
+        tablets.display()
+    );
     Some(root)
 }
 

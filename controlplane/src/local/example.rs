@@ -1,5 +1,5 @@
-//! The commerce example of the Vitess guides: an unsharded keyspace with products and sequences, and one of two shards with
-//! customers and their orders.
+//! The commerce example of the Vitess guides: an unsharded keyspace with products and sequences,
+//! and one of two shards with customers and their orders.
 use super::KeyspaceArg;
 
 pub(super) fn keyspaces() -> Vec<KeyspaceArg> {

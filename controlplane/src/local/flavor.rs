@@ -1,4 +1,5 @@
-//! Which database servers a local cluster has. A directory keeps its kind: their data is not each other's.
+//! Which database servers a local cluster has. A directory keeps its kind: their data is not each
+//! other's.
 use crate::Error;
 use std::path::Path;
 use std::str::FromStr;
@@ -28,7 +29,11 @@ impl Flavor {
         let path = root.join(FILE);
         let kept = match std::fs::read_to_string(&path) {
             Ok(text) => Some(text.trim().parse().map_err(|()| {
-                Error::config(format!("{}: {:?} is no kind of servers", path.display(), text.trim()))
+                Error::config(format!(
+                    "{}: {:?} is no kind of servers",
+                    path.display(),
+                    text.trim()
+                ))
             })?),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(source) => return Err(Error::File { path, source }),
@@ -37,7 +42,8 @@ impl Flavor {
         let old = root.join("topology").is_dir().then_some(Self::MariaDb);
         match (kept.or(old), wanted) {
             (Some(kept), Some(wanted)) if kept != wanted => Err(Error::config(format!(
-                "--flavor {}: {} holds servers of the flavor {}; leave --flavor out, or give another --dir",
+                "--flavor {}: {} holds servers of the flavor {}; leave --flavor out, or give \
+                    another --dir",
                 wanted.name(),
                 root.display(),
                 kept.name()

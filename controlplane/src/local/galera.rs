@@ -1,5 +1,6 @@
-//! What differs where the servers of a local cluster are nodes of Galera clusters, one cluster a shard. The first node to start makes
-//! the cluster, the one that has most; the others join it and copy what they lack.
+//! What differs where the servers of a local cluster are nodes of Galera clusters, one cluster a
+//! shard. The first node to start makes the cluster, the one that has most; the others join it and
+//! copy what they lack.
 use super::dirs::Dirs;
 use super::install::INNODB;
 use super::server::{Launch, Server};
@@ -51,8 +52,9 @@ const OPTIONS: &[&str] = &[
 ];
 
 /// Nodes that are silent for 2 s are excluded.
-const PROVIDER: &str = "gcache.size=64M;gcache.page_size=16M;evs.keepalive_period=PT0.5S;evs.inactive_check_period=PT0.25S;\
-                        evs.suspect_timeout=PT2S;evs.inactive_timeout=PT5S;evs.install_timeout=PT5S;pc.recovery=true";
+const PROVIDER: &str = "gcache.size=64M;gcache.page_size=16M;\
+    evs.keepalive_period=PT0.5S;evs.inactive_check_period=PT0.25S;evs.suspect_timeout=PT2S;\
+    evs.inactive_timeout=PT5S;evs.install_timeout=PT5S;pc.recovery=true";
 
 /// Where a node's peers reach it.
 #[derive(Debug, Clone, Copy)]
@@ -143,7 +145,8 @@ impl Group<'_> {
     }
 }
 
-/// What the node that makes a cluster runs before it listens: accounts and the database, which the others copy.
+/// What the node that makes a cluster runs before it listens: accounts and the database, which the
+/// others copy.
 pub(super) fn init_sql(record: &KeyspaceRecord, tablet: &TabletRecord) -> String {
     let TabletRecord { user, password, .. } = tablet;
     let lines = [
@@ -177,7 +180,8 @@ impl Reached {
     }
 }
 
-/// As the node's own file says, after an end in order; else as the server finds it in its data. `None`: it has none yet.
+/// As the node's own file says, after an end in order; else as the server finds it in its data.
+/// `None`: it has none yet.
 pub(super) async fn reached(
     program: &Path,
     provider: &Path,
@@ -205,7 +209,12 @@ pub(super) async fn reached(
         .arg(path("tmpdir", dir.join("tmp")))
         .arg(path("socket", dir.join("recover.sock")))
         .arg(path("pid-file", dir.join("recover.pid")))
-        .args(["--skip-networking", "--innodb-buffer-pool-size=16M", "--wsrep-recover", "--wsrep-on=ON"])
+        .args([
+            "--skip-networking",
+            "--innodb-buffer-pool-size=16M",
+            "--wsrep-recover",
+            "--wsrep-on=ON",
+        ])
         .arg(path("wsrep-provider", provider.to_owned()))
         .args(["--binlog-format=ROW", "--disable-log-error"])
         .args(INNODB)
@@ -229,7 +238,11 @@ pub(super) fn let_bootstrap(dir: &Path) -> Result<(), Error> {
     let Ok(state) = fs::read_to_string(&path) else { return Ok(()) };
     let lines: Vec<&str> = state
         .lines()
-        .map(|line| if line.starts_with("safe_to_bootstrap:") { "safe_to_bootstrap: 1" } else { line })
+        .map(
+            |line| {
+                if line.starts_with("safe_to_bootstrap:") { "safe_to_bootstrap: 1" } else { line }
+            },
+        )
         .collect();
     fs::write(&path, lines.join("\n") + "\n").map_err(Error::file(&path))
 }
@@ -239,7 +252,8 @@ fn forget_members(dir: &Path) {
     let _ = fs::remove_file(dir.join("data/gvwstate.dat"));
 }
 
-/// Starts the nodes of one cluster, and waits until all have everything. One joins after the other: two at once take longer.
+/// Starts the nodes of one cluster, and waits until all have everything. One joins after the other:
+/// two at once take longer.
 pub(super) async fn form(
     launches: Vec<(Launch, &TabletRecord)>,
     started: &mut Vec<(Server, Launch)>,
@@ -296,7 +310,10 @@ mod tests {
     #[test]
     fn positions_are_read() {
         let at = Reached::parse(" 2b7188de-ea7a-11f1-a08f-ee706f8cbabb:4 ").unwrap();
-        assert_eq!(at.option().unwrap(), "--wsrep-start-position=2b7188de-ea7a-11f1-a08f-ee706f8cbabb:4");
+        assert_eq!(
+            at.option().unwrap(),
+            "--wsrep-start-position=2b7188de-ea7a-11f1-a08f-ee706f8cbabb:4"
+        );
         assert_eq!(
             Reached::parse("00000000-0000-0000-0000-000000000000:-1")
                 .unwrap()

@@ -40,7 +40,8 @@ fn search(names: &[&str], beside: Option<&Path>) -> Option<PathBuf> {
                 .flat_map(std::env::split_paths),
         );
         dirs.extend(
-            ["/usr/sbin", "/usr/bin", "/usr/libexec", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from),
+            ["/usr/sbin", "/usr/bin", "/usr/libexec", "/usr/local/sbin", "/usr/local/bin"]
+                .map(PathBuf::from),
         );
     }
     dirs.iter()
@@ -74,8 +75,13 @@ fn version(said: &str, flavor: Flavor) -> Option<String> {
 
 /// Galera's library, and what its nodes copy their data with.
 fn provider() -> Result<PathBuf, Error> {
-    let dirs =
-        ["/usr/lib/galera", "/usr/lib64/galera-4", "/usr/lib/galera-4", "/usr/lib64/galera", "/usr/lib"];
+    let dirs = [
+        "/usr/lib/galera",
+        "/usr/lib64/galera-4",
+        "/usr/lib/galera-4",
+        "/usr/lib64/galera",
+        "/usr/lib",
+    ];
     let found = dirs
         .into_iter()
         .map(|dir| Path::new(dir).join("libgalera_smm.so"))
@@ -96,11 +102,13 @@ impl Binaries {
         let (name, how) = match flavor {
             Flavor::MariaDb | Flavor::Galera => (
                 "mariadbd",
-                "install it (Debian, Ubuntu: apt-get install mariadb-server), or name another with --mysqld PATH",
+                "install it (Debian, Ubuntu: apt-get install mariadb-server), or name another with \
+                    --mysqld PATH",
             ),
-            Flavor::MySql => {
-                ("mysqld", "install MySQL 8 or 9 (mysql-server-core), or name its server with --mysqld PATH")
-            }
+            Flavor::MySql => (
+                "mysqld",
+                "install MySQL 8 or 9 (mysql-server-core), or name its server with --mysqld PATH",
+            ),
         };
         let server = match given {
             Some(path) if path.is_file() => path.to_owned(),
@@ -110,8 +118,13 @@ impl Binaries {
                     path.display()
                 )));
             }
-            None => search(if flavor == Flavor::MySql { &["mysqld"] } else { &["mariadbd", "mysqld"] }, None)
-                .ok_or_else(|| Error::Server(format!("{name} is not found in PATH or /usr/sbin: {how}")))?,
+            None => search(
+                if flavor == Flavor::MySql { &["mysqld"] } else { &["mariadbd", "mysqld"] },
+                None,
+            )
+            .ok_or_else(|| {
+                Error::Server(format!("{name} is not found in PATH or /usr/sbin: {how}"))
+            })?,
         };
         let output = Command::new(&server)
             .arg("--version")
@@ -133,7 +146,8 @@ impl Binaries {
                 })?)
             }
         };
-        let fit = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
+        let fit =
+            |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
         let provider = if flavor == Flavor::Galera { Some(provider()?) } else { None };
         Ok(Self { flavor, server, install, provider, version: number.chars().map(fit).collect() })
     }
@@ -143,7 +157,11 @@ impl Binaries {
         let datadir = format!("--datadir={}", data.display());
         let Some(install) = &self.install else {
             let mut command = Command::new(&self.server);
-            command.args(["--no-defaults", "--initialize-insecure", "--innodb-redo-log-capacity=32M"]);
+            command.args([
+                "--no-defaults",
+                "--initialize-insecure",
+                "--innodb-redo-log-capacity=32M",
+            ]);
             command.arg(datadir);
             return command;
         };
@@ -152,14 +170,19 @@ impl Binaries {
         if let Some(base) = self.server.parent().and_then(Path::parent) {
             command.arg(format!("--basedir={}", base.display()));
         }
-        command.args(["--skip-test-db", "--skip-name-resolve", "--auth-root-authentication-method=socket"]);
+        command.args([
+            "--skip-test-db",
+            "--skip-name-resolve",
+            "--auth-root-authentication-method=socket",
+        ]);
         command
             .args(INNODB)
             .arg("--innodb-flush-log-at-trx-commit=0");
         command
     }
 
-    /// A data directory as the server's own tools make it; made at the first use of a version and kept in the user's cache.
+    /// A data directory as the server's own tools make it; made at the first use of a version and
+    /// kept in the user's cache.
     pub(super) async fn template(&self, root: &Path) -> Result<PathBuf, Error> {
         let of = if self.flavor == Flavor::MySql { "mysql-" } else { "" };
         let name = format!("template-{TEMPLATE}-{of}{}", self.version);
@@ -189,8 +212,8 @@ impl Binaries {
         // Made under another name first, so that a cut-off or a second process does no harm.
         let work = parent.join(format!("{name}.{}", std::process::id()));
         let made = self.make_template(&work).await;
-        let moved =
-            made.and_then(|()| std::fs::rename(work.join("data"), &ready).map_err(Error::file(&ready)));
+        let moved = made
+            .and_then(|()| std::fs::rename(work.join("data"), &ready).map_err(Error::file(&ready)));
         let _ = std::fs::remove_dir_all(&work);
         if ready.is_dir() { Ok(ready) } else { moved.map(|()| ready) }
     }
@@ -222,15 +245,18 @@ mod tests {
 
     #[test]
     fn servers_say_what_they_are() {
-        let mariadb =
-            "/usr/sbin/mariadbd  Ver 10.11.19-MariaDB-deb12u1 for debian-linux-gnu on x86_64 (Debian 12)";
+        let mariadb = "/usr/sbin/mariadbd  Ver 10.11.19-MariaDB-deb12u1 for debian-linux-gnu on \
+            x86_64 (Debian 12)";
         let mysql = "/opt/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))";
         let old = "/opt/mysqld  Ver 5.6.24 for Linux on x86_64 (MySQL Community Server (GPL))";
         assert_eq!(version(mariadb, Flavor::MariaDb).as_deref(), Some("10.11.19-MariaDB-deb12u1"));
         assert_eq!(version(mysql, Flavor::MySql).as_deref(), Some("9.7.4-2"));
-        for (said, flavor) in
-            [(mariadb, Flavor::MySql), (mysql, Flavor::MariaDb), (old, Flavor::MySql), ("", Flavor::MySql)]
-        {
+        for (said, flavor) in [
+            (mariadb, Flavor::MySql),
+            (mysql, Flavor::MariaDb),
+            (old, Flavor::MySql),
+            ("", Flavor::MySql),
+        ] {
             assert_eq!(version(said, flavor), None, "{said}");
         }
     }

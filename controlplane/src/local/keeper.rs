@@ -1,5 +1,5 @@
-//! Keeps a server running: one that ends by itself is started again, after a pause that grows. Whoever replaces it as primary can
-//! stop it for certain.
+//! Keeps a server running: one that ends by itself is started again, after a pause that grows.
+//! Whoever replaces it as primary can stop it for certain.
 use super::dirs::{Dirs, Owner};
 use super::server::{Launch, Server, make_data};
 use crate::Error;
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// A server is started again after this pause: by then another is primary, whose replica it becomes.
+/// A server is started again after this pause: by then another is primary, whose replica it
+/// becomes.
 const PAUSE: Duration = Duration::from_secs(3);
 /// The pause doubles with each end that comes soon after the start, up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -99,7 +100,11 @@ async fn keep(mut server: Server, launch: Launch, mut orders: mpsc::Receiver<Ord
 }
 
 /// Starts it again. `None`: it is to stay down.
-async fn again(launch: &Launch, orders: &mut mpsc::Receiver<Order>, mut ends: u32) -> Option<Server> {
+async fn again(
+    launch: &Launch,
+    orders: &mut mpsc::Receiver<Order>,
+    mut ends: u32,
+) -> Option<Server> {
     loop {
         let pause = (PAUSE * 2u32.saturating_pow(ends.saturating_sub(1).min(10))).min(PAUSE_MAX);
         let wake = tokio::time::sleep(pause);
@@ -124,7 +129,9 @@ async fn again(launch: &Launch, orders: &mut mpsc::Receiver<Order>, mut ends: u3
                 tracing::warn!(tablet = launch.alias(), "the server was started again");
                 return Some(server);
             }
-            Err(e) => tracing::error!(tablet = launch.alias(), "the server cannot be started again: {e}"),
+            Err(e) => {
+                tracing::error!(tablet = launch.alias(), "the server cannot be started again: {e}")
+            }
         }
         ends = ends.saturating_add(1);
     }
@@ -147,7 +154,8 @@ impl Place {
     }
 }
 
-/// In a tablet's directory: its data is to be thrown away and made anew, whatever becomes of this process. Holds what it is then.
+/// In a tablet's directory: its data is to be thrown away and made anew, whatever becomes of this
+/// process. Holds what it is then.
 const MARK: &str = "anew";
 
 /// The servers that run under this process, by alias: whoever has this can stop one for certain.
@@ -246,7 +254,9 @@ impl Fence {
 
     /// Has the server ended for certain? `false`: it is not ours, or does not end.
     pub(crate) async fn stop(&self, alias: &str, patience: Duration) -> bool {
-        let Some(orders) = self.all().get(alias).map(|keeper| keeper.orders.clone()) else { return false };
+        let Some(orders) = self.all().get(alias).map(|keeper| keeper.orders.clone()) else {
+            return false;
+        };
         let (tell, told) = oneshot::channel();
         let stopped = async {
             orders.send(Order::Fence(tell)).await.ok()?;

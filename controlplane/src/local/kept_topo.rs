@@ -1,5 +1,6 @@
-//! Where a local cluster's topology is kept, if not in its directory: the directory says so, because another topology on the same data would
-//! start its servers in other roles, with other passwords.
+//! Where a local cluster's topology is kept, if not in its directory: the directory says so,
+//! because another topology on the same data would start its servers in other roles, with other
+//! passwords.
 use crate::Error;
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Servers that a killed `coregate local` has left running are stopped before new ones start on their data.
+//! Servers that a killed `coregate local` has left running are stopped before new ones start on
+//! their data.
 use crate::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -6,14 +7,16 @@ use std::time::{Duration, Instant};
 /// How long a server may take to stop before it is killed.
 pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Stops the servers whose pid files lie under `tablets`, if those processes really are servers on that data.
+/// Stops the servers whose pid files lie under `tablets`, if those processes really are servers on
+/// that data.
 pub(super) async fn stop(tablets: &Path) -> Result<(), Error> {
     for entry in std::fs::read_dir(tablets).map_err(Error::file(tablets))? {
         let dir = entry.map_err(Error::file(tablets))?.path();
         // Ours, written when the server is launched, and the server's own.
         for file in ["pid", "mariadbd.pid"].map(|name| dir.join(name)) {
             if let Some(pid) = read_pid(&file).filter(|pid| is_server(*pid, &dir.join("data"))) {
-                tracing::warn!(pid, dir = %dir.display(), "stopping a server that an earlier run has left");
+                tracing::warn!(pid, dir = %dir.display(), "stopping a server that an earlier run \
+                    has left");
                 stop_process(pid).await?;
             }
             let _ = std::fs::remove_file(&file);
@@ -48,7 +51,9 @@ fn runs(pid: i32) -> bool {
 async fn stop_process(pid: i32) -> Result<(), Error> {
     use rustix::process::{Pid, Signal, kill_process};
     let Some(id) = Pid::from_raw(pid) else { return Ok(()) };
-    for (signal, patience) in [(Signal::TERM, STOP_PATIENCE), (Signal::KILL, Duration::from_secs(5))] {
+    for (signal, patience) in
+        [(Signal::TERM, STOP_PATIENCE), (Signal::KILL, Duration::from_secs(5))]
+    {
         let _ = kill_process(id, signal);
         let end = Instant::now() + patience;
         while Instant::now() < end {

@@ -1,4 +1,5 @@
-//! Keyspaces that SQL clients make and drop while a local cluster runs: each has one shard, on servers of its own.
+//! Keyspaces that SQL clients make and drop while a local cluster runs: each has one shard, on
+//! servers of its own.
 use super::dirs::Dirs;
 use super::install::Binaries;
 use super::plan::{MAX_SERVERS, RESERVED, new_record, next_number};
@@ -40,7 +41,8 @@ pub(crate) struct Maker {
     dirs: Dirs,
     template: PathBuf,
     keepers: Fence,
-    /// The number of the last server's alias, none of which is used twice. `None`: all is to end. One keyspace is made at a time.
+    /// The number of the last server's alias, none of which is used twice. `None`: all is to end.
+    /// One keyspace is made at a time.
     last: Mutex<Option<usize>>,
 }
 
@@ -69,7 +71,8 @@ impl Maker {
         tablets.all(|tablet| self.keepers.owns(&tablet.alias))
     }
 
-    /// Starts servers for a database, runs the client's `CREATE DATABASE` there, and writes the keyspace. `known`: those that there are.
+    /// Starts servers for a database, runs the client's `CREATE DATABASE` there, and writes the
+    /// keyspace. `known`: those that there are.
     pub(crate) async fn make(
         &self,
         store: &Store,
@@ -78,7 +81,11 @@ impl Maker {
         create: &str,
     ) -> Result<Written, Refusal> {
         if RESERVED.iter().any(|own| name.eq_ignore_ascii_case(own)) {
-            return Err(refuse(1007, *b"HY000", format!("Can't create database '{name}'; database exists")));
+            return Err(refuse(
+                1007,
+                *b"HY000",
+                format!("Can't create database '{name}'; database exists"),
+            ));
         }
         if !valid_name(name) {
             return Err(refuse(1102, *b"42000", format!("Incorrect database name '{name}'")));
@@ -93,22 +100,29 @@ impl Maker {
             .flat_map(|r| &r.shards)
             .map(|s| s.tablets.len());
         if servers.sum::<usize>() + replicas >= MAX_SERVERS {
-            let message = format!("there would be more than {MAX_SERVERS} servers: drop a database first");
+            let message =
+                format!("there would be more than {MAX_SERVERS} servers: drop a database first");
             return Err(refuse(1105, *b"HY000", message));
         }
         let mut next = next_number(known, &self.dirs).max(*number);
         let arg = KeyspaceArg { name: name.to_owned(), shards: vec!["0".to_owned()], replicas };
         // Files that were given are those of the keyspaces that were asked for at the start.
-        let config =
-            LocalConfig { keyspaces: vec![arg.clone()], schema: None, vschema: None, ..self.config.clone() };
+        let config = LocalConfig {
+            keyspaces: vec![arg.clone()],
+            schema: None,
+            vschema: None,
+            ..self.config.clone()
+        };
         let mut record = new_record(&config, &self.dirs, &arg, &mut next)?;
         *number = next;
         let made = self.bring_up(&mut record, create).await;
         let written = match made {
             Ok(()) => store.save(&mut record, None).await.map_err(|e| match e {
-                Error::Edited(_) => {
-                    refuse(1007, *b"HY000", format!("Can't create database '{name}'; database exists"))
-                }
+                Error::Edited(_) => refuse(
+                    1007,
+                    *b"HY000",
+                    format!("Can't create database '{name}'; database exists"),
+                ),
                 // It may be there.
                 other => Refusal::Other(other),
             }),
@@ -145,7 +159,8 @@ impl Maker {
         }
         cluster.keep();
         for shard in record.shards.clone() {
-            set_up(record.clone(), shard, self.binaries.flavor, None, self.config.charset.clone()).await?;
+            set_up(record.clone(), shard, self.binaries.flavor, None, self.config.charset.clone())
+                .await?;
         }
         self.create(record, create).await?;
         record.schema_pending = false;
@@ -173,7 +188,9 @@ impl Maker {
         let sql = "SELECT 1 FROM information_schema.schemata WHERE schema_name = ?";
         match conn.exec_first::<u8>(sql, (database,)).await {
             Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(failed(&tablet, format!("it has made another database than {database}")).into()),
+            Ok(None) => {
+                Err(failed(&tablet, format!("it has made another database than {database}")).into())
+            }
             Err(e) => Err(failed(&tablet, e).into()),
         }
     }
@@ -198,7 +215,8 @@ impl Maker {
     pub(crate) async fn unmake(&self, record: &KeyspaceRecord) {
         let mut ends = JoinSet::new();
         for tablet in record.shards.iter().flat_map(|s| &s.tablets) {
-            let (keeper, dir) = (self.keepers.give_up(&tablet.alias), self.dirs.tablet(&tablet.alias));
+            let (keeper, dir) =
+                (self.keepers.give_up(&tablet.alias), self.dirs.tablet(&tablet.alias));
             ends.spawn(async move {
                 if let Some(keeper) = keeper {
                     keeper.kill().await;
@@ -208,7 +226,8 @@ impl Maker {
                     std::io::ErrorKind::NotFound => Ok(()),
                     _ => Err(e),
                 }) {
-                    tracing::warn!(dir = %dir.display(), "a dropped database's files are left: {e}");
+                    tracing::warn!(dir = %dir.display(), "a dropped database's files are left: \
+                        {e}");
                 }
             });
         }

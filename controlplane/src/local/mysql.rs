@@ -45,8 +45,8 @@ pub(super) const REPLICATED: &[&str] = &[
     "--loose-rpl-semi-sync-source-wait-point=AFTER_SYNC",
 ];
 
-/// What a server runs before it listens: accounts and the database, without a trace in the binlog. Each statement on a line of its own.
-/// The first account came without a password.
+/// What a server runs before it listens: accounts and the database, without a trace in the binlog.
+/// Each statement on a line of its own. The first account came without a password.
 pub(super) fn init_sql(record: &KeyspaceRecord, tablet: &TabletRecord, replicated: bool) -> String {
     let TabletRecord { user, password, .. } = tablet;
     let mut lines = vec![
@@ -60,7 +60,9 @@ pub(super) fn init_sql(record: &KeyspaceRecord, tablet: &TabletRecord, replicate
     ];
     if replicated {
         let repl = super::REPLICATION_USER;
-        lines.push(format!("CREATE USER IF NOT EXISTS '{repl}'@'127.0.0.1' IDENTIFIED BY '{password}'"));
+        lines.push(format!(
+            "CREATE USER IF NOT EXISTS '{repl}'@'127.0.0.1' IDENTIFIED BY '{password}'"
+        ));
         // BACKUP_ADMIN: a server that has gone astray is made anew from its primary.
         lines.push(format!("GRANT REPLICATION SLAVE, BACKUP_ADMIN ON *.* TO '{repl}'@'127.0.0.1'"));
         lines.push("SET GLOBAL super_read_only=ON".to_owned());

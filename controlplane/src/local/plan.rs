@@ -31,13 +31,17 @@ impl FromStr for KeyspaceArg {
         let mut parts = text.split(':');
         let name = parts.next().unwrap_or_default();
         if !valid_name(name) {
-            return Err(format!("{name:?} is not a keyspace's name: 1 to 64 letters, digits, _, - and $"));
+            return Err(format!(
+                "{name:?} is not a keyspace's name: 1 to 64 letters, digits, _, - and $"
+            ));
         }
         if RESERVED
             .iter()
             .any(|reserved| name.eq_ignore_ascii_case(reserved))
         {
-            return Err(format!("{name} is the server's own database; give the keyspace another name"));
+            return Err(format!(
+                "{name} is the server's own database; give the keyspace another name"
+            ));
         }
         let shards = match parts.next() {
             None | Some("0") => vec!["0".to_owned()],
@@ -46,7 +50,9 @@ impl FromStr for KeyspaceArg {
                     .parse()
                     .map_err(|_| format!("SHARDS {count:?} is too large"))?;
                 if count > MAX_SERVERS {
-                    return Err(format!("SHARDS is {count}; at most {MAX_SERVERS} servers are started"));
+                    return Err(format!(
+                        "SHARDS is {count}; at most {MAX_SERVERS} servers are started"
+                    ));
                 }
                 shard_names(count).map_err(|e| e.to_string())?
             }
@@ -54,7 +60,9 @@ impl FromStr for KeyspaceArg {
                 let names: Vec<&str> = names.split(',').collect();
                 if !names.iter().all(|name| name.contains('-')) {
                     let given = names.join(",");
-                    return Err(format!("SHARDS must be a number or ranges such as -80,80-, not {given:?}"));
+                    return Err(format!(
+                        "SHARDS must be a number or ranges such as -80,80-, not {given:?}"
+                    ));
                 }
                 let ranges = partition(&names).map_err(|e| e.to_string())?;
                 ranges.into_iter().map(|(name, _)| name).collect()
@@ -67,7 +75,9 @@ impl FromStr for KeyspaceArg {
                 .map_err(|_| format!("REPLICAS must be a number, not {n:?}"))?,
         };
         if parts.next().is_some() {
-            return Err("there are more than three parts; write NAME[:SHARDS[:REPLICAS]]".to_owned());
+            return Err(
+                "there are more than three parts; write NAME[:SHARDS[:REPLICAS]]".to_owned()
+            );
         }
         if shards.len().saturating_mul(replicas.saturating_add(1)) > MAX_SERVERS {
             return Err(format!("that is more than {MAX_SERVERS} servers"));
@@ -140,7 +150,8 @@ pub(super) fn next_number(records: &[KeyspaceRecord], dirs: &Dirs) -> usize {
     numbers.max().map_or(100, |last| (last / 100 + 1) * 100)
 }
 
-/// What a store holds that several clusters could use must be of this directory: other servers are not ours to start.
+/// What a store holds that several clusters could use must be of this directory: other servers are
+/// not ours to start.
 fn ours(records: &[KeyspaceRecord], store: &Store, dirs: &Dirs) -> Result<(), Error> {
     let Some(etcd) = store.etcd() else { return Ok(()) };
     let mut tablets = records
@@ -149,7 +160,8 @@ fn ours(records: &[KeyspaceRecord], store: &Store, dirs: &Dirs) -> Result<(), Er
     let foreign = tablets.find(|(_, s)| s.tablets.iter().any(|t| !dirs.tablet(&t.alias).is_dir()));
     let Some((record, _)) = foreign else { return Ok(()) };
     Err(Error::config(format!(
-        "{}: the keyspace {} there is of servers that are not under {}; give another root: etcd://HOST:PORT/ROOT",
+        "{}: the keyspace {} there is of servers that are not under {}; give another root: \
+            etcd://HOST:PORT/ROOT",
         etcd.place(),
         record.name,
         dirs.root.display()
@@ -168,7 +180,8 @@ fn same(known: &KeyspaceRecord, arg: &KeyspaceArg) -> Result<(), Error> {
     }
     let name = &arg.name;
     Err(Error::config(format!(
-        "--keyspace {name}: the directory holds it with the shards {} and {replicas} replicas; leave --keyspace out, or give \
+        "--keyspace {name}: the directory holds it with the shards {} and {replicas} replicas; \
+            leave --keyspace out, or give \
          another --dir",
         shards.join(",")
     )))
@@ -260,12 +273,15 @@ mod tests {
             parse("a").unwrap(),
             KeyspaceArg { name: "a".into(), shards: vec!["0".into()], replicas: 0 }
         );
-        assert_eq!((shards("a:1"), shards("a:0"), shards("a:-")), ("0".into(), "0".into(), "-".into()));
+        assert_eq!(
+            (shards("a:1"), shards("a:0"), shards("a:-")),
+            ("0".into(), "0".into(), "-".into())
+        );
         assert_eq!((shards("a:2"), parse("a:2:3").unwrap().replicas), ("-80 80-".into(), 3));
         assert_eq!(shards("a:80-,-40,40-80:0"), "-40 40-80 80-");
         for bad in [
-            "", "a b", "a:", "a:x", "a:-80", "a:2:", "a:2:x", "a:2:1:1", "a:1000", "a:200:2", "../x",
-            "mysql", "Sys:2",
+            "", "a b", "a:", "a:x", "a:-80", "a:2:", "a:2:x", "a:2:1:1", "a:1000", "a:200:2",
+            "../x", "mysql", "Sys:2",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

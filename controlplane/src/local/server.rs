@@ -20,7 +20,8 @@ use tokio::sync::watch;
 /// How long a server may take to answer: recovery after a crash is in it.
 const START_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Fast rather than crash-proof against power loss; a killed server loses nothing (`flush-log-at-trx-commit=2`).
+/// Fast rather than crash-proof against power loss; a killed server loses nothing
+/// (`flush-log-at-trx-commit=2`).
 const OPTIONS: &[&str] = &[
     "--skip-name-resolve",
     "--performance-schema=OFF",
@@ -51,8 +52,9 @@ const OPTIONS: &[&str] = &[
     "--log-warnings=1",
 ];
 
-/// Of servers that replicate. They start read-only: the control plane knows who is primary. A server that was primary when it was killed
-/// may have transactions that no replica has acknowledged; as it starts as a replica with semi-sync, it takes them back.
+/// Of servers that replicate. They start read-only: the control plane knows who is primary. A
+/// server that was primary when it was killed may have transactions that no replica has
+/// acknowledged; as it starts as a replica with semi-sync, it takes them back.
 const REPLICATED: [&str; 5] = [
     "--bind-address=127.0.0.1",
     "--read-only=ON",
@@ -71,7 +73,11 @@ pub(super) struct Server {
 }
 
 /// Copies the template, unless the data is there.
-pub(super) async fn make_data(template: PathBuf, dir: PathBuf, owner: Option<Owner>) -> Result<(), Error> {
+pub(super) async fn make_data(
+    template: PathBuf,
+    dir: PathBuf,
+    owner: Option<Owner>,
+) -> Result<(), Error> {
     let data = dir.join("data");
     for made in [&dir, &dir.join("tmp")] {
         fs::create_dir_all(made).map_err(Error::file(made))?;
@@ -98,8 +104,8 @@ pub(super) async fn make_data(template: PathBuf, dir: PathBuf, owner: Option<Own
     give(&dir, owner)
 }
 
-/// What a server runs before it listens: accounts and the database, without a trace in the binlog, so that servers of a shard
-/// begin with the same (empty) history.
+/// What a server runs before it listens: accounts and the database, without a trace in the binlog,
+/// so that servers of a shard begin with the same (empty) history.
 fn init_sql(record: &KeyspaceRecord, tablet: &TabletRecord, replicated: bool) -> String {
     let TabletRecord { user, password, .. } = tablet;
     let mut lines = vec![
@@ -112,13 +118,16 @@ fn init_sql(record: &KeyspaceRecord, tablet: &TabletRecord, replicated: bool) ->
     ];
     if replicated {
         let repl = super::REPLICATION_USER;
-        lines.push(format!("CREATE USER IF NOT EXISTS '{repl}'@'127.0.0.1' IDENTIFIED BY '{password}'"));
+        lines.push(format!(
+            "CREATE USER IF NOT EXISTS '{repl}'@'127.0.0.1' IDENTIFIED BY '{password}'"
+        ));
         lines.push(format!("GRANT REPLICATION SLAVE ON *.* TO '{repl}'@'127.0.0.1'"));
     }
     lines.join(";\n") + ";\n"
 }
 
-/// Ports for the servers of replicated shards, all different: those of the last time, as long as nobody else listens there.
+/// Ports for the servers of replicated shards, all different: those of the last time, as long as
+/// nobody else listens there.
 pub(super) fn give_ports(records: &mut [KeyspaceRecord], flavor: Flavor) -> Result<(), Error> {
     let bind = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port));
     let mut held = Vec::new();
@@ -186,7 +195,9 @@ fn plain_arguments(
     ];
     let (options, of_replicated): (Vec<&str>, &[&str]) = match flavor {
         Flavor::MySql => (mysql::OPTIONS.to_vec(), mysql::REPLICATED),
-        Flavor::MariaDb | Flavor::Galera => (OPTIONS.iter().chain(&INNODB).copied().collect(), &REPLICATED),
+        Flavor::MariaDb | Flavor::Galera => {
+            (OPTIONS.iter().chain(&INNODB).copied().collect(), &REPLICATED)
+        }
     };
     arguments.extend(options.into_iter().map(OsString::from));
     arguments.push(format!("--server-id={number}").into());
@@ -233,13 +244,15 @@ impl Launch {
             .unwrap_or(1);
         let mut arguments = match &binaries.provider {
             Some(provider) => {
-                let text =
-                    galera::Group { provider, ports, record, shard }.option_file(dirs, tablet, number)?;
+                let text = galera::Group { provider, ports, record, shard }
+                    .option_file(dirs, tablet, number)?;
                 let file = private_file(&dir.join("my.cnf"), &text, dirs.owner)?;
                 // The directory also here, by which a server that was left is known.
                 vec![path("defaults-file", &file), path("datadir", &dir.join("data"))]
             }
-            None => plain_arguments(binaries.flavor, &dir, &socket, replicated, number, tablet.port),
+            None => {
+                plain_arguments(binaries.flavor, &dir, &socket, replicated, number, tablet.port)
+            }
         };
         let first = path("init-file", &init);
         // Of Galera's nodes, only the one that makes the cluster.
@@ -341,7 +354,8 @@ impl Server {
 
     /// Waits until the server listens on its socket.
     pub(super) fn wait_ready(&self) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-        let (socket, gone, log) = (self.socket.clone(), self.gone.clone(), self.dir.join("err.log"));
+        let (socket, gone, log) =
+            (self.socket.clone(), self.gone.clone(), self.dir.join("err.log"));
         let alias = self.alias.clone();
         async move {
             let end = Instant::now() + START_PATIENCE;
@@ -357,14 +371,18 @@ impl Server {
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            Err(Error::Server(format!("the server of {alias} does not answer: {}", last_lines(&log))))
+            Err(Error::Server(format!(
+                "the server of {alias} does not answer: {}",
+                last_lines(&log)
+            )))
         }
     }
 
     /// Asks the server to stop, and waits for it; kills it when it takes too long.
     pub(super) async fn stop(mut self) {
         if let Some(pid) = self.pid {
-            for (signal, patience) in [(Signal::TERM, STOP_PATIENCE), (Signal::KILL, STOP_PATIENCE)] {
+            for (signal, patience) in [(Signal::TERM, STOP_PATIENCE), (Signal::KILL, STOP_PATIENCE)]
+            {
                 if *self.gone.borrow() {
                     break;
                 }
@@ -373,7 +391,10 @@ impl Server {
                     .await
                     .is_err()
                 {
-                    tracing::error!(tablet = self.alias, "the server does not stop within {patience:?}");
+                    tracing::error!(
+                        tablet = self.alias,
+                        "the server does not stop within {patience:?}"
+                    );
                 }
             }
         }

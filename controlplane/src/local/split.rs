@@ -1,9 +1,9 @@
-//! Splits a file of SQL into statements: `DELIMITER` as the `mysql` client knows it; without one a statement ends where a server
-//! says, so that a routine is whole.
+//! Splits a file of SQL into statements: `DELIMITER` as the `mysql` client knows it; without one a
+//! statement ends where a server says, so that a routine is whole.
 use coregate_planner::fingerprint::{SqlMode, end_of_first};
 
-/// The statements of a file, without their delimiters. Comments stay (they may be `/*! ... */`); what is nothing but comments
-/// is left out.
+/// The statements of a file, without their delimiters. Comments stay (they may be `/*! ... */`);
+/// what is nothing but comments is left out.
 pub fn statements(sql: &str) -> Vec<String> {
     let mut out = Vec::new();
     let mut delimiter = ";".to_owned();
@@ -56,7 +56,8 @@ fn push(out: &mut Vec<String>, statement: &str, content: bool) {
 /// Does a statement begin here? Comments that servers run are part of one.
 fn begins(rest: &str) -> bool {
     let versioned = rest.starts_with("/*!") || rest.starts_with("/*M!");
-    !rest.starts_with(|c: char| c.is_whitespace() || c == ';') && (versioned || comment(rest).is_none())
+    !rest.starts_with(|c: char| c.is_whitespace() || c == ';')
+        && (versioned || comment(rest).is_none())
 }
 
 /// `DELIMITER x` on a line of its own: the new one, and the line's length.
@@ -107,9 +108,15 @@ mod tests {
     fn quotes_comments_and_delimiters() {
         let split = |sql: &str| statements(sql).join("|");
         assert_eq!(split("a;b ;\n\n;c"), "a|b|c");
-        assert_eq!(split("insert 'x;y' , \"a;\\\"b\", `c;d`; z"), "insert 'x;y' , \"a;\\\"b\", `c;d`|z");
+        assert_eq!(
+            split("insert 'x;y' , \"a;\\\"b\", `c;d`; z"),
+            "insert 'x;y' , \"a;\\\"b\", `c;d`|z"
+        );
         assert_eq!(split("select 'it''s;'; b"), "select 'it''s;'|b");
-        assert_eq!(split("-- no; \n# no;\n/* no; */\n a -- ;\n;"), "-- no; \n# no;\n/* no; */\n a -- ;");
+        assert_eq!(
+            split("-- no; \n# no;\n/* no; */\n a -- ;\n;"),
+            "-- no; \n# no;\n/* no; */\n a -- ;"
+        );
         assert_eq!(split("-- only\n; /* */ ;"), "");
         assert_eq!(split("/*!40101 set names utf8 */; a--1;"), "/*!40101 set names utf8 */|a--1");
         let sql = "a;\nDELIMITER //\nbegin x; y; end//\ndelimiter ;\nb;";

@@ -1,4 +1,5 @@
-//! Changes of the topology's records, one after another: each is written to the store by a task, and taken over when it is there.
+//! Changes of the topology's records, one after another: each is written to the store by a task,
+//! and taken over when it is there.
 use super::{Answer, Owner, done};
 use crate::Error;
 use crate::plane::{Command, Requested};

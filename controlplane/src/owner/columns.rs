@@ -1,5 +1,5 @@
-//! Reading the tables' columns: a task for each keyspace, at most one at a time. Whoever asks while one runs gets another reading
-//! after it, because the one that runs may have begun too early.
+//! Reading the tables' columns: a task for each keyspace, at most one at a time. Whoever asks while
+//! one runs gets another reading after it, because the one that runs may have begun too early.
 use super::{Answer, Owner, done};
 use crate::Error;
 use crate::plane::Command;
@@ -41,7 +41,8 @@ impl Owner {
         self.read_tables(keyspace, answers, false);
     }
 
-    /// Looks whether tables were changed past this process: by another one that could not tell, or straight on the servers.
+    /// Looks whether tables were changed past this process: by another one that could not tell, or
+    /// straight on the servers.
     pub(super) fn look_at_tables(&mut self) {
         let now = Instant::now();
         let due: Vec<String> = self
@@ -110,7 +111,8 @@ impl Owner {
                 .world
                 .take_columns(keyspace, reading)
                 .unwrap_or_else(|e| {
-                    // The statement itself has succeeded; plans go by the old columns until the server is back.
+                    // The statement itself has succeeded; plans go by the old columns until the
+                    // server is back.
                     tracing::error!(keyspace, "the tables' columns cannot be read again: {e}");
                     true
                 });

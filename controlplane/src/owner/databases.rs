@@ -1,4 +1,5 @@
-//! `CREATE DATABASE` and `DROP DATABASE` of SQL clients, where this process has servers to make a keyspace of.
+//! `CREATE DATABASE` and `DROP DATABASE` of SQL clients, where this process has servers to make a
+//! keyspace of.
 use super::{Answer, Owner};
 use crate::Error;
 use crate::local::Refusal;
@@ -22,10 +23,12 @@ fn not_there(name: &str) -> SqlError {
 
 impl Owner {
     pub(super) fn create_database(&mut self, name: String, sql: String, answer: Answer) {
-        let (Some(maker), Some(store)) = (self.maker.clone(), self.world.store().map(Arc::clone)) else {
+        let (Some(maker), Some(store)) = (self.maker.clone(), self.world.store().map(Arc::clone))
+        else {
             let request = DatabaseRequest { name, create: Some(sql) };
             let Some(answer) = self.ask_for_database(request, answer) else { return };
-            let how = "the servers of this topology are not this process's to make; add a keyspace to the topology (a file in \
+            let how = "the servers of this topology are not this process's to make; add a keyspace \
+                to the topology (a file in \
                        its directory, or coregate topo import), and coregate ctl reload";
             return self.pending.answer(answer, Err(unsupported("CREATE", how)));
         };
@@ -58,7 +61,12 @@ impl Owner {
     }
 
     /// The store has it: it is used when all cores do, and those of the other processes.
-    pub(super) fn database_made(&mut self, name: &str, made: Result<Written, Refusal>, answer: Answer) {
+    pub(super) fn database_made(
+        &mut self,
+        name: &str,
+        made: Result<Written, Refusal>,
+        answer: Answer,
+    ) {
         match made {
             Ok(written) => {
                 tracing::info!(keyspace = name, "its servers are up");
@@ -80,7 +88,8 @@ impl Owner {
         let Some(maker) = self.maker.clone().filter(|maker| maker.owns(&record)) else {
             let request = DatabaseRequest { name, create: None };
             let Some(answer) = self.ask_unless_own(request, answer) else { return };
-            let how = "the keyspace's servers are not this process's; coregate ctl delete-keyspace takes it out of the topology \
+            let how = "the keyspace's servers are not this process's; coregate ctl delete-keyspace \
+                takes it out of the topology \
                        and leaves its databases where they are";
             return self.pending.answer(answer, Err(unsupported("DROP", how)));
         };
@@ -88,7 +97,10 @@ impl Owner {
             let how = "it is the only keyspace; create another one first";
             return self.pending.answer(answer, Err(unsupported("DROP", how)));
         }
-        tracing::info!(keyspace = name, "DROP DATABASE: the keyspace and its servers' data are removed");
+        tracing::info!(
+            keyspace = name,
+            "DROP DATABASE: the keyspace and its servers' data are removed"
+        );
         let (tell, told) = oneshot::channel();
         self.change(Change::Remove { keyspace: name }, None, Answer::Admin(tell));
         tokio::spawn(async move {

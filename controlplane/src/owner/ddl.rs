@@ -1,5 +1,6 @@
-//! Changes of tables by SQL, where several processes use the topology. A process says under its lease that it changes a keyspace's tables, before
-//! it does: should it go away meanwhile, the others hear of that, and read the tables again. Where nobody can be told, nothing is changed.
+//! Changes of tables by SQL, where several processes use the topology. A process says under its
+//! lease that it changes a keyspace's tables, before it does: should it go away meanwhile, the
+//! others hear of that, and read the tables again. Where nobody can be told, nothing is changed.
 use super::{Answer, Owner, done};
 use crate::Error;
 use crate::plane::Command;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// The mark of the last statement is taken back behind its answer: until it is gone, the next one waits so long.
+/// The mark of the last statement is taken back behind its answer: until it is gone, the next one
+/// waits so long.
 const OWN_PATIENCE: Duration = Duration::from_secs(5);
 const OWN_PAUSE: Duration = Duration::from_millis(10);
 

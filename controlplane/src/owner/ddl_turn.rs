@@ -1,6 +1,7 @@
-//! Changes of tables one at a time. In a keyspace of several shards, two statements at once could run in another order on each of them,
-//! and leave their tables different. A statement's turn is the lock under which `apply-schema` runs, too; where several processes use the
-//! topology it is in the store, and ends with the lease of who has it.
+//! Changes of tables one at a time. In a keyspace of several shards, two statements at once could
+//! run in another order on each of them, and leave their tables different. A statement's turn is
+//! the lock under which `apply-schema` runs, too; where several processes use the topology it is in
+//! the store, and ends with the lease of who has it.
 use super::schema::LOCK;
 use super::{Answer, Owner};
 use crate::Error;
@@ -13,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How soon the store is asked again whether another process's turn is over, and then after twice as long.
+/// How soon the store is asked again whether another process's turn is over, and then after twice
+/// as long.
 const POLL: Duration = Duration::from_millis(10);
 const POLL_MAX: Duration = Duration::from_millis(200);
 
@@ -37,7 +39,8 @@ struct Waiting {
 /// ER_LOCK_WAIT_TIMEOUT
 fn late(keyspace: &str, by: &str) -> SqlError {
     let message = format!(
-        "Lock wait timeout exceeded; tables of keyspace {keyspace} are being changed ({by}), and are changed one at a time: repeat \
+        "Lock wait timeout exceeded; tables of keyspace {keyspace} are being changed ({by}), and \
+            are changed one at a time: repeat \
          the statement when that has ended"
     );
     SqlError { code: 1205, sqlstate: *b"HY000", message }
@@ -92,7 +95,8 @@ impl Owner {
         let Some(peers) = &self.peers else {
             return self.ddl_begins(keyspace.to_owned(), change, answer);
         };
-        let (etcd, owner, keyspace) = (Arc::clone(&peers.etcd), self.sender.clone(), keyspace.to_owned());
+        let (etcd, owner, keyspace) =
+            (Arc::clone(&peers.etcd), self.sender.clone(), keyspace.to_owned());
         tokio::spawn(async move {
             let lock = lock_by(&etcd, &keyspace, until).await;
             let _ = owner
@@ -163,7 +167,9 @@ async fn lock_by(etcd: &Arc<Etcd>, keyspace: &str, until: Instant) -> Result<Sha
     loop {
         match etcd.lock(keyspace, LOCK, "DDL").await {
             Ok(lock) => return Ok(lock),
-            Err(Error::Held { by, .. }) if Instant::now() >= until => return Err(late(keyspace, &by)),
+            Err(Error::Held { by, .. }) if Instant::now() >= until => {
+                return Err(late(keyspace, &by));
+            }
             Err(Error::Held { .. }) => {
                 sleep(pause).await;
                 pause = (pause * 2).min(POLL_MAX);

@@ -43,8 +43,11 @@ impl Owner {
                 .change(|view| drop(view.health.insert(alias.to_owned(), health)));
         }
         let Some(record) = record.cloned() else { return };
-        let of_tablet = |s: &&crate::topology::ShardRecord| s.tablets.iter().any(|t| t.alias == alias);
-        let Some(shard) = record.shards.iter().find(of_tablet).map(|s| s.name.clone()) else { return };
+        let of_tablet =
+            |s: &&crate::topology::ShardRecord| s.tablets.iter().any(|t| t.alias == alias);
+        let Some(shard) = record.shards.iter().find(of_tablet).map(|s| s.name.clone()) else {
+            return;
+        };
         if self.fleet.diagnose(&record, &shard) {
             let problems = self.fleet.problems();
             self.views.change(|view| view.problems = problems);
@@ -65,7 +68,9 @@ impl Owner {
 
     fn recover(&mut self, keyspace: &str, shard: &str, problem: &Analysis) {
         let how = match problem.recovery() {
-            Recovery::Emergency => How::Emergency(Emergency { confirm: true, ..Emergency::default() }),
+            Recovery::Emergency => {
+                How::Emergency(Emergency { confirm: true, ..Emergency::default() })
+            }
             // The replicas hear of it, and nobody can write.
             Recovery::Blocked => How::Emergency(Emergency::default()),
             Recovery::Reconnect(alias) => How::Repair(Repair::Reconnect(alias)),
@@ -89,33 +94,50 @@ impl Owner {
         self.start(keyspace, shard, how, what.to_owned(), Some(answer));
     }
 
-    fn start(&mut self, keyspace: &str, shard: &str, how: How, what: String, answer: Option<Answer>) {
+    fn start(
+        &mut self,
+        keyspace: &str,
+        shard: &str,
+        how: How,
+        what: String,
+        answer: Option<Answer>,
+    ) {
         let refuse = |owner: &mut Self, answer: Option<Answer>, why: String| {
             if let Some(answer) = answer {
                 owner.pending.answer(answer, Err(general(why)));
             }
         };
         let Some(found) = self.shard(keyspace, shard) else {
-            return refuse(self, answer, format!("there is no shard {keyspace}/{shard} with a primary"));
+            return refuse(
+                self,
+                answer,
+                format!("there is no shard {keyspace}/{shard} with a primary"),
+            );
         };
         if let How::Emergency(Emergency { ignored, .. }) = &how
             && let Some(unknown) = ignored
                 .iter()
                 .find(|alias| !found.others.iter().any(|m| m.alias() == *alias))
         {
-            return refuse(self, answer, format!("{unknown} is no other tablet of shard {keyspace}/{shard}"));
+            return refuse(
+                self,
+                answer,
+                format!("{unknown} is no other tablet of shard {keyspace}/{shard}"),
+            );
         }
         if self.data.is_none() {
             return refuse(self, answer, "the cores have not started yet".to_owned());
         }
         if !self.fleet.begin(keyspace, shard) {
-            let why = format!("shard {keyspace}/{shard} is being moved or repaired: repeat it later");
+            let why =
+                format!("shard {keyspace}/{shard} is being moved or repaired: repeat it later");
             return refuse(self, answer, why);
         }
         tracing::info!(keyspace, shard, "{what} begins");
         let (keyspace, shard) = (keyspace.to_owned(), shard.to_owned());
         let primary = found.primary.alias().to_owned();
-        let job = Job { keyspace, shard, how, what, primary, answer, began: crate::world::now_utc() };
+        let job =
+            Job { keyspace, shard, how, what, primary, answer, began: crate::world::now_utc() };
         if let Some(audit) = &self.audit {
             let event = Recovered {
                 time: job.began.clone(),
@@ -155,7 +177,9 @@ impl Owner {
 
     pub(super) fn run(&mut self, job: Job, lock: Option<ShardLock>) {
         let Job { keyspace, shard, how, what, primary, answer, began } = job;
-        let (Some(found), Some(desk)) = (self.shard(&keyspace, &shard), self.desk(lock)) else { return };
+        let (Some(found), Some(desk)) = (self.shard(&keyspace, &shard), self.desk(lock)) else {
+            return;
+        };
         let moved = answer.is_none() && found.primary.alias() != primary;
         tokio::spawn(async move {
             let result = match &how {

@@ -1,4 +1,5 @@
-//! CREATE and DROP DATABASE where another process has the servers to make: it is asked through the store.
+//! CREATE and DROP DATABASE where another process has the servers to make: it is asked through the
+//! store.
 use super::{Answer, Owner};
 use crate::Error;
 use crate::store::{DatabaseAnswer, DatabaseRequest};
@@ -15,7 +16,11 @@ pub(super) struct Taken(BTreeSet<String>);
 
 impl Owner {
     /// Gives the answer back where nobody makes databases.
-    pub(super) fn ask_for_database(&self, request: DatabaseRequest, answer: Answer) -> Option<Answer> {
+    pub(super) fn ask_for_database(
+        &self,
+        request: DatabaseRequest,
+        answer: Answer,
+    ) -> Option<Answer> {
         let Some(peers) = &self.peers else { return Some(answer) };
         if !peers.roster().processes.iter().any(|p| p.makes_databases) {
             return Some(answer);
@@ -24,7 +29,9 @@ impl Owner {
         tokio::spawn(async move {
             let result = match etcd.ask_for_database(&request, roster).await {
                 Ok(DatabaseAnswer { code: 0, message, .. }) if message.is_empty() => super::done(),
-                Ok(DatabaseAnswer { code: 0, message, .. }) => Ok(json!({"ok": true, "warning": message})),
+                Ok(DatabaseAnswer { code: 0, message, .. }) => {
+                    Ok(json!({"ok": true, "warning": message}))
+                }
                 Ok(DatabaseAnswer { code, sqlstate, message }) => {
                     let sqlstate = sqlstate.as_bytes().try_into().unwrap_or(*b"HY000");
                     Err(SqlError { code, sqlstate, message })
@@ -73,7 +80,9 @@ impl Owner {
                     },
                 };
                 if let Err(e) = etcd.answer_database(&id, &answer).await {
-                    tracing::warn!("another process is not told what has become of its database: {e}");
+                    tracing::warn!(
+                        "another process is not told what has become of its database: {e}"
+                    );
                 }
             });
             match create {

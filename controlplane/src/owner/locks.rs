@@ -1,4 +1,5 @@
-//! Shards that are moved or repaired where several processes use the topology: one process at a time, by a lock in the store.
+//! Shards that are moved or repaired where several processes use the topology: one process at a
+//! time, by a lock in the store.
 use super::ddl::MARK;
 use super::{Answer, Owner, done};
 use crate::Error;
@@ -41,13 +42,26 @@ impl Owner {
 
     pub(super) fn locked(&mut self, job: Job, lock: Result<ShardLock, Error>) {
         match lock {
-            Ok(lock) if self.shard(&job.keyspace, &job.shard).is_some() => self.run(job, Some(lock)),
+            Ok(lock) if self.shard(&job.keyspace, &job.shard).is_some() => {
+                self.run(job, Some(lock))
+            }
             Ok(lock) => {
                 tokio::spawn(async move { lock.release().await });
-                let e = Error::Config(format!("there is no shard {}/{} any more", job.keyspace, job.shard));
-                self.recovered(&job.keyspace, &job.shard, (job.what, job.began), Err(e), job.answer);
+                let e = Error::Config(format!(
+                    "there is no shard {}/{} any more",
+                    job.keyspace, job.shard
+                ));
+                self.recovered(
+                    &job.keyspace,
+                    &job.shard,
+                    (job.what, job.began),
+                    Err(e),
+                    job.answer,
+                );
             }
-            Err(e) => self.recovered(&job.keyspace, &job.shard, (job.what, job.began), Err(e), job.answer),
+            Err(e) => {
+                self.recovered(&job.keyspace, &job.shard, (job.what, job.began), Err(e), job.answer)
+            }
         }
     }
 

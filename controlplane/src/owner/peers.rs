@@ -1,4 +1,5 @@
-//! The other processes on the same store: what they have changed is taken over, what this one changes is answered when they use it.
+//! The other processes on the same store: what they have changed is taken over, what this one
+//! changes is answered when they use it.
 use super::{Answer, Owner};
 use crate::Error;
 use crate::plane::{Command, Reload};
@@ -34,7 +35,11 @@ impl Everywhere {
 }
 
 /// The change is made; some do not use it yet.
-fn late_ones(answer: &Answer, result: Result<Value, SqlError>, late: &[String]) -> Result<Value, SqlError> {
+fn late_ones(
+    answer: &Answer,
+    result: Result<Value, SqlError>,
+    late: &[String],
+) -> Result<Value, SqlError> {
     let warning = format!("these processes do not use the change yet: {}", late.join(", "));
     tracing::warn!("{warning}");
     match (answer, result) {

@@ -46,7 +46,8 @@ impl Owner {
                 }
                 Err(e) => {
                     tracing::error!("the cores keep the old state: {e}");
-                    // A primary that is named stays named: who moves it must not take the old one back for this.
+                    // A primary that is named stays named: who moves it must not take the old one
+                    // back for this.
                     for (_, result) in pending
                         .answers
                         .iter_mut()
@@ -88,7 +89,10 @@ impl Owner {
                 .await
                 .is_err();
             if late {
-                tracing::error!(version, "a core has not taken over the state within {PUBLISH_PATIENCE:?}");
+                tracing::error!(
+                    version,
+                    "a core has not taken over the state within {PUBLISH_PATIENCE:?}"
+                );
             }
             for (answer, result) in pending.answers {
                 // Who moves a primary must not go on while a core may still write to the old one.
@@ -123,7 +127,8 @@ impl Owner {
         });
     }
 
-    /// Heartbeats are written to all primaries by the process that leads, and to none whose place is being taken.
+    /// Heartbeats are written to all primaries by the process that leads, and to none whose place
+    /// is being taken.
     fn follow_hearts(&mut self) {
         let hearts = match self.leads() {
             true => self

@@ -38,7 +38,9 @@ impl Owner {
                 continue;
             }
             match self.place_of(&alias) {
-                Some((keyspace, shard, Kind::Drained)) => self.make_anew(&keyspace, &shard, alias, becomes),
+                Some((keyspace, shard, Kind::Drained)) => {
+                    self.make_anew(&keyspace, &shard, alias, becomes)
+                }
                 // Somebody has decided otherwise.
                 Some((_, _, kind)) if kind != Kind::Primary => {
                     self.fence.unmark(&alias);
@@ -59,7 +61,9 @@ impl Owner {
     }
 
     fn make_anew(&mut self, keyspace: &str, shard: &str, alias: String, becomes: Kind) {
-        let (Some(found), Some(desk)) = (self.shard(keyspace, shard), self.desk(None)) else { return };
+        let (Some(found), Some(desk)) = (self.shard(keyspace, shard), self.desk(None)) else {
+            return;
+        };
         if let Some(known) = self.remakes.0.get_mut(&alias) {
             known.runs = true;
         }
@@ -86,8 +90,11 @@ impl Owner {
                     "it cannot be made anew, and is tried again in {} s: {e}",
                     pause.as_secs()
                 );
-                *known =
-                    Remake { runs: false, next: Instant::now() + pause, pause: (pause * 2).min(PAUSE_MAX) };
+                *known = Remake {
+                    runs: false,
+                    next: Instant::now() + pause,
+                    pause: (pause * 2).min(PAUSE_MAX),
+                };
             }
         }
     }

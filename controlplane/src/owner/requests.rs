@@ -8,9 +8,14 @@ use coregate_planner::control::ControlRequest;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Pauses before tables are read again that a change may still come to: a server can take long to end a statement.
-const READ_AGAIN: [Duration; 4] =
-    [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(25), Duration::from_secs(120)];
+/// Pauses before tables are read again that a change may still come to: a server can take long to
+/// end a statement.
+const READ_AGAIN: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(4),
+    Duration::from_secs(25),
+    Duration::from_secs(120),
+];
 
 impl Owner {
     pub(super) fn control(&mut self, request: ControlRequest, answer: Answer) {
@@ -22,7 +27,9 @@ impl Owner {
             ControlRequest::CreateDatabase { name, sql } => self.create_database(name, sql, answer),
             ControlRequest::DropDatabase { name } => self.drop_database(name, answer),
             ControlRequest::SchemaChanged { keyspace } => self.tables_changed(&keyspace, answer),
-            ControlRequest::SchemaBegins { keyspace, change } => self.ddl_asks(keyspace, change, answer),
+            ControlRequest::SchemaBegins { keyspace, change } => {
+                self.ddl_asks(keyspace, change, answer)
+            }
             ControlRequest::SchemaEnds { keyspace, change } => {
                 self.ddl_ends(&keyspace, change);
                 self.turn_ends(&keyspace, change);
@@ -34,7 +41,8 @@ impl Owner {
         }
     }
 
-    /// A failed change of tables may have taken effect: they are read again now, and later where servers may still be at it.
+    /// A failed change of tables may have taken effect: they are read again now, and later where
+    /// servers may still be at it.
     fn tables_in_doubt(&mut self, keyspace: String, later: bool, answer: Answer) {
         let (owner, name) = (self.sender.clone(), keyspace.clone());
         if later {
@@ -55,13 +63,19 @@ impl Owner {
         match request {
             Request::Reload => self.reload(vec![answer]),
             Request::ApplySchema { keyspace, sql } => self.apply_schema(keyspace, sql, answer),
-            Request::Reparent { keyspace, shard, how } => self.reparent(&keyspace, &shard, how, answer),
+            Request::Reparent { keyspace, shard, how } => {
+                self.reparent(&keyspace, &shard, how, answer)
+            }
             Request::ApplyVschema { keyspace, vschema } => {
                 self.change(Change::Vschema { keyspace, vschema }, None, answer);
             }
-            Request::DeleteKeyspace(keyspace) => self.change(Change::Remove { keyspace }, None, answer),
+            Request::DeleteKeyspace(keyspace) => {
+                self.change(Change::Remove { keyspace }, None, answer)
+            }
             Request::ApplyRules(rules) => self.change(Change::Rules(rules), None, answer),
-            Request::SetKind { alias, kind } => self.change(Change::Kind { alias, kind }, None, answer),
+            Request::SetKind { alias, kind } => {
+                self.change(Change::Kind { alias, kind }, None, answer)
+            }
             Request::Externalize { keyspace, vindex } => {
                 self.change(Change::Externalize { keyspace, vindex }, None, answer);
             }

@@ -1,4 +1,5 @@
-//! `apply-schema`: statements on the primaries of all shards, one shard after another, with a report of what each has.
+//! `apply-schema`: statements on the primaries of all shards, one shard after another, with a
+//! report of what each has.
 mod allowed;
 
 use super::{Answer, Owner};
@@ -21,8 +22,8 @@ const STATEMENT_PATIENCE: Duration = Duration::from_secs(86_400);
 pub(super) const LOCK: &str = TABLES;
 
 impl Owner {
-    /// Runs statements on all primaries of a keyspace. Where they did not end well on all the last time, the same statements go on where they
-    /// stopped.
+    /// Runs statements on all primaries of a keyspace. Where they did not end well on all the last
+    /// time, the same statements go on where they stopped.
     pub(super) fn apply_schema(&mut self, keyspace: String, sql: String, answer: Answer) {
         let Some(known) = self.world.keyspaces.get(&keyspace) else {
             let why = format!("there is no keyspace {keyspace}");
@@ -38,7 +39,8 @@ impl Owner {
         let begun = self.shared.schema_progress(&keyspace);
         if !self.fleet.begin(&keyspace, LOCK) {
             let why = format!(
-                "tables of keyspace {keyspace} are being changed (by another apply-schema or a session): repeat it later"
+                "tables of keyspace {keyspace} are being changed (by another apply-schema or a \
+                    session): repeat it later"
             );
             return self.pending.answer(answer, Err(general(why)));
         }
@@ -68,7 +70,12 @@ impl Owner {
         });
     }
 
-    pub(super) fn applied(&mut self, keyspace: &str, result: Result<SchemaProgress, Error>, answer: Answer) {
+    pub(super) fn applied(
+        &mut self,
+        keyspace: &str,
+        result: Result<SchemaProgress, Error>,
+        answer: Answer,
+    ) {
         self.fleet
             .end(keyspace, LOCK, "ApplySchema", std::time::Instant::now());
         self.next_turn(keyspace);
@@ -130,7 +137,8 @@ impl Run {
         Ok(progress)
     }
 
-    /// On one shard. What runs while its primary is moved may be on the old one only: then it does not count as done.
+    /// On one shard. What runs while its primary is moved may be on the old one only: then it does
+    /// not count as done.
     async fn shard(
         &self,
         progress: &mut SchemaProgress,
@@ -156,7 +164,8 @@ impl Run {
         tablet: &Arc<Tablet>,
         first: usize,
     ) -> Result<(), String> {
-        let moved = || format!("the primary of {}/{shard} is being moved: repeat it later", self.keyspace);
+        let moved =
+            || format!("the primary of {}/{shard} is being moved: repeat it later", self.keyspace);
         if !self.is_primary(shard, tablet) {
             return Err(moved());
         }
@@ -167,25 +176,32 @@ impl Run {
             .await
             .map_err(|e| e.to_string())?;
         let name = backend::name(tablet);
-        let used =
-            tokio::time::timeout(backend::PATIENCE, conn.query_drop(format!("USE `{}`", self.database)))
-                .await;
+        let used = tokio::time::timeout(
+            backend::PATIENCE,
+            conn.query_drop(format!("USE `{}`", self.database)),
+        )
+        .await;
         used.map_err(|_| format!("{name}: no answer"))?
             .map_err(|e| format!("{name}: {e}"))?;
         for (n, statement) in self.statements.iter().enumerate().skip(first) {
             let ran = tokio::time::timeout(STATEMENT_PATIENCE, conn.query_drop(statement)).await;
             let short: String = statement.chars().take(120).collect();
-            let at_fault =
-                |why: String| format!("{name}: statement {}: {why}; the statement is: {short}", n + 1);
+            let at_fault = |why: String| {
+                format!("{name}: statement {}: {why}; the statement is: {short}", n + 1)
+            };
             match ran {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => return Err(at_fault(e.to_string())),
                 Err(_) => {
-                    return Err(at_fault("it has not ended within a day, and may still run".to_owned()));
+                    return Err(at_fault(
+                        "it has not ended within a day, and may still run".to_owned(),
+                    ));
                 }
             }
             if !self.is_primary(shard, tablet) {
-                return Err(at_fault("the primary was moved meanwhile: see whether it is there".to_owned()));
+                return Err(at_fault(
+                    "the primary was moved meanwhile: see whether it is there".to_owned(),
+                ));
             }
             if let Some(of_shard) = progress.shards.get_mut(at) {
                 of_shard.done = n + 1;
@@ -211,7 +227,12 @@ impl Run {
 
 impl SchemaProgress {
     /// From the beginning, or from where the same statements stopped.
-    fn begin(sql: &str, shards: &[(String, Arc<Tablet>)], statements: usize, before: Option<Self>) -> Self {
+    fn begin(
+        sql: &str,
+        shards: &[(String, Arc<Tablet>)],
+        statements: usize,
+        before: Option<Self>,
+    ) -> Self {
         let before = before.filter(|old| old.sql == sql && !old.is_done());
         let of = |(shard, tablet): &(String, Arc<Tablet>)| {
             let old = before
@@ -243,7 +264,8 @@ impl SchemaProgress {
         };
         let shards: Vec<String> = self.shards.iter().map(of).collect();
         format!(
-            "the schema of {keyspace} is not the same on all shards now: {}; the same command again goes on where it stopped",
+            "the schema of {keyspace} is not the same on all shards now: {}; the same command \
+                again goes on where it stopped",
             shards.join("; ")
         )
     }
@@ -273,7 +295,10 @@ mod tests {
         first.shards[1].done = 1;
         first.shards[1].error = Some("no room".to_owned());
         let report = first.report("ks");
-        assert!(report.contains("-80: 2 of 2 statements; 80-: 1 of 2 statements (no room)"), "{report}");
+        assert!(
+            report.contains("-80: 2 of 2 statements; 80-: 1 of 2 statements (no room)"),
+            "{report}"
+        );
         let done = |p: &SchemaProgress| p.shards.iter().map(|s| s.done).collect::<Vec<_>>();
         let mut again = SchemaProgress::begin("x; y", &shards, 2, Some(first.clone()));
         assert_eq!(done(&again), [2, 1]);

@@ -8,12 +8,13 @@ pub(crate) struct Candidate {
     pub(crate) kind: Kind,
     /// What it has received; `None`: it could not be asked.
     pub(crate) received: Option<Position>,
-    /// It could not be asked, and others have all that it could have acknowledged; or the operator says so.
+    /// It could not be asked, and others have all that it could have acknowledged; or the operator
+    /// says so.
     pub(crate) ignored: bool,
 }
 
-/// The most advanced one; of equals, the wanted one, the one in the old primary's cell, the first. A wanted one that lacks something
-/// can get it from there.
+/// The most advanced one; of equals, the wanted one, the one in the old primary's cell, the first.
+/// A wanted one that lacks something can get it from there.
 ///
 /// # Errors
 /// None of them is known to have everything that was acknowledged.
@@ -29,7 +30,8 @@ pub(crate) fn elect<'c>(
         .collect();
     if semi_sync && let Some(away) = able.iter().find(|c| c.received.is_none() && !c.ignored) {
         return Err(format!(
-            "the replica {} cannot be reached: it may be the only one that has acknowledged the last writes; bring it back, or \
+            "the replica {} cannot be reached: it may be the only one that has acknowledged the \
+                last writes; bring it back, or \
              give it up with emergency-reparent-shard --ignore-replicas",
             away.alias
         ));
@@ -85,8 +87,10 @@ mod tests {
         assert_eq!(elected("b", Some("a-2")).unwrap(), "a-2");
         assert_eq!(elected("b", Some("b-1")).unwrap(), "b-3", "it is behind");
         assert!(elected("b", Some("b-9")).unwrap_err().contains("b-9"));
-        let rdonly =
-            [Candidate { kind: Kind::Rdonly, ..candidate("a-1", "0-1-9") }, candidate("a-2", "0-1-8")];
+        let rdonly = [
+            Candidate { kind: Kind::Rdonly, ..candidate("a-1", "0-1-9") },
+            candidate("a-2", "0-1-8"),
+        ];
         assert_eq!(elect(&rdonly, "a", None, true).unwrap().alias, "a-2");
     }
 

@@ -1,4 +1,5 @@
-//! EmergencyReparentShard, by order or by itself: the primary is gone, and the replica that has everything takes its place.
+//! EmergencyReparentShard, by order or by itself: the primary is gone, and the replica that has
+//! everything takes its place.
 use super::elect::{Candidate, elect};
 use super::{Desk, Member, PATIENCE, Shard, galera, may_be_named, require_movable};
 use crate::Error;
@@ -36,7 +37,8 @@ impl Emergency {
     /// Gives the new primary's alias.
     ///
     /// # Errors
-    /// Nobody has been promoted; the topology is as it was. Or somebody has, and is repaired: the error says so.
+    /// Nobody has been promoted; the topology is as it was. Or somebody has, and is repaired: the
+    /// error says so.
     pub(crate) async fn run(&self, desk: &Desk, shard: &Shard) -> Result<String, Error> {
         if shard.galera.is_some() {
             let wanted = self.new_primary.as_deref();
@@ -44,7 +46,10 @@ impl Emergency {
         }
         let mut reached = reach(desk, shard).await;
         if reached.is_empty() {
-            return Err(Error::Server(format!("no replica of shard {} can be reached", shard.name())));
+            return Err(Error::Server(format!(
+                "no replica of shard {} can be reached",
+                shard.name()
+            )));
         }
         let begun = Instant::now();
         desk.hold(shard).await?;
@@ -60,7 +65,8 @@ impl Emergency {
         };
         let Reached { member, server: mut new } = reached.swap_remove(chosen);
         if let Err(e) = desk.set_primary(shard, member.alias()).await {
-            // Where it is not known who is primary, nobody takes writes until the topology's store says so.
+            // Where it is not known who is primary, nobody takes writes until the topology's store
+            // says so.
             if !may_be_named(&e) {
                 desk.release(shard).await?;
             }
@@ -78,14 +84,24 @@ impl Emergency {
         }
         let released = desk.release(shard).await;
         let ms = begun.elapsed().as_millis();
-        tracing::warn!(shard = shard.name(), "{} is primary; statements waited {ms} ms", member.alias());
+        tracing::warn!(
+            shard = shard.name(),
+            "{} is primary; statements waited {ms} ms",
+            member.alias()
+        );
         promoted.and(released)?;
         source?;
         Ok(member.alias().to_owned())
     }
 
-    /// Statements wait. The old primary is shut out; then the one that has everything is elected, and applies it.
-    async fn choose(&self, desk: &Desk, shard: &Shard, reached: &mut Vec<Reached>) -> Result<usize, Error> {
+    /// Statements wait. The old primary is shut out; then the one that has everything is elected,
+    /// and applies it.
+    async fn choose(
+        &self,
+        desk: &Desk,
+        shard: &Shard,
+        reached: &mut Vec<Reached>,
+    ) -> Result<usize, Error> {
         if self.confirm {
             confirm(reached).await?;
         }
@@ -147,7 +163,9 @@ impl Emergency {
         let semi_sync = shard.semi_sync == Some(true);
         elect(candidates, cell, self.new_primary.as_deref(), semi_sync)
             .cloned()
-            .map_err(|why| Error::Server(format!("nobody is promoted in shard {}: {why}", shard.name())))
+            .map_err(|why| {
+                Error::Server(format!("nobody is promoted in shard {}: {why}", shard.name()))
+            })
     }
 
     fn candidate(&self, member: &Member, received: Option<Position>) -> Candidate {
@@ -232,26 +250,33 @@ async fn hears_primary(mut replica: Reached) -> (Reached, Result<bool, Error>) {
     (replica, hears)
 }
 
-/// That we do not reach the primary is not enough: it may be us who are cut off. If a replica still hears of it, it is alive.
+/// That we do not reach the primary is not enough: it may be us who are cut off. If a replica still
+/// hears of it, it is alive.
 async fn confirm(reached: &mut Vec<Reached>) -> Result<(), Error> {
     let mut alive = None;
     for (replica, hears) in each(reached, hears_primary).await {
         match hears {
             Ok(false) => {}
             Ok(true) => alive = Some(replica.member.alias().to_owned()),
-            Err(e) => tracing::warn!("{} cannot be asked about the primary: {e}", replica.member.alias()),
+            Err(e) => {
+                tracing::warn!("{} cannot be asked about the primary: {e}", replica.member.alias())
+            }
         }
         reached.push(replica);
     }
     match alive {
         None => Ok(()),
-        Some(alias) => Err(Error::Server(format!("the replica {alias} still hears of the primary"))),
+        Some(alias) => {
+            Err(Error::Server(format!("the replica {alias} still hears of the primary")))
+        }
     }
 }
 
-/// Events and heartbeats come while the primary is alive. Where heartbeats are rare, the replica connects anew instead.
+/// Events and heartbeats come while the primary is alive. Where heartbeats are rare, the replica
+/// connects anew instead.
 ///
-/// What has arrived before the primary's end may still be read for a while: only what comes twice, a while apart, is a sign of life.
+/// What has arrived before the primary's end may still be read for a while: only what comes twice,
+/// a while apart, is a sign of life.
 async fn hears(server: &mut Server) -> Result<bool, Error> {
     let (_, period) = server.heartbeats().await?;
     if period > HEARTBEAT_MAX {
@@ -290,7 +315,8 @@ async fn comes(server: &mut Server, since: Option<(u64, u64)>) -> Result<bool, E
     }
 }
 
-/// No core has a connection to it any more, and it acknowledges nothing to anybody, as far as that can be had.
+/// No core has a connection to it any more, and it acknowledges nothing to anybody, as far as that
+/// can be had.
 async fn shut_out(desk: &Desk, shard: &Shard) -> Result<(), Error> {
     let alias = shard.primary.alias();
     desk.cut(alias).await?;

@@ -1,5 +1,6 @@
-//! A shard whose servers are a Galera cluster: another node gets the writes. Nobody is promoted, since all have all data and take
-//! writes; the cluster itself certifies that what one has committed, no other contradicts.
+//! A shard whose servers are a Galera cluster: another node gets the writes. Nobody is promoted,
+//! since all have all data and take writes; the cluster itself certifies that what one has
+//! committed, no other contradicts.
 use super::{Desk, Member, PATIENCE, Shard};
 use crate::Error;
 use crate::servers::galera::Galera;
@@ -62,8 +63,14 @@ fn check(shard: &Shard, wanted: Option<&str>) -> Result<(), Error> {
     }
 }
 
-/// Statements wait. No core sends the old writer anything more; the new one has all that it has committed.
-async fn hand_over(desk: &Desk, shard: &Shard, wanted: Option<&str>, way: Way) -> Result<String, Error> {
+/// Statements wait. No core sends the old writer anything more; the new one has all that it has
+/// committed.
+async fn hand_over(
+    desk: &Desk,
+    shard: &Shard,
+    wanted: Option<&str>,
+    way: Way,
+) -> Result<String, Error> {
     let alias = shard.primary.alias();
     if way == Way::Planned {
         let end = Instant::now() + desk.drain;
@@ -84,7 +91,8 @@ async fn hand_over(desk: &Desk, shard: &Shard, wanted: Option<&str>, way: Way) -
     loop {
         let elected = elect(able(desk, shard).await, shard, wanted);
         let tried = match elected {
-            // A node whose cluster still waits for a lost member does not answer before it is excluded.
+            // A node whose cluster still waits for a lost member does not answer before it is
+            // excluded.
             Ok(mut found) => found
                 .server
                 .causal(desk.catch_up)
@@ -126,10 +134,12 @@ async fn able(desk: &Desk, shard: &Shard) -> Vec<Able> {
     found
 }
 
-/// The one with the largest weight, of equals the one with the first node uuid: every process names the same.
+/// The one with the largest weight, of equals the one with the first node uuid: every process names
+/// the same.
 fn elect(mut able: Vec<Able>, shard: &Shard, wanted: Option<&str>) -> Result<Able, Error> {
-    let fail =
-        |why: &str| Err(Error::Server(format!("no node of shard {} gets the writes: {why}", shard.name())));
+    let fail = |why: &str| {
+        Err(Error::Server(format!("no node of shard {} gets the writes: {why}", shard.name())))
+    };
     let cluster = shard.galera.as_ref().and_then(|g| g.cluster_uuid.clone());
     able.retain(|a| {
         cluster
@@ -138,7 +148,8 @@ fn elect(mut able: Vec<Able>, shard: &Shard, wanted: Option<&str>) -> Result<Abl
     });
     let Some(conf_id) = able.iter().map(|a| a.galera.conf_id).max() else {
         return fail(
-            "none that is a replica or spare is synchronised and in the component with the majority",
+            "none that is a replica or spare is synchronised and in the component with the \
+                majority",
         );
     };
     let first = able.first().map(|a| a.galera.cluster_uuid.clone());
@@ -148,13 +159,17 @@ fn elect(mut able: Vec<Able>, shard: &Shard, wanted: Option<&str>) -> Result<Abl
     {
         return fail("they are of different clusters");
     }
-    able.retain(|a| a.galera.conf_id == conf_id && wanted.is_none_or(|alias| alias == a.member.alias()));
+    able.retain(|a| {
+        a.galera.conf_id == conf_id && wanted.is_none_or(|alias| alias == a.member.alias())
+    });
     able.sort_by(|a, b| {
         let weight = b.member.weight.cmp(&a.member.weight);
         weight.then_with(|| a.galera.node_uuid.cmp(&b.galera.node_uuid))
     });
     match able.into_iter().next() {
         Some(elected) => Ok(elected),
-        None => fail("the wanted one is not synchronised, or not in the component with the majority"),
+        None => {
+            fail("the wanted one is not synchronised, or not in the component with the majority")
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! PlannedReparentShard: the primary is well, and its place is taken in order. Statements wait meanwhile; none fails.
+//! PlannedReparentShard: the primary is well, and its place is taken in order. Statements wait
+//! meanwhile; none fails.
 use super::{Desk, Member, PATIENCE, Shard, galera, may_be_named, require_movable};
 use crate::Error;
 use crate::servers::replication::Server;
@@ -36,7 +37,8 @@ impl Planned {
         }
         if let Err(e) = handed {
             if may_be_named(&e) {
-                // Nobody takes writes until the topology's store says who is primary; then that one is repaired.
+                // Nobody takes writes until the topology's store says who is primary; then that one
+                // is repaired.
                 return Err(e);
             }
             // Nobody else has been named: the old one goes on.
@@ -50,7 +52,11 @@ impl Planned {
         };
         let released = desk.release(shard).await;
         let ms = begun.elapsed().as_millis();
-        tracing::info!(shard = shard.name(), "{} is primary; statements waited {ms} ms", member.alias());
+        tracing::info!(
+            shard = shard.name(),
+            "{} is primary; statements waited {ms} ms",
+            member.alias()
+        );
         promoted.and(released)?;
         let acknowledges = shard.acknowledges(crate::topology::Kind::Replica);
         if let Err(e) = old.follow(&source, acknowledges).await {
@@ -75,7 +81,8 @@ impl Planned {
         shard: &'s Shard,
         old: &mut Server,
     ) -> Result<(&'s Member, Server), Error> {
-        let mut why = Error::Config(format!("shard {} has no replica that could be promoted", shard.name()));
+        let mut why =
+            Error::Config(format!("shard {} has no replica that could be promoted", shard.name()));
         for member in shard
             .others
             .iter()
@@ -123,7 +130,8 @@ async fn caught_up(desk: &Desk, member: &Member, old: &mut Server) -> Result<Ser
     Ok(server)
 }
 
-/// The old primary takes writes again, and statements go on. On a connection of its own: a statement on the other may have no answer yet.
+/// The old primary takes writes again, and statements go on. On a connection of its own: a
+/// statement on the other may have no answer yet.
 async fn take_back(desk: &Desk, shard: &Shard, old: Server) -> Result<(), Error> {
     drop(old);
     let undone = async {
@@ -138,7 +146,12 @@ async fn take_back(desk: &Desk, shard: &Shard, old: Server) -> Result<(), Error>
 }
 
 /// Statements wait. Those that run end, or are ended; then the new one gets all of it.
-async fn hand_over(desk: &Desk, shard: &Shard, old: &mut Server, new: &mut Server) -> Result<(), Error> {
+async fn hand_over(
+    desk: &Desk,
+    shard: &Shard,
+    old: &mut Server,
+    new: &mut Server,
+) -> Result<(), Error> {
     let alias = shard.primary.alias();
     let end = Instant::now() + desk.drain;
     while desk.in_use(alias).await? > 0 && Instant::now() < end {

@@ -1,6 +1,7 @@
-//! A server of ours that has gone astray is made anew: MySQL's by CLONE from its primary; MariaDB's begins with no data, and replays all that
-//! its primary has logged since its own beginning. It is drained meanwhile. Beside everything else, because it may take long; what fails is
-//! tried again, after a pause that grows.
+//! A server of ours that has gone astray is made anew: MySQL's by CLONE from its primary; MariaDB's
+//! begins with no data, and replays all that its primary has logged since its own beginning. It is
+//! drained meanwhile. Beside everything else, because it may take long; what fails is tried again,
+//! after a pause that grows.
 use super::{Desk, Member, Shard};
 use crate::Error;
 use crate::plane::Edit;
@@ -17,8 +18,9 @@ const POLL: Duration = Duration::from_millis(500);
 /// It follows its primary, as of `kind`, when this returns without an error.
 pub(crate) async fn anew(desk: &Desk, shard: &Shard, alias: &str, kind: Kind) -> Result<(), Error> {
     let found = shard.others.iter().find(|m| m.alias() == alias);
-    let member = found
-        .ok_or_else(|| Error::Config(format!("{alias} is the shard's primary, or none of its tablets")))?;
+    let member = found.ok_or_else(|| {
+        Error::Config(format!("{alias} is the shard's primary, or none of its tablets"))
+    })?;
     let mut primary = desk.connect(&shard.primary.tablet).await?;
     match primary.facts().await?.dialect() {
         Dialect::MySql => {

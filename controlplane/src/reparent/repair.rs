@@ -87,17 +87,27 @@ async fn replica(desk: &Desk, shard: &Shard, member: &Member) -> Result<String, 
 async fn errant(desk: &Desk, shard: &Shard, member: &Member) -> Result<String, Error> {
     let mut server = desk.connect(&member.tablet).await?;
     let facts = server.facts().await?;
-    // What is seen from afar may be of different times: asked in this order, it is certain. MariaDB's replication says so itself.
+    // What is seen from afar may be of different times: asked in this order, it is certain.
+    // MariaDB's replication says so itself.
     let beyond = beyond_primary(desk, shard, &mut server).await?;
     if beyond.is_none() && facts.server_uuid.is_some() {
-        return Ok(format!("{} has nothing that {} has not", member.alias(), shard.primary.alias()));
+        return Ok(format!(
+            "{} has nothing that {} has not",
+            member.alias(),
+            shard.primary.alias()
+        ));
     }
     astray(desk, shard, member, server, beyond).await
 }
 
-/// What this server has and the primary has not: its own set is taken first, so that the primary has had time to commit all that may
-/// have come from it. `None`: nothing, or its positions do not tell.
-async fn beyond_primary(desk: &Desk, shard: &Shard, server: &mut Server) -> Result<Option<Set>, Error> {
+/// What this server has and the primary has not: its own set is taken first, so that the primary
+/// has had time to commit all that may have come from it. `None`: nothing, or its positions do not
+/// tell.
+async fn beyond_primary(
+    desk: &Desk,
+    shard: &Shard,
+    server: &mut Server,
+) -> Result<Option<Set>, Error> {
     let own = server.applied().await?;
     let primary = desk.connect(&shard.primary.tablet).await?.applied().await?;
     Ok(own.beyond(&primary).filter(|beyond| !beyond.is_empty()))

@@ -1,9 +1,10 @@
 //! Branches that a replica holds prepared and its primary does not, or the other way round.
 //!
-//! MariaDB logs XA COMMIT before its engine commits: a server that is killed in between has the commit in its history and the branch
-//! still prepared, and a branch that no replica had acknowledged stays prepared although the log forgets it. Replication finishes neither.
-//! Should such a server become primary, its XA COMMIT would be logged, and stop the replicas, which know no such branch. So these are
-//! finished where they are, without a log.
+//! MariaDB logs XA COMMIT before its engine commits: a server that is killed in between has the
+//! commit in its history and the branch still prepared, and a branch that no replica had
+//! acknowledged stays prepared although the log forgets it. Replication finishes neither. Should
+//! such a server become primary, its XA COMMIT would be logged, and stop the replicas, which know
+//! no such branch. So these are finished where they are, without a log.
 use super::{Asked, recover, within};
 use crate::Error;
 use crate::backend::{Connector, failed};
@@ -25,7 +26,8 @@ pub(super) struct Replica {
     pub(super) prepared: HashSet<Branch>,
 }
 
-/// What a primary and its replicas have prepared, at a moment at which the replicas had applied everything.
+/// What a primary and its replicas have prepared, at a moment at which the replicas had applied
+/// everything.
 pub(super) struct Compared {
     /// On the primary, before and after the replicas were asked.
     pub(super) primary: HashSet<Branch>,
@@ -55,8 +57,9 @@ impl Compared {
     }
 }
 
-/// Asks the replicas, then the primary, then the replicas again when they have applied what the primary had: what a replica has at both
-/// times and the primary has not, no event of the primary's will finish.
+/// Asks the replicas, then the primary, then the replicas again when they have applied what the
+/// primary had: what a replica has at both times and the primary has not, no event of the primary's
+/// will finish.
 pub(super) async fn compare(
     connector: &Connector,
     primary: &mut Asked,
@@ -68,7 +71,10 @@ pub(super) async fn compare(
             Ok((conn, branches)) => first.push((Arc::clone(tablet), conn, branches)),
             Err(error) => {
                 all = false;
-                tracing::debug!("what is prepared on {} cannot be looked for: {error}", tablet.alias);
+                tracing::debug!(
+                    "what is prepared on {} cannot be looked for: {error}",
+                    tablet.alias
+                );
             }
         }
     }

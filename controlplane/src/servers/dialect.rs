@@ -142,7 +142,10 @@ impl Dialect {
                 format!("SET GLOBAL clone_valid_donor_list={donor}"),
                 "SET GLOBAL super_read_only=OFF".to_owned(),
             ],
-            copy: format!("CLONE INSTANCE FROM {user}@{}:{port} IDENTIFIED BY {password}", quoted(host)?),
+            copy: format!(
+                "CLONE INSTANCE FROM {user}@{}:{port} IDENTIFIED BY {password}",
+                quoted(host)?
+            ),
         })
     }
 
@@ -153,12 +156,15 @@ impl Dialect {
         let (password, port) = (quoted(&source.account.password)?, source.port);
         Ok(match self {
             Self::MariaDb => format!(
-                "CHANGE MASTER TO MASTER_HOST={host}, MASTER_PORT={port}, MASTER_USER={user}, MASTER_PASSWORD={password}, \
+                "CHANGE MASTER TO MASTER_HOST={host}, MASTER_PORT={port}, MASTER_USER={user}, \
+                    MASTER_PASSWORD={password}, \
                  MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1"
             ),
             Self::MySql => format!(
-                "CHANGE REPLICATION SOURCE TO SOURCE_HOST={host}, SOURCE_PORT={port}, SOURCE_USER={user}, \
-                 SOURCE_PASSWORD={password}, SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1, SOURCE_CONNECT_RETRY=1, \
+                "CHANGE REPLICATION SOURCE TO SOURCE_HOST={host}, SOURCE_PORT={port}, \
+                    SOURCE_USER={user}, \
+                 SOURCE_PASSWORD={password}, SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1, \
+                 SOURCE_CONNECT_RETRY=1, \
                  SOURCE_RETRY_COUNT=0, SOURCE_HEARTBEAT_PERIOD=1"
             ),
         })
@@ -187,7 +193,8 @@ fn quoted(text: &str) -> Result<String, String> {
         .any(|c| c.is_control() || matches!(c, '\'' | '\\'))
     {
         true => {
-            Err("names and passwords of replication cannot have quotes, backslashes or control characters"
+            Err("names and passwords of replication cannot have quotes, backslashes or control \
+                characters"
                 .to_owned())
         }
         false => Ok(format!("'{text}'")),
@@ -211,9 +218,13 @@ mod tests {
     fn servers_are_known_by_their_version() {
         assert_eq!(Dialect::of("10.11.6-MariaDB-log"), Dialect::MariaDb);
         assert_eq!(Dialect::of("9.7.4-2"), Dialect::MySql);
-        for (version, known) in
-            [("8.0.22", false), ("8.0.23", true), ("9.7.4-2", true), ("5.7.44-log", false), ("x", false)]
-        {
+        for (version, known) in [
+            ("8.0.22", false),
+            ("8.0.23", true),
+            ("9.7.4-2", true),
+            ("5.7.44-log", false),
+            ("x", false),
+        ] {
             assert_eq!(Dialect::MySql.knows(version), known, "{version}");
         }
         assert!(Dialect::MariaDb.knows("10.2.1-MariaDB"));

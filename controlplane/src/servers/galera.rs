@@ -36,7 +36,8 @@ pub(crate) struct Galera {
 /// Why a node is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unfit {
-    /// It would answer, and should not be burdened: it gives its data to a joiner, or is desynchronised.
+    /// It would answer, and should not be burdened: it gives its data to a joiner, or is
+    /// desynchronised.
     Donor,
     /// It answers nothing, or wrongly.
     Cannot(String),
@@ -69,7 +70,8 @@ impl Galera {
             state: u8::try_from(number("wsrep_local_state")).unwrap_or_default(),
             state_comment: text("wsrep_local_state_comment").to_owned(),
             desync: is("wsrep_desync", "ON"),
-            rejects_queries: !is("wsrep_reject_queries", "NONE") && !text("wsrep_reject_queries").is_empty(),
+            rejects_queries: !is("wsrep_reject_queries", "NONE")
+                && !text("wsrep_reject_queries").is_empty(),
             donor_rejects_queries: is("wsrep_sst_donor_rejects_queries", "ON"),
             recv_queue: number("wsrep_local_recv_queue"),
             flow_control_paused: text("wsrep_flow_control_paused")

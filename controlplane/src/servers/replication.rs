@@ -1,5 +1,5 @@
-//! What makes a server primary or replica: MariaDB and MySQL, by GTID. Each statement has a time limit; after it, what the server
-//! has made of it is unknown.
+//! What makes a server primary or replica: MariaDB and MySQL, by GTID. Each statement has a time
+//! limit; after it, what the server has made of it is unknown.
 use crate::Error;
 use crate::backend::{Connector, failed};
 use crate::gtid::Position;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long a primary may wait for an acknowledgement before it goes on without: longer than any outage, or it would acknowledge
-/// what no replica has.
+/// How long a primary may wait for an acknowledgement before it goes on without: longer than any
+/// outage, or it would acknowledge what no replica has.
 const SEMI_SYNC_TIMEOUT_MS: u64 = 1 << 40;
 
 /// ER_RESTART_SERVER_FAILED: nobody that the server knows of starts it again.
@@ -46,7 +46,8 @@ impl Server {
             Ok(conn) => conn?,
             Err(_) => return Err(late(tablet, "the login", patience)),
         };
-        let mut server = Self { tablet: Arc::clone(tablet), dialect: Dialect::MariaDb, conn, patience };
+        let mut server =
+            Self { tablet: Arc::clone(tablet), dialect: Dialect::MariaDb, conn, patience };
         server.dialect = Dialect::of(&server.value("SELECT @@version").await?);
         Ok(server)
     }
@@ -80,7 +81,10 @@ impl Server {
             Dialect::MySql => Position::mysql(&text),
         };
         position.ok_or_else(|| {
-            failed(&self.tablet, format!("{name} is {text:?}, which is no position that is known here"))
+            failed(
+                &self.tablet,
+                format!("{name} is {text:?}, which is no position that is known here"),
+            )
         })
     }
 
@@ -96,7 +100,8 @@ impl Server {
         }
     }
 
-    /// No writes of accounts without READ ONLY ADMIN any more. Waits for those that are being committed.
+    /// No writes of accounts without READ ONLY ADMIN any more. Waits for those that are being
+    /// committed.
     pub(crate) async fn set_read_only(&mut self, on: bool) -> Result<(), Error> {
         for sql in self.dialect.read_only(on) {
             self.run(sql).await?;
@@ -139,8 +144,8 @@ impl Server {
             .count())
     }
 
-    /// Takes no writes any more, whoever is connected. Sessions go first: one that waits for an acknowledgement that never comes would
-    /// hold up the change.
+    /// Takes no writes any more, whoever is connected. Sessions go first: one that waits for an
+    /// acknowledgement that never comes would hold up the change.
     pub(crate) async fn fence(&mut self) -> Result<(), Error> {
         self.kill_sessions().await?;
         self.set_read_only(true).await?;
@@ -156,7 +161,11 @@ impl Server {
     }
 
     /// Waits until it has applied all of this.
-    pub(crate) async fn wait_for(&mut self, position: &Position, patience: Duration) -> Result<(), Error> {
+    pub(crate) async fn wait_for(
+        &mut self,
+        position: &Position,
+        patience: Duration,
+    ) -> Result<(), Error> {
         let sql = self
             .dialect
             .wait_for(&position.to_string(), patience.as_secs_f64());
@@ -183,11 +192,15 @@ impl Server {
         self.run(self.dialect.stop_receiver()).await?;
         let facts = self.facts().await?;
         facts.received().ok_or_else(|| {
-            failed(&self.tablet, "it does not say what it has received: does it replicate by GTIDs?")
+            failed(
+                &self.tablet,
+                "it does not say what it has received: does it replicate by GTIDs?",
+            )
         })
     }
 
-    /// MariaDB's receiver does not notice for 2 s that it is to stop while it reads from a primary that stands still, unless it is killed.
+    /// MariaDB's receiver does not notice for 2 s that it is to stop while it reads from a primary
+    /// that stands still, unless it is killed.
     async fn wake_receiver(&mut self) -> Result<(), Error> {
         if self.dialect != Dialect::MariaDb {
             return Ok(());
@@ -234,8 +247,9 @@ impl Server {
         }
     }
 
-    /// Receives and applies nothing more. Of a primary that has died, a replica of MySQL may have received half a transaction, whose rest
-    /// its applier would wait for, a minute long, before it stops: that one is killed while it rests, which undoes the half.
+    /// Receives and applies nothing more. Of a primary that has died, a replica of MySQL may have
+    /// received half a transaction, whose rest its applier would wait for, a minute long, before it
+    /// stops: that one is killed while it rests, which undoes the half.
     async fn stop_replica(&mut self) -> Result<(), Error> {
         if self.dialect == Dialect::MySql {
             let replication = self.facts().await?.replication;
@@ -310,7 +324,11 @@ impl Server {
     }
 
     /// Follows another server, from where it is.
-    pub(crate) async fn follow(&mut self, source: &Source, semi_sync: Option<bool>) -> Result<(), Error> {
+    pub(crate) async fn follow(
+        &mut self,
+        source: &Source,
+        semi_sync: Option<bool>,
+    ) -> Result<(), Error> {
         let change = self
             .dialect
             .change_source(source)
@@ -349,8 +367,14 @@ impl Server {
     /// MariaDB: leaves out the event at which it has stopped, if its error says so.
     pub(crate) async fn skip_event(&mut self, says: &str) -> Result<(), Error> {
         let replication = self.facts().await?.replication.unwrap_or_default();
-        if replication.applier || !replication.error.contains(says) || self.dialect != Dialect::MariaDb {
-            return Err(failed(&self.tablet, "it has stopped for another reason meanwhile, or goes on"));
+        if replication.applier
+            || !replication.error.contains(says)
+            || self.dialect != Dialect::MariaDb
+        {
+            return Err(failed(
+                &self.tablet,
+                "it has stopped for another reason meanwhile, or goes on",
+            ));
         }
         self.run(self.dialect.stop_replica()).await?;
         self.run("SET GLOBAL sql_slave_skip_counter=1").await?;
@@ -374,8 +398,13 @@ impl Server {
         Ok(())
     }
 
-    /// MySQL: throws away all data, and copies another server's. Then the server ends, to be started again by whoever keeps it.
-    pub(crate) async fn clone_from(&mut self, source: &Source, patience: Duration) -> Result<(), Error> {
+    /// MySQL: throws away all data, and copies another server's. Then the server ends, to be
+    /// started again by whoever keeps it.
+    pub(crate) async fn clone_from(
+        &mut self,
+        source: &Source,
+        patience: Duration,
+    ) -> Result<(), Error> {
         let sql = self
             .dialect
             .clone_from(source)
@@ -397,19 +426,22 @@ impl Server {
 
     /// MariaDB: its logs tell everything since it had no data.
     pub(crate) async fn require_all_logs(&mut self) -> Result<(), Error> {
-        let first = match timeout(self.patience, self.conn.query_first::<Row>("SHOW BINARY LOGS")).await {
-            Ok(row) => row.map_err(|e| failed(&self.tablet, e))?,
-            Err(_) => return Err(late(&self.tablet, "SHOW BINARY LOGS", self.patience)),
-        };
+        let first =
+            match timeout(self.patience, self.conn.query_first::<Row>("SHOW BINARY LOGS")).await {
+                Ok(row) => row.map_err(|e| failed(&self.tablet, e))?,
+                Err(_) => return Err(late(&self.tablet, "SHOW BINARY LOGS", self.patience)),
+            };
         match first.and_then(|row| row.text(0)) {
             Some(name) if name.ends_with(".000001") => Ok(()),
-            _ => {
-                Err(failed(&self.tablet, "its binary logs do not go back to its beginning: copy it by hand"))
-            }
+            _ => Err(failed(
+                &self.tablet,
+                "its binary logs do not go back to its beginning: copy it by hand",
+            )),
         }
     }
 
-    /// MariaDB: one that was primary has written itself, and goes on from there. MySQL's sets say so themselves.
+    /// MariaDB: one that was primary has written itself, and goes on from there. MySQL's sets say
+    /// so themselves.
     async fn go_on_from_own(&mut self) -> Result<(), Error> {
         let (current, applied) =
             (self.position("gtid_current_pos").await?, self.position("gtid_slave_pos").await?);
@@ -450,8 +482,8 @@ fn period(seconds: f64) -> Duration {
 }
 
 async fn mariadb_heartbeats(conn: &mut Conn) -> Beats {
-    let sql =
-        "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_received_heartbeats', 'Slave_heartbeat_period')";
+    let sql = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_received_heartbeats', \
+        'Slave_heartbeat_period')";
     let (mut count, mut between) = (0, Duration::MAX);
     for (name, value) in conn.query::<(String, String)>(sql).await? {
         match (name.eq_ignore_ascii_case("Slave_received_heartbeats"), value.parse::<f64>()) {
@@ -463,14 +495,17 @@ async fn mariadb_heartbeats(conn: &mut Conn) -> Beats {
     Ok((count, between))
 }
 
-/// These tables tell it also where performance_schema is OFF; an account that may not read them says nothing of heartbeats.
+/// These tables tell it also where performance_schema is OFF; an account that may not read them
+/// says nothing of heartbeats.
 async fn mysql_heartbeats(conn: &mut Conn) -> Beats {
     let sql = "SELECT s.count_received_heartbeats, CAST(c.heartbeat_interval AS DOUBLE) \
                FROM performance_schema.replication_connection_status s \
                JOIN performance_schema.replication_connection_configuration c USING (channel_name) \
                WHERE channel_name = ''";
     match conn.query_first::<(u64, f64)>(sql).await {
-        Ok(found) => Ok(found.map_or((0, Duration::MAX), |(count, seconds)| (count, period(seconds)))),
+        Ok(found) => {
+            Ok(found.map_or((0, Duration::MAX), |(count, seconds)| (count, period(seconds))))
+        }
         Err(crate::sql::Error::Server(_)) => Ok((0, Duration::MAX)),
         Err(e) => Err(e),
     }

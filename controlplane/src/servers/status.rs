@@ -27,7 +27,8 @@ pub(crate) struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) replication: Option<Replication>,
     pub(crate) semi_sync: SemiSync,
-    /// A replica: when the last heartbeat was written that it has applied, in milliseconds since 1970.
+    /// A replica: when the last heartbeat was written that it has applied, in milliseconds since
+    /// 1970.
     #[serde(skip)]
     pub(crate) heartbeat_ms: Option<u64>,
     /// `None`: it is in no cluster of Galera's.
@@ -105,7 +106,11 @@ impl Facts {
 }
 
 /// Asks a server for all of it. `database`: of the keyspace that it is to have.
-pub(crate) async fn read(conn: &mut Conn, tablet: &Tablet, database: Option<&str>) -> Result<Facts, Error> {
+pub(crate) async fn read(
+    conn: &mut Conn,
+    tablet: &Tablet,
+    database: Option<&str>,
+) -> Result<Facts, Error> {
     let first: Option<(String, u32, bool)> = conn
         .query_first("SELECT @@version, @@server_id, @@global.read_only")
         .await?;
@@ -122,7 +127,8 @@ pub(crate) async fn read(conn: &mut Conn, tablet: &Tablet, database: Option<&str
     let dialect = facts.dialect();
     match dialect {
         Dialect::MariaDb => {
-            let position: Option<String> = conn.query_first("SELECT @@global.gtid_current_pos").await?;
+            let position: Option<String> =
+                conn.query_first("SELECT @@global.gtid_current_pos").await?;
             facts.position = position.as_deref().and_then(Position::mariadb);
         }
         Dialect::MySql => unless_refused(of_mysql(conn, &mut facts).await)?.unwrap_or_default(),
@@ -135,8 +141,10 @@ pub(crate) async fn read(conn: &mut Conn, tablet: &Tablet, database: Option<&str
         let written = conn.query_first::<Option<u64>>(sql).await;
         facts.heartbeat_ms = unless_refused(written)?.flatten().flatten();
     }
-    let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'rpl\\_semi\\_sync\\_%\\_enabled' OR Variable_name IN \
-               ('wsrep_on', 'wsrep_desync', 'wsrep_reject_queries', 'wsrep_sst_donor_rejects_queries')";
+    let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'rpl\\_semi\\_sync\\_%\\_enabled' OR \
+        Variable_name IN \
+               ('wsrep_on', 'wsrep_desync', 'wsrep_reject_queries', \
+               'wsrep_sst_donor_rejects_queries')";
     let variables = conn.query::<(String, String)>(sql).await?;
     facts.semi_sync = unless_refused(semi_sync(conn, &variables).await)?.unwrap_or_default();
     facts.galera = unless_refused(galera(conn, variables).await)?.flatten();
@@ -145,7 +153,8 @@ pub(crate) async fn read(conn: &mut Conn, tablet: &Tablet, database: Option<&str
 
 /// What MariaDB has not. Versions before 5.7 refuse the question, and cannot be moved.
 async fn of_mysql(conn: &mut Conn, facts: &mut Facts) -> Result<(), Error> {
-    let sql = "SELECT @@server_uuid, @@global.super_read_only, @@global.gtid_mode, @@global.gtid_executed";
+    let sql = "SELECT @@server_uuid, @@global.super_read_only, @@global.gtid_mode, \
+        @@global.gtid_executed";
     let found: Option<(String, bool, String, String)> = conn.query_first(sql).await?;
     let Some((uuid, super_read_only, mode, executed)) = found else { return Ok(()) };
     facts.server_uuid = Some(uuid);
@@ -217,7 +226,10 @@ async fn replication(conn: &mut Conn, dialect: Dialect) -> Result<Option<Replica
 }
 
 /// What it says where it is in a cluster.
-async fn galera(conn: &mut Conn, variables: Vec<(String, String)>) -> Result<Option<Galera>, Error> {
+async fn galera(
+    conn: &mut Conn,
+    variables: Vec<(String, String)>,
+) -> Result<Option<Galera>, Error> {
     let mut said: BTreeMap<String, String> = variables.into_iter().collect();
     if Galera::of(&said).is_none() {
         return Ok(None);
@@ -238,7 +250,9 @@ async fn semi_sync(conn: &mut Conn, variables: &[(String, String)]) -> Result<Se
         let on = value == "ON" || value == "1";
         let names = match name.as_str() {
             "rpl_semi_sync_master_enabled" | "rpl_semi_sync_slave_enabled" => SemiSyncNames::Master,
-            "rpl_semi_sync_source_enabled" | "rpl_semi_sync_replica_enabled" => SemiSyncNames::Source,
+            "rpl_semi_sync_source_enabled" | "rpl_semi_sync_replica_enabled" => {
+                SemiSyncNames::Source
+            }
             _ => continue,
         };
         found.names = Some(names);

@@ -82,7 +82,8 @@ async fn read_result(wire: &mut Wire, form: Form) -> Result<(Vec<Row>, bool)> {
     }
 }
 
-/// The status of the packet that ends rows. A row may begin with the same byte only if it is a very long one.
+/// The status of the packet that ends rows. A row may begin with the same byte only if it is a very
+/// long one.
 fn end_of_rows(packet: &[u8], caps: Capabilities) -> Result<Option<Status>> {
     const ROW_MIN: usize = 1 << 24;
     if packet.first() != Some(&END) || packet.len() >= ROW_MIN {
@@ -107,7 +108,11 @@ fn row(packet: &[u8], form: Form, names: &Names, types: &[ParamType]) -> Result<
             .collect::<Result<Vec<_>>>()?,
     };
     if cells.len() != names.len() {
-        return Err(Error::Protocol(format!("a row of {} columns, not {}", cells.len(), names.len())));
+        return Err(Error::Protocol(format!(
+            "a row of {} columns, not {}",
+            cells.len(),
+            names.len()
+        )));
     }
     Ok(Row::new(Arc::clone(names), cells))
 }

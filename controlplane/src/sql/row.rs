@@ -175,8 +175,9 @@ impl FromRow for Row {
 
 fn cell<T: FromValue>(row: &mut Row, at: usize) -> Result<T> {
     let value = row.take(at);
-    T::from_value(value)
-        .ok_or_else(|| Error::Protocol(format!("column {} of the answer is not what was asked", at + 1)))
+    T::from_value(value).ok_or_else(|| {
+        Error::Protocol(format!("column {} of the answer is not what was asked", at + 1))
+    })
 }
 
 impl<T: FromValue> FromRow for T {
@@ -253,8 +254,10 @@ mod tests {
     #[test]
     fn cells_are_read_in_both_forms() {
         let text = |text: &str| Value::Bytes(text.into());
-        let both =
-            [row(vec![text("7"), text("1"), text("a")]), row(vec![Value::Int(7), Value::UInt(1), text("a")])];
+        let both = [
+            row(vec![text("7"), text("1"), text("a")]),
+            row(vec![Value::Int(7), Value::UInt(1), text("a")]),
+        ];
         for row in both {
             let read = <(u64, bool, Option<String>)>::from_row(row).expect("read");
             assert_eq!(read, (7, true, Some("a".to_owned())));

@@ -59,7 +59,8 @@ async fn rows_come_whole_however_they_are_cut() {
     let (result, ()) = tokio::join!(conn.query_drop("SELEC"), play(&mut server, &refused));
     assert!(matches!(result, Err(Error::Server(e)) if e.code == 1064 && e.sqlstate == *b"42000"));
     let sent = answer(&[b"b"]);
-    let (again, ()) = tokio::join!(conn.query_first::<String>("SELECT c"), play(&mut server, &sent));
+    let (again, ()) =
+        tokio::join!(conn.query_first::<String>("SELECT c"), play(&mut server, &sent));
     assert_eq!(again.expect("usable").as_deref(), Some("b"));
 }
 

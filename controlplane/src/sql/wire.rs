@@ -2,7 +2,9 @@
 use super::{Error, Result};
 use crate::tls::TlsClient;
 use coregate_planner::snapshot::{Address, BackendTls, Tablet};
-use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, RsaEncrypt, TlsPolicy};
+use coregate_protocol::auth::client::{
+    ClientConfig, ClientHandshake, ClientStep, RsaEncrypt, TlsPolicy,
+};
 use coregate_protocol::frame::{HEADER_LEN, Header, MAX_CHUNK, write_packet};
 use coregate_protocol::handshake::Attributes;
 use coregate_protocol::{Capabilities, ProtocolError};
@@ -43,7 +45,12 @@ pub(super) struct Wire {
 
 impl Wire {
     fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream: BufReader::new(stream), seq: 0, capabilities: Capabilities::empty(), thread_id: 0 }
+        Self {
+            stream: BufReader::new(stream),
+            seq: 0,
+            capabilities: Capabilities::empty(),
+            thread_id: 0,
+        }
     }
 
     /// One that has logged in, to a server that a test plays.

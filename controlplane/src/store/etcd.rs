@@ -1,5 +1,6 @@
-//! The topology in etcd, for several processes. Every write is a transaction that holds only as long as what it replaces is as it was
-//! seen; what a process holds alone (a shard that it moves, the lead) ends with its lease.
+//! The topology in etcd, for several processes. Every write is a transaction that holds only as
+//! long as what it replaces is as it was seen; what a process holds alone (a shard that it moves,
+//! the lead) ends with its lease.
 use super::{Record, Seen, State, Task, Topo, Written};
 use crate::Error;
 use crate::topology::KeyspaceRecord;
@@ -121,13 +122,14 @@ impl Etcd {
             .range(&prefix)
             .await
             .map_err(|e| self.error(&e))?;
-        let short =
-            |(key, entry): (String, Entry)| Some((key.strip_prefix(&prefix)?.to_owned(), entry.value));
+        let short = |(key, entry): (String, Entry)| {
+            Some((key.strip_prefix(&prefix)?.to_owned(), entry.value))
+        };
         Ok(entries.into_iter().filter_map(short).collect())
     }
 
-    /// One transaction. `token` is a key that it writes, and the value it had: by it one can tell whether a write has happened whose answer
-    /// was lost.
+    /// One transaction. `token` is a key that it writes, and the value it had: by it one can tell
+    /// whether a write has happened whose answer was lost.
     async fn write(
         &self,
         conditions: &[If],
@@ -148,7 +150,8 @@ impl Etcd {
         }
     }
 
-    /// Whether a write has happened: either it has, or the key is touched so that it cannot happen any more.
+    /// Whether a write has happened: either it has, or the key is touched so that it cannot happen
+    /// any more.
     async fn settle(
         &self,
         token: &str,
@@ -172,7 +175,8 @@ impl Etcd {
                 Ok(outcome) if outcome.held && before.is_some() => {
                     return Err(Error::Store { name: self.place(), why });
                 }
-                // Nothing stands in the way of a late write where there was nothing: it is waited for.
+                // Nothing stands in the way of a late write where there was nothing: it is waited
+                // for.
                 Ok(outcome) if outcome.held => {}
                 Ok(outcome) => {
                     let now = outcome.got;
@@ -197,7 +201,8 @@ impl Etcd {
     ) -> Result<Written, Error> {
         let key = self.layout.rules();
         let before = seen.and_then(|seen| of_seen(seen, &key));
-        let mut conditions = vec![If::Changed(key.clone(), before.as_ref().map_or(0, |e| e.changed))];
+        let mut conditions =
+            vec![If::Changed(key.clone(), before.as_ref().map_or(0, |e| e.changed))];
         conditions.extend(guard.map(Guard::condition));
         let ops = [put(key.clone(), text.clone())];
         let revision = self
@@ -208,7 +213,8 @@ impl Etcd {
         Ok(Written { seen: Some(seen), revision })
     }
 
-    /// Writes what has changed of a keyspace. Its own key comes last: a keyspace that is half there is none.
+    /// Writes what has changed of a keyspace. Its own key comes last: a keyspace that is half there
+    /// is none.
     async fn put_keyspace(
         &self,
         record: &KeyspaceRecord,
@@ -247,7 +253,8 @@ impl Etcd {
     ) -> Result<Revisions, Error> {
         let mut revisions = Revisions::default();
         let before = of_seen(seen, own);
-        // A part that was written before its keyspace came into being is of an attempt that was cut off.
+        // A part that was written before its keyspace came into being is of an attempt that was cut
+        // off.
         let is_new = before.is_none();
         for chunk in steps.chunks(OPERATIONS_MAX) {
             let keyed = |key: &String| If::Changed(key.clone(), seen.revision(key));
@@ -299,7 +306,12 @@ impl Etcd {
         Ok(())
     }
 
-    async fn remove(&self, name: &str, seen: Option<&Seen>, guard: Option<&Guard>) -> Result<Written, Error> {
+    async fn remove(
+        &self,
+        name: &str,
+        seen: Option<&Seen>,
+        guard: Option<&Guard>,
+    ) -> Result<Written, Error> {
         let own = self.layout.keyspace(name);
         let Some(seen) = seen.filter(|seen| seen.revision(&own) > 0) else {
             return Err(Error::Edited(PathBuf::from(own)));
@@ -335,7 +347,8 @@ impl Etcd {
     /// Tells all processes that tables of a keyspace were changed.
     pub(crate) async fn schema_changed(&self, keyspace: &str) -> Result<i64, Error> {
         let ops = [put(self.layout.schema_version(keyspace), self.writer())];
-        // It may be said twice, so that a lost answer is no reason not to say it again, to another member.
+        // It may be said twice, so that a lost answer is no reason not to say it again, to another
+        // member.
         let end = Instant::now() + SETTLE_PATIENCE;
         loop {
             match self.unconditional(&ops).await {

@@ -1,4 +1,5 @@
-//! The topology's directory: `DIR/topology/KEYSPACE.json` and `DIR/routing_rules.json`, guarded by `DIR/lock`. One process at a time.
+//! The topology's directory: `DIR/topology/KEYSPACE.json` and `DIR/routing_rules.json`, guarded by
+//! `DIR/lock`. One process at a time.
 use super::{Guard, Key, Record, Seen, State, Task, Topo, Written};
 use crate::Error;
 use crate::files::{Lock, write_atomically};
@@ -25,7 +26,8 @@ impl Files {
         let inner = dir.join("topology");
         if !inner.is_dir() {
             return Err(Error::Config(format!(
-                "topology.dir = {:?}: there is no directory {}; make it, and put a file KEYSPACE.json for each keyspace into it",
+                "topology.dir = {:?}: there is no directory {}; make it, and put a file \
+                    KEYSPACE.json for each keyspace into it",
                 dir.display(),
                 inner.display()
             )));
@@ -52,12 +54,17 @@ impl Files {
             }
             let text = std::fs::read_to_string(&path).map_err(Error::file(&path))?;
             let mut reader = serde_json::Deserializer::from_str(&text);
-            let record: KeyspaceRecord = serde_path_to_error::deserialize(&mut reader)
-                .map_err(|e| Error::Config(format!("{}: {}: {}", path.display(), e.path(), e.inner())))?;
+            let record: KeyspaceRecord =
+                serde_path_to_error::deserialize(&mut reader).map_err(|e| {
+                    Error::Config(format!("{}: {}: {}", path.display(), e.path(), e.inner()))
+                })?;
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             if record.name != stem {
                 let path = path.display();
-                return Err(Error::Config(format!("{path}: name must be the file's, not {:?}", record.name)));
+                return Err(Error::Config(format!(
+                    "{path}: name must be the file's, not {:?}",
+                    record.name
+                )));
             }
             found.push((record, Seen::text(&text)));
         }
@@ -101,7 +108,8 @@ impl Files {
             Record::RoutingRules(rules) => Some(rules.to_json() + "\n"),
             Record::NoKeyspace(_) => None,
         };
-        // Between this look and the write only an editor can come, not another Coregate: the lock keeps it out.
+        // Between this look and the write only an editor can come, not another Coregate: the lock
+        // keeps it out.
         if self.get(&key)?.as_deref() != seen.and_then(Seen::as_text) {
             return Err(Error::Edited(self.name(&key)));
         }

@@ -1,7 +1,8 @@
 //! What a write stands on.
 use std::collections::BTreeMap;
 
-/// What a record was made of when it was read, as its store needs to know it: who writes it later can tell whether somebody else has.
+/// What a record was made of when it was read, as its store needs to know it: who writes it later
+/// can tell whether somebody else has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// By key: the revision of its last change, and its value. A file has no revisions.

@@ -1,5 +1,5 @@
-//! Changes of the topology's records. A change is planned, written to the store, and then taken over: the store may refuse it, and takes
-//! its time.
+//! Changes of the topology's records. A change is planned, written to the store, and then taken
+//! over: the store may refuse it, and takes its time.
 use super::{World, general, sql_error};
 use crate::Error;
 use crate::store::{Record, Seen, Written, next};
@@ -120,7 +120,9 @@ impl World {
 
     /// What the rules name must be there: a mistyped keyspace would show only when used.
     fn plan_rules(&self, rules: &vschema::RoutingRules) -> Result<Planned, Error> {
-        if let Some(wrong) = vschema::unknown_targets(rules, self.keyspaces.keys().map(String::as_str)) {
+        if let Some(wrong) =
+            vschema::unknown_targets(rules, self.keyspaces.keys().map(String::as_str))
+        {
             return Err(Error::Config(wrong));
         }
         self.compile(&self.keyspaces, rules)?;
@@ -128,10 +130,11 @@ impl World {
     }
 
     fn plan_alter(&mut self, sql: &str, session: Option<&str>) -> Result<Planned, SqlError> {
-        let alter = vschema::parse_alter(sql).map_err(|e| sql_error(1064, "42000", e.to_string()))?;
+        let alter =
+            vschema::parse_alter(sql).map_err(|e| sql_error(1064, "42000", e.to_string()))?;
         let Some(keyspace) = alter.keyspace.as_deref().or(session) else {
-            let what =
-                "VT09005: no database selected: qualify the name (keyspace.table) or USE a keyspace first";
+            let what = "VT09005: no database selected: qualify the name (keyspace.table) or USE a \
+                keyspace first";
             return Err(sql_error(1046, "3D000", what.to_owned()));
         };
         let Some(known) = self.keyspaces.get(keyspace) else {
@@ -139,7 +142,8 @@ impl World {
             return Err(sql_error(1049, "42000", what));
         };
         let mut vschema = known.record.vschema.clone();
-        vschema::apply(keyspace, &mut vschema, &alter.change).map_err(|e| general(e.to_string()))?;
+        vschema::apply(keyspace, &mut vschema, &alter.change)
+            .map_err(|e| general(e.to_string()))?;
         self.plan_vschema(keyspace, vschema).map_err(in_sql)
     }
 
@@ -171,13 +175,16 @@ impl World {
         let Some(known) = self.keyspaces.remove(keyspace) else {
             return Err(Error::Config(format!("there is no keyspace {keyspace}")));
         };
-        let named = vschema::unknown_targets(&self.rules, self.keyspaces.keys().map(String::as_str));
+        let named =
+            vschema::unknown_targets(&self.rules, self.keyspaces.keys().map(String::as_str));
         let compiled = self.compile(&self.keyspaces, &self.rules).map(drop);
         let seen = Some(known.text.clone());
         self.keyspaces.insert(keyspace.to_owned(), known);
         match named {
             Some(wrong) => Err(Error::Config(format!("{wrong}: change the rules first"))),
-            None => compiled.map(|()| Planned { record: Record::NoKeyspace(keyspace.to_owned()), seen }),
+            None => {
+                compiled.map(|()| Planned { record: Record::NoKeyspace(keyspace.to_owned()), seen })
+            }
         }
     }
 
@@ -190,14 +197,17 @@ impl World {
         };
         let found = self.keyspaces.values().find(|known| has(&known.record));
         let Some(keyspace) = found.map(|known| known.record.name.clone()) else {
-            return Err(Error::Config(format!("there is no tablet {alias}; get-tablets lists them")));
+            return Err(Error::Config(format!(
+                "there is no tablet {alias}; get-tablets lists them"
+            )));
         };
         self.plan_record(&keyspace, false, |record| {
             let mut tablets = record.shards.iter_mut().flat_map(|s| &mut s.tablets);
             let Some(tablet) = tablets.find(|t| t.alias == alias) else { return Ok(()) };
             if tablet.kind == Kind::Primary || kind == Kind::Primary {
                 return Err(Error::Config(format!(
-                    "the type of {alias} cannot be changed from {} to {}: planned-reparent-shard moves a primary",
+                    "the type of {alias} cannot be changed from {} to {}: planned-reparent-shard \
+                        moves a primary",
                     tablet.kind.name(),
                     kind.name()
                 )));

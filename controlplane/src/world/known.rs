@@ -80,7 +80,9 @@ impl Known {
 
     /// Its tables are those of another: the same database on the same shards.
     pub(super) fn has_tables_of(&self, old: &Self) -> bool {
-        let names = |of: &Self| -> Vec<String> { of.record.shards.iter().map(|s| s.name.clone()).collect() };
+        let names = |of: &Self| -> Vec<String> {
+            of.record.shards.iter().map(|s| s.name.clone()).collect()
+        };
         self.record.database() == old.record.database() && names(self) == names(old)
     }
 

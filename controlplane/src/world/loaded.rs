@@ -36,7 +36,11 @@ pub(crate) struct Taken {
 
 impl Loaded {
     /// Resolves the tablets' names, except for those that have their addresses.
-    pub(super) async fn of(state: State, connector: &Connector, resolved: &Resolved) -> Result<Self, Error> {
+    pub(super) async fn of(
+        state: State,
+        connector: &Connector,
+        resolved: &Resolved,
+    ) -> Result<Self, Error> {
         let mut keyspaces = BTreeMap::new();
         for (record, seen) in state.keyspaces {
             let name = record.name.clone();
@@ -67,9 +71,14 @@ impl World {
         all
     }
 
-    /// Takes the topology over that was read when there were so many `edits`: all of it or none; on an error nothing has changed,
-    /// here or later. `None`: it was changed through us meanwhile, or later news is known, and it must be read again.
-    pub(crate) fn reloaded(&mut self, edits: u64, mut loaded: Loaded) -> Result<Option<Taken>, Error> {
+    /// Takes the topology over that was read when there were so many `edits`: all of it or none; on
+    /// an error nothing has changed, here or later. `None`: it was changed through us meanwhile, or
+    /// later news is known, and it must be read again.
+    pub(crate) fn reloaded(
+        &mut self,
+        edits: u64,
+        mut loaded: Loaded,
+    ) -> Result<Option<Taken>, Error> {
         let is_late = match loaded.revision {
             0 => edits != self.edits,
             revision => revision < self.revision,
@@ -124,7 +133,8 @@ impl World {
         self.revision = loaded.revision;
     }
 
-    /// Its tables were changed through us, and are being read: no need to read them again when the store says so.
+    /// Its tables were changed through us, and are being read: no need to read them again when the
+    /// store says so.
     pub(crate) fn note_schema(&mut self, keyspace: &str, revision: i64) {
         let known = self.schemas.entry(keyspace.to_owned()).or_default();
         *known = revision.max(*known);

@@ -8,7 +8,8 @@ const KEYSPACE: &str = r#"{"name": "NAME", "shards": [{"name": "0", "tablets": [
 async fn world(dir: &std::path::Path) -> World {
     std::fs::create_dir_all(dir.join("topology")).unwrap();
     for name in ["a", "b"] {
-        std::fs::write(dir.join(format!("topology/{name}.json")), KEYSPACE.replace("NAME", name)).unwrap();
+        std::fs::write(dir.join(format!("topology/{name}.json")), KEYSPACE.replace("NAME", name))
+            .unwrap();
     }
     let store = Store::new(crate::store::Files::open(dir).unwrap());
     World::from_store(store, Connector::default())
@@ -33,7 +34,8 @@ async fn what_a_server_did_not_tell_of_text_is_taken_later() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = world(dir.path()).await;
     let answers = |space: &[u8]| {
-        let collation = Collation { name: "x_ci".into(), space: space.to_vec(), ..Collation::default() };
+        let collation =
+            Collation { name: "x_ci".into(), space: space.to_vec(), ..Collation::default() };
         let version = String::from_utf8_lossy(space).into_owned();
         Answers { version, collations: [("x_ci".to_owned(), Some(Arc::new(collation)))].into() }
     };
@@ -143,9 +145,10 @@ async fn a_reload_is_all_or_nothing() {
         "{".to_owned(),
         KEYSPACE.replace("NAME", "c"),
         KEYSPACE.replace("NAME", "b").replace("b-1", "a-1"),
-        KEYSPACE
-            .replace("NAME", "b")
-            .replace("\"shards\"", "\"vschema\": {\"sharded\": true, \"tables\": {\"t\": {}}}, \"shards\""),
+        KEYSPACE.replace("NAME", "b").replace(
+            "\"shards\"",
+            "\"vschema\": {\"sharded\": true, \"tables\": {\"t\": {}}}, \"shards\"",
+        ),
     ] {
         std::fs::write(file("b"), &wrong).unwrap();
         assert!(reload(&mut world).await.is_err(), "{wrong}");

@@ -112,9 +112,11 @@ impl Combiner {
         let how = match &aggregate.function {
             Function::Count => How::Count,
             Function::Sum => How::Sum { at: usize::from(aggregate.column), of: Sum::of(&shown)? },
-            Function::Avg { sum, count } => {
-                How::Avg { at: usize::from(*sum), of: Sum::of(column(*sum)?)?, count: usize::from(*count) }
-            }
+            Function::Avg { sum, count } => How::Avg {
+                at: usize::from(*sum),
+                of: Sum::of(column(*sum)?)?,
+                count: usize::from(*count),
+            },
             Function::Least { text } => extreme(text.as_ref(), Ordering::Less)?,
             Function::Greatest { text } => extreme(text.as_ref(), Ordering::Greater)?,
             Function::BitAnd => How::Bits(|a, b| a & b),
@@ -123,7 +125,9 @@ impl Combiner {
             Function::First => How::First,
         };
         if matches!(how, How::Bits(_)) && shown.kind != ColumnType::LONGLONG {
-            return Err(ExecError::Unsupported("bit functions of byte strings over several shards"));
+            return Err(ExecError::Unsupported(
+                "bit functions of byte strings over several shards",
+            ));
         }
         Ok(Self { column: usize::from(aggregate.column), how, shown, distinct: aggregate.distinct })
     }
@@ -176,7 +180,12 @@ impl Combiner {
     }
 
     /// Adds a row's part. `again`: a row with the same distinct value came before.
-    pub(super) fn combine(&self, total: &mut Total, row: Row<'_>, again: bool) -> Result<(), ExecError> {
+    pub(super) fn combine(
+        &self,
+        total: &mut Total,
+        row: Row<'_>,
+        again: bool,
+    ) -> Result<(), ExecError> {
         if again && self.distinct {
             return Ok(());
         }
@@ -216,7 +225,12 @@ impl Combiner {
     }
 
     /// Appends the result as a column of a text row.
-    pub(super) fn write(&self, total: &Total, first: Row<'_>, out: &mut Vec<u8>) -> Result<(), ExecError> {
+    pub(super) fn write(
+        &self,
+        total: &Total,
+        first: Row<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ExecError> {
         let mut text = Vec::new();
         match total {
             Total::First => {

@@ -12,7 +12,8 @@ pub(crate) fn check(columns: &[Column]) -> Result<(), ExecError> {
         .any(|column| column.kind == ColumnType::FLOAT)
     {
         return Err(ExecError::Unsupported(
-            "a FLOAT column of a prepared statement over several shards, whose text has fewer digits than its value; select it as column + 0e0",
+            "a FLOAT column of a prepared statement over several shards, whose text has fewer \
+                digits than its value; select it as column + 0e0",
         ));
     }
     Ok(())

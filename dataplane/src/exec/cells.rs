@@ -5,7 +5,8 @@ use coregate_protocol::codec::{NULL_MARK, Reader};
 /// The places of a row's columns: found once, kept for the next row's use.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Cells {
-    /// Where each column's value begins and ends in the payload; NULL: `u32::MAX` and the place of its mark.
+    /// Where each column's value begins and ends in the payload; NULL: `u32::MAX` and the place of
+    /// its mark.
     places: Vec<(u32, u32)>,
     /// Where each column begins with its length.
     starts: Vec<u32>,

@@ -1,4 +1,5 @@
-//! Exact sums and quotients of DECIMAL values: 65 digits, and what some hundred shards add to them, in 256 bits.
+//! Exact sums and quotients of DECIMAL values: 65 digits, and what some hundred shards add to them,
+//! in 256 bits.
 use super::ExecError;
 use super::key::not_a;
 use std::cmp::Ordering;
@@ -104,8 +105,9 @@ impl Decimal {
         Ok(())
     }
 
-    /// The quotient with so many digits behind its point. Servers divide in words of nine digits, and round what they have half away from
-    /// zero: where the digits fill their words there is nothing to round, and the rest is cut off.
+    /// The quotient with so many digits behind its point. Servers divide in words of nine digits,
+    /// and round what they have half away from zero: where the digits fill their words there is
+    /// nothing to round, and the rest is cut off.
     pub(super) fn quotient(mut self, by: u64, scale: u8) -> Result<Self, ExecError> {
         for _ in self.scale..scale {
             self.times_plus(10, 0)?;
@@ -168,7 +170,8 @@ pub(super) fn compare_decimals(a: &[u8], b: &[u8]) -> Ordering {
     }
 }
 
-/// Sign, digits before the point without leading zeros, digits behind it without trailing ones. Zero has no sign.
+/// Sign, digits before the point without leading zeros, digits behind it without trailing ones.
+/// Zero has no sign.
 fn parts(text: &[u8]) -> (bool, &[u8], &[u8]) {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -251,7 +254,8 @@ mod tests {
 
     #[test]
     fn decimals_compare_as_numbers() {
-        let order = ["-100.5", "-20", "-3.25", "-0.1", "0", "0.09", "0.1", "3", "3.5", "20.0", "100"];
+        let order =
+            ["-100.5", "-20", "-3.25", "-0.1", "0", "0.09", "0.1", "3", "3.5", "20.0", "100"];
         for (i, a) in order.iter().enumerate() {
             for (j, b) in order.iter().enumerate() {
                 assert_eq!(compare_decimals(a.as_bytes(), b.as_bytes()), i.cmp(&j), "{a} {b}");

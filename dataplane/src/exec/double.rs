@@ -6,7 +6,8 @@ const FIXED_MAX: i32 = 15;
 /// The column's decimals say: as many as the value needs.
 const NOT_FIXED: u8 = 31;
 
-/// Appends a double as a server's text result has it: the shortest digits that give the value again, or so many decimals.
+/// Appends a double as a server's text result has it: the shortest digits that give the value
+/// again, or so many decimals.
 pub(super) fn write(value: f64, decimals: u8, out: &mut Vec<u8>) {
     if decimals < NOT_FIXED {
         out.extend_from_slice(format!("{value:.0$}", usize::from(decimals)).as_bytes());

@@ -74,7 +74,8 @@ impl Feed {
             let found = if self.partial.is_empty() { self.in_buf() } else { self.over_the_cut() };
             let Some((place, seq)) = found else { return Ok(Next::Wait) };
             let payload = place.payload(self.buf.as_ref());
-            let role = step(walker, payload, seq).map_err(|error| ExecError::answer(error.to_string()))?;
+            let role =
+                step(walker, payload, seq).map_err(|error| ExecError::answer(error.to_string()))?;
             match role {
                 PacketRole::Row => {
                     self.cells.find(payload, self.columns)?;

@@ -1,7 +1,7 @@
 //! Rows of several shards as INSERT statements for the server that finishes a query.
 //!
-//! Values are literals that mean the same under any character set: bytes in hexadecimal digits, numbers and dates as they were
-//! printed.
+//! Values are literals that mean the same under any character set: bytes in hexadecimal digits,
+//! numbers and dates as they were printed.
 use super::held::Held;
 use super::{Column, ExecError, Row};
 use coregate_planner::plan::tree::{Gather, Load};
@@ -335,8 +335,10 @@ mod tests {
         assert_eq!(
             found,
             [
-                "CREATE TEMPORARY TABLE `_coregate_g0` (`id` bigint NOT NULL, `na``me` varchar(10), `at` timestamp NULL, KEY (`id`)) ENGINE=InnoDB",
-                "INSERT INTO `_coregate_g0` (`id`,`na``me`,`at`) VALUES (7,x'275C','0000-00-00'),(-1,NULL,FROM_UNIXTIME(12.5))",
+                "CREATE TEMPORARY TABLE `_coregate_g0` (`id` bigint NOT NULL, `na``me` \
+                    varchar(10), `at` timestamp NULL, KEY (`id`)) ENGINE=InnoDB",
+                "INSERT INTO `_coregate_g0` (`id`,`na``me`,`at`) VALUES \
+                    (7,x'275C','0000-00-00'),(-1,NULL,FROM_UNIXTIME(12.5))",
             ]
         );
     }

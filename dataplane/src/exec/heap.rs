@@ -2,7 +2,8 @@
 use super::key::{Keys, Value, Values};
 use std::cmp::Ordering;
 
-/// A shard's current row: its keys, by reference to the row's bytes that the caller gives again for each comparison.
+/// A shard's current row: its keys, by reference to the row's bytes that the caller gives again for
+/// each comparison.
 #[derive(Default)]
 pub(crate) struct Heap {
     /// Shards in heap order: none comes before its parent.
@@ -73,7 +74,13 @@ impl Heap {
     }
 
     /// Equal rows come in the order of their shards.
-    fn is_before<'r>(&self, a: usize, b: usize, keys: &Keys, row: &impl Fn(usize) -> &'r [u8]) -> bool {
+    fn is_before<'r>(
+        &self,
+        a: usize,
+        b: usize,
+        keys: &Keys,
+        row: &impl Fn(usize) -> &'r [u8],
+    ) -> bool {
         let (Some(&a), Some(&b)) = (self.order.get(a), self.order.get(b)) else { return false };
         let order = keys.compare(usize::MAX, (self.values(a), row(a)), (self.values(b), row(b)));
         order.then(a.cmp(&b)) == Ordering::Less

@@ -1,4 +1,5 @@
-//! Bytes that the statements of this core hold together. A core is one thread, so that its count is the thread's own.
+//! Bytes that the statements of this core hold together. A core is one thread, so that its count is
+//! the thread's own.
 use super::ExecError;
 use std::cell::Cell;
 

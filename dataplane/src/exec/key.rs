@@ -1,4 +1,5 @@
-//! How rows of several shards compare: by the types of their columns, text by the server's own weights.
+//! How rows of several shards compare: by the types of their columns, text by the server's own
+//! weights.
 use super::decimal::compare_decimals;
 use super::{Cells, ExecError, Row};
 use coregate_planner::collation::{self, Collation, Weighed};
@@ -32,13 +33,23 @@ impl Column {
 
     /// Do values of both compare alike?
     fn is_like(&self, other: &Self) -> bool {
-        // Servers that find no row say less exactly what kind of text or bytes there would be, and with other decimals.
+        // Servers that find no row say less exactly what kind of text or bytes there would be, and
+        // with other decimals.
         let bytes = |kind| {
             use ColumnType as T;
-            [T::STRING, T::VAR_STRING, T::VARCHAR, T::TINY_BLOB, T::BLOB, T::MEDIUM_BLOB, T::LONG_BLOB]
-                .contains(&kind)
+            [
+                T::STRING,
+                T::VAR_STRING,
+                T::VARCHAR,
+                T::TINY_BLOB,
+                T::BLOB,
+                T::MEDIUM_BLOB,
+                T::LONG_BLOB,
+            ]
+            .contains(&kind)
         };
-        bytes(self.kind) && bytes(other.kind) || self.kind == other.kind && self.decimals == other.decimals
+        bytes(self.kind) && bytes(other.kind)
+            || self.kind == other.kind && self.decimals == other.decimals
     }
 }
 
@@ -98,7 +109,11 @@ impl Keys {
     }
 
     /// One column, ascending.
-    pub(crate) fn one(column: u16, text: Option<&TextKey>, columns: &[Column]) -> Result<Self, ExecError> {
+    pub(crate) fn one(
+        column: u16,
+        text: Option<&TextKey>,
+        columns: &[Column],
+    ) -> Result<Self, ExecError> {
         let key = Key { column, descending: false, text: text.cloned() };
         Self::new(&[key], columns)
     }
@@ -149,7 +164,11 @@ fn kind(column: u16, text: Option<&TextKey>, columns: &[Column]) -> Result<Kind,
     match text {
         Some(TextKey::Bytes) => return Ok(Kind::Bytes),
         Some(TextKey::Weight { column, ascii, collation }) => {
-            return Ok(Kind::Weight { column: *column, ascii: *ascii, collation: Arc::clone(collation) });
+            return Ok(Kind::Weight {
+                column: *column,
+                ascii: *ascii,
+                collation: Arc::clone(collation),
+            });
         }
         None => {}
     }
@@ -162,7 +181,9 @@ fn kind(column: u16, text: Option<&TextKey>, columns: &[Column]) -> Result<Kind,
         | ColumnType::YEAR => Kind::Integer,
         ColumnType::NEWDECIMAL | ColumnType::DECIMAL => Kind::Decimal,
         ColumnType::DOUBLE | ColumnType::FLOAT => Kind::Double,
-        ColumnType::DATE | ColumnType::DATETIME | ColumnType::TIMESTAMP | ColumnType::BIT => Kind::Bytes,
+        ColumnType::DATE | ColumnType::DATETIME | ColumnType::TIMESTAMP | ColumnType::BIT => {
+            Kind::Bytes
+        }
         ColumnType::TIME => Kind::Time,
         ColumnType::NULL => Kind::Null,
         _ if found.collation == BINARY => Kind::Bytes,
@@ -280,7 +301,8 @@ fn time(text: &[u8]) -> Result<i64, ExecError> {
     }
     let mut micros: i64 = 0;
     for at in 0..6 {
-        micros = micros * 10 + i64::from(fraction.get(at).map_or(0, |b| b.wrapping_sub(b'0').min(9)));
+        micros =
+            micros * 10 + i64::from(fraction.get(at).map_or(0, |b| b.wrapping_sub(b'0').min(9)));
     }
     let value = seconds * 1_000_000 + micros;
     Ok(if negative { -value } else { value })

@@ -1,4 +1,5 @@
-//! Lines of a LOAD DATA file, as they come: where each ends, and the values of some of its fields. As servers read them.
+//! Lines of a LOAD DATA file, as they come: where each ends, and the values of some of its fields.
+//! As servers read them.
 use super::ExecError;
 use coregate_planner::plan::load::LineFormat;
 
@@ -196,7 +197,8 @@ impl<'f> Lines<'f> {
         self.buffer.get(line).unwrap_or_default()
     }
 
-    /// A field of that line, before it is taken: `None` for NULL, and where the line has no such field.
+    /// A field of that line, before it is taken: `None` for NULL, and where the line has no such
+    /// field.
     pub(crate) fn value(&self, field: usize) -> Option<Vec<u8>> {
         let (from, to) = self.found.get(field).copied()?;
         let raw = self.buffer.get(from..to).unwrap_or_default();

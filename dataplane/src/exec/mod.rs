@@ -1,7 +1,8 @@
 //! Rows of several shards made into one answer: merged, grouped, sorted, limited.
 //!
-//! Nothing in here knows sockets: a [`Feed`] is given bytes and cuts rows out of them, a [`Heap`] says whose row comes next, a
-//! [`Pipeline`] takes the rows in that order and writes the client's packets. The session drives them (`session/tree.rs`).
+//! Nothing in here knows sockets: a [`Feed`] is given bytes and cuts rows out of them, a [`Heap`]
+//! says whose row comes next, a [`Pipeline`] takes the rows in that order and writes the client's
+//! packets. The session drives them (`session/tree.rs`).
 mod aggregate;
 mod binary;
 mod cells;
@@ -18,7 +19,9 @@ mod pipeline;
 pub(crate) use binary::{check as binary_check, row as binary_row};
 pub(crate) use cells::{Cells, Row};
 pub(crate) use feed::{Feed, Next};
-pub(crate) use gather::{Collected, GatherLimits, Gathered, Sink, create, hex, quoted, write_literal};
+pub(crate) use gather::{
+    Collected, GatherLimits, Gathered, Sink, create, hex, quoted, write_literal,
+};
 pub(crate) use heap::Heap;
 pub(crate) use key::{BINARY, Column, Keys};
 pub(crate) use lines::Lines;
@@ -32,15 +35,19 @@ pub(crate) enum ExecError {
     Answer(String),
     /// More than the budget would have to be held.
     #[error(
-        "Out of sort memory: the statement would have to hold more than query.memory_max ({0} bytes) of rows of several shards; restrict it, add a LIMIT, or raise the limit"
+        "Out of sort memory: the statement would have to hold more than query.memory_max ({0} \
+            bytes) of rows of several shards; restrict it, add a LIMIT, or raise the limit"
     )]
     Memory(usize),
     #[error(
-        "Out of sort memory: the statements of this core would have to hold more than query.memory_per_core_max ({0} bytes) of rows of several shards; try again, restrict the statement, or raise the limit"
+        "Out of sort memory: the statements of this core would have to hold more than \
+            query.memory_per_core_max ({0} bytes) of rows of several shards; try again, restrict \
+            the statement, or raise the limit"
     )]
     CoreMemory(usize),
     #[error(
-        "Out of sort memory: the statement needs more rows of several shards on one server than {0} ({1}) allows; restrict it, or raise the limit"
+        "Out of sort memory: the statement needs more rows of several shards on one server than \
+            {0} ({1}) allows; restrict it, or raise the limit"
     )]
     Gathered(&'static str, u64),
     /// Understood, but not exact.

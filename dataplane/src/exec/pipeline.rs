@@ -28,7 +28,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(columns: &[Column], shown: usize, binary: bool, seq: u8) -> Result<Self, ExecError> {
+    pub(crate) fn new(
+        columns: &[Column],
+        shown: usize,
+        binary: bool,
+        seq: u8,
+    ) -> Result<Self, ExecError> {
         let columns = columns.get(..shown).unwrap_or(columns).to_vec();
         if binary {
             binary::check(&columns)?;
@@ -84,7 +89,8 @@ struct Group {
     distinct: usize,
     /// The row with the last distinct value, if that is not the group's first.
     last: Option<(Vec<u8>, Values)>,
-    /// There is one group, even without rows, and none has come. The number of columns is that of the shards' rows.
+    /// There is one group, even without rows, and none has come. The number of columns is that of
+    /// the shards' rows.
     empty: Option<usize>,
 }
 
@@ -155,7 +161,8 @@ impl Pipeline {
     ) -> Result<Flow, ExecError> {
         let Some(group) = &mut self.group else { return self.sorted(row, out) };
         if group.is_open {
-            let same = keys.compare(group.keys, (values, row.payload), (&group.values, &group.payload));
+            let same =
+                keys.compare(group.keys, (values, row.payload), (&group.values, &group.payload));
             if same.is_eq() {
                 let again = group.is_distinct_again(row, values, keys);
                 group.add(row, again)?;
@@ -252,7 +259,8 @@ impl Group {
         self.empty = None;
     }
 
-    /// Has a row the distinct value of the one before it? If not, it is the one that the next is compared with.
+    /// Has a row the distinct value of the one before it? If not, it is the one that the next is
+    /// compared with.
     fn is_distinct_again(&mut self, row: Row<'_>, values: &[Value], keys: &Keys) -> bool {
         if self.distinct == 0 {
             return false;
@@ -342,7 +350,9 @@ impl Sort {
     fn order(&mut self) {
         let Self { keys, arena, rows, .. } = self;
         let payload = |row: &Sorted| arena.get(row.start..row.end).unwrap_or_default();
-        rows.sort_by(|a, b| keys.compare(usize::MAX, (&a.values, payload(a)), (&b.values, payload(b))));
+        rows.sort_by(|a, b| {
+            keys.compare(usize::MAX, (&a.values, payload(a)), (&b.values, payload(b)))
+        });
         rows.truncate(usize::try_from(self.top).unwrap_or(usize::MAX));
     }
 

@@ -34,7 +34,8 @@ fn wire(rows: &[Cells<'_>]) -> Vec<u8> {
         }
         frame::write_packet(&mut out, &mut seq, &payload);
     }
-    frame::PacketWriter::new(&mut out, &mut seq).packet(|w| encode_rows_end(&OkPacket::default(), CAPS, w));
+    frame::PacketWriter::new(&mut out, &mut seq)
+        .packet(|w| encode_rows_end(&OkPacket::default(), CAPS, w));
     out
 }
 
@@ -218,7 +219,12 @@ fn hidden_columns_are_cut_off_and_null_is_last_when_descending() {
 fn general_ci() -> Arc<Collation> {
     let weights: Vec<[u8; 2]> = (0..128u8).map(|c| [0, c.to_ascii_uppercase()]).collect();
     let ascii = AsciiWeights::new(weights.iter().map(|weight| weight.as_slice())).unwrap();
-    Arc::new(Collation { name: "ci".into(), binary: false, space: vec![0, 32], ascii: Some(Box::new(ascii)) })
+    Arc::new(Collation {
+        name: "ci".into(),
+        binary: false,
+        space: vec![0, 32],
+        ascii: Some(Box::new(ascii)),
+    })
 }
 
 #[test]
@@ -239,17 +245,25 @@ fn groups_of_equal_text_become_one_row_with_their_aggregates() {
             keys: 1,
             aggregates: vec![
                 Aggregate { column: 1, function: Function::Count, distinct: false },
-                Aggregate { column: 2, function: Function::Avg { sum: 4, count: 5 }, distinct: false },
+                Aggregate {
+                    column: 2,
+                    function: Function::Avg { sum: 4, count: 5 },
+                    distinct: false,
+                },
             ],
             distinct: 0,
         }),
         ..Merge::default()
     };
-    let row =
-        |name, count, average, sum, known| vec![Some(name), Some(count), average, None, sum, Some(known)];
+    let row = |name, count, average, sum, known| {
+        vec![Some(name), Some(count), average, None, sum, Some(known)]
+    };
     let shards = [
         vec![row("Ab", "2", Some("1.5000"), Some("3"), "2"), row("x", "1", None, None, "0")],
-        vec![row("aB ", "1", Some("4.0000"), Some("4"), "1"), row("B", "7", Some("1.0000"), Some("7"), "7")],
+        vec![
+            row("aB ", "1", Some("4.0000"), Some("4"), "1"),
+            row("B", "7", Some("1.0000"), Some("7"), "7"),
+        ],
         vec![row("X", "1", None, None, "0")],
     ];
     let found = texts(&merged(&merge, &columns, (0, u64::MAX), &shards));

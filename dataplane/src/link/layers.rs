@@ -1,4 +1,5 @@
-//! What lies between a connection's bytes and its packets, where it was agreed on: TLS, and compression inside of it.
+//! What lies between a connection's bytes and its packets, where it was agreed on: TLS, and
+//! compression inside of it.
 use crate::ring::Buf;
 use crate::tls::Tls;
 use coregate_protocol::compress::{Compressor, Decompressor};
@@ -8,8 +9,8 @@ use std::io;
 pub(super) struct Layers {
     pub(super) tls: Option<Tls>,
     pub(super) compression: Option<(Compressor, Decompressor)>,
-    /// Bytes behind the compressed packet that is being read: they may belong to the next command, and are not looked at
-    /// before that begins.
+    /// Bytes behind the compressed packet that is being read: they may belong to the next command,
+    /// and are not looked at before that begins.
     pub(super) packed: Option<Buf>,
     /// Sequence id of the next compressed packet to the peer.
     pub(super) compressed_seq: u8,
@@ -23,10 +24,12 @@ impl Layers {
         Ok(Buf::from(plain))
     }
 
-    /// What the next compressed packet holds. Any sequence id will do: each command, and each of a client's replies within one,
-    /// counts anew or goes on, as the client likes; the answer goes on from the packet's.
+    /// What the next compressed packet holds. Any sequence id will do: each command, and each of a
+    /// client's replies within one, counts anew or goes on, as the client likes; the answer goes on
+    /// from the packet's.
     pub(super) fn unpack(&mut self) -> io::Result<Option<Buf>> {
-        let (Some((_, decompressor)), Some(packed)) = (&mut self.compression, &mut self.packed) else {
+        let (Some((_, decompressor)), Some(packed)) = (&mut self.compression, &mut self.packed)
+        else {
             return Ok(None);
         };
         let mut plain = Vec::new();

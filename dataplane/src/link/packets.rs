@@ -66,13 +66,15 @@ pub(crate) struct PacketStream {
     /// A packet that is still to come in full: of one chunk, or of several.
     gather: Option<Box<Gather>>,
     assembler: Option<Box<Assembler>>,
-    /// The answers to statements of our own that were sent ahead of the session's, in the same send.
+    /// The answers to statements of our own that were sent ahead of the session's, in the same
+    /// send.
     ahead: Vec<ResponseWalker>,
     /// Largest packet in bytes.
     limit: usize,
     /// For how many small packets the receive buffers are still large.
     large_for: u8,
-    /// The sequence id of the answer's first packet, where it is not 1: it follows those of the request's chunks.
+    /// The sequence id of the answer's first packet, where it is not 1: it follows those of the
+    /// request's chunks.
     first: Option<u8>,
 }
 
@@ -90,7 +92,8 @@ impl PacketStream {
         }
     }
 
-    /// What comes next is the answer to a statement sent ahead; readers get what is behind it, or an error if it failed.
+    /// What comes next is the answer to a statement sent ahead; readers get what is behind it, or
+    /// an error if it failed.
     pub(crate) fn expect_ahead(&mut self, capabilities: Capabilities) {
         self.ahead
             .push(ResponseWalker::new(ResponseKind::Query, capabilities));
@@ -116,7 +119,9 @@ impl PacketStream {
                 Some(rest) => Some(rest),
                 None => ready!(self.link.poll_read(cx))?,
             };
-            let Some(mut buf) = next else { return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())) };
+            let Some(mut buf) = next else {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            };
             let feed = walker
                 .feed(&buf)
                 .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
@@ -125,9 +130,11 @@ impl PacketStream {
                 let error = walker.summary().error;
                 self.ahead.remove(0);
                 if let Some((code, _)) = error {
-                    // The statement behind it has run, or runs, outside of the transaction: only closing is safe.
+                    // The statement behind it has run, or runs, outside of the transaction: only
+                    // closing is safe.
                     return Poll::Ready(Err(io::Error::other(format!(
-                        "the transaction could not be begun there (error {code}), and whether the statement took effect is \
+                        "the transaction could not be begun there (error {code}), and whether the \
+                            statement took effect is \
                          unknown"
                     ))));
                 }
@@ -195,8 +202,8 @@ impl PacketStream {
     /// A request of so many bytes goes out, headers and all.
     #[inline]
     pub(crate) fn expect_answer(&mut self, request: usize) {
-        self.first =
-            (request > frame::MAX_CHUNK).then(|| (request / (frame::MAX_CHUNK + HEADER_LEN) + 1) as u8);
+        self.first = (request > frame::MAX_CHUNK)
+            .then(|| (request / (frame::MAX_CHUNK + HEADER_LEN) + 1) as u8);
     }
 
     /// The sequence id of the answer's first packet.
@@ -218,7 +225,8 @@ impl PacketStream {
             return Ok(self.gather(buf, seq));
         }
         if self.assembler.is_none() {
-            let whole = frame::split(&buf, self.limit)?.map(|(packet, consumed)| (packet.seq, consumed));
+            let whole =
+                frame::split(&buf, self.limit)?.map(|(packet, consumed)| (packet.seq, consumed));
             if let Some((got, consumed)) = whole {
                 if got != seq && self.link.is_compressed() {
                     // Servers do not look at them under compression, whose packets have their own.
@@ -312,7 +320,8 @@ impl PacketStream {
     }
 }
 
-/// Steps a walker over one whole packet. One of several chunks comes joined, with the sequence id of its last.
+/// Steps a walker over one whole packet. One of several chunks comes joined, with the sequence id
+/// of its last.
 ///
 /// # Errors
 /// A packet that cannot stand there.

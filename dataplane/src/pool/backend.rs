@@ -24,8 +24,8 @@ use std::time::Instant;
 const TOGETHER_MAX: usize = 16 << 10;
 /// Set ahead of a write to several shards, see [`Backend::savepoint_ahead`].
 const UNDO_SAVEPOINT: &str = "SAVEPOINT `_coregate_undo`";
-/// Errors after which an XA branch can only be rolled back, though its server still calls it open: a deadlock, and the
-/// XA_RBROLLBACK family.
+/// Errors after which an XA branch can only be rolled back, though its server still calls it open:
+/// a deadlock, and the XA_RBROLLBACK family.
 const ENDS_BRANCH: [u16; 4] = [1213, 1402, 1613, 1614];
 /// Undoes what was done since.
 const UNDO: &str = "ROLLBACK TO `_coregate_undo`";
@@ -38,7 +38,8 @@ pub(crate) struct Backend {
     pub(crate) flavour: u64,
     pub(crate) settings: Rc<Settings>,
     pub(crate) capabilities: Capabilities,
-    /// The server cannot do all that the flavour says: its answers are translated for clients that can.
+    /// The server cannot do all that the flavour says: its answers are translated for clients that
+    /// can.
     pub(crate) is_older: bool,
     pub(crate) thread_id: u32,
     pub(crate) born: Instant,
@@ -47,7 +48,8 @@ pub(crate) struct Backend {
     pub(crate) busy: bool,
     /// Session state that the pool cannot undo: closed rather than kept.
     pub(crate) tainted: bool,
-    /// What a session has left here is not known in full: it is undone before another session uses the connection.
+    /// What a session has left here is not known in full: it is undone before another session uses
+    /// the connection.
     pub(crate) unknown_state: bool,
     /// Warnings of its last answer.
     pub(crate) warnings: u16,
@@ -57,9 +59,11 @@ pub(crate) struct Backend {
     pub(crate) routines_seen: u32,
     /// The server's last word on whether a transaction is open.
     pub(crate) in_transaction: bool,
-    /// An error packet says nothing about the transaction: `in_transaction` has to be asked for before it is trusted.
+    /// An error packet says nothing about the transaction: `in_transaction` has to be asked for
+    /// before it is trusted.
     pub(crate) unsure: bool,
-    /// The statement that failed has ended the transaction that was open; the session has yet to hear of it.
+    /// The statement that failed has ended the transaction that was open; the session has yet to
+    /// hear of it.
     pub(crate) ended_by_error: bool,
     /// Where the reading of an answer was given up; it can go on from there.
     unfinished: Option<Box<ResponseWalker>>,
@@ -147,7 +151,8 @@ impl Backend {
         self.stream.link.socket.is_quiet() && !self.stream.has_rest()
     }
 
-    /// Fit for the next session. What was sent may still be on its way out: the answer came, so the server has read it.
+    /// Fit for the next session. What was sent may still be on its way out: the answer came, so the
+    /// server has read it.
     pub(super) fn is_clean(&self) -> bool {
         !self.busy
             && !self.tainted
@@ -183,15 +188,17 @@ impl Backend {
         }
     }
 
-    /// BEGIN goes out with the next statement and costs no round trip. Only that form: others can be refused by a server in good
-    /// order, and the statement behind would then run outside of the transaction.
+    /// BEGIN goes out with the next statement and costs no round trip. Only that form: others can
+    /// be refused by a server in good order, and the statement behind would then run outside of the
+    /// transaction.
     pub(crate) fn begin_ahead(&mut self) {
         self.ahead.push(Cow::Borrowed("BEGIN"));
         // From here on the connection must be kept, and be ended by COMMIT or ROLLBACK.
         self.in_transaction = true;
     }
 
-    /// A savepoint goes out with the next statement, so that the statement can be undone alone. Costs no round trip either.
+    /// A savepoint goes out with the next statement, so that the statement can be undone alone.
+    /// Costs no round trip either.
     pub(crate) fn savepoint_ahead(&mut self) {
         self.ahead.push(Cow::Borrowed(UNDO_SAVEPOINT));
     }
@@ -232,7 +239,9 @@ impl Backend {
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buf, BackendError>> {
         match self.stream.poll_bytes(cx) {
             Poll::Ready(Ok(Some(buf))) => Poll::Ready(Ok(buf)),
-            Poll::Ready(Ok(None)) => Poll::Ready(Err(self.lost("the server closed the connection"))),
+            Poll::Ready(Ok(None)) => {
+                Poll::Ready(Err(self.lost("the server closed the connection")))
+            }
             Poll::Ready(Err(e)) => Poll::Ready(Err(self.lost(&e.to_string()))),
             Poll::Pending => Poll::Pending,
         }

@@ -11,7 +11,9 @@ use crate::rsa::BackendKey;
 use crate::settings::Settings;
 use crate::tls::Tls;
 use coregate_planner::snapshot::{Address, BackendTls, Tablet};
-use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, ServerInfo, TlsPolicy};
+use coregate_protocol::auth::client::{
+    ClientConfig, ClientHandshake, ClientStep, ServerInfo, TlsPolicy,
+};
 use coregate_protocol::handshake::Attributes;
 use coregate_protocol::response::OwnedError;
 use coregate_protocol::{Capabilities, ProtocolError};
@@ -22,7 +24,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Largest packet that is announced to a server; rows pass through, so this is the protocol's own limit.
+/// Largest packet that is announced to a server; rows pass through, so this is the protocol's own
+/// limit.
 const MAX_PACKET: u32 = 1 << 30;
 /// Bit of a flavour: the connection has a database selected.
 pub(crate) const HAS_DATABASE: u64 = 1 << 63;
@@ -36,7 +39,8 @@ impl Backend {
         settings: &Rc<Settings>,
     ) -> Result<Box<Self>, BackendError> {
         let pool = permit.pool();
-        let result = Box::pin(within(core, &pool.tablet, login(core, &pool, flavour, settings))).await;
+        let result =
+            Box::pin(within(core, &pool.tablet, login(core, &pool, flavour, settings))).await;
         // Before the place is free for others to try in vain.
         let full = matches!(&result, Err(e) if e.is_out_of_connections());
         pool.note_full(full, core.ring.now());
@@ -50,7 +54,8 @@ impl Backend {
         stat.set(stat.get() + 1);
         let (stream, info) = result?;
         pool.retirement.note(&stream.link.socket);
-        // The handshake has set the character set and the database; what was SET comes on top (`apply`).
+        // The handshake has set the character set and the database; what was SET comes on top
+        // (`apply`).
         let fresh = Settings {
             collation: settings.collation,
             database: settings.database.clone(),
@@ -60,7 +65,8 @@ impl Backend {
         let fresh = core.settings.intern(fresh);
         let now = core.ring.now();
         let guarded = pool.guarded.get().then(|| Rc::clone(&pool));
-        let made = Self::new(stream, permit, pool, flavour, fresh, info.capabilities, info.thread_id, now);
+        let made =
+            Self::new(stream, permit, pool, flavour, fresh, info.capabilities, info.thread_id, now);
         let mut made = Box::new(made);
         if let Some(pool) = guarded {
             Box::pin(within(core, &pool.tablet, made.require_writable(core))).await?;
@@ -68,8 +74,9 @@ impl Backend {
         Ok(made)
     }
 
-    /// Our account may write to a read-only server. One that was replaced while nobody could tell us must get nothing: who has replaced it has
-    /// made it read-only first, and then ended all connections.
+    /// Our account may write to a read-only server. One that was replaced while nobody could tell
+    /// us must get nothing: who has replaced it has made it read-only first, and then ended all
+    /// connections.
     async fn require_writable(&mut self, core: &Core) -> Result<(), BackendError> {
         match self
             .value(core, "SELECT @@global.read_only")
@@ -129,8 +136,12 @@ async fn login(
     loop {
         let packet = match stream.packet(seq).await {
             Ok(Some(packet)) => packet,
-            Ok(None) => return Err(unreachable(&"the server closed the connection during the handshake")),
-            Err(ReadError::Io(e)) => return Err(unreachable(&core.shared.backend_tls.explain(tablet, &e))),
+            Ok(None) => {
+                return Err(unreachable(&"the server closed the connection during the handshake"));
+            }
+            Err(ReadError::Io(e)) => {
+                return Err(unreachable(&core.shared.backend_tls.explain(tablet, &e)));
+            }
             Err(ReadError::Protocol(e)) => return Err(e.into()),
         };
         let step = handshake.on_packet(
@@ -145,9 +156,9 @@ async fn login(
             stream.link.send(Buf::from(std::mem::take(&mut out)));
         }
         let step = step.map_err(|e| match e {
-            ProtocolError::Unsupported("TLS") => {
-                unreachable(&"the server offers no TLS: give it a certificate, or use another ssl-mode")
-            }
+            ProtocolError::Unsupported("TLS") => unreachable(
+                &"the server offers no TLS: give it a certificate, or use another ssl-mode",
+            ),
             other => other.into(),
         });
         match step? {
@@ -189,7 +200,9 @@ fn client_config(pool: &TabletPool, flavour: u64, settings: &Settings) -> Client
         attributes,
         tls: match tablet.tls {
             BackendTls::Disabled => TlsPolicy::Disabled,
-            BackendTls::Preferred if matches!(tablet.address, Address::Unix(_)) => TlsPolicy::Disabled,
+            BackendTls::Preferred if matches!(tablet.address, Address::Unix(_)) => {
+                TlsPolicy::Disabled
+            }
             BackendTls::Preferred => TlsPolicy::Preferred,
             _ => TlsPolicy::Required,
         },
@@ -204,7 +217,8 @@ fn refused(tablet: &Tablet, error: OwnedError) -> BackendError {
     let OwnedError { code, sqlstate, message } = error;
     let message = match code {
         code if OUT_OF_CONNECTIONS.contains(&code) => format!(
-            "the server {} is out of connections ({message}): raise its max_connections, or lower pool.size_per_core",
+            "the server {} is out of connections ({message}): raise its max_connections, or lower \
+                pool.size_per_core",
             tablet.alias
         ),
         _ => message,
@@ -212,8 +226,8 @@ fn refused(tablet: &Tablet, error: OwnedError) -> BackendError {
     BackendError::Refused { code, sqlstate, message }
 }
 
-/// A network that is cut says nothing: what was sent must be acknowledged, and a peer that has nothing to say must still be
-/// there, within the time. Whether a server is slow is another matter.
+/// A network that is cut says nothing: what was sent must be acknowledged, and a peer that has
+/// nothing to say must still be there, within the time. Whether a server is slow is another matter.
 fn give_up_after(socket: &socket2::Socket, timeout_ms: u32) -> std::io::Result<()> {
     socket.set_keepalive(true)?;
     if timeout_ms == 0 {
@@ -231,7 +245,8 @@ fn give_up_after(socket: &socket2::Socket, timeout_ms: u32) -> std::io::Result<(
 async fn dial(core: &Rc<Core>, tablet: &Tablet) -> std::io::Result<Socket> {
     let (socket, address) = match &tablet.address {
         Address::Tcp(to) => {
-            let socket = socket2::Socket::new(Domain::for_address(*to), Type::STREAM, Some(Protocol::TCP))?;
+            let socket =
+                socket2::Socket::new(Domain::for_address(*to), Type::STREAM, Some(Protocol::TCP))?;
             socket.set_tcp_nodelay(true)?;
             give_up_after(&socket, core.config().network_timeout_ms)?;
             (socket, SockAddr::from(*to))
@@ -249,8 +264,14 @@ async fn dial(core: &Rc<Core>, tablet: &Tablet) -> std::io::Result<Socket> {
     Ok(Socket::new(&core.ring, fd))
 }
 
-/// Ends the statement that a connection of ours runs, or the connection, over a connection of its own.
-pub(crate) async fn kill_query(core: Rc<Core>, pool: Rc<TabletPool>, thread_id: u32, connection: bool) {
+/// Ends the statement that a connection of ours runs, or the connection, over a connection of its
+/// own.
+pub(crate) async fn kill_query(
+    core: Rc<Core>,
+    pool: Rc<TabletPool>,
+    thread_id: u32,
+    connection: bool,
+) {
     let settings = core
         .settings
         .intern(Settings { collation: 45, ..Settings::default() });
@@ -277,7 +298,10 @@ pub(crate) async fn kill_query(core: Rc<Core>, pool: Rc<TabletPool>, thread_id: 
         // 1094: it has ended by itself.
         Ok(_) | Err(BackendError::Refused { code: 1094, .. }) => {}
         Err(e) => {
-            tracing::warn!("cannot kill the query of a client that is gone on {}: {e}", pool.tablet.alias)
+            tracing::warn!(
+                "cannot kill the query of a client that is gone on {}: {e}",
+                pool.tablet.alias
+            )
         }
     }
 }
@@ -288,8 +312,9 @@ mod tests {
 
     #[test]
     fn a_peer_that_is_silent_is_given_up() {
-        let socket =
-            || socket2::Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+        let socket = || {
+            socket2::Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket")
+        };
         let bounded = socket();
         give_up_after(&bounded, 30_000).expect("options");
         let seconds = Duration::from_secs;

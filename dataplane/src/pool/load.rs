@@ -1,4 +1,5 @@
-//! What is asked of each database server, and how long it takes to answer. A core counts for itself; the control plane reads at leisure.
+//! What is asked of each database server, and how long it takes to answer. A core counts for
+//! itself; the control plane reads at leisure.
 use crate::metrics::Counter;
 use coregate_planner::control::{Metric, MetricKind};
 use std::collections::BTreeMap;
@@ -66,23 +67,43 @@ pub(crate) fn read<'a>(cores: impl Iterator<Item = &'a Loads>, out: &mut Vec<Met
     for (alias, sum) in sums {
         let [requests, errors, time_us] = [sum[BUCKETS + 1], sum[BUCKETS + 2], sum[BUCKETS + 3]];
         let label = || vec![("tablet", alias.clone())];
-        let mut put =
-            |name, help, kind, labels, value: f64| out.push(Metric { name, help, kind, labels, value });
+        let mut put = |name, help, kind, labels, value: f64| {
+            out.push(Metric { name, help, kind, labels, value })
+        };
         let help = "Requests that a database server has answered with an error.";
         put("coregate_tablet_errors_total", help, MetricKind::Counter, label(), errors as f64);
-        let help = "How long a database server took to answer, from the request to the end of the answer.";
+        let help =
+            "How long a database server took to answer, from the request to the end of the answer.";
         let mut below = 0;
         for (n, count) in sum.iter().take(BUCKETS).enumerate() {
             below += count;
             let bound = (FIRST_US << n) as f64 / 1e6;
             let labels = vec![("tablet", alias.clone()), ("le", bound.to_string())];
-            put("coregate_tablet_request_seconds_bucket", help, MetricKind::Histogram, labels, below as f64);
+            put(
+                "coregate_tablet_request_seconds_bucket",
+                help,
+                MetricKind::Histogram,
+                labels,
+                below as f64,
+            );
         }
         let labels = vec![("tablet", alias.clone()), ("le", "+Inf".to_owned())];
-        put("coregate_tablet_request_seconds_bucket", help, MetricKind::Histogram, labels, requests as f64);
+        put(
+            "coregate_tablet_request_seconds_bucket",
+            help,
+            MetricKind::Histogram,
+            labels,
+            requests as f64,
+        );
         let seconds = time_us as f64 / 1e6;
         put("coregate_tablet_request_seconds_sum", help, MetricKind::Histogram, label(), seconds);
-        put("coregate_tablet_request_seconds_count", help, MetricKind::Histogram, label(), requests as f64);
+        put(
+            "coregate_tablet_request_seconds_count",
+            help,
+            MetricKind::Histogram,
+            label(),
+            requests as f64,
+        );
     }
 }
 
@@ -103,7 +124,8 @@ mod tests {
         read([&one, &two].into_iter(), &mut out);
         let value = |name: &str, alias: &str, le: Option<&str>| {
             let fits = |m: &&Metric| {
-                let has = |k: &str, v: &str| m.labels.iter().any(|(key, value)| *key == k && value == v);
+                let has =
+                    |k: &str, v: &str| m.labels.iter().any(|(key, value)| *key == k && value == v);
                 m.name == name && has("tablet", alias) && le.is_none_or(|le| has("le", le))
             };
             out.iter().find(fits).map(|m| m.value)

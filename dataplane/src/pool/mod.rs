@@ -1,5 +1,6 @@
-//! Pools of backend connections: one per core and database server. Waiting is fair (first come, first served) and bounded in
-//! number and time; a connection whose answer was not read completely is never used again.
+//! Pools of backend connections: one per core and database server. Waiting is fair (first come,
+//! first served) and bounded in number and time; a connection whose answer was not read completely
+//! is never used again.
 mod backend;
 mod connect;
 pub(crate) mod load;
@@ -38,7 +39,8 @@ pub(crate) struct Pools {
     drop_in: RefCell<Option<Rc<TabletPool>>>,
 }
 
-/// Where a query goes: a shard, or the drop-in's server. Means the same whatever snapshots come and go.
+/// Where a query goes: a shard, or the drop-in's server. Means the same whatever snapshots come and
+/// go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Place {
     DropIn,
@@ -74,8 +76,8 @@ impl From<TabletKind> for Kind {
 }
 
 impl Pools {
-    /// Follows what serves: pools of servers that are gone, and of primaries that are being replaced, are closed when their
-    /// connections come back.
+    /// Follows what serves: pools of servers that are gone, and of primaries that are being
+    /// replaced, are closed when their connections come back.
     pub(crate) fn follow(&self, serving: &Serving, limits: &PoolLimits, ring: &Ring) {
         let mut kept: Vec<Rc<TabletPool>> = Vec::new();
         let mut pool_of = |tablet: &Arc<Tablet>, database: Option<&str>| {
@@ -180,7 +182,10 @@ impl Pools {
 }
 
 /// A primary that is being replaced gets no pool, so that nothing more is sent there.
-fn pools_of(shard: &ShardServing, mut pool_of: impl FnMut(&Arc<Tablet>) -> Rc<TabletPool>) -> ShardPools {
+fn pools_of(
+    shard: &ShardServing,
+    mut pool_of: impl FnMut(&Arc<Tablet>) -> Rc<TabletPool>,
+) -> ShardPools {
     let primary = shard.primary().map(&mut pool_of);
     if let Some(primary) = &primary {
         primary.guarded.set(shard.writes == Writes::Guarded);
@@ -191,7 +196,8 @@ fn pools_of(shard: &ShardServing, mut pool_of: impl FnMut(&Arc<Tablet>) -> Rc<Ta
         for tablet in shard.tablets.iter().filter(|t| t.tablet.kind == kind) {
             // Those that may not be read from now keep their connections.
             let pool = pool_of(&tablet.tablet);
-            let weight = if offered.iter().any(|t| std::ptr::eq(*t, tablet)) { tablet.weight } else { 0 };
+            let weight =
+                if offered.iter().any(|t| std::ptr::eq(*t, tablet)) { tablet.weight } else { 0 };
             replicas.push(Replica { kind, weight, pool });
         }
     }

@@ -1,5 +1,6 @@
-//! The end of a pool. When its server is not to be used any more, connections close as they come back, nobody gets another one, and
-//! those who wait are sent to where the shard is served now. What is still in use can be counted, and cut.
+//! The end of a pool. When its server is not to be used any more, connections close as they come
+//! back, nobody gets another one, and those who wait are sent to where the shard is served now.
+//! What is still in use can be counted, and cut.
 use super::tablet::TabletPool;
 use crate::core::Core;
 use crate::error::BackendError;
@@ -81,7 +82,11 @@ impl Retirement {
                 return Poll::Ready(Err(BackendError::Moved));
             }
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
-                return Poll::Ready(if self.retired.get() { Err(BackendError::Moved) } else { done });
+                return Poll::Ready(if self.retired.get() {
+                    Err(BackendError::Moved)
+                } else {
+                    done
+                });
             }
             if let Some(waker) = self.takers.borrow_mut().get_mut(taker.key) {
                 *waker = Some(cx.waker().clone());
@@ -93,7 +98,8 @@ impl Retirement {
 }
 
 impl TabletPool {
-    /// A connection was refused or has broken. Who looks after the servers hears of it at once, not with the next check.
+    /// A connection was refused or has broken. Who looks after the servers hears of it at once, not
+    /// with the next check.
     #[cold]
     pub(crate) fn suspect(&self, core: &Core) {
         let now = core.ring.now();

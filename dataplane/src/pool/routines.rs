@@ -1,6 +1,7 @@
-//! Which stored functions, triggers and views of a server can leave something behind on their connection: user variables,
-//! temporary tables, settings. A statement that mentions none of them costs nothing; after one that does, the connection is
-//! its session's, and is reset before another session uses it.
+//! Which stored functions, triggers and views of a server can leave something behind on their
+//! connection: user variables, temporary tables, settings. A statement that mentions none of them
+//! costs nothing; after one that does, the connection is its session's, and is reset before another
+//! session uses it.
 use super::backend::Backend;
 use super::tablet::TabletPool;
 use crate::core::Core;
@@ -20,9 +21,13 @@ const ROUNDS_MAX: usize = 8;
 /// Of the names in a question, in bytes; with more, all count.
 const NAMES_MAX: usize = 16 << 10;
 
-/// What a body must hold to leave something behind. Too much is found rather than too little: a comment counts, too.
-const LEAVES: &str = "@|temporary|_lock|call|execute|prepare|last_insert_id|(set|,) *(session|local|global|names|character|charset|password|role|statement|transaction)|\
-    (sql_|time_zone|_mode|charset|character_set|collation|autocommit|tx_|transaction_|_checks|timestamp|insert_id|rand_seed|_timeout|_size|_switch|_limit|_increment|_offset|completion_type|lc_|foreign_key)[a-z_]* *:?=";
+/// What a body must hold to leave something behind. Too much is found rather than too little: a
+/// comment counts, too.
+const LEAVES: &str = "@|temporary|_lock|call|execute|prepare|last_insert_id|(set|,) \
+    *(session|local|global|names|character|charset|password|role|statement|transaction)|\
+    (sql_|time_zone|_mode|charset|character_set|collation|autocommit|tx_|\
+    transaction_|_checks|timestamp|insert_id|rand_seed|_timeout|_size|_switch|_limit|_increment|\
+    _offset|completion_type|lc_|foreign_key)[a-z_]* *:?=";
 
 /// The same of views, whose bodies the server writes: they take locks, and set LAST_INSERT_ID().
 const VIEW_LEAVES: &str = "(get|release|release_all)_locks? *[(]|last_insert_id *[(] *[^ )]";
@@ -98,8 +103,9 @@ impl Routines {
         self.known.set(None);
     }
 
-    /// Makes sure that what is known is as of now: asks the server, or waits for the answer to somebody who has asked. A crowd that
-    /// asks all at once would keep the server from everything else. `anew`: also what is known is asked for.
+    /// Makes sure that what is known is as of now: asks the server, or waits for the answer to
+    /// somebody who has asked. A crowd that asks all at once would keep the server from everything
+    /// else. `anew`: also what is known is asked for.
     pub(crate) async fn ensure(
         &self,
         core: &Core,
@@ -128,12 +134,18 @@ impl Routines {
     }
 
     /// Asks the server. A refusal means that nothing is known, so that every statement counts.
-    async fn read(&self, core: &Core, backend: &mut Backend, changes: u32) -> Result<(), BackendError> {
+    async fn read(
+        &self,
+        core: &Core,
+        backend: &mut Backend,
+        changes: u32,
+    ) -> Result<(), BackendError> {
         let marked = match find(core, backend).await {
             Ok(marked) => marked,
             Err(e @ BackendError::Refused { .. }) => {
                 tracing::warn!(
-                    "cannot tell which routines and triggers leave something behind on {}: {e}; every statement counts as one",
+                    "cannot tell which routines and triggers leave something behind on {}: {e}; \
+                        every statement counts as one",
                     backend.pool.tablet.alias
                 );
                 Marked { all: true, names: AHashSet::new() }
@@ -180,19 +192,21 @@ async fn find(core: &Core, backend: &mut Backend) -> Result<Marked, BackendError
 /// Names of functions, of tables with triggers, and of views, whose bodies match.
 fn question(pattern: &str, views: &str) -> String {
     format!(
-        "SELECT LOWER(ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'FUNCTION' \
+        "SELECT LOWER(ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = \
+            'FUNCTION' \
          AND ROUTINE_SCHEMA NOT IN ('sys', 'mysql') \
          AND (ROUTINE_DEFINITION IS NULL OR LOWER(ROUTINE_DEFINITION) REGEXP '{pattern}') \
          UNION SELECT LOWER(EVENT_OBJECT_TABLE) FROM information_schema.TRIGGERS \
-         WHERE TRIGGER_SCHEMA NOT IN ('sys', 'mysql') AND LOWER(ACTION_STATEMENT) REGEXP '{pattern}' \
+         WHERE TRIGGER_SCHEMA NOT IN ('sys', 'mysql') AND LOWER(ACTION_STATEMENT) REGEXP \
+         '{pattern}' \
          UNION SELECT LOWER(TABLE_NAME) FROM information_schema.VIEWS \
          WHERE TABLE_SCHEMA NOT IN ('sys', 'mysql') \
          AND (VIEW_DEFINITION = '' OR LOWER(VIEW_DEFINITION) REGEXP '{views}')"
     )
 }
 
-/// Reads again, in the background, what is old: on a connection that rests, or on the next that comes back. Until then, statements go
-/// by what is known.
+/// Reads again, in the background, what is old: on a connection that rests, or on the next that
+/// comes back. Until then, statements go by what is known.
 pub(crate) fn refresh(core: &Rc<Core>, pool: &Rc<TabletPool>) {
     let routines = &pool.routines;
     if !routines.is_old(core.ring.now()) || routines.reading.get() {

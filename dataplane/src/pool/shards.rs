@@ -19,12 +19,14 @@ pub(super) struct Replica {
     pub(super) pool: Rc<TabletPool>,
 }
 
-/// The replicas that a session reads from: always the same one of a shard, so that time does not run backwards for it.
+/// The replicas that a session reads from: always the same one of a shard, so that time does not
+/// run backwards for it.
 #[derive(Default)]
 pub(crate) struct Chosen(SmallVec<[(ShardId, Kind, Rc<TabletPool>); 1]>);
 
 impl ShardPools {
-    /// The session's own replica as long as it may be read from; else the one with the least to do for its weight.
+    /// The session's own replica as long as it may be read from; else the one with the least to do
+    /// for its weight.
     pub(super) fn replica(
         &self,
         shard: ShardId,
@@ -51,7 +53,8 @@ impl ShardPools {
             let (_, _, gone) = chosen.0.swap_remove(at);
             gone.leave_session();
         }
-        let load = |r: &&Replica| (r.pool.sessions() + 1).saturating_mul(1 << 16) / r.weight as usize;
+        let load =
+            |r: &&Replica| (r.pool.sessions() + 1).saturating_mul(1 << 16) / r.weight as usize;
         // Each core begins with another one, or the first would get all of few sessions.
         let first = usize::from(core).checked_rem(of_kind().count())?;
         let best = of_kind()

@@ -1,4 +1,5 @@
-//! When a server has no more connections or prepared statements to give: whatever rests of ours there, on any core, is given up.
+//! When a server has no more connections or prepared statements to give: whatever rests of ours
+//! there, on any core, is given up.
 use super::{Backend, TabletPool};
 use crate::core::Core;
 use coregate_planner::snapshot::{Address, Tablet};

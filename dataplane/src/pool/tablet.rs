@@ -17,7 +17,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A server that has no more connections to give is asked again after so long, unless one of ours comes back.
+/// A server that has no more connections to give is asked again after so long, unless one of ours
+/// comes back.
 const FULL_RETRY: Duration = Duration::from_millis(100);
 
 /// Bounds of a pool.
@@ -74,8 +75,9 @@ pub(crate) struct TabletPool {
     /// The server has begun an XA branch before: it does not refuse it in good order.
     pub(crate) has_xa: Cell<bool>,
     pub(crate) routines: Routines,
-    /// Connections on which statements over several shards are finished. Whoever waits for one may hold connections of this
-    /// pool, so that they have places of their own: who has one waits for nothing else.
+    /// Connections on which statements over several shards are finished. Whoever waits for one may
+    /// hold connections of this pool, so that they have places of their own: who has one waits for
+    /// nothing else.
     pub(super) finisher: RefCell<Option<Rc<Self>>>,
     /// Does the server write temporary tables to its binary log? `None`: it was not asked yet.
     pub(crate) logs_temporary: Cell<Option<bool>>,
@@ -111,7 +113,12 @@ impl Drop for Permit {
 }
 
 impl TabletPool {
-    pub(super) fn new(tablet: Arc<Tablet>, database: Option<&str>, limits: PoolLimits, ring: &Ring) -> Self {
+    pub(super) fn new(
+        tablet: Arc<Tablet>,
+        database: Option<&str>,
+        limits: PoolLimits,
+        ring: &Ring,
+    ) -> Self {
         Self {
             ring: ring.clone(),
             load: limits.loads.of(&tablet.alias),
@@ -146,7 +153,12 @@ impl TabletPool {
         let mut finisher = self.finisher.borrow_mut();
         let made = finisher.get_or_insert_with(|| {
             let limits = PoolLimits { size: size.max(1), ..self.limits.clone() };
-            Rc::new(Self::new(Arc::clone(&self.tablet), self.database.as_deref(), limits, &self.ring))
+            Rc::new(Self::new(
+                Arc::clone(&self.tablet),
+                self.database.as_deref(),
+                limits,
+                &self.ring,
+            ))
         });
         Rc::clone(made)
     }
@@ -161,7 +173,8 @@ impl TabletPool {
             && self.database.as_deref() == database
     }
 
-    /// A connection that needs nothing to be done to it, if one rests and nobody waits. The ordinary case of a query.
+    /// A connection that needs nothing to be done to it, if one rests and nobody waits. The
+    /// ordinary case of a query.
     #[inline]
     pub(crate) fn try_take(&self, flavour: u64, settings: &Rc<Settings>) -> Option<Box<Backend>> {
         if !self.waiters.borrow().is_empty() {
@@ -183,7 +196,8 @@ impl TabletPool {
     /// A connection with these settings: one that rests, a new one, or the next that comes back.
     ///
     /// # Errors
-    /// The queue is full, waiting took too long, the server cannot be reached, or it is not to be used any more.
+    /// The queue is full, waiting took too long, the server cannot be reached, or it is not to be
+    /// used any more.
     pub(crate) async fn take(
         self: &Rc<Self>,
         core: &Rc<Core>,
@@ -232,7 +246,9 @@ impl TabletPool {
             let permit = match place.take() {
                 Some(permit) => permit,
                 None => match self.wait(core, deadline).await {
-                    Ok(Given::Connection(backend)) if backend.flavour == flavour => return Ok(backend),
+                    Ok(Given::Connection(backend)) if backend.flavour == flavour => {
+                        return Ok(backend);
+                    }
                     // Another dialect: its place is taken over, not the connection.
                     Ok(Given::Connection(other)) => (*other).into_permit(),
                     Ok(Given::Permit(permit)) => permit,
@@ -261,7 +277,8 @@ impl TabletPool {
         self.any_permit()
     }
 
-    /// The right to ask a server again that had no connections to give: of those who wait, one at a time.
+    /// The right to ask a server again that had no connections to give: of those who wait, one at a
+    /// time.
     fn permit_to_retry(self: &Rc<Self>, now: Instant) -> Option<Permit> {
         if self.full_until.get().is_none_or(|until| now < until) {
             return None;
@@ -286,7 +303,8 @@ impl TabletPool {
         other.map(|backend| (*backend).into_permit())
     }
 
-    /// Best first: the same settings, then settings that only need additions, then any of this dialect.
+    /// Best first: the same settings, then settings that only need additions, then any of this
+    /// dialect.
     fn pop_idle(&self, flavour: u64, settings: &Rc<Settings>) -> Option<Box<Backend>> {
         loop {
             let backend = {
@@ -309,7 +327,8 @@ impl TabletPool {
         }
     }
 
-    /// Takes a connection back: to the statement that has waited longest, or to rest. One that cannot be trusted is closed.
+    /// Takes a connection back: to the statement that has waited longest, or to rest. One that
+    /// cannot be trusted is closed.
     pub(crate) fn put(self: &Rc<Self>, core: &Rc<Core>, mut backend: Box<Backend>) {
         let now = core.ring.now();
         let old = now.saturating_duration_since(backend.born) > self.limits.lifetime_max;

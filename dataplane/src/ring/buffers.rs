@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// A buffer that is less than one part in so many full is not worth keeping for long.
 const SPARSE: usize = 4;
 
-/// Bytes that came from a socket or go to one: a buffer of the core's pool, which goes back when this is dropped, or a
-/// vector. Derefs to the bytes not yet consumed.
+/// Bytes that came from a socket or go to one: a buffer of the core's pool, which goes back when
+/// this is dropped, or a vector. Derefs to the bytes not yet consumed.
 pub struct Buf {
     data: Data,
     start: u32,
@@ -43,8 +43,14 @@ impl Buf {
         match &mut self.data {
             Data::Heap(bytes) => bytes.get_mut(start..end).unwrap_or_default(),
             Data::Pooled { group, id } => {
-                // SAFETY: this `Buf` is the buffer's only owner until it is dropped, and `start..end` lies inside it.
-                unsafe { std::slice::from_raw_parts_mut(group.address(*id).as_ptr().add(start), end - start) }
+                // SAFETY: this `Buf` is the buffer's only owner until it is dropped, and
+                // `start..end` lies inside it.
+                unsafe {
+                    std::slice::from_raw_parts_mut(
+                        group.address(*id).as_ptr().add(start),
+                        end - start,
+                    )
+                }
             }
         }
     }
@@ -59,7 +65,8 @@ impl Buf {
 
     /// As [`Self::into_heap`] where most of the buffer is empty.
     pub(super) fn into_small(self) -> Self {
-        let sparse = matches!(&self.data, Data::Pooled { group, .. } if self.len() <= group.size / SPARSE);
+        let sparse =
+            matches!(&self.data, Data::Pooled { group, .. } if self.len() <= group.size / SPARSE);
         if sparse { self.into_heap() } else { self }
     }
 
@@ -77,8 +84,11 @@ impl Deref for Buf {
         match &self.data {
             Data::Heap(bytes) => bytes.get(start..end).unwrap_or_default(),
             Data::Pooled { group, id } => {
-                // SAFETY: as in `bytes_mut`; the kernel has written `end` bytes and will not touch the buffer again.
-                unsafe { std::slice::from_raw_parts(group.address(*id).as_ptr().add(start), end - start) }
+                // SAFETY: as in `bytes_mut`; the kernel has written `end` bytes and will not touch
+                // the buffer again.
+                unsafe {
+                    std::slice::from_raw_parts(group.address(*id).as_ptr().add(start), end - start)
+                }
             }
         }
     }
@@ -105,8 +115,8 @@ impl fmt::Debug for Buf {
     }
 }
 
-/// Buffers of one size. The kernel takes them from a ring that is registered with it; where it knows no such rings, a receive
-/// names the buffer itself.
+/// Buffers of one size. The kernel takes them from a ring that is registered with it; where it
+/// knows no such rings, a receive names the buffer itself.
 pub(super) struct BufferGroup {
     pub(super) id: u16,
     pub(super) size: usize,
@@ -136,8 +146,11 @@ impl BufferGroup {
         let layout = ring_layout(most);
         // SAFETY: the layout is not empty.
         let memory = unsafe { alloc_zeroed(layout) };
-        let Some(entries) = NonNull::new(memory.cast::<BufRingEntry>()) else { handle_alloc_error(layout) };
-        // SAFETY: the memory is page-aligned, holds `most` entries, and lives as long as the ring: both belong to the core.
+        let Some(entries) = NonNull::new(memory.cast::<BufRingEntry>()) else {
+            handle_alloc_error(layout)
+        };
+        // SAFETY: the memory is page-aligned, holds `most` entries, and lives as long as the ring:
+        // both belong to the core.
         unsafe {
             uring
                 .submitter()
@@ -180,7 +193,8 @@ impl BufferGroup {
             return false;
         }
         let Ok(layout) = Layout::from_size_align(count * self.size, 4096) else { return false };
-        // SAFETY: the layout is not empty. Zeroed memory comes untouched from the system: it costs nothing before it is used.
+        // SAFETY: the layout is not empty. Zeroed memory comes untouched from the system: it costs
+        // nothing before it is used.
         let Some(chunk) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { return false };
         self.chunks.borrow_mut().push((chunk, layout));
         for i in 0..count {
@@ -207,7 +221,8 @@ impl BufferGroup {
         Buf { data: Data::Pooled { group: Rc::clone(self), id }, start: 0, end: len as u32 }
     }
 
-    /// A whole buffer to receive into; `None` when there is none at the moment or the kernel does the picking.
+    /// A whole buffer to receive into; `None` when there is none at the moment or the kernel does
+    /// the picking.
     pub(super) fn lend(self: &Rc<Self>) -> Option<Buf> {
         let Lending::Own(ids) = &self.lending else { return None };
         let id = ids.borrow_mut().pop()?;
@@ -222,15 +237,20 @@ impl BufferGroup {
         };
         let tail = tail_cell.get();
         let address = self.address(id).as_ptr() as u64;
-        // SAFETY: the index is masked to the ring's entries; the kernel reads an entry only after the tail has passed it.
+        // SAFETY: the index is masked to the ring's entries; the kernel reads an entry only after
+        // the tail has passed it.
         let entry = unsafe { &mut *entries.as_ptr().add(usize::from(tail & (self.most - 1))) };
         entry.set_addr(address);
         entry.set_len(self.size as u32);
         entry.set_bid(id);
         let tail = tail.wrapping_add(1);
         tail_cell.set(tail);
-        // SAFETY: the tail lies in the first entry of the ring; the release store makes the entry visible before it.
-        unsafe { (*BufRingEntry::tail(entries.as_ptr()).cast::<AtomicU16>()).store(tail, Ordering::Release) };
+        // SAFETY: the tail lies in the first entry of the ring; the release store makes the entry
+        // visible before it.
+        unsafe {
+            (*BufRingEntry::tail(entries.as_ptr()).cast::<AtomicU16>())
+                .store(tail, Ordering::Release)
+        };
     }
 }
 
@@ -242,11 +262,13 @@ fn ring_layout(entries: u16) -> Layout {
 impl Drop for BufferGroup {
     fn drop(&mut self) {
         for (chunk, layout) in self.chunks.borrow_mut().drain(..) {
-            // SAFETY: allocated with this layout; every `Buf` holds a reference to the group, so none is left.
+            // SAFETY: allocated with this layout; every `Buf` holds a reference to the group, so
+            // none is left.
             unsafe { dealloc(chunk.as_ptr(), layout) };
         }
         if let Lending::Ring { entries, .. } = &self.lending {
-            // SAFETY: allocated with this layout. The ring is closed before its groups are dropped (field order in `RingInner`).
+            // SAFETY: allocated with this layout. The ring is closed before its groups are dropped
+            // (field order in `RingInner`).
             unsafe { dealloc(entries.as_ptr().cast(), ring_layout(self.most)) };
         }
     }

@@ -1,4 +1,5 @@
-//! What this kernel's io_uring can do. The kernel is asked, not its version: distributions carry features back.
+//! What this kernel's io_uring can do. The kernel is asked, not its version: distributions carry
+//! features back.
 use super::buffers::BufferGroup;
 use crate::error::{StartError, explain_io_uring};
 use io_uring::{IoUring, opcode, squeue, types};
@@ -39,7 +40,8 @@ pub struct Features {
     pub task_run: TaskRun,
     /// Sends that succeed post no completion (`IOSQE_CQE_SKIP_SUCCESS`).
     pub silent_sends: bool,
-    /// The kernel picks a receive buffer when there are bytes; else a receive is two steps, "readable?" and the receive.
+    /// The kernel picks a receive buffer when there are bytes; else a receive is two steps,
+    /// "readable?" and the receive.
     pub buffer_rings: bool,
     pub multishot_accept: bool,
     /// Implies `buffer_rings`.
@@ -85,7 +87,14 @@ impl Features {
         // The ring goes before the buffers that it may still write to.
         drop(uring);
         drop(group);
-        Ok(Self { task_run, silent_sends, buffer_rings, multishot_accept, multishot_recv, min_wait })
+        Ok(Self {
+            task_run,
+            silent_sends,
+            buffer_rings,
+            multishot_accept,
+            multishot_recv,
+            min_wait,
+        })
     }
 
     /// Leaves out what came after a kernel: how the fallbacks are tested on a newer one.
@@ -134,7 +143,11 @@ impl fmt::Display for Features {
 }
 
 /// Makes a ring with the best mode that the kernel takes, `wish` or less.
-pub(super) fn build(entries: u32, completions: u32, wish: TaskRun) -> io::Result<(IoUring, TaskRun)> {
+pub(super) fn build(
+    entries: u32,
+    completions: u32,
+    wish: TaskRun,
+) -> io::Result<(IoUring, TaskRun)> {
     let modes = [TaskRun::Deferred, TaskRun::Cooperative, TaskRun::Interrupting];
     let mut refusal = io::Error::from_raw_os_error(libc::EINVAL);
     for mode in modes.into_iter().filter(|mode| *mode <= wish) {
@@ -184,7 +197,8 @@ fn receives_repeatedly(uring: &mut IoUring, group: u16) -> io::Result<bool> {
 fn first_completion(uring: &mut IoUring, entry: &squeue::Entry) -> io::Result<(i32, bool)> {
     // A late completion of an earlier question must not answer this one.
     uring.completion().for_each(drop);
-    // SAFETY: the entries of this module point to no memory but registered buffers, which outlive the ring.
+    // SAFETY: the entries of this module point to no memory but registered buffers, which outlive
+    // the ring.
     unsafe { uring.submission().push(entry) }.map_err(io::Error::other)?;
     let time = types::Timespec::from(PROBE_TIMEOUT);
     uring

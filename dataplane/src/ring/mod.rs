@@ -1,15 +1,18 @@
-//! The data ring: one io_uring per core, on which all of its sockets live. This module and its children are the only
-//! places with `unsafe` in the data plane.
+//! The data ring: one io_uring per core, on which all of its sockets live. This module and its
+//! children are the only places with `unsafe` in the data plane.
 //!
-//! How it is used: sockets queue operations while tasks run; [`Ring::turn`], called by the one task that drives the core,
-//! gives everything queued to the kernel in one `io_uring_enter` and sleeps in the same call until something completes.
+//! How it is used: sockets queue operations while tasks run; [`Ring::turn`], called by the one task
+//! that drives the core, gives everything queued to the kernel in one `io_uring_enter` and sleeps
+//! in the same call until something completes.
 //!
 //! Sends are executed inline by that call (`MSG_DONTWAIT`) and post no completion when they succeed
-//! (`IOSQE_CQE_SKIP_SUCCESS`), so an answer on its way to a client never wakes the core. A send that would block, or is
-//! short (`MSG_WAITALL` makes it a failure), does post one; the rest then goes out as an ordinary asynchronous send.
+//! (`IOSQE_CQE_SKIP_SUCCESS`), so an answer on its way to a client never wakes the core. A send
+//! that would block, or is short (`MSG_WAITALL` makes it a failure), does post one; the rest then
+//! goes out as an ordinary asynchronous send.
 //!
-//! Kernels that lack a feature get an older way of doing the same ([`Features`]): no buffer rings means that a socket waits until
-//! it is readable and only then takes a buffer; no silent completions means ordinary asynchronous sends.
+//! Kernels that lack a feature get an older way of doing the same ([`Features`]): no buffer rings
+//! means that a socket waits until it is readable and only then takes a buffer; no silent
+//! completions means ordinary asynchronous sends.
 mod buffers;
 mod event;
 mod features;
@@ -35,7 +38,8 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// Entries of the submission queue; a fuller queue is submitted at once, so this bounds a batch, not the connections.
+/// Entries of the submission queue; a fuller queue is submitted at once, so this bounds a batch,
+/// not the connections.
 const SQ_ENTRIES: u32 = 1024;
 /// Room for completions between two turns.
 const CQ_ENTRIES: u32 = 16384;
@@ -51,7 +55,8 @@ const LARGE: (usize, u16) = (64 << 10, 4);
 /// How a core waits.
 #[derive(Debug, Clone, Copy)]
 pub struct RingConfig {
-    /// While several answers are on their way, sleep for half of them, at most so much longer (µs). 0 switches it off.
+    /// While several answers are on their way, sleep for half of them, at most so much longer (µs).
+    /// 0 switches it off.
     pub coalesce_us: u32,
     /// Buffers for requests and short answers, 8 KiB each, at most; a power of two.
     pub buffers_small_max: u16,
@@ -86,7 +91,8 @@ fn bump(counter: &Cell<u64>, by: u64) {
     counter.set(counter.get().wrapping_add(by));
 }
 
-/// Which operation a completion belongs to: the high half of `user_data`; the low half is the index in its table.
+/// Which operation a completion belongs to: the high half of `user_data`; the low half is the index
+/// in its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 enum Kind {
@@ -118,7 +124,8 @@ struct RingInner {
     large: Rc<BufferGroup>,
     /// Sockets with an inline send in the queue.
     batch: RefCell<Vec<Rc<SocketInner>>>,
-    /// Sockets whose inline send the kernel has executed; a failure among them has posted a completion.
+    /// Sockets whose inline send the kernel has executed; a failure among them has posted a
+    /// completion.
     executed: RefCell<Vec<Rc<SocketInner>>>,
     /// Completions of one turn, drained before any is handled.
     reaped: RefCell<Vec<cqueue::Entry>>,
@@ -135,7 +142,8 @@ struct RingInner {
 }
 
 impl Ring {
-    /// Creates the core's ring. Must run on the core's own thread: the kernel allows one submitter only.
+    /// Creates the core's ring. Must run on the core's own thread: the kernel allows one submitter
+    /// only.
     ///
     /// # Errors
     /// [`StartError::IoUring`] with what is missing on this machine.
@@ -204,7 +212,8 @@ impl Ring {
             .set(self.inner.in_flight.get().saturating_sub(1));
     }
 
-    /// A task became runnable without a completion (a pool handed over a connection, a task was spawned).
+    /// A task became runnable without a completion (a pool handed over a connection, a task was
+    /// spawned).
     pub fn mark_runnable(&self) {
         self.inner.runnable.set(true);
     }
@@ -215,7 +224,8 @@ impl Ring {
         waker.wake();
     }
 
-    /// Submits what is queued and handles what has completed; sleeps for completions, at most `limit`, when no task is runnable.
+    /// Submits what is queued and handles what has completed; sleeps for completions, at most
+    /// `limit`, when no task is runnable.
     pub fn turn(&self, limit: Duration) {
         let inner = &self.inner;
         bump(&inner.stats.turns, 1);
@@ -252,7 +262,8 @@ impl RingInner {
         const GETEVENTS: u32 = 1;
         // SAFETY: no other queue handle of this ring is alive: every one lives for one expression.
         let queued = unsafe { uring.submission_shared() }.len() as u32;
-        // SAFETY: no signal mask is passed; entries in the queue were vouched for when they were pushed.
+        // SAFETY: no signal mask is passed; entries in the queue were vouched for when they were
+        // pushed.
         let _ = unsafe {
             uring
                 .submitter()
@@ -288,7 +299,8 @@ impl RingInner {
         }
     }
 
-    /// Handles all completions, then ends the inline sends that were executed: those without a completion have succeeded.
+    /// Handles all completions, then ends the inline sends that were executed: those without a
+    /// completion have succeeded.
     fn reap(self: &Rc<Self>) {
         let mut reaped = std::mem::take(&mut *self.reaped.borrow_mut());
         loop {

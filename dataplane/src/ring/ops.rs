@@ -70,7 +70,8 @@ impl RingInner {
     }
 }
 
-/// Connections of a listening socket, accepted by one operation that stays armed, or is armed again for each.
+/// Connections of a listening socket, accepted by one operation that stays armed, or is armed again
+/// for each.
 pub struct Accept {
     ring: Ring,
     listener: socket2::Socket,
@@ -103,8 +104,8 @@ impl Accept {
         unsafe { self.ring.inner.push(&entry) };
     }
 
-    /// Accepts no more. Connections that the kernel has accepted meanwhile still come from [`Self::poll_next`], until
-    /// [`Self::is_over`].
+    /// Accepts no more. Connections that the kernel has accepted meanwhile still come from
+    /// [`Self::poll_next`], until [`Self::is_over`].
     pub fn stop(&self) {
         let armed = self
             .ring
@@ -125,7 +126,8 @@ impl Accept {
         self.stopping.get() && !op.armed && op.results.is_empty()
     }
 
-    /// The next connection. An error concerns that connection or this machine's limits; accepting goes on.
+    /// The next connection. An error concerns that connection or this machine's limits; accepting
+    /// goes on.
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<io::Result<OwnedFd>> {
         let (result, armed) = {
             let mut ops = self.ring.inner.ops.borrow_mut();
@@ -142,7 +144,8 @@ impl Accept {
             self.arm();
         }
         match result {
-            // SAFETY: the kernel has made this descriptor for us and it is taken from the results once.
+            // SAFETY: the kernel has made this descriptor for us and it is taken from the results
+            // once.
             Some(fd) if fd >= 0 => Poll::Ready(Ok(unsafe { OwnedFd::from_raw_fd(fd) })),
             Some(errno) => Poll::Ready(Err(os_error(errno))),
             None => Poll::Pending,

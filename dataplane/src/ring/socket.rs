@@ -128,7 +128,8 @@ impl Socket {
         Poll::Pending
     }
 
-    /// Queues bytes. Errors show at the next receive: a connection that cannot send is not read from either.
+    /// Queues bytes. Errors show at the next receive: a connection that cannot send is not read
+    /// from either.
     pub fn send(&self, buf: Buf) {
         if buf.is_empty() {
             return;
@@ -138,7 +139,8 @@ impl Socket {
         if inner.send.get() == Send::Idle {
             inner.start_send(&self.ring.inner, buf);
         } else {
-            // The bytes that wait for a slow peer are bounded; small parts must not hold a whole buffer each.
+            // The bytes that wait for a slow peer are bounded; small parts must not hold a whole
+            // buffer each.
             inner.queue.borrow_mut().push_back(buf.into_small());
             inner.await_inline(&self.ring.inner);
         }
@@ -189,7 +191,8 @@ impl Socket {
         }
     }
 
-    /// A part of an answer came that fills a whole buffer: a large answer, for which large buffers pay.
+    /// A part of an answer came that fills a whole buffer: a large answer, for which large buffers
+    /// pay.
     pub fn expect_more(&self, part: &Buf) {
         if part.is_full() {
             self.set_bulk(true);
@@ -274,7 +277,8 @@ impl SocketInner {
         unsafe { ring.push(&entry.user_data(user_data(Kind::Recv, self.key.get()))) };
     }
 
-    /// Without a buffer ring: no buffer is taken before the socket is readable, so that a resting connection owns none.
+    /// Without a buffer ring: no buffer is taken before the socket is readable, so that a resting
+    /// connection owns none.
     fn watch(&self, ring: &Rc<RingInner>) {
         let entry = opcode::PollAdd::new(types::Fd(self.fd), libc::POLLIN as u32)
             .build()
@@ -289,7 +293,8 @@ impl SocketInner {
             return self.on_recv(ring, result, 0);
         }
         let group = ring.buffers(self.armed_bulk.get());
-        // Where the core has no buffer left, this socket gets one of its own: however many others hold, it goes on.
+        // Where the core has no buffer left, this socket gets one of its own: however many others
+        // hold, it goes on.
         let mut buf = group.lend().unwrap_or_else(|| Buf::from(vec![0; SMALL.0]));
         let bytes = buf.bytes_mut();
         let entry = opcode::Recv::new(types::Fd(self.fd), bytes.as_mut_ptr(), bytes.len() as u32)
@@ -313,7 +318,8 @@ impl SocketInner {
             self.recv.set(Recv::Idle);
         }
         let len = usize::try_from(result).unwrap_or(0);
-        let picked = cqueue::buffer_select(flags).map(|id| ring.buffers(self.armed_bulk.get()).take(id, len));
+        let picked = cqueue::buffer_select(flags)
+            .map(|id| ring.buffers(self.armed_bulk.get()).take(id, len));
         let filled = picked.or_else(|| self.receiving.borrow_mut().take());
         if let Some(mut buf) = filled
             && result > 0
@@ -322,8 +328,8 @@ impl SocketInner {
             buf.truncate(len);
             let mut parked = self.parked.borrow_mut();
             if parked.len() >= PARKED_MAX {
-                // A multishot receive goes on until its cancellation has arrived: what it takes till then must not be the
-                // core's buffers.
+                // A multishot receive goes on until its cancellation has arrived: what it takes
+                // till then must not be the core's buffers.
                 buf = buf.into_heap();
                 bump(&ring.stats.buffers_spilled, 1);
             }
@@ -355,7 +361,8 @@ impl SocketInner {
         }
     }
 
-    /// Arms the next receive unless the reader lags: a slow reader slows the peer, memory stays flat.
+    /// Arms the next receive unless the reader lags: a slow reader slows the peer, memory stays
+    /// flat.
     fn arm_if_wanted(&self, ring: &Rc<RingInner>) {
         if !self.lags() {
             self.arm(ring);
@@ -398,7 +405,8 @@ impl SocketInner {
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(user_data(Kind::SendInline, self.key.get()));
         ring.batch.borrow_mut().push(Rc::clone(self));
-        // SAFETY: the buffer lies in `sending` until the batch has ended or the asynchronous send that follows is done.
+        // SAFETY: the buffer lies in `sending` until the batch has ended or the asynchronous send
+        // that follows is done.
         unsafe { ring.push(&entry) };
     }
 
@@ -467,8 +475,8 @@ impl SocketInner {
         self.wake_sender(ring);
     }
 
-    /// Something goes on when the inline send has been executed. That posts no completion, so that the core must not sleep in the
-    /// `enter` that executes it.
+    /// Something goes on when the inline send has been executed. That posts no completion, so that
+    /// the core must not sleep in the `enter` that executes it.
     fn await_inline(&self, ring: &RingInner) {
         if self.send.get() == Send::Inline {
             ring.runnable.set(true);
@@ -496,13 +504,16 @@ impl SocketInner {
     }
 
     pub(super) fn shutdown(&self) {
-        // SAFETY: the descriptor is open: it is closed in `finish` only, which removes this socket from the ring.
+        // SAFETY: the descriptor is open: it is closed in `finish` only, which removes this socket
+        // from the ring.
         unsafe { libc::shutdown(self.fd, libc::SHUT_RDWR) };
     }
 
     /// Closes a dropped socket when the kernel holds nothing of it any more.
     fn finish(self: &Rc<Self>, ring: &Rc<RingInner>) {
-        if matches!(self.recv.get(), Recv::Armed | Recv::Cancelling) || self.send.get() != Send::Idle {
+        if matches!(self.recv.get(), Recv::Armed | Recv::Cancelling)
+            || self.send.get() != Send::Idle
+        {
             return self.shutdown();
         }
         let known = ring.sockets.borrow_mut().try_remove(self.key.get());
@@ -510,7 +521,8 @@ impl SocketInner {
             ring.lingering
                 .borrow_mut()
                 .retain(|(_, socket)| !Rc::ptr_eq(socket, self));
-            // SAFETY: the descriptor came from an `OwnedFd`, no operation uses it, and this runs once: the key is gone.
+            // SAFETY: the descriptor came from an `OwnedFd`, no operation uses it, and this runs
+            // once: the key is gone.
             drop(unsafe { OwnedFd::from_raw_fd(self.fd) });
         }
     }

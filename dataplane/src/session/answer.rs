@@ -29,7 +29,14 @@ pub(super) struct Answer {
 impl Answer {
     /// The only answer to a command.
     pub(super) fn first() -> Self {
-        Self { seq: 1, more: false, binary: false, cursor: false, empty_cursor: false, variables: false }
+        Self {
+            seq: 1,
+            more: false,
+            binary: false,
+            cursor: false,
+            empty_cursor: false,
+            variables: false,
+        }
     }
 
     /// The same, to a packet of the client's: behind its last chunk.
@@ -49,8 +56,9 @@ impl Answer {
         self.seq == from && !self.more && !self.variables
     }
 
-    /// Clients that ask for a cursor take the first packet behind the columns for the columns' end, not the rows', where both
-    /// look alike (DEPRECATE_EOF): a result without rows must be a cursor, as it is from a server.
+    /// Clients that ask for a cursor take the first packet behind the columns for the columns' end,
+    /// not the rows', where both look alike (DEPRECATE_EOF): a result without rows must be a
+    /// cursor, as it is from a server.
     pub(super) fn opens_empty_cursor(&mut self, capabilities: Capabilities) -> bool {
         self.empty_cursor = self.cursor && capabilities.contains(Capabilities::DEPRECATE_EOF);
         self.empty_cursor
@@ -130,7 +138,9 @@ impl Session {
             writer.packet(|w| encode_rows_end(&end, capabilities, w));
         }
         for cells in rows {
-            writer.packet(|w| if binary { put_binary(w, columns, cells) } else { put_strings(w, cells) });
+            writer.packet(|w| {
+                if binary { put_binary(w, columns, cells) } else { put_strings(w, cells) }
+            });
         }
         writer.packet(|w| encode_rows_end(&end, capabilities, w));
         self.client.link.send(Buf::from(out));
@@ -157,8 +167,13 @@ fn put_strings<S: AsRef<[u8]>>(out: &mut Vec<u8>, cells: &[Option<S>]) {
     }
 }
 
-/// A binary row: a zero, the NULL bitmap (shifted by two bits), the values. Numbers are given as text.
-fn put_binary<S: AsRef<[u8]>>(out: &mut Vec<u8>, columns: &[ColumnDefinition<'_>], cells: &[Option<S>]) {
+/// A binary row: a zero, the NULL bitmap (shifted by two bits), the values. Numbers are given as
+/// text.
+fn put_binary<S: AsRef<[u8]>>(
+    out: &mut Vec<u8>,
+    columns: &[ColumnDefinition<'_>],
+    cells: &[Option<S>],
+) {
     out.push(0);
     let bitmap_at = out.len();
     out.resize(bitmap_at + (cells.len() + 9) / 8, 0);
@@ -175,7 +190,9 @@ fn put_binary<S: AsRef<[u8]>>(out: &mut Vec<u8>, columns: &[ColumnDefinition<'_>
                 .and_then(|text| text.parse::<i64>().ok())
         };
         match column.column_type {
-            ColumnType::LONG => out.extend_from_slice(&(number().unwrap_or(0) as i32).to_le_bytes()),
+            ColumnType::LONG => {
+                out.extend_from_slice(&(number().unwrap_or(0) as i32).to_le_bytes())
+            }
             ColumnType::LONGLONG => out.extend_from_slice(&number().unwrap_or(0).to_le_bytes()),
             _ => codec::put_lenenc_bytes(out, bytes),
         }

@@ -22,7 +22,8 @@ impl Session {
         self.asked = Asked { errors_as_warnings: errors, left_out: 0, failed: 0, any_memory };
     }
 
-    /// Rows that are only passed on are merged without an order, where a shard may be left out: nobody else could begin the answer.
+    /// Rows that are only passed on are merged without an order, where a shard may be left out:
+    /// nobody else could begin the answer.
     pub(super) fn spare_errors(&mut self, work: &mut Work<'_>) {
         // The leaves of a tree have asked before.
         if matches!(work.rows, Rows::Pass | Rows::Return(_) | Rows::Load(_)) {
@@ -32,7 +33,13 @@ impl Session {
         self.asked.errors_as_warnings &= several && work.kind == ResponseKind::Query;
         if self.asked.errors_as_warnings && matches!(work.rows, Rows::Pass) {
             let take = u64::MAX;
-            work.rows = Rows::Merge(Merging { merge: &EVERYTHING, skip: 0, take, finish: None, into: None });
+            work.rows = Rows::Merge(Merging {
+                merge: &EVERYTHING,
+                skip: 0,
+                take,
+                finish: None,
+                into: None,
+            });
         }
     }
 
@@ -73,9 +80,10 @@ impl Session {
         let config = self.core.config();
         match self.asked.any_memory {
             true => GatherLimits { rows_max: u64::MAX, bytes_max: usize::MAX },
-            false => {
-                GatherLimits { rows_max: config.finisher_rows_max, bytes_max: config.finisher_bytes_max }
-            }
+            false => GatherLimits {
+                rows_max: config.finisher_rows_max,
+                bytes_max: config.finisher_bytes_max,
+            },
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Transactions that commit on all of their shards or on none: `transaction_mode = TWOPC`.
 //!
-//! The first shard of a transaction *decides*: its ordinary COMMIT carries a row that is the decision. All others are XA branches,
-//! prepared before that COMMIT and committed behind it. Whatever is lost in between, the row tells what becomes of a prepared
-//! branch; the control plane's resolver looks there. See `coregate_planner::dtid`.
+//! The first shard of a transaction *decides*: its ordinary COMMIT carries a row that is the
+//! decision. All others are XA branches, prepared before that COMMIT and committed behind it.
+//! Whatever is lost in between, the row tells what becomes of a prepared branch; the control
+//! plane's resolver looks there. See `coregate_planner::dtid`.
 use super::commit::NO_CHAIN;
 use super::lost::{all, within};
 use super::transaction::Transaction;
@@ -61,7 +62,8 @@ pub(super) struct Atomic {
     branches: u32,
 }
 
-/// A branch of a decided transaction must have committed after so long; the client is not kept longer, and the resolver goes on.
+/// A branch of a decided transaction must have committed after so long; the client is not kept
+/// longer, and the resolver goes on.
 const FINISH_MAX: Duration = Duration::from_millis(10_000);
 
 fn is_primary(place: Place) -> bool {
@@ -71,10 +73,12 @@ fn is_primary(place: Place) -> bool {
 type Work<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 impl Session {
-    /// How a connection that was in no transaction takes part in the session's: `Some`: as an XA branch of this id.
+    /// How a connection that was in no transaction takes part in the session's: `Some`: as an XA
+    /// branch of this id.
     pub(super) fn branch_for(&mut self, place: Place) -> Outcome<Option<Rc<str>>> {
         let Place::Shard { kind: Kind::Primary, .. } = place else { return Ok(None) };
-        // Once there is a branch, all that join are branches, whatever the mode is set to meanwhile.
+        // Once there is a branch, all that join are branches, whatever the mode is set to
+        // meanwhile.
         let mode = match self.transaction.atomic {
             Some(_) => TransactionMode::TwoPc,
             None => self.transaction_mode(),
@@ -89,7 +93,8 @@ impl Session {
         if mode == TransactionMode::Single {
             return Err(sql_error(
                 1105,
-                "multi-db transaction attempted: transaction_mode is SINGLE, and the transaction has begun on another shard; \
+                "multi-db transaction attempted: transaction_mode is SINGLE, and the transaction \
+                    has begun on another shard; \
                  SET transaction_mode = 'MULTI' or 'TWOPC'",
             )
             .into());
@@ -97,7 +102,8 @@ impl Session {
         if self.transaction.has_snapshot {
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: a shard that joins after START TRANSACTION WITH CONSISTENT SNAPSHOT, which has opened the snapshot \
+                "VT12001: unsupported: a shard that joins after START TRANSACTION WITH CONSISTENT \
+                    SNAPSHOT, which has opened the snapshot \
                  on the shards of the keyspace that was selected; USE the keyspace first",
             )
             .into());
@@ -115,10 +121,12 @@ impl Session {
         }))
     }
 
-    /// The shard that decides. `None`: several take part without branches, from before the mode was set.
+    /// The shard that decides. `None`: several take part without branches, from before the mode was
+    /// set.
     fn first_to_join(&mut self, place: Place) -> Option<Place> {
-        let plain =
-            |(place, b): &&(Place, Box<Backend>)| is_primary(*place) && b.in_transaction && !b.is_branch();
+        let plain = |(place, b): &&(Place, Box<Backend>)| {
+            is_primary(*place) && b.in_transaction && !b.is_branch()
+        };
         let mut plain = self.held.iter().filter(plain).map(|(place, _)| *place);
         let open = plain.next();
         let first = self.transaction.first.or(open).unwrap_or(place);
@@ -166,7 +174,8 @@ impl Session {
         }
         let (core, handle) = (self.core.clone(), self.handle.clone());
         self.hold_decider(atomic).await?;
-        // Nothing is decided yet: a statement that is a transaction of its own can still be stopped as a whole.
+        // Nothing is decided yet: a statement that is a transaction of its own can still be stopped
+        // as a whole.
         let stoppable = self.transaction.is_own() && !self.pinned;
         let prepare = self.prepare_all(&core, atomic);
         let prepared = match stoppable {
@@ -203,7 +212,9 @@ impl Session {
                 return Err(self.not_committed(error.to_sql()).into());
             }
             Ok(Err(error)) => return Err(self.undecided(atomic, error.to_sql())),
-            Err(Failure::Sql(error) | Failure::Fatal(error)) => return Err(self.undecided(atomic, error)),
+            Err(Failure::Sql(error) | Failure::Fatal(error)) => {
+                return Err(self.undecided(atomic, error));
+            }
             Err(Failure::Close) => {
                 let error = sql_error(1053, "the session was stopped");
                 return Err(self.undecided(atomic, error));
@@ -217,15 +228,18 @@ impl Session {
         Ok(())
     }
 
-    /// One shard at most has something to commit: nothing can tear. Readers' branches end behind it.
+    /// One shard at most has something to commit: nothing can tear. Readers' branches end behind
+    /// it.
     async fn commit_single_writer(&mut self) -> Outcome {
         self.held.sort_by_key(|(_, backend)| !backend.wrote);
         self.commit_one_after_another().await
     }
 
-    /// The shard that decides may have no transaction open (`autocommit=0`, and nothing that opens one).
+    /// The shard that decides may have no transaction open (`autocommit=0`, and nothing that opens
+    /// one).
     async fn hold_decider(&mut self, atomic: &Atomic) -> Outcome {
-        let takes_part = |(place, b): &(Place, Box<Backend>)| *place == atomic.decider && b.in_transaction;
+        let takes_part =
+            |(place, b): &(Place, Box<Backend>)| *place == atomic.decider && b.in_transaction;
         if !self.held.iter().any(takes_part) {
             let backend = self.acquire(atomic.decider, Effects::empty()).await?;
             self.held.push((atomic.decider, backend));
@@ -233,39 +247,42 @@ impl Session {
         Ok(())
     }
 
-    /// Prepares every branch, and writes the decision into the transaction of the shard that decides, all at once.
+    /// Prepares every branch, and writes the decision into the transaction of the shard that
+    /// decides, all at once.
     async fn prepare_all(&mut self, core: &Rc<Core>, atomic: &Atomic) -> Result<(), SqlError> {
         let first: RefCell<Option<SqlError>> = RefCell::default();
         let failed = |error: BackendError| {
             first.borrow_mut().get_or_insert(error.to_sql());
         };
         let failed = &failed;
-        let works = self
-            .held
-            .iter_mut()
-            .filter(|(_, b)| b.in_transaction)
-            .map(|(place, backend)| {
-                let decides = *place == atomic.decider;
-                Box::pin(async move {
-                    let done = match (decides, backend.is_branch()) {
-                        (true, _) => write_decision(core, backend, &atomic.id).await,
-                        (false, true) => backend.prepare_branch(core).await,
-                        // Of a replica, or of a shard that joined otherwise: it must have nothing to lose.
-                        (false, false) if backend.wrote => {
-                            Err(BackendError::Local("a shard takes part that cannot be prepared".into()))
+        let works =
+            self.held
+                .iter_mut()
+                .filter(|(_, b)| b.in_transaction)
+                .map(|(place, backend)| {
+                    let decides = *place == atomic.decider;
+                    Box::pin(async move {
+                        let done = match (decides, backend.is_branch()) {
+                            (true, _) => write_decision(core, backend, &atomic.id).await,
+                            (false, true) => backend.prepare_branch(core).await,
+                            // Of a replica, or of a shard that joined otherwise: it must have
+                            // nothing to lose.
+                            (false, false) if backend.wrote => Err(BackendError::Local(
+                                "a shard takes part that cannot be prepared".into(),
+                            )),
+                            (false, false) => backend.execute(core, NO_CHAIN).await.map(drop),
+                        };
+                        if let Err(error) = done {
+                            failed(error);
                         }
-                        (false, false) => backend.execute(core, NO_CHAIN).await.map(drop),
-                    };
-                    if let Err(error) = done {
-                        failed(error);
-                    }
-                }) as Work<'_>
-            });
+                    }) as Work<'_>
+                });
         all(works.collect()).await;
         first.into_inner().map_or(Ok(()), Err)
     }
 
-    /// The transaction is committed: what is prepared commits, too. What cannot be told so now is left to the resolver.
+    /// The transaction is committed: what is prepared commits, too. What cannot be told so now is
+    /// left to the resolver.
     async fn finish_branches(&mut self, core: &Rc<Core>, atomic: &Atomic) {
         let works = self
             .held
@@ -279,7 +296,8 @@ impl Session {
                         tracing::warn!(
                             transaction = atomic.id,
                             tablet = backend.pool.tablet.alias,
-                            "committed, but one shard has yet to be told: {error}; the resolver does that"
+                            "committed, but one shard has yet to be told: {error}; the resolver \
+                                does that"
                         );
                         core.metrics().atomic_unfinished.add(1);
                         backend.tainted = true;
@@ -303,7 +321,8 @@ impl Session {
     #[cold]
     fn undecided(&mut self, atomic: &Atomic, mut error: SqlError) -> Failure {
         error.message.push_str(&format!(
-            "; whether the transaction was committed is unknown: it is on every shard or on none, once the resolver has finished \
+            "; whether the transaction was committed is unknown: it is on every shard or on none, \
+                once the resolver has finished \
              transaction {}",
             atomic.id
         ));
@@ -320,9 +339,13 @@ impl Transaction {
     }
 }
 
-/// Writes the row that is the decision. The tables for it are made where they are missing, on another connection: DDL would
-/// commit what is open here.
-async fn write_decision(core: &Rc<Core>, backend: &mut Backend, id: &str) -> Result<(), BackendError> {
+/// Writes the row that is the decision. The tables for it are made where they are missing, on
+/// another connection: DDL would commit what is open here.
+async fn write_decision(
+    core: &Rc<Core>,
+    backend: &mut Backend,
+    id: &str,
+) -> Result<(), BackendError> {
     let insert = format!("INSERT INTO {} (id, decision) VALUES ('{id}', 'commit')", dtid::TABLE);
     match backend.execute(core, &insert).await {
         Err(error) if has_no_tables(&error) => {}
@@ -337,7 +360,10 @@ async fn write_decision(core: &Rc<Core>, backend: &mut Backend, id: &str) -> Res
 }
 
 /// Makes the tables for decisions. It commits what is open on the connection.
-pub(super) async fn make_tables(core: &Rc<Core>, backend: &mut Backend) -> Result<(), BackendError> {
+pub(super) async fn make_tables(
+    core: &Rc<Core>,
+    backend: &mut Backend,
+) -> Result<(), BackendError> {
     for ddl in dtid::TABLE_DDL {
         backend.execute(core, ddl).await?;
     }

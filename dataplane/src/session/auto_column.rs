@@ -1,9 +1,11 @@
-//! Which column of an INSERT's rows is the AUTO_INCREMENT one, as its answers have shown. An application that gives the numbers
-//! itself would otherwise be asked for LAST_INSERT_ID() behind each INSERT, because the OK packet's id does not tell a number that was
-//! given from one that was generated.
+//! Which column of an INSERT's rows is the AUTO_INCREMENT one, as its answers have shown. An
+//! application that gives the numbers itself would otherwise be asked for LAST_INSERT_ID() behind
+//! each INSERT, because the OK packet's id does not tell a number that was given from one that was
+//! generated.
 //!
-//! What was learned is never believed alone: the OK's id must be the number that the last row gives to that column, every row must
-//! give one, and the server is asked again after [`AGE_MAX`] and after DDL.
+//! What was learned is never believed alone: the OK's id must be the number that the last row gives
+//! to that column, every row must give one, and the server is asked again after [`AGE_MAX`] and
+//! after DDL.
 use coregate_planner::fingerprint::SqlMode;
 use coregate_planner::rows::numbers;
 use smallvec::SmallVec;
@@ -30,7 +32,8 @@ struct Known {
     within: Within,
 }
 
-/// Where and when something was learned: it holds for this database (its name's hash) and as long as tables stay as they are.
+/// Where and when something was learned: it holds for this database (its name's hash) and as long
+/// as tables stay as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Within {
     pub(crate) database: u64,
@@ -102,7 +105,12 @@ mod tests {
         // The id is not what that column has.
         assert!(!auto.shows_given(&row("(10,9,'x')"), 9, HERE, now));
         // Not every row has a number there.
-        assert!(!auto.shows_given(&LastRow::of(b"(9,4,'x')", 0b10, SqlMode::empty()), 9, HERE, now));
+        assert!(!auto.shows_given(
+            &LastRow::of(b"(9,4,'x')", 0b10, SqlMode::empty()),
+            9,
+            HERE,
+            now
+        ));
         for within in [Within { database: 2, ..HERE }, Within { ddl: 1, ..HERE }] {
             assert!(!auto.shows_given(&row("(9,4)"), 9, within, now));
         }
@@ -123,6 +131,11 @@ mod tests {
         // Agreement begins anew with another column.
         auto.was_given(&LastRow::of(b"(7,8)", u64::MAX, SqlMode::empty()), 7, HERE, now);
         auto.was_given(&LastRow::of(b"(7,8)", u64::MAX, SqlMode::empty()), 8, HERE, now);
-        assert!(!auto.shows_given(&LastRow::of(b"(7,8)", u64::MAX, SqlMode::empty()), 8, HERE, now));
+        assert!(!auto.shows_given(
+            &LastRow::of(b"(7,8)", u64::MAX, SqlMode::empty()),
+            8,
+            HERE,
+            now
+        ));
     }
 }

@@ -1,5 +1,5 @@
-//! A connection that the session does not have yet: from the primary's pool, its own replica's, or after waiting for a primary that
-//! is being replaced.
+//! A connection that the session does not have yet: from the primary's pool, its own replica's, or
+//! after waiting for a primary that is being replaced.
 use super::{Outcome, Session};
 use crate::buffer::Ticket;
 use crate::error::BackendError;
@@ -24,7 +24,9 @@ impl Session {
     #[inline]
     pub(super) fn pool_of(&mut self, place: Place) -> Option<Rc<TabletPool>> {
         let kind = match place {
-            Place::DropIn | Place::Shard { kind: Kind::Primary, .. } => return self.core.pools.get(place),
+            Place::DropIn | Place::Shard { kind: Kind::Primary, .. } => {
+                return self.core.pools.get(place);
+            }
             Place::Shard { kind: Kind::Replica, .. } => TabletKind::Replica,
             Place::Shard { kind: Kind::Rdonly, .. } => TabletKind::Rdonly,
         };
@@ -39,7 +41,8 @@ impl Session {
         }
     }
 
-    /// A connection to a place. Nothing has been sent for the statement yet, so that it may wait, and try again elsewhere.
+    /// A connection to a place. Nothing has been sent for the statement yet, so that it may wait,
+    /// and try again elsewhere.
     pub(super) async fn connection(
         &mut self,
         place: Place,
@@ -111,7 +114,8 @@ impl Session {
 #[cold]
 fn in_transaction() -> BackendError {
     BackendError::Moving {
-        why: "statements of open transactions do not wait for that; roll back and repeat the transaction"
+        why: "statements of open transactions do not wait for that; roll back and repeat the \
+            transaction"
             .into(),
     }
 }
@@ -119,6 +123,8 @@ fn in_transaction() -> BackendError {
 #[cold]
 fn too_late() -> BackendError {
     BackendError::Moving {
-        why: "the statement has waited as long as buffer.window_ms and buffer.max_failover_ms allow; it was not run".into(),
+        why: "the statement has waited as long as buffer.window_ms and buffer.max_failover_ms \
+            allow; it was not run"
+            .into(),
     }
 }

@@ -1,8 +1,10 @@
-//! Reading from replicas what the session has written, and never what is older than it has seen: `read_after_write_timeout`, as Vitess names it,
-//! or `replicas.read_after_write_ms` for all sessions.
+//! Reading from replicas what the session has written, and never what is older than it has seen:
+//! `read_after_write_timeout`, as Vitess names it, or `replicas.read_after_write_ms` for all
+//! sessions.
 //!
-//! Before it reads from a replica, a session that has been on the shard's primary asks that one how far it is, and the replica to get there.
-//! What takes longer than the time is read from the primary. A session that stays on its replica does not wait again.
+//! Before it reads from a replica, a session that has been on the shard's primary asks that one how
+//! far it is, and the replica to get there. What takes longer than the time is read from the
+//! primary. A session that stays on its replica does not wait again.
 use super::buffering::Use;
 use super::{Outcome, Session};
 use crate::error::{BackendError, sql_error};
@@ -12,7 +14,8 @@ use smallvec::SmallVec;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Bytes of a position that is waited for. Sets of MySQL that are larger have hundreds of thousands of gaps.
+/// Bytes of a position that is waited for. Sets of MySQL that are larger have hundreds of thousands
+/// of gaps.
 const POSITION_MAX: usize = 1 << 20;
 /// ER_UNKNOWN_SYSTEM_VARIABLE
 const UNKNOWN_VARIABLE: u16 = 1193;
@@ -21,7 +24,8 @@ pub(super) struct Causal {
     timeout: Duration,
     /// What the client itself wants the replicas to have.
     wanted: Option<String>,
-    /// The command that waits, by its beginning, and how long it may: for all of its shards together.
+    /// The command that waits, by its beginning, and how long it may: for all of its shards
+    /// together.
     waits: Option<(Instant, Instant)>,
     /// Counted up by whatever the session does on primaries.
     seen: u64,
@@ -39,7 +43,9 @@ struct Reached {
 impl Causal {
     pub(super) fn of(timeout: Duration) -> Option<Box<Self>> {
         let on = !timeout.is_zero();
-        on.then(|| Box::new(Self { timeout, wanted: None, waits: None, seen: 0, shards: SmallVec::new() }))
+        on.then(|| {
+            Box::new(Self { timeout, wanted: None, waits: None, seen: 0, shards: SmallVec::new() })
+        })
     }
 
     /// Who knows what the session has seen.
@@ -50,7 +56,9 @@ impl Causal {
 
     fn has_reached(&self, shard: ShardId, pool: &Rc<TabletPool>) -> bool {
         let same = |r: &Reached| {
-            r.shard == shard && r.seen == self.seen && r.replica.as_ref().is_some_and(|p| Rc::ptr_eq(p, pool))
+            r.shard == shard
+                && r.seen == self.seen
+                && r.replica.as_ref().is_some_and(|p| Rc::ptr_eq(p, pool))
         };
         self.shards.iter().any(same)
     }
@@ -78,7 +86,8 @@ impl Session {
         Causal::of(Duration::from_millis(self.core.config().read_after_write_ms))
     }
 
-    /// Something has come to its end at a place: what is seen or done on a primary, replicas must have.
+    /// Something has come to its end at a place: what is seen or done on a primary, replicas must
+    /// have.
     #[cold]
     pub(super) fn note_visit(&mut self, place: Place) {
         if let Some(causal) = &mut self.causal
@@ -107,7 +116,8 @@ impl Session {
         let Place::Shard { shard, kind: Kind::Replica | Kind::Rdonly } = place else {
             return Box::pin(self.connection(place, Use::Statement)).await;
         };
-        // Before a connection of the replica is taken: nobody waits for one server while he holds another.
+        // Before a connection of the replica is taken: nobody waits for one server while he holds
+        // another.
         let position = match self.pool_of(place) {
             Some(pool) if self.is_behind(place, &pool) => Some(self.primary_position(shard).await?),
             _ => None,
@@ -211,26 +221,30 @@ impl Session {
                         }
                         _ => {
                             let message = format!(
-                                "Variable 'read_after_write_timeout' can't be set to the value of '{value}'"
+                                "Variable 'read_after_write_timeout' can't be set to the value of \
+                                    '{value}'"
                             );
                             return Err(sql_error(1231, message).into());
                         }
                     },
                 };
                 let wanted = self.causal.take().and_then(|c| c.wanted);
-                self.causal = Causal::of(timeout).map(|causal| Box::new(Causal { wanted, ..*causal }));
+                self.causal =
+                    Causal::of(timeout).map(|causal| Box::new(Causal { wanted, ..*causal }));
             }
             "read_after_write_gtid" => {
                 if !is_position(value) && !value.is_empty() {
-                    let message =
-                        format!("Variable 'read_after_write_gtid' can't be set to the value of '{value}'");
+                    let message = format!(
+                        "Variable 'read_after_write_gtid' can't be set to the value of '{value}'"
+                    );
                     return Err(sql_error(1231, message).into());
                 }
                 let Some(causal) = &mut self.causal else {
                     if value.is_empty() {
                         return Ok(());
                     }
-                    let message = "set read_after_write_timeout first: how many seconds a replica may take to get there";
+                    let message = "set read_after_write_timeout first: how many seconds a replica \
+                        may take to get there";
                     return Err(sql_error(1231, message).into());
                 };
                 causal.wanted = Some(value.to_owned()).filter(|v| !v.is_empty());
@@ -248,7 +262,10 @@ fn is_position(text: &str) -> bool {
     !text.is_empty() && text.len() <= POSITION_MAX && text.bytes().all(known)
 }
 
-async fn position_of(core: &crate::core::Core, backend: &mut Backend) -> Result<String, BackendError> {
+async fn position_of(
+    core: &crate::core::Core,
+    backend: &mut Backend,
+) -> Result<String, BackendError> {
     let position = match backend.value(core, "SELECT @@global.gtid_binlog_pos").await {
         Err(BackendError::Refused { code: UNKNOWN_VARIABLE, .. }) => {
             backend.value(core, "SELECT @@global.gtid_executed").await
@@ -270,7 +287,8 @@ async fn wait_for(
     if !is_position(position) {
         return Ok(false);
     }
-    let function = if position.contains(':') { "WAIT_FOR_EXECUTED_GTID_SET" } else { "MASTER_GTID_WAIT" };
+    let function =
+        if position.contains(':') { "WAIT_FOR_EXECUTED_GTID_SET" } else { "MASTER_GTID_WAIT" };
     let sql = format!("SELECT {function}('{position}', {:.3})", time.as_secs_f64());
     Ok(backend.value(core, &sql).await?.as_deref() == Some("0"))
 }

@@ -1,11 +1,18 @@
-//! One time for all servers that do the same: each copy of a reference table gets the values that one server would compute.
+//! One time for all servers that do the same: each copy of a reference table gets the values that
+//! one server would compute.
 use super::Session;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 impl Session {
-    /// Writes the time between these, where the servers' form is asked for and the client has not said a time itself. All texts of a
-    /// turn of the core's loop get the same.
-    pub(super) fn write_clock(&self, before: &[u8], after: &[u8], mariadb: bool, out: &mut Vec<u8>) {
+    /// Writes the time between these, where the servers' form is asked for and the client has not
+    /// said a time itself. All texts of a turn of the core's loop get the same.
+    pub(super) fn write_clock(
+        &self,
+        before: &[u8],
+        after: &[u8],
+        mariadb: bool,
+        out: &mut Vec<u8>,
+    ) {
         if self.core.is_mariadb() != mariadb || self.settings.get("timestamp").is_some() {
             return;
         }

@@ -51,7 +51,12 @@ impl Session {
         self.finish(&mut answer, result)
     }
 
-    async fn dispatch(&mut self, command: Command<'_>, packet: &Packet, answer: &mut Answer) -> Outcome {
+    async fn dispatch(
+        &mut self,
+        command: Command<'_>,
+        packet: &Packet,
+        answer: &mut Answer,
+    ) -> Outcome {
         match command {
             Command::Quit => Err(Failure::Close),
             Command::Ping => {
@@ -76,7 +81,9 @@ impl Session {
             Command::StmtPrepare(sql) => self.prepare(sql.to_vec(), answer).await,
             Command::StmtClose(id) => self.close_statement(id).await,
             Command::StmtReset(id) => self.reset_statement(id, answer).await,
-            Command::StmtSendLongData { stmt_id, param, data } => self.long_data(stmt_id, param, data),
+            Command::StmtSendLongData { stmt_id, param, data } => {
+                self.long_data(stmt_id, param, data)
+            }
             Command::StmtFetch { stmt_id, .. } => {
                 self.fetch(stmt_id, packet.payload().to_vec(), answer).await
             }
@@ -100,12 +107,16 @@ impl Session {
             Command::ProcessInfo => self.run_text(b"SHOW PROCESSLIST", answer).await,
             Command::Query { .. } | Command::StmtExecute { .. } => Err(unknown()),
             Command::BinlogDump(_) | Command::BinlogDumpGtid(_) | Command::RegisterSlave(_) => {
-                Err(sql_error(1235, "VT12001: unsupported: binary logs are read from the servers themselves")
-                    .into())
+                Err(sql_error(
+                    1235,
+                    "VT12001: unsupported: binary logs are read from the servers themselves",
+                )
+                .into())
             }
             Command::Refresh(_) if self.is_drop_in() => self.refresh(packet, answer).await,
             Command::Refresh(_) | Command::Shutdown => {
-                Err(sql_error(1227, "Access denied; you need to do this on the servers themselves").into())
+                Err(sql_error(1227, "Access denied; you need to do this on the servers themselves")
+                    .into())
             }
             Command::StmtBulkExecute { stmt_id, .. } => {
                 Box::pin(self.execute_bulk(stmt_id, packet, answer)).await
@@ -118,13 +129,14 @@ impl Session {
         self.target.index.is_none() && self.core.snapshot.borrow().drop_in.is_some()
     }
 
-    /// COM_REFRESH, the command of `FLUSH`: the server's own answer, for users that may administer it. All users share one
-    /// account there, which has the right.
+    /// COM_REFRESH, the command of `FLUSH`: the server's own answer, for users that may administer
+    /// it. All users share one account there, which has the right.
     async fn refresh(&mut self, packet: &Packet, answer: &mut Answer) -> Outcome {
         if !self.rights.admin {
             return Err(sql_error(
                 1227,
-                "Access denied; you need (at least one of) the RELOAD privilege(s) for this operation",
+                "Access denied; you need (at least one of) the RELOAD privilege(s) for this \
+                    operation",
             )
             .into());
         }
@@ -181,7 +193,8 @@ impl Session {
         };
         let (queries, sessions) = (sum(|m| m.queries.get()), sum(|m| m.sessions.get()));
         let text = format!(
-            "Uptime: {uptime}  Threads: {sessions}  Questions: {queries}  Slow queries: 0  Opens: 0  Open tables: 0  Queries per second avg: {:.3}",
+            "Uptime: {uptime}  Threads: {sessions}  Questions: {queries}  Slow queries: 0  Opens: \
+                0  Open tables: 0  Queries per second avg: {:.3}",
             queries as f64 / uptime as f64
         );
         let mut out = Vec::new();
@@ -209,7 +222,8 @@ impl Session {
 
     /// Forgets everything that the session has set up, as after login.
     pub(super) async fn reset(&mut self) -> Outcome {
-        // An XA transaction takes no ROLLBACK. It ends with its connection, or stays if it is prepared, as on one server.
+        // An XA transaction takes no ROLLBACK. It ends with its connection, or stays if it is
+        // prepared, as on one server.
         let _ = self.rollback_held().await;
         self.release_what_is_pinned().await;
         self.transaction.clear();
@@ -232,11 +246,13 @@ impl Session {
     }
 }
 
-/// A server that is asked to forget a session's state must have answered after so long; else closing must do.
+/// A server that is asked to forget a session's state must have answered after so long; else
+/// closing must do.
 const FORGET_MAX: Duration = Duration::from_millis(2_000);
 
 impl Session {
-    /// Closes the connections that the session holds. What it has locked there is free when the client has its answer.
+    /// Closes the connections that the session holds. What it has locked there is free when the
+    /// client has its answer.
     async fn release_what_is_pinned(&mut self) {
         let core = Rc::clone(&self.core);
         for (_, mut backend) in std::mem::take(&mut self.held) {

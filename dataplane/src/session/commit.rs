@@ -1,5 +1,6 @@
-//! The end of a transaction, on every shard that takes part. COMMIT goes to all at once where the order does not matter, else to one
-//! after another, as Vitess's MULTI mode does. What became of it is told exactly, also where that is "unknown".
+//! The end of a transaction, on every shard that takes part. COMMIT goes to all at once where the
+//! order does not matter, else to one after another, as Vitess's MULTI mode does. What became of it
+//! is told exactly, also where that is "unknown".
 use super::lost::within;
 use super::{Failure, Outcome, Session};
 use crate::core::Core;
@@ -14,7 +15,8 @@ use std::time::Duration;
 /// What `completion_type` adds to COMMIT is the session's to do.
 pub(super) const NO_CHAIN: &str = "COMMIT AND NO CHAIN NO RELEASE";
 
-/// A server that rolls back what nobody waits for must have answered after so long; else its connection is closed, which rolls back too.
+/// A server that rolls back what nobody waits for must have answered after so long; else its
+/// connection is closed, which rolls back too.
 const ROLLBACK_MAX: Duration = Duration::from_millis(10_000);
 
 impl Session {
@@ -30,8 +32,8 @@ impl Session {
         if self.in_transaction() { self.commit_held().await } else { Ok(()) }
     }
 
-    /// Commits on every shard that takes part. What `completion_type` adds is the session's to do: a server whose default it is must
-    /// not chain a transaction of its own.
+    /// Commits on every shard that takes part. What `completion_type` adds is the session's to do:
+    /// a server whose default it is must not chain a transaction of its own.
     pub(super) async fn commit_held(&mut self) -> Outcome {
         match self.transaction.take_atomic() {
             Some(atomic) => Box::pin(self.commit_atomic(&atomic)).await,
@@ -146,13 +148,15 @@ impl Session {
 
     /// Undoes a statement that failed half-way, with all that came before it in its transaction.
     pub(super) async fn abandon_transaction(&mut self) {
-        // A connection that does not obey is closed, which rolls back too; an XA transaction is its client's to end.
+        // A connection that does not obey is closed, which rolls back too; an XA transaction is its
+        // client's to end.
         let _ = self.rollback_held().await;
     }
 
-    /// An error packet does not tell whether a transaction is open: the server may have ended it, or a routine may have begun one. If
-    /// one shard's server has ended it, it ends on all others too, and in the session, as it has for a client of that server alone;
-    /// else COMMIT would keep the other shards' part of it.
+    /// An error packet does not tell whether a transaction is open: the server may have ended it,
+    /// or a routine may have begun one. If one shard's server has ended it, it ends on all others
+    /// too, and in the session, as it has for a client of that server alone; else COMMIT would keep
+    /// the other shards' part of it.
     #[cold]
     pub(super) async fn resolve_doubt(&mut self) -> Outcome {
         let (core, handle) = (self.core.clone(), self.handle.clone());
@@ -170,7 +174,8 @@ impl Session {
                     (backend.unsure, backend.in_transaction) = (false, true);
                 }
                 _ => {
-                    // The client has its error, but not of the transaction's end: it must not go on.
+                    // The client has its error, but not of the transaction's end: it must not go
+                    // on.
                     self.drop_held();
                     return Err(Failure::Close);
                 }
@@ -239,7 +244,8 @@ impl Fates {
             .unwrap_or_else(|| (sql_error(1105, "not committed"), false));
         if self.committed > 0 {
             told.message = format!(
-                "the transaction is committed on {} shard(s), then one refused to commit, and it is rolled back there and on all others: \
+                "the transaction is committed on {} shard(s), then one refused to commit, and it \
+                    is rolled back there and on all others: \
                  {}",
                 self.committed, told.message
             );
@@ -254,7 +260,10 @@ impl Fates {
             .unwrap_or_else(|| sql_error(1105, "the answer to COMMIT was lost"));
         let mut outcome = String::new();
         if self.committed > 0 {
-            outcome.push_str(&format!("; the transaction is committed on {} shard(s)", self.committed));
+            outcome.push_str(&format!(
+                "; the transaction is committed on {} shard(s)",
+                self.committed
+            ));
         }
         if let Some((refused, _)) = &self.refused {
             outcome.push_str(&format!(
@@ -267,7 +276,8 @@ impl Fates {
             self.unknown.join(", ")
         ));
         if self.spared > 0 {
-            outcome.push_str(&format!("; on the other {} shard(s) it was rolled back", self.spared));
+            outcome
+                .push_str(&format!("; on the other {} shard(s) it was rolled back", self.spared));
         }
         error.message.push_str(&outcome);
         error
@@ -281,7 +291,11 @@ async fn commit(core: &Core, backend: &mut Backend) -> Result<(), BackendError> 
     }
 }
 
-async fn roll_back(core: &Core, backend: &mut Backend, text: &str) -> Result<Summary, BackendError> {
+async fn roll_back(
+    core: &Core,
+    backend: &mut Backend,
+    text: &str,
+) -> Result<Summary, BackendError> {
     let late = BackendError::Local("the server did not roll back in time".into());
     if backend.is_branch() {
         let rolled_back = within(core, ROLLBACK_MAX, backend.roll_back_branch(core)).await;

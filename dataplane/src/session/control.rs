@@ -13,7 +13,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 
 /// Errors of statements that servers may go on with, or have ended unheard.
-const OUTCOME_UNKNOWN: [u16; 12] = [1053, 1105, 1158, 1159, 1160, 1161, 1180, 1317, 1429, 1927, 2013, 3024];
+const OUTCOME_UNKNOWN: [u16; 12] =
+    [1053, 1105, 1158, 1159, 1160, 1161, 1180, 1317, 1429, 1927, 2013, 3024];
 
 /// Where a reply from another thread arrives.
 #[derive(Default)]
@@ -23,7 +24,8 @@ struct Mailbox {
 }
 
 thread_local! {
-    /// Mailboxes of this core's sessions by ticket: what crosses threads is only the ticket. Tickets are not used twice.
+    /// Mailboxes of this core's sessions by ticket: what crosses threads is only the ticket.
+    /// Tickets are not used twice.
     static MAILBOXES: RefCell<(u64, AHashMap<u64, Rc<Mailbox>>)> = RefCell::default();
 }
 
@@ -45,9 +47,11 @@ impl Drop for SchemaChange {
 impl Session {
     pub(super) async fn alter_vschema(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
         if !self.rights.admin {
-            return Err(
-                sql_error(1227, "Access denied; ALTER VSCHEMA needs a user of the group \"admin\"").into()
-            );
+            return Err(sql_error(
+                1227,
+                "Access denied; ALTER VSCHEMA needs a user of the group \"admin\"",
+            )
+            .into());
         }
         let sql = String::from_utf8_lossy(sql)
             .trim()
@@ -85,13 +89,18 @@ impl Session {
         }
     }
 
-    /// Waits until every core knows the keyspace's tables as they are now. Gives what the client is to be warned of.
+    /// Waits until every core knows the keyspace's tables as they are now. Gives what the client is
+    /// to be warned of.
     pub(super) async fn schema_changed(&mut self, keyspace: String) -> Outcome<Option<String>> {
         self.ask(ControlRequest::SchemaChanged { keyspace }).await
     }
 
-    /// Waits until this session may change a keyspace's tables. It may as long as what is given lives. `None`: it changes none.
-    pub(super) async fn schema_begins(&mut self, keyspace: Option<&str>) -> Outcome<Option<SchemaChange>> {
+    /// Waits until this session may change a keyspace's tables. It may as long as what is given
+    /// lives. `None`: it changes none.
+    pub(super) async fn schema_begins(
+        &mut self,
+        keyspace: Option<&str>,
+    ) -> Outcome<Option<SchemaChange>> {
         let Some(keyspace) = keyspace else { return Ok(None) };
         // Made first: the client may go away while it waits.
         let (core, keyspace) = (Rc::clone(&self.core), keyspace.to_owned());
@@ -102,7 +111,8 @@ impl Session {
         Ok(Some(ends))
     }
 
-    /// A change of tables did not end well, and may have taken effect on some servers, or still will.
+    /// A change of tables did not end well, and may have taken effect on some servers, or still
+    /// will.
     #[cold]
     pub(super) fn schema_in_doubt(&self, keyspace: &str, failure: &Failure) {
         let later = match failure {
@@ -149,7 +159,11 @@ impl Session {
     /// What a session is told that has killed itself, which differs.
     fn killed_error(&self) -> SqlError {
         if self.core.config().server_version.contains("MariaDB") {
-            return SqlError { code: 1927, sqlstate: *b"70100", message: "Connection was killed".into() };
+            return SqlError {
+                code: 1927,
+                sqlstate: *b"70100",
+                message: "Connection was killed".into(),
+            };
         }
         sql_error(1317, "Query execution was interrupted")
     }
@@ -158,7 +172,9 @@ impl Session {
     pub(super) async fn kill(&mut self, id: u32, how: Interrupt) -> Outcome {
         if id == self.handle.id {
             return match how {
-                Interrupt::KillQuery => Err(sql_error(1317, "Query execution was interrupted").into()),
+                Interrupt::KillQuery => {
+                    Err(sql_error(1317, "Query execution was interrupted").into())
+                }
                 _ => Err(Failure::Fatal(self.killed_error())),
             };
         }
@@ -182,7 +198,12 @@ impl Session {
 }
 
 /// Stops a session of this core. `killer`: whose sessions may be stopped, if not everybody's.
-fn kill_here(core: &Rc<Core>, id: u32, how: Interrupt, killer: Option<&str>) -> Result<(), SqlError> {
+fn kill_here(
+    core: &Rc<Core>,
+    id: u32,
+    how: Interrupt,
+    killer: Option<&str>,
+) -> Result<(), SqlError> {
     let handle = core.sessions.borrow().get(&id).cloned();
     let handle = handle.ok_or_else(|| sql_error(1094, format!("Unknown thread id: {id}")))?;
     if killer.is_some_and(|user| *handle.user.borrow() != user) {

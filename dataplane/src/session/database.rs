@@ -9,9 +9,11 @@ use coregate_planner::plan::{Action, PrepareSource, SessionAction};
 const AS_ASKED: [u16; 2] = [1007, 1008];
 
 impl Session {
-    /// Does the statement that is prepared by name make or drop a keyspace? A server would make a database of its own.
+    /// Does the statement that is prepared by name make or drop a keyspace? A server would make a
+    /// database of its own.
     pub(super) async fn is_of_keyspaces(&mut self, action: &SessionAction) -> Outcome<bool> {
-        let (SessionAction::Prepare { source, .. } | SessionAction::ExecuteImmediate { source, .. }) = action
+        let (SessionAction::Prepare { source, .. }
+        | SessionAction::ExecuteImmediate { source, .. }) = action
         else {
             return Ok(false);
         };
@@ -66,7 +68,9 @@ impl Session {
         let warnings = match self.ask(request).await {
             Ok(warning) => self.warn_of(warning),
             // Another client was faster.
-            Err(Failure::Sql(SqlError { code, message, .. })) if lenient && AS_ASKED.contains(&code) => {
+            Err(Failure::Sql(SqlError { code, message, .. }))
+                if lenient && AS_ASKED.contains(&code) =>
+            {
                 self.row_count = 0;
                 self.note(code, &message);
                 1

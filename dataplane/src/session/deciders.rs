@@ -1,4 +1,5 @@
-//! The servers that hold decisions on transactions over several shards, and prepared branches of them: what they tell.
+//! The servers that hold decisions on transactions over several shards, and prepared branches of
+//! them: what they tell.
 use super::answer::Answer;
 use super::atomic::has_no_tables;
 use super::buffering::Use;
@@ -42,8 +43,8 @@ struct Known {
 }
 
 impl Session {
-    /// A connection of each server that holds decisions: of every shard, as transactions may span keyspaces. In the same order for
-    /// all who ask.
+    /// A connection of each server that holds decisions: of every shard, as transactions may span
+    /// keyspaces. In the same order for all who ask.
     pub(super) async fn deciders(&mut self) -> Outcome<Vec<Decider>> {
         let shards: Vec<(Place, u64, String)> = {
             let snapshot = self.core.snapshot.borrow();
@@ -124,7 +125,8 @@ impl Session {
     }
 }
 
-/// Asks for prepared branches, and for what is decided on their transactions. `id`: one transaction, also if it is over.
+/// Asks for prepared branches, and for what is decided on their transactions. `id`: one
+/// transaction, also if it is over.
 async fn look(
     core: &Rc<Core>,
     deciders: &mut [Decider],
@@ -152,8 +154,11 @@ async fn look(
             continue;
         }
         let ids: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
-        let query =
-            format!("SELECT id, decision, made_at FROM {} WHERE id IN ({})", dtid::TABLE, ids.join(","));
+        let query = format!(
+            "SELECT id, decision, made_at FROM {} WHERE id IN ({})",
+            dtid::TABLE,
+            ids.join(",")
+        );
         let rows = match decider.backend.rows(core, &query).await {
             Err(error) if has_no_tables(&error) => continue,
             rows => rows?,

@@ -1,4 +1,5 @@
-//! What is noted of a statement that has ended: the numbers of its plan, and its line in the query log.
+//! What is noted of a statement that has ended: the numbers of its plan, and its line in the query
+//! log.
 use super::plan::destination_name;
 use super::{Failure, Outcome, Session};
 use crate::cache::CachedPlan;

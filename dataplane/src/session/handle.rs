@@ -34,7 +34,8 @@ pub(crate) struct SessionHandle {
     pub(crate) id: u32,
     pub(crate) user: RefCell<String>,
     pub(crate) host: String,
-    /// For SHOW PROCESSLIST: what it has selected, what it runs and since when it does that or rests.
+    /// For SHOW PROCESSLIST: what it has selected, what it runs and since when it does that or
+    /// rests.
     pub(crate) database: RefCell<Option<Rc<str>>>,
     pub(crate) info: RefCell<Vec<u8>>,
     pub(crate) since: Cell<Instant>,
@@ -97,7 +98,8 @@ impl SessionHandle {
         }
     }
 
-    /// The statement has a limit of its own (`/*vt+ QUERY_TIMEOUT_MS=... */`), in milliseconds; 0: none.
+    /// The statement has a limit of its own (`/*vt+ QUERY_TIMEOUT_MS=... */`), in milliseconds; 0:
+    /// none.
     #[inline]
     pub(crate) fn limit(&self, core: &Core, limit: Option<u64>) {
         if let Some(limit) = limit {
@@ -137,7 +139,8 @@ impl SessionHandle {
         }
     }
 
-    /// A transaction that is open has limits of its own, and holds locks. `began`: the statement that is over.
+    /// A transaction that is open has limits of its own, and holds locks. `began`: the statement
+    /// that is over.
     fn rests_in_transaction(&self, core: &Core, began: Instant, now: Instant) {
         let since = self.transaction_since.get().unwrap_or(began);
         self.transaction_since.set(Some(since));
@@ -244,18 +247,21 @@ impl SessionHandle {
             Some(Interrupt::IdleTimeout) => (
                 4031,
                 *b"HY000",
-                "The client was disconnected by the server because of inactivity. See idle_timeout_s for configuring this behavior.",
+                "The client was disconnected by the server because of inactivity. See \
+                    idle_timeout_s for configuring this behavior.",
             ),
             Some(Interrupt::IdleTransaction) => (
                 4031,
                 *b"HY000",
-                "The client was idle in a transaction for longer than server.idle_transaction_timeout_ms: the transaction was rolled back, \
+                "The client was idle in a transaction for longer than \
+                    server.idle_transaction_timeout_ms: the transaction was rolled back, \
                  and the session ends",
             ),
             Some(Interrupt::TransactionTimeout) => (
                 4031,
                 *b"HY000",
-                "The transaction was open for longer than server.transaction_timeout_ms: it was rolled back, and the session ends",
+                "The transaction was open for longer than server.transaction_timeout_ms: it was \
+                    rolled back, and the session ends",
             ),
             _ => (1053, *b"08S01", "Server shutdown in progress"),
         };

@@ -7,12 +7,20 @@ use coregate_protocol::frame;
 use std::future::poll_fn;
 
 impl Session {
-    /// Relays a file; `from` and `to` are the sequence ids of its first packet, as the client counts and as the server does: they
-    /// differ where the client's packet held other statements before. Returns those of the last packet, the empty one.
-    pub(super) async fn relay_file(&mut self, backend: &mut Backend, from: u8, to: u8) -> Outcome<(u8, u8)> {
+    /// Relays a file; `from` and `to` are the sequence ids of its first packet, as the client
+    /// counts and as the server does: they differ where the client's packet held other statements
+    /// before. Returns those of the last packet, the empty one.
+    pub(super) async fn relay_file(
+        &mut self,
+        backend: &mut Backend,
+        from: u8,
+        to: u8,
+    ) -> Outcome<(u8, u8)> {
         let (mut from, mut to) = (from, to);
         loop {
-            let Ok(Some(packet)) = self.client.packet(from).await else { return Err(Failure::Close) };
+            let Ok(Some(packet)) = self.client.packet(from).await else {
+                return Err(Failure::Close);
+            };
             let last = packet.payload().is_empty();
             let mut wire = Vec::with_capacity(packet.payload().len() + 4);
             let mut next = to;

@@ -14,7 +14,8 @@ impl Info {
     /// Adds what one server said; `affected` and `warnings` are its numbers.
     pub(super) fn add(&mut self, class: StatementClass, text: &[u8], affected: u64, warnings: u16) {
         if text.is_empty() && matches!(class, StatementClass::Insert | StatementClass::Replace) {
-            // A row counts twice that replaced or changed another; one that was ignored leaves a warning.
+            // A row counts twice that replaced or changed another; one that was ignored leaves a
+            // warning.
             let duplicates = if affected == 0 { u64::from(warnings > 0) } else { affected - 1 };
             self.single = (self.single.0 + 1, self.single.1 + duplicates);
             self.warnings += u64::from(warnings);
@@ -142,14 +143,29 @@ mod tests {
     fn numbers_are_added() {
         let insert = StatementClass::Insert;
         let two = "Records: 2  Duplicates: 1  Warnings: 1";
-        assert_eq!(sum(insert, &[(two, 1, 1), (two, 1, 1)]), "Records: 4  Duplicates: 2  Warnings: 2");
-        assert_eq!(sum(insert, &[(two, 1, 1), ("", 1, 0)]), "Records: 3  Duplicates: 1  Warnings: 1");
-        assert_eq!(sum(insert, &[("", 0, 1), (two, 1, 1)]), "Records: 3  Duplicates: 2  Warnings: 2");
-        assert_eq!(sum(insert, &[("", 2, 0), ("", 0, 0)]), "Records: 2  Duplicates: 1  Warnings: 0");
+        assert_eq!(
+            sum(insert, &[(two, 1, 1), (two, 1, 1)]),
+            "Records: 4  Duplicates: 2  Warnings: 2"
+        );
+        assert_eq!(
+            sum(insert, &[(two, 1, 1), ("", 1, 0)]),
+            "Records: 3  Duplicates: 1  Warnings: 1"
+        );
+        assert_eq!(
+            sum(insert, &[("", 0, 1), (two, 1, 1)]),
+            "Records: 3  Duplicates: 2  Warnings: 2"
+        );
+        assert_eq!(
+            sum(insert, &[("", 2, 0), ("", 0, 0)]),
+            "Records: 2  Duplicates: 1  Warnings: 0"
+        );
         assert_eq!(sum(insert, &[("", 1, 0)]), "");
         let update = StatementClass::Update;
         let one = "Rows matched: 3  Changed: 1  Warnings: 0";
-        assert_eq!(sum(update, &[(one, 1, 0), (one, 1, 0)]), "Rows matched: 6  Changed: 2  Warnings: 0");
+        assert_eq!(
+            sum(update, &[(one, 1, 0), (one, 1, 0)]),
+            "Rows matched: 6  Changed: 2  Warnings: 0"
+        );
         assert_eq!(sum(StatementClass::Delete, &[("", 1, 0), ("", 1, 0)]), "");
         assert_eq!(sum(StatementClass::Ddl, &[("of another form", 0, 0), ("", 0, 0)]), "");
     }

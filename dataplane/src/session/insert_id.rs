@@ -1,6 +1,7 @@
-//! LAST_INSERT_ID(): the number that was generated last, or that a statement has given to the function. The OK packet's id is
-//! another thing: it may be a number that the statement itself has given. Where the OK leaves a doubt, the connection is asked
-//! behind the answer, while it still knows.
+//! LAST_INSERT_ID(): the number that was generated last, or that a statement has given to the
+//! function. The OK packet's id is another thing: it may be a number that the statement itself has
+//! given. Where the OK leaves a doubt, the connection is asked behind the answer, while it still
+//! knows.
 use super::auto_column::{LastRow, Within};
 use super::wire::{TEXT_AT, Wire};
 use super::{Outcome, Session};
@@ -129,14 +130,16 @@ impl Session {
                 let row = TEXT_AT + at.start as usize..TEXT_AT + at.end as usize;
                 let row = payload.get(row).unwrap_or_default();
                 given.add_text(row);
-                given.last_row = Some((LastRow::of(row, at.numbered, self.sql_mode), Rc::clone(entry)));
+                given.last_row =
+                    Some((LastRow::of(row, at.numbered, self.sql_mode), Rc::clone(entry)));
             }
             _ => given.add_text(payload),
         }
         given
     }
 
-    /// Must the connection have the session's value before the statement, because it reads or sets it there?
+    /// Must the connection have the session's value before the statement, because it reads or sets
+    /// it there?
     #[inline]
     pub(super) fn needs_insert_id(&self, plan: &Plan, backend: &Backend) -> bool {
         let runs_others = matches!(plan.class, StatementClass::Call | StatementClass::Prepare);
@@ -146,7 +149,8 @@ impl Session {
         runs_others
             || plan.effects.contains(Effects::SETS_INSERT_ID)
             || backend.pool.routines.concern(&plan.names)
-            || matches!(plan.class, StatementClass::Other | StatementClass::LoadData) && mentions(&plan.names)
+            || matches!(plan.class, StatementClass::Other | StatementClass::LoadData)
+                && mentions(&plan.names)
     }
 
     #[cold]
@@ -199,10 +203,12 @@ impl Session {
         }
     }
 
-    /// Have earlier answers shown that the id is one that the statement gave? They may have been about another table than one that is
-    /// temporary.
+    /// Have earlier answers shown that the id is one that the statement gave? They may have been
+    /// about another table than one that is temporary.
     fn shows_given(&self, given: &Given, id: u64) -> bool {
-        let Some((row, entry)) = given.last_row.as_ref().filter(|_| !self.pinned) else { return false };
+        let Some((row, entry)) = given.last_row.as_ref().filter(|_| !self.pinned) else {
+            return false;
+        };
         entry
             .auto
             .shows_given(row, id, self.within(), self.core.ring.now())
@@ -213,9 +219,11 @@ impl Session {
     fn learn(&self, backend: &Backend, given: &Given, id: u64) {
         let Some((row, entry)) = given.last_row.as_ref().filter(|_| !self.pinned) else { return };
         match backend.last_insert_id {
-            Some(now) if now != id => entry
-                .auto
-                .was_given(row, id, self.within(), self.core.ring.now()),
+            Some(now) if now != id => {
+                entry
+                    .auto
+                    .was_given(row, id, self.within(), self.core.ring.now())
+            }
             _ => entry.auto.forget(),
         }
     }
@@ -235,7 +243,8 @@ impl Session {
         let Ok(Some(now)) = backend.value(&core, "SELECT LAST_INSERT_ID()").await else { return };
         let Ok(now) = now.parse::<u64>() else { return };
         backend.last_insert_id = Some(now);
-        // What is generated is what the OK says; else it stands there since another session's statement.
+        // What is generated is what the OK says; else it stands there since another session's
+        // statement.
         let own = own || before == Some(self.last_insert_id);
         if own || id != 0 && id == now || id == 0 && before.is_some_and(|before| before != now) {
             self.last_insert_id = now;
@@ -243,11 +252,12 @@ impl Session {
     }
 }
 
-/// Does every row give the AUTO_INCREMENT column a number, as binding has made sure where that column places the rows? Then none is
-/// generated.
+/// Does every row give the AUTO_INCREMENT column a number, as binding has made sure where that
+/// column places the rows? Then none is generated.
 fn gives_ids(plan: &Plan) -> bool {
-    let Action::Route(Route { to: Target::Keyspace { shards: Destination::Rows(rows), .. }, .. }) =
-        &plan.action
+    let Action::Route(Route {
+        to: Target::Keyspace { shards: Destination::Rows(rows), .. }, ..
+    }) = &plan.action
     else {
         return false;
     };
@@ -272,13 +282,20 @@ mod tests {
 
     #[test]
     fn a_number_that_the_statement_gives_is_seen() {
-        for text in
-            ["values (7, 'x')", "values ('7x')", "values (6.6)", "values (0.7e1)", "values (7e-0)", "(-7)"]
-        {
+        for text in [
+            "values (7, 'x')",
+            "values ('7x')",
+            "values (6.6)",
+            "values (0.7e1)",
+            "values (7e-0)",
+            "(-7)",
+        ] {
             assert!(given(text).may_be(7), "{text}");
         }
         assert!(!given("insert into t (a, b) values (70, 'x17')").may_be(7));
-        for text in ["values (0x7)", "values (x'07')", "values (b'111')", "values (0B111)", "values (0x1F)"] {
+        for text in
+            ["values (0x7)", "values (x'07')", "values (b'111')", "values (0B111)", "values (0x1F)"]
+        {
             assert!(given(text).may_be(7), "{text}");
         }
         assert!(given("values (1)").may_be(1) && given("values (true)").may_be(1));

@@ -1,4 +1,5 @@
-//! KILL: of a session by its id, or by an expression that a server works out, and MariaDB's KILL USER.
+//! KILL: of a session by its id, or by an expression that a server works out, and MariaDB's KILL
+//! USER.
 //! <https://mariadb.com/kb/en/kill/>
 use super::answer::{Answer, Done};
 use super::{Failure, Interrupt, Outcome, Session};
@@ -18,7 +19,9 @@ impl Session {
         match whom {
             KillTarget::Own => self.kill(self.handle.id, how).await?,
             KillTarget::Session(id) => self.kill_by_id(id, how).await?,
-            KillTarget::User if self.core.is_mariadb() => killed = self.kill_user(text, how).await?,
+            KillTarget::User if self.core.is_mariadb() => {
+                killed = self.kill_user(text, how).await?
+            }
             // Statements have no numbers here.
             KillTarget::QueryId if self.core.is_mariadb() => {
                 let id = self.number(text).await?;
@@ -34,7 +37,8 @@ impl Session {
     }
 
     async fn kill_by_id(&mut self, id: u64, how: Interrupt) -> Outcome {
-        let id = u32::try_from(id).map_err(|_| sql_error(1094, format!("Unknown thread id: {id}")))?;
+        let id =
+            u32::try_from(id).map_err(|_| sql_error(1094, format!("Unknown thread id: {id}")))?;
         self.kill(id, how).await
     }
 
@@ -63,7 +67,8 @@ impl Session {
         if !self.rights.admin && *self.handle.user.borrow() != user {
             return Err(sql_error(
                 1227,
-                "Access denied; you need (at least one of) the CONNECTION ADMIN privilege(s) for this operation",
+                "Access denied; you need (at least one of) the CONNECTION ADMIN privilege(s) for \
+                    this operation",
             )
             .into());
         }

@@ -89,11 +89,15 @@ impl Session {
             | SessionAction::Execute { .. }
             | SessionAction::ExecuteImmediate { .. }
             | SessionAction::Deallocate { .. } => self.named_action(action, sql, answer).await,
-            SessionAction::NextValues { sequence, count } => self.next_values(sequence, *count, answer).await,
+            SessionAction::NextValues { sequence, count } => {
+                self.next_values(sequence, *count, answer).await
+            }
             SessionAction::Vexplain { kind, sql, plan: tree } => {
                 self.vexplain(plan, (*kind, sql, tree), answer).await
             }
-            SessionAction::VindexRows { columns, rows } => self.send_vindex_rows(columns, rows, answer),
+            SessionAction::VindexRows { columns, rows } => {
+                self.send_vindex_rows(columns, rows, answer)
+            }
             SessionAction::UnlockTables => {
                 self.unlock_tables().await?;
                 self.nothing(answer)
@@ -137,7 +141,8 @@ impl Session {
         Ok(())
     }
 
-    /// BEGIN releases the tables that LOCK TABLES has locked, and others wait for that: it cannot be put off there.
+    /// BEGIN releases the tables that LOCK TABLES has locked, and others wait for that: it cannot
+    /// be put off there.
     pub(super) async fn begin_on_pinned(&mut self, begin: &str) -> Outcome {
         if !self.pinned {
             return Ok(());
@@ -145,7 +150,8 @@ impl Session {
         let core = self.core.clone();
         let several = self.held.len() > 1 && self.transaction_mode() != TransactionMode::Multi;
         if several {
-            // One of them decides and the others are branches, or there may be one only: that is known when they join.
+            // One of them decides and the others are branches, or there may be one only: that is
+            // known when they join.
             if std::mem::take(&mut self.transaction.locked) {
                 self.unlock_tables().await?;
             }
@@ -166,7 +172,8 @@ impl Session {
         if !name.is_ascii() && self.charsets.client != Charset::Utf8 {
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: USE of a name that is not ASCII while the client's character set is not utf8; \
+                "VT12001: unsupported: USE of a name that is not ASCII while the client's \
+                    character set is not utf8; \
                  SET NAMES utf8mb4 first",
             )
             .into());
@@ -179,8 +186,10 @@ impl Session {
         };
         let target = Self::find_target(&snapshot, &whole)?;
         self.permit_database(&whole)?;
-        // A drop-in server's databases are selected there; a system schema of a cluster only in the planner's names.
-        let database = (target.keyspace.is_none() && snapshot.drop_in.is_some()).then(|| whole.clone());
+        // A drop-in server's databases are selected there; a system schema of a cluster only in the
+        // planner's names.
+        let database =
+            (target.keyspace.is_none() && snapshot.drop_in.is_some()).then(|| whole.clone());
         if self.settings.database != database {
             let mut settings = (*self.settings).clone();
             settings.database = database;
@@ -232,10 +241,9 @@ impl Session {
             return Ok(*place);
         }
         let places = self.places_of_target();
-        places
-            .first()
-            .copied()
-            .ok_or_else(|| Failure::Sql(sql_error(1105, "there is no keyspace yet; create one first")))
+        places.first().copied().ok_or_else(|| {
+            Failure::Sql(sql_error(1105, "there is no keyspace yet; create one first"))
+        })
     }
 
     /// Every server that the session's target stands for.

@@ -6,8 +6,8 @@ use coregate_planner::plan::Effects;
 use coregate_protocol::walker::Summary;
 
 impl Session {
-    /// Locks on one shard after another, always in the same order: two sessions that lock the same tables cannot wait for each
-    /// other. What was locked is released when a shard refuses.
+    /// Locks on one shard after another, always in the same order: two sessions that lock the same
+    /// tables cannot wait for each other. What was locked is released when a shard refuses.
     pub(super) async fn lock_in_turn(
         &mut self,
         mut wires: Vec<(Place, Vec<u8>)>,

@@ -143,7 +143,8 @@ async fn told_peer(
     told
 }
 
-/// What the servers can do, too. MariaDB's capabilities count only where the first of MySQL's is not set.
+/// What the servers can do, too. MariaDB's capabilities count only where the first of MySQL's is
+/// not set.
 fn offered(server_version: &str, is_drop_in: bool) -> Capabilities {
     let bulk = Capabilities::MARIADB_STMT_BULK_OPERATIONS;
     let not = match has_extended_metadata(server_version) {
@@ -180,12 +181,14 @@ fn server_config(core: &Core, id: u32, scramble: [u8; 20]) -> ServerConfig {
 
 fn new_scramble() -> [u8; 20] {
     let mut random = [0u8; 20];
-    // aws-lc's generator does not fail once the process runs; zeros would only make the challenge constant.
+    // aws-lc's generator does not fail once the process runs; zeros would only make the challenge
+    // constant.
     let _ = SystemRandom::new().fill(&mut random);
     make_scramble(random)
 }
 
-/// The exchange of packets up to the verdict. `first` is a packet that was read already (COM_CHANGE_USER).
+/// The exchange of packets up to the verdict. `first` is a packet that was read already
+/// (COM_CHANGE_USER).
 async fn converse(
     core: &Rc<Core>,
     stream: &mut PacketStream,
@@ -451,11 +454,13 @@ impl CoreAccounts {
         let entries = std::str::from_utf8(user)
             .ok()
             .and_then(|user| self.users.by_name.get(user));
-        let here = |entry: &&UserEntry| self.local || entry.source_host.as_deref() != Some("localhost");
+        let here =
+            |entry: &&UserEntry| self.local || entry.source_host.as_deref() != Some("localhost");
         entries.into_iter().flatten().filter(here)
     }
 
-    /// What the entry that let the client in allows. Others of the same name are other people's, or other places'.
+    /// What the entry that let the client in allows. Others of the same name are other people's, or
+    /// other places'.
     fn rights(&self, handshake: &ServerHandshake) -> Rights {
         let fitted = handshake.credential();
         let entry = fitted.and_then(|n| self.entries(&handshake.login().user).nth(n));

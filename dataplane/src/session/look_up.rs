@@ -1,7 +1,8 @@
 //! Statements whose rows a lookup vindex finds: its table is asked while the statement is planned.
 //!
-//! The answer is read in the session's transaction, so that it has what this transaction has changed. In a transaction, statements
-//! that change rows or lock them lock the entries that they find, too, as in Vitess: what they read is the newest state.
+//! The answer is read in the session's transaction, so that it has what this transaction has
+//! changed. In a transaction, statements that change rows or lock them lock the entries that they
+//! find, too, as in Vitess: what they read is the newest state.
 use super::plan::{Kind, Planned};
 use super::prepared::Statement;
 use super::scatter::Rows;
@@ -41,7 +42,8 @@ impl Session {
         Some(ids.clone())
     }
 
-    /// A statement cannot be bound; where a lookup table must be asked first, this is noted for [`Self::ask_lookup`].
+    /// A statement cannot be bound; where a lookup table must be asked first, this is noted for
+    /// [`Self::ask_lookup`].
     #[cold]
     pub(super) fn not_bound(&self, error: PlanError) -> Failure {
         match error {
@@ -70,9 +72,14 @@ impl Session {
         }
     }
 
-    /// Plans a text whose planning has failed, after its lookup tables were asked and its numbers taken.
+    /// Plans a text whose planning has failed, after its lookup tables were asked and its numbers
+    /// taken.
     #[cold]
-    pub(super) async fn plan_looking_up(&mut self, sql: &[u8], failure: Failure) -> Outcome<Planned> {
+    pub(super) async fn plan_looking_up(
+        &mut self,
+        sql: &[u8],
+        failure: Failure,
+    ) -> Outcome<Planned> {
         let Some(numbers) = self.wanted_numbers() else {
             return self
                 .plan_looking_up_as(sql, Kind::TEXT, None, failure)
@@ -104,7 +111,8 @@ impl Session {
         }
     }
 
-    /// Planning has ended. `changes`: the statement goes on with a transaction that was opened for it.
+    /// Planning has ended. `changes`: the statement goes on with a transaction that was opened for
+    /// it.
     pub(super) async fn planned_after_looking(&mut self, changes: bool) {
         if self.forget_looked() && !changes {
             // Another plan than was thought: nothing has been changed yet.
@@ -123,7 +131,11 @@ impl Session {
 
     /// As [`Self::ask_lookup`], for a prepared statement.
     #[cold]
-    pub(super) async fn ask_lookup_for(&mut self, statement: &Statement, failure: Failure) -> Outcome {
+    pub(super) async fn ask_lookup_for(
+        &mut self,
+        statement: &Statement,
+        failure: Failure,
+    ) -> Outcome {
         let wanted = self
             .looked
             .borrow()
@@ -133,7 +145,8 @@ impl Session {
             self.planned_after_looking(false).await;
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: a statement whose rows a lookup vindex finds, under another sql_mode or character set than it was \
+                "VT12001: unsupported: a statement whose rows a lookup vindex finds, under another \
+                    sql_mode or character set than it was \
                  prepared under; prepare it again",
             )
             .into());
@@ -141,7 +154,8 @@ impl Session {
         self.ask_lookup(failure).await
     }
 
-    /// Asks the lookup table that the planning has failed for. If it has failed for something else, this is it.
+    /// Asks the lookup table that the planning has failed for. If it has failed for something else,
+    /// this is it.
     async fn ask_lookup(&mut self, failure: Failure) -> Outcome {
         let mut looked = self.looked.borrow_mut().take().unwrap_or_default();
         let answer = match looked.wanted.take() {
@@ -172,7 +186,8 @@ impl Session {
         done
     }
 
-    /// Opens a transaction where the rows must be found and changed in one, which `begin_maintained` goes on with.
+    /// Opens a transaction where the rows must be found and changed in one, which
+    /// `begin_maintained` goes on with.
     fn begin_to_look(&mut self, question: &LookUp) -> bool {
         let alone = !self.in_transaction() && self.autocommit;
         let begins = question.changes && alone && !self.transaction.locked;
@@ -186,7 +201,8 @@ impl Session {
         let alone = !self.in_transaction() && self.autocommit;
         // With autocommit, SET TRANSACTION is for the statement itself.
         let next = if alone { self.transaction.take_next() } else { None };
-        let locks = (question.locks || question.changes) && (self.in_transaction() || !self.autocommit);
+        let locks =
+            (question.locks || question.changes) && (self.in_transaction() || !self.autocommit);
         let lock = if locks { question.vindex.read_lock.clause() } else { "" };
         // All entries, whatever `sql_select_limit` says.
         let tail = format!(" LIMIT {}{lock}", u64::MAX);

@@ -1,5 +1,5 @@
-//! Changes of tables that own lookup vindexes. The lookup tables are changed first, in the same transaction; if anything fails, the
-//! whole statement is undone.
+//! Changes of tables that own lookup vindexes. The lookup tables are changed first, in the same
+//! transaction; if anything fails, the whole statement is undone.
 use super::answer::Answer;
 use super::plan::{BoundPlan, Planned};
 use super::run::place_of;
@@ -24,13 +24,14 @@ const UNDO: &str = "_coregate_lookup";
 const FOR_UPDATE: &[u8] = b" FOR UPDATE";
 
 impl Session {
-    /// Does what must come before a change. The change itself has to be run by `several`, which ends a transaction that is
-    /// opened here; then [`Self::end_maintained`].
+    /// Does what must come before a change. The change itself has to be run by `several`, which
+    /// ends a transaction that is opened here; then [`Self::end_maintained`].
     pub(super) async fn begin_maintained(&mut self, route: &Route, before: &Before) -> Outcome {
         if self.transaction.locked {
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: changing a table that owns a lookup vindex while LOCK TABLES holds; UNLOCK TABLES first",
+                "VT12001: unsupported: changing a table that owns a lookup vindex while LOCK \
+                    TABLES holds; UNLOCK TABLES first",
             )
             .into());
         }
@@ -90,9 +91,9 @@ impl Session {
             Err(failure @ (Failure::Fatal(_) | Failure::Close)) => return Err(failure),
             Err(Failure::Sql(_)) => {
                 self.abandon_transaction().await;
-                error
-                    .message
-                    .push_str(" (the transaction was rolled back, to undo changes of lookup tables)");
+                error.message.push_str(
+                    " (the transaction was rolled back, to undo changes of lookup tables)",
+                );
             }
         }
         Err(error.into())
@@ -125,8 +126,8 @@ impl Session {
         Ok(())
     }
 
-    /// Adds entries. One that stands for a row that is not there any more is given to the new row, as Vitess does. `there`: the new
-    /// rows are there already.
+    /// Adds entries. One that stands for a row that is not there any more is given to the new row,
+    /// as Vitess does. `there`: the new rows are there already.
     pub(super) async fn add_entries(&mut self, new: &NewEntries, there: bool) -> Outcome {
         let added = self.inner(&new.text(), b"", Combine::Sum, Rows::Pass).await;
         match added {
@@ -146,7 +147,13 @@ impl Session {
     }
 
     #[cold]
-    async fn reuse_entry(&mut self, new: &NewEntries, at: usize, there: bool, error: SqlError) -> Outcome {
+    async fn reuse_entry(
+        &mut self,
+        new: &NewEntries,
+        at: usize,
+        there: bool,
+        error: SqlError,
+    ) -> Outcome {
         let (added, rest) = new.entries.split_at_checked(at).unwrap_or_default();
         let Some((values, id)) = rest.first() else { return Err(error.into()) };
         // An entry that another transaction is about to change is waited for.
@@ -154,7 +161,8 @@ impl Session {
         let Some([cell]) = holders.first().map(Vec::as_slice) else { return Err(error.into()) };
         let held = new.def.id_in(cell.as_deref());
         let held = held.map_err(|why| Failure::from(sql_error(1105, why)))?;
-        // Rows of this very statement whose entries have just been added are not there yet, and yet have the value.
+        // Rows of this very statement whose entries have just been added are not there yet, and yet
+        // have the value.
         let own = held
             .as_ref()
             .is_some_and(|held| added.iter().any(|(_, id)| id == held));
@@ -178,8 +186,8 @@ impl Session {
             .await
     }
 
-    /// The rows of a query of one column, locked. It is planned with its lock: lookup tables that find its shards are read as they
-    /// are now, not as the transaction's snapshot has them.
+    /// The rows of a query of one column, locked. It is planned with its lock: lookup tables that
+    /// find its shards are read as they are now, not as the transaction's snapshot has them.
     async fn locked(&mut self, query: &[u8]) -> Outcome<Vec<Vec<Option<Vec<u8>>>>> {
         let rows = RefCell::new(Collected::new(1, self.query_memory()));
         let query = [query, FOR_UPDATE].concat();
@@ -197,7 +205,8 @@ impl Session {
             .await?;
         if rows.into_inner().rows.is_empty() {
             let message = format!(
-                "values for column [{columns}] do not map to the row's keyspace id: the lookup vindex, which another table owns, has no \
+                "values for column [{columns}] do not map to the row's keyspace id: the lookup \
+                    vindex, which another table owns, has no \
                  entry for them"
             );
             return Err(sql_error(1105, message).into());
@@ -223,7 +232,8 @@ impl Session {
     }
 
     /// Runs a statement of our own in the session's transaction; the client does not hear of it.
-    /// `tail`: what every server gets behind its text, in place of [`FOR_UPDATE`] where the text ends with that.
+    /// `tail`: what every server gets behind its text, in place of [`FOR_UPDATE`] where the text
+    /// ends with that.
     pub(super) async fn inner(
         &mut self,
         sql: &[u8],
@@ -245,9 +255,11 @@ impl Session {
             .into());
         };
         if resolved.before.is_some() {
-            return Err(
-                sql_error(1235, "VT12001: unsupported: a lookup table that owns a lookup vindex").into()
-            );
+            return Err(sql_error(
+                1235,
+                "VT12001: unsupported: a lookup table that owns a lookup vindex",
+            )
+            .into());
         }
         let mut wires: Vec<_> = resolved
             .shards
@@ -263,7 +275,8 @@ impl Session {
             .collect();
         // As every statement takes its connections, so that no two wait for each other.
         wires.sort_by_key(|(place, _)| *place);
-        let mut work = Work { plan, combine, kind: ResponseKind::Query, wires, keyspace: None, rows };
+        let mut work =
+            Work { plan, combine, kind: ResponseKind::Query, wires, keyspace: None, rows };
         match self
             .run_parts(&mut work, false, &mut Answer::first())
             .await?

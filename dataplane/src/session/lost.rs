@@ -1,5 +1,6 @@
-//! What it means when a statement cannot be finished on a connection: stopped, timed out, or its server lost. One function,
-//! [`Session::lose`], decides what the loss of a connection means for the client.
+//! What it means when a statement cannot be finished on a connection: stopped, timed out, or its
+//! server lost. One function, [`Session::lose`], decides what the loss of a connection means for
+//! the client.
 use super::answer::{Answer, Done};
 use super::{Failure, Interrupt, Outcome, Session};
 use crate::core::Core;
@@ -18,7 +19,8 @@ use std::time::Duration;
 pub(super) const STOP_MAX: Duration = Duration::from_millis(2_000);
 
 impl Session {
-    /// Has the client something to lose with this connection: its part of a transaction, or state that cannot be made again?
+    /// Has the client something to lose with this connection: its part of a transaction, or state
+    /// that cannot be made again?
     pub(super) fn has_stake_in(&self, backend: &Backend) -> bool {
         self.pinned || self.takes_part(backend)
     }
@@ -28,9 +30,10 @@ impl Session {
         !own && (!self.autocommit || backend.in_transaction || self.in_transaction())
     }
 
-    /// A connection cannot be used any more. If the client's transaction hung on it, the transaction ends here on every shard: the other
-    /// connections are closed, on which their servers roll back, and the client is told so and disconnected. It must not go on as if
-    /// the transaction were still open, and COMMIT must not find a part of it.
+    /// A connection cannot be used any more. If the client's transaction hung on it, the
+    /// transaction ends here on every shard: the other connections are closed, on which their
+    /// servers roll back, and the client is told so and disconnected. It must not go on as if the
+    /// transaction were still open, and COMMIT must not find a part of it.
     #[cold]
     pub(super) fn lose(&mut self, mut backend: Box<Backend>, failure: Failure) -> Failure {
         let (in_transaction, has_stake) = (self.takes_part(&backend), self.has_stake_in(&backend));
@@ -75,8 +78,9 @@ impl Session {
         self.handle.in_transaction.set(false);
     }
 
-    /// A statement failed on this side while its server still owed the answer, or part of it. Where the client has something to lose,
-    /// the server is made to stop, and the connection lives on; else the connection is closed.
+    /// A statement failed on this side while its server still owed the answer, or part of it. Where
+    /// the client has something to lose, the server is made to stop, and the connection lives on;
+    /// else the connection is closed.
     #[cold]
     pub(super) async fn give_up(
         &mut self,
@@ -113,8 +117,9 @@ impl Session {
     }
 }
 
-/// Stops what these servers do for a session: KILL QUERY on each, then their answers are read to the end and dropped. In their
-/// order; `None`: the answer could not be had, the connection is lost.
+/// Stops what these servers do for a session: KILL QUERY on each, then their answers are read to
+/// the end and dropped. In their order; `None`: the answer could not be had, the connection is
+/// lost.
 #[cold]
 pub(super) async fn stop(core: &Rc<Core>, backends: Vec<&mut Backend>) -> Vec<Option<Summary>> {
     let ended: Vec<Cell<Option<Summary>>> = backends.iter().map(|_| Cell::new(None)).collect();
@@ -141,7 +146,11 @@ pub(super) async fn all(mut work: Vec<Pin<Box<dyn Future<Output = ()> + '_>>>) {
 }
 
 /// Runs something for so long at most. `None`: it did not end in time.
-pub(super) async fn within<T>(core: &Core, time: Duration, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn within<T>(
+    core: &Core,
+    time: Duration,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     let mut work = pin!(work);
     let deadline = core.ring.now() + time;
     let mut armed = crate::timer::Armed::default();
@@ -157,7 +166,8 @@ pub(super) async fn within<T>(core: &Core, time: Duration, work: impl Future<Out
 }
 
 impl Session {
-    /// The same for what must not be left half done: KILL QUERY and time limits come too late for it.
+    /// The same for what must not be left half done: KILL QUERY and time limits come too late for
+    /// it.
     pub(super) async fn unless_killed<T>(
         handle: &super::SessionHandle,
         work: impl Future<Output = T>,
@@ -203,9 +213,10 @@ pub(super) fn stopped(handle: &super::SessionHandle, why: Interrupt) -> Failure 
 
 fn reason(why: Interrupt) -> SqlError {
     match why {
-        Interrupt::QueryTimeout => {
-            sql_error(3024, "Query execution was interrupted, maximum statement execution time exceeded")
-        }
+        Interrupt::QueryTimeout => sql_error(
+            3024,
+            "Query execution was interrupted, maximum statement execution time exceeded",
+        ),
         _ => sql_error(1317, "Query execution was interrupted"),
     }
 }

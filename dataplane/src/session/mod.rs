@@ -1,5 +1,5 @@
-//! One client's session: reads commands, finds plans, runs them, answers. One task per client, which
-//! is small while it rests: what runs a command is lent by the core (`runner`).
+//! One client's session: reads commands, finds plans, runs them, answers. One task per client,
+//! which is small while it rests: what runs a command is lent by the core (`runner`).
 mod answer;
 mod asked;
 mod atomic;
@@ -101,7 +101,8 @@ pub(crate) struct Session {
     autocommit: bool,
     multi_statements: bool,
     transaction: Transaction,
-    /// Connections that only this session may use now: in a transaction, or with state that cannot be replayed.
+    /// Connections that only this session may use now: in a transaction, or with state that cannot
+    /// be replayed.
     held: SmallVec<[(Place, Box<Backend>); 1]>,
     /// Where it reads, with `USE keyspace@replica`.
     replicas: Chosen,
@@ -196,7 +197,11 @@ impl From<coregate_planner::PlanError> for Failure {
 
 impl From<coregate_protocol::ProtocolError> for Failure {
     fn from(error: coregate_protocol::ProtocolError) -> Self {
-        Self::Sql(SqlError { code: error.code(), sqlstate: error.sqlstate(), message: error.to_string() })
+        Self::Sql(SqlError {
+            code: error.code(),
+            sqlstate: error.sqlstate(),
+            message: error.to_string(),
+        })
     }
 }
 
@@ -256,7 +261,8 @@ impl Session {
                 packet
             }
             None => {
-                // A server closes a killed connection without a word: a packet that was not asked for confuses drivers.
+                // A server closes a killed connection without a word: a packet that was not asked
+                // for confuses drivers.
                 if !self.handle.is_killed() {
                     self.send_error(&mut Answer::unasked(), &self.handle.farewell());
                 }
@@ -270,7 +276,8 @@ impl Session {
         match error {
             ReadError::Io(e) => tracing::debug!(session = self.handle.id, "client connection: {e}"),
             ReadError::Protocol(e) => {
-                let error = SqlError { code: e.code(), sqlstate: e.sqlstate(), message: e.to_string() };
+                let error =
+                    SqlError { code: e.code(), sqlstate: e.sqlstate(), message: e.to_string() };
                 let mut answer = Answer { seq: self.client.refusal_seq(), ..Answer::first() };
                 self.send_error(&mut answer, &error);
             }
@@ -283,7 +290,10 @@ impl Session {
         let on_servers = || self.held.iter().any(|(_, backend)| backend.in_transaction);
         status.set(Status::IN_TRANS, self.transaction.has_begun() || on_servers());
         status.set(Status::IN_TRANS_READONLY, self.transaction.is_read_only());
-        status.set(Status::NO_BACKSLASH_ESCAPES, self.sql_mode.contains(SqlMode::NO_BACKSLASH_ESCAPES));
+        status.set(
+            Status::NO_BACKSLASH_ESCAPES,
+            self.sql_mode.contains(SqlMode::NO_BACKSLASH_ESCAPES),
+        );
         let quotes = self.sql_mode.contains(SqlMode::ANSI_QUOTES) && self.core.is_mariadb();
         status.set(Status::ANSI_QUOTES, quotes);
         status

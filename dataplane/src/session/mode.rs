@@ -1,5 +1,6 @@
-//! The SQL mode. The lexer, the status flags and the servers must agree on it, or a text ends elsewhere than in the server. So a
-//! session has a mode from its first statement on, the servers' default, and every connection that it uses is given just that one.
+//! The SQL mode. The lexer, the status flags and the servers must agree on it, or a text ends
+//! elsewhere than in the server. So a session has a mode from its first statement on, the servers'
+//! default, and every connection that it uses is given just that one.
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
 use crate::pool::{Backend, Place};
@@ -12,7 +13,8 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// A default that somebody has changed on the server itself is seen by new sessions after so long, at the latest.
+/// A default that somebody has changed on the server itself is seen by new sessions after so long,
+/// at the latest.
 const DEFAULT_AGE_MAX: Duration = Duration::from_secs(2);
 /// Servers that are asked for their default before it counts as unknown.
 const ASKED_MAX: usize = 3;
@@ -36,9 +38,9 @@ impl DefaultMode {
 
     fn is_fresh(&self, now: Instant, globals: u32) -> bool {
         let known = self.known.borrow();
-        known
-            .as_ref()
-            .is_some_and(|k| k.globals == globals && now.saturating_duration_since(k.read) < DEFAULT_AGE_MAX)
+        known.as_ref().is_some_and(|k| {
+            k.globals == globals && now.saturating_duration_since(k.read) < DEFAULT_AGE_MAX
+        })
     }
 }
 
@@ -64,8 +66,8 @@ const SINGLE: &[&str] = &[
     "STRICT_TRANS_TABLES",
 ];
 
-/// Must a server be asked what an assignment of `sql_mode` has set? A number, an expression, DEFAULT and names for several tell
-/// only there.
+/// Must a server be asked what an assignment of `sql_mode` has set? A number, an expression,
+/// DEFAULT and names for several tell only there.
 pub(super) fn is_computed(assignment: &Assignment) -> bool {
     if assignment.name != "sql_mode" || assignment.scope != Scope::Session {
         return false;
@@ -84,7 +86,8 @@ pub(super) fn is_oracle(mode: &[u8]) -> bool {
 pub(super) fn no_oracle() -> Failure {
     Failure::Sql(sql_error(
         1235,
-        "VT12001: unsupported: sql_mode ORACLE, in which BEGIN and other words mean something else; set another sql_mode",
+        "VT12001: unsupported: sql_mode ORACLE, in which BEGIN and other words mean something \
+            else; set another sql_mode",
     ))
 }
 
@@ -129,15 +132,20 @@ impl Session {
             Err(failure) => return Err(failure),
         };
         let read = core.ring.now();
-        *core.default_mode.known.borrow_mut() = Some(Known { mode: Rc::clone(&mode), read, globals });
+        *core.default_mode.known.borrow_mut() =
+            Some(Known { mode: Rc::clone(&mode), read, globals });
         self.take_mode(&mode)
     }
 
-    /// A session can begin while no server answers: it then learns the mode before its first statement that depends on it.
+    /// A session can begin while no server answers: it then learns the mode before its first
+    /// statement that depends on it.
     pub(super) async fn begin_mode(&mut self) {
         self.mode_known = false;
         if self.learn_mode().await.is_err() {
-            tracing::debug!(session = self.handle.id, "the servers' default sql_mode is not known yet");
+            tracing::debug!(
+                session = self.handle.id,
+                "the servers' default sql_mode is not known yet"
+            );
         }
     }
 
@@ -205,20 +213,26 @@ impl Session {
             .collect()
     }
 
-    /// After a statement that may have run a SET of its own on a connection that the session keeps: what the session must
-    /// know is read from there, the client has its answer already.
+    /// After a statement that may have run a SET of its own on a connection that the session keeps:
+    /// what the session must know is read from there, the client has its answer already.
     #[cold]
     pub(super) async fn read_state(&mut self) {
         let Some(place) = self.state_at.take() else { return };
         let Some(at) = self.held.iter().position(|(held, _)| *held == place) else { return };
         let (_, mut backend) = self.held.swap_remove(at);
-        let names =
-            ["sql_mode", "character_set_client", "collation_connection", "autocommit", "last_insert_id"]
-                .map(|name| format!("@@session.{name}"));
+        let names = [
+            "sql_mode",
+            "character_set_client",
+            "collation_connection",
+            "autocommit",
+            "last_insert_id",
+        ]
+        .map(|name| format!("@@session.{name}"));
         if let Ok(values) = self.read_variables(&mut backend, &names).await
             && let [mode, client, connection, autocommit, id] = values.as_slice()
         {
-            let text = |v: &super::variables::Variable| String::from_utf8_lossy(v.bytes()).into_owned();
+            let text =
+                |v: &super::variables::Variable| String::from_utf8_lossy(v.bytes()).into_owned();
             // It had the session's value before.
             if let Ok(id) = text(id).parse() {
                 self.last_insert_id = id;
@@ -249,11 +263,19 @@ impl Session {
         let mut settings: Settings = (*self.settings).clone();
         settings.set("sql_mode", format!("@@session.sql_mode = '{mode}'"));
         self.sql_mode = sql_mode_of(mode);
-        let now =
-            Charsets { client: Charset::by_name(client), connection: Charset::of_collation(connection) };
+        let now = Charsets {
+            client: Charset::by_name(client),
+            connection: Charset::of_collation(connection),
+        };
         if now != self.charsets {
-            settings.set("character_set_client", format!("@@session.character_set_client = '{client}'"));
-            settings.set("collation_connection", format!("@@session.collation_connection = '{connection}'"));
+            settings.set(
+                "character_set_client",
+                format!("@@session.character_set_client = '{client}'"),
+            );
+            settings.set(
+                "collation_connection",
+                format!("@@session.collation_connection = '{connection}'"),
+            );
         }
         self.autocommit = autocommit != "0";
         if self.autocommit {

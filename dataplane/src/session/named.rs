@@ -1,6 +1,7 @@
-//! `PREPARE name FROM ...`, `EXECUTE name USING ...`. Where the session's target is one server, that server does it, on a pinned
-//! connection. Else the session keeps the statement as those of the binary protocol are kept; an execution is placed by the
-//! variables' values, and runs by name on every server that it needs: the values are bound there, never written into a text.
+//! `PREPARE name FROM ...`, `EXECUTE name USING ...`. Where the session's target is one server,
+//! that server does it, on a pinned connection. Else the session keeps the statement as those of
+//! the binary protocol are kept; an execution is placed by the variables' values, and runs by name
+//! on every server that it needs: the values are bound there, never written into a text.
 use super::answer::{Answer, Done};
 use super::plan::{BoundPlan, Planned};
 use super::prepared::{BindAgain, PAUSES, Statement, TOO_MANY_STATEMENTS};
@@ -55,7 +56,9 @@ impl Session {
             self.row_count = 0;
         }
         match action {
-            SessionAction::Prepare { name, source } => self.prepare_named(name, source, answer).await,
+            SessionAction::Prepare { name, source } => {
+                self.prepare_named(name, source, answer).await
+            }
             SessionAction::Execute { name, using } => {
                 let statement = self.named(name)?;
                 self.execute_named(&statement, using, answer).await
@@ -69,7 +72,12 @@ impl Session {
         }
     }
 
-    async fn prepare_named(&mut self, name: &str, source: &PrepareSource, answer: &mut Answer) -> Outcome {
+    async fn prepare_named(
+        &mut self,
+        name: &str,
+        source: &PrepareSource,
+        answer: &mut Answer,
+    ) -> Outcome {
         let name = self.key_of_name(name);
         // A statement that cannot be prepared leaves none under its name.
         if let Some(statements) = &mut self.statements {
@@ -81,7 +89,9 @@ impl Session {
         if named.len() >= NAMED_MAX {
             return Err(sql_error(
                 1461,
-                format!("Can't create more than {NAMED_MAX} prepared statements by name in a session"),
+                format!(
+                    "Can't create more than {NAMED_MAX} prepared statements by name in a session"
+                ),
             )
             .into());
         }
@@ -102,7 +112,11 @@ impl Session {
     pub(super) async fn text_of_variable(&mut self, name: &str) -> Outcome<Vec<u8>> {
         let variables = self.fetch_variables(&[user_variable(name)]).await?;
         let Some(text) = variables.first().filter(|v| !v.is_null()) else {
-            return Err(sql_error(1064, "You have an error in your SQL syntax: the variable is NULL").into());
+            return Err(sql_error(
+                1064,
+                "You have an error in your SQL syntax: the variable is NULL",
+            )
+            .into());
         };
         let client = self.charsets.client;
         let own = Charset::of_collation(text.charset());
@@ -113,7 +127,8 @@ impl Session {
             () if client == Charset::Utf8 => Ok(text.utf8().to_vec()),
             () => Err(sql_error(
                 1235,
-                "VT12001: unsupported: PREPARE from a variable in another character set than character_set_client; \
+                "VT12001: unsupported: PREPARE from a variable in another character set than \
+                    character_set_client; \
                  CONVERT it first",
             )
             .into()),
@@ -148,12 +163,14 @@ impl Session {
         match &entry.plan.action {
             Action::Route(_) | Action::Tree(_) | Action::Write(_)
                 if !names.is_empty() || !self.reads_texts_as(statement) => {}
-            Action::Session(SessionAction::NextValues { .. } | SessionAction::VindexRows { .. })
-                if !names.is_empty() =>
-            {
+            Action::Session(
+                SessionAction::NextValues { .. } | SessionAction::VindexRows { .. },
+            ) if !names.is_empty() => {
                 let variables = self.fetch_variables(&names).await?;
                 let sql = statement.with_params(|n, out| {
-                    out.extend_from_slice(&variables.get(n).map(Variable::plain).unwrap_or_default());
+                    out.extend_from_slice(
+                        &variables.get(n).map(Variable::plain).unwrap_or_default(),
+                    );
                 })?;
                 return Box::pin(self.run_text(&sql, answer)).await;
             }
@@ -195,20 +212,26 @@ impl Session {
                 Ok(Some(bound)) => break bound,
                 other => other.map(|_| ()),
             };
-            if let Some(planned) = Box::pin(self.bind_otherwise(statement, failed, &mut again)).await? {
+            if let Some(planned) =
+                Box::pin(self.bind_otherwise(statement, failed, &mut again)).await?
+            {
                 return Box::pin(self.execute(*planned, Form::Text(&[]), answer)).await;
             }
             entry = again.plan(self, statement)?;
         };
         self.planned_after_looking(bound.changes()).await;
         let maintained = matches!(&bound, BoundPlan::Route(resolved) if resolved.before.is_some());
-        if maintained && self.charsets != Charsets::default() && variables.iter().any(|v| !v.is_ascii()) {
+        if maintained
+            && self.charsets != Charsets::default()
+            && variables.iter().any(|v| !v.is_ascii())
+        {
             if self.transaction.is_own() {
                 self.abandon_transaction().await;
             }
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: EXECUTE ... USING text that is not ASCII for a change of several steps; SET NAMES utf8mb4, or use \
+                "VT12001: unsupported: EXECUTE ... USING text that is not ASCII for a change of \
+                    several steps; SET NAMES utf8mb4, or use \
                  the binary protocol",
             )
             .into());
@@ -237,7 +260,8 @@ impl Session {
         result
     }
 
-    /// Prepares a statement by name on the servers that it needs. The connections are held, so that `several` finds these very ones.
+    /// Prepares a statement by name on the servers that it needs. The connections are held, so that
+    /// `several` finds these very ones.
     pub(super) async fn prepare_by_names(
         &mut self,
         call: &Call<'_>,
@@ -293,7 +317,12 @@ impl Session {
         }
     }
 
-    async fn prepare_text(&mut self, backend: &mut Backend, statement: &Statement, text: &[u8]) -> Outcome {
+    async fn prepare_text(
+        &mut self,
+        backend: &mut Backend,
+        statement: &Statement,
+        text: &[u8],
+    ) -> Outcome {
         let core = Rc::clone(&self.core);
         // Digits: neither a SQL mode nor a character set changes them, and bytes are not converted.
         let digits: String = text.iter().map(|b| format!("{b:02x}")).collect();
@@ -349,7 +378,8 @@ impl Session {
         let values = values.ok_or_else(|| {
             sql_error(
                 1235,
-                "VT12001: unsupported: text that is not ASCII in the statement, and in another character set in a variable",
+                "VT12001: unsupported: text that is not ASCII in the statement, and in another \
+                    character set in a variable",
             )
         })?;
         Ok((values, literals))

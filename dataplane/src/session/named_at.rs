@@ -1,5 +1,5 @@
-//! `PREPARE` and `EXECUTE` that one server does, on a pinned connection: where the session's target is one server, and for what was
-//! prepared there, wherever the session is now.
+//! `PREPARE` and `EXECUTE` that one server does, on a pinned connection: where the session's target
+//! is one server, and for what was prepared there, wherever the session is now.
 use super::answer::Answer;
 use super::named::NAMED_MAX;
 use super::prepared::{PAUSES, TOO_MANY_STATEMENTS};
@@ -17,13 +17,15 @@ use coregate_protocol::{Status, frame};
 
 #[cold]
 fn prepared_elsewhere() -> Failure {
-    let message = "the statement was prepared on the primary, which has read it by itself, and replicas are selected now: it could \
+    let message = "the statement was prepared on the primary, which has read it by itself, and \
+        replicas are selected now: it could \
                    write; prepare it again";
     sql_error(1290, message).into()
 }
 
 impl Session {
-    /// Which server does it, if the session does not: the one that has the statement, else the only one that the target has.
+    /// Which server does it, if the session does not: the one that has the statement, else the only
+    /// one that the target has.
     pub(super) fn server_of(&self, action: &SessionAction) -> Option<Outcome<Place>> {
         if let SessionAction::Execute { name, .. } | SessionAction::Deallocate { name } = action {
             let name = self.key_of_name(name);
@@ -33,18 +35,21 @@ impl Session {
             }
             if let Some(place) = statements.and_then(|s| s.named_at.get(&name)) {
                 let runs = matches!(action, SessionAction::Execute { .. });
-                let may_write = runs && !place.is_replica() && self.target.kind != TabletKind::Primary;
+                let may_write =
+                    runs && !place.is_replica() && self.target.kind != TabletKind::Primary;
                 return Some(if may_write { Err(prepared_elsewhere()) } else { Ok(*place) });
             }
         }
-        // What a replica is asked, or for a user who may not do all, is planned here: a text that a server prepares by itself could write.
+        // What a replica is asked, or for a user who may not do all, is planned here: a text that a
+        // server prepares by itself could write.
         let of_primary = self.target.kind == TabletKind::Primary && self.rights.are_full();
         // And in a range of shards no row may be put where it does not belong.
         let whole = self.target.shards.is_none();
         (of_primary && whole && self.places_of_target().len() == 1).then(|| self.any_place())
     }
 
-    /// Runs a statement as it is on one server, and keeps that connection: what the statement sets up lives there.
+    /// Runs a statement as it is on one server, and keeps that connection: what the statement sets
+    /// up lives there.
     pub(super) async fn on_the_server(
         &mut self,
         place: Place,
@@ -123,7 +128,9 @@ impl Session {
                 self.note_error(&error_of(packet.payload()));
             }
             let kind = ResponseKind::Query;
-            if let Some(payload) = self.in_clients_form(backend, kind, role, &mut packet, &mut changed)? {
+            if let Some(payload) =
+                self.in_clients_form(backend, kind, role, &mut packet, &mut changed)?
+            {
                 if answer.more && role == PacketRole::Ok {
                     set_status(payload, self.capabilities, Status::MORE_RESULTS);
                 }

@@ -3,14 +3,18 @@ use super::Session;
 use coregate_planner::raw;
 
 impl Session {
-    /// The planner's syntax errors are MySQL's; MariaDB's differ in one word, and show that there was more.
+    /// The planner's syntax errors are MySQL's; MariaDB's differ in one word, and show that there
+    /// was more.
     pub(super) fn as_the_server(&self, message: &mut String) {
         let is_mariadb = self.core.config().server_version.contains("MariaDB");
         if is_mariadb {
-            *message = message.replacen("your MySQL server version", "your MariaDB server version", 1);
+            *message =
+                message.replacen("your MySQL server version", "your MariaDB server version", 1);
         }
         const START: &str = " near '";
-        let (Some(start), Some(end)) = (message.find(START), message.rfind("' at line ")) else { return };
+        let (Some(start), Some(end)) = (message.find(START), message.rfind("' at line ")) else {
+            return;
+        };
         let near = start + START.len()..end;
         if let Some(short) = message
             .get(near.clone())
@@ -30,8 +34,9 @@ fn shortened(text: &str, is_mariadb: bool) -> Option<String> {
         return None;
     }
     let dots = if is_mariadb { "..." } else { "" };
-    let fits =
-        |end: &usize| raw::to_bytes(text.get(..*end).unwrap_or_default()).len() <= NEAR_MAX - dots.len();
+    let fits = |end: &usize| {
+        raw::to_bytes(text.get(..*end).unwrap_or_default()).len() <= NEAR_MAX - dots.len()
+    };
     let end = text
         .char_indices()
         .map(|(at, _)| at)

@@ -1,5 +1,6 @@
-//! Replicas are read only. Their servers do not keep to it: the account of a tablet may write where `read_only` is set. So whatever a
-//! session runs there, it runs in READ ONLY transactions, also where a primary answers in a replica's place.
+//! Replicas are read only. Their servers do not keep to it: the account of a tablet may write where
+//! `read_only` is set. So whatever a session runs there, it runs in READ ONLY transactions, also
+//! where a primary answers in a replica's place.
 use super::Session;
 use crate::pool::{Kind, Place};
 use crate::settings::{Settings, TRANSACTION};

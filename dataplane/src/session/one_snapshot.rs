@@ -1,10 +1,11 @@
-//! `START TRANSACTION WITH CONSISTENT SNAPSHOT` over several shards: one snapshot, that sees every TWOPC transaction on all of its shards
-//! or on none.
+//! `START TRANSACTION WITH CONSISTENT SNAPSHOT` over several shards: one snapshot, that sees every
+//! TWOPC transaction on all of its shards or on none.
 //!
-//! A transaction is decided by the row that its first shard commits in the table of decisions. With that table locked on all servers,
-//! nobody decides. What is decided already has branches that commit within moments; when none is prepared any more, the snapshots are
-//! opened, and the tables unlocked. Writers wait for so long, those who do not ask for a snapshot pay nothing, and it holds between
-//! processes: the servers have the locks.
+//! A transaction is decided by the row that its first shard commits in the table of decisions. With
+//! that table locked on all servers, nobody decides. What is decided already has branches that
+//! commit within moments; when none is prepared any more, the snapshots are opened, and the tables
+//! unlocked. Writers wait for so long, those who do not ask for a snapshot pay nothing, and it
+//! holds between processes: the servers have the locks.
 use super::atomic::{TransactionMode, has_no_tables, make_tables};
 use super::deciders::{Decider, branch};
 use super::lost::{all, within};
@@ -45,7 +46,9 @@ impl Session {
     pub(super) fn needs_one_snapshot(&self) -> bool {
         let places = self.places_of_target();
         let primary = |place: &Place| matches!(place, Place::Shard { kind: Kind::Primary, .. });
-        self.transaction_mode() == TransactionMode::TwoPc && places.len() > 1 && places.iter().all(primary)
+        self.transaction_mode() == TransactionMode::TwoPc
+            && places.len() > 1
+            && places.iter().all(primary)
     }
 
     async fn join_all(&mut self, places: &[Place]) -> Outcome {
@@ -76,11 +79,12 @@ impl Session {
     }
 }
 
-/// Locks the tables of decisions, and waits until what is decided is committed everywhere. Where it fails, the connections are
-/// closed with their locks by whoever has them.
+/// Locks the tables of decisions, and waits until what is decided is committed everywhere. Where it
+/// fails, the connections are closed with their locks by whoever has them.
 async fn close(core: &Rc<Core>, gates: &mut [Decider]) -> Result<(), SqlError> {
     let busy = || {
-        let message = "transactions over several shards are being decided or finished, and a snapshot has waited too long for them; try again";
+        let message = "transactions over several shards are being decided or finished, and a \
+            snapshot has waited too long for them; try again";
         sql_error(1205, message)
     };
     let locked = within(core, LOCK_MAX, async {
@@ -126,7 +130,8 @@ fn work<'a>(
     })
 }
 
-/// Waits for the transactions that have written their decision, and keeps others from writing theirs.
+/// Waits for the transactions that have written their decision, and keeps others from writing
+/// theirs.
 async fn lock(core: &Rc<Core>, gate: &mut Decider) -> Result<(), SqlError> {
     let lock = format!("LOCK TABLES {} WRITE", dtid::TABLE);
     let read = format!("SELECT id FROM {} LIMIT 1", dtid::SNAPSHOT_TABLE);
@@ -172,7 +177,8 @@ async fn settle(core: &Rc<Core>, gates: &mut [Decider]) -> Result<(), SqlError> 
                 .filter(|branch: &&Branch| gate.holds(branch.decider))
                 .map(|branch| format!("'{}'", branch.id))
                 .collect();
-            is_settled &= ids.is_empty() || undecided(core, gate, &ids).await.map_err(|e| e.to_sql())?;
+            is_settled &=
+                ids.is_empty() || undecided(core, gate, &ids).await.map_err(|e| e.to_sql())?;
         }
         if is_settled {
             return Ok(());
@@ -183,8 +189,11 @@ async fn settle(core: &Rc<Core>, gates: &mut [Decider]) -> Result<(), SqlError> 
 
 /// Is none of these transactions committed? Ids are of our own making, see [`Branch::parse`].
 async fn undecided(core: &Core, gate: &mut Decider, ids: &[String]) -> Result<bool, BackendError> {
-    let query =
-        format!("SELECT id FROM {} WHERE decision = 'commit' AND id IN ({})", dtid::TABLE, ids.join(","));
+    let query = format!(
+        "SELECT id FROM {} WHERE decision = 'commit' AND id IN ({})",
+        dtid::TABLE,
+        ids.join(",")
+    );
     Ok(gate.backend.column(core, &query).await?.is_empty())
 }
 

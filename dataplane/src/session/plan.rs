@@ -14,7 +14,8 @@ use coregate_planner::sql::versions;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Buffers that every statement of a core uses in turn; nothing in here outlives the planning of one statement.
+/// Buffers that every statement of a core uses in turn; nothing in here outlives the planning of
+/// one statement.
 #[derive(Default)]
 pub(crate) struct Scratch {
     pub(super) fingerprint: Fingerprint,
@@ -65,7 +66,8 @@ impl BoundPlan {
         }
     }
 
-    /// Is a text that was made of the statement read by servers? Else they read the statement itself, as it was prepared.
+    /// Is a text that was made of the statement read by servers? Else they read the statement
+    /// itself, as it was prepared.
     #[inline]
     pub(super) fn is_made_text(&self) -> bool {
         match self {
@@ -94,8 +96,8 @@ impl BoundPlan {
     }
 }
 
-/// Where the last of a statement's collapsed rows stands in its text (nowhere if there are none), and which columns have a number
-/// above 0 in every row.
+/// Where the last of a statement's collapsed rows stands in its text (nowhere if there are none),
+/// and which columns have a number above 0 in every row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RowsAt {
     pub(super) start: u32,
@@ -149,7 +151,8 @@ impl Session {
                 Ok(())
             }
             Err(e) => {
-                self.target = super::Target { version: snapshot.version, ..super::Target::default() };
+                self.target =
+                    super::Target { version: snapshot.version, ..super::Target::default() };
                 Err(e.into())
             }
         }
@@ -219,7 +222,13 @@ impl Session {
         };
         let mut found = Ok(());
         if let Action::Route(route) = &entry.plan.action {
-            found = resolve::resolve(route, &snapshot, &binding, &mut scratch.resolve, &mut scratch.resolved);
+            found = resolve::resolve(
+                route,
+                &snapshot,
+                &binding,
+                &mut scratch.resolve,
+                &mut scratch.resolved,
+            );
         }
         if matches!(found, Err(PlanError::Several)) {
             entry = self.cached_plan(sql, &scratch.fingerprint, arena, &snapshot, kind.split())?;
@@ -236,7 +245,8 @@ impl Session {
                 BoundPlan::Tree(self.bind_tree(tree, &snapshot, &binding, &mut scratch.resolve)?)
             }
             Action::Write(write) => {
-                let bound = resolve::resolve_write(write, &snapshot, &binding, &mut scratch.resolve);
+                let bound =
+                    resolve::resolve_write(write, &snapshot, &binding, &mut scratch.resolve);
                 BoundPlan::Write(Box::new(bound.map_err(|error| self.not_bound(error))?))
             }
             _ => BoundPlan::Own,
@@ -258,11 +268,12 @@ impl Session {
         bound.map(Box::new).map_err(|error| self.not_bound(error))
     }
 
-    /// The text without comments that depend on the server's version, where it has some; a drop-in server resolves them itself,
-    /// as long as they can be read over.
+    /// The text without comments that depend on the server's version, where it has some; a drop-in
+    /// server resolves them itself, as long as they can be read over.
     #[cold]
     fn without_versions(&self, sql: &[u8], read: &Result<(), PlanError>) -> Option<Vec<u8>> {
-        let is_drop_in = self.target.index.is_none() && self.core.snapshot.borrow().drop_in.is_some();
+        let is_drop_in =
+            self.target.index.is_none() && self.core.snapshot.borrow().drop_in.is_some();
         if (is_drop_in && read.is_ok()) || !versions::may_have(sql) {
             return None;
         }
@@ -355,7 +366,8 @@ impl Session {
             return Err(PlanError::syntax(sql, at).into());
         }
         let snapshot = core.snapshot.borrow();
-        let entry = self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, kind)?;
+        let entry =
+            self.cached_plan(sql, &scratch.fingerprint, &mut scratch.arena, &snapshot, kind)?;
         self.permit(&entry.plan)?;
         Ok((scratch.fingerprint.clone(), entry))
     }

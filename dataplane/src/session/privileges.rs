@@ -1,4 +1,5 @@
-//! What a user without the admin right may not do. The servers cannot refuse it: they know only the tablet's account.
+//! What a user without the admin right may not do. The servers cannot refuse it: they know only the
+//! tablet's account.
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
 use coregate_planner::control::SqlError;
@@ -17,7 +18,8 @@ impl Session {
 
     /// A statement that the server prepares from a variable is looked at first.
     pub(super) async fn permit_named(&mut self, action: &SessionAction) -> Outcome {
-        let SessionAction::Prepare { source: PrepareSource::Variable(variable), .. } = action else {
+        let SessionAction::Prepare { source: PrepareSource::Variable(variable), .. } = action
+        else {
             return Ok(());
         };
         if self.rights.admin {
@@ -44,13 +46,17 @@ impl Session {
             return Ok(());
         }
         let (user, host) = (self.login_user(), &self.handle.host);
-        Err(sql_error(1044, format!("Access denied for user '{user}'@'{host}' to database '{database}'")))
+        Err(sql_error(
+            1044,
+            format!("Access denied for user '{user}'@'{host}' to database '{database}'"),
+        ))
     }
 }
 
 #[cold]
 fn denied() -> SqlError {
-    let text = "Access denied; you need the admin right for this operation: a user of the group \"admin\" \
+    let text = "Access denied; you need the admin right for this operation: a user of the group \
+        \"admin\" \
                 in Coregate's users file has it";
     sql_error(1227, text)
 }

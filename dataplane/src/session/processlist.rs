@@ -1,5 +1,5 @@
-//! SHOW PROCESSLIST: the sessions of all cores, under the ids that CONNECTION_ID() gives and KILL takes. A server's own list would
-//! show pooled connections, whose ids mean nothing here.
+//! SHOW PROCESSLIST: the sessions of all cores, under the ids that CONNECTION_ID() gives and KILL
+//! takes. A server's own list would show pooled connections, whose ids mean nothing here.
 use super::answer::{Answer, text_column};
 use super::{Outcome, Session};
 use crate::core::Core;
@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes of a statement that SHOW PROCESSLIST shows; SHOW FULL PROCESSLIST shows what is kept of it.
+/// Bytes of a statement that SHOW PROCESSLIST shows; SHOW FULL PROCESSLIST shows what is kept of
+/// it.
 const INFO_SHOWN: usize = 100;
 
 /// What one session does.

@@ -41,7 +41,8 @@ impl Session {
         self.finish(&mut answer, result)
     }
 
-    /// COM_QUERY with several statements: each has its own plan and its own answer; the first error ends it.
+    /// COM_QUERY with several statements: each has its own plan and its own answer; the first error
+    /// ends it.
     async fn queries(&mut self, packet: Packet, first: Planned) -> Outcome {
         let mut answer = Answer::to(&packet);
         let text = packet.payload().get(TEXT_AT..).unwrap_or_default();
@@ -155,7 +156,8 @@ impl Session {
     /// A connection that can be used as it is, without waiting for anything.
     #[inline]
     pub(super) fn ready(&mut self, place: Place) -> Option<Box<Backend>> {
-        // With autocommit=0, the statement begins a transaction, whose first shard must be known to those that join it.
+        // With autocommit=0, the statement begins a transaction, whose first shard must be known to
+        // those that join it.
         let begins = !self.autocommit && self.transaction_mode() != TransactionMode::Multi;
         if !self.held.is_empty() || self.transaction.concerns_next() || begins {
             return None;
@@ -178,7 +180,13 @@ impl Session {
 
     /// After an answer that was read to its end: who has the connection next?
     #[inline]
-    pub(super) fn settle(&mut self, place: Place, mut backend: Box<Backend>, plan: &Plan, summary: &Summary) {
+    pub(super) fn settle(
+        &mut self,
+        place: Place,
+        mut backend: Box<Backend>,
+        plan: &Plan,
+        summary: &Summary,
+    ) {
         if plan
             .effects
             .intersects(Effects::PIN | Effects::ASSIGNS_VARIABLES)
@@ -207,13 +215,17 @@ impl Session {
     #[cold]
     pub(super) fn settle_refused(&mut self, backend: &mut Backend, plan: &Plan) {
         use StatementClass::{Delete, Insert, Replace, Select, SelectLocking, Show, Update};
-        let plain = matches!(plan.class, Select | SelectLocking | Insert | Replace | Update | Delete | Show);
+        let plain = matches!(
+            plan.class,
+            Select | SelectLocking | Insert | Replace | Update | Delete | Show
+        );
         if plain && self.autocommit && !backend.in_transaction && !self.transaction.is_open() {
             backend.unsure = false;
         }
     }
 
-    /// A routine may have set variables and made temporary tables, which its session sees from then on.
+    /// A routine may have set variables and made temporary tables, which its session sees from then
+    /// on.
     #[cold]
     pub(super) fn routine_ran(&mut self, place: Place, backend: &mut Backend) {
         self.pinned = true;
@@ -238,8 +250,9 @@ impl Session {
         }
     }
 
-    /// A statement has left something on its connection that only this session may see, and that cannot be made again elsewhere: the
-    /// connection stays with the session, and is closed after it.
+    /// A statement has left something on its connection that only this session may see, and that
+    /// cannot be made again elsewhere: the connection stays with the session, and is closed after
+    /// it.
     #[cold]
     pub(super) fn pin(
         &mut self,
@@ -254,7 +267,8 @@ impl Session {
             self.state_at = Some(place);
             backend.unknown_state = true;
         }
-        // What failed may have taken its locks before. What makes no sense ran nothing, unless a routine came to it.
+        // What failed may have taken its locks before. What makes no sense ran nothing, unless a
+        // routine came to it.
         let ran = summary
             .error
             .is_none_or(|(code, _)| !NOT_RUN.contains(&code) || class == C::Call);
@@ -262,8 +276,8 @@ impl Session {
         backend.tainted |= ran;
     }
 
-    /// What only the connection of the last statement knows is read from it before another statement runs there; the
-    /// client has its answer already.
+    /// What only the connection of the last statement knows is read from it before another
+    /// statement runs there; the client has its answer already.
     #[inline]
     pub(super) async fn look_behind(&mut self) -> Outcome {
         let unsure = self

@@ -1,4 +1,5 @@
-//! Relaying answers. A backend's bytes go to the client as they came; only headers are looked at, to find the end.
+//! Relaying answers. A backend's bytes go to the client as they came; only headers are looked at,
+//! to find the end.
 use super::answer::Answer;
 use super::lost::stopped;
 use super::{Failure, Interrupt, Outcome, Session};
@@ -53,7 +54,9 @@ impl Session {
             };
             let feed = match walker.feed(&buf) {
                 Ok(feed) => feed,
-                Err(e) => return Err(self.mid_answer(BackendError::from(e), &walker, relayed, answer)),
+                Err(e) => {
+                    return Err(self.mid_answer(BackendError::from(e), &walker, relayed, answer));
+                }
             };
             if feed.consumed < buf.len() {
                 // More than the answer: this server cannot be trusted with another statement.
@@ -135,11 +138,17 @@ impl Session {
     fn interrupted(&self, backend: &Backend, why: Interrupt) -> Outcome {
         match why {
             Interrupt::KillQuery => {
-                // The server ends the statement with error 1317. If it does not, the time limit ends it.
+                // The server ends the statement with error 1317. If it does not, the time limit
+                // ends it.
                 self.handle.acknowledge();
                 self.handle.must_end_soon(&self.core);
                 let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));
-                crate::executor::spawn(crate::pool::kill_query(core, pool, backend.thread_id, false));
+                crate::executor::spawn(crate::pool::kill_query(
+                    core,
+                    pool,
+                    backend.thread_id,
+                    false,
+                ));
                 self.core.ring.mark_runnable();
                 Ok(())
             }
@@ -167,10 +176,12 @@ impl Session {
                     backend.leave(walker.clone());
                     Err(self.mid_answer_sql(error, walker, relayed, answer))
                 }
-                Err(Failure::Fatal(error)) => match self.mid_answer_sql(error, walker, relayed, answer) {
-                    Failure::Sql(error) => Err(Failure::Fatal(error)),
-                    other => Err(other),
-                },
+                Err(Failure::Fatal(error)) => {
+                    match self.mid_answer_sql(error, walker, relayed, answer) {
+                        Failure::Sql(error) => Err(Failure::Fatal(error)),
+                        other => Err(other),
+                    }
+                }
                 Err(Failure::Close) => Err(Failure::Close),
             },
         }
@@ -186,7 +197,8 @@ impl Session {
         self.mid_answer_sql(error.to_sql(), walker, relayed, answer)
     }
 
-    /// An error after part of an answer was relayed: it can be told between two packets, else only by closing.
+    /// An error after part of an answer was relayed: it can be told between two packets, else only
+    /// by closing.
     fn mid_answer_sql(
         &mut self,
         error: coregate_planner::control::SqlError,
@@ -222,8 +234,8 @@ impl Session {
         .await
     }
 
-    /// The same, packet by packet, with new sequence ids, the flag that more results follow, and in the client's form if the server
-    /// is older than that.
+    /// The same, packet by packet, with new sequence ids, the flag that more results follow, and in
+    /// the client's form if the server is older than that.
     async fn relay_rewritten(
         &mut self,
         backend: &mut Backend,
@@ -249,7 +261,9 @@ impl Session {
                     continue;
                 }
             }
-            if let Some(payload) = self.in_clients_form(backend, kind, role, &mut packet, &mut changed)? {
+            if let Some(payload) =
+                self.in_clients_form(backend, kind, role, &mut packet, &mut changed)?
+            {
                 if answer.more
                     && matches!(role, PacketRole::Ok | PacketRole::RowsEnd | PacketRole::ColumnsEof)
                 {
@@ -296,7 +310,8 @@ impl Session {
         }
     }
 
-    /// A packet of an answer as this client takes it: `None` if its form of the answer has no such packet.
+    /// A packet of an answer as this client takes it: `None` if its form of the answer has no such
+    /// packet.
     #[inline]
     pub(super) fn in_clients_form<'p>(
         &self,

@@ -1,7 +1,7 @@
 //! What a user of the users file may do: change rows or not, in which keyspaces, how many sessions.
 //!
-//! Statements are refused by their plans. What plans cannot see, a stored function that writes, the servers refuse: the transactions of a
-//! user who may only read are READ ONLY there.
+//! Statements are refused by their plans. What plans cannot see, a stored function that writes, the
+//! servers refuse: the transactions of a user who may only read are READ ONLY there.
 use super::answer::Answer;
 use super::transaction::quoted;
 use super::{Failure, Session};
@@ -17,8 +17,10 @@ use coregate_planner::plan::{
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
-const GRANTED: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, LOCK TABLES, \
-                       EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER";
+const GRANTED: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, \
+    CREATE TEMPORARY TABLES, LOCK TABLES, \
+                       EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, \
+                       TRIGGER";
 
 /// Of the entry that let the client in.
 #[derive(Debug, Default)]
@@ -72,7 +74,8 @@ impl Session {
             return Err(sql_error(
                 1045,
                 format!(
-                    "Access denied for user {who}: Keyspaces of the users file cannot be kept behind --upstream, which has databases"
+                    "Access denied for user {who}: Keyspaces of the users file cannot be kept \
+                        behind --upstream, which has databases"
                 ),
             ));
         }
@@ -80,7 +83,8 @@ impl Session {
             let user = self.login_user();
             let slot = Slot::take(&self.core, &user, max).ok_or_else(|| {
                 let message = format!(
-                    "User '{user}' has exceeded the 'max_user_connections' resource (current value: {max})"
+                    "User '{user}' has exceeded the 'max_user_connections' resource (current \
+                        value: {max})"
                 );
                 sql_error(1226, message)
             })?;
@@ -107,11 +111,15 @@ impl Session {
             return Err(match plan.tables.first() {
                 Some(table) => {
                     let table = table.rsplit('.').next().unwrap_or_default();
-                    sql_error(1142, format!("{command} command denied to user {who} for table '{table}'"))
+                    sql_error(
+                        1142,
+                        format!("{command} command denied to user {who} for table '{table}'"),
+                    )
                 }
-                None => {
-                    sql_error(1227, format!("Access denied; {command} is not for the read-only user {who}"))
-                }
+                None => sql_error(
+                    1227,
+                    format!("Access denied; {command} is not for the read-only user {who}"),
+                ),
             }
             .into());
         }
@@ -128,8 +136,8 @@ impl Session {
         }
     }
 
-    /// Names that a server reads for itself: of functions and sequences, in definitions, in what is no query. A closed keyspace may lie
-    /// on the same server.
+    /// Names that a server reads for itself: of functions and sequences, in definitions, in what is
+    /// no query. A closed keyspace may lie on the same server.
     fn permit_mentions(&self, plan: &Plan) -> Result<(), Failure> {
         let mentioned = |name: &str| {
             let wanted = qualifier(name.as_bytes());
@@ -142,7 +150,8 @@ impl Session {
             .iter()
             .filter(|keyspace| !self.rights.has_keyspace(&keyspace.name));
         match closed.into_iter().find(|keyspace| {
-            mentioned(&keyspace.name) || keyspace.database != keyspace.name && mentioned(&keyspace.database)
+            mentioned(&keyspace.name)
+                || keyspace.database != keyspace.name && mentioned(&keyspace.database)
         }) {
             Some(keyspace) => Err(self.no_keyspace(&keyspace.name).into()),
             None => Ok(()),
@@ -152,7 +161,8 @@ impl Session {
     /// Plans of what is no query do not list their tables; they say where they go.
     fn permit_place(&self, plan: &Plan) -> Result<(), Failure> {
         use StatementClass as C;
-        let Action::Route(Route { to: Target::Keyspace { keyspace, .. }, .. }) = &plan.action else {
+        let Action::Route(Route { to: Target::Keyspace { keyspace, .. }, .. }) = &plan.action
+        else {
             return Ok(());
         };
         if !matches!(plan.class, C::Ddl | C::LoadData | C::Lock | C::Call | C::Admin | C::Other) {
@@ -187,7 +197,8 @@ impl Session {
         format!("'{}'@'{}'", self.login_user(), self.handle.host)
     }
 
-    /// What the users file grants, as a server would say it. The servers know only the tablet's account, whose password's hash they tell.
+    /// What the users file grants, as a server would say it. The servers know only the tablet's
+    /// account, whose password's hash they tell.
     pub(super) fn show_grants(&mut self, answer: &mut Answer) {
         let user = self.login_user();
         let account = format!("{}@`%`", quoted(&user));
@@ -200,7 +211,8 @@ impl Session {
         let rows = match &rights.keyspaces {
             None => vec![format!("GRANT {granted} ON *.* TO {account}")],
             Some(keyspaces) => {
-                let on = |name: &String| format!("GRANT {granted} ON {}.* TO {account}", quoted(name));
+                let on =
+                    |name: &String| format!("GRANT {granted} ON {}.* TO {account}", quoted(name));
                 let usage = format!("GRANT USAGE ON *.* TO {account}");
                 std::iter::once(usage)
                     .chain(keyspaces.iter().map(on))
@@ -216,7 +228,8 @@ impl Session {
     /// What a session of the user has set from its beginning.
     pub(super) fn set_by_rights(&self, settings: &mut Settings) {
         if self.rights.read_only {
-            settings.set(&format!("{TRANSACTION}access"), b"SESSION TRANSACTION READ ONLY".to_vec());
+            settings
+                .set(&format!("{TRANSACTION}access"), b"SESSION TRANSACTION READ ONLY".to_vec());
         }
     }
 }
@@ -229,7 +242,9 @@ fn writes(plan: &Plan) -> Option<&'static str> {
         (Action::Session(SessionAction::Begin { access: Some(AccessMode::ReadWrite), .. }), _) => {
             Some("START TRANSACTION READ WRITE")
         }
-        (Action::Session(SessionAction::Set(assignments)), _) if assignments.iter().any(sets_access) => {
+        (Action::Session(SessionAction::Set(assignments)), _)
+            if assignments.iter().any(sets_access) =>
+        {
             Some("SET of the access mode")
         }
         (_, C::Insert) => Some("INSERT"),
@@ -249,7 +264,8 @@ pub(super) fn sets_access(assignment: &Assignment) -> bool {
     let names = ["transaction_read_only", "tx_read_only"];
     let sets_mode = assignment.name == "transaction" || assignment.scope == Scope::NextTransaction;
     let text = assignment.sql.to_ascii_uppercase();
-    names.contains(&assignment.name.as_str()) || sets_mode && text.windows(5).any(|word| word == b"WRITE")
+    names.contains(&assignment.name.as_str())
+        || sets_mode && text.windows(5).any(|word| word == b"WRITE")
 }
 
 /// How many sessions users have, of those whose number is limited.

@@ -1,5 +1,5 @@
-//! One road for every statement, however it came: as a text, by COM_STMT_EXECUTE, by `EXECUTE name USING`. What it came as decides
-//! only in what form it goes to a server.
+//! One road for every statement, however it came: as a text, by COM_STMT_EXECUTE, by `EXECUTE name
+//! USING`. What it came as decides only in what form it goes to a server.
 use super::answer::Answer;
 use super::insert_id::Given;
 use super::plan::{BoundPlan, Planned, RowsAt};
@@ -73,7 +73,12 @@ impl Form<'_> {
 impl Session {
     /// Runs one planned statement and answers it.
     #[inline]
-    pub(super) async fn execute(&mut self, planned: Planned, form: Form<'_>, answer: &mut Answer) -> Outcome {
+    pub(super) async fn execute(
+        &mut self,
+        planned: Planned,
+        form: Form<'_>,
+        answer: &mut Answer,
+    ) -> Outcome {
         self.transaction.last_failed = false;
         if planned.bound.is_made_text()
             && let Some(statement) = form.statement()
@@ -106,7 +111,8 @@ impl Session {
         result.map(|_| ())
     }
 
-    /// A server keeps a prepared statement as it has read it. What is made of one here would be read anew.
+    /// A server keeps a prepared statement as it has read it. What is made of one here would be
+    /// read anew.
     #[cold]
     async fn refuse_to_read_again(&mut self) -> Failure {
         if self.transaction.is_own() {
@@ -114,7 +120,8 @@ impl Session {
         }
         sql_error(
             1235,
-            "VT12001: unsupported: a prepared statement for several shards, under another sql_mode, character set or collation than it was \
+            "VT12001: unsupported: a prepared statement for several shards, under another \
+                sql_mode, character set or collation than it was \
              prepared under; prepare it again",
         )
         .into()
@@ -138,10 +145,14 @@ impl Session {
             Box::pin(self.implicit_commit()).await?;
         }
         let rows = self.rows_of(plan, route, &resolved);
-        // A change of tables is answered when every core knows it, so its answer is not relayed but given.
-        let relayed = !plan.effects.contains(Effects::SCHEMA_CHANGE) || matches!(route.to, Target::DropIn);
-        // An OK that tells the first of a sequence's numbers is given, too. RETURNING is answered with rows.
-        let numbered = self.numbers_from.is_some() && !plan.effects.contains(Effects::SETS_INSERT_ID);
+        // A change of tables is answered when every core knows it, so its answer is not relayed but
+        // given.
+        let relayed =
+            !plan.effects.contains(Effects::SCHEMA_CHANGE) || matches!(route.to, Target::DropIn);
+        // An OK that tells the first of a sequence's numbers is given, too. RETURNING is answered
+        // with rows.
+        let numbered =
+            self.numbers_from.is_some() && !plan.effects.contains(Effects::SETS_INSERT_ID);
         if relayed
             && !numbered
             && resolved.before.is_none()

@@ -1,5 +1,6 @@
-//! Futures that run commands. What a statement needs while it runs is a few KiB of a future's state; it belongs to the
-//! core, which lends it to a session for one command at a time: a session that rests owns none, and a warm core allocates none.
+//! Futures that run commands. What a statement needs while it runs is a few KiB of a future's
+//! state; it belongs to the core, which lends it to a session for one command at a time: a session
+//! that rests owns none, and a warm core allocates none.
 use super::Session;
 use crate::link::Packet;
 use std::cell::{Cell, RefCell};

@@ -83,9 +83,14 @@ pub(super) type Combined = (Summary, Option<SqlError>);
 
 impl Session {
     /// Runs a statement on several servers and combines their answers.
-    pub(super) async fn several(&mut self, mut work: Work<'_>, answer: &mut Answer) -> Outcome<Summary> {
+    pub(super) async fn several(
+        &mut self,
+        mut work: Work<'_>,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
         self.core.metrics().scatters.add(1);
-        let is_query = matches!(work.plan.class, StatementClass::Select | StatementClass::SelectLocking);
+        let is_query =
+            matches!(work.plan.class, StatementClass::Select | StatementClass::SelectLocking);
         if is_query
             && work.combine == Combine::Concat
             && work.wires.len() > 1
@@ -94,7 +99,8 @@ impl Session {
         {
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: a query of several shards under sql_select_limit, which each shard would apply by itself; \
+                "VT12001: unsupported: a query of several shards under sql_select_limit, which \
+                    each shard would apply by itself; \
                  SET sql_select_limit = DEFAULT",
             )
             .into());
@@ -113,8 +119,8 @@ impl Session {
         }
         // Always in the same order, so that two statements never wait for each other's connections.
         work.wires.sort_by_key(|(place, _)| *place);
-        let writes =
-            work.combine == Combine::Sum || work.combine == Combine::First && is_change(work.plan.class);
+        let writes = work.combine == Combine::Sum
+            || work.combine == Combine::First && is_change(work.plan.class);
         self.adopt_transaction();
         // One that keeps lookup tables right has opened its transaction for these already.
         let opened = writes && self.transaction.is_own();
@@ -133,7 +139,8 @@ impl Session {
                     self.abandon_own(work.plan.effects, Some(error.code)).await;
                 } else if writes && self.transaction.locked && !self.in_transaction() {
                     error.message.push_str(
-                        " (other shards may have kept their part: there is no transaction while LOCK TABLES holds)",
+                        " (other shards may have kept their part: there is no transaction while \
+                            LOCK TABLES holds)",
                     );
                 }
                 Err(error.into())
@@ -152,7 +159,8 @@ impl Session {
         !self.in_transaction() && self.autocommit && !self.transaction.locked
     }
 
-    /// Undoes a statement that had a transaction of its own. `error`: a server's, where one has told.
+    /// Undoes a statement that had a transaction of its own. `error`: a server's, where one has
+    /// told.
     #[cold]
     async fn abandon_own(&mut self, effects: Effects, error: Option<u16>) {
         let next = self.transaction.take_next();
@@ -184,7 +192,9 @@ impl Session {
         let work = &*work;
         let mut info = Info::default();
         let early = match work.plan.class {
-            StatementClass::SelectLocking if parts.len() > 1 => self.await_first_rows(&mut parts).await,
+            StatementClass::SelectLocking if parts.len() > 1 => {
+                self.await_first_rows(&mut parts).await
+            }
             _ => Ok(None),
         };
         let result = match (early, work.combine) {
@@ -199,7 +209,8 @@ impl Session {
             },
             (_, Combine::Sum | Combine::First) => match &work.rows {
                 Rows::Load(loading) => {
-                    let loaded = self.load_file(&mut parts, work, loading, (undoable, &mut info), answer);
+                    let loaded =
+                        self.load_file(&mut parts, work, loading, (undoable, &mut info), answer);
                     Box::pin(loaded).await
                 }
                 _ => self.add_up(&mut parts, work, undoable, &mut info).await,
@@ -302,8 +313,9 @@ impl Session {
         Ok(parts)
     }
 
-    /// Lets go of the connections. Where something went wrong, some still owe their answers: outside of a transaction they are closed;
-    /// in one, their servers are made to stop, so that the transaction lives on. If that fails, the transaction is lost.
+    /// Lets go of the connections. Where something went wrong, some still owe their answers:
+    /// outside of a transaction they are closed; in one, their servers are made to stop, so that
+    /// the transaction lives on. If that fails, the transaction is lost.
     async fn end_parts(
         &mut self,
         mut parts: Parts,
@@ -374,14 +386,15 @@ impl Session {
             .any(|part| self.has_stake_in(&part.backend) || self.has_cursor_at(part.place))
     }
 
-    /// Undoes a write that some shards have done and others not, in a transaction of the client's: the statement alone, as one server
-    /// does, else the whole transaction.
+    /// Undoes a write that some shards have done and others not, in a transaction of the client's:
+    /// the statement alone, as one server does, else the whole transaction.
     #[cold]
     async fn undo(&mut self, work: &Work<'_>, mut error: SqlError) -> SqlError {
         let core = Rc::clone(&self.core);
         let mut undone = true;
         for (place, backend) in &mut self.held {
-            // Only where this statement has set the savepoint: elsewhere it may be an earlier one's.
+            // Only where this statement has set the savepoint: elsewhere it may be an earlier
+            // one's.
             if work.wires.iter().any(|(part, _)| part == place) {
                 undone &= within(&core, STOP_MAX, backend.undo(&core))
                     .await
@@ -444,8 +457,9 @@ impl Session {
         Ok(summary)
     }
 
-    /// Reads and drops the answers of the remaining shards, so that their connections stay usable. Gives the first error among them:
-    /// a server may have ended its part of a transaction, behind rows that nobody needs.
+    /// Reads and drops the answers of the remaining shards, so that their connections stay usable.
+    /// Gives the first error among them: a server may have ended its part of a transaction, behind
+    /// rows that nobody needs.
     async fn drain_rest(&mut self, parts: &mut Parts, from: usize) -> Outcome<Option<SqlError>> {
         let mut first = None;
         for Part { backend, walker, .. } in parts.iter_mut().skip(from) {
@@ -467,7 +481,8 @@ fn is_change(class: StatementClass) -> bool {
     matches!(class, Insert | Replace | Update | Delete | LoadData)
 }
 
-/// Takes the wish for a cursor out of a COM_STMT_EXECUTE: rows of several servers are sent at once, as a server may.
+/// Takes the wish for a cursor out of a COM_STMT_EXECUTE: rows of several servers are sent at once,
+/// as a server may.
 fn without_cursor(payload: &mut [u8]) {
     const FLAGS_AT: usize = 5;
     const CURSORS: u8 = 1 | 2 | 4;

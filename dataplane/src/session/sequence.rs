@@ -1,7 +1,8 @@
-//! Statements that take numbers from a sequence: INSERTs whose rows lack them, and `SELECT NEXT VALUE FOR`.
+//! Statements that take numbers from a sequence: INSERTs whose rows lack them, and `SELECT NEXT
+//! VALUE FOR`.
 //!
-//! An INSERT is planned anew with the numbers in its text. The numbers are taken outside of the client's transaction, and are gone when
-//! it rolls back, as those of AUTO_INCREMENT are.
+//! An INSERT is planned anew with the numbers in its text. The numbers are taken outside of the
+//! client's transaction, and are gone when it rolls back, as those of AUTO_INCREMENT are.
 use super::answer::Answer;
 use super::plan::{Kind, Planned};
 use super::prepared::Statement;
@@ -18,12 +19,13 @@ use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_protocol::walker::Summary;
 use std::rc::Rc;
 
-/// How often a block is asked for where connections fail: a block that was taken and not heard of is lost, nothing else.
+/// How often a block is asked for where connections fail: a block that was taken and not heard of
+/// is lost, nothing else.
 const ATTEMPTS_MAX: usize = 3;
 
 impl Session {
-    /// Plans an INSERT whose rows lacked numbers, with these in its text. `as_sent`: the text that came, for one that lacks none.
-    /// `under`: the prepared statement that it is of.
+    /// Plans an INSERT whose rows lacked numbers, with these in its text. `as_sent`: the text that
+    /// came, for one that lacks none. `under`: the prepared statement that it is of.
     pub(super) async fn plan_numbered(
         &mut self,
         numbers: &Numbers,
@@ -36,7 +38,8 @@ impl Session {
         let mut first = None;
         if !numbers.places.is_empty() {
             let sequence = numbers.sequence.as_ref();
-            let sequence = sequence.map_err(|name| sql_error(1105, format!("'{name}' is no sequence")))?;
+            let sequence =
+                sequence.map_err(|name| sql_error(1105, format!("'{name}' is no sequence")))?;
             let from = self
                 .take_numbers(sequence, numbers.places.len() as u64)
                 .await?;
@@ -47,7 +50,8 @@ impl Session {
         let mut planned = match self.plan_under(text, Kind::TEXT.numbered(), under) {
             Ok(planned) => planned,
             Err(failure) => {
-                Box::pin(self.plan_looking_up_as(text, Kind::TEXT.numbered(), under, failure)).await?
+                Box::pin(self.plan_looking_up_as(text, Kind::TEXT.numbered(), under, failure))
+                    .await?
             }
         };
         if let Some(from) = first {
@@ -69,7 +73,9 @@ impl Session {
     ) -> Result<Planned, Failure> {
         match under {
             None => self.plan_as(text, kind),
-            Some(statement) => self.with_target_of(statement, |session| session.plan_as(text, kind)),
+            Some(statement) => {
+                self.with_target_of(statement, |session| session.plan_as(text, kind))
+            }
         }
     }
 
@@ -120,11 +126,14 @@ impl Session {
         }
     }
 
-    /// A number that the statement gives by itself is not given out; the sequence goes on behind one that is ahead of it.
+    /// A number that the statement gives by itself is not given out; the sequence goes on behind
+    /// one that is ahead of it.
     pub(super) async fn give_number(&mut self, sequence: &Sequence, number: u64) -> Outcome {
         let core = Rc::clone(&self.core);
         let all = &core.shared.sequences;
-        if i64::try_from(number).is_err() || !all.give(&core.sequences, core.id, &sequence.name, number) {
+        if i64::try_from(number).is_err()
+            || !all.give(&core.sequences, core.id, &sequence.name, number)
+        {
             return Ok(());
         }
         let next = number + 1;
@@ -152,8 +161,10 @@ impl Session {
             let read = format!("SELECT cache FROM {} WHERE id = 0", sequence.table);
             let cache = self.value_of_sequence(sequence, &read).await?;
             if cache == 0 {
-                let message =
-                    format!("the sequence {} has no positive number in its column cache", sequence.name);
+                let message = format!(
+                    "the sequence {} has no positive number in its column cache",
+                    sequence.name
+                );
                 return Err(sql_error(1105, message).into());
             }
             all.note_cache(&sequence.name, cache);
@@ -163,7 +174,8 @@ impl Session {
         let size = count.div_ceil(cache).saturating_mul(cache);
         let least = before.high.max(1);
         let sql = format!(
-            "UPDATE {} SET next_id = LAST_INSERT_ID(GREATEST(next_id, {least})) + {size} WHERE id = 0",
+            "UPDATE {} SET next_id = LAST_INSERT_ID(GREATEST(next_id, {least})) + {size} WHERE id \
+                = 0",
             sequence.table
         );
         let first = self.on_sequence(sequence, &sql).await?;
@@ -176,9 +188,11 @@ impl Session {
         {
             Some(end) => all.add(&sequence.name, first..end, before),
             None => {
-                return Err(
-                    sql_error(1467, format!("the sequence {} has no numbers left", sequence.name)).into()
-                );
+                return Err(sql_error(
+                    1467,
+                    format!("the sequence {} has no numbers left", sequence.name),
+                )
+                .into());
             }
         }
         Ok(())
@@ -198,7 +212,10 @@ impl Session {
                     let value = value.ok_or_else(|| no_row(sequence))?;
                     return Ok(value.parse().unwrap_or(0));
                 }
-                Err(error) if attempts >= ATTEMPTS_MAX || matches!(error, BackendError::Refused { .. }) => {
+                Err(error)
+                    if attempts >= ATTEMPTS_MAX
+                        || matches!(error, BackendError::Refused { .. }) =>
+                {
                     return Err(error.into());
                 }
                 Err(_) => {}
@@ -206,8 +223,8 @@ impl Session {
         }
     }
 
-    /// Runs an UPDATE of the sequence's row, outside of the client's transaction. The number that its LAST_INSERT_ID() was given;
-    /// `None`: it has changed nothing.
+    /// Runs an UPDATE of the sequence's row, outside of the client's transaction. The number that
+    /// its LAST_INSERT_ID() was given; `None`: it has changed nothing.
     async fn on_sequence(&mut self, sequence: &Sequence, sql: &str) -> Outcome<Option<u64>> {
         let mut attempts = 0;
         loop {
@@ -229,7 +246,10 @@ impl Session {
                     pool.put(&core, backend);
                     return Ok((summary.affected_rows > 0).then_some(summary.last_insert_id));
                 }
-                Err(error) if attempts >= ATTEMPTS_MAX || matches!(error, BackendError::Refused { .. }) => {
+                Err(error)
+                    if attempts >= ATTEMPTS_MAX
+                        || matches!(error, BackendError::Refused { .. }) =>
+                {
                     return Err(error.into());
                 }
                 Err(_) => {}
@@ -237,7 +257,8 @@ impl Session {
         }
     }
 
-    /// A connection that takes no part in the client's transaction. Who has one waits for nothing else.
+    /// A connection that takes no part in the client's transaction. Who has one waits for nothing
+    /// else.
     async fn sequence_connection(&mut self, sequence: &Sequence) -> Outcome<Box<Backend>> {
         let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
         let place = Place::Shard { shard: sequence.shard, kind: TabletKind::Primary.into() };
@@ -278,7 +299,8 @@ fn no_row(sequence: &Sequence) -> Failure {
     sql_error(
         1105,
         format!(
-            "the sequence {0} has no row with numbers; INSERT INTO {0} (id, next_id, cache) VALUES (0, 1, 1000)",
+            "the sequence {0} has no row with numbers; INSERT INTO {0} (id, next_id, cache) VALUES \
+                (0, 1, 1000)",
             sequence.name
         ),
     )

@@ -1,4 +1,5 @@
-//! SET. A server checks and computes what is set; the session keeps it, and gives it to the connections it uses later.
+//! SET. A server checks and computes what is set; the session keeps it, and gives it to the
+//! connections it uses later.
 use super::answer::{Answer, Done};
 use super::insert_id::mentions;
 use super::mode::{is_computed, is_oracle, no_oracle, sql_mode_of};
@@ -39,7 +40,8 @@ impl Session {
             if self.in_transaction() {
                 return Err(sql_error(
                     1568,
-                    "Transaction characteristics can't be changed while a transaction is in progress",
+                    "Transaction characteristics can't be changed while a transaction is in \
+                        progress",
                 )
                 .into());
             }
@@ -72,14 +74,15 @@ impl Session {
         Ok(())
     }
 
-    /// What is logged, and copied to replicas, is the same for all clients of a keyspace: a row that is not would be lost with its
-    /// primary.
+    /// What is logged, and copied to replicas, is the same for all clients of a keyspace: a row
+    /// that is not would be lost with its primary.
     fn warn_of_ignored(&mut self, assignments: &[Assignment]) -> u16 {
         let mut count = 0;
         for assignment in assignments.iter().filter(|a| a.scope == Scope::Ignored) {
             let name = &assignment.name;
             let text = format!(
-                "Ignored inapplicable SET {name}: a keyspace's servers log and replicate all changes"
+                "Ignored inapplicable SET {name}: a keyspace's servers log and replicate all \
+                    changes"
             );
             self.add_warning(1235, &text);
             count += 1;
@@ -87,7 +90,8 @@ impl Session {
         count
     }
 
-    /// The commonest assignments have few values, all known: no server needs to be asked. What there is to report of it.
+    /// The commonest assignments have few values, all known: no server needs to be asked. What
+    /// there is to report of it.
     fn set_known(&mut self, assignments: &[&Assignment]) -> Option<Vec<u8>> {
         let [one] = assignments else { return None };
         if one.scope != Scope::Session || !self.held.is_empty() || self.tracks_by_choice() {
@@ -120,7 +124,8 @@ impl Session {
         Some(self.set_report(&one.name, value))
     }
 
-    /// Does one of these turn autocommit on, which commits? One that leaves it off does nothing, as one that a server refuses.
+    /// Does one of these turn autocommit on, which commits? One that leaves it off does nothing, as
+    /// one that a server refuses.
     async fn turns_on_autocommit(&mut self, assignments: &[&Assignment]) -> bool {
         for assignment in assignments {
             if assignment.name != "autocommit" || assignment.scope != Scope::Session {
@@ -141,8 +146,8 @@ impl Session {
         false
     }
 
-    /// Runs assignments on a server and keeps what came of them. Returns the number of warnings, and what the server
-    /// reports of its state.
+    /// Runs assignments on a server and keeps what came of them. Returns the number of warnings,
+    /// and what the server reports of its state.
     async fn set_on_server(
         &mut self,
         assignments: &[&Assignment],
@@ -150,7 +155,8 @@ impl Session {
         sql: &[u8],
     ) -> Outcome<(u16, Vec<u8>)> {
         let core = self.core.clone();
-        if !self.autocommit && self.in_transaction() && self.turns_on_autocommit(assignments).await {
+        if !self.autocommit && self.in_transaction() && self.turns_on_autocommit(assignments).await
+        {
             // As the server will, but on all shards.
             self.commit_held().await?;
         }
@@ -200,7 +206,8 @@ impl Session {
                 Ok(warnings)
             }
             Err(failure) => {
-                // Part of it may have been applied: the connection's settings are not known any more.
+                // Part of it may have been applied: the connection's settings are not known any
+                // more.
                 let failure = if backend.busy {
                     self.lose(backend, failure)
                 } else {
@@ -212,7 +219,12 @@ impl Session {
     }
 
     /// A connection has the session's settings, as these are now.
-    async fn has_set(&mut self, place: Place, mut backend: Box<Backend>, set: &[&Assignment]) -> Outcome {
+    async fn has_set(
+        &mut self,
+        place: Place,
+        mut backend: Box<Backend>,
+        set: &[&Assignment],
+    ) -> Outcome {
         let core = Rc::clone(&self.core);
         backend.tainted |= self.pinned;
         backend.settings = self.settings_at(place);
@@ -226,7 +238,8 @@ impl Session {
         Ok(())
     }
 
-    /// A SET that failed may have been applied in part: the connection stays for what hangs on it, and is closed after it.
+    /// A SET that failed may have been applied in part: the connection stays for what hangs on it,
+    /// and is closed after it.
     fn forget_settings(
         &mut self,
         place: Place,
@@ -257,7 +270,8 @@ impl Session {
         Ok(assignments.iter().map(next).collect())
     }
 
-    /// Takes assignments into the session's settings; `values` are those that were read back, as SQL.
+    /// Takes assignments into the session's settings; `values` are those that were read back, as
+    /// SQL.
     fn keep(&mut self, assignments: &[&Assignment], values: &[Option<Vec<u8>>]) {
         let mut settings: Settings = (*self.settings).clone();
         for (assignment, value) in assignments.iter().zip(values) {
@@ -269,7 +283,9 @@ impl Session {
                     format!("{TRANSACTION}{}", if isolation { "isolation" } else { "access" })
                 }
                 // Read behind the statement, like any other that may set it.
-                Scope::Session if matches!(assignment.name.as_str(), "last_insert_id" | "identity") => {
+                Scope::Session
+                    if matches!(assignment.name.as_str(), "last_insert_id" | "identity") =>
+                {
                     continue;
                 }
                 // For the next INSERT alone, and on this connection.
@@ -293,7 +309,8 @@ impl Session {
                 (None, _) => assignment.sql.clone(),
             };
             self.note_session_variable(&name, assignment, value.as_deref());
-            let is_default = assignment.value == SetValue::Default && name != "names" && value.is_none();
+            let is_default =
+                assignment.value == SetValue::Default && name != "names" && value.is_none();
             let plain_autocommit = name == "autocommit" && self.autocommit;
             for undone in replaced_by(&name) {
                 settings.unset(undone);
@@ -311,7 +328,12 @@ impl Session {
     }
 
     /// What the session itself must know of its variables.
-    fn note_session_variable(&mut self, name: &str, assignment: &Assignment, read_back: Option<&[u8]>) {
+    fn note_session_variable(
+        &mut self,
+        name: &str,
+        assignment: &Assignment,
+        read_back: Option<&[u8]>,
+    ) {
         // It is a literal, in quotes.
         let read_back = read_back.map(|v| {
             String::from_utf8_lossy(v)
@@ -324,7 +346,8 @@ impl Session {
         });
         match name {
             "autocommit" => {
-                self.autocommit = value.is_none_or(|v| !matches!(v.as_str(), "0" | "off" | "false"));
+                self.autocommit =
+                    value.is_none_or(|v| !matches!(v.as_str(), "0" | "off" | "false"));
             }
             "wait_timeout" => {
                 let seconds = value.as_deref().and_then(|v| v.parse::<u64>().ok());
@@ -356,12 +379,16 @@ impl Session {
 
     fn set_vitess(&mut self, assignment: &Assignment) -> Outcome {
         let value = match &assignment.value {
-            SetValue::Literal(value) | SetValue::Text(value) | SetValue::Expression(value) => value.clone(),
+            SetValue::Literal(value) | SetValue::Text(value) | SetValue::Expression(value) => {
+                value.clone()
+            }
             SetValue::Default => String::new(),
         };
-        let is_mode = assignment.name == "transaction_mode" && assignment.value != SetValue::Default;
+        let is_mode =
+            assignment.name == "transaction_mode" && assignment.value != SetValue::Default;
         if is_mode && TransactionMode::parse(&value).is_none() {
-            let message = format!("invalid transaction_mode: {value}; it is SINGLE, MULTI or TWOPC");
+            let message =
+                format!("invalid transaction_mode: {value}; it is SINGLE, MULTI or TWOPC");
             return Err(sql_error(1231, message).into());
         }
         if assignment.name.starts_with("read_after_write_") {

@@ -1,5 +1,5 @@
-//! SHOW TABLE STATUS and SHOW INDEX of a keyspace with several shards: one row for each table, or part of a key, with rows, sizes and
-//! numbers of values added up.
+//! SHOW TABLE STATUS and SHOW INDEX of a keyspace with several shards: one row for each table, or
+//! part of a key, with rows, sizes and numbers of values added up.
 use super::answer::{Answer, text_column};
 use super::scatter::{Rows, Work};
 use super::{Outcome, Session};
@@ -36,7 +36,8 @@ const COLUMNS: [&str; 20] = [
     "Temporary",
 ];
 
-/// Those of SHOW INDEX; MySQL's last two are "Visible" and "Expression", MariaDB's one is "Ignored".
+/// Those of SHOW INDEX; MySQL's last two are "Visible" and "Expression", MariaDB's one is
+/// "Ignored".
 const KEY_COLUMNS: [&str; 15] = [
     "Table",
     "Non_unique",
@@ -98,7 +99,9 @@ impl Session {
             .zip(names)
             .map(|(column, name)| match column.kind {
                 ColumnType::LONG => ColumnDefinition::expression(name.as_bytes(), ColumnType::LONG),
-                ColumnType::LONGLONG => ColumnDefinition::expression(name.as_bytes(), ColumnType::LONGLONG),
+                ColumnType::LONGLONG => {
+                    ColumnDefinition::expression(name.as_bytes(), ColumnType::LONGLONG)
+                }
                 _ => text_column(name),
             })
             .collect();
@@ -204,8 +207,9 @@ mod tests {
             cells[CARDINALITY] = values.map(|v| v.as_bytes().to_vec());
             cells
         };
-        let shard =
-            |n: &str| vec![part("PRIMARY", "1", Some(n)), part("k", "1", None), part("k", "2", Some("1"))];
+        let shard = |n: &str| {
+            vec![part("PRIMARY", "1", Some(n)), part("k", "1", None), part("k", "2", Some("1"))]
+        };
         let got = parts_added_up([shard("3"), shard("4")].concat());
         let shown: Vec<_> = got.iter().map(|r| number(r, CARDINALITY)).collect();
         assert_eq!(shown, [Some(7), None, Some(2)]);
@@ -213,7 +217,12 @@ mod tests {
 
     #[test]
     fn tables_are_added_up_and_copies_are_not() {
-        let rows = vec![row("t", "3", "300"), row("r", "7", "70"), row("t", "1", "500"), row("r", "7", "70")];
+        let rows = vec![
+            row("t", "3", "300"),
+            row("r", "7", "70"),
+            row("t", "1", "500"),
+            row("r", "7", "70"),
+        ];
         let copies = AHashSet::from_iter([b"r".to_vec()]);
         let got = added_up(rows, &copies);
         let shown: Vec<_> = got

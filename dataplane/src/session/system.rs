@@ -1,5 +1,5 @@
-//! Tables of information_schema for the server that finishes a statement: the servers' rows with the clients' names in them and
-//! numbers added up over shards, or the sessions of this process.
+//! Tables of information_schema for the server that finishes a statement: the servers' rows with
+//! the clients' names in them and numbers added up over shards, or the sessions of this process.
 use super::scatter::Work;
 use super::write::{TextForm, value_literal};
 use super::{Outcome, Session};
@@ -44,8 +44,10 @@ fn sums(counted: Counted) -> Sums {
 /// The statements that make a table of information_schema again, without its rows.
 pub(super) fn create(gather: &Gather, system: &SystemTable) -> Vec<u8> {
     let (table, of) = (quoted(&gather.table), quoted(&system.name));
-    format!("CREATE TEMPORARY TABLE {table} ENGINE=InnoDB SELECT * FROM information_schema.{of} LIMIT 0")
-        .into_bytes()
+    format!(
+        "CREATE TEMPORARY TABLE {table} ENGINE=InnoDB SELECT * FROM information_schema.{of} LIMIT 0"
+    )
+    .into_bytes()
 }
 
 /// How much has been gathered for a statement.
@@ -56,7 +58,8 @@ pub(super) struct Budget {
 }
 
 impl Session {
-    /// Reads the rows of one leaf, `rows` being where its work puts them, and writes what makes them again.
+    /// Reads the rows of one leaf, `rows` being where its work puts them, and writes what makes
+    /// them again.
     pub(super) async fn gather_system(
         &mut self,
         work: Work<'_>,
@@ -207,7 +210,8 @@ fn insert(
         .iter()
         .map(|name| quoted(&String::from_utf8_lossy(name)))
         .collect();
-    let head = format!("INSERT INTO {} ({}) VALUES ", quoted(&gather.table), columns.join(",")).into_bytes();
+    let head = format!("INSERT INTO {} ({}) VALUES ", quoted(&gather.table), columns.join(","))
+        .into_bytes();
     let form = TextForm::OF_LOADS;
     let mut text: Vec<u8> = Vec::new();
     for row in &read.rows {
@@ -269,10 +273,16 @@ mod tests {
 
     #[test]
     fn shards_are_added_up_and_copies_are_not() {
-        let names: Vec<Vec<u8>> =
-            ["TABLE_SCHEMA", "table_name", "TABLE_ROWS", "AVG_ROW_LENGTH", "DATA_LENGTH", "AUTO_INCREMENT"]
-                .map(|n| n.as_bytes().to_vec())
-                .to_vec();
+        let names: Vec<Vec<u8>> = [
+            "TABLE_SCHEMA",
+            "table_name",
+            "TABLE_ROWS",
+            "AVG_ROW_LENGTH",
+            "DATA_LENGTH",
+            "AUTO_INCREMENT",
+        ]
+        .map(|n| n.as_bytes().to_vec())
+        .to_vec();
         let rows = vec![
             cells(&["d", "t", "3", "100", "300", "7"]),
             cells(&["d", "copy", "5", "10", "50", "-"]),

@@ -1,5 +1,5 @@
-//! What the OKs that the session gives itself report of its state, to clients that track it: the forms and the conditions are the
-//! servers' own. What a server has reported of a SET is passed on.
+//! What the OKs that the session gives itself report of its state, to clients that track it: the
+//! forms and the conditions are the servers' own. What a server has reported of a SET is passed on.
 use super::Session;
 use coregate_planner::plan::{AccessMode, SessionAction};
 use coregate_protocol::Capabilities;
@@ -26,7 +26,8 @@ impl Session {
         self.capabilities.contains(Capabilities::SESSION_TRACK)
     }
 
-    /// Does the session itself decide on what is reported of variables? Then only a server can tell.
+    /// Does the session itself decide on what is reported of variables? Then only a server can
+    /// tell.
     pub(super) fn tracks_by_choice(&self) -> bool {
         let chosen = |name: &&str| self.settings.get(name).is_some();
         self.tracks()
@@ -59,7 +60,8 @@ impl Session {
         out
     }
 
-    /// After a SET that no server was asked about; the variables are among those that are reported by default.
+    /// After a SET that no server was asked about; the variables are among those that are reported
+    /// by default.
     pub(super) fn set_report(&self, name: &str, value: &str) -> Vec<u8> {
         let mut out = Vec::new();
         if !self.tracks() {
@@ -72,7 +74,8 @@ impl Session {
             }
             "names" => {
                 let charset = Charset::by_name(value).map_or(value, |c| c.name());
-                for variable in ["character_set_client", "character_set_connection", "character_set_results"]
+                for variable in
+                    ["character_set_client", "character_set_connection", "character_set_results"]
                 {
                     change(&mut out, SYSTEM_VARIABLE, &[variable.as_bytes(), charset.as_bytes()]);
                 }
@@ -108,7 +111,9 @@ impl Session {
                 Some(format!("START TRANSACTION{snapshot}{access};"))
             }
             SessionAction::Commit { chain: Some(true), .. }
-            | SessionAction::Rollback { chain: Some(true), .. } => Some("START TRANSACTION;".to_owned()),
+            | SessionAction::Rollback { chain: Some(true), .. } => {
+                Some("START TRANSACTION;".to_owned())
+            }
             SessionAction::Commit { .. } | SessionAction::Rollback { .. } => None,
             _ => return out,
         };

@@ -1,4 +1,5 @@
-//! Transactions. BEGIN is remembered and sent to a shard with the first statement that goes there. How they end is in `commit`.
+//! Transactions. BEGIN is remembered and sent to a shard with the first statement that goes there.
+//! How they end is in `commit`.
 use super::answer::{Answer, Done};
 use super::atomic::Atomic;
 use super::buffering::Use;
@@ -14,9 +15,23 @@ use std::rc::Rc;
 
 type Characteristics = (Option<&'static str>, Option<String>);
 
-/// Errors of a statement that has not come to its tables: what is refused or not known, and what this side says itself.
-const BEFORE_TABLES: [u16; 13] =
-    [1040, 1044, 1046, 1049, 1064, 1105, 1142, 1143, 1146, 1227, 1235, 1305, ER_CANT_EXECUTE_IN_READ_ONLY];
+/// Errors of a statement that has not come to its tables: what is refused or not known, and what
+/// this side says itself.
+const BEFORE_TABLES: [u16; 13] = [
+    1040,
+    1044,
+    1046,
+    1049,
+    1064,
+    1105,
+    1142,
+    1143,
+    1146,
+    1227,
+    1235,
+    1305,
+    ER_CANT_EXECUTE_IN_READ_ONLY,
+];
 const ER_CANT_EXECUTE_IN_READ_ONLY: u16 = 1792;
 
 #[derive(Debug, Default)]
@@ -85,8 +100,8 @@ impl Transaction {
         self.ordered = true;
     }
 
-    /// Does COMMIT go to one shard after another? A statement by itself is to be there whole or not at all, which it is if the first
-    /// shard refuses; and no row may be without its entry.
+    /// Does COMMIT go to one shard after another? A statement by itself is to be there whole or not
+    /// at all, which it is if the first shard refuses; and no row may be without its entry.
     pub(super) fn commits_in_order(&self) -> bool {
         self.own || self.ordered
     }
@@ -114,10 +129,16 @@ impl Transaction {
         (begin, self.next.clone())
     }
 
-    /// What SET TRANSACTION said is for one transaction, which with autocommit is one statement: the first that comes to its tables,
-    /// whether it succeeds there or not. `error` is the server's.
+    /// What SET TRANSACTION said is for one transaction, which with autocommit is one statement:
+    /// the first that comes to its tables, whether it succeeds there or not. `error` is the
+    /// server's.
     #[inline]
-    pub(super) fn statement_done(&mut self, autocommit: bool, effects: Effects, error: Option<u16>) {
+    pub(super) fn statement_done(
+        &mut self,
+        autocommit: bool,
+        effects: Effects,
+        error: Option<u16>,
+    ) {
         if self.next.is_some()
             && autocommit
             && self.begin.is_none()
@@ -149,9 +170,9 @@ impl Transaction {
         self.savepoints.clear();
     }
 
-    /// Lets a connection take part, with the savepoints that there are so far. With `autocommit=0` the server opens the transaction by
-    /// itself, at the first statement.
-    /// `branch`: as an XA branch of this id.
+    /// Lets a connection take part, with the savepoints that there are so far. With `autocommit=0`
+    /// the server opens the transaction by itself, at the first statement. `branch`: as an XA
+    /// branch of this id.
     async fn join(
         &self,
         core: &Core,
@@ -174,7 +195,8 @@ impl Transaction {
         if let Some(xid) = branch {
             match pool {
                 Some(pool) if !pool.has_xa.get() => {
-                    // A Galera cluster refuses it: the statement behind it would run outside of the transaction.
+                    // A Galera cluster refuses it: the statement behind it would run outside of the
+                    // transaction.
                     backend.open_branch(core, xid).await?;
                     pool.has_xa.set(true);
                 }
@@ -205,13 +227,15 @@ impl Transaction {
     }
 }
 
-/// Galera's nodes have no XA: what a transaction over several shards needs where it is to be atomic.
+/// Galera's nodes have no XA: what a transaction over several shards needs where it is to be
+/// atomic.
 #[cold]
 fn no_xa(refused: BackendError) -> BackendError {
     match refused {
         BackendError::Refused { code, sqlstate, message } => {
             let message = format!(
-                "transaction_mode TWOPC needs XA on every shard, and this one refuses it (SET transaction_mode = 'MULTI'): {message}"
+                "transaction_mode TWOPC needs XA on every shard, and this one refuses it (SET \
+                    transaction_mode = 'MULTI'): {message}"
             );
             BackendError::Refused { code, sqlstate, message }
         }
@@ -224,8 +248,13 @@ impl Session {
         self.transaction.is_open() || self.held.iter().any(|(_, backend)| backend.in_transaction)
     }
 
-    /// A connection to a place, in the session's transaction if there is one, for a statement with these effects.
-    pub(super) async fn acquire(&mut self, place: Place, effects: Effects) -> Outcome<Box<Backend>> {
+    /// A connection to a place, in the session's transaction if there is one, for a statement with
+    /// these effects.
+    pub(super) async fn acquire(
+        &mut self,
+        place: Place,
+        effects: Effects,
+    ) -> Outcome<Box<Backend>> {
         let (core, handle) = (self.core.clone(), self.handle.clone());
         let held = self.held.iter().position(|(held, _)| *held == place);
         let settings = self.settings_at(place);
@@ -233,11 +262,13 @@ impl Session {
             Some(at) => {
                 let (_, mut backend) = self.held.swap_remove(at);
                 let applied =
-                    Self::unless_interrupted(&handle, backend.apply_in_place(&core, &settings)).await;
+                    Self::unless_interrupted(&handle, backend.apply_in_place(&core, &settings))
+                        .await;
                 match applied {
                     Ok(Ok(())) => {}
                     Ok(Err(e @ BackendError::Refused { .. })) if !backend.busy => {
-                        // A database that there is not: nothing has changed, the transaction goes on.
+                        // A database that there is not: nothing has changed, the transaction goes
+                        // on.
                         backend.unsure = false;
                         self.held.push((place, backend));
                         return Err(e.into());
@@ -259,9 +290,9 @@ impl Session {
                 }
             };
             let (branches, pool) = (branch.is_some(), core.pools.get(place));
-            let joining = self
-                .transaction
-                .join(&core, &mut backend, effects, branch, (place, pool));
+            let joining =
+                self.transaction
+                    .join(&core, &mut backend, effects, branch, (place, pool));
             let joined = Self::unless_interrupted(&handle, joining).await;
             match joined {
                 Ok(Ok(())) => {}
@@ -301,8 +332,8 @@ impl Session {
         Ok(backend)
     }
 
-    /// A transaction that a server has begun by itself (in a routine, a compound statement, a statement prepared by name) is the
-    /// session's: shards that join later take part in it.
+    /// A transaction that a server has begun by itself (in a routine, a compound statement, a
+    /// statement prepared by name) is the session's: shards that join later take part in it.
     pub(super) fn adopt_transaction(&mut self) {
         let begun = |(_, backend): &(Place, Box<Backend>)| backend.in_transaction;
         if self.autocommit && self.transaction.begin.is_none() && self.held.iter().any(begun) {
@@ -372,7 +403,8 @@ impl Session {
         Ok(())
     }
 
-    /// AND CHAIN begins the next transaction with the isolation and access mode of the one that ended.
+    /// AND CHAIN begins the next transaction with the isolation and access mode of the one that
+    /// ended.
     fn after_end(
         &mut self,
         characteristics: Characteristics,
@@ -406,7 +438,8 @@ impl Session {
             let Some((_, backend)) = self.held.get_mut(at).filter(|(_, b)| b.in_transaction) else {
                 continue;
             };
-            let failure = match Self::unless_interrupted(&handle, backend.execute(&core, sql)).await {
+            let failure = match Self::unless_interrupted(&handle, backend.execute(&core, sql)).await
+            {
                 Ok(Ok(_)) => continue,
                 Ok(Err(e @ BackendError::Refused { .. })) => return Err(e.into()),
                 Ok(Err(e)) => e.into(),
@@ -433,8 +466,12 @@ fn begin_text(access: Option<AccessMode>, consistent_snapshot: bool) -> &'static
         (None, true) => "START TRANSACTION WITH CONSISTENT SNAPSHOT",
         (Some(AccessMode::ReadOnly), false) => "START TRANSACTION READ ONLY",
         (Some(AccessMode::ReadWrite), false) => "START TRANSACTION READ WRITE",
-        (Some(AccessMode::ReadOnly), true) => "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
-        (Some(AccessMode::ReadWrite), true) => "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ WRITE",
+        (Some(AccessMode::ReadOnly), true) => {
+            "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+        }
+        (Some(AccessMode::ReadWrite), true) => {
+            "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ WRITE"
+        }
     }
 }
 

@@ -1,7 +1,8 @@
-//! Queries over several shards whose answer is put together: merged here, or finished on one server.
+//! Queries over several shards whose answer is put together: merged here, or finished on one
+//! server.
 //!
-//! The server that finishes a query has its rows in temporary tables, on a connection of its own that takes no part in the
-//! client's transaction: the rows were read in that transaction before.
+//! The server that finishes a query has its rows in temporary tables, on a connection of its own
+//! that takes no part in the client's transaction: the rows were read in that transaction before.
 use super::answer::Answer;
 use super::buffering::Use;
 use super::on_replica::READ_ONLY;
@@ -22,21 +23,23 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 
-/// The load must not depend on the session's settings; they are kept in variables meanwhile. NO_AUTO_VALUE_ON_ZERO and
-/// ALLOW_INVALID_DATES: every value that a table can hold goes in as it is.
-/// The character set first: the texts of the second statement are read in it.
+/// The load must not depend on the session's settings; they are kept in variables meanwhile.
+/// NO_AUTO_VALUE_ON_ZERO and ALLOW_INVALID_DATES: every value that a table can hold goes in as it
+/// is. The character set first: the texts of the second statement are read in it.
 const BEFORE_LOAD: [&[u8]; 2] = [
-    b"SET @_coregate_mode=@@sql_mode,@_coregate_zone=@@time_zone,@_coregate_client=@@character_set_client,\
-@_coregate_collation=@@collation_connection,@_coregate_autocommit=@@autocommit,character_set_client=utf8mb4,\
+    b"SET @_coregate_mode=@@sql_mode,@_coregate_zone=@@time_zone,\
+@_coregate_client=@@character_set_client,@_coregate_collation=@@collation_connection,\
+@_coregate_autocommit=@@autocommit,character_set_client=utf8mb4,\
 collation_connection=utf8mb4_general_ci",
     b"SET sql_mode='ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO',time_zone='+00:00',autocommit=1",
 ];
 
-const AFTER_LOAD: &[u8] =
-    b"SET sql_mode=@_coregate_mode,time_zone=@_coregate_zone,character_set_client=@_coregate_client,collation_connection=@_coregate_collation";
+const AFTER_LOAD: &[u8] = b"SET sql_mode=@_coregate_mode,time_zone=@_coregate_zone,\
+character_set_client=@_coregate_client,collation_connection=@_coregate_collation";
 
 const AT_THE_END: &[u8] =
-    b"SET autocommit=@_coregate_autocommit,@_coregate_mode=NULL,@_coregate_zone=NULL,@_coregate_client=NULL,@_coregate_collation=NULL,@_coregate_autocommit=NULL";
+    b"SET autocommit=@_coregate_autocommit,@_coregate_mode=NULL,@_coregate_zone=NULL,\
+@_coregate_client=NULL,@_coregate_collation=NULL,@_coregate_autocommit=NULL";
 
 impl Session {
     /// Runs a tree whose rows lie on several shards.
@@ -63,7 +66,8 @@ impl Session {
     ) -> Outcome<Summary> {
         match &tree.form {
             Form::Merge(merge) => {
-                let merging = Merging { merge, skip: bound.skip, take: bound.take, finish: None, into };
+                let merging =
+                    Merging { merge, skip: bound.skip, take: bound.take, finish: None, into };
                 let Some(shards) = bound.leaves.into_iter().next() else {
                     return Err(sql_error(1105, "a plan without a query").into());
                 };
@@ -71,7 +75,9 @@ impl Session {
                 let work = self.leaf(plan, tree, 0, shards, Rows::Merge(merging))?;
                 Box::pin(self.several(work, answer)).await
             }
-            Form::Finish(finish) => Box::pin(self.finish_tree(plan, tree, finish, bound, into, answer)).await,
+            Form::Finish(finish) => {
+                Box::pin(self.finish_tree(plan, tree, finish, bound, into, answer)).await
+            }
         }
     }
 
@@ -94,7 +100,14 @@ impl Session {
             Ok((place_of(&leaf.route, shard.id), query_payload(&text)))
         });
         let wires = wires.collect::<Outcome<_>>()?;
-        Ok(Work { plan, combine: Combine::Concat, kind: ResponseKind::Query, wires, keyspace: None, rows })
+        Ok(Work {
+            plan,
+            combine: Combine::Concat,
+            kind: ResponseKind::Query,
+            wires,
+            keyspace: None,
+            rows,
+        })
     }
 
     /// Gathers the rows of every table, loads them into one server, and runs the statement there.
@@ -166,11 +179,15 @@ impl Session {
     }
 
     /// The rows of a query that is planned as a client's, which may be a tree again.
-    fn read_planned(&mut self, sql: Vec<u8>) -> Pin<Box<dyn Future<Output = Outcome<Collected>> + '_>> {
+    fn read_planned(
+        &mut self,
+        sql: Vec<u8>,
+    ) -> Pin<Box<dyn Future<Output = Outcome<Collected>> + '_>> {
         Box::pin(async move { self.read(&sql).await })
     }
 
-    /// Runs the last step on one server. After any failure the connection is closed, and with it the tables are gone.
+    /// Runs the last step on one server. After any failure the connection is closed, and with it
+    /// the tables are gone.
     async fn finish_on(
         &mut self,
         place: Place,
@@ -190,7 +207,8 @@ impl Session {
         let mut parts = Parts::new();
         parts.push(Part { place, backend, walker });
         let merge = Merge::EVERYTHING;
-        let merging = Merging { merge: &merge, skip: 0, take: u64::MAX, finish: Some(finish), into };
+        let merging =
+            Merging { merge: &merge, skip: 0, take: u64::MAX, finish: Some(finish), into };
         let result = self.merge(&mut parts, &merging, answer).await;
         let Some(Part { mut backend, .. }) = parts.pop() else {
             return Err(sql_error(1105, "a connection was lost").into());
@@ -239,8 +257,8 @@ impl Session {
         }
     }
 
-    /// Prepares what a server would run to finish a statement, over tables without rows: no server has all the real ones. Its
-    /// answer with `id` in it for the client, or its error.
+    /// Prepares what a server would run to finish a statement, over tables without rows: no server
+    /// has all the real ones. Its answer with `id` in it for the client, or its error.
     pub(super) async fn describe_finished(
         &mut self,
         place: Place,
@@ -277,7 +295,8 @@ impl Session {
         described
     }
 
-    /// Where transactions only read, the tables are written before what the statement calls may not write either.
+    /// Where transactions only read, the tables are written before what the statement calls may not
+    /// write either.
     fn around_load(&self, place: Place, statements: &mut Vec<Vec<u8>>) {
         if self.reads_only(place) {
             statements.insert(0, READ_WRITE.to_vec());
@@ -306,11 +325,13 @@ impl Session {
                 Err(error) => return Err(error.into()),
             }
         }
-        let loaded = Self::unless_interrupted(&handle, backend.run_batch(&core, statements)).await?;
+        let loaded =
+            Self::unless_interrupted(&handle, backend.run_batch(&core, statements)).await?;
         loaded.map_err(not_loaded)
     }
 
-    /// May the session have said that its transactions only read? Temporary tables are written on the server that finishes.
+    /// May the session have said that its transactions only read? Temporary tables are written on
+    /// the server that finishes.
     fn reads_only(&self, place: Place) -> bool {
         place.is_replica()
             || ["transaction access", "transaction_read_only", "tx_read_only"]
@@ -333,15 +354,19 @@ impl Session {
 
 const READ_WRITE: &[u8] = b"SET SESSION TRANSACTION READ WRITE";
 
-/// MariaDB up to 11.8 logs temporary tables, and replicas make them, unless rows are logged. MySQL has not since 8.0.13, except for
-/// `STATEMENT`. The LIMIT goes before the session's `sql_select_limit`, which may be 0.
-const LOGS_TEMPORARY: &str = "SELECT IF(@@log_bin AND @@binlog_format <> 'ROW' AND (VERSION() LIKE '%MariaDB%' OR @@binlog_format = 'STATEMENT'), 1, 0) LIMIT 1";
+/// MariaDB up to 11.8 logs temporary tables, and replicas make them, unless rows are logged. MySQL
+/// has not since 8.0.13, except for `STATEMENT`. The LIMIT goes before the session's
+/// `sql_select_limit`, which may be 0.
+const LOGS_TEMPORARY: &str = "SELECT IF(@@log_bin AND @@binlog_format <> 'ROW' AND (VERSION() LIKE \
+    '%MariaDB%' OR @@binlog_format = 'STATEMENT'), 1, 0) LIMIT 1";
 
 fn would_be_logged() -> SqlError {
     sql_error(
         1235,
-        "VT12001: unsupported: the statement needs temporary tables on one server, which would write them to its binary log; set \
-         binlog_format=ROW there, or grant the tablet's account BINLOG ADMIN (MySQL: SESSION_VARIABLES_ADMIN)",
+        "VT12001: unsupported: the statement needs temporary tables on one server, which would \
+            write them to its binary log; set \
+         binlog_format=ROW there, or grant the tablet's account BINLOG ADMIN (MySQL: \
+         SESSION_VARIABLES_ADMIN)",
     )
 }
 

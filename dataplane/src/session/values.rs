@@ -27,7 +27,8 @@ impl SessionValues for Values<'_> {
         let session = self.session;
         let mut number = itoa_buffer();
         match which {
-            // In forms that have the functions' own types: BIGINT UNSIGNED, BIGINT, BIGINT, a text that can be NULL.
+            // In forms that have the functions' own types: BIGINT UNSIGNED, BIGINT, BIGINT, a text
+            // that can be NULL.
             SessionValue::LastInsertId => {
                 out.push(b'(');
                 out.extend_from_slice(number.format(session.last_insert_id).as_bytes());
@@ -48,7 +49,9 @@ impl SessionValues for Values<'_> {
                 out.extend_from_slice(number.format(session.found_rows).as_bytes());
                 out.extend_from_slice(b",FOUND_ROWS())");
             }
-            SessionValue::ConnectionId => out.extend_from_slice(number.format(session.handle.id).as_bytes()),
+            SessionValue::ConnectionId => {
+                out.extend_from_slice(number.format(session.handle.id).as_bytes())
+            }
             SessionValue::Database => match &session.target.database {
                 Some(name) => write_string(name.as_bytes(), session.status(), out),
                 None => out.extend_from_slice(b"NULL"),
@@ -65,7 +68,9 @@ impl SessionValues for Values<'_> {
                 out.extend_from_slice(number.format(count).as_bytes());
                 out.extend_from_slice(b"|0,-1)");
             }
-            SessionValue::Clock => session.write_clock(b"SET STATEMENT timestamp=", b" FOR ", true, out),
+            SessionValue::Clock => {
+                session.write_clock(b"SET STATEMENT timestamp=", b" FOR ", true, out)
+            }
             SessionValue::ClockHint => {
                 session.write_clock(b" /*+ SET_VAR(timestamp=", b") */ ", false, out);
             }
@@ -133,7 +138,9 @@ impl SessionValues for Values<'_> {
                     out.push(b'.');
                 }
             }
-            Some(Bound::Bytes(bytes)) if !bytes.is_ascii() && !self.session.charsets.client.is_plain() => {
+            Some(Bound::Bytes(bytes))
+                if !bytes.is_ascii() && !self.session.charsets.client.is_plain() =>
+            {
                 // A quote or a backslash could be half of a character.
                 let set = self.session.settings.client_charset();
                 out.extend_from_slice(format!("_{set} x'").as_bytes());
@@ -169,7 +176,8 @@ impl Session {
                 .is_ok()
     }
 
-    /// The row of SHOW VARIABLES that stands for one of a server, where it tells where clients connect to: they would go past us.
+    /// The row of SHOW VARIABLES that stands for one of a server, where it tells where clients
+    /// connect to: they would go past us.
     #[cold]
     pub(super) fn own_variable(&self, row: &[u8], binary: bool) -> Option<Vec<u8>> {
         /// A packet header, and one byte of NULL flags.
@@ -206,7 +214,8 @@ impl SessionValues for Named<'_> {
     }
 
     fn write_param(&self, n: u16, out: &mut Vec<u8>) {
-        // A parameter is a literal to a server. The variable itself would bring its collation along.
+        // A parameter is a literal to a server. The variable itself would bring its collation
+        // along.
         match self.variables.get(usize::from(n)) {
             Some(variable) => out.extend_from_slice(&variable.literal()),
             None => out.extend_from_slice(b"NULL"),
@@ -243,7 +252,8 @@ impl SessionValues for Named<'_> {
 }
 
 impl Session {
-    /// Which shard takes rows that may lie anywhere: the next one with each statement, the same within a transaction.
+    /// Which shard takes rows that may lie anywhere: the next one with each statement, the same
+    /// within a transaction.
     fn next_turn(&self) -> u64 {
         let turn = self.turn.get();
         if !self.in_transaction() {

@@ -1,5 +1,6 @@
-//! Variables as a server has them, and as literals that mean the same wherever they are repeated: a user variable keeps its
-//! type, its bytes, its character set and its collation, and no SQL mode or character set of a session changes what is read.
+//! Variables as a server has them, and as literals that mean the same wherever they are repeated: a
+//! user variable keeps its type, its bytes, its character set and its collation, and no SQL mode or
+//! character set of a session changes what is read.
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
 use crate::pool::Backend;
@@ -60,14 +61,18 @@ impl Variable {
             Kind::Double => [self.bytes.as_slice(), b"e0"].concat(),
             Kind::Text => {
                 let set = self.charset();
-                let collate =
-                    if set == "binary" { String::new() } else { format!(" COLLATE {}", self.collation) };
+                let collate = if set == "binary" {
+                    String::new()
+                } else {
+                    format!(" COLLATE {}", self.collation)
+                };
                 format!("_{set} x'{}'{collate}", hex(&self.bytes)).into_bytes()
             }
         }
     }
 
-    /// As the value of a parameter, which is coercible: text in its character set, without a collation of its own.
+    /// As the value of a parameter, which is coercible: text in its character set, without a
+    /// collation of its own.
     pub(super) fn literal(&self) -> Vec<u8> {
         match self.kind {
             Kind::Text => format!("_{} x'{}'", self.charset(), hex(&self.bytes)).into_bytes(),
@@ -80,7 +85,9 @@ impl Variable {
         let is_plain = |b: &u8| (0x20..0x7f).contains(b) && !matches!(b, b'\'' | b'\\');
         match self.kind {
             Kind::Null => b"NULL".to_vec(),
-            Kind::Text if self.bytes.iter().all(is_plain) => [b"'", self.bytes.as_slice(), b"'"].concat(),
+            Kind::Text if self.bytes.iter().all(is_plain) => {
+                [b"'", self.bytes.as_slice(), b"'"].concat()
+            }
             Kind::Text => format!("_{} x'{}'", self.charset(), hex(&self.bytes)).into_bytes(),
             _ => self.bytes.clone(),
         }
@@ -119,10 +126,13 @@ impl Variable {
 
     /// The same in the character set in which it is; `None` where that is not `client`.
     pub(super) fn value_in(&self, client: Charset) -> Option<Value<'_>> {
-        let foreign = self.kind == Kind::Text && self.charset() != "binary" && !self.utf8.is_ascii();
+        let foreign =
+            self.kind == Kind::Text && self.charset() != "binary" && !self.utf8.is_ascii();
         match () {
             () if !foreign => Some(self.value()),
-            () if Charset::of_collation(self.charset()) == client => Some(Value::Bytes(&self.bytes)),
+            () if Charset::of_collation(self.charset()) == client => {
+                Some(Value::Bytes(&self.bytes))
+            }
             () => None,
         }
     }
@@ -166,7 +176,8 @@ impl Session {
             .iter()
             .map(|v| format!("{v}, COLLATION({v}), HEX({v}), HEX(CONVERT({v} USING utf8mb4))"))
             .collect();
-        let payload = super::wire::query_payload(format!("SELECT {}", columns.join(", ")).as_bytes());
+        let payload =
+            super::wire::query_payload(format!("SELECT {}", columns.join(", ")).as_bytes());
         let mut bytes = Vec::new();
         let see = |part: &[u8]| {
             if bytes.len() <= ANSWER_MAX {
@@ -198,7 +209,10 @@ fn parse(bytes: &[u8], backend: &Backend) -> Outcome<Vec<Variable>> {
         match super::relay::step(&mut walker, packet.payload, packet.seq)? {
             PacketRole::ColumnDef => {
                 let column = ColumnDefinition::parse(packet.payload, backend.capabilities)?;
-                kinds.push(kind_of(column.column_type, column.flags.contains(ColumnFlags::UNSIGNED)));
+                kinds.push(kind_of(
+                    column.column_type,
+                    column.flags.contains(ColumnFlags::UNSIGNED),
+                ));
             }
             PacketRole::Row => {
                 let mut cells = Vec::new();
@@ -230,7 +244,9 @@ fn variable_of(cells: &[Option<Vec<u8>>], kind: Kind) -> Variable {
     let collation = String::from_utf8_lossy(cell(1)).into_owned();
     let is_null = cells.first().is_none_or(Option::is_none);
     match kind {
-        _ if is_null => Variable { kind: Kind::Null, bytes: Vec::new(), utf8: Vec::new(), collation },
+        _ if is_null => {
+            Variable { kind: Kind::Null, bytes: Vec::new(), utf8: Vec::new(), collation }
+        }
         Kind::Text => Variable { kind, bytes: unhex(cell(2)), utf8: unhex(cell(3)), collation },
         _ => Variable { kind, bytes: cell(0).to_vec(), utf8: cell(0).to_vec(), collation },
     }
@@ -292,7 +308,10 @@ mod tests {
             "_utf8mb4 x'7827206f7220313d31202d2d20' COLLATE utf8mb4_bin"
         );
         assert_eq!(variable(Kind::Text, b"+01:00", "utf8mb3_general_ci").plain(), b"'+01:00'");
-        assert_eq!(variable(Kind::Text, b"a'b\\", "utf8mb3_general_ci").plain(), b"_utf8mb3 x'6127625c'");
+        assert_eq!(
+            variable(Kind::Text, b"a'b\\", "utf8mb3_general_ci").plain(),
+            b"_utf8mb3 x'6127625c'"
+        );
     }
 
     #[test]

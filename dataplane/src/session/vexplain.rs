@@ -1,4 +1,5 @@
-//! VEXPLAIN QUERIES, ALL and TRACE: a query is run, its rows are dropped, and what went to which server is told.
+//! VEXPLAIN QUERIES, ALL and TRACE: a query is run, its rows are dropped, and what went to which
+//! server is told.
 //!
 //! <https://vitess.io/docs/user-guides/sql/vexplain/>
 use super::answer::{Answer, text_column};
@@ -134,7 +135,8 @@ impl Session {
     fn told(&self, sent: &Sent, with_times: bool) -> Value {
         let (keyspace, shard) = self.names_of(sent.place);
         let query = String::from_utf8_lossy(&sent.sql);
-        let mut out = json!({ "Call": sent.call - 1, "Keyspace": keyspace, "Shard": shard, "Query": query });
+        let mut out =
+            json!({ "Call": sent.call - 1, "Keyspace": keyspace, "Shard": shard, "Query": query });
         if with_times {
             out["Rows"] = json!(sent.rows);
             out["Microseconds"] = json!(sent.spent.as_micros() as u64);

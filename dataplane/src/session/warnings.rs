@@ -1,5 +1,6 @@
-//! SHOW WARNINGS behind a pool: the next statement may run on another connection, so warnings are fetched while the
-//! connection that has them is still at hand, and kept by the session until its next statement.
+//! SHOW WARNINGS behind a pool: the next statement may run on another connection, so warnings are
+//! fetched while the connection that has them is still at hand, and kept by the session until its
+//! next statement.
 use super::answer::{Answer, text_column};
 use super::{Outcome, Session};
 use crate::pool::Backend;
@@ -43,8 +44,8 @@ impl Warnings {
         self.count
     }
 
-    /// Is one of them about a row? Each row's may read the same. One about a value is about the statement where its text has the
-    /// value.
+    /// Is one of them about a row? Each row's may read the same. One about a value is about the
+    /// statement where its text has the value.
     pub(super) fn are_of_rows(&self, statement: &[u8]) -> bool {
         let in_statement = |value: &str| {
             let value = value.as_bytes();
@@ -102,8 +103,8 @@ impl Session {
         warnings.errors = 1;
     }
 
-    /// An error that was relayed. Its packet ends these bytes, behind columns and rows at most; where they begin within a row, it
-    /// is not found.
+    /// An error that was relayed. Its packet ends these bytes, behind columns and rows at most;
+    /// where they begin within a row, it is not found.
     #[cold]
     pub(super) fn note_error_packet(&mut self, wire: &[u8]) {
         let (mut rest, mut last) = (wire, None);
@@ -111,12 +112,15 @@ impl Session {
             last = Some(packet.payload);
             rest = rest.get(consumed..).unwrap_or_default();
         }
-        if let Some(error) = last.filter(|p| rest.is_empty() && p.first() == Some(&ErrPacket::HEADER)) {
+        if let Some(error) =
+            last.filter(|p| rest.is_empty() && p.first() == Some(&ErrPacket::HEADER))
+        {
             self.note_error(&super::scatter::error_of(error));
         }
     }
 
-    /// Reads the warnings of the statement that has just been answered; the client waits for nothing.
+    /// Reads the warnings of the statement that has just been answered; the client waits for
+    /// nothing.
     #[cold]
     pub(super) async fn fetch_warnings(&mut self, backend: &mut Backend) {
         let core = self.core.clone();
@@ -165,7 +169,8 @@ impl Session {
         all.rows.truncate(WARNINGS_MAX);
     }
 
-    /// The first warning of what a step has read, as the error that one server makes of it where values are written in a strict mode.
+    /// The first warning of what a step has read, as the error that one server makes of it where
+    /// values are written in a strict mode.
     #[cold]
     pub(super) fn strict_error(&self) -> Option<SqlError> {
         let mysql = !self.core.is_mariadb();
@@ -184,7 +189,8 @@ impl Session {
         Some(SqlError { code: *code, sqlstate: *sqlstate, message: message.clone() })
     }
 
-    /// Before a statement: MariaDB leaves the last one's warnings where they are if it has no tables.
+    /// Before a statement: MariaDB leaves the last one's warnings where they are if it has no
+    /// tables.
     #[inline]
     pub(super) fn begin_warnings(&mut self, plan: &Plan) {
         if !self.warnings_are_empty()
@@ -206,7 +212,8 @@ impl Session {
         let warnings = self.warnings.take();
         let known = warnings.as_deref();
         if count_only {
-            let name = if errors_only { "@@session.error_count" } else { "@@session.warning_count" };
+            let name =
+                if errors_only { "@@session.error_count" } else { "@@session.warning_count" };
             let count = known.map_or(0, |w| if errors_only { w.errors } else { w.count });
             let flags = ColumnFlags::UNSIGNED | ColumnFlags::BINARY;
             let number = ColumnDefinition::expression(name.as_bytes(), ColumnType::LONGLONG);
@@ -236,7 +243,8 @@ impl Session {
             };
             let text = |name, length| {
                 let plain = text_column(name);
-                let (collation, flags) = (collation.unwrap_or(plain.collation), ColumnFlags::NOT_NULL);
+                let (collation, flags) =
+                    (collation.unwrap_or(plain.collation), ColumnFlags::NOT_NULL);
                 ColumnDefinition { length, flags, decimals, collation, ..plain }
             };
             let code = ColumnDefinition {
@@ -244,7 +252,11 @@ impl Session {
                 flags: ColumnFlags::NOT_NULL | ColumnFlags::UNSIGNED | ColumnFlags::BINARY,
                 ..ColumnDefinition::expression(b"Code", ColumnType::LONG)
             };
-            self.send_result(answer, &[text("Level", 7 * 4), code, text("Message", 512 * 4)], &cells);
+            self.send_result(
+                answer,
+                &[text("Level", 7 * 4), code, text("Message", 512 * 4)],
+                &cells,
+            );
         }
         self.warnings = warnings;
         Ok(())
@@ -252,17 +264,22 @@ impl Session {
 }
 
 /// The rows of a SHOW WARNINGS.
-fn rows_of(bytes: &[u8], capabilities: Capabilities) -> impl Iterator<Item = (String, u16, String)> + '_ {
+fn rows_of(
+    bytes: &[u8],
+    capabilities: Capabilities,
+) -> impl Iterator<Item = (String, u16, String)> + '_ {
     let mut walker = ResponseWalker::new(ResponseKind::Query, capabilities);
     let mut rest = bytes;
     std::iter::from_fn(move || {
         loop {
             let (packet, consumed) = frame::split(rest, usize::MAX).ok().flatten()?;
             rest = rest.get(consumed..).unwrap_or_default();
-            if super::relay::step(&mut walker, packet.payload, packet.seq).ok()? != PacketRole::Row {
+            if super::relay::step(&mut walker, packet.payload, packet.seq).ok()? != PacketRole::Row
+            {
                 continue;
             }
-            let mut cells = TextRow::new(packet.payload).map(|cell| cell.ok().flatten().unwrap_or_default());
+            let mut cells =
+                TextRow::new(packet.payload).map(|cell| cell.ok().flatten().unwrap_or_default());
             let mut text = || raw::to_text(cells.next().unwrap_or_default());
             let (level, code, message) = (text(), text(), text());
             return Some((level, code.parse().unwrap_or(0), message));

@@ -8,7 +8,8 @@ use coregate_protocol::command::encode as commands;
 use coregate_protocol::frame;
 use std::rc::Rc;
 
-/// Bytes of COM_QUERY before the text. Clients are not offered query attributes, so there is nothing else.
+/// Bytes of COM_QUERY before the text. Clients are not offered query attributes, so there is
+/// nothing else.
 pub(super) const TEXT_AT: usize = 1;
 
 /// What goes to one server.

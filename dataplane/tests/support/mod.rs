@@ -1,4 +1,5 @@
-//! A database server of a few lines, and a client of a few more: enough to drive the data plane without anything installed.
+//! A database server of a few lines, and a client of a few more: enough to drive the data plane
+//! without anything installed.
 #![allow(dead_code)]
 use coregate_dataplane::{Config, DataPlane, start};
 use coregate_planner::control::{ControlPort, ControlRequest, Reply, UserEntry, Users};
@@ -7,7 +8,9 @@ use coregate_planner::snapshot::{Address, BackendTls, Snapshot, Tablet, TabletKi
 use coregate_planner::vschema::{Keyspace, KeyspaceSpec, SnapshotBuilder};
 use coregate_protocol::auth::client::{ClientConfig, ClientHandshake, ClientStep, TlsPolicy};
 use coregate_protocol::auth::plugin;
-use coregate_protocol::auth::server::{Accounts, Credential, Env, ServerConfig, ServerHandshake, ServerStep};
+use coregate_protocol::auth::server::{
+    Accounts, Credential, Env, ServerConfig, ServerHandshake, ServerStep,
+};
 use coregate_protocol::column::{ColumnDefinition, ColumnType};
 use coregate_protocol::command::Command;
 use coregate_protocol::frame::{self, PacketWriter};
@@ -43,7 +46,9 @@ impl Wire {
 
     pub fn read(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
-            if let Some((packet, consumed)) = frame::split(&self.buffer, usize::MAX).expect("a packet") {
+            if let Some((packet, consumed)) =
+                frame::split(&self.buffer, usize::MAX).expect("a packet")
+            {
                 let whole = (packet.seq, packet.payload.to_vec());
                 self.buffer.drain(..consumed);
                 return Some(whole);
@@ -136,7 +141,8 @@ fn serve(mut wire: Wire, on_begin: OnBegin, n: usize, log: &Log) {
     loop {
         wire.write(&std::mem::take(&mut out));
         let Some((seq, payload)) = wire.read() else { return };
-        let env = Env { accounts: &Anyone, rsa: None, secure: true, require_secure: false, host: "test" };
+        let env =
+            Env { accounts: &Anyone, rsa: None, secure: true, require_secure: false, host: "test" };
         match handshake.on_packet(&payload, seq, &mut out, &env) {
             Ok(ServerStep::Accepted) => break,
             Ok(ServerStep::Continue) => {}
@@ -178,11 +184,21 @@ fn serve(mut wire: Wire, on_begin: OnBegin, n: usize, log: &Log) {
             Command::Query { sql, .. } if sql.ends_with(b"'fail'") => {
                 put_error(&mut out, &mut seq, capabilities, 1146);
             }
-            Command::Query { sql, .. } if sql.starts_with(b"SELECT") || sql.starts_with(b"select") => {
-                put_row(&mut out, &mut seq, capabilities, status, |w| row::put_text(w, Some(b"one")));
+            Command::Query { sql, .. }
+                if sql.starts_with(b"SELECT") || sql.starts_with(b"select") =>
+            {
+                put_row(&mut out, &mut seq, capabilities, status, |w| {
+                    row::put_text(w, Some(b"one"))
+                });
             }
             Command::StmtPrepare(_) => {
-                let ok = PrepareOk { stmt_id: 9, columns: 1, params: 1, warnings: 0, metadata_follows: true };
+                let ok = PrepareOk {
+                    stmt_id: 9,
+                    columns: 1,
+                    params: 1,
+                    warnings: 0,
+                    metadata_follows: true,
+                };
                 let column = ColumnDefinition::expression(b"c", ColumnType::VAR_STRING);
                 let mut writer = PacketWriter::new(&mut out, &mut seq);
                 writer.packet(|w| ok.encode(capabilities, w));
@@ -239,7 +255,8 @@ impl ControlPort for NoControl {
     }
 }
 
-/// A keyspace `ks` of two shards, both on `server`, with the table `t (id, v)` spread by `hash(id)`.
+/// A keyspace `ks` of two shards, both on `server`, with the table `t (id, v)` spread by
+/// `hash(id)`.
 pub fn sharded(server: SocketAddr) -> (Snapshot, Serving) {
     let vschema = Keyspace::from_json(
         r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}},
@@ -293,7 +310,8 @@ pub fn plane_with(
         cpus: Some(vec![]),
         ..config
     };
-    start(config, (Arc::new(snapshot), Arc::new(serving)), Arc::new(users), control).expect("a data plane")
+    start(config, (Arc::new(snapshot), Arc::new(serving)), Arc::new(users), control)
+        .expect("a data plane")
 }
 
 pub fn log_in(address: SocketAddr, database: Option<&str>) -> Wire {

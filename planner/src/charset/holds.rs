@@ -1,4 +1,5 @@
-//! The characters that a column of text can hold: in others a server stores a question mark, unless its mode is strict.
+//! The characters that a column of text can hold: in others a server stores a question mark, unless
+//! its mode is strict.
 use super::{Charset, SINGLE};
 
 /// ASCII that swe7 has other letters for.
@@ -37,22 +38,30 @@ impl Holds {
         }
     }
 
-    /// Are bytes that are given to the column text in UTF-8? `None`: not even those of ASCII stand for themselves.
+    /// Are bytes that are given to the column text in UTF-8? `None`: not even those of ASCII stand
+    /// for themselves.
     pub(crate) fn bytes_are_utf8(self) -> Option<bool> {
         match self {
-            Self::Anything | Self::Unicode { ascii: true } | Self::Basic { ascii: true } | Self::Ascii => {
-                Some(true)
-            }
-            Self::Unicode { .. } | Self::Basic { .. } | Self::Swe7 | Self::Set(Charset::Foreign) => None,
+            Self::Anything
+            | Self::Unicode { ascii: true }
+            | Self::Basic { ascii: true }
+            | Self::Ascii => Some(true),
+            Self::Unicode { .. }
+            | Self::Basic { .. }
+            | Self::Swe7
+            | Self::Set(Charset::Foreign) => None,
             Self::Set(_) => Some(false),
         }
     }
 
-    /// Has the column every character of a text in UTF-8? `None` where that is not known: of sets of several bytes a character.
+    /// Has the column every character of a text in UTF-8? `None` where that is not known: of sets
+    /// of several bytes a character.
     pub(crate) fn all_of(self, text: &[u8]) -> Option<bool> {
         match self {
             Self::Anything => return Some(true),
-            Self::Swe7 => return Some(text.is_ascii() && !text.iter().any(|b| NOT_SWE7.contains(b))),
+            Self::Swe7 => {
+                return Some(text.is_ascii() && !text.iter().any(|b| NOT_SWE7.contains(b)));
+            }
             _ if text.is_ascii() => return Some(true),
             _ => {}
         }

@@ -26,7 +26,8 @@ pub struct Generate {
 
 #[derive(Debug, Clone)]
 pub enum GenerateRows {
-    /// Rows that the fingerprint collapsed: the column's place in them; `None`: behind the last one.
+    /// Rows that the fingerprint collapsed: the column's place in them; `None`: behind the last
+    /// one.
     Collapsed(Option<u16>),
     Rows(Vec<GenerateRow>),
 }

@@ -1,4 +1,5 @@
-//! LOAD DATA LOCAL into a table of several shards: each line goes to the shard that its fields tell.
+//! LOAD DATA LOCAL into a table of several shards: each line goes to the shard that its fields
+//! tell.
 use crate::column::Family;
 use crate::plan::generate::Sequence;
 use crate::vindex::Vindex;
@@ -18,11 +19,13 @@ pub struct Load {
     pub variables: bool,
 }
 
-/// A column whose numbers come from a sequence. Every line must have one: a shard would give its own.
+/// A column whose numbers come from a sequence. Every line must have one: a shard would give its
+/// own.
 #[derive(Debug, Clone)]
 pub struct LoadNumbers {
     pub field: u16,
-    /// It goes on behind the largest number of the file. `None`: the vschema names one that there is not.
+    /// It goes on behind the largest number of the file. `None`: the vschema names one that there
+    /// is not.
     pub sequence: Option<Sequence>,
 }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 pub enum Maintain {
     /// New rows: entries are added.
     Insert(Vec<InsertEntries>),
-    /// Rows that there are: they are read and locked, and their entries taken away or put in another's place.
+    /// Rows that there are: they are read and locked, and their entries taken away or put in
+    /// another's place.
     Change(Box<ChangeEntries>),
 }
 
@@ -26,7 +27,8 @@ pub struct InsertEntries {
     pub columns: String,
     /// Those that are known to hold no NULL: a bit for each, the first one's is the lowest.
     pub not_null: u8,
-    /// How many characters the owner's columns keep of a text, where the lookup table may keep another number: `u32::MAX` elsewhere.
+    /// How many characters the owner's columns keep of a text, where the lookup table may keep
+    /// another number: `u32::MAX` elsewhere.
     pub lengths: SmallVec<[u32; 1]>,
     pub owner: Arc<Owner>,
 }
@@ -45,7 +47,11 @@ impl Owner {
     pub(crate) fn new(keyspace: &str, table: &str, columns: &[String]) -> Arc<Self> {
         let table = format!("{}.{}", quoted(keyspace), quoted(table));
         let keyspace = keyspace.to_owned();
-        Arc::new(Self { keyspace, table, columns: columns.iter().map(|column| quoted(column)).collect() })
+        Arc::new(Self {
+            keyspace,
+            table,
+            columns: columns.iter().map(|column| quoted(column)).collect(),
+        })
     }
 }
 

@@ -35,7 +35,8 @@ pub enum SessionAction {
     ShowProcesslist {
         full: bool,
     },
-    /// `SHOW UNRESOLVED TRANSACTIONS [FOR keyspace]`, `SHOW TRANSACTION STATUS FOR 'id'`: transactions over several shards.
+    /// `SHOW UNRESOLVED TRANSACTIONS [FOR keyspace]`, `SHOW TRANSACTION STATUS FOR 'id'`:
+    /// transactions over several shards.
     ShowTransactions {
         id: Option<String>,
         keyspace: Option<String>,
@@ -83,8 +84,8 @@ pub enum SessionAction {
     },
     /// `UNLOCK TABLES`.
     UnlockTables,
-    /// `CREATE DATABASE`, `DROP DATABASE`: the control plane makes keyspaces, where it has servers for them. `lenient`: one that is there
-    /// already, or is not, is no mistake.
+    /// `CREATE DATABASE`, `DROP DATABASE`: the control plane makes keyspaces, where it has servers
+    /// for them. `lenient`: one that is there already, or is not, is no mistake.
     Database {
         create: bool,
         name: String,

@@ -1,8 +1,9 @@
 //! Plans whose answer is put together from the answers of several shards.
 //!
-//! A tree has *leaves*, each of which is a [`Route`]: a SELECT that every shard answers by itself. What happens to their rows
-//! is the tree's [`Form`]. Every column that the client sees is a column of some server's answer, whose name, type and flags
-//! are passed on; columns that only the merging needs come behind them and are cut off.
+//! A tree has *leaves*, each of which is a [`Route`]: a SELECT that every shard answers by itself.
+//! What happens to their rows is the tree's [`Form`]. Every column that the client sees is a column
+//! of some server's answer, whose name, type and flags are passed on; columns that only the merging
+//! needs come behind them and are cut off.
 use super::{Operand, Piece, Route};
 use crate::collation::Collation;
 use std::sync::Arc;
@@ -38,7 +39,8 @@ pub struct Leaf {
 pub enum Form {
     /// Rows of one leaf are merged, grouped, sorted and limited on their way.
     Merge(Merge),
-    /// The leaves' rows are loaded into temporary tables of one server, which runs the statement itself.
+    /// The leaves' rows are loaded into temporary tables of one server, which runs the statement
+    /// itself.
     Finish(Finish),
 }
 
@@ -47,10 +49,11 @@ pub enum Form {
 pub struct Merge {
     /// How many columns the client gets: the first ones.
     pub shown: u16,
-    /// How many columns each shard must send; any other number means that the tables have changed since the plan was made.
+    /// How many columns each shard must send; any other number means that the tables have changed
+    /// since the plan was made.
     pub width: u16,
-    /// The order in which every shard sends its rows, and in which they are merged. Without keys, the shards' rows come one
-    /// shard after another.
+    /// The order in which every shard sends its rows, and in which they are merged. Without keys,
+    /// the shards' rows come one shard after another.
     pub order: Vec<Key>,
     /// Rows that are equal by the first keys of `order` become one.
     pub group: Option<Group>,
@@ -77,7 +80,8 @@ impl Merge {
 /// A column by which rows are compared. NULL comes first, or last if `descending`.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// Where the value stands in the leaf's rows. Its type on the wire says how it is compared, unless `weight` is given.
+    /// Where the value stands in the leaf's rows. Its type on the wire says how it is compared,
+    /// unless `weight` is given.
     pub column: u16,
     pub descending: bool,
     /// For text, and only there.
@@ -89,19 +93,21 @@ pub struct Key {
 pub enum TextKey {
     /// By their bytes: the column's collation is a binary one without padding.
     Bytes,
-    /// By the column that holds `WEIGHT_STRING()` of the value, or NULL where the value is NULL. With `ascii`, also NULL for
-    /// ASCII values: these are weighed by the collation's own table.
+    /// By the column that holds `WEIGHT_STRING()` of the value, or NULL where the value is NULL.
+    /// With `ascii`, also NULL for ASCII values: these are weighed by the collation's own table.
     Weight { column: u16, ascii: bool, collation: Arc<Collation> },
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Group {
-    /// How many keys of `order` make a group; 0: all rows are one group, and there is one row even if the shards send none.
+    /// How many keys of `order` make a group; 0: all rows are one group, and there is one row even
+    /// if the shards send none.
     pub keys: u16,
-    /// What becomes of each shown column that is no key; columns that are not named keep the first row's value.
+    /// What becomes of each shown column that is no key; columns that are not named keep the first
+    /// row's value.
     pub aggregates: Vec<Aggregate>,
-    /// How many keys of `order` make a distinct value of those aggregates that are over distinct ones: rows that are equal by them
-    /// count once. 0: there are none.
+    /// How many keys of `order` make a distinct value of those aggregates that are over distinct
+    /// ones: rows that are equal by them count once. 0: there are none.
     pub distinct: u16,
 }
 
@@ -151,7 +157,8 @@ pub struct Limit {
 pub struct Finish {
     /// One for each leaf.
     pub gathers: Vec<Gather>,
-    /// The statement's own text with the gathered tables in the places of the real ones, and without its locking clauses.
+    /// The statement's own text with the gathered tables in the places of the real ones, and
+    /// without its locking clauses.
     pub text: Vec<Piece>,
     /// Why the shards cannot answer, for EXPLAIN.
     pub why: String,
@@ -169,10 +176,11 @@ pub struct Gather {
     pub columns: Vec<GatherColumn>,
     /// Columns that are compared with columns of other tables: each gets an index.
     pub indexed: Vec<u16>,
-    /// The primary key, where all of its columns are gathered and no two rows have the same: servers then know that other columns
-    /// depend on it.
+    /// The primary key, where all of its columns are gathered and no two rows have the same:
+    /// servers then know that other columns depend on it.
     pub primary: Vec<u16>,
-    /// The leaf's text is a statement of its own, which is planned as a client's: a view whose rows several shards find together.
+    /// The leaf's text is a statement of its own, which is planned as a client's: a view whose rows
+    /// several shards find together.
     pub planned: bool,
     /// A table of information_schema, whose columns its servers tell.
     pub system: Option<SystemTable>,
@@ -215,7 +223,8 @@ pub struct GatherColumn {
     /// What follows the name in CREATE TABLE: type, character set and collation, NULL or NOT NULL.
     pub definition: String,
     pub load: Load,
-    /// Which flags about keys and defaults the real column can have, as in a column definition packet.
+    /// Which flags about keys and defaults the real column can have, as in a column definition
+    /// packet.
     pub flags: u16,
 }
 

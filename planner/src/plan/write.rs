@@ -1,5 +1,5 @@
-//! Changes that take several steps: rows are read first, and locked, then changed by their keys. Every step's text is a statement as
-//! a client could have written it, or goes to one shard.
+//! Changes that take several steps: rows are read first, and locked, then changed by their keys.
+//! Every step's text is a statement as a client could have written it, or goes to one shard.
 use super::maintain::Owner;
 use super::tree::Load;
 use super::{InsertRows, Operand, Piece};
@@ -19,7 +19,8 @@ pub enum Write {
     EachRow(Box<EachRow>),
 }
 
-/// INSERT or REPLACE of the rows of a query. They are inserted by statements that are planned as a client's.
+/// INSERT or REPLACE of the rows of a query. They are inserted by statements that are planned as a
+/// client's.
 #[derive(Debug, Clone)]
 pub struct InsertSelect {
     pub query: Vec<Piece>,
@@ -45,7 +46,8 @@ pub struct ReturningNone {
     pub items: Vec<Piece>,
 }
 
-/// An INSERT with expressions where values must be known: they are computed by a server, and the statement planned with their values.
+/// An INSERT with expressions where values must be known: they are computed by a server, and the
+/// statement planned with their values.
 #[derive(Debug, Clone)]
 pub struct Evaluated {
     pub expressions: Vec<Vec<Piece>>,
@@ -55,8 +57,9 @@ pub struct Evaluated {
     pub texts: Vec<Vec<Piece>>,
 }
 
-/// An INSERT, REPLACE or `INSERT ... ON DUPLICATE KEY UPDATE` of rows that may change others, into a table that owns lookup vindexes. Its rows
-/// are inserted one after another; what each of them changes is seen by what there is before and behind it.
+/// An INSERT, REPLACE or `INSERT ... ON DUPLICATE KEY UPDATE` of rows that may change others, into
+/// a table that owns lookup vindexes. Its rows are inserted one after another; what each of them
+/// changes is seen by what there is before and behind it.
 #[derive(Debug, Clone)]
 pub struct EachRow {
     pub keyspace: KeyspaceIdx,
@@ -85,7 +88,8 @@ pub struct EachRow {
 #[derive(Debug, Clone)]
 pub struct UniqueKeys {
     pub keys: Vec<Vec<UniqueColumn>>,
-    /// Which of them a unique lookup vindex holds over all shards: a row may be there on another one.
+    /// Which of them a unique lookup vindex holds over all shards: a row may be there on another
+    /// one.
     pub elsewhere: Vec<usize>,
     /// Which of them is the primary key, by which servers look first.
     pub primary: Option<usize>,
@@ -136,7 +140,8 @@ pub struct Change {
     pub table: String,
     pub lies: Lies,
     pub key: Vec<KeyPart>,
-    /// The key is all columns, as the table has no other: rows that are alike are told apart by their number only.
+    /// The key is all columns, as the table has no other: rows that are alike are told apart by
+    /// their number only.
     pub whole_row: bool,
     /// Several rows of the query may be one row of this table.
     pub joined: bool,
@@ -179,7 +184,8 @@ pub struct KeyPart {
 
 #[derive(Debug, Clone)]
 pub enum How {
-    /// `DELETE FROM t`, and where rows are given back an order and what RETURNING names. LIMIT stands between the two.
+    /// `DELETE FROM t`, and where rows are given back an order and what RETURNING names. LIMIT
+    /// stands between the two.
     Delete { head: String, order: Vec<Piece>, returning: Vec<Piece> },
     /// `UPDATE t SET`, the assignments, and an order.
     Update { head: String, set: Vec<SetPart>, order: Vec<Piece> },
@@ -197,11 +203,13 @@ pub enum SetPart {
 #[derive(Debug, Clone, Copy)]
 pub struct Read {
     pub place: u16,
-    /// The same as a double, for a column that holds one: quotients have more digits than servers print.
+    /// The same as a double, for a column that holds one: quotients have more digits than servers
+    /// print.
     pub double: Option<u16>,
 }
 
-/// What must be known of a row before and after the change, to keep lookup tables right and the row where it belongs.
+/// What must be known of a row before and after the change, to keep lookup tables right and the row
+/// where it belongs.
 #[derive(Debug, Clone)]
 pub struct Image {
     /// Where the image begins in the query's rows.

@@ -42,7 +42,10 @@ fn each_row(found: &EachRow, out: &mut Map<String, Value>) {
         names.join(", ")
     });
     out.insert("UniqueKeys".into(), json!(keys.collect::<Vec<_>>()));
-    out.insert("Query".into(), json!(format!("{}[row] {}", pieces(&found.head), pieces(&found.tail))));
+    out.insert(
+        "Query".into(),
+        json!(format!("{}[row] {}", pieces(&found.head), pieces(&found.tail))),
+    );
 }
 
 fn by_key_steps(snapshot: &Snapshot, found: &ByKey, out: &mut Map<String, Value>) {
@@ -72,7 +75,9 @@ fn change(snapshot: &Snapshot, found: &Change) -> Value {
         .map(|part| format!("{} = {}", part.test, part.place))
         .collect();
     let text = match &found.how {
-        How::Delete { head, order, returning } if returning.is_empty() => format!("{head}{}", pieces(order)),
+        How::Delete { head, order, returning } if returning.is_empty() => {
+            format!("{head}{}", pieces(order))
+        }
         How::Delete { head, order, returning } => {
             format!("{head}{} RETURNING{}", pieces(order), pieces(returning))
         }

@@ -115,7 +115,8 @@ impl Maker<'_> {
             Whole::Number(number) => number,
             Whole::Unknown => {
                 return Err(PlanError::unsupported(format!(
-                    "a value for '{column}', whose numbers come from a sequence, that is no plain number"
+                    "a value for '{column}', whose numbers come from a sequence, that is no plain \
+                        number"
                 )));
             }
         };
@@ -219,7 +220,10 @@ mod tests {
         assert!(zero(Value::Float(0.5)) && zero(Value::Float(-0.0)) && zero(Value::Int(0)));
         assert!(!zero(Value::Decimal(b"0.5")) && !zero(Value::Float(0.6)));
         for value in ["", "abc", "1x", "inf", "nan", "0x00", "1e400"] {
-            assert!(matches!(whole_number(&Value::Bytes(value.as_bytes())), Whole::Unknown), "{value}");
+            assert!(
+                matches!(whole_number(&Value::Bytes(value.as_bytes())), Whole::Unknown),
+                "{value}"
+            );
         }
         assert!(matches!(whole_number(&Value::Hex(b"\0")), Whole::Unknown));
         assert!(matches!(whole_number(&Value::Bytes(b"7.2")), Whole::Number(8)));

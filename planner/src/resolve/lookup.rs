@@ -16,7 +16,11 @@ pub(super) fn of_route(mut question: Box<LookUp>, route: &Route) -> PlanError {
 
 impl Binder<'_> {
     /// The shards of the table's answer; that it must be asked first, where it was not.
-    pub(super) fn place_looked_up(&self, to: &LookupTo, set: &mut Vec<ShardIdx>) -> Result<(), PlanError> {
+    pub(super) fn place_looked_up(
+        &self,
+        to: &LookupTo,
+        set: &mut Vec<ShardIdx>,
+    ) -> Result<(), PlanError> {
         let query = text::one(&to.query, self.binding);
         let Some(ids) = self.binding.session.looked_up(&query) else {
             let vindex = to.vindex.clone();

@@ -140,7 +140,10 @@ pub(super) fn bind(
                 if entries.check {
                     let list = rows.iter().map(SmallVec::as_slice).zip(ids);
                     let queries = list.filter_map(|entry| check(&entries.def, entry));
-                    out.extend(queries.map(|query| Step::Check { query, columns: entries.columns.clone() }));
+                    out.extend(
+                        queries
+                            .map(|query| Step::Check { query, columns: entries.columns.clone() }),
+                    );
                     continue;
                 }
                 let list = rows.into_iter().zip(ids.iter().cloned());
@@ -181,7 +184,8 @@ fn refuse_nulls(entries: &InsertEntries, rows: &Rows) -> Result<(), PlanError> {
 fn refuse_cut(entries: &InsertEntries, rows: &Rows) -> Result<(), PlanError> {
     let characters = |sql: &[u8]| sql.iter().filter(|b| (**b & 0xc0) != 0x80).count();
     let cut = |(value, length): (&Literal, &u32)| {
-        let quotes = if value.sql.starts_with(b"'") || value.sql.starts_with(b"\"") { 2 } else { 0 };
+        let quotes =
+            if value.sql.starts_with(b"'") || value.sql.starts_with(b"\"") { 2 } else { 0 };
         characters(&value.sql) > (*length as usize).saturating_add(quotes)
     };
     match rows
@@ -190,7 +194,8 @@ fn refuse_cut(entries: &InsertEntries, rows: &Rows) -> Result<(), PlanError> {
     {
         false => Ok(()),
         true => Err(PlanError::unsupported(format!(
-            "text that is longer than the lookup vindex's column ({}) in a mode that is not strict; write it no longer than the column",
+            "text that is longer than the lookup vindex's column ({}) in a mode that is not \
+                strict; write it no longer than the column",
             entries.columns
         ))),
     }
@@ -241,7 +246,8 @@ pub(super) fn operand_text(operand: &Operand, binding: &Binding<'_>) -> Result<L
     Ok(Literal { sql: text::one(&[piece], binding), is_null: false })
 }
 
-/// For rows that [`Before::Query`] has read: the statements that take entries away, and the entries that come then.
+/// For rows that [`Before::Query`] has read: the statements that take entries away, and the entries
+/// that come then.
 ///
 /// # Errors
 /// A row whose place cannot be told, or whose value cannot be written.
@@ -261,7 +267,8 @@ pub fn change_statements(
             let values = lookup.columns.iter().map(|(column, written)| {
                 let value = row.get(usize::from(*column)).and_then(Option::as_deref);
                 Literal::of(value, written).ok_or_else(|| {
-                    let reason = format!("a value of a row cannot be written for '{}'", lookup.def.name);
+                    let reason =
+                        format!("a value of a row cannot be written for '{}'", lookup.def.name);
                     PlanError::CannotMap { column: lookup.def.name.clone(), reason }
                 })
             });

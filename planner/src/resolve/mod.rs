@@ -59,12 +59,13 @@ pub trait SessionValues {
     fn turn(&self) -> u64 {
         0
     }
-    /// How many statements a shard has to do at the moment, as far as it is known here. `None`: it does not matter, as a transaction
-    /// stays where it began.
+    /// How many statements a shard has to do at the moment, as far as it is known here. `None`: it
+    /// does not matter, as a transaction stays where it began.
     fn load(&self, _shard: ShardId) -> Option<usize> {
         None
     }
-    /// Do the servers read a number of rows out of whatever a parameter of LIMIT holds, as MariaDB does?
+    /// Do the servers read a number of rows out of whatever a parameter of LIMIT holds, as MariaDB
+    /// does?
     fn counts_anything(&self) -> bool {
         false
     }
@@ -83,7 +84,8 @@ pub trait SessionValues {
 pub struct Resolved {
     /// Never empty, in the order of shards, no shard twice.
     pub shards: SmallVec<[ShardText; 2]>,
-    /// The texts have the values of parameters in them: they run as plain queries even if the statement was prepared.
+    /// The texts have the values of parameters in them: they run as plain queries even if the
+    /// statement was prepared.
     pub interpolated: bool,
     /// What runs first, in the same transaction.
     pub before: Option<Box<Before>>,
@@ -201,7 +203,8 @@ fn write_texts(route: &Route, binding: &Binding<'_>, scratch: &Scratch, out: &mu
                 }));
         }
         Text::Split(pieces) => {
-            let splits_rows = matches!(route.to, Target::Keyspace { shards: Destination::Rows(_), .. });
+            let splits_rows =
+                matches!(route.to, Target::Keyspace { shards: Destination::Rows(_), .. });
             let whole = scratch.set.len() == 1 || (binding.prepared && !splits_rows);
             if whole {
                 out.shards
@@ -232,7 +235,8 @@ fn name_shards(route: &Route, snapshot: &Snapshot, out: &mut Resolved) {
     }
 }
 
-/// Does the route's text hold values that only the session knows? Then it is another text with every execution.
+/// Does the route's text hold values that only the session knows? Then it is another text with
+/// every execution.
 pub fn has_session_values(route: &Route) -> bool {
     match &route.text {
         Text::Pieces(pieces) => text::has_session(pieces),
@@ -273,7 +277,11 @@ impl Found {
 
 impl Binding<'_> {
     /// What an operand stands for in this statement.
-    fn value<'v>(&'v self, operand: &'v Operand, buffer: &'v mut Vec<u8>) -> Result<Value<'v>, PlanError> {
+    fn value<'v>(
+        &'v self,
+        operand: &'v Operand,
+        buffer: &'v mut Vec<u8>,
+    ) -> Result<Value<'v>, PlanError> {
         let Binding { sql, fingerprint, params, sql_mode, .. } = *self;
         Ok(match operand {
             Operand::Null => Value::Null,
@@ -285,7 +293,9 @@ impl Binding<'_> {
             Operand::Param(n) => *params
                 .get(usize::from(*n))
                 .ok_or(PlanError::MissingParameter)?,
-            Operand::Const(text) => const_value(text, buffer, sql_mode).ok_or(PlanError::MissingParameter)?,
+            Operand::Const(text) => {
+                const_value(text, buffer, sql_mode).ok_or(PlanError::MissingParameter)?
+            }
         })
     }
 }

@@ -1,4 +1,5 @@
-//! Rows of an INSERT that one whole number each places, as most tables' rows are: the same as for any row, many at a time.
+//! Rows of an INSERT that one whole number each places, as most tables' rows are: the same as for
+//! any row, many at a time.
 use super::Binder;
 use crate::column::Family;
 use crate::keyrange::padded;
@@ -15,7 +16,8 @@ struct Bounds(SmallVec<[(u64, Option<u64>); 16]>);
 impl Bounds {
     fn of(keyspace: &Keyspace) -> Option<Self> {
         let bounds = keyspace.shards.iter().map(|shard| {
-            let end = if shard.range.end.is_empty() { None } else { Some(padded(&shard.range.end)?) };
+            let end =
+                if shard.range.end.is_empty() { None } else { Some(padded(&shard.range.end)?) };
             Some((padded(&shard.range.start)?, end))
         });
         bounds.collect::<Option<_>>().map(Self)
@@ -31,8 +33,14 @@ impl Bounds {
 }
 
 impl Binder<'_> {
-    /// Places all rows by the number at `position` in each. `false`, with nothing placed, if they must be looked at one by one.
-    pub(super) fn place_numbers(&self, rows: &InsertRows, position: u16, places: &mut Vec<ShardIdx>) -> bool {
+    /// Places all rows by the number at `position` in each. `false`, with nothing placed, if they
+    /// must be looked at one by one.
+    pub(super) fn place_numbers(
+        &self,
+        rows: &InsertRows,
+        position: u16,
+        places: &mut Vec<ShardIdx>,
+    ) -> bool {
         let placed = self.try_numbers(rows, position, places).is_some();
         if !placed {
             places.clear();
@@ -40,14 +48,21 @@ impl Binder<'_> {
         placed
     }
 
-    fn try_numbers(&self, rows: &InsertRows, position: u16, places: &mut Vec<ShardIdx>) -> Option<()> {
+    fn try_numbers(
+        &self,
+        rows: &InsertRows,
+        position: u16,
+        places: &mut Vec<ShardIdx>,
+    ) -> Option<()> {
         let (sql, found) = (self.binding.sql, &self.binding.fingerprint.rows);
         let most = match rows.families.first()? {
             Family::Integer { max, .. } => *max,
             Family::Unknown => u64::MAX,
             _ => return None,
         };
-        if found.numbered.checked_shr(position.into())? & 1 == 0 || !rows.vindex.ids_of_numbers(&mut []) {
+        if found.numbered.checked_shr(position.into())? & 1 == 0
+            || !rows.vindex.ids_of_numbers(&mut [])
+        {
             return None;
         }
         let bounds = Bounds::of(self.keyspace)?;

@@ -19,15 +19,22 @@ fn as_integer(value: &Value<'_>) -> Option<i128> {
 
 fn not_stored(rows: &InsertRows, nth: usize, why: NotStored) -> PlanError {
     let reason = match why {
-        NotStored::Changed => "the server would store another form of it; write it in the column's own form",
-        NotStored::Null => return PlanError::NullKey(rows.columns.get(nth).cloned().unwrap_or_default()),
+        NotStored::Changed => {
+            "the server would store another form of it; write it in the column's own form"
+        }
+        NotStored::Null => {
+            return PlanError::NullKey(rows.columns.get(nth).cloned().unwrap_or_default());
+        }
         NotStored::Characters => {
             let column = rows.columns.get(nth).map_or("?", String::as_str);
             return PlanError::unsupported(format!(
-                "text with characters that the character set of vindex column '{column}' does not have; the server would store others, write these"
+                "text with characters that the character set of vindex column '{column}' does not \
+                    have; the server would store others, write these"
             ));
         }
-        NotStored::Charset => "its characters cannot be told; send it as utf8mb4, after SET NAMES utf8mb4",
+        NotStored::Charset => {
+            "its characters cannot be told; send it as utf8mb4, after SET NAMES utf8mb4"
+        }
     };
     let column = rows.columns.get(nth).cloned().unwrap_or_default();
     PlanError::CannotMap { column, reason: reason.into() }
@@ -48,7 +55,11 @@ pub(super) fn name_once(places: &[ShardIdx], set: &mut Vec<ShardIdx>) {
 }
 
 impl Binder<'_> {
-    pub(super) fn place_rows(&self, rows: &InsertRows, scratch: &mut Scratch) -> Result<(), PlanError> {
+    pub(super) fn place_rows(
+        &self,
+        rows: &InsertRows,
+        scratch: &mut Scratch,
+    ) -> Result<(), PlanError> {
         if let Some(def) = rows.vindex.lookup() {
             return self.place_rows_by_lookup(rows, def, scratch);
         }
@@ -69,8 +80,9 @@ impl Binder<'_> {
                     let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
                     for (&position, buffer) in positions.iter().zip(buffers.iter_mut()) {
                         let family = rows.families.get(values.len()).copied().unwrap_or_default();
-                        let value = literal(position)
-                            .map_or(Value::Null, |l| literal_value(sql, &l, &mut buffer.text, sql_mode));
+                        let value = literal(position).map_or(Value::Null, |l| {
+                            literal_value(sql, &l, &mut buffer.text, sql_mode)
+                        });
                         let value = stored(family, value, charsets, &mut buffer.utf8);
                         let value = value.and_then(|value| self.kept(rows, values.len(), value));
                         values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
@@ -97,12 +109,19 @@ impl Binder<'_> {
     }
 
     /// A value that the server takes as it is, in whatever mode.
-    fn kept<'v>(&self, rows: &InsertRows, nth: usize, value: Value<'v>) -> Result<Value<'v>, NotStored> {
+    fn kept<'v>(
+        &self,
+        rows: &InsertRows,
+        nth: usize,
+        value: Value<'v>,
+    ) -> Result<Value<'v>, NotStored> {
         let family = rows.families.get(nth).copied().unwrap_or_default();
         if value == Value::Null && rows.not_null.checked_shr(nth as u32).unwrap_or(0) & 1 == 1 {
             // What the server puts in its place.
             return match family {
-                Family::Integer { .. } if rows.ignore && rows.numbered != Some(nth) => Ok(Value::Int(0)),
+                Family::Integer { .. } if rows.ignore && rows.numbered != Some(nth) => {
+                    Ok(Value::Int(0))
+                }
                 Family::Text { .. } | Family::Binary(_) if rows.ignore => Ok(Value::Bytes(b"")),
                 _ => Err(NotStored::Null),
             };
@@ -118,8 +137,10 @@ impl Binder<'_> {
         ids: &mut Vec<KeyspaceId>,
     ) -> Result<ShardIdx, PlanError> {
         let column = || rows.columns.first().map_or("?", String::as_str);
-        let cannot =
-            |reason: &str| PlanError::CannotMap { column: column().to_owned(), reason: reason.to_owned() };
+        let cannot = |reason: &str| PlanError::CannotMap {
+            column: column().to_owned(),
+            reason: reason.to_owned(),
+        };
         if let Some(0) = rows
             .numbered
             .and_then(|n| values.get(n))

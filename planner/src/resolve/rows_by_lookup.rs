@@ -19,7 +19,8 @@ impl Binder<'_> {
         ids.clear();
         for values in values_of(rows, self.binding)? {
             let column = || rows.columns.first().cloned().unwrap_or_default();
-            let cannot = |reason: &str| PlanError::CannotMap { column: column(), reason: reason.into() };
+            let cannot =
+                |reason: &str| PlanError::CannotMap { column: column(), reason: reason.into() };
             if values.iter().any(|value| value.is_null) {
                 return Err(cannot("it is NULL, or the statement gives no value for it"));
             }
@@ -52,7 +53,10 @@ impl Binder<'_> {
 }
 
 /// The values of the vindex's columns in each row.
-fn values_of(rows: &InsertRows, binding: &Binding<'_>) -> Result<Vec<SmallVec<[Literal; 1]>>, PlanError> {
+fn values_of(
+    rows: &InsertRows,
+    binding: &Binding<'_>,
+) -> Result<Vec<SmallVec<[Literal; 1]>>, PlanError> {
     let binding = Binding { prepared: false, ..*binding };
     let Binding { sql, fingerprint, sql_mode, .. } = binding;
     match &rows.source {
@@ -60,7 +64,9 @@ fn values_of(rows: &InsertRows, binding: &Binding<'_>) -> Result<Vec<SmallVec<[L
             let rows = (0..fingerprint.rows.spans.len()).map(|row| {
                 let literals: Vec<_> = fingerprint.rows.literals(sql, sql_mode, row).collect();
                 let values = positions.iter().map(|at| {
-                    let Some(literal) = literals.get(usize::from(*at)) else { return Ok(Literal::null()) };
+                    let Some(literal) = literals.get(usize::from(*at)) else {
+                        return Ok(Literal::null());
+                    };
                     let range = literal.span.start as usize..literal.span.end as usize;
                     let text = sql.get(range).unwrap_or_default().to_vec();
                     Ok(Literal { is_null: text.eq_ignore_ascii_case(b"NULL"), sql: text })

@@ -18,13 +18,16 @@ pub(super) fn write(
         && pieces
             .iter()
             .any(|p| matches!(p, Piece::Row { .. } | Piece::CollapsedRows));
-    // Divided rows are no longer the statement that was prepared: they run as text. Values of the session are put into a
-    // text that is prepared anew.
+    // Divided rows are no longer the statement that was prepared: they run as text. Values of the
+    // session are put into a text that is prepared anew.
     let interpolate = !binding.prepared || rows_split || has_clock(pieces);
     out.interpolated = interpolate && binding.prepared;
     for &shard in &scratch.set {
-        let size =
-            if rows_split { part_size(binding, &scratch.places, shard) } else { binding.fingerprint.end };
+        let size = if rows_split {
+            part_size(binding, &scratch.places, shard)
+        } else {
+            binding.fingerprint.end
+        };
         let mut writer = Writer {
             binding,
             places: &scratch.places,
@@ -127,7 +130,9 @@ impl Writer<'_> {
                     self.span(&literal.span);
                 }
             }
-            Piece::Param(n) if self.interpolate => self.binding.session.write_param(*n, &mut self.out),
+            Piece::Param(n) if self.interpolate => {
+                self.binding.session.write_param(*n, &mut self.out)
+            }
             Piece::Param(_) => self.out.push(b'?'),
             Piece::Session(SessionValue::Clock | SessionValue::ClockHint) if !self.interpolate => {}
             Piece::Session(which) => self.binding.session.write(*which, &mut self.out),
@@ -141,13 +146,16 @@ impl Writer<'_> {
                 match (sum, take) {
                     (Ok(rows), _) => self.out.extend_from_slice(rows.to_string().as_bytes()),
                     // What is no number is the server's to refuse.
-                    (Err(_), Operand::Param(n)) => self.binding.session.write_param(*n, &mut self.out),
+                    (Err(_), Operand::Param(n)) => {
+                        self.binding.session.write_param(*n, &mut self.out)
+                    }
                     (Err(_), _) => self.out.extend_from_slice(b"-1"),
                 }
             }
             Piece::List { list, split } => {
                 let items = fingerprint.lists.get(usize::from(*list));
-                let items = items.and_then(|l| fingerprint.items.get(l.start as usize..l.end as usize));
+                let items =
+                    items.and_then(|l| fingerprint.items.get(l.start as usize..l.end as usize));
                 self.out.push(b'(');
                 let mut first = true;
                 for (n, item) in items.unwrap_or_default().iter().enumerate() {

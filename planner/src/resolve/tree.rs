@@ -56,7 +56,8 @@ pub fn text_to_prepare(pieces: &[Piece], binding: &Binding<'_>) -> Vec<u8> {
     text::prepared(pieces, binding)
 }
 
-/// A number of rows. Literals are whole numbers, by the grammar; of parameters, MariaDB takes what can be read as one.
+/// A number of rows. Literals are whole numbers, by the grammar; of parameters, MariaDB takes what
+/// can be read as one.
 pub(super) fn count(binding: &Binding<'_>, operand: &Operand) -> Result<u64, PlanError> {
     let mut buffer = Vec::new();
     let value = binding.value(operand, &mut buffer)?;

@@ -132,7 +132,12 @@ fn bind_rows(
         let separator: &[u8] = if tail.is_empty() { b"" } else { b" " };
         let conditions = conditions(each, n, binding)?;
         let condition = conditions.join(&b" OR "[..]);
-        Ok(BoundRow { shard, text: [&head, &row, separator, &tail].concat(), condition, conditions })
+        Ok(BoundRow {
+            shard,
+            text: [&head, &row, separator, &tail].concat(),
+            condition,
+            conditions,
+        })
     });
     rows.collect()
 }
@@ -181,12 +186,14 @@ fn bind_by_key(by_key: &ByKey, binding: &Binding<'_>) -> BoundByKey {
         SetPart::Value(read) => BoundSet::Value(*read),
     };
     let changes = by_key.changes.iter().map(|change| match &change.how {
-        How::Delete { order, returning, .. } => {
-            BoundHow::Delete { order: text::one(order, binding), returning: text::one(returning, binding) }
-        }
-        How::Update { set: parts, order, .. } => {
-            BoundHow::Update { set: parts.iter().map(set).collect(), order: text::one(order, binding) }
-        }
+        How::Delete { order, returning, .. } => BoundHow::Delete {
+            order: text::one(order, binding),
+            returning: text::one(returning, binding),
+        },
+        How::Update { set: parts, order, .. } => BoundHow::Update {
+            set: parts.iter().map(set).collect(),
+            order: text::one(order, binding),
+        },
     });
     BoundByKey { query: text::one(&by_key.query, binding), changes: changes.collect() }
 }

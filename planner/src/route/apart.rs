@@ -1,5 +1,5 @@
-//! Writes that servers would do each in its own way: every copy of a reference table needs the same values, and every server's
-//! information_schema tells of its own databases only.
+//! Writes that servers would do each in its own way: every copy of a reference table needs the same
+//! values, and every server's information_schema tells of its own databases only.
 use super::dml::{base_tables, may_have};
 use super::names::Place;
 use super::{Planner, build};
@@ -15,13 +15,15 @@ use std::sync::Arc;
 /// Functions of which each server has its own values.
 #[rustfmt::skip]
 const RANDOM: &[&str] = &[
-    "rand", "uuid", "uuid_short", "uuid_v4", "uuid_v7", "sys_guid", "random_bytes", "sysdate", "encrypt",
+    "rand", "uuid", "uuid_short", "uuid_v4", "uuid_v7", "sys_guid", "random_bytes", "sysdate",
+        "encrypt",
 ];
 
 /// Functions and words that tell the time of the statement.
 #[rustfmt::skip]
 const CLOCKS: &[&str] = &[
-    "now", "current_timestamp", "localtime", "localtimestamp", "current_time", "curtime", "utc_time", "utc_timestamp",
+    "now", "current_timestamp", "localtime", "localtimestamp", "current_time", "curtime",
+        "utc_time", "utc_timestamp",
 ];
 
 const DATES: &[&str] = &["curdate", "current_date", "utc_date", "unix_timestamp"];
@@ -57,20 +59,23 @@ impl<'a> Visitor<'a> for System<'_, '_, 'a> {
 }
 
 impl<'a> Planner<'_, 'a> {
-    /// Every copy of a reference table shall get the same values: all servers take the statement for one of the same time, and what
-    /// would differ all the same is refused.
+    /// Every copy of a reference table shall get the same values: all servers take the statement
+    /// for one of the same time, and what would differ all the same is refused.
     pub(super) fn write_alike(&mut self, statement: &Statement<'a>) -> Result<(), PlanError> {
         let Some(table) = self.changed_copy(statement) else { return Ok(()) };
         let name = &table.name;
         if let Some(call) = self.call_apart() {
             return Err(PlanError::unsupported(format!(
-                "{}() in a write to reference table '{name}', whose copies would get different values; SELECT the value first, then write it as a literal",
+                "{}() in a write to reference table '{name}', whose copies would get different \
+                    values; SELECT the value first, then write it as a literal",
                 call.to_ascii_uppercase()
             )));
         }
         if let Some(column) = self.random_default(table, statement) {
             return Err(PlanError::unsupported(format!(
-                "an INSERT into reference table '{name}' without a value for '{column}', whose random default would differ from copy to copy; SELECT a value first, then write it as a literal",
+                "an INSERT into reference table '{name}' without a value for '{column}', whose \
+                    random default would differ from copy to copy; SELECT a value first, then \
+                    write it as a literal",
             )));
         }
         let event = match statement {
@@ -79,8 +84,8 @@ impl<'a> Planner<'_, 'a> {
             _ => "INSERT",
         };
         let fires = |t: &&Trigger| {
-            let replaces =
-                matches!(statement, Statement::Insert(i) if i.replace || !i.on_duplicate.is_empty());
+            let replaces = matches!(statement,
+                    Statement::Insert(i) if i.replace || !i.on_duplicate.is_empty());
             t.event.eq_ignore_ascii_case(event) || replaces
         };
         if let Some(trigger) = table
@@ -90,7 +95,9 @@ impl<'a> Planner<'_, 'a> {
             .find(|t| is_apart(&t.body))
         {
             return Err(PlanError::unsupported(format!(
-                "a write to reference table '{name}', whose trigger '{}' every copy's server would run for itself, with values or changes of its own; drop the trigger, or write what it does",
+                "a write to reference table '{name}', whose trigger '{}' every copy's server would \
+                    run for itself, with values or changes of its own; drop the trigger, or write \
+                    what it does",
                 trigger.name
             )));
         }
@@ -135,7 +142,8 @@ impl<'a> Planner<'_, 'a> {
         let Statement::Insert(insert) = statement else { return None };
         let given = super::insert::inserted_columns(table, insert).unwrap_or_default();
         let says_default = self.tokens.items.iter().any(|i| i.kw == Kw::Default);
-        let left_out = |name: &str| says_default || !given.iter().any(|g| g.eq_ignore_ascii_case(name));
+        let left_out =
+            |name: &str| says_default || !given.iter().any(|g| g.eq_ignore_ascii_case(name));
         let mut columns = table.columns.iter();
         let found = columns.find(|c| {
             c.computed_default
@@ -152,7 +160,10 @@ impl<'a> Planner<'_, 'a> {
         let tok = |n: usize| items.get(n).map_or(Tok::End, |i| i.tok);
         items.iter().enumerate().find_map(|(n, item)| {
             let before = n.checked_sub(1).map_or(Tok::End, tok);
-            if !matches!(item.tok, Tok::Word | Tok::Quoted) || before == Tok::Dot || tok(n + 1) != Tok::Open {
+            if !matches!(item.tok, Tok::Word | Tok::Quoted)
+                || before == Tok::Dot
+                || tok(n + 1) != Tok::Open
+            {
                 return None;
             }
             let span = item.span.start as usize..item.span.end as usize;
@@ -180,7 +191,8 @@ impl<'a> Planner<'_, 'a> {
         let changed: &dyn Fn(&TableName<'_>, &Table) -> bool = match statement {
             Statement::Insert(insert) => {
                 // The rows of a query are read once.
-                let read = matches!(insert.source, InsertSource::Query(_)) && insert.on_duplicate.is_empty();
+                let read = matches!(insert.source, InsertSource::Query(_))
+                    && insert.on_duplicate.is_empty();
                 return copy(insert.table).filter(|_| !read);
             }
             Statement::LoadData(Some(name)) => return copy(name),
@@ -211,15 +223,17 @@ impl<'a> Planner<'_, 'a> {
             .map(|(_, table)| table)
     }
 
-    /// A write that reads information_schema, where one server does not know all that is in it. An INSERT of a query's rows reads these
-    /// as a client would; others are refused.
+    /// A write that reads information_schema, where one server does not know all that is in it. An
+    /// INSERT of a query's rows reads these as a client would; others are refused.
     pub(super) fn reads_system(
         &mut self,
         statement: &Statement<'a>,
         class: StatementClass,
     ) -> Result<Option<Plan>, PlanError> {
         let all = &self.input.snapshot.keyspaces;
-        if !build::mentions_system(self) || all.len() == 1 && all.iter().all(|k| k.name == k.database) {
+        if !build::mentions_system(self)
+            || all.len() == 1 && all.iter().all(|k| k.name == k.database)
+        {
             return Ok(None);
         }
         let reads = match statement {
@@ -228,14 +242,17 @@ impl<'a> Planner<'_, 'a> {
                 Walk::new(&mut system).statement(statement);
                 system.found
             }
-            Statement::Ddl(ddl) => ddl.create && self.tokens.items.iter().any(|i| i.kw == Kw::Select),
+            Statement::Ddl(ddl) => {
+                ddl.create && self.tokens.items.iter().any(|i| i.kw == Kw::Select)
+            }
             _ => false,
         };
         if !reads {
             return Ok(None);
         }
         let refused = PlanError::unsupported(
-            "information_schema in a write, as one server knows its own databases only; SELECT the rows first, then write them",
+            "information_schema in a write, as one server knows its own databases only; SELECT the \
+                rows first, then write them",
         );
         match statement {
             Statement::Insert(insert) if matches!(insert.source, InsertSource::Query(_)) => {

@@ -1,9 +1,10 @@
 //! What a query block and everything in it reads, and whether it can run on each shard alone.
 //!
-//! The argument for a scatter: every row that a block produces comes from rows of one shard. That holds when the sharded
-//! tables of a FROM are joined on vindex columns, when subqueries are tied to the row outside in the same way, and when
-//! nothing compares or counts rows of different shards. What breaks it is kept as the first reason, and matters only if
-//! the statement turns out not to be restricted to one shard.
+//! The argument for a scatter: every row that a block produces comes from rows of one shard. That
+//! holds when the sharded tables of a FROM are joined on vindex columns, when subqueries are tied
+//! to the row outside in the same way, and when nothing compares or counts rows of different
+//! shards. What breaks it is kept as the first reason, and matters only if the statement turns out
+//! not to be restricted to one shard.
 use super::Planner;
 use super::aggregates::{counts_rows, has_window};
 use super::classes::{Classes, Instance, Node};
@@ -40,7 +41,8 @@ pub(super) struct Source<'a> {
 #[derive(Clone)]
 pub(super) enum Columns<'a> {
     Table(&'a Arc<Table>),
-    /// A derived table: its columns, and what they are where they are plain columns of the tables in it.
+    /// A derived table: its columns, and what they are where they are plain columns of the tables
+    /// in it.
     Derived(Vec<(String, Option<Node>)>),
     /// Anything.
     Unknown,
@@ -82,7 +84,8 @@ pub(super) struct Blocks<'b, 'p, 'a> {
     pub(super) ctes: Vec<CteRef<'a>>,
     /// How many views deep: what is written there is not the statement's text.
     pub(super) views: usize,
-    /// A lookup by the statement's own WHERE: every row of its answer has a row that is found by it.
+    /// A lookup by the statement's own WHERE: every row of its answer has a row that is found by
+    /// it.
     pub(super) anchor: Option<LookupTo>,
     /// The statement's own FROM was outside of any query.
     pub(super) changing: bool,
@@ -260,7 +263,8 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             || select.having.as_ref().is_some_and(counts_rows);
         let grouped = !select.group.is_empty();
         let keys = select.group.iter().map(|g| &g.expr);
-        let by_vindex = grouped && !select.rollup && self.holds_vindex(keys, &scopes, &tables_of_from);
+        let by_vindex =
+            grouped && !select.rollup && self.holds_vindex(keys, &scopes, &tables_of_from);
         if position == Position::Rows && !block.instances.is_empty() {
             self.rows_need(select, grouped && !by_vindex, !grouped && aggregates);
             let mut items = select.items.iter().map(|i| &i.expr);
@@ -269,7 +273,8 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             }
         }
 
-        // A condition outside on a column of ours is one on the table's column, unless rows are counted in between.
+        // A condition outside on a column of ours is one on the table's column, unless rows are
+        // counted in between.
         let transparent = (!aggregates || grouped)
             && !select.items.iter().any(|i| has_window(&i.expr))
             && select.windows.is_empty()
@@ -326,7 +331,12 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
     }
 
     /// The columns of `*`: those that are known.
-    fn stars(&mut self, sources: &[Source<'a>], transparent: bool, out: &mut Vec<(String, Option<Node>)>) {
+    fn stars(
+        &mut self,
+        sources: &[Source<'a>],
+        transparent: bool,
+        out: &mut Vec<(String, Option<Node>)>,
+    ) {
         for source in sources {
             match &source.columns {
                 Columns::Table(table) => {
@@ -351,7 +361,8 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         }
     }
 
-    /// Do these plain columns include all columns of a vindex, for a table that places the block's rows?
+    /// Do these plain columns include all columns of a vindex, for a table that places the block's
+    /// rows?
     fn holds_vindex<'e>(
         &mut self,
         exprs: impl Iterator<Item = &'e Expr<'a>>,

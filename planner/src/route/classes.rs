@@ -1,8 +1,9 @@
 //! Which columns are equal to each other and to constants: union-find over columns.
 //!
-//! A class can be frozen. The ON condition of an outer join and the WHERE of a subquery say something about their own tables
-//! only; what they say about a table outside is not a restriction of it. So the tables outside are frozen first: others may
-//! join their classes, but they learn nothing.
+//! A class can be frozen. The ON condition of an outer join and the WHERE of a subquery say
+//! something about their own tables only; what they say about a table outside is not a restriction
+//! of it. So the tables outside are frozen first: others may join their classes, but they learn
+//! nothing.
 use crate::column::Family;
 use crate::plan::{InRows, Operand};
 use smallvec::SmallVec;
@@ -114,8 +115,9 @@ impl Classes {
         }
     }
 
-    /// The two columns are equal in every row that counts. Columns of types that compare otherwise than their bytes do stay
-    /// apart: `'5x' = 5` is true, and says nothing about where either lies.
+    /// The two columns are equal in every row that counts. Columns of types that compare otherwise
+    /// than their bytes do stay apart: `'5x' = 5` is true, and says nothing about where either
+    /// lies.
     pub(super) fn unite(&mut self, a: Node, b: Node) {
         let (a, b) = (self.root(a), self.root(b));
         let family = |s: &Self, n: Node| s.nodes.get(n).map_or(Family::Unknown, |c| c.family);
@@ -156,12 +158,20 @@ impl Classes {
     }
 
     /// The columns have one of these rows of values; `None` where a place is no column or no value.
-    pub(super) fn restrict_together(&mut self, nodes: Vec<Option<Node>>, rows: Vec<Vec<Option<Operand>>>) {
+    pub(super) fn restrict_together(
+        &mut self,
+        nodes: Vec<Option<Node>>,
+        rows: Vec<Vec<Option<Operand>>>,
+    ) {
         self.tuples.push(Tuples { nodes, rows });
     }
 
-    /// Every combination of values that the first of these classes can have, as many of them as are restricted.
-    pub(super) fn combinations(&self, classes: &[Option<Node>]) -> Option<Vec<SmallVec<[Operand; 1]>>> {
+    /// Every combination of values that the first of these classes can have, as many of them as are
+    /// restricted.
+    pub(super) fn combinations(
+        &self,
+        classes: &[Option<Node>],
+    ) -> Option<Vec<SmallVec<[Operand; 1]>>> {
         let whole = self.tuples.iter().find_map(|t| self.of_tuples(t, classes));
         whole.or_else(|| {
             let mut rows: Vec<SmallVec<[Operand; 1]>> = vec![SmallVec::new()];
@@ -190,8 +200,13 @@ impl Classes {
         })
     }
 
-    /// The rows of a list of tuples, in the order of the classes. Those that a table outside gave say nothing about it.
-    fn of_tuples(&self, tuples: &Tuples, classes: &[Option<Node>]) -> Option<Vec<SmallVec<[Operand; 1]>>> {
+    /// The rows of a list of tuples, in the order of the classes. Those that a table outside gave
+    /// say nothing about it.
+    fn of_tuples(
+        &self,
+        tuples: &Tuples,
+        classes: &[Option<Node>],
+    ) -> Option<Vec<SmallVec<[Operand; 1]>>> {
         let frozen = |class: Node| self.nodes.get(class).is_none_or(|c| c.frozen);
         let place = |class: Node| {
             tuples

@@ -65,7 +65,11 @@ impl<'a> Blocks<'_, '_, 'a> {
     }
 
     /// The column that a name means, if that is certain.
-    pub(super) fn column(&mut self, column: &ColumnName<'_>, scopes: &Scopes<'_, 'a>) -> Option<Node> {
+    pub(super) fn column(
+        &mut self,
+        column: &ColumnName<'_>,
+        scopes: &Scopes<'_, 'a>,
+    ) -> Option<Node> {
         let name = column.name.to_ascii_lowercase();
         for scope in scopes {
             if let Some(table) = column.table {
@@ -104,7 +108,9 @@ impl<'a> Blocks<'_, '_, 'a> {
             ExprKind::Compare { op, sides } => {
                 let [left, right] = sides;
                 match (&left.kind, &right.kind) {
-                    (ExprKind::Row(a), ExprKind::Row(b)) if a.len() == b.len() && *op == CompareOp::Eq => {
+                    (ExprKind::Row(a), ExprKind::Row(b))
+                        if a.len() == b.len() && *op == CompareOp::Eq =>
+                    {
                         for (a, b) in a.iter().zip(*b) {
                             self.equal(a, b, CompareOp::Eq, scopes);
                         }
@@ -124,7 +130,12 @@ impl<'a> Blocks<'_, '_, 'a> {
     }
 
     /// `(a, b) IN ((1, 2), (3, 4))`: each column has a list of its own.
-    pub(super) fn tuples(&mut self, left: &'a Expr<'a>, list: &'a [Expr<'a>], scopes: &Scopes<'_, 'a>) {
+    pub(super) fn tuples(
+        &mut self,
+        left: &'a Expr<'a>,
+        list: &'a [Expr<'a>],
+        scopes: &Scopes<'_, 'a>,
+    ) {
         let ExprKind::Row(columns) = &left.kind else { return };
         let nodes = columns.iter().map(|column| match &column.kind {
             ExprKind::Column(name) => self.column(name, scopes),
@@ -200,7 +211,8 @@ impl<'a> Blocks<'_, '_, 'a> {
         self.planner.operand(expr)
     }
 
-    /// `a IN (...)`, `a = 1 OR a = 2`, `(a = 1 AND ...) OR a IN (...)`: the one column, and all its values.
+    /// `a IN (...)`, `a = 1 OR a = 2`, `(a = 1 AND ...) OR a IN (...)`: the one column, and all its
+    /// values.
     pub(super) fn alternatives(
         &mut self,
         expr: &'a Expr<'a>,
@@ -230,13 +242,18 @@ impl<'a> Blocks<'_, '_, 'a> {
                     _ => return None,
                 };
                 let operand = self.operand(other)?;
-                Some((self.column(column, scopes)?, InRows::Operands(vec![SmallVec::from_elem(operand, 1)])))
+                Some((
+                    self.column(column, scopes)?,
+                    InRows::Operands(vec![SmallVec::from_elem(operand, 1)]),
+                ))
             }
             ExprKind::And(list) => list.iter().find_map(|e| self.alternatives(e, scopes)),
             ExprKind::Or(list) => {
                 let mut all: Option<(Node, Vec<SmallVec<[Operand; 1]>>)> = None;
                 for one in *list {
-                    let (node, InRows::Operands(rows)) = self.alternatives(one, scopes)? else { return None };
+                    let (node, InRows::Operands(rows)) = self.alternatives(one, scopes)? else {
+                        return None;
+                    };
                     match &mut all {
                         None => all = Some((node, rows)),
                         Some((first, so_far)) if *first == node => so_far.extend(rows),

@@ -20,7 +20,11 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    pub(super) fn sharded_ddl(&mut self, keyspace: KeyspaceIdx, ddl: &Ddl<'a>) -> Result<Plan, PlanError> {
+    pub(super) fn sharded_ddl(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        ddl: &Ddl<'a>,
+    ) -> Result<Plan, PlanError> {
         if ddl.temporary {
             return Err(PlanError::unsupported(
                 "temporary tables in a sharded keyspace; select one shard with USE keyspace:shard",
@@ -40,7 +44,8 @@ impl<'a> Planner<'_, 'a> {
         }
         self.effects |= Effects::SCHEMA_CHANGE | Effects::IMPLICIT_COMMIT;
         let advised = self.advised_vindex(keyspace, ddl)?;
-        let mut plan = self.route(keyspace, Destination::Scatter, Combine::First, StatementClass::Ddl);
+        let mut plan =
+            self.route(keyspace, Destination::Scatter, Combine::First, StatementClass::Ddl);
         if let Action::Route(route) = &mut plan.action {
             route.vindex = advised;
         }
@@ -52,7 +57,8 @@ impl<'a> Planner<'_, 'a> {
         let verb = self.tokens.items.first().map(|item| item.kw);
         if verb == Some(Kw::Alter) {
             return Err(PlanError::unsupported(
-                "altering a keyspace's database with SQL; select one shard with USE keyspace:shard, one after another",
+                "altering a keyspace's database with SQL; select one shard with USE \
+                    keyspace:shard, one after another",
             ));
         }
         let known = self.keyspace_named(name).is_ok();
@@ -60,7 +66,9 @@ impl<'a> Planner<'_, 'a> {
             (true, true, true) | (false, false, true) => {
                 let (code, message) = match ddl.create {
                     true => (1007, format!("Can't create database '{name}'; database exists")),
-                    false => (1008, format!("Can't drop database '{name}'; database doesn't exist")),
+                    false => {
+                        (1008, format!("Can't drop database '{name}'; database doesn't exist"))
+                    }
                 };
                 Ok(session_plan(SessionAction::Note { code, message }, StatementClass::Ddl))
             }

@@ -1,5 +1,6 @@
-//! `CREATE TABLE other.t ... SELECT`, `CREATE VIEW other.v AS SELECT`: the statement goes to a server with the other keyspace's database
-//! selected, where names without a keyspace would mean other tables than for the client.
+//! `CREATE TABLE other.t ... SELECT`, `CREATE VIEW other.v AS SELECT`: the statement goes to a
+//! server with the other keyspace's database selected, where names without a keyspace would mean
+//! other tables than for the client.
 use super::Planner;
 use crate::error::PlanError;
 use crate::snapshot::KeyspaceIdx;
@@ -8,7 +9,11 @@ use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;
 
 impl<'a> Planner<'_, 'a> {
-    pub(super) fn refuse_foreign_query(&self, ddl: &Ddl<'a>, keyspace: KeyspaceIdx) -> Result<(), PlanError> {
+    pub(super) fn refuse_foreign_query(
+        &self,
+        ddl: &Ddl<'a>,
+        keyspace: KeyspaceIdx,
+    ) -> Result<(), PlanError> {
         let named = ddl
             .tables
             .first()
@@ -19,7 +24,8 @@ impl<'a> Planner<'_, 'a> {
         match self.unqualified_table() {
             None => Ok(()),
             Some(name) => Err(PlanError::unsupported(format!(
-                "a table or view of another keyspace made from '{name}', which names no keyspace; write keyspace.{name}, or USE the other \
+                "a table or view of another keyspace made from '{name}', which names no keyspace; \
+                    write keyspace.{name}, or USE the other \
                  keyspace first"
             ))),
         }
@@ -41,7 +47,8 @@ impl<'a> Planner<'_, 'a> {
         // Names of WITH: `name AS (`, `name (a, b) AS (`.
         let is_with = |name: &str| {
             (0..items.len()).any(|at| {
-                text(at).eq_ignore_ascii_case(name) && (kw(at + 1) == Kw::As || tok(at + 1) == Tok::Open)
+                text(at).eq_ignore_ascii_case(name)
+                    && (kw(at + 1) == Kw::As || tok(at + 1) == Tok::Open)
             })
         };
         let has_with = (0..items.len()).any(|at| kw(at) == Kw::With && tok(at + 1) != Tok::Open);
@@ -61,7 +68,8 @@ impl<'a> Planner<'_, 'a> {
                         expected = !query;
                         continue;
                     }
-                    (Tok::Word | Tok::Quoted, _) if tok(at + 1) == Tok::Dot || tok(at + 1) == Tok::Open => {}
+                    (Tok::Word | Tok::Quoted, _)
+                        if tok(at + 1) == Tok::Dot || tok(at + 1) == Tok::Open => {}
                     (Tok::Word | Tok::Quoted, _) => {
                         let name = text(at);
                         if !has_with || !is_with(&name) {
@@ -78,7 +86,16 @@ impl<'a> Planner<'_, 'a> {
                     }
                     expected = true;
                 }
-                (_, Kw::Where | Kw::Group | Kw::Having | Kw::Order | Kw::Limit | Kw::Union | Kw::Select) => {
+                (
+                    _,
+                    Kw::Where
+                    | Kw::Group
+                    | Kw::Having
+                    | Kw::Order
+                    | Kw::Limit
+                    | Kw::Union
+                    | Kw::Select,
+                ) => {
                     if let Some(list) = lists.last_mut() {
                         *list = false;
                     }

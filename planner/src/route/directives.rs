@@ -41,7 +41,9 @@ pub(super) fn read(sql: &[u8], comments: &[Span]) -> Directives {
                     let name: String = value.chars().take(WORKLOAD_CHARS_MAX).collect();
                     found.workload_name = Some(name.into());
                 }
-                "PRIORITY" => found.priority = Some(value.parse().ok().filter(|n| *n <= PRIORITY_MAX)),
+                "PRIORITY" => {
+                    found.priority = Some(value.parse().ok().filter(|n| *n <= PRIORITY_MAX))
+                }
                 "QUERY_TIMEOUT_MS" => found.query_timeout_ms = value.parse().ok(),
                 _ => {}
             }
@@ -56,9 +58,12 @@ mod tests {
 
     #[test]
     fn keys_with_and_without_values() {
-        let sql = b"/*vt+ ALLOW_SCATTER query_timeout_ms=20 X=1 */ /*vt+ SCATTER_ERRORS_AS_WARNINGS=false*/";
-        let found = read(sql, &[Span { start: 0, end: 46 }, Span { start: 47, end: sql.len() as u32 }]);
-        let wanted = Directives { allow_scatter: true, query_timeout_ms: Some(20), ..Directives::default() };
+        let sql = b"/*vt+ ALLOW_SCATTER query_timeout_ms=20 X=1 */ /*vt+ \
+            SCATTER_ERRORS_AS_WARNINGS=false*/";
+        let found =
+            read(sql, &[Span { start: 0, end: 46 }, Span { start: 47, end: sql.len() as u32 }]);
+        let wanted =
+            Directives { allow_scatter: true, query_timeout_ms: Some(20), ..Directives::default() };
         assert_eq!(found, wanted);
     }
 
@@ -69,7 +74,10 @@ mod tests {
             (read(sql.as_bytes(), &[span]), check(sql.as_bytes(), &[span]))
         };
         let (found, fine) = of("/*vt+ WORKLOAD_NAME=nightly-report PRIORITY=0 */");
-        assert_eq!((found.workload_name.as_deref(), found.priority), (Some("nightly-report"), Some(Some(0))));
+        assert_eq!(
+            (found.workload_name.as_deref(), found.priority),
+            (Some("nightly-report"), Some(Some(0)))
+        );
         assert!(fine.is_ok());
         assert!(of("/*vt+ PRIORITY=100 */").1.is_ok() && of("/*vt+ PRIORITY=\"7\" */").1.is_ok());
         for text in ["PRIORITY=101", "PRIORITY=-1", "PRIORITY=high", "PRIORITY="] {

@@ -47,7 +47,11 @@ impl<'a> Planner<'_, 'a> {
         self.input.split && needs_one(plan)
     }
 
-    fn update_in_place(&mut self, keyspace: KeyspaceIdx, update: &'a Update<'a>) -> Result<Plan, PlanError> {
+    fn update_in_place(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        update: &'a Update<'a>,
+    ) -> Result<Plan, PlanError> {
         let mut names = Vec::new();
         base_tables(update.tables, &mut names);
         let mut maintain = None;
@@ -61,7 +65,13 @@ impl<'a> Planner<'_, 'a> {
         blocks.with_ctes(update.ctes, false);
         let mut sources = Vec::new();
         let mut instances = Vec::new();
-        blocks.from(update.tables, update.filter.as_ref(), &Vec::new(), &mut sources, &mut instances)?;
+        blocks.from(
+            update.tables,
+            update.filter.as_ref(),
+            &Vec::new(),
+            &mut sources,
+            &mut instances,
+        )?;
         let scopes: Scopes<'_, 'a> = vec![&sources];
         let exprs = update
             .set
@@ -84,7 +94,11 @@ impl<'a> Planner<'_, 'a> {
         Ok(lookups::with(plan, maintain))
     }
 
-    fn delete_in_place(&mut self, keyspace: KeyspaceIdx, delete: &'a Delete<'a>) -> Result<Plan, PlanError> {
+    fn delete_in_place(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        delete: &'a Delete<'a>,
+    ) -> Result<Plan, PlanError> {
         let mut names = Vec::new();
         base_tables(delete.tables, &mut names);
         let mut maintain = None;
@@ -104,11 +118,21 @@ impl<'a> Planner<'_, 'a> {
         blocks.with_ctes(delete.ctes, false);
         let mut sources = Vec::new();
         let mut instances = Vec::new();
-        blocks.from(delete.tables, delete.filter.as_ref(), &Vec::new(), &mut sources, &mut instances)?;
+        blocks.from(
+            delete.tables,
+            delete.filter.as_ref(),
+            &Vec::new(),
+            &mut sources,
+            &mut instances,
+        )?;
         let scopes: Scopes<'_, 'a> = vec![&sources];
         let returning = delete.returning.iter().map(|i| &i.expr);
         let order = delete.order.iter().map(|o| &o.expr);
-        blocks.expressions(delete.filter.iter().chain(order).chain(returning), &scopes, &instances)?;
+        blocks.expressions(
+            delete.filter.iter().chain(order).chain(returning),
+            &scopes,
+            &instances,
+        )?;
         if delete.limit || !delete.order.is_empty() {
             blocks.breaks("DELETE with LIMIT or ORDER BY over several shards");
         }
@@ -134,7 +158,8 @@ impl<'a> Planner<'_, 'a> {
             Change::Shards(placed) => self.placed(keyspace, placed, Combine::Sum, class),
             Change::Copies if self.chosen(keyspace).is_some() => {
                 return Err(PlanError::unsupported(
-                    "a change of a reference table where a range of shards is selected; select the keyspace with USE",
+                    "a change of a reference table where a range of shards is selected; select the \
+                        keyspace with USE",
                 ));
             }
             Change::Copies => self.route(keyspace, Destination::Scatter, Combine::First, class),
@@ -169,7 +194,8 @@ impl<'a> Planner<'_, 'a> {
             for (n, vindex) in by {
                 if n == 0 {
                     return Err(PlanError::unsupported(format!(
-                        "you cannot UPDATE primary vindex columns; column '{column}' of '{}' decides where its row lies",
+                        "you cannot UPDATE primary vindex columns; column '{column}' of '{}' \
+                            decides where its row lies",
                         table.name
                     )));
                 }
@@ -187,7 +213,9 @@ impl<'a> Planner<'_, 'a> {
 
 /// Is it right only where one shard has all rows?
 fn needs_one(plan: &Plan) -> bool {
-    let Action::Route(Route { to: Target::Keyspace { shards, .. }, .. }) = &plan.action else { return false };
+    let Action::Route(Route { to: Target::Keyspace { shards, .. }, .. }) = &plan.action else {
+        return false;
+    };
     match shards {
         Destination::Equal { alone, .. } => alone.is_some(),
         Destination::Lookup(to) => to.alone.is_some(),
@@ -233,7 +261,8 @@ fn blocks_destination<'a>(
     Ok(Change::Copies)
 }
 
-/// Does ON DUPLICATE KEY UPDATE give the column the value that it has? `c = c`; and `c = VALUES(c)` where rows that meet have the same.
+/// Does ON DUPLICATE KEY UPDATE give the column the value that it has? `c = c`; and `c = VALUES(c)`
+/// where rows that meet have the same.
 pub(super) fn keeps_value(assign: &Assign<'_>, name: &TableName<'_>, table: &Table) -> bool {
     let column = assign.column.name;
     let own = |expr: &Expr<'_>| match &expr.kind {
@@ -250,7 +279,8 @@ pub(super) fn keeps_value(assign: &Assign<'_>, name: &TableName<'_>, table: &Tab
             let integer = matches!(Family::of_column(table, column), Family::Integer { .. });
             let mut keys = table.unique_keys.iter().map(|key| &key.columns);
             let in_key = |key: &Vec<String>| key.iter().any(|c| c.eq_ignore_ascii_case(column));
-            let in_all = (table.primary_key.is_empty() || in_key(&table.primary_key)) && keys.all(in_key);
+            let in_all =
+                (table.primary_key.is_empty() || in_key(&table.primary_key)) && keys.all(in_key);
             matches!(call.args, [only] if own(only)) && integer && in_all && table.columns_complete
         }
         _ => false,
@@ -261,7 +291,10 @@ pub(super) fn may_have(table: &Table, column: &str) -> bool {
     !table.columns_complete || crate::column::find(table, column).is_some()
 }
 
-fn check_copies<'a>(names: &[&'a TableName<'a>], planner: &Planner<'_, 'a>) -> Result<(), PlanError> {
+fn check_copies<'a>(
+    names: &[&'a TableName<'a>],
+    planner: &Planner<'_, 'a>,
+) -> Result<(), PlanError> {
     for name in names {
         if let Ok(Place::Table { table: Some(table), .. }) = planner.locate(name)
             && let Some(source) = &table.source

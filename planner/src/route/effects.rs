@@ -1,5 +1,6 @@
-//! What a statement leaves behind on its connection, and the calls that only the session can answer: found in the tokens
-//! alone, so that statements which the grammar does not know are treated alike.
+//! What a statement leaves behind on its connection, and the calls that only the session can
+//! answer: found in the tokens alone, so that statements which the grammar does not know are
+//! treated alike.
 use super::Planner;
 use crate::plan::{Effects, Piece, SessionValue, StatementClass};
 use crate::sql::ast::{Body, ExprKind, Span, Statement};
@@ -38,12 +39,12 @@ pub(super) fn scan(sql: &[u8], tokens: &Tokens<'_>) -> Found {
                 found.effects |= Effects::READS_VARIABLES;
             }
             Tok::UserVar => {
-                found.effects |= match (tok(n + 1), n.checked_sub(1).and_then(|b| items.get(b)).map(|i| i.kw))
-                {
-                    (Tok::Assign, _) => Effects::ASSIGNS_VARIABLES | Effects::PIN,
-                    (_, Some(Kw::Into)) => Effects::ASSIGNS_VARIABLES | Effects::PIN,
-                    _ => Effects::READS_VARIABLES,
-                };
+                found.effects |=
+                    match (tok(n + 1), n.checked_sub(1).and_then(|b| items.get(b)).map(|i| i.kw)) {
+                        (Tok::Assign, _) => Effects::ASSIGNS_VARIABLES | Effects::PIN,
+                        (_, Some(Kw::Into)) => Effects::ASSIGNS_VARIABLES | Effects::PIN,
+                        _ => Effects::READS_VARIABLES,
+                    };
             }
             Tok::AtAt => {
                 let name_at = if tok(n + 2) == Tok::Dot { n + 3 } else { n + 1 };
@@ -53,8 +54,8 @@ pub(super) fn scan(sql: &[u8], tokens: &Tokens<'_>) -> Found {
                     || first.eq_ignore_ascii_case(b"session")
                     || first.eq_ignore_ascii_case(b"local");
                 // The same whatever the scope: where clients connect to.
-                if let Some(value) =
-                    where_clients_connect(name).or_else(|| session.then(|| session_variable(name)).flatten())
+                if let Some(value) = where_clients_connect(name)
+                    .or_else(|| session.then(|| session_variable(name)).flatten())
                     && let Some(last) = items.get(name_at)
                 {
                     let span = Span { start: item.span.start, end: last.span.end };
@@ -80,7 +81,8 @@ pub(super) fn scan(sql: &[u8], tokens: &Tokens<'_>) -> Found {
     found
 }
 
-/// `SET @a := 1, @b := 2` sets what the session keeps by itself; an assignment inside of a value is known to the server alone.
+/// `SET @a := 1, @b := 2` sets what the session keeps by itself; an assignment inside of a value is
+/// known to the server alone.
 fn is_target_of_set(items: &[Item], n: usize) -> bool {
     let kw = |n: usize| items.get(n).map_or(Kw::None, |i| i.kw);
     kw(0) == Kw::Set
@@ -89,7 +91,8 @@ fn is_target_of_set(items: &[Item], n: usize) -> bool {
             .is_some_and(|before| before.tok == Tok::Comma || before.kw == Kw::Set)
 }
 
-/// FLUSH TABLES ... WITH READ LOCK and ... FOR EXPORT: the locks are the connection's, until UNLOCK TABLES.
+/// FLUSH TABLES ... WITH READ LOCK and ... FOR EXPORT: the locks are the connection's, until UNLOCK
+/// TABLES.
 fn flush_locks(sql: &[u8], items: &[Item]) -> bool {
     let is = |n: usize, word: &[u8]| text(sql, items.get(n)).eq_ignore_ascii_case(word);
     is(0, b"flush") && (1..items.len()).any(|n| is(n, b"lock") || is(n, b"export"))
@@ -109,7 +112,13 @@ fn locks(name: &[u8]) -> Effects {
     };
     match () {
         () if is(&["release_all_locks"]) => Effects::PIN | Effects::UNPIN,
-        () if is(&["get_lock", "release_lock", "service_get_read_locks", "service_get_write_locks"]) => {
+        () if is(&[
+            "get_lock",
+            "release_lock",
+            "service_get_read_locks",
+            "service_get_write_locks",
+        ]) =>
+        {
             Effects::PIN
         }
         () => Effects::empty(),
@@ -179,7 +188,11 @@ fn word(sql: &[u8], items: &[Item], n: usize, found: &mut Found) {
 
 impl<'a> Planner<'_, 'a> {
     /// Replaces the calls, where the statement is one that has expressions.
-    pub(super) fn rewrite_session_calls(&mut self, statement: &Statement<'a>, class: StatementClass) {
+    pub(super) fn rewrite_session_calls(
+        &mut self,
+        statement: &Statement<'a>,
+        class: StatementClass,
+    ) {
         use StatementClass as C;
         if !matches!(
             class,

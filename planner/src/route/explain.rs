@@ -4,7 +4,8 @@ use crate::error::PlanError;
 use crate::plan::tree::Tree;
 use crate::plan::write::Write;
 use crate::plan::{
-    Action, Combine, Destination, Effects, Plan, Route, SessionAction, StatementClass, Target, VexplainKind,
+    Action, Combine, Destination, Effects, Plan, Route, SessionAction, StatementClass, Target,
+    VexplainKind,
 };
 use crate::sql::ast::{Explain, Statement};
 
@@ -69,7 +70,12 @@ impl<'a> Planner<'_, 'a> {
             }
         }
         let kept = if runs { Effects::PIN | Effects::ASSIGNS_VARIABLES } else { Effects::empty() };
-        Ok(Plan { class: StatementClass::Explain, effects: inner.effects & kept, cacheable: false, ..inner })
+        Ok(Plan {
+            class: StatementClass::Explain,
+            effects: inner.effects & kept,
+            cacheable: false,
+            ..inner
+        })
     }
 
     /// The session runs the query to tell what it does.
@@ -81,7 +87,8 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<Plan, PlanError> {
         if !matches!(inner, Statement::Query(query) if !query.into) {
             return Err(PlanError::Rule(
-                "VT09008: vexplain queries/all/trace will actually run the statement, which is done for queries only; VEXPLAIN PLAN shows \
+                "VT09008: vexplain queries/all/trace will actually run the statement, which is \
+                    done for queries only; VEXPLAIN PLAN shows \
                  the plan of any"
                     .into(),
             ));
@@ -97,13 +104,14 @@ impl<'a> Planner<'_, 'a> {
         if !matches!(plan.action, Action::Route(_) | Action::Tree(_)) {
             return Err(PlanError::unsupported("VEXPLAIN of a query that no server answers"));
         }
-        let text =
-            serde_json::to_string(&crate::render::plan(self.input.snapshot, &plan)).unwrap_or_default();
+        let text = serde_json::to_string(&crate::render::plan(self.input.snapshot, &plan))
+            .unwrap_or_default();
         let action = SessionAction::Vexplain { kind, sql, plan: text };
         Ok(super::session_plan(action, StatementClass::Explain))
     }
 
-    /// What several shards answer together is explained by one of them, as the statement that it is.
+    /// What several shards answer together is explained by one of them, as the statement that it
+    /// is.
     fn explained_tree(&mut self, tree: &Tree) -> Result<Plan, PlanError> {
         let keyspaces = tree.leaves.iter().map(|leaf| match &leaf.route.to {
             Target::Keyspace { keyspace, .. } => Some(*keyspace),
@@ -112,11 +120,15 @@ impl<'a> Planner<'_, 'a> {
         let mut keyspaces: Vec<_> = keyspaces.collect();
         keyspaces.dedup();
         match keyspaces.as_slice() {
-            [Some(keyspace)] => {
-                Ok(self.route(*keyspace, Destination::Any, Combine::Concat, StatementClass::Explain))
-            }
+            [Some(keyspace)] => Ok(self.route(
+                *keyspace,
+                Destination::Any,
+                Combine::Concat,
+                StatementClass::Explain,
+            )),
             _ => Err(PlanError::unsupported(
-                "EXPLAIN of a statement that reads several keyspaces; VEXPLAIN PLAN shows how it is answered",
+                "EXPLAIN of a statement that reads several keyspaces; VEXPLAIN PLAN shows how it \
+                    is answered",
             )),
         }
     }
@@ -130,9 +142,12 @@ impl<'a> Planner<'_, 'a> {
         };
         keyspaces.dedup();
         match keyspaces.as_slice() {
-            [keyspace] if !self.several => {
-                Ok(self.route(*keyspace, Destination::Any, Combine::Concat, StatementClass::Explain))
-            }
+            [keyspace] if !self.several => Ok(self.route(
+                *keyspace,
+                Destination::Any,
+                Combine::Concat,
+                StatementClass::Explain,
+            )),
             _ => Err(PlanError::unsupported(
                 "EXPLAIN of a change over several keyspaces; VEXPLAIN PLAN shows how it is made",
             )),

@@ -1,5 +1,5 @@
-//! Foreign keys of keyspaces that manage theirs: the servers keep them inside of a shard, so that rows which refer to each other must
-//! lie together.
+//! Foreign keys of keyspaces that manage theirs: the servers keep them inside of a shard, so that
+//! rows which refer to each other must lie together.
 use super::Planner;
 use super::dml::base_tables;
 use super::lookups;
@@ -8,8 +8,8 @@ use crate::error::PlanError;
 use crate::snapshot::{ForeignKey, Keyspace, ReferentialAction, Table, TableKind};
 use crate::sql::ast::{Statement, TableName};
 
-/// Do the rows of a table lie with those that they refer to? Both are placed by the same function of the key's columns, or every shard
-/// has a copy of the latter.
+/// Do the rows of a table lie with those that they refer to? Both are placed by the same function
+/// of the key's columns, or every shard has a copy of the latter.
 fn lie_together(child: &Table, key: &ForeignKey, parent: &Table) -> bool {
     match (&child.kind, &parent.kind) {
         (_, TableKind::Reference) => return true,
@@ -19,7 +19,8 @@ fn lie_together(child: &Table, key: &ForeignKey, parent: &Table) -> bool {
     if let (Some(a), Some(b)) = (&child.pinned, &parent.pinned) {
         return a == b;
     }
-    let (Some(own), Some(theirs)) = (child.column_vindexes.first(), parent.column_vindexes.first()) else {
+    let (Some(own), Some(theirs)) = (child.column_vindexes.first(), parent.column_vindexes.first())
+    else {
         return false;
     };
     let referred = |column: &String| {
@@ -41,8 +42,9 @@ fn lie_together(child: &Table, key: &ForeignKey, parent: &Table) -> bool {
 
 /// Do changes of the rows that are referred to change those that refer?
 fn spreads(key: &ForeignKey) -> bool {
-    let changes =
-        |action: Option<ReferentialAction>| action.is_some_and(|a| a != ReferentialAction::Restrict);
+    let changes = |action: Option<ReferentialAction>| {
+        action.is_some_and(|a| a != ReferentialAction::Restrict)
+    };
     changes(key.on_delete) || changes(key.on_update)
 }
 
@@ -70,10 +72,14 @@ impl<'a> Planner<'_, 'a> {
             _ => return Ok(()),
         };
         for name in names {
-            let Ok(Place::Table { keyspace, table: Some(table) }) = self.locate(name) else { continue };
+            let Ok(Place::Table { keyspace, table: Some(table) }) = self.locate(name) else {
+                continue;
+            };
             let whole = self.is_whole(keyspace);
             match self.keyspace(keyspace) {
-                Some(owner) if owner.manages_foreign_keys && !whole => keys_of(owner, table, inserts)?,
+                Some(owner) if owner.manages_foreign_keys && !whole => {
+                    keys_of(owner, table, inserts)?
+                }
                 _ => {}
             }
         }
@@ -89,7 +95,10 @@ fn keys_of(owner: &Keyspace, table: &Table, inserts: bool) -> Result<(), PlanErr
             .get(&key.referenced_table)
             .filter(|_| key.referenced_schema == owner.database);
         if !parent.is_some_and(|parent| lie_together(table, key, parent)) {
-            return Err(PlanError::CrossShardKey { table: table.name.clone(), key: key.name.clone() });
+            return Err(PlanError::CrossShardKey {
+                table: table.name.clone(),
+                key: key.name.clone(),
+            });
         }
     }
     if inserts {
@@ -116,7 +125,10 @@ fn passed_on(owner: &Keyspace, table: &Table) -> Result<(), PlanError> {
         });
         for (child, key) in referring {
             if !lie_together(child, key, parent) {
-                return Err(PlanError::CrossShardKey { table: child.name.clone(), key: key.name.clone() });
+                return Err(PlanError::CrossShardKey {
+                    table: child.name.clone(),
+                    key: key.name.clone(),
+                });
             }
             if !spreads(key) {
                 continue;
@@ -132,7 +144,8 @@ fn passed_on(owner: &Keyspace, table: &Table) -> Result<(), PlanError> {
                 continue;
             };
             return Err(PlanError::unsupported(format!(
-                "changing rows of '{}', which foreign key '{}' passes on to '{}', {why}; change the rows of '{}' first, under ON DELETE and ON UPDATE RESTRICT",
+                "changing rows of '{}', which foreign key '{}' passes on to '{}', {why}; change \
+                    the rows of '{}' first, under ON DELETE and ON UPDATE RESTRICT",
                 table.name, key.name, child.name, child.name
             )));
         }
@@ -140,7 +153,8 @@ fn passed_on(owner: &Keyspace, table: &Table) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Does a key set columns of the primary vindex to NULL or their defaults? The row would lie on a wrong shard.
+/// Does a key set columns of the primary vindex to NULL or their defaults? The row would lie on a
+/// wrong shard.
 fn empties_a_place(child: &Table, key: &ForeignKey) -> bool {
     let empties = |action: Option<ReferentialAction>| {
         matches!(action, Some(ReferentialAction::SetNull | ReferentialAction::SetDefault))

@@ -17,7 +17,8 @@ fn verbatim(text: &str) -> Piece {
 }
 
 impl<'a> Planner<'_, 'a> {
-    /// A plan that takes numbers from the table's sequence first; `None` where it has none, or the text has its numbers already.
+    /// A plan that takes numbers from the table's sequence first; `None` where it has none, or the
+    /// text has its numbers already.
     pub(super) fn generated(
         &mut self,
         keyspace: KeyspaceIdx,
@@ -33,8 +34,8 @@ impl<'a> Planner<'_, 'a> {
             return Ok(None);
         };
         let listed = insert.columns.filter(|columns| !columns.is_empty());
-        let empty =
-            matches!(insert.source, InsertSource::Rows(rows) if rows.iter().all(|r| r.values.is_empty()));
+        let empty = matches!(insert.source,
+            InsertSource::Rows(rows) if rows.iter().all(|r| r.values.is_empty()));
         let place = |mut names: &mut dyn Iterator<Item = &str>| {
             let at = (&mut names).position(|name| name.eq_ignore_ascii_case(&auto.column));
             at.map(|at| u16::try_from(at).map_err(|_| PlanError::TooLong(usize::from(u16::MAX))))
@@ -53,7 +54,8 @@ impl<'a> Planner<'_, 'a> {
             }
             None => {
                 return Err(PlanError::unsupported(format!(
-                    "INSERT into '{}' without a column list, as its columns are not known; write the list",
+                    "INSERT into '{}' without a column list, as its columns are not known; write \
+                        the list",
                     table.name
                 )));
             }
@@ -62,7 +64,9 @@ impl<'a> Planner<'_, 'a> {
             InsertSource::Query(_) if position.is_some() => return Ok(None),
             InsertSource::Query(_) => return Err(PlanError::no_sequence(&auto.column)),
             InsertSource::Collapsed(span) => (GenerateRows::Collapsed(position), span),
-            InsertSource::Rows(rows) => self.generated_rows(insert, rows, position, &auto.column)?,
+            InsertSource::Rows(rows) => {
+                self.generated_rows(insert, rows, position, &auto.column)?
+            }
         };
         let (rows, span) = rows;
         let sequence = self.sequence(keyspace, &auto.sequence);
@@ -117,7 +121,13 @@ impl<'a> Planner<'_, 'a> {
     }
 
     /// The text before the rows; `adds`: with the column in its list.
-    fn generated_head(&self, insert: &Insert<'_>, rows: Span, column: &str, adds: bool) -> Vec<Piece> {
+    fn generated_head(
+        &self,
+        insert: &Insert<'_>,
+        rows: Span,
+        column: &str,
+        adds: bool,
+    ) -> Vec<Piece> {
         if !adds || insert.set {
             return self.own(Span { start: 0, end: rows.start });
         }
@@ -185,17 +195,20 @@ impl<'a> Planner<'_, 'a> {
         class: StatementClass,
     ) -> Result<Option<Plan>, PlanError> {
         match self.locate(insert.table)? {
-            Place::Table { table: Some(table), .. } => match self.generated(keyspace, table, insert, class) {
-                Err(error @ PlanError::Unsupported(_)) => {
-                    self.insert_in_steps(insert, error, class).map(Some)
+            Place::Table { table: Some(table), .. } => {
+                match self.generated(keyspace, table, insert, class) {
+                    Err(error @ PlanError::Unsupported(_)) => {
+                        self.insert_in_steps(insert, error, class).map(Some)
+                    }
+                    generated => generated,
                 }
-                generated => generated,
-            },
+            }
             _ => Ok(None),
         }
     }
 
-    /// The sequence that a vschema names: in the keyspace that it says, else in the table's own, else in the only one that has it.
+    /// The sequence that a vschema names: in the keyspace that it says, else in the table's own,
+    /// else in the only one that has it.
     pub(super) fn sequence(&self, own: KeyspaceIdx, name: &str) -> Option<Sequence> {
         let is_sequence = |keyspace: &Keyspace, table: &str| {
             keyspace

@@ -27,7 +27,10 @@ pub(super) fn effects(sql: &[u8], items: &[Item]) -> Effects {
     let mut found = Effects::empty();
     found.set(Effects::PLAIN_ROWS, inserts && rows_are_plain(sql, items));
     let ends_with_rows = items.last().is_some_and(|i| i.tok == Tok::Rows);
-    found.set(Effects::ROWS_ONLY, inserts && ends_with_rows && !items.iter().any(|i| is(sql, i, "select")));
+    found.set(
+        Effects::ROWS_ONLY,
+        inserts && ends_with_rows && !items.iter().any(|i| is(sql, i, "select")),
+    );
     found
 }
 
@@ -41,8 +44,8 @@ pub(super) fn gives_value(sql: &[u8], items: &[Item]) -> bool {
     })
 }
 
-/// INSERT or REPLACE whose values are all literals and parameters, or LAST_INSERT_ID() itself: a number that none of them is
-/// has been generated.
+/// INSERT or REPLACE whose values are all literals and parameters, or LAST_INSERT_ID() itself: a
+/// number that none of them is has been generated.
 fn rows_are_plain(sql: &[u8], items: &[Item]) -> bool {
     let starts = ["values", "value", "set"];
     let Some(at) = items

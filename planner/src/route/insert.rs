@@ -7,15 +7,22 @@ use super::names::Place;
 use crate::column::{Family, find};
 use crate::error::PlanError;
 use crate::lookup::quoted;
-use crate::plan::{Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, StatementClass};
+use crate::plan::{
+    Combine, Destination, InsertRows, Operand, Piece, Plan, RowSource, StatementClass,
+};
 use crate::snapshot::{ColumnVindex, KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::{Body, ExprKind, Insert, InsertRow, InsertSource, Query, Span};
 use crate::vindex::{Looked, Vindex};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Columns that place the row and are not given must have a default, or a number of the server's own.
-fn needs_value(table: &Table, columns: &[String], positions: &[Option<usize>]) -> Result<(), PlanError> {
+/// Columns that place the row and are not given must have a default, or a number of the server's
+/// own.
+fn needs_value(
+    table: &Table,
+    columns: &[String],
+    positions: &[Option<usize>],
+) -> Result<(), PlanError> {
     let missing = columns
         .iter()
         .zip(positions)
@@ -53,15 +60,19 @@ fn is_not_null(table: &Table, column: &str) -> bool {
     find(table, column).is_some_and(|c| c.nullable == Some(false))
 }
 
-/// What places the rows of a table: the function of its primary vindex, or another table's lookup table.
+/// What places the rows of a table: the function of its primary vindex, or another table's lookup
+/// table.
 fn placing(table: &Table) -> Result<(&ColumnVindex, Arc<dyn Vindex>), PlanError> {
-    let refused =
-        || PlanError::unsupported(format!("the primary vindex of '{}' cannot be used yet", table.name));
+    let refused = || {
+        PlanError::unsupported(format!("the primary vindex of '{}' cannot be used yet", table.name))
+    };
     let primary = table.column_vindexes.first().ok_or_else(refused)?;
     match (&primary.vindex.vindex, &primary.vindex.lookup) {
         (Some(vindex), _) => Ok((primary, vindex.clone())),
         (None, Some(def))
-            if def.unique && def.from.len() == primary.columns.len() && !lookups::is_kept(table, primary) =>
+            if def.unique
+                && def.from.len() == primary.columns.len()
+                && !lookups::is_kept(table, primary) =>
         {
             Ok((primary, Arc::new(Looked(def.clone()))))
         }
@@ -70,9 +81,14 @@ fn placing(table: &Table) -> Result<(&ColumnVindex, Arc<dyn Vindex>), PlanError>
 }
 
 /// The columns that an INSERT gives values, in their order, in lower case.
-pub(super) fn inserted_columns(table: &Table, insert: &Insert<'_>) -> Result<Vec<String>, PlanError> {
+pub(super) fn inserted_columns(
+    table: &Table,
+    insert: &Insert<'_>,
+) -> Result<Vec<String>, PlanError> {
     Ok(match insert.columns {
-        Some(columns) if !columns.is_empty() => columns.iter().map(|c| c.to_ascii_lowercase()).collect(),
+        Some(columns) if !columns.is_empty() => {
+            columns.iter().map(|c| c.to_ascii_lowercase()).collect()
+        }
         _ if table.columns_complete => table
             .columns
             .iter()
@@ -81,7 +97,8 @@ pub(super) fn inserted_columns(table: &Table, insert: &Insert<'_>) -> Result<Vec
             .collect(),
         _ => {
             return Err(PlanError::unsupported(format!(
-                "INSERT into '{}' without a column list, as its columns are not known; write the list",
+                "INSERT into '{}' without a column list, as its columns are not known; write the \
+                    list",
                 table.name
             )));
         }
@@ -148,8 +165,8 @@ impl<'a> Planner<'_, 'a> {
         Ok(lookups::with(plan, maintain))
     }
 
-    /// Gives an INSERT without a column list the list by which its rows are placed: its servers may have another order of columns
-    /// by now, and a row must lie where its key says.
+    /// Gives an INSERT without a column list the list by which its rows are placed: its servers may
+    /// have another order of columns by now, and a row must lie where its key says.
     pub(super) fn name_columns(&mut self, insert: &Insert<'_>, columns: &[String]) {
         let listed = insert.columns.is_some_and(|columns| !columns.is_empty());
         let empty = match insert.source {
@@ -173,8 +190,8 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    /// INSERT ... SELECT, where each row that is read gives a row on the same shard: the column that places the new row is
-    /// the column that placed the old one, by the same vindex.
+    /// INSERT ... SELECT, where each row that is read gives a row on the same shard: the column
+    /// that places the new row is the column that placed the old one, by the same vindex.
     fn insert_query(
         &mut self,
         keyspace: KeyspaceIdx,
@@ -188,7 +205,8 @@ impl<'a> Planner<'_, 'a> {
             return Err(PlanError::no_sequence(&auto.column));
         }
         lookups::refuse_owner(table, "INSERT ... SELECT")?;
-        let refused = || PlanError::unsupported("INSERT ... SELECT whose rows may move to other shards");
+        let refused =
+            || PlanError::unsupported("INSERT ... SELECT whose rows may move to other shards");
         let primary = table.column_vindexes.first().ok_or_else(refused)?;
         let others = table.column_vindexes.iter().skip(1);
         if others
@@ -220,7 +238,8 @@ impl<'a> Planner<'_, 'a> {
                 let family = Family::of_column(table, c);
                 let null = is_not_null(table, c) && may_be_null(&blocks, node);
                 // What does not fit a server may change, and it would not lie where it is sought.
-                let fits = blocks.classes.is_alike(node, family) && blocks.classes.fits(node, family);
+                let fits =
+                    blocks.classes.is_alike(node, family) && blocks.classes.fits(node, family);
                 (fits && !null).then(|| blocks.classes.class_of(node))
             })
             .collect();
@@ -255,7 +274,8 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<Plan, PlanError> {
         if insert.replace || !insert.on_duplicate.is_empty() {
             return Err(PlanError::unsupported(format!(
-                "REPLACE or ON DUPLICATE KEY UPDATE into log table '{}', whose rows lie on any shard; give the table a vindex",
+                "REPLACE or ON DUPLICATE KEY UPDATE into log table '{}', whose rows lie on any \
+                    shard; give the table a vindex",
                 table.name
             )));
         }
@@ -285,7 +305,11 @@ impl<'a> Planner<'_, 'a> {
     }
 
     /// Subqueries may read what every shard has; anything else would read one shard's part.
-    fn no_subqueries(&self, keyspace: KeyspaceIdx, insert: &'a Insert<'a>) -> Result<(), PlanError> {
+    fn no_subqueries(
+        &self,
+        keyspace: KeyspaceIdx,
+        insert: &'a Insert<'a>,
+    ) -> Result<(), PlanError> {
         let mut blocks = Blocks::new(self, keyspace);
         let mut all = Vec::new();
         let none = Vec::new();
@@ -330,8 +354,9 @@ impl<'a> Planner<'_, 'a> {
                     return Err(PlanError::ColumnCount(1));
                 }
                 self.edits.split(span, vec![Piece::CollapsedRows]);
-                let short =
-                    |n: usize| u16::try_from(n).map_err(|_| PlanError::TooLong(usize::from(u16::MAX)));
+                let short = |n: usize| {
+                    u16::try_from(n).map_err(|_| PlanError::TooLong(usize::from(u16::MAX)))
+                };
                 let positions: Result<SmallVec<[u16; 1]>, PlanError> = positions
                     .iter()
                     .map(|p| p.map_or(Ok(u16::MAX), short))
@@ -372,7 +397,8 @@ impl<'a> Planner<'_, 'a> {
         })
     }
 
-    /// A second functional vindex must agree with the first, which is certain only if it is over the same columns.
+    /// A second functional vindex must agree with the first, which is certain only if it is over
+    /// the same columns.
     fn check_other_vindexes(
         &self,
         table: &Table,
@@ -437,7 +463,8 @@ impl<'a> Planner<'_, 'a> {
         let changed = !self.edits.is_empty();
         let mut pieces = Vec::with_capacity(rows.len());
         for (n, row) in rows.iter().enumerate() {
-            let row_number = u16::try_from(n).map_err(|_| PlanError::TooLong(usize::from(u16::MAX)))?;
+            let row_number =
+                u16::try_from(n).map_err(|_| PlanError::TooLong(usize::from(u16::MAX)))?;
             let inner = self.edits.pieces(self.input.sql, self.tokens, row.span);
             pieces.push(Piece::Row { row: row_number, pieces: inner });
         }

@@ -1,5 +1,5 @@
-//! INSERT and REPLACE of several steps: of a query's rows, with values that a server must compute first, and of rows that may change
-//! others of a table that owns lookup vindexes.
+//! INSERT and REPLACE of several steps: of a query's rows, with values that a server must compute
+//! first, and of rows that may change others of a table that owns lookup vindexes.
 use super::Planner;
 use super::by_key::{Inner, insert_image};
 use super::insert::inserted_columns;
@@ -22,7 +22,8 @@ use std::sync::Arc;
 /// What a column that takes no NULL gets for one under IGNORE.
 fn implicit(column: &Column) -> Option<&'static str> {
     Some(match column.data_type.as_str() {
-        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal" | "numeric" => "0",
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal"
+        | "numeric" => "0",
         "char" | "varchar" | "binary" | "varbinary" => "''",
         _ => return None,
     })
@@ -74,7 +75,8 @@ impl<'a> Planner<'_, 'a> {
                 || has_subquery(&assign.value)
             {
                 return Err(PlanError::unsupported(
-                    "INSERT ... SELECT ... ON DUPLICATE KEY UPDATE with columns of the query's tables, over several shards; use VALUES(column)",
+                    "INSERT ... SELECT ... ON DUPLICATE KEY UPDATE with columns of the query's \
+                        tables, over several shards; use VALUES(column)",
                 ));
             }
         }
@@ -128,9 +130,12 @@ impl<'a> Planner<'_, 'a> {
         })
     }
 
-    /// Values that place rows, or are looked up, and that are neither literals nor parameters; and all that read tables.
+    /// Values that place rows, or are looked up, and that are neither literals nor parameters; and
+    /// all that read tables.
     fn evaluated(&self, insert: &'a Insert<'a>, rows: &'a [InsertRow<'a>]) -> Option<Write> {
-        let Ok(Place::Table { table: Some(table), .. }) = self.locate(insert.table) else { return None };
+        let Ok(Place::Table { table: Some(table), .. }) = self.locate(insert.table) else {
+            return None;
+        };
         let columns = inserted_columns(table, insert).ok()?;
         let needed = |at: usize| {
             let name = columns.get(at);
@@ -152,8 +157,8 @@ impl<'a> Planner<'_, 'a> {
         let (mut expressions, mut types) = (Vec::new(), Vec::new());
         for row in rows {
             for (at, value) in row.values.iter().enumerate() {
-                let known =
-                    self.operand(value).is_some() || matches!(value.kind, ExprKind::Default | ExprKind::Null);
+                let known = self.operand(value).is_some()
+                    || matches!(value.kind, ExprKind::Default | ExprKind::Null);
                 if !known && (needed(at) || numbered(at) || has_subquery(value)) {
                     // A column of the row itself, as in DEFAULT(v): only the INSERT knows it.
                     let columns = super::by_key::Named::of(value).columns;
@@ -197,7 +202,10 @@ impl<'a> Planner<'_, 'a> {
             return Ok(None);
         }
         let refused = |what: &str| {
-            PlanError::unsupported(format!("{what} into '{}', which owns a lookup vindex", table.name))
+            PlanError::unsupported(format!(
+                "{what} into '{}', which owns a lookup vindex",
+                table.name
+            ))
         };
         if insert.ignore && !insert.on_duplicate.is_empty() {
             return Err(refused("INSERT IGNORE ... ON DUPLICATE KEY UPDATE"));
@@ -210,8 +218,9 @@ impl<'a> Planner<'_, 'a> {
             let mut names = by.unwrap_or_default().iter().chain(&table.primary_key);
             names.any(|c| c.eq_ignore_ascii_case(column))
         };
-        let moves =
-            |a: &&Assign<'_>| finds(a.column.name) && !super::dml::keeps_value(a, insert.table, table);
+        let moves = |a: &&Assign<'_>| {
+            finds(a.column.name) && !super::dml::keeps_value(a, insert.table, table)
+        };
         if let Some(moved) = insert.on_duplicate.iter().find(moves) {
             return Err(PlanError::unsupported(format!(
                 "ON DUPLICATE KEY UPDATE of '{}' of '{}', by which its row is found",
@@ -221,7 +230,8 @@ impl<'a> Planner<'_, 'a> {
         let columns = inserted_columns(table, insert)?;
         let rows = self.rows_of_steps(table, insert, &columns)?;
         let unique = self.unique_columns(table, insert, &columns)?;
-        let full_name = format!("{}.{}", quoted(self.keyspace_name(insert.table)?), quoted(&table.name));
+        let full_name =
+            format!("{}.{}", quoted(self.keyspace_name(insert.table)?), quoted(&table.name));
         let (key, image) = insert_image(self, table, insert.table)?;
         let InsertSpans { head, tail, .. } = insert.spans;
         let pieces = |span| self.edits.pieces(self.input.sql, self.tokens, span);
@@ -282,13 +292,19 @@ impl<'a> Planner<'_, 'a> {
                     // A NULL meets nothing.
                     (None, Some(column)) if column.null_default => continue 'keys,
                     // What a server computes is not known; it shows by what the statement has done.
-                    (None, Some(column)) if column.generated || column.auto_increment => continue 'keys,
+                    (None, Some(column)) if column.generated || column.auto_increment => {
+                        continue 'keys;
+                    }
                     (None, _) => NewValue::Default,
                 };
                 let for_null = column
                     .filter(|c| insert.ignore && c.nullable == Some(false))
                     .and_then(implicit);
-                found.push(UniqueColumn { name: format!("`{}`", name.replace('`', "``")), value, for_null });
+                found.push(UniqueColumn {
+                    name: format!("`{}`", name.replace('`', "``")),
+                    value,
+                    for_null,
+                });
             }
             let holds = |v: &&ColumnVindex| {
                 let def = v.vindex.lookup.as_ref();
@@ -308,7 +324,8 @@ impl<'a> Planner<'_, 'a> {
         }
         if all.is_empty() {
             return Err(PlanError::unsupported(format!(
-                "such a statement into '{}', which owns a lookup vindex, without a value for one of its unique keys",
+                "such a statement into '{}', which owns a lookup vindex, without a value for one \
+                    of its unique keys",
                 table.name
             )));
         }

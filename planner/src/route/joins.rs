@@ -50,7 +50,8 @@ impl Tree<'_> {
 }
 
 impl<'a> Blocks<'_, '_, 'a> {
-    /// The tables of a FROM with their conditions: their names go to `sources`, the sharded ones to `instances`.
+    /// The tables of a FROM with their conditions: their names go to `sources`, the sharded ones to
+    /// `instances`.
     pub(super) fn from(
         &mut self,
         from: &'a [TableExpr<'a>],
@@ -155,7 +156,8 @@ impl<'a> Blocks<'_, '_, 'a> {
                 Tree::Leaf { source: first, instances }
             }
             TableExpr::Derived(derived) => {
-                // LATERAL sees its neighbours, but proves nothing about them: their names are not resolved.
+                // LATERAL sees its neighbours, but proves nothing about them: their names are not
+                // resolved.
                 let scopes = if derived.lateral { Vec::new() } else { outer.clone() };
                 let block = self.query(derived.query, &scopes, Position::Rows)?;
                 if derived.lateral && !block.instances.is_empty() {
@@ -205,7 +207,8 @@ impl<'a> Blocks<'_, '_, 'a> {
         }
     }
 
-    /// Takes the outer joins, from the inside of their kept side outwards. Returns the sharded tables of the tree.
+    /// Takes the outer joins, from the inside of their kept side outwards. Returns the sharded
+    /// tables of the tree.
     pub(super) fn outer_joins(
         &mut self,
         tree: &Tree<'a>,
@@ -289,8 +292,14 @@ impl<'a> Blocks<'_, '_, 'a> {
         }
     }
 
-    /// The column of a USING: only where one table of the side has it for sure, and it is a plain table.
-    pub(super) fn only(&mut self, tree: &Tree<'a>, column: &str, scopes: &Scopes<'_, 'a>) -> Option<Node> {
+    /// The column of a USING: only where one table of the side has it for sure, and it is a plain
+    /// table.
+    pub(super) fn only(
+        &mut self,
+        tree: &Tree<'a>,
+        column: &str,
+        scopes: &Scopes<'_, 'a>,
+    ) -> Option<Node> {
         let mut sources = Vec::new();
         tree.sources(&mut sources);
         let scope = *scopes.first()?;

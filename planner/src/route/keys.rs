@@ -1,4 +1,5 @@
-//! VEXPLAIN KEYS: which columns a query filters, joins and groups by, so that keys and vindexes can be chosen for them.
+//! VEXPLAIN KEYS: which columns a query filters, joins and groups by, so that keys and vindexes can
+//! be chosen for them.
 use super::Planner;
 use super::conditions::conjuncts;
 use crate::error::PlanError;
@@ -56,7 +57,11 @@ impl Planner<'_, '_> {
     }
 }
 
-fn tables<'a>(from: &[TableExpr<'a>], names: &mut Vec<(&'a str, String)>, on: &mut Vec<&'a Expr<'a>>) {
+fn tables<'a>(
+    from: &[TableExpr<'a>],
+    names: &mut Vec<(&'a str, String)>,
+    on: &mut Vec<&'a Expr<'a>>,
+) {
     for table in from {
         match table {
             TableExpr::Table(t) => names.push((t.exposed(), t.name.to_owned())),
@@ -125,7 +130,10 @@ pub(super) fn explain<'a>(
     put("selectColumns", names(&mut select.iter().flat_map(|s| s.items).map(|i| &i.expr)));
     let text = serde_json::to_string_pretty(&out).unwrap_or_default();
     Ok(Plan {
-        action: Action::Rows(LocalRows { columns: vec!["ColumnUsage".into()], rows: vec![vec![Some(text)]] }),
+        action: Action::Rows(LocalRows {
+            columns: vec!["ColumnUsage".into()],
+            rows: vec![vec![Some(text)]],
+        }),
         class: StatementClass::Explain,
         effects: Effects::empty(),
         cacheable: false,
@@ -171,7 +179,8 @@ fn comparison<'a>(
                 (None, None) => {}
             }
         }
-        ExprKind::InList { left, not: false, .. } | ExprKind::InCollapsed { left, not: false, .. } => {
+        ExprKind::InList { left, not: false, .. }
+        | ExprKind::InCollapsed { left, not: false, .. } => {
             filters.extend(column(left).map(|c| format!("{c} in")));
         }
         _ => {}

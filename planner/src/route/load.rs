@@ -1,5 +1,5 @@
-//! LOAD DATA LOCAL INFILE into a table of several shards: what of a line tells where it goes. Each shard gets the statement itself, and
-//! its lines as they are.
+//! LOAD DATA LOCAL INFILE into a table of several shards: what of a line tells where it goes. Each
+//! shard gets the statement itself, and its lines as they are.
 use super::Planner;
 use super::names::Place;
 use crate::column::Family;
@@ -210,7 +210,9 @@ impl<'s> Scan<'s> {
         }
         let special = |b: &u8| Some(*b) == *escaped || Some(*b) == *enclosed;
         if field_end.iter().chain(line_end).any(special) {
-            return refused("with a character of ENCLOSED BY or ESCAPED BY in the end of fields or lines");
+            return refused(
+                "with a character of ENCLOSED BY or ESCAPED BY in the end of fields or lines",
+            );
         }
         Ok(())
     }
@@ -306,7 +308,9 @@ impl<'a> Planner<'_, 'a> {
         }
         // The whole file goes to one shard, as the rows of an INSERT do: it need not be read here.
         let one = match &table.pinned {
-            Some(id) if table.column_vindexes.is_empty() => Some(Destination::KeyspaceId(id.clone())),
+            Some(id) if table.column_vindexes.is_empty() => {
+                Some(Destination::KeyspaceId(id.clone()))
+            }
             _ => (table.kind == TableKind::Log).then_some(Destination::Turn),
         };
         if let Some(shard) = one {
@@ -314,7 +318,8 @@ impl<'a> Planner<'_, 'a> {
             let anywhere = matches!(shard, Destination::Turn);
             if replaces && anywhere || table.auto_increment.is_some() {
                 return refused(
-                    "with REPLACE into a log table, or with numbers of a sequence into one that has no vindex",
+                    "with REPLACE into a log table, or with numbers of a sequence into one that \
+                        has no vindex",
                 );
             }
             self.cacheable = false;
@@ -331,7 +336,8 @@ impl<'a> Planner<'_, 'a> {
         Ok(plan)
     }
 
-    /// Gives the statement the columns by which its lines are placed: its servers may have another order of them by now.
+    /// Gives the statement the columns by which its lines are placed: its servers may have another
+    /// order of them by now.
     fn name_fields(&mut self, at: Span, fields: &[Option<String>]) {
         let names: Vec<String> = fields.iter().flatten().map(|name| quoted(name)).collect();
         let list = vec![Piece::Verbatim(format!(" ({}) ", names.join(",")).into_bytes())];
@@ -356,7 +362,8 @@ impl<'a> Planner<'_, 'a> {
             };
         }
         let primary = table.column_vindexes.first();
-        let Some((primary, vindex)) = primary.and_then(|p| Some((p, p.vindex.vindex.clone()?))) else {
+        let Some((primary, vindex)) = primary.and_then(|p| Some((p, p.vindex.vindex.clone()?)))
+        else {
             return refused("into a table whose rows only a lookup vindex places");
         };
         if table.column_vindexes.len() > 1 {
@@ -369,7 +376,8 @@ impl<'a> Planner<'_, 'a> {
         {
             return refused(format!("with SET of '{column}', which places the rows"));
         }
-        let places: Option<SmallVec<[u16; 1]>> = primary.columns.iter().map(|c| field_of(c)).collect();
+        let places: Option<SmallVec<[u16; 1]>> =
+            primary.columns.iter().map(|c| field_of(c)).collect();
         let Some(fields) = places else {
             return refused(format!(
                 "without a field for '{}', which places the rows",
@@ -390,17 +398,26 @@ impl<'a> Planner<'_, 'a> {
         }))
     }
 
-    fn loaded(&mut self, keyspace: KeyspaceIdx, table: &Table, clauses: Clauses) -> Result<Load, PlanError> {
+    fn loaded(
+        &mut self,
+        keyspace: KeyspaceIdx,
+        table: &Table,
+        clauses: Clauses,
+    ) -> Result<Load, PlanError> {
         if super::lookups::owned(table).next().is_some() || table.pinned.is_some() {
             return refused("into a table that owns a lookup vindex, or is pinned");
         }
         let fields = match clauses.fields.clone() {
             Some(fields) => fields,
-            None if table.columns_complete && !table.columns.iter().any(|c| c.generated || c.invisible) => {
+            None if table.columns_complete
+                && !table.columns.iter().any(|c| c.generated || c.invisible) =>
+            {
                 let columns = table.columns.iter();
                 columns.map(|c| Some(c.name.to_ascii_lowercase())).collect()
             }
-            None => return refused("without a list of columns, where not all are known and stored"),
+            None => {
+                return refused("without a list of columns, where not all are known and stored");
+            }
         };
         let field_of = |column: &str| {
             let at = fields.iter().position(|f| f.as_deref() == Some(column))?;
@@ -409,10 +426,15 @@ impl<'a> Planner<'_, 'a> {
         let assigned = |column: &str| clauses.assigned.iter().any(|a| a == column);
         let numbered = match &table.auto_increment {
             Some(auto) if assigned(&auto.column) => {
-                return refused(format!("with SET of '{}', whose numbers come from a sequence", auto.column));
+                return refused(format!(
+                    "with SET of '{}', whose numbers come from a sequence",
+                    auto.column
+                ));
             }
             Some(auto) => match field_of(&auto.column) {
-                Some(field) => Some(LoadNumbers { field, sequence: self.sequence(keyspace, &auto.sequence) }),
+                Some(field) => {
+                    Some(LoadNumbers { field, sequence: self.sequence(keyspace, &auto.sequence) })
+                }
                 None => {
                     return refused(format!(
                         "without values for '{}', which come from a sequence",

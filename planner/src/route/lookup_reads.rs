@@ -16,7 +16,8 @@ enum Known<'k> {
 }
 
 impl Blocks<'_, '_, '_> {
-    /// Notes a lookup that finds the rows of one of these tables, where they are the statement's own and only its WHERE was looked at.
+    /// Notes a lookup that finds the rows of one of these tables, where they are the statement's
+    /// own and only its WHERE was looked at.
     pub(super) fn anchor_in(&mut self, sources: &[Source<'_>]) {
         self.changing |= self.level == 0;
         let own = self.level == usize::from(!self.changing);
@@ -40,12 +41,14 @@ impl Blocks<'_, '_, '_> {
         self.anchor.clone().filter(|_| !meet)
     }
 
-    /// The cheapest lookup vindex of a table that the conditions give values for. Its first column must have some; the others narrow
-    /// its rows down.
+    /// The cheapest lookup vindex of a table that the conditions give values for. Its first column
+    /// must have some; the others narrow its rows down.
     pub(super) fn looked_up(&self, table: &Table, instance: usize) -> Option<LookupTo> {
         let mut best: Option<(u8, bool, LookupTo)> = None;
         for cv in &table.column_vindexes {
-            let Some(def) = cv.vindex.lookup.as_ref().filter(|def| !def.write_only) else { continue };
+            let Some(def) = cv.vindex.lookup.as_ref().filter(|def| !def.write_only) else {
+                continue;
+            };
             let may = self.may_use(instance, &cv.vindex.name);
             if !may || cv.vindex.vindex.is_some() || def.from.len() != cv.columns.len() {
                 continue;
@@ -78,23 +81,25 @@ impl Blocks<'_, '_, '_> {
         one.or_else(|| self.classes.many(class).map(Known::Many))
     }
 
-    /// Does the lookup table find every value that its table's columns hold, as far as both are known?
+    /// Does the lookup table find every value that its table's columns hold, as far as both are
+    /// known?
     fn compare_alike(&self, table: &Table, columns: &[String], def: &LookupDef) -> bool {
         let Some(lookup) = self.lookup_table(def) else { return true };
-        columns
-            .iter()
-            .zip(&def.from)
-            .all(|(own, there)| match (find(table, own), find(lookup, there)) {
+        columns.iter().zip(&def.from).all(|(own, there)| {
+            match (find(table, own), find(lookup, there)) {
                 (Some(own), Some(there)) => holds_the_same(own, there),
                 _ => true,
-            })
+            }
+        })
     }
 
     fn lookup_table(&self, def: &LookupDef) -> Option<&Arc<Table>> {
         let snapshot = self.planner.input.snapshot;
         let name = def.table.trim_matches('`');
         let (keyspace, name) = match name.split_once("`.`") {
-            Some((keyspace, name)) => (snapshot.keyspaces.iter().find(|k| k.name == keyspace), name),
+            Some((keyspace, name)) => {
+                (snapshot.keyspaces.iter().find(|k| k.name == keyspace), name)
+            }
             None => (self.planner.keyspace(self.keyspace), name),
         };
         keyspace?.tables.get(name)

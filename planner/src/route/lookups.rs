@@ -5,7 +5,9 @@ use super::text::Edits;
 use crate::column::{Family, find};
 use crate::error::PlanError;
 use crate::lookup::{LookupDef, Written};
-use crate::plan::maintain::{ChangeEntries, ChangedEntries, EntryValues, InsertEntries, Maintain, Owner};
+use crate::plan::maintain::{
+    ChangeEntries, ChangedEntries, EntryValues, InsertEntries, Maintain, Owner,
+};
 use crate::plan::{Action, Operand, Piece, Plan};
 use crate::snapshot::{Column, ColumnVindex, Table};
 use crate::sql::ast::{
@@ -19,10 +21,9 @@ const LEFT_OUT: u16 = u16::MAX;
 
 /// The lookup vindexes that a table keeps right.
 pub(super) fn owned(table: &Table) -> impl Iterator<Item = &ColumnVindex> {
-    table
-        .column_vindexes
-        .iter()
-        .filter(|v| v.vindex.vindex.is_none() && v.vindex.owner.as_deref() == Some(table.name.as_str()))
+    table.column_vindexes.iter().filter(|v| {
+        v.vindex.vindex.is_none() && v.vindex.owner.as_deref() == Some(table.name.as_str())
+    })
 }
 
 /// The lookup vindexes of other tables, whose entries for the values of new rows must be there.
@@ -43,9 +44,10 @@ fn checked<'t>(table: &'t Table, columns: &'t [String]) -> impl Iterator<Item = 
 pub(super) fn refuse_owner(table: &Table, what: &str) -> Result<(), PlanError> {
     match owned(table).next() {
         None => Ok(()),
-        Some(_) => {
-            Err(PlanError::unsupported(format!("{what} into '{}', which owns a lookup vindex", table.name)))
-        }
+        Some(_) => Err(PlanError::unsupported(format!(
+            "{what} into '{}', which owns a lookup vindex",
+            table.name
+        ))),
     }
 }
 
@@ -81,14 +83,18 @@ impl<'a> Planner<'_, 'a> {
         for vindex in owned(table).chain(checked(table, columns)) {
             let check = vindex.vindex.owner.as_deref() != Some(table.name.as_str());
             let refused = |what: &str| {
-                PlanError::unsupported(format!("{what} into '{}', which owns a lookup vindex", table.name))
+                PlanError::unsupported(format!(
+                    "{what} into '{}', which owns a lookup vindex",
+                    table.name
+                ))
             };
             let def = vindex
                 .vindex
                 .lookup
                 .clone()
                 .ok_or_else(|| refused("INSERT"))?;
-            // Entries of rows that are there already, and stay as they are, would be wrong: these go row by row.
+            // Entries of rows that are there already, and stay as they are, would be wrong: these
+            // go row by row.
             let changes = insert.replace || insert.ignore || !insert.on_duplicate.is_empty();
             if changes && !check {
                 return Err(refused("REPLACE, INSERT IGNORE or ON DUPLICATE KEY UPDATE"));
@@ -100,10 +106,12 @@ impl<'a> Planner<'_, 'a> {
             for column in &vindex.columns {
                 let at = columns.iter().position(|c| c == column);
                 let null = at.is_none() && find(table, column).is_some_and(|c| c.null_default);
-                let at = if null { Some(LEFT_OUT) } else { at.and_then(|at| u16::try_from(at).ok()) };
+                let at =
+                    if null { Some(LEFT_OUT) } else { at.and_then(|at| u16::try_from(at).ok()) };
                 let at = at.ok_or_else(|| {
                     PlanError::unsupported(format!(
-                        "INSERT into '{}' without a value for '{column}', which a lookup vindex needs; give the value, NULL if it has none",
+                        "INSERT into '{}' without a value for '{column}', which a lookup vindex \
+                            needs; give the value, NULL if it has none",
                         table.name
                     ))
                 })?;
@@ -170,7 +178,8 @@ impl<'a> Planner<'_, 'a> {
         let one = matches!(delete.tables, [TableExpr::Table(_)]) && delete.targets.len() <= 1;
         if !one || delete.ignore || !delete.ctes.is_empty() {
             return Err(PlanError::unsupported(format!(
-                "DELETE of several tables, or with IGNORE or WITH, from '{}', which owns a lookup vindex",
+                "DELETE of several tables, or with IGNORE or WITH, from '{}', which owns a lookup \
+                    vindex",
                 table.name
             )));
         }
@@ -203,7 +212,10 @@ impl<'a> Planner<'_, 'a> {
             return Ok(None);
         }
         let refused = |what: &str| {
-            PlanError::unsupported(format!("UPDATE of a lookup vindex's column of '{}' {what}", table.name))
+            PlanError::unsupported(format!(
+                "UPDATE of a lookup vindex's column of '{}' {what}",
+                table.name
+            ))
         };
         let one = matches!(update.tables, [TableExpr::Table(_)]) && update.ctes.is_empty();
         if !one || update.ignore {
@@ -237,7 +249,8 @@ impl<'a> Planner<'_, 'a> {
         tail.push(Piece::Verbatim(b" ".to_vec()));
         // Behind the value only parentheses can stand before the next clause.
         let clause = self.tokens.items.iter().find(|item| {
-            item.span.start >= last.value.span.end && matches!(item.kw, Kw::Where | Kw::Order | Kw::Limit)
+            item.span.start >= last.value.span.end
+                && matches!(item.kw, Kw::Where | Kw::Order | Kw::Limit)
         });
         let start = clause.map_or(end, |item| item.span.start);
         tail.extend(self.pieces(Span { start, end }));
@@ -246,7 +259,8 @@ impl<'a> Planner<'_, 'a> {
         })
     }
 
-    /// How many characters of a text its column keeps; `u32::MAX`: as many as the lookup table's column, or it is no text.
+    /// How many characters of a text its column keeps; `u32::MAX`: as many as the lookup table's
+    /// column, or it is no text.
     fn kept_length(&self, table: &Table, own: &str, def: &LookupDef, there: &str) -> u32 {
         let snapshot = self.input.snapshot;
         let name = def.table.trim_matches('`');
@@ -262,7 +276,9 @@ impl<'a> Planner<'_, 'a> {
         let there = lookup.and_then(|t| find(t, there));
         match find(table, own) {
             Some(own) if matches!(own.data_type.as_str(), "char" | "varchar") => match there {
-                Some(there) if there.data_type == own.data_type && there.length == own.length => u32::MAX,
+                Some(there) if there.data_type == own.data_type && there.length == own.length => {
+                    u32::MAX
+                }
                 _ => own.length.unwrap_or(u32::MAX),
             },
             _ => u32::MAX,
@@ -276,7 +292,9 @@ impl<'a> Planner<'_, 'a> {
 
     pub(super) fn keyspace_name(&self, name: &TableName<'_>) -> Result<&'a str, PlanError> {
         Ok(match self.locate(name)? {
-            Place::Table { keyspace, .. } => self.keyspace(keyspace).map_or("", |k| k.name.as_str()),
+            Place::Table { keyspace, .. } => {
+                self.keyspace(keyspace).map_or("", |k| k.name.as_str())
+            }
             Place::System => "",
         })
     }
@@ -302,8 +320,10 @@ impl<'a> Planner<'_, 'a> {
             .ok_or_else(|| refused("whose primary vindex is a lookup, too"))?;
         let mut selected: Vec<String> = Vec::new();
         let mut place = |column: &String| -> Result<(u16, Written), PlanError> {
-            let known = find(table, column).ok_or_else(|| refused("whose columns are not known"))?;
-            let (text, written) = read_as(known, "").ok_or_else(|| refused("by a column of such a type"))?;
+            let known =
+                find(table, column).ok_or_else(|| refused("whose columns are not known"))?;
+            let (text, written) =
+                read_as(known, "").ok_or_else(|| refused("by a column of such a type"))?;
             let at = selected.iter().position(|s| *s == text).unwrap_or_else(|| {
                 selected.push(text);
                 selected.len() - 1
@@ -334,7 +354,8 @@ impl<'a> Planner<'_, 'a> {
                 new: vindex.columns.iter().map(new).collect(),
             });
         }
-        let mut query = vec![Piece::Verbatim(format!("SELECT {} FROM ", selected.join(",")).into_bytes())];
+        let mut query =
+            vec![Piece::Verbatim(format!("SELECT {} FROM ", selected.join(",")).into_bytes())];
         query.extend(tail);
         query.push(Piece::Verbatim(b" FOR UPDATE".to_vec()));
         let families = primary
@@ -346,16 +367,19 @@ impl<'a> Planner<'_, 'a> {
     }
 }
 
-/// How a column is read so that its value can be written again. `table`: a name before it, in quotes, or nothing.
+/// How a column is read so that its value can be written again. `table`: a name before it, in
+/// quotes, or nothing.
 pub(crate) fn read_as(column: &Column, table: &str) -> Option<(String, Written)> {
     let dot = if table.is_empty() { "" } else { "." };
     let name = format!("{table}{dot}`{}`", column.name.replace('`', "``"));
     let bytes = format!("CAST({name} AS BINARY)");
     Some(match column.data_type.as_str() {
-        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal" | "numeric"
-        | "year" => (name, Written::Number),
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal"
+        | "numeric" | "year" => (name, Written::Number),
         "date" | "datetime" | "timestamp" | "time" => (name, Written::Quoted),
-        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => (bytes, Written::Bytes),
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
+            (bytes, Written::Bytes)
+        }
         "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => {
             let charset = column.charset.clone().or_else(|| {
                 let collation = column.collation.as_deref()?;

@@ -1,7 +1,8 @@
 //! From a statement to its plan.
 //!
-//! Each kind of statement has its module; all of them share [`Planner`], which knows the statement's tokens, its effects and
-//! the keyspaces that its names mean. Where a right answer cannot be proved, planning fails with a clear error.
+//! Each kind of statement has its module; all of them share [`Planner`], which knows the
+//! statement's tokens, its effects and the keyspaces that its names mean. Where a right answer
+//! cannot be proved, planning fails with a clear error.
 mod aggregates;
 mod apart;
 mod block;
@@ -43,7 +44,8 @@ mod vindex_rows;
 use crate::error::PlanError;
 use crate::fingerprint::{Fingerprint, SqlMode};
 use crate::plan::{
-    Action, Combine, Destination, Directives, Effects, Plan, Route, SessionAction, StatementClass, Target,
+    Action, Combine, Destination, Directives, Effects, Plan, Route, SessionAction, StatementClass,
+    Target,
 };
 use crate::serving::Serving;
 use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, Table, TabletKind};
@@ -87,8 +89,8 @@ pub struct PlanInput<'a> {
     pub arena: &'a Bump,
     /// Is the statement prepared, so that `?` are parameters?
     pub prepared: bool,
-    /// Are its values known to lie on several shards? Else the plan may be one for a single shard, and say so with
-    /// [`PlanError::Several`] when it is bound.
+    /// Are its values known to lie on several shards? Else the plan may be one for a single shard,
+    /// and say so with [`PlanError::Several`] when it is bound.
     pub split: bool,
 }
 
@@ -146,22 +148,27 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     let mut plan = plan?;
     if plan.effects.contains(Effects::ASSIGNS_VARIABLES) && spreads(&plan, input.snapshot) {
         return Err(PlanError::unsupported(
-            "user variables assigned by a query of a sharded keyspace, where other shards would not see them; read the value and SET it",
+            "user variables assigned by a query of a sharded keyspace, where other shards would \
+                not see them; read the value and SET it",
         ));
     }
     plan.names = crate::mention::names(sql, &tokens, &plan.tables);
     // A change of the vschema goes with it.
     let advised = matches!(&plan.action, Action::Route(route) if route.vindex.is_some());
     plan.effects.set(Effects::ADMIN, privileged || advised);
-    plan.effects
-        .set(Effects::READS, matches!(plan.class, StatementClass::Select | StatementClass::SelectLocking));
-    plan.cacheable &= !privileged::is_immediate(&tokens, sql) && !ids::gives_value(sql, tokens.items);
+    plan.effects.set(
+        Effects::READS,
+        matches!(plan.class, StatementClass::Select | StatementClass::SelectLocking),
+    );
+    plan.cacheable &=
+        !privileged::is_immediate(&tokens, sql) && !ids::gives_value(sql, tokens.items);
     Ok(plan)
 }
 
 /// Can the session's next statement run on another server than this one?
 fn spreads(plan: &Plan, snapshot: &Snapshot) -> bool {
-    let Action::Route(Route { to: Target::Keyspace { keyspace, shards }, .. }) = &plan.action else {
+    let Action::Route(Route { to: Target::Keyspace { keyspace, shards }, .. }) = &plan.action
+    else {
         return false;
     };
     let several = snapshot
@@ -198,7 +205,10 @@ fn session_plan(action: SessionAction, class: StatementClass) -> Plan {
         action: Action::Session(action),
         class,
         effects: Effects::empty(),
-        cacheable: matches!(class, StatementClass::Begin | StatementClass::Commit | StatementClass::Rollback),
+        cacheable: matches!(
+            class,
+            StatementClass::Begin | StatementClass::Commit | StatementClass::Rollback
+        ),
         directives: Directives::default(),
         tables: Vec::new(),
         names: Vec::new(),
@@ -213,13 +223,15 @@ struct Planner<'p, 'a> {
     edits: Edits,
     tables: Vec<String>,
     cacheable: bool,
-    /// DDL means the table that it names: neither routing rules nor other keyspaces have a say in it.
+    /// DDL means the table that it names: neither routing rules nor other keyspaces have a say in
+    /// it.
     about_rows: bool,
     /// A query reads tables of several keyspaces.
     several: bool,
     /// That of one of its tables.
     named: Option<KeyspaceIdx>,
-    /// The table that is changed, where the statement names a copy of it: where the name stands, and what it means.
+    /// The table that is changed, where the statement names a copy of it: where the name stands,
+    /// and what it means.
     source: Option<(Span, KeyspaceIdx, &'a Arc<Table>)>,
     /// Where the statement itself begins, behind EXPLAIN.
     start: u32,
@@ -232,7 +244,9 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::Nothing => Ok(session_plan(SessionAction::Nothing, StatementClass::Other)),
             Statement::Show(show) => self.show(show),
             Statement::Explain(explain) => self.explain(explain),
-            Statement::NextValues { table, count, param } => self.next_values(table, *count, *param),
+            Statement::NextValues { table, count, param } => {
+                self.next_values(table, *count, *param)
+            }
             Statement::AlterVschema => Ok(Plan {
                 action: Action::AlterVschema { keyspace: self.input.session.keyspace },
                 class: StatementClass::Ddl,
@@ -245,7 +259,9 @@ impl<'p, 'a> Planner<'p, 'a> {
             _ => match self.session_statement(statement)? {
                 Some(plan) => Ok(plan),
                 None => match statement {
-                    Statement::Query(query) if let Some(plan) = self.vindex_rows(query)? => Ok(plan),
+                    Statement::Query(query) if let Some(plan) = self.vindex_rows(query)? => {
+                        Ok(plan)
+                    }
                     _ => {
                         let plan = self.routed(statement)?;
                         self.refuse_steps_in_range(plan)
@@ -316,7 +332,9 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::Update(update) => self.update(keyspace, update),
             Statement::Delete(delete) => self.delete(keyspace, delete),
             Statement::Ddl(ddl) => self.sharded_ddl(keyspace, ddl),
-            Statement::Admin(_) => Ok(self.route(keyspace, Destination::Scatter, Combine::Concat, class)),
+            Statement::Admin(_) => {
+                Ok(self.route(keyspace, Destination::Scatter, Combine::Concat, class))
+            }
             Statement::LockTables(_) | Statement::Flush(_) => {
                 self.ddl_effects(statement);
                 Ok(self.route(keyspace, Destination::Scatter, Combine::First, class))
@@ -341,13 +359,19 @@ impl<'p, 'a> Planner<'p, 'a> {
     }
 
     /// A statement that names tables of several keyspaces.
-    fn across(&mut self, statement: &Statement<'a>, class: StatementClass) -> Result<Plan, PlanError> {
+    fn across(
+        &mut self,
+        statement: &Statement<'a>,
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
         let why = "tables of different keyspaces in one statement";
         match statement {
             Statement::Query(query) => self.across_keyspaces(query, class),
             Statement::Update(update) => self.update_by_key(update, why),
             Statement::Delete(delete) => self.delete_by_key(delete, why),
-            Statement::Insert(insert) => self.insert_in_steps(insert, PlanError::unsupported(why), class),
+            Statement::Insert(insert) => {
+                self.insert_in_steps(insert, PlanError::unsupported(why), class)
+            }
             _ => Err(PlanError::unsupported(why)),
         }
     }
@@ -370,7 +394,11 @@ impl<'p, 'a> Planner<'p, 'a> {
             .is_some_and(|k| !k.sharded || k.shards.len() == 1)
     }
 
-    fn drop_in(&mut self, statement: &Statement<'a>, class: StatementClass) -> Result<Plan, PlanError> {
+    fn drop_in(
+        &mut self,
+        statement: &Statement<'a>,
+        class: StatementClass,
+    ) -> Result<Plan, PlanError> {
         self.ddl_effects(statement);
         if let Statement::Ddl(ddl) = statement
             && ddl.database.is_some()
@@ -392,7 +420,8 @@ impl<'p, 'a> Planner<'p, 'a> {
 
     fn routed_to(&mut self, to: Target, combine: Combine, class: StatementClass) -> Plan {
         // What changes the schema is answered once every core knows it.
-        let changes = self.effects.contains(Effects::SCHEMA_CHANGE) && matches!(to, Target::Keyspace { .. });
+        let changes =
+            self.effects.contains(Effects::SCHEMA_CHANGE) && matches!(to, Target::Keyspace { .. });
         let combine = if changes { Combine::First } else { combine };
         let text = self
             .edits
@@ -440,7 +469,9 @@ impl<'p, 'a> Planner<'p, 'a> {
         }
         self.ddl_effects(statement);
         match statement {
-            Statement::Ddl(_) if self.input.session.keyspace.is_none() => Err(PlanError::NoDatabase),
+            Statement::Ddl(_) if self.input.session.keyspace.is_none() => {
+                Err(PlanError::NoDatabase)
+            }
             Statement::Ddl(ddl) if !whole => self.sharded_ddl(keyspace, ddl),
             Statement::Flush(_) if !whole => {
                 Ok(self.route(keyspace, Destination::Scatter, Combine::First, class))

@@ -106,7 +106,8 @@ impl<'a> Planner<'_, 'a> {
         Ok(Place::Table { keyspace, table })
     }
 
-    /// The session may have selected a system schema; connections always have their keyspace's database selected.
+    /// The session may have selected a system schema; connections always have their keyspace's
+    /// database selected.
     pub(super) fn qualify(&mut self, name: &TableName<'_>) {
         if let Some(quoted) = self.system_database()
             && name.database.is_none()
@@ -127,8 +128,13 @@ impl<'a> Planner<'_, 'a> {
             .then(|| format!("`{}`", name.replace('`', "``")))
     }
 
-    /// The keyspace that a routing rule gives for a table. A rule for the tablet type goes before one for all.
-    fn routed_elsewhere(&self, database: Option<&str>, name: &str) -> Result<Option<KeyspaceIdx>, PlanError> {
+    /// The keyspace that a routing rule gives for a table. A rule for the tablet type goes before
+    /// one for all.
+    fn routed_elsewhere(
+        &self,
+        database: Option<&str>,
+        name: &str,
+    ) -> Result<Option<KeyspaceIdx>, PlanError> {
         let (routes, session) = (&self.input.snapshot.routes, self.input.session);
         if routes.is_empty() || !self.about_rows || session.shard.is_some() {
             return Ok(None);
@@ -153,14 +159,17 @@ impl<'a> Planner<'_, 'a> {
             Some(Routed::To { .. }) => {
                 Err(PlanError::unsupported("routing rules that give a table another name"))
             }
-            Some(Routed::Disabled) => {
-                Err(PlanError::Rule(format!("table {qualified} has been disabled by a routing rule")))
+            Some(Routed::Disabled) => Err(PlanError::Rule(format!(
+                "table {qualified} has been disabled by a routing rule"
+            ))),
+            Some(Routed::Wrong(why)) => {
+                Err(PlanError::Rule(format!("routing rule for {qualified}: {why}")))
             }
-            Some(Routed::Wrong(why)) => Err(PlanError::Rule(format!("routing rule for {qualified}: {why}"))),
         }
     }
 
-    /// Refuses a table whose rows lie by columns of which nobody could tell the types yet: `'05'` is 5 to a `bigint` only.
+    /// Refuses a table whose rows lie by columns of which nobody could tell the types yet: `'05'`
+    /// is 5 to a `bigint` only.
     fn columns_known(
         &self,
         index: KeyspaceIdx,
@@ -193,7 +202,8 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    /// A change of a reference table with a `source` is one of the source, which somebody copies to the shards.
+    /// A change of a reference table with a `source` is one of the source, which somebody copies to
+    /// the shards.
     pub(super) fn change_the_source(&mut self, statement: &Statement<'a>) {
         let alone = |tables: &'a [TableExpr<'a>]| match tables {
             [TableExpr::Table(name)] => Some(*name),
@@ -208,7 +218,8 @@ impl<'a> Planner<'_, 'a> {
         };
         let Some(name) = name else { return };
         let Ok(Place::Table { table: Some(table), .. }) = self.locate(name) else { return };
-        let Some((keyspace, source)) = table.source.as_deref().and_then(|s| s.split_once('.')) else {
+        let Some((keyspace, source)) = table.source.as_deref().and_then(|s| s.split_once('.'))
+        else {
             return;
         };
         let Ok(index) = self.keyspace_named(keyspace) else { return };
@@ -230,8 +241,12 @@ impl<'a> Planner<'_, 'a> {
         Some((span, format!("{}.{}", quoted(&owner.name), quoted(&table.name))))
     }
 
-    /// The one keyspace of a statement's tables, `None` if it has none. Qualifiers are renamed to the database's name.
-    pub(super) fn names(&mut self, statement: &Statement<'a>) -> Result<Option<KeyspaceIdx>, PlanError> {
+    /// The one keyspace of a statement's tables, `None` if it has none. Qualifiers are renamed to
+    /// the database's name.
+    pub(super) fn names(
+        &mut self,
+        statement: &Statement<'a>,
+    ) -> Result<Option<KeyspaceIdx>, PlanError> {
         let mut collect = Collect { tables: Vec::new(), qualifiers: Vec::new() };
         Walk::new(&mut collect).statement(statement);
         let mut found: Option<KeyspaceIdx> = None;
@@ -244,7 +259,10 @@ impl<'a> Planner<'_, 'a> {
                 continue;
             };
             self.columns_known(keyspace, name.name, table)?;
-            let reads = matches!(statement, Statement::Query(_) | Statement::Show(_) | Statement::Explain(_));
+            let reads = matches!(
+                statement,
+                Statement::Query(_) | Statement::Show(_) | Statement::Explain(_)
+            );
             if !reads && table.is_some_and(|t| t.kind == TableKind::Sequence) {
                 self.effects |= Effects::SEQUENCE;
             }
@@ -262,7 +280,9 @@ impl<'a> Planner<'_, 'a> {
                     self.several = true;
                 }
                 Some(other) if other != keyspace => {
-                    return Err(PlanError::unsupported("tables of different keyspaces in one statement"));
+                    return Err(PlanError::unsupported(
+                        "tables of different keyspaces in one statement",
+                    ));
                 }
                 _ => found = Some(keyspace),
             }
@@ -277,7 +297,9 @@ impl<'a> Planner<'_, 'a> {
                 Some(table) => self.routed_elsewhere(Some(name), table)?,
                 None => None,
             };
-            let Ok(index) = elsewhere.map_or_else(|| self.keyspace_named(name), Ok) else { continue };
+            let Ok(index) = elsewhere.map_or_else(|| self.keyspace_named(name), Ok) else {
+                continue;
+            };
             if let Some(keyspace) = self.keyspace(index)
                 && keyspace.database != name
             {

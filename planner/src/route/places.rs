@@ -47,8 +47,10 @@ impl Blocks<'_, '_, '_> {
             };
             if ones.len() == cv.columns.len() {
                 if best.as_ref().is_none_or(|(c, _)| cost < *c) {
-                    best =
-                        Some((cost, EqualTo { vindex: vindex.clone(), values: ones, families: families() }));
+                    best = Some((
+                        cost,
+                        EqualTo { vindex: vindex.clone(), values: ones, families: families() },
+                    ));
                 }
                 continue;
             }
@@ -56,7 +58,11 @@ impl Blocks<'_, '_, '_> {
                 // A list of the first column, as it was collapsed.
                 ([Some(class), ..], _) if ones.is_empty() && self.is_list(*class) => {
                     let Some(rows) = self.classes.many(*class) else { continue };
-                    Destination::In { vindex: vindex.clone(), families: families(), rows: rows.clone() }
+                    Destination::In {
+                        vindex: vindex.clone(),
+                        families: families(),
+                        rows: rows.clone(),
+                    }
                 }
                 (_, 1) => match classes.as_slice() {
                     [Some(class)] => match self.classes.many(*class) {
@@ -112,7 +118,8 @@ impl Blocks<'_, '_, '_> {
         if self.uses.is_empty() {
             return Places::Any;
         }
-        // The session names the shards: it gets what lies there, wherever rows with such values belong.
+        // The session names the shards: it gets what lies there, wherever rows with such values
+        // belong.
         if self.planner.chosen(self.keyspace).is_some() {
             return Places::All;
         }
@@ -169,7 +176,8 @@ impl Blocks<'_, '_, '_> {
     /// The shards that hold every row that a changing statement can touch.
     ///
     /// # Errors
-    /// [`PlanError::Unsupported`] if they may be several and the statement cannot be answered by each of them alone.
+    /// [`PlanError::Unsupported`] if they may be several and the statement cannot be answered by
+    /// each of them alone.
     pub(super) fn destination(&self) -> Result<Placed, PlanError> {
         let one_table = self.uses.len() == 1;
         let broken = self.broken.why();

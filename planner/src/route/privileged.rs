@@ -1,6 +1,7 @@
-//! Statements for administrators only. Every session works with the tablet's account, so that the servers cannot tell who asks:
-//! what would reach beyond a user's rows - accounts, the server's own settings and life, replication, its files - is found
-//! in the tokens alone, so that statements which the grammar does not know are found too.
+//! Statements for administrators only. Every session works with the tablet's account, so that the
+//! servers cannot tell who asks: what would reach beyond a user's rows - accounts, the server's own
+//! settings and life, replication, its files - is found in the tokens alone, so that statements
+//! which the grammar does not know are found too.
 use super::PlanInput;
 use crate::fingerprint::{Fingerprint, Literal, LiteralKind, literal_value};
 use crate::sql::ast::{ShowKind, Statement};
@@ -27,8 +28,8 @@ const ACCOUNTS: &[&str] = &[
     "slave_master_info",
 ];
 
-/// Variables of a session that MySQL or MariaDB lets nobody set without a privilege: they decide on what is logged and copied to
-/// replicas, and as whose.
+/// Variables of a session that MySQL or MariaDB lets nobody set without a privilege: they decide on
+/// what is logged and copied to replicas, and as whose.
 const GUARDED: [&str; 26] = [
     "sql_log_bin",
     "sql_log_off",
@@ -128,7 +129,8 @@ impl<'s> Words<'s, '_> {
             Kw::Reset => true,
             Kw::Start => self.kw(next) != Kw::Transaction && self.tok(next) == Tok::Word,
             Kw::Load => {
-                matches!(self.kw(next), Kw::Data | Kw::Xml) && !(n..n + 5).any(|n| self.kw(n) == Kw::Local)
+                matches!(self.kw(next), Kw::Data | Kw::Xml)
+                    && !(n..n + 5).any(|n| self.kw(n) == Kw::Local)
             }
             _ => {
                 let alone = ["shutdown", "restart", "uninstall", "binlog", "clone"];
@@ -147,7 +149,8 @@ impl<'s> Words<'s, '_> {
         }
         // A function of a library: FUNCTION name RETURNS type SONAME 'file'.
         let soname = || (at..at + DEFINITION_WORDS).any(|n| self.is(n, &["soname"]));
-        self.is(at, &["user", "role", "server", "instance"]) || self.kw(at) == Kw::Function && soname()
+        self.is(at, &["user", "role", "server", "instance"])
+            || self.kw(at) == Kw::Function && soname()
     }
 
     /// Behind SET: passwords, roles, and variables that are not the session's.
@@ -155,7 +158,8 @@ impl<'s> Words<'s, '_> {
         if self.is(start, &["password", "role", "default"]) {
             return true;
         }
-        let start = start + usize::from(self.is(start, &["statement"]) && self.tok(start + 1) != Tok::Eq);
+        let start =
+            start + usize::from(self.is(start, &["statement"]) && self.tok(start + 1) != Tok::Eq);
         let wide = |n| matches!(self.kw(n), Kw::Global | Kw::Persist | Kw::PersistOnly);
         let (mut depth, mut begins) = (0usize, true);
         for n in start..self.items.len() {
@@ -186,7 +190,8 @@ impl<'s> Words<'s, '_> {
         self.names(at, &GUARDED) && matches!(self.tok(at + 1), Tok::Eq | Tok::Assign)
     }
 
-    /// Are there statements inside of this one: routines, triggers, events, compound statements, SET STATEMENT ... FOR?
+    /// Are there statements inside of this one: routines, triggers, events, compound statements,
+    /// SET STATEMENT ... FOR?
     fn holds_statements(&self) -> bool {
         let routine = |n| {
             matches!(self.kw(n), Kw::Procedure | Kw::Function | Kw::Trigger | Kw::Event)
@@ -210,13 +215,16 @@ impl<'s> Words<'s, '_> {
             .and_then(|(a, b)| self.sql.get(a.span.end as usize..b.span.start as usize));
         gap.is_some_and(|gap| gap.contains(&b';'))
             || self.tok(before) == Tok::Close
-            || self
-                .is(before, &["begin", "atomic", "then", "else", "do", "loop", "repeat", "row", "for", "sql"])
+            || self.is(
+                before,
+                &["begin", "atomic", "then", "else", "do", "loop", "repeat", "row", "for", "sql"],
+            )
             || self.is(before, &["deterministic", "data", "definer", "invoker"])
             || self.is_in_handler(before)
     }
 
-    /// `DECLARE ... HANDLER FOR 1062, SQLSTATE '23000', SQLEXCEPTION statement`: behind any of the conditions it may begin.
+    /// `DECLARE ... HANDLER FOR 1062, SQLSTATE '23000', SQLEXCEPTION statement`: behind any of the
+    /// conditions it may begin.
     fn is_in_handler(&self, before: usize) -> bool {
         let first = before.saturating_sub(HANDLER_WORDS);
         (first..before)
@@ -225,13 +233,16 @@ impl<'s> Words<'s, '_> {
             .any(|n| self.is(n, &["handler"]) && self.kw(n + 1) == Kw::For)
     }
 
-    /// Routines of the servers' own schemas run what they are told, with the rights of the tablet's account.
+    /// Routines of the servers' own schemas run what they are told, with the rights of the tablet's
+    /// account.
     fn calls_system(&self, n: usize, database: Option<&str>) -> bool {
         let system = ["sys", "mysql"];
         self.is(n, &["call"])
             && match self.tok(n + 2) {
                 Tok::Dot => self.names(n + 1, &system),
-                _ => database.is_some_and(|name| system.iter().any(|s| name.eq_ignore_ascii_case(s))),
+                _ => {
+                    database.is_some_and(|name| system.iter().any(|s| name.eq_ignore_ascii_case(s)))
+                }
             }
     }
 
@@ -239,9 +250,19 @@ impl<'s> Words<'s, '_> {
     fn reaches_out(&self) -> bool {
         let reads = matches!(
             self.kw(0),
-            Kw::Select | Kw::Show | Kw::Explain | Kw::Describe | Kw::Desc | Kw::With | Kw::Table | Kw::Values
+            Kw::Select
+                | Kw::Show
+                | Kw::Explain
+                | Kw::Describe
+                | Kw::Desc
+                | Kw::With
+                | Kw::Table
+                | Kw::Values
         ) || self.tok(0) == Tok::Open
-            || matches!(self.kw(0), Kw::Use | Kw::Do | Kw::Set | Kw::Help | Kw::Analyze | Kw::Vexplain);
+            || matches!(
+                self.kw(0),
+                Kw::Use | Kw::Do | Kw::Set | Kw::Help | Kw::Analyze | Kw::Vexplain
+            );
         (0..self.items.len()).any(|n| {
             let system = self.names(n, &["mysql"]) && self.tok(n + 1) == Tok::Dot;
             self.kw(n) == Kw::Into && matches!(self.kw(n + 1), Kw::Outfile | Kw::Dumpfile)
@@ -264,8 +285,10 @@ pub(super) fn is_privileged(
             || words.calls_system(n, database)
             || prepares_privileged(input, &words, n, true)
     };
-    let inside =
-        || words.holds_statements() && (1..words.items.len()).any(|n| words.may_begin(n) && begins_inside(n));
+    let inside = || {
+        words.holds_statements()
+            && (1..words.items.len()).any(|n| words.may_begin(n) && begins_inside(n))
+    };
     // KILL asks whose the sessions are; forms that only the server knows it cannot ask.
     let is_known = parsed.is_some_and(|s| matches!(s, Statement::Kill { .. }));
     let kill = words.kw(0) == Kw::Kill && !is_known;
@@ -287,9 +310,14 @@ pub(super) fn is_immediate(tokens: &Tokens<'_>, sql: &[u8]) -> bool {
     words.kw(0) == Kw::Execute && words.is(1, &["immediate"])
 }
 
-/// A text that is prepared or executed by name, from `n` on. What is not plainly there cannot be looked at. The session reads the
-/// variables of a PREPARE; `inside` of a routine nobody does.
-fn prepares_privileged(input: &PlanInput<'_>, words: &Words<'_, '_>, n: usize, inside: bool) -> bool {
+/// A text that is prepared or executed by name, from `n` on. What is not plainly there cannot be
+/// looked at. The session reads the variables of a PREPARE; `inside` of a routine nobody does.
+fn prepares_privileged(
+    input: &PlanInput<'_>,
+    words: &Words<'_, '_>,
+    n: usize,
+    inside: bool,
+) -> bool {
     let (at, immediate) = match (words.kw(n), words.kw(n + 2)) {
         (Kw::Prepare, Kw::From) => (n + 3, false),
         (Kw::Execute, _) if words.is(n + 1, &["immediate"]) => (n + 2, true),
@@ -315,7 +343,9 @@ fn prepares_privileged(input: &PlanInput<'_>, words: &Words<'_, '_>, n: usize, i
     let Some(item) = words.items.get(at).filter(|i| i.tok == Tok::Str) else { return true };
     let literal = Literal { span: item.span.start..item.span.end, kind: LiteralKind::String };
     let mut scratch = Vec::new();
-    let Value::Bytes(text) = literal_value(input.sql, &literal, &mut scratch, input.session.sql_mode) else {
+    let Value::Bytes(text) =
+        literal_value(input.sql, &literal, &mut scratch, input.session.sql_mode)
+    else {
         return true;
     };
     !ends || text_is_privileged(text, input)
@@ -327,9 +357,16 @@ fn text_is_privileged(text: &[u8], outer: &PlanInput<'_>) -> bool {
     if fingerprint.read(text, outer.session.sql_mode).is_err() {
         return false;
     }
-    let Ok(inner) = tokens(text, &fingerprint, outer.session.sql_mode, outer.arena) else { return false };
+    let Ok(inner) = tokens(text, &fingerprint, outer.session.sql_mode, outer.arena) else {
+        return false;
+    };
     let words = Words { sql: text, items: inner.items };
-    // It cannot prepare another one; and a KILL that the server runs itself counts by its own numbers, of anybody's sessions.
+    // It cannot prepare another one; and a KILL that the server runs itself counts by its own
+    // numbers, of anybody's sessions.
     matches!(words.kw(0), Kw::Prepare | Kw::Execute)
-        || is_privileged(&PlanInput { sql: text, fingerprint: &fingerprint, ..*outer }, &inner, None)
+        || is_privileged(
+            &PlanInput { sql: text, fingerprint: &fingerprint, ..*outer },
+            &inner,
+            None,
+        )
 }

@@ -22,7 +22,8 @@ impl Planner<'_, '_> {
         }
     }
 
-    /// A change in steps, or of a table whose lookup vindexes change with it, reaches rows of other shards.
+    /// A change in steps, or of a table whose lookup vindexes change with it, reaches rows of other
+    /// shards.
     pub(super) fn refuse_steps_in_range(&self, plan: Plan) -> Result<Plan, PlanError> {
         let steps = match &plan.action {
             Action::Write(_) => true,
@@ -31,14 +32,15 @@ impl Planner<'_, '_> {
         };
         if steps && self.input.session.shards.is_some() {
             return Err(PlanError::unsupported(
-                "a change of rows on several shards in steps where a range of shards is selected; select the keyspace with USE",
+                "a change of rows on several shards in steps where a range of shards is selected; \
+                    select the keyspace with USE",
             ));
         }
         Ok(plan)
     }
 
-    /// Rows are read there, and those that are there are changed. All else would leave shards that differ: a row where it does not
-    /// belong, a table that only some of them have.
+    /// Rows are read there, and those that are there are changed. All else would leave shards that
+    /// differ: a row where it does not belong, a table that only some of them have.
     pub(super) fn refuse_in_range(&self, statement: &Statement<'_>) -> Result<(), PlanError> {
         let session = self.input.session;
         let Some((first, last)) = session.shards else { return Ok(()) };
@@ -46,7 +48,11 @@ impl Planner<'_, '_> {
             Statement::Query(_) | Statement::Update(_) | Statement::Delete(_) => Ok(()),
             Statement::Insert(_) => {
                 let shards = session.keyspace.and_then(|k| self.keyspace(k)).map(|k| {
-                    (k.name.as_str(), k.shards.get(usize::from(first)), k.shards.get(usize::from(last)))
+                    (
+                        k.name.as_str(),
+                        k.shards.get(usize::from(first)),
+                        k.shards.get(usize::from(last)),
+                    )
                 });
                 let name = match shards {
                     Some((name, Some(first), Some(last))) => {
@@ -58,13 +64,16 @@ impl Planner<'_, '_> {
                 };
                 Err(PlanError::InsertIntoRange(name))
             }
-            // One shard keeps what its server understands; a row that is put there must be asked where it belongs.
+            // One shard keeps what its server understands; a row that is put there must be asked
+            // where it belongs.
             Statement::LoadData(_) | Statement::Unknown => Err(PlanError::unsupported(
-                "LOAD DATA, or a statement that only the server reads, where a range of shards is selected; select the keyspace, or one shard of it, with USE",
+                "LOAD DATA, or a statement that only the server reads, where a range of shards is \
+                    selected; select the keyspace, or one shard of it, with USE",
             )),
             _ if session.shard.is_some() => Ok(()),
             _ => Err(PlanError::unsupported(
-                "such a statement where a range of shards is selected; select the keyspace, or one shard of it, with USE",
+                "such a statement where a range of shards is selected; select the keyspace, or one \
+                    shard of it, with USE",
             )),
         }
     }

@@ -47,7 +47,8 @@ impl<'a> Planner<'_, 'a> {
                 let tree = self.finished(query, "a pinned table together with other tables")?;
                 return Ok(self.tree(tree, class));
             }
-            // One shard's answer is right whatever is needed; only where the values mean several it counts.
+            // One shard's answer is right whatever is needed; only where the values mean several it
+            // counts.
             Places::One(to) if broken.never.is_some() => {
                 return route(self, Destination::Equal { to, alone: broken.never });
             }
@@ -57,7 +58,10 @@ impl<'a> Planner<'_, 'a> {
             }
             Places::Together(all) => Destination::Together(all),
             Places::Many(Destination::Lookup(to)) if broken.never.is_some() => {
-                return route(self, Destination::Lookup(Box::new(LookupTo { alone: broken.never, ..*to })));
+                return route(
+                    self,
+                    Destination::Lookup(Box::new(LookupTo { alone: broken.never, ..*to })),
+                );
             }
             Places::Many(_) | Places::All if broken.never.is_some() => {
                 return Err(PlanError::Unsupported(broken.never.unwrap_or_default()));
@@ -92,8 +96,11 @@ impl<'a> Planner<'_, 'a> {
         self.splittable()?;
         let together = matches!(placed.to, Destination::Together(_));
         let forced = super::directives::read(self.input.sql, self.tokens.directives).finish;
-        let merged =
-            if together || forced { None } else { self.merged(query, top, broken, keyspace, placed) };
+        let merged = if together || forced {
+            None
+        } else {
+            self.merged(query, top, broken, keyspace, placed)
+        };
         let tree = match merged {
             Some(tree) => tree,
             None if broken.needs.is_empty() => {
@@ -133,11 +140,13 @@ impl<'a> Planner<'_, 'a> {
         Ok(self.tree(tree, class))
     }
 
-    /// Parts of a text can be put together anew only where no comment that servers may run begins in one and ends in another.
+    /// Parts of a text can be put together anew only where no comment that servers may run begins
+    /// in one and ends in another.
     pub(super) fn splittable(&self) -> Result<(), PlanError> {
         if self.input.fingerprint.versioned {
             return Err(PlanError::unsupported(
-                "versioned comments (/*!50000 ... */) in a statement that several shards must answer together",
+                "versioned comments (/*!50000 ... */) in a statement that several shards must \
+                    answer together",
             ));
         }
         Ok(())
@@ -157,7 +166,8 @@ impl<'a> Planner<'_, 'a> {
         self.route(keyspace, destination.to, combine, class)
     }
 
-    /// A list of values that is divided among the shards: where it decides them and nothing else reads it.
+    /// A list of values that is divided among the shards: where it decides them and nothing else
+    /// reads it.
     pub(super) fn divided(&self, destination: &Placed) -> Option<(Span, Vec<Piece>)> {
         let Destination::In { rows: InRows::List(n), .. } = &destination.to else { return None };
         let mut items = self.tokens.items.iter();
@@ -185,8 +195,8 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    /// `LAST_INSERT_ID()` is the session's. `LAST_INSERT_ID(5)` is 5; plans of such statements are not kept: of other literals it
-    /// makes numbers.
+    /// `LAST_INSERT_ID()` is the session's. `LAST_INSERT_ID(5)` is 5; plans of such statements are
+    /// not kept: of other literals it makes numbers.
     fn given_insert_id(&self, call: &Call<'_>) -> Option<Operand> {
         let plain = call.database.is_none() && !call.clauses && !call.distinct && !call.window;
         if plain && call.args.is_empty() && call.name.eq_ignore_ascii_case("last_insert_id") {
@@ -210,10 +220,14 @@ impl<'a> Planner<'_, 'a> {
         if found.view.is_some() {
             // Whatever vindexes it has: those of its table would not be kept.
             return Err(PlanError::unsupported(format!(
-                "changing rows through the view '{name}', whose table lies on several shards; change the table itself"
+                "changing rows through the view '{name}', whose table lies on several shards; \
+                    change the table itself"
             )));
         }
-        if found.kind == TableKind::Normal && found.column_vindexes.is_empty() && found.pinned.is_none() {
+        if found.kind == TableKind::Normal
+            && found.column_vindexes.is_empty()
+            && found.pinned.is_none()
+        {
             let owner = self.keyspace(keyspace).map_or("", |k| k.name.as_str());
             return Err(PlanError::NoVindex { keyspace: owner.to_owned(), table: name.to_owned() });
         }

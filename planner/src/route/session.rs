@@ -2,7 +2,9 @@
 use super::{Planner, session_plan};
 use crate::error::PlanError;
 use crate::fingerprint::{Literal, LiteralKind, literal_value};
-use crate::plan::{Assignment, Effects, Plan, PrepareSource, Scope, SessionAction, SetValue, StatementClass};
+use crate::plan::{
+    Assignment, Effects, Plan, PrepareSource, Scope, SessionAction, SetValue, StatementClass,
+};
 use crate::sql::ast::{SetItem, SetItemKind, Span, Statement};
 use crate::value::Value;
 
@@ -11,7 +13,10 @@ fn owned(names: &[&str]) -> Vec<String> {
 }
 
 impl<'a> Planner<'_, 'a> {
-    pub(super) fn session_statement(&self, statement: &Statement<'a>) -> Result<Option<Plan>, PlanError> {
+    pub(super) fn session_statement(
+        &self,
+        statement: &Statement<'a>,
+    ) -> Result<Option<Plan>, PlanError> {
         use SessionAction as A;
         use StatementClass as C;
         let (action, class) = match *statement {
@@ -22,7 +27,9 @@ impl<'a> Planner<'_, 'a> {
             Statement::Rollback { chain, release } => (A::Rollback { chain, release }, C::Rollback),
             Statement::Savepoint(name) => (A::Savepoint(name.to_owned()), C::Savepoint),
             Statement::RollbackTo(name) => (A::RollbackTo(name.to_owned()), C::Savepoint),
-            Statement::ReleaseSavepoint(name) => (A::ReleaseSavepoint(name.to_owned()), C::Savepoint),
+            Statement::ReleaseSavepoint(name) => {
+                (A::ReleaseSavepoint(name.to_owned()), C::Savepoint)
+            }
             Statement::Use(name) => (A::Use(name.trim().to_owned()), C::Use),
             Statement::Kill { query_only, whom, text } => {
                 (A::Kill { query_only, whom, text: self.text(text) }, C::Kill)
@@ -31,9 +38,10 @@ impl<'a> Planner<'_, 'a> {
                 let all = items.iter().map(|i| self.assignment(i)).collect();
                 (A::Set(all), C::Set)
             }
-            Statement::Prepare { name, text, variable } => {
-                (A::Prepare { name: name.to_owned(), source: self.source(text, variable) }, C::Prepare)
-            }
+            Statement::Prepare { name, text, variable } => (
+                A::Prepare { name: name.to_owned(), source: self.source(text, variable) },
+                C::Prepare,
+            ),
             Statement::Execute { name, using } => {
                 (A::Execute { name: name.to_owned(), using: owned(using) }, C::Prepare)
             }
@@ -95,7 +103,9 @@ impl<'a> Planner<'_, 'a> {
             Scope::Session if !matches!(item.name, "names" | "character set" | "transaction") => {
                 assigned(format!("@@session.{}", item.name))
             }
-            Scope::Global if item.name != "transaction" && !written.windows(2).any(|w| w == b"@@") => {
+            Scope::Global
+                if item.name != "transaction" && !written.windows(2).any(|w| w == b"@@") =>
+            {
                 // The scope's word may stand at an assignment before this one.
                 assigned(format!("@@{}", self.global_name(&self.text(item.span), item.name)))
             }
@@ -122,7 +132,8 @@ impl<'a> Planner<'_, 'a> {
                     _ => SetValue::Expression(text),
                 }
             }
-            // Only a number, or a word that is no call in disguise (CURRENT_USER), is the same next time.
+            // Only a number, or a word that is no call in disguise (CURRENT_USER), is the same next
+            // time.
             SetItemKind::Literal if is_user && !is_constant(&text) => SetValue::Expression(text),
             SetItemKind::Literal => SetValue::Literal(text.trim_matches('`').to_owned()),
             SetItemKind::Expression => match number(&text) {

@@ -3,8 +3,8 @@ use super::names::Place;
 use super::{Planner, session_plan};
 use crate::error::PlanError;
 use crate::plan::{
-    Action, Combine, Destination, Effects, LocalRows, Piece, Plan, SessionAction, StatementClass, Target,
-    WarningsKind,
+    Action, Combine, Destination, Effects, LocalRows, Piece, Plan, SessionAction, StatementClass,
+    Target, WarningsKind,
 };
 use crate::serving::TabletState;
 use crate::snapshot::{Keyspace, KeyspaceIdx, TableKind, Tablet, TabletKind};
@@ -91,8 +91,12 @@ impl<'a> Planner<'_, 'a> {
                 .is_none_or(|l| like(l.as_bytes(), name.as_bytes()))
         };
         let warnings = |kind, count_only| {
-            let action =
-                SessionAction::ShowWarnings { kind, count_only, offset: show.offset, limit: show.limit };
+            let action = SessionAction::ShowWarnings {
+                kind,
+                count_only,
+                offset: show.offset,
+                limit: show.limit,
+            };
             Ok(session_plan(action, StatementClass::Show))
         };
         match show.kind {
@@ -101,7 +105,8 @@ impl<'a> Planner<'_, 'a> {
             ShowKind::CountWarnings => warnings(WarningsKind::Warnings, true),
             ShowKind::CountErrors => warnings(WarningsKind::Errors, true),
             ShowKind::Processlist | ShowKind::FullProcesslist => {
-                let action = SessionAction::ShowProcesslist { full: show.kind == ShowKind::FullProcesslist };
+                let action =
+                    SessionAction::ShowProcesslist { full: show.kind == ShowKind::FullProcesslist };
                 Ok(session_plan(action, StatementClass::Show))
             }
             ShowKind::Grants | ShowKind::Databases if self.is_drop_in() => self.show_server(show),
@@ -109,7 +114,8 @@ impl<'a> Planner<'_, 'a> {
             ShowKind::Unresolved => self.show_transactions(None, show.name),
             ShowKind::TransactionStatus => self.show_transactions(show.name, None),
             ShowKind::Databases => {
-                let mut names: Vec<&str> = snapshot.keyspaces.iter().map(|k| k.name.as_str()).collect();
+                let mut names: Vec<&str> =
+                    snapshot.keyspaces.iter().map(|k| k.name.as_str()).collect();
                 names.extend(["information_schema", "mysql", "performance_schema", "sys"]);
                 names.sort_unstable();
                 Ok(rows(
@@ -140,7 +146,9 @@ impl<'a> Planner<'_, 'a> {
                     vec![
                         Some(k.name.clone()),
                         Some(k.sharded.to_string()),
-                        Some(if k.manages_foreign_keys { "managed" } else { "unmanaged" }.to_owned()),
+                        Some(
+                            if k.manages_foreign_keys { "managed" } else { "unmanaged" }.to_owned(),
+                        ),
                         Some(String::new()),
                     ]
                 });
@@ -171,7 +179,11 @@ impl<'a> Planner<'_, 'a> {
         ))
     }
 
-    fn show_transactions(&self, id: Option<&str>, keyspace: Option<&str>) -> Result<Plan, PlanError> {
+    fn show_transactions(
+        &self,
+        id: Option<&str>,
+        keyspace: Option<&str>,
+    ) -> Result<Plan, PlanError> {
         if let Some(name) = keyspace {
             self.keyspace_named(name)?;
         }
@@ -208,13 +220,29 @@ impl<'a> Planner<'_, 'a> {
                 };
                 let since = tablet.primary_since.as_deref().unwrap_or_default();
                 let host = address.to_string();
-                let cells =
-                    [cell, &shard.keyspace, &shard.shard, tablet.type_name, state, alias, &host, since];
+                let cells = [
+                    cell,
+                    &shard.keyspace,
+                    &shard.shard,
+                    tablet.type_name,
+                    state,
+                    alias,
+                    &host,
+                    since,
+                ];
                 all.push(cells.map(|c| Some(c.to_owned())).to_vec());
             }
         }
-        let columns =
-            ["Cell", "Keyspace", "Shard", "TabletType", "State", "Alias", "Hostname", "PrimaryTermStartTime"];
+        let columns = [
+            "Cell",
+            "Keyspace",
+            "Shard",
+            "TabletType",
+            "State",
+            "Alias",
+            "Hostname",
+            "PrimaryTermStartTime",
+        ];
         rows(&columns, all)
     }
 
@@ -224,7 +252,8 @@ impl<'a> Planner<'_, 'a> {
                 return Err(PlanError::UnknownTable(name.name.to_owned()));
             };
             let owner = self.keyspace(keyspace).map_or("", |k| k.name.as_str());
-            let table = table.ok_or_else(|| PlanError::UnknownTable(format!("{owner}.{}", name.name)))?;
+            let table =
+                table.ok_or_else(|| PlanError::UnknownTable(format!("{owner}.{}", name.name)))?;
             let all = table.column_vindexes.iter().map(|v| {
                 let params = String::new();
                 [
@@ -266,7 +295,9 @@ impl<'a> Planner<'_, 'a> {
         }
         let keyspace = self.show_keyspace(show)?;
         let shards = match self.input.session.shard {
-            Some(shard) if self.input.session.keyspace == Some(keyspace) => Destination::Shard(shard),
+            Some(shard) if self.input.session.keyspace == Some(keyspace) => {
+                Destination::Shard(shard)
+            }
             _ if self.is_whole(keyspace) => Destination::Unsharded,
             _ if show.status && self.is_of_keyspace(show) => {
                 return Ok(self.route(keyspace, self.everywhere(keyspace), Combine::Status, class));

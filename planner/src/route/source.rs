@@ -1,5 +1,7 @@
 //! What names in a FROM stand for: tables, views, names that WITH defines, derived tables.
-use super::block::{Block, Blocks, Columns, CteRef, INSTANCES_MAX, Position, Source, Use, VIEWS_MAX};
+use super::block::{
+    Block, Blocks, Columns, CteRef, INSTANCES_MAX, Position, Source, Use, VIEWS_MAX,
+};
 use super::classes::{Instance, Node};
 use super::names::Place;
 use super::subquery::EMPTY;
@@ -18,7 +20,8 @@ impl<'a> Blocks<'_, '_, 'a> {
         let columns = if renamed.is_empty() {
             columns
         } else {
-            // Which columns `*` stands for is not known exactly, so that renaming by position proves nothing.
+            // Which columns `*` stands for is not known exactly, so that renaming by position
+            // proves nothing.
             renamed
                 .iter()
                 .map(|r| (r.to_ascii_lowercase(), None))
@@ -42,7 +45,8 @@ impl<'a> Blocks<'_, '_, 'a> {
         if let Some((at, found)) = cte.and_then(|at| self.ctes.get(at).map(|c| (at, *c))) {
             return self.cte(at, found, name, instances);
         }
-        let place = if self.views > 0 { self.place_in_view(name)? } else { self.planner.locate(name)? };
+        let place =
+            if self.views > 0 { self.place_in_view(name)? } else { self.planner.locate(name)? };
         if let Place::Table { table: Some(table), .. } = place
             && let Some(text) = &table.view
         {
@@ -84,19 +88,25 @@ impl<'a> Blocks<'_, '_, 'a> {
         }
     }
 
-    /// A view is read as the query that it stands for; the text that goes to the servers still has its name.
+    /// A view is read as the query that it stands for; the text that goes to the servers still has
+    /// its name.
     fn view(
         &mut self,
         name: &'a TableName<'a>,
         text: &'a str,
         instances: &mut Vec<Instance>,
     ) -> Result<Source<'a>, PlanError> {
-        let unknown =
-            || PlanError::unsupported(format!("the view '{}', whose query is not understood", name.name));
+        let unknown = || {
+            PlanError::unsupported(format!(
+                "the view '{}', whose query is not understood",
+                name.name
+            ))
+        };
         if self.views >= VIEWS_MAX {
             return Err(unknown());
         }
-        let statement = crate::sql::parse_alone(text, self.planner.input.arena).map_err(|_| unknown())?;
+        let statement =
+            crate::sql::parse_alone(text, self.planner.input.arena).map_err(|_| unknown())?;
         let Statement::Query(query) = statement else { return Err(unknown()) };
         let hidden = std::mem::take(&mut self.ctes);
         self.views += 1;

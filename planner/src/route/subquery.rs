@@ -7,7 +7,8 @@ use crate::sql::ast::*;
 use smallvec::SmallVec;
 
 impl<'a> Blocks<'_, '_, 'a> {
-    /// The subqueries of an expression; `outside` are the sharded tables whose rows it is evaluated for.
+    /// The subqueries of an expression; `outside` are the sharded tables whose rows it is evaluated
+    /// for.
     pub(super) fn subqueries(
         &mut self,
         expr: &'a Expr<'a>,
@@ -47,7 +48,8 @@ impl<'a> Blocks<'_, '_, 'a> {
         all.extend(block.instances);
     }
 
-    /// `a IN (SELECT b FROM ...)` as a condition: only rows with `b = a` matter, so that they lie with `a`.
+    /// `a IN (SELECT b FROM ...)` as a condition: only rows with `b = a` matter, so that they lie
+    /// with `a`.
     fn tie(
         &mut self,
         column: &'a ColumnName<'a>,

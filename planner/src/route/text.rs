@@ -90,7 +90,8 @@ fn is_limit(tokens: &Tokens<'_>, param: &Item) -> bool {
         || before(1).is_some_and(|item| item.tok == Tok::Comma) && is(before(3), &[Kw::Limit])
 }
 
-/// The text between two places: literals, lists, rows and parameters become pieces, all else is copied.
+/// The text between two places: literals, lists, rows and parameters become pieces, all else is
+/// copied.
 fn verbatim(sql: &[u8], tokens: &Tokens<'_>, span: Span, out: &mut Vec<Piece>) {
     let mut at = span.start;
     let push = |from: u32, to: u32, out: &mut Vec<Piece>| {

@@ -1,4 +1,5 @@
-//! Statements that the grammar does not know: sent on whole where one server has everything, refused elsewhere.
+//! Statements that the grammar does not know: sent on whole where one server has everything,
+//! refused elsewhere.
 use super::Planner;
 use crate::error::PlanError;
 use crate::plan::{Combine, Destination, Effects, Plan, StatementClass};
@@ -75,7 +76,8 @@ const STATEMENTS: &[&str] = &[
 ];
 
 impl Planner<'_, '_> {
-    /// No server is asked about it, so what cannot be a statement is told from what is not supported here.
+    /// No server is asked about it, so what cannot be a statement is told from what is not
+    /// supported here.
     pub(super) fn refuse_unknown(&self) -> PlanError {
         let sql = self.input.sql.trim_ascii_start();
         let end = sql

@@ -1,4 +1,5 @@
-//! `CREATE TABLE ... COMMENT 'vindex=hash(id)'`: a table of a sharded keyspace that says itself by which vindex its rows are placed.
+//! `CREATE TABLE ... COMMENT 'vindex=hash(id)'`: a table of a sharded keyspace that says itself by
+//! which vindex its rows are placed.
 use super::Planner;
 use crate::error::PlanError;
 use crate::snapshot::{ColumnVindex, Keyspace, KeyspaceIdx};
@@ -18,19 +19,23 @@ struct Advice<'a> {
 }
 
 impl<'a> Planner<'_, 'a> {
-    /// The ALTER VSCHEMA that a new table's comment asks for; `None` if it asks for none, or the vschema has it already.
+    /// The ALTER VSCHEMA that a new table's comment asks for; `None` if it asks for none, or the
+    /// vschema has it already.
     pub(super) fn advised_vindex(
         &mut self,
         keyspace: KeyspaceIdx,
         ddl: &Ddl<'a>,
     ) -> Result<Option<Box<str>>, PlanError> {
-        let ([table, ..], Some(comment)) = (ddl.tables, self.table_comment(ddl)) else { return Ok(None) };
+        let ([table, ..], Some(comment)) = (ddl.tables, self.table_comment(ddl)) else {
+            return Ok(None);
+        };
         let Some(text) = marked(comment) else { return Ok(None) };
         // The plan holds what stands there.
         self.cacheable = false;
         let refused = |why: &str| {
             PlanError::Unsupported(format!(
-                "COMMENT 'vindex={text}': {why}; write it as vindex=type(column), or vindex=name(column, ...) with a vindex of the vschema"
+                "COMMENT 'vindex={text}': {why}; write it as vindex=type(column), or \
+                    vindex=name(column, ...) with a vindex of the vschema"
             ))
         };
         let advice = read(text).ok_or_else(|| refused("it cannot be read"))?;
@@ -44,9 +49,12 @@ impl<'a> Planner<'_, 'a> {
             };
         }
         if known.is_some_and(|t| t.in_vschema && t.kind != crate::snapshot::TableKind::Normal) {
-            return Err(refused("the vschema says of this table that it is of a type without vindexes"));
+            return Err(refused(
+                "the vschema says of this table that it is of a type without vindexes",
+            ));
         }
-        let using = using(ks, advice.name).ok_or_else(|| refused("it names no functional vindex"))?;
+        let using =
+            using(ks, advice.name).ok_or_else(|| refused("it names no functional vindex"))?;
         let columns: Vec<String> = advice.columns.iter().map(|c| format!("`{c}`")).collect();
         let (database, name) = (&ks.name, table.name);
         if [database.as_str(), name].iter().any(|n| n.contains('`')) {
@@ -134,7 +142,8 @@ fn is_same(found: &ColumnVindex, advice: &Advice<'_>) -> bool {
         && found.columns.iter().zip(&advice.columns).all(same)
 }
 
-/// The USING clause for a vindex of this name: none if the vschema has it, else a type is meant. `None`: rows cannot be placed by it.
+/// The USING clause for a vindex of this name: none if the vschema has it, else a type is meant.
+/// `None`: rows cannot be placed by it.
 fn using(keyspace: &Keyspace, name: &str) -> Option<String> {
     if let Some(known) = keyspace.vindexes.get(name) {
         return known.vindex.is_some().then(String::new);

@@ -1,4 +1,5 @@
-//! Vindexes as tables: `SELECT id, keyspace_id, shard FROM hash WHERE id = 5` says where a value lies. Answered from the snapshot.
+//! Vindexes as tables: `SELECT id, keyspace_id, shard FROM hash WHERE id = 5` says where a value
+//! lies. Answered from the snapshot.
 //!
 //! <https://vitess.io/docs/reference/features/vindexes/#query-vindex-functions>
 use super::{Planner, session_plan};
@@ -12,7 +13,8 @@ use crate::sql::ast::{Body, CompareOp, Expr, ExprKind, Query, Select, TableExpr,
 use crate::value::Value;
 use crate::vindex::{Mapping, Vindex};
 
-const COLUMNS: [&str; 6] = ["id", "keyspace_id", "range_start", "range_end", "hex_keyspace_id", "shard"];
+const COLUMNS: [&str; 6] =
+    ["id", "keyspace_id", "range_start", "range_end", "hex_keyspace_id", "shard"];
 
 type Cells = Vec<Option<Vec<u8>>>;
 
@@ -30,7 +32,8 @@ impl<'a> Planner<'_, 'a> {
             return Err(unsupported("a lookup vindex, or one of several columns,"));
         };
         let plain = query.rest.is_empty() && query.ctes.is_empty() && query.order.is_empty();
-        let rest = select.distinct || !select.group.is_empty() || select.having.is_some() || select.into;
+        let rest =
+            select.distinct || !select.group.is_empty() || select.having.is_some() || select.into;
         if !plain || query.limit.is_some() || query.locking || rest {
             return Err(unsupported("anything but a list of columns and a WHERE"));
         }
@@ -52,7 +55,8 @@ impl<'a> Planner<'_, 'a> {
         Ok(Some(session_plan(action, StatementClass::Select)))
     }
 
-    /// The vindex of a name that no table has. Inside `None`: one that no single value maps to an id.
+    /// The vindex of a name that no table has. Inside `None`: one that no single value maps to an
+    /// id.
     #[allow(clippy::type_complexity)]
     fn vindex_named(&self, name: &TableName<'_>) -> Option<(&'a Keyspace, Option<&'a dyn Vindex>)> {
         let all = &self.input.snapshot.keyspaces;
@@ -76,16 +80,20 @@ impl<'a> Planner<'_, 'a> {
         Some((keyspace, vindex.filter(|vindex| vindex.max_columns() == 1)))
     }
 
-    /// Those of `id = value` and `id IN (...)`, as text with its meaning. `None` in it: NULL, or a parameter, whose value comes later.
+    /// Those of `id = value` and `id IN (...)`, as text with its meaning. `None` in it: NULL, or a
+    /// parameter, whose value comes later.
     fn sought_values(&self, select: &Select<'a>) -> Result<Vec<Option<Sought>>, PlanError> {
         let wrong = || {
             PlanError::unsupported(
-                "where clause for vindex function must be of the form id = <val> or id in (<val>, ...)",
+                "where clause for vindex function must be of the form id = <val> or id in (<val>, \
+                    ...)",
             )
         };
         let filter = select.filter.as_ref().ok_or_else(wrong)?;
-        let is_id =
-            |expr: &Expr<'_>| matches!(expr.kind, ExprKind::Column(c) if c.name.eq_ignore_ascii_case("id"));
+        let is_id = |expr: &Expr<'_>| {
+            matches!(expr.kind,
+            ExprKind::Column(c) if c.name.eq_ignore_ascii_case("id"))
+        };
         let value = |expr: &Expr<'a>| {
             let operand = self.operand(expr).ok_or_else(wrong)?;
             Ok(self.known(&operand))
@@ -99,14 +107,22 @@ impl<'a> Planner<'_, 'a> {
                     _ => Err(wrong()),
                 }
             }
-            ExprKind::InList { left, not: false, list } if is_id(left) => list.iter().map(value).collect(),
+            ExprKind::InList { left, not: false, list } if is_id(left) => {
+                list.iter().map(value).collect()
+            }
             ExprKind::InCollapsed { left, not: false, list } if is_id(left) => {
                 let fingerprint = self.input.fingerprint;
                 let items = fingerprint.lists.get(usize::from(*list));
-                let items = items.and_then(|l| fingerprint.items.get(l.start as usize..l.end as usize));
+                let items =
+                    items.and_then(|l| fingerprint.items.get(l.start as usize..l.end as usize));
                 let mut buffer = Vec::new();
                 let known = items.ok_or_else(wrong)?.iter().map(|item| {
-                    let value = literal_value(self.input.sql, item, &mut buffer, self.input.session.sql_mode);
+                    let value = literal_value(
+                        self.input.sql,
+                        item,
+                        &mut buffer,
+                        self.input.session.sql_mode,
+                    );
                     Sought::of(&value)
                 });
                 Ok(known.collect())
@@ -142,9 +158,11 @@ impl Sought {
             Value::Int(n) => Self::Int(n),
             Value::UInt(n) => Self::UInt(n),
             Value::Null | Value::Float(_) => return None,
-            Value::Bytes(b) | Value::Decimal(b) | Value::Binary(b) | Value::Hex(b) | Value::Bits(b) => {
-                Self::Bytes(b.to_vec())
-            }
+            Value::Bytes(b)
+            | Value::Decimal(b)
+            | Value::Binary(b)
+            | Value::Hex(b)
+            | Value::Bits(b) => Self::Bytes(b.to_vec()),
         })
     }
 
@@ -188,8 +206,10 @@ fn chosen(select: &Select<'_>) -> Result<Vec<(usize, String)>, PlanError> {
                 let at = COLUMNS
                     .iter()
                     .position(|name| name.eq_ignore_ascii_case(c.name));
-                let unknown =
-                    || PlanError::UnknownColumn { column: c.name.to_owned(), place: "field list".into() };
+                let unknown = || PlanError::UnknownColumn {
+                    column: c.name.to_owned(),
+                    place: "field list".into(),
+                };
                 out.push((at.ok_or_else(unknown)?, item.alias.unwrap_or(c.name).to_owned()));
             }
             _ => return Err(unsupported("an expression")),
@@ -215,7 +235,9 @@ fn row_of(keyspace: &Keyspace, vindex: &dyn Vindex, sought: &Sought) -> Option<C
     };
     match vindex.map(&[sought.value()]).ok()? {
         Mapping::Id(found) => cells(id, &found),
-        Mapping::Range(range) => Some(vec![id, None, Some(range.start), Some(range.end), None, None]),
+        Mapping::Range(range) => {
+            Some(vec![id, None, Some(range.start), Some(range.end), None, None])
+        }
         Mapping::None => None,
     }
 }

@@ -1,5 +1,6 @@
-//! Syntax trees. They live in an arena, are `Copy`, and keep only what the planner asks about: operators that it need not
-//! understand are [`ExprKind::Other`] with their operands, because the text itself goes to the server.
+//! Syntax trees. They live in an arena, are `Copy`, and keep only what the planner asks about:
+//! operators that it need not understand are [`ExprKind::Other`] with their operands, because the
+//! text itself goes to the server.
 
 mod changes;
 
@@ -440,7 +441,8 @@ pub enum Statement<'a> {
         using: &'a [&'a str],
     },
     Deallocate(&'a str),
-    /// `SELECT NEXT VALUE FOR t`, `SELECT NEXT n VALUES FROM t`; the number where it is written, else a parameter stands there.
+    /// `SELECT NEXT VALUE FOR t`, `SELECT NEXT n VALUES FROM t`; the number where it is written,
+    /// else a parameter stands there.
     NextValues {
         table: &'a TableName<'a>,
         count: Option<Span>,

@@ -1,10 +1,13 @@
-//! Where a routine or a compound statement ends: inside of its blocks a `;` ends a statement of its own.
+//! Where a routine or a compound statement ends: inside of its blocks a `;` ends a statement of its
+//! own.
 //!
-//! BEGIN, IF, CASE, LOOP, REPEAT, WHILE and FOR open a block only where a statement may begin; elsewhere they are functions,
-//! names or parts of other clauses. CASE opens one as an expression too.
+//! BEGIN, IF, CASE, LOOP, REPEAT, WHILE and FOR open a block only where a statement may begin;
+//! elsewhere they are functions, names or parts of other clauses. CASE opens one as an expression
+//! too.
 use super::lex::Tok;
 
-/// What may begin a statement inside a routine, besides blocks: behind it IF and the like are functions.
+/// What may begin a statement inside a routine, besides blocks: behind it IF and the like are
+/// functions.
 const VERBS: &[&str] = &[
     "alter",
     "analyze",
@@ -136,7 +139,8 @@ impl Blocks {
         }
     }
 
-    /// For a statement that begins with this word, which is yet to be told; `None` if none of this kind has blocks.
+    /// For a statement that begins with this word, which is yet to be told; `None` if none of this
+    /// kind has blocks.
     pub(crate) fn of(first: &[u8]) -> Option<Self> {
         let is = |names: &[&str]| {
             names
@@ -255,8 +259,8 @@ impl Blocks {
                 self.compound = true;
                 Phase::Whole
             }
-            b"table" | b"view" | b"index" | b"database" | b"schema" | b"user" | b"role" | b"server"
-            | b"sequence" | b"tablespace" => Phase::Plain,
+            b"table" | b"view" | b"index" | b"database" | b"schema" | b"user" | b"role"
+            | b"server" | b"sequence" | b"tablespace" => Phase::Plain,
             _ => Phase::Verb,
         };
     }
@@ -277,7 +281,9 @@ impl Blocks {
                 }
                 false
             }
-            Object::Routine => self.parameters && before != Last::Returns && (opens(word) || is_verb(word)),
+            Object::Routine => {
+                self.parameters && before != Last::Returns && (opens(word) || is_verb(word))
+            }
         };
         if begins {
             self.phase = Phase::Body;
@@ -364,29 +370,42 @@ mod tests {
     /// Statements that are whole up to their last `;`, behind which another one stands.
     const WHOLE: &[&str] = &[
         "create procedure p() begin select 1; select 2; end",
-        "CREATE OR REPLACE DEFINER=`a`@`b` PROCEDURE p(IN a INT, OUT b CHAR(3)) COMMENT 'x' BEGIN SELECT 1; END",
+        "CREATE OR REPLACE DEFINER=`a`@`b` PROCEDURE p(IN a INT, OUT b CHAR(3)) COMMENT 'x' BEGIN \
+            SELECT 1; END",
         "create procedure p() select 1",
         "create procedure if not exists p() if 1 then select 1; else select 2; end if",
         "create procedure p() lbl: begin leave lbl; end lbl",
-        "create procedure p() begin declare exit handler for sqlexception begin rollback; resignal; end; select 1; end",
-        "create procedure p() begin declare continue handler for not found, sqlstate '02000' set @d = if(1, repeat('a', 2), 3); select 1; end",
-        "create procedure p() begin declare c cursor for select begin, end from t for update; open c; end",
-        "create procedure p(x int) begin case x when 1 then select case when 1 then if(1,2,3) else 3 end; else begin end; end case; end",
-        "create procedure p() begin l1: loop if (1) then leave l1; end if; iterate l1; end loop l1; end",
-        "create procedure p() begin repeat set a = case a when 1 then 2 end; until a > case b when 1 then 2 end end repeat; select 1; end",
+        "create procedure p() begin declare exit handler for sqlexception begin rollback; \
+            resignal; end; select 1; end",
+        "create procedure p() begin declare continue handler for not found, sqlstate '02000' set \
+            @d = if(1, repeat('a', 2), 3); select 1; end",
+        "create procedure p() begin declare c cursor for select begin, end from t for update; open \
+            c; end",
+        "create procedure p(x int) begin case x when 1 then select case when 1 then if(1,2,3) else \
+            3 end; else begin end; end case; end",
+        "create procedure p() begin l1: loop if (1) then leave l1; end if; iterate l1; end loop \
+            l1; end",
+        "create procedure p() begin repeat set a = case a when 1 then 2 end; until a > case b when \
+            1 then 2 end end repeat; select 1; end",
         "create procedure p() begin while a < 3 do do sleep(1); set a = a + 1; end while; end",
-        "create procedure p() begin for i in 1..3 do select i; end for; for r in (select 1 as a) do select r.a; end for; end",
-        "create procedure p() begin drop table if exists t; insert into t values (1) ; replace into t values (2); xa end 'q'; end",
+        "create procedure p() begin for i in 1..3 do select i; end for; for r in (select 1 as a) \
+            do select r.a; end for; end",
+        "create procedure p() begin drop table if exists t; insert into t values (1) ; replace \
+            into t values (2); xa end 'q'; end",
         "create function f() returns int return if(1, 2, 3)",
         "create function f() returns int deterministic return case when 1 then 2 end",
         "create function f(a int) returns set('begin','end') reads sql data begin return 1; end",
         "create function f() returns char(3) character set utf8mb4 begin return 'a;b'; end",
-        "create aggregate function f(x int) returns int begin declare s int; loop fetch group next row; set s = s + x; end loop; end",
+        "create aggregate function f(x int) returns int begin declare s int; loop fetch group next \
+            row; set s = s + x; end loop; end",
         "create function f returns string soname 'x.so'",
         "create trigger t before insert on x for each row set new.a = if(new.b, 1, 2)",
-        "create trigger t before insert on x for each row follows `begin` begin set new.a = 1; set new.b = 2; end",
-        "create trigger t after delete on x for each row precedes u if old.a then delete from y; end if",
-        "create event e on schedule every 1 day starts now() on completion preserve comment 'c' do begin select 1; select 2; end",
+        "create trigger t before insert on x for each row follows `begin` begin set new.a = 1; set \
+            new.b = 2; end",
+        "create trigger t after delete on x for each row precedes u if old.a then delete from y; \
+            end if",
+        "create event e on schedule every 1 day starts now() on completion preserve comment 'c' do \
+            begin select 1; select 2; end",
         "create event e on schedule at now() do insert into t values (1)",
         "alter event e do begin select 1; select 2; end",
         "create table begin (begin int, end int, `case` int)",
@@ -417,9 +436,10 @@ mod tests {
 
     #[test]
     fn what_is_not_complete_goes_to_the_end() {
-        for sql in
-            ["create procedure p() begin select 1; select 2;", "begin not atomic if 1 then select 1; end;"]
-        {
+        for sql in [
+            "create procedure p() begin select 1; select 2;",
+            "begin not atomic if 1 then select 1; end;",
+        ] {
             assert_eq!(end_of_first(sql.as_bytes(), SqlMode::empty()), Ok(sql.len()), "{sql}");
         }
     }

@@ -12,7 +12,8 @@ use nom::combinator::opt;
 pub(super) fn call<'a>(i: In<'a>, database: Option<&'a str>) -> R<'a, Expr<'a>> {
     let keyword = i.peek_kw();
     let (rest, name) = any_name(i)?;
-    let mut call = Call { database, name, args: &[], window: false, distinct: false, clauses: false };
+    let mut call =
+        Call { database, name, args: &[], window: false, distinct: false, clauses: false };
     let (rest, args) = parens(rest, |i| arguments(i, keyword, &mut call))?;
     let (rest, (window, args)) = over(rest, args)?;
     (call.window, call.args) = (window, args);
@@ -166,7 +167,8 @@ pub(super) fn window_spec<'a>(i: In<'a>) -> R<'a, &'a [Expr<'a>]> {
             (Tok::Comma, _) | (_, Kw::Asc | Kw::Desc) => rest = rest.skip(1),
             (_, Kw::Rows | Kw::Range) => {
                 while rest.peek() != Tok::Close {
-                    rest = if rest.peek() == Tok::Open { skip_parens(rest)?.0 } else { rest.any()?.0 };
+                    rest =
+                        if rest.peek() == Tok::Open { skip_parens(rest)?.0 } else { rest.any()?.0 };
                 }
             }
             (Tok::Word, _) if rest.is_word(0, "groups") => {

@@ -39,7 +39,8 @@ pub(super) fn ddl<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let verb = i.peek_kw();
     found.create = verb == Kw::Create;
     let mut rest = i.skip(1);
-    // CREATE [OR REPLACE] [TEMPORARY] [UNIQUE] [ALGORITHM = x] [DEFINER = x] [SQL SECURITY x] object ...
+    // CREATE [OR REPLACE] [TEMPORARY] [UNIQUE] [ALGORITHM = x] [DEFINER = x] [SQL SECURITY x]
+    // object ...
     loop {
         match rest.peek_kw() {
             Kw::Temporary => found.temporary = true,

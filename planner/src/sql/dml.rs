@@ -196,7 +196,8 @@ pub(super) fn delete<'a>(i: In<'a>, ctes: &'a [Cte<'a>]) -> R<'a, Statement<'a>>
     let (rest, Where { filter, order, limit, spans }) = where_order_limit(rest, i, span)?;
     let (rest, returning) = clause(rest, Kw::Returning, select_items)?;
     let returning = returning.unwrap_or_default();
-    let found = Delete { spans, ctes, ignore, targets, tables: from, filter, order, limit, returning };
+    let found =
+        Delete { spans, ctes, ignore, targets, tables: from, filter, order, limit, returning };
     Ok((rest, Statement::Delete(i.alloc(found))))
 }
 

@@ -1,5 +1,6 @@
-//! Expressions. Logic and comparisons are read level by level, as their precedence decides what a condition means; all
-//! arithmetic is one flat [`ExprKind::Other`], because the planner only asks which columns it reads.
+//! Expressions. Logic and comparisons are read level by level, as their precedence decides what a
+//! condition means; all arithmetic is one flat [`ExprKind::Other`], because the planner only asks
+//! which columns it reads.
 use super::ast::*;
 use super::call::call;
 use super::input::*;
@@ -24,8 +25,8 @@ pub(super) fn expr<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     Ok((rest.level_of(i), found))
 }
 
-/// OR, XOR and AND, which bind in this order, the last the tightest. One loop instead of a function per level: the stack is
-/// for nesting.
+/// OR, XOR and AND, which bind in this order, the last the tightest. One loop instead of a function
+/// per level: the stack is for nesting.
 fn logic<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
     let mut open: [Option<BumpVec<'a, Expr<'a>>>; 3] = [None, None, None];
     let mut rest = i;
@@ -103,14 +104,15 @@ fn comparison<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
             _ => return Ok((rest, left)),
         };
         let next = rest.skip(1);
-        let (next, right, op) =
-            if matches!(next.peek_kw(), Kw::All | Kw::Any | Kw::Some) && next.tok_at(1) == Tok::Open {
-                let (next, right) = predicate(next.skip(1))?;
-                (next, right, CompareOp::Other)
-            } else {
-                let (next, right) = predicate(next)?;
-                (next, right, op)
-            };
+        let (next, right, op) = if matches!(next.peek_kw(), Kw::All | Kw::Any | Kw::Some)
+            && next.tok_at(1) == Tok::Open
+        {
+            let (next, right) = predicate(next.skip(1))?;
+            (next, right, CompareOp::Other)
+        } else {
+            let (next, right) = predicate(next)?;
+            (next, right, op)
+        };
         let sides = i.alloc([left, right]);
         left = Expr { span: i.span_to(&next), kind: ExprKind::Compare { op, sides } };
         rest = next;
@@ -131,7 +133,11 @@ fn predicate<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
             let (next, low) = operation(after.skip(1))?;
             let (next, _) = kw(Kw::And)(next)?;
             let (next, high) = predicate(next.deeper()?)?;
-            one(i, next.level_of(i), ExprKind::Other(i.shared.arena.alloc_slice_copy(&[left, low, high])))
+            one(
+                i,
+                next.level_of(i),
+                ExprKind::Other(i.shared.arena.alloc_slice_copy(&[left, low, high])),
+            )
         }
         Kw::Like | Kw::Regexp | Kw::Rlike => {
             let (next, pattern) = operation(after.skip(1))?;
@@ -340,7 +346,9 @@ fn word<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
             one(i, rest, ExprKind::Row(list))
         }
         Kw::Match if next == Tok::Open => matching(i),
-        Kw::Date | Kw::Time | Kw::Timestamp if next == Tok::Str => one(i, i.skip(2), ExprKind::Other(&[])),
+        Kw::Date | Kw::Time | Kw::Timestamp if next == Tok::Str => {
+            one(i, i.skip(2), ExprKind::Other(&[]))
+        }
         Kw::CurrentUser if next != Tok::Open => one(i, i.skip(1), ExprKind::Other(&[])),
         Kw::Values
         | Kw::Left
@@ -413,11 +421,13 @@ fn named<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
         return one(i, rest.skip(2), ExprKind::Star(Some(first)));
     }
     if rest.tok_at(2) == Tok::Open && matches!(rest.tok_at(1), Tok::Word | Tok::Quoted) {
-        return call(rest.skip(1), Some(first)).map(|(r, e)| (r, Expr { span: i.span_to(&r), ..e }));
+        return call(rest.skip(1), Some(first))
+            .map(|(r, e)| (r, Expr { span: i.span_to(&r), ..e }));
     }
     let (second_rest, second) = any_name(rest.skip(1))?;
     if second_rest.peek() != Tok::Dot {
-        let column = ColumnName { database: None, table: Some(first), name: second, database_span: None };
+        let column =
+            ColumnName { database: None, table: Some(first), name: second, database_span: None };
         return one(i, second_rest, ExprKind::Column(i.alloc(column)));
     }
     let database_span = Some(Span { start: i.at(), end: rest.skip(1).at() });
@@ -434,6 +444,7 @@ fn named<'a>(i: In<'a>) -> R<'a, Expr<'a>> {
         );
     }
     let (last, third) = any_name(second_rest.skip(1))?;
-    let column = ColumnName { database: Some(first), table: Some(second), name: third, database_span };
+    let column =
+        ColumnName { database: Some(first), table: Some(second), name: third, database_span };
     one(i, last, ExprKind::Column(i.alloc(column)))
 }

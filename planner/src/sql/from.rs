@@ -23,7 +23,8 @@ fn joined<'a>(i: In<'a>) -> R<'a, TableExpr<'a>> {
         }
         let Some((next, kind, natural)) = join_words(rest) else { break };
         let (next, right) = factor(next)?;
-        let mut join = Join { span: Span::default(), kind, natural, left, right, on: None, using: &[] };
+        let mut join =
+            Join { span: Span::default(), kind, natural, left, right, on: None, using: &[] };
         // `a JOIN b JOIN c ON x ON y`: the inner join first.
         let (next, right) = pending(next, right)?;
         join.right = right;
@@ -87,10 +88,13 @@ fn factor<'a>(i: In<'a>) -> R<'a, TableExpr<'a>> {
             let attempt = parens(start, query).and_then(|(rest, found)| {
                 let (rest, alias) = alias(rest)?;
                 let (rest, columns) = opt(name_list).parse(rest)?;
-                let derived = Derived { query: found, alias, columns: columns.unwrap_or_default(), lateral };
+                let derived =
+                    Derived { query: found, alias, columns: columns.unwrap_or_default(), lateral };
                 Ok((rest, TableExpr::Derived(i.alloc(derived))))
             });
-            if attempt.is_ok() || start.tok_at(1) != Tok::Open || matches!(attempt, Err(nom::Err::Failure(_)))
+            if attempt.is_ok()
+                || start.tok_at(1) != Tok::Open
+                || matches!(attempt, Err(nom::Err::Failure(_)))
             {
                 return attempt;
             }
@@ -103,7 +107,10 @@ fn factor<'a>(i: In<'a>) -> R<'a, TableExpr<'a>> {
         let inner = start.skip(2);
         let (_, source) = expr(inner)?;
         let (rest, alias) = alias(rest)?;
-        return Ok((rest, TableExpr::Function { args: i.shared.arena.alloc_slice_copy(&[source]), alias }));
+        return Ok((
+            rest,
+            TableExpr::Function { args: i.shared.arena.alloc_slice_copy(&[source]), alias },
+        ));
     }
     if start.peek() == Tok::OpenBrace {
         // { OJ a LEFT OUTER JOIN b ON ... }

@@ -1,4 +1,5 @@
-//! What the nom parsers read: a slice of tokens, and the few parsers that everything else is made of.
+//! What the nom parsers read: a slice of tokens, and the few parsers that everything else is made
+//! of.
 use super::ast::Span;
 use super::keyword::Kw;
 use super::lex::{Lexer, SqlMode, Tok};
@@ -10,8 +11,8 @@ use nom::error::{ErrorKind, ParseError};
 use nom::{Err, IResult};
 use std::cell::Cell;
 
-/// How deep parentheses, subqueries and CASE may be nested. 100 fit a stack of 512 KiB; frames are several times as large without
-/// optimisation.
+/// How deep parentheses, subqueries and CASE may be nested. 100 fit a stack of 512 KiB; frames are
+/// several times as large without optimisation.
 pub const DEPTH_MAX: usize = if cfg!(debug_assertions) { 60 } else { 100 };
 
 /// A token as the grammar sees it.
@@ -19,7 +20,8 @@ pub const DEPTH_MAX: usize = if cfg!(debug_assertions) { 60 } else { 100 };
 pub struct Item {
     pub tok: Tok,
     pub kw: Kw,
-    /// Literals, lists and parameters: their number in the fingerprint; `u16::MAX` for what was not lifted.
+    /// Literals, lists and parameters: their number in the fingerprint; `u16::MAX` for what was not
+    /// lifted.
     pub number: u16,
     pub span: Span,
 }
@@ -32,11 +34,13 @@ pub struct Shared<'a> {
     pub mode: SqlMode,
     /// The end of the last token.
     pub end: u32,
-    /// Steps down that the parsers may still take: alternatives that are tried within alternatives would take for ever.
+    /// Steps down that the parsers may still take: alternatives that are tried within alternatives
+    /// would take for ever.
     pub steps: Cell<usize>,
 }
 
-/// Steps down into an expression or a query, for each token. A few are taken where nothing is read twice.
+/// Steps down into an expression or a query, for each token. A few are taken where nothing is read
+/// twice.
 pub const STEPS_PER_TOKEN_MAX: usize = 100;
 
 /// The input of every parser.
@@ -98,9 +102,9 @@ impl<'a> In<'a> {
 
     /// Is the token `ahead` this word, which is no keyword of ours?
     pub fn is_word(&self, ahead: usize, word: &str) -> bool {
-        self.items
-            .get(ahead)
-            .is_some_and(|i| i.tok == Tok::Word && self.text(i.span).eq_ignore_ascii_case(word.as_bytes()))
+        self.items.get(ahead).is_some_and(|i| {
+            i.tok == Tok::Word && self.text(i.span).eq_ignore_ascii_case(word.as_bytes())
+        })
     }
 
     pub fn fail<T>(&self) -> R<'a, T> {
@@ -253,8 +257,13 @@ pub fn commas<'a, T>(mut i: In<'a>, mut one: impl FnMut(In<'a>) -> R<'a, T>) -> 
     }
 }
 
-/// A clause that begins with a keyword, if it is there; what is wrong in it is reported where it stands.
-pub fn clause<'a, T>(i: In<'a>, word: Kw, inner: impl FnOnce(In<'a>) -> R<'a, T>) -> R<'a, Option<T>> {
+/// A clause that begins with a keyword, if it is there; what is wrong in it is reported where it
+/// stands.
+pub fn clause<'a, T>(
+    i: In<'a>,
+    word: Kw,
+    inner: impl FnOnce(In<'a>) -> R<'a, T>,
+) -> R<'a, Option<T>> {
     if i.peek_kw() != word {
         return Ok((i, None));
     }
@@ -297,7 +306,8 @@ pub struct Tokens<'a> {
     pub directives: &'a [Span],
 }
 
-/// Reads the tokens of the first statement, with the numbers that `fingerprint` gave to its literals.
+/// Reads the tokens of the first statement, with the numbers that `fingerprint` gave to its
+/// literals.
 ///
 /// # Errors
 /// [`PlanError::Syntax`] for bytes that are no token.
@@ -348,7 +358,8 @@ pub fn tokens<'a>(
                         .peek()
                         .and_then(|(_, l)| fingerprint.items.get(l.start as usize));
                     let mut ahead = lexer;
-                    if first.is_some_and(|f| ahead.next_token().is_ok_and(|t| t.start == f.span.start))
+                    if first
+                        .is_some_and(|f| ahead.next_token().is_ok_and(|t| t.start == f.span.start))
                         && let Some((n, list)) = lists.next()
                     {
                         number = u16::try_from(n).unwrap_or(u16::MAX);
@@ -369,8 +380,9 @@ pub fn tokens<'a>(
                 Tok::VersionOpen => {
                     let text = token.text(sql);
                     let digits = text.iter().filter(|b| b.is_ascii_digit());
-                    let version =
-                        digits.fold(0u64, |v, b| v.saturating_mul(10).saturating_add(u64::from(b - b'0')));
+                    let version = digits.fold(0u64, |v, b| {
+                        v.saturating_mul(10).saturating_add(u64::from(b - b'0'))
+                    });
                     // From here on MySQL and MariaDB do not agree on who runs what.
                     ambiguous |= version >= 50_700 || text.contains(&b'M') || text.contains(&b'm');
                     last = token.end;

@@ -158,7 +158,9 @@ impl<'a> Lexer<'a> {
         }
         self.at = self.run(end, |b| CLASS[b as usize] == SPACE);
         match (self.peek(0), self.peek(1)) {
-            (quote @ (b'\'' | b'"'), _) if quote == b'\'' || !self.mode.contains(SqlMode::ANSI_QUOTES) => {
+            (quote @ (b'\'' | b'"'), _)
+                if quote == b'\'' || !self.mode.contains(SqlMode::ANSI_QUOTES) =>
+            {
                 self.quoted(quote, true)?;
                 return Ok(Some(introducer(text)));
             }
@@ -335,7 +337,8 @@ impl<'a> Lexer<'a> {
         Ok(Some(tok))
     }
 
-    /// A NUL is the end where nothing follows it but what servers cut off a packet: `;` and white space.
+    /// A NUL is the end where nothing follows it but what servers cut off a packet: `;` and white
+    /// space.
     #[cold]
     fn ends_after_nul(&self) -> bool {
         let behind = self.sql.get(self.at + 1..).unwrap_or_default();
@@ -406,7 +409,11 @@ pub(crate) fn quoted_end(sql: &[u8], open: usize, quote: u8, escapes: bool) -> O
     let mut at = open + 1;
     loop {
         let rest = sql.get(at..)?;
-        at += if escapes { memchr::memchr2(quote, b'\\', rest) } else { memchr::memchr(quote, rest) }?;
+        at += if escapes {
+            memchr::memchr2(quote, b'\\', rest)
+        } else {
+            memchr::memchr(quote, rest)
+        }?;
         let escaped = escapes && sql.get(at) == Some(&b'\\');
         if escaped || sql.get(at + 1) == Some(&quote) {
             at += 2;

@@ -1,7 +1,7 @@
 //! SQL text to syntax trees: a table-driven lexer, and nom parsers over its tokens.
 //!
-//! The grammar is that of MySQL 8 and MariaDB 11 as far as a router must see it. A statement that it does not know is
-//! [`ast::Statement::Unknown`], which can still be sent on whole.
+//! The grammar is that of MySQL 8 and MariaDB 11 as far as a router must see it. A statement that
+//! it does not know is [`ast::Statement::Unknown`], which can still be sent on whole.
 pub mod ast;
 pub(crate) mod blocks;
 mod call;

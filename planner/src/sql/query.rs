@@ -104,7 +104,9 @@ fn tail<'a>(mut i: In<'a>, found: &mut Query<'a>) -> Result<In<'a>, nom::Err<Tro
                 found.into = true;
                 found.into_span = Some(start.span_to(&i));
             }
-            Kw::For | Kw::Lock if i.peek_kw() == Kw::Lock || matches!(i.kw_at(1), Kw::Update | Kw::Share) => {
+            Kw::For | Kw::Lock
+                if i.peek_kw() == Kw::Lock || matches!(i.kw_at(1), Kw::Update | Kw::Share) =>
+            {
                 i = lock(i)?.0;
                 found.locking = true;
                 locks.push(start.span_to(&i));

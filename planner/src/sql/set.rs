@@ -26,7 +26,8 @@ fn is_vitess(name: &str) -> bool {
 }
 
 pub(super) fn set<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
-    // Not assignments: SET PASSWORD, SET ROLE, SET DEFAULT ROLE, SET RESOURCE GROUP, SET STATEMENT ... FOR ...
+    // Not assignments: SET PASSWORD, SET ROLE, SET DEFAULT ROLE, SET RESOURCE GROUP, SET STATEMENT
+    // ... FOR ...
     let is_no_variable = i.is_word(0, "password");
     if is_no_variable
         || ["role", "resource", "statement"]
@@ -39,7 +40,9 @@ pub(super) fn set<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     }
     let transaction = match i.peek_kw() {
         Kw::Transaction => Some((Scope::NextTransaction, i.skip(1))),
-        Kw::Session | Kw::Local if i.kw_at(1) == Kw::Transaction => Some((Scope::Session, i.skip(2))),
+        Kw::Session | Kw::Local if i.kw_at(1) == Kw::Transaction => {
+            Some((Scope::Session, i.skip(2)))
+        }
         Kw::Global if i.kw_at(1) == Kw::Transaction => Some((Scope::Global, i.skip(2))),
         _ => None,
     };
@@ -147,7 +150,8 @@ fn value<'a>(i: In<'a>) -> R<'a, SetItemKind> {
 
 /// `NAMES utf8mb4 COLLATE x`: the whole is the assignment.
 fn charset<'a>(i: In<'a>, rest: In<'a>, name: &'a str) -> R<'a, SetItem<'a>> {
-    let kind = if rest.peek_kw() == Kw::Default { SetItemKind::Default } else { SetItemKind::Literal };
+    let kind =
+        if rest.peek_kw() == Kw::Default { SetItemKind::Default } else { SetItemKind::Literal };
     let rest = if rest.peek() == Tok::Eq { rest.skip(1) } else { rest };
     let (mut after, _) = rest.any()?;
     let value = rest.span_to(&after);

@@ -23,7 +23,9 @@ pub(super) fn show<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let rest = eat_all(i, &[Kw::Extended, Kw::Full, Kw::Global, Kw::Session, Kw::Local]);
     let end = i.skip(usize::MAX);
     let mut found = match rest.peek_kw() {
-        Kw::Databases | Kw::Schemas | Kw::Keyspaces | Kw::VitessKeyspaces => plain(ShowKind::Databases),
+        Kw::Databases | Kw::Schemas | Kw::Keyspaces | Kw::VitessKeyspaces => {
+            plain(ShowKind::Databases)
+        }
         Kw::Shards | Kw::VitessShards => plain(ShowKind::Shards),
         Kw::Tablets | Kw::VitessTablets => plain(ShowKind::Tablets),
         Kw::VitessTarget => plain(ShowKind::Target),

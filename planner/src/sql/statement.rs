@@ -17,7 +17,8 @@ use nom::combinator::opt;
 /// Parses a whole statement.
 ///
 /// # Errors
-/// [`PlanError::Syntax`] where the grammar of a statement that it knows is violated, [`PlanError::TooDeep`].
+/// [`PlanError::Syntax`] where the grammar of a statement that it knows is violated,
+/// [`PlanError::TooDeep`].
 pub fn parse<'a>(shared: &'a Shared<'a>, tokens: &Tokens<'a>) -> Result<Statement<'a>, PlanError> {
     let input = In::new(tokens.items, shared);
     shared
@@ -45,7 +46,8 @@ pub fn parse_alone<'a>(text: &'a str, arena: &'a Bump) -> Result<Statement<'a>, 
     let mode = SqlMode::default();
     let fingerprint = Fingerprint { end: sql.len(), ..Fingerprint::default() };
     let tokens = arena.alloc(tokens(sql, &fingerprint, mode, arena)?);
-    let shared = arena.alloc(Shared { sql, arena, mode, end: tokens.end, steps: Default::default() });
+    let shared =
+        arena.alloc(Shared { sql, arena, mode, end: tokens.end, steps: Default::default() });
     parse(shared, tokens)
 }
 
@@ -108,11 +110,12 @@ fn parse_statement<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
         Kw::Update => dml::update(i, &[]),
         Kw::Delete => dml::delete(i, &[]),
         Kw::Begin if i.tok_at(1) == Tok::Word && i.kw_at(1) != Kw::Work => unknown(i),
-        Kw::Begin => Ok((eat(i.skip(1), Kw::Work).0, Statement::Begin { access: None, consistent: false })),
-        Kw::Start if i.kw_at(1) == Kw::Transaction => start(i.skip(2)),
-        Kw::Commit => {
-            end_of_transaction(i).map(|(r, (chain, release))| (r, Statement::Commit { chain, release }))
+        Kw::Begin => {
+            Ok((eat(i.skip(1), Kw::Work).0, Statement::Begin { access: None, consistent: false }))
         }
+        Kw::Start if i.kw_at(1) == Kw::Transaction => start(i.skip(2)),
+        Kw::Commit => end_of_transaction(i)
+            .map(|(r, (chain, release))| (r, Statement::Commit { chain, release })),
         Kw::Rollback => rollback(i),
         Kw::Savepoint => any_name(i.skip(1)).map(|(r, n)| (r, Statement::Savepoint(n))),
         Kw::Release if i.kw_at(1) == Kw::Savepoint => {
@@ -209,7 +212,8 @@ fn use_target<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     if text.is_empty() {
         return i.fail();
     }
-    // Bytes of other character sets stand in it, too: the server must not select by itself what it then keeps.
+    // Bytes of other character sets stand in it, too: the server must not select by itself what it
+    // then keeps.
     let text: &'a str = match std::str::from_utf8(text) {
         Ok(text) => text,
         Err(_) => i.shared.arena.alloc_str(&crate::raw::to_text(text)),
@@ -227,7 +231,9 @@ fn kill<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let rest = eat_all(rest, &[Kw::Query, Kw::Connection]);
     let end = rest.skip(usize::MAX);
     let more = |ahead: usize| rest.tok_at(ahead) != Tok::End;
-    let kill = |rest: In<'a>, whom| Ok((end, Statement::Kill { query_only, whom, text: rest.span_to(&end) }));
+    let kill = |rest: In<'a>, whom| {
+        Ok((end, Statement::Kill { query_only, whom, text: rest.span_to(&end) }))
+    };
     if query_only && rest.is_word(0, "id") && more(1) {
         return kill(rest.skip(1), KillTarget::QueryId);
     }
@@ -241,7 +247,10 @@ fn kill<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let ends = |i: In<'a>| i.peek() == Tok::End;
     let whom = match number {
         Some(id) if ends(after) => KillTarget::Session(id),
-        None if rest.is_word(0, "connection_id") && after.peek() == Tok::Open && ends(after.skip(2)) => {
+        None if rest.is_word(0, "connection_id")
+            && after.peek() == Tok::Open
+            && ends(after.skip(2)) =>
+        {
             KillTarget::Own
         }
         _ => KillTarget::Expression,
@@ -300,8 +309,15 @@ fn execute<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
 
 fn explain<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let vexplain = i.peek_kw() == Kw::Vexplain;
-    let mut found =
-        Explain { inner: None, plan: false, trace: None, keys: false, start: 0, analyze: false, table: None };
+    let mut found = Explain {
+        inner: None,
+        plan: false,
+        trace: None,
+        keys: false,
+        start: 0,
+        analyze: false,
+        table: None,
+    };
     found.analyze = i.peek_kw() == Kw::Analyze;
     let mut rest = i.skip(1);
     loop {

@@ -1,6 +1,7 @@
 //! Comments that a server runs or skips by its version: `/*!50000 ... */`, `/*M!100100 ... */`.
 //!
-//! They are resolved before a statement is planned, to blanks of the same length, so that every place stays where it is.
+//! They are resolved before a statement is planned, to blanks of the same length, so that every
+//! place stays where it is.
 use super::lex::{Lexer, SqlMode, Tok};
 
 /// Which server reads a text.
@@ -18,7 +19,8 @@ impl Server {
     /// Reads what a server says in its greeting: `9.7.4`, `5.5.5-10.11.19-MariaDB-log`.
     pub fn parse(version: &str) -> Option<Self> {
         let is_mariadb = version.to_ascii_lowercase().contains("mariadb");
-        let bare = if is_mariadb { version.strip_prefix("5.5.5-").unwrap_or(version) } else { version };
+        let bare =
+            if is_mariadb { version.strip_prefix("5.5.5-").unwrap_or(version) } else { version };
         let mut parts = bare
             .split(|c: char| !c.is_ascii_digit())
             .map(|part| part.parse::<u32>().ok());
@@ -45,8 +47,8 @@ impl Server {
             return Some(head);
         }
         let version = digits.iter().fold(0, |v, d| v * 10 + d);
-        let wanted =
-            version <= self.version && (!self.is_mariadb || of_mariadb || !MYSQL_ONLY.contains(&version));
+        let wanted = version <= self.version
+            && (!self.is_mariadb || of_mariadb || !MYSQL_ONLY.contains(&version));
         wanted.then_some(head + digits.len())
     }
 }
@@ -58,8 +60,8 @@ pub fn may_have(sql: &[u8]) -> bool {
         || memchr::memmem::find(sql, b"/*m!").is_some()
 }
 
-/// The text with its version comments resolved: what the server runs stands there as it is, the rest is blank. A text that
-/// cannot be read is left as it is from there on.
+/// The text with its version comments resolved: what the server runs stands there as it is, the
+/// rest is blank. A text that cannot be read is left as it is from there on.
 pub fn resolve(sql: &[u8], mode: SqlMode, server: Server) -> Vec<u8> {
     let mut out = sql.to_vec();
     let mut at = 0;
@@ -160,7 +162,8 @@ mod tests {
             ("-- /*!40101 a\nb", "-- /*!40101 a\nb", "-- /*!40101 a\nb"),
             ("/*!40000 a */ /*!40000 b */;", " a b ;", " a b ;"),
             (
-                "/*!50003 CREATE*/ /*!50020 DEFINER=`a`@`b`*/ /*!50003 TRIGGER t BEGIN a; b; END */;c",
+                "/*!50003 CREATE*/ /*!50020 DEFINER=`a`@`b`*/ /*!50003 TRIGGER t BEGIN a; b; END \
+                    */;c",
                 " CREATE DEFINER=`a`@`b` TRIGGER t BEGIN a; b; END ;c",
                 " CREATE DEFINER=`a`@`b` TRIGGER t BEGIN a; b; END ;c",
             ),

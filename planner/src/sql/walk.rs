@@ -141,9 +141,10 @@ impl<'v, 'a> Walk<'v, 'a> {
     pub fn expr(&mut self, expr: &'a Expr<'a>) {
         match &expr.kind {
             ExprKind::Column(c) => self.visitor.column(c),
-            ExprKind::And(list) | ExprKind::Or(list) | ExprKind::Row(list) | ExprKind::Other(list) => {
-                self.exprs(list)
-            }
+            ExprKind::And(list)
+            | ExprKind::Or(list)
+            | ExprKind::Row(list)
+            | ExprKind::Other(list) => self.exprs(list),
             ExprKind::Not(e) => self.expr(e),
             ExprKind::Compare { sides, .. } => self.exprs(sides.as_slice()),
             ExprKind::InList { left, list, .. } => {

@@ -1,5 +1,5 @@
-//! `hash`: integers through a DES block with a key of zeros; the keyspace id is the 8 bytes of the block.
-//! `xxhash` and `binary_md5`: the text's hash.
+//! `hash`: integers through a DES block with a key of zeros; the keyspace id is the 8 bytes of the
+//! block. `xxhash` and `binary_md5`: the text's hash.
 use super::text::{text, unsigned};
 use super::{KeyspaceId, Mapping, Vindex, VindexError};
 use crate::value::Value;
@@ -20,7 +20,8 @@ pub(super) fn md5(bytes: &[u8]) -> [u8; 16] {
     Md5::digest(bytes).into()
 }
 
-/// What `hash` and those built on it read as a number: unlike elsewhere, negative integers count, as their two's complement.
+/// What `hash` and those built on it read as a number: unlike elsewhere, negative integers count,
+/// as their two's complement.
 pub(super) fn hashable(value: &Value<'_>) -> Option<u64> {
     match *value {
         Value::Int(n) => Some(n.cast_unsigned()),

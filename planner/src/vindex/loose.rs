@@ -1,5 +1,6 @@
-//! `unicode_loose_md5`, `unicode_loose_xxhash`: a hash of the string's sort key under a collation that ignores case, accents
-//! and width. The collation is frozen (CLDR 23 on Unicode 6.2, primary weights), whatever the server's collations do.
+//! `unicode_loose_md5`, `unicode_loose_xxhash`: a hash of the string's sort key under a collation
+//! that ignores case, accents and width. The collation is frozen (CLDR 23 on Unicode 6.2, primary
+//! weights), whatever the server's collations do.
 use super::hash::{md5, xxhash};
 use super::text::text;
 use super::{KeyspaceId, Mapping, Vindex, VindexError};
@@ -12,7 +13,9 @@ mod weights;
 fn key(value: &Value<'_>) -> Result<Vec<u8>, VindexError> {
     let text = text(value);
     let Ok(text) = std::str::from_utf8(&text) else {
-        return Err(VindexError("the value for a unicode_loose vindex is not valid UTF-8".to_owned()));
+        return Err(VindexError(
+            "the value for a unicode_loose vindex is not valid UTF-8".to_owned(),
+        ));
     };
     Ok(weights::key(text.trim_end_matches(' ')))
 }

@@ -1,4 +1,5 @@
-//! `multicol`: each column's own vindex gives some bytes of the keyspace id; a key that lacks its last columns covers a range.
+//! `multicol`: each column's own vindex gives some bytes of the keyspace id; a key that lacks its
+//! last columns covers a range.
 use super::{CreateError, KeyspaceId, Mapping, Params, ReadFile, Vindex, VindexError};
 use crate::snapshot::KeyRange;
 use crate::value::Value;
@@ -20,7 +21,11 @@ struct Part {
 }
 
 impl MultiCol {
-    pub(super) fn new(name: &str, params: &Params, read: ReadFile<'_>) -> Result<Self, CreateError> {
+    pub(super) fn new(
+        name: &str,
+        params: &Params,
+        read: ReadFile<'_>,
+    ) -> Result<Self, CreateError> {
         let count = params
             .get("column_count")
             .ok_or_else(|| CreateError::missing(name, "column_count"))?;
@@ -68,7 +73,8 @@ impl MultiCol {
     }
 }
 
-/// How many bytes each column gives: as said, and what is left of 8 in even parts, rounded up from the left.
+/// How many bytes each column gives: as said, and what is left of 8 in even parts, rounded up from
+/// the left.
 fn column_bytes(name: &str, params: &Params, count: usize) -> Result<Vec<usize>, CreateError> {
     let bad = |why: String| CreateError::param(name, "column_bytes", why);
     let given: Vec<&str> = params
@@ -84,12 +90,15 @@ fn column_bytes(name: &str, params: &Params, count: usize) -> Result<Vec<usize>,
         .filter(|(_, part)| !part.is_empty())
     {
         let n = part.parse().ok().filter(|n| *n <= MAX);
-        bytes[i] = Some(n.ok_or_else(|| bad(format!("must be numbers from 0 to {MAX}, not {part:?}")))?);
+        bytes[i] =
+            Some(n.ok_or_else(|| bad(format!("must be numbers from 0 to {MAX}, not {part:?}")))?);
     }
     let used: usize = bytes.iter().flatten().sum();
     let mut open = bytes.iter().filter(|b| b.is_none()).count();
     let Some(mut left) = MAX.checked_sub(used).filter(|left| open <= *left) else {
-        return Err(bad(format!("must leave at least a byte for each column, {MAX} bytes together")));
+        return Err(bad(format!(
+            "must leave at least a byte for each column, {MAX} bytes together"
+        )));
     };
     let mut take = || {
         let share = left.div_ceil(open);
@@ -123,7 +132,8 @@ impl Vindex for MultiCol {
         let mut id = KeyspaceId::new();
         let mut filled = 0;
         for (part, value) in self.columns.iter().zip(values) {
-            // A column that cannot be mapped, for whatever reason, means that no row matches (as in Vitess).
+            // A column that cannot be mapped, for whatever reason, means that no row matches (as in
+            // Vitess).
             let Ok(Mapping::Id(own)) = part.vindex.map(std::slice::from_ref(value)) else {
                 return Ok(Mapping::None);
             };

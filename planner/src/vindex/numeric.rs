@@ -1,5 +1,5 @@
-//! `numeric`: an unsigned integer, big-endian. `reverse_bits`: its bits from the other end. `numeric_static_map`: looked up
-//! in a table first.
+//! `numeric`: an unsigned integer, big-endian. `reverse_bits`: its bits from the other end.
+//! `numeric_static_map`: looked up in a table first.
 use super::text::unsigned;
 use super::{CreateError, KeyspaceId, Mapping, Params, ReadFile, Vindex, VindexError};
 use crate::value::Value;
@@ -46,7 +46,8 @@ impl Vindex for ReverseBits {
     }
 }
 
-/// Numbers of the table map to the table's numbers, others through the fallback vindex, or to themselves without one.
+/// Numbers of the table map to the table's numbers, others through the fallback vindex, or to
+/// themselves without one.
 #[derive(Debug)]
 pub(super) struct NumericStaticMap {
     table: AHashMap<u64, u64>,
@@ -54,10 +55,16 @@ pub(super) struct NumericStaticMap {
 }
 
 impl NumericStaticMap {
-    pub(super) fn new(name: &str, params: &Params, read: ReadFile<'_>) -> Result<Self, CreateError> {
+    pub(super) fn new(
+        name: &str,
+        params: &Params,
+        read: ReadFile<'_>,
+    ) -> Result<Self, CreateError> {
         let json = match (params.get("json"), params.get("json_path")) {
             (Some(json), None) => json.clone(),
-            (None, Some(path)) => read(path).map_err(|e| CreateError::file(name, "json_path", path, &e))?,
+            (None, Some(path)) => {
+                read(path).map_err(|e| CreateError::file(name, "json_path", path, &e))?
+            }
             (None, None) => return Err(CreateError::missing(name, "json or json_path")),
             (Some(_), Some(_)) => {
                 return Err(CreateError::param(
@@ -68,7 +75,11 @@ impl NumericStaticMap {
             }
         };
         let bad = |e: String| {
-            CreateError::param(name, "json", format!("must map unsigned integers to unsigned integers: {e}"))
+            CreateError::param(
+                name,
+                "json",
+                format!("must map unsigned integers to unsigned integers: {e}"),
+            )
         };
         let entries: std::collections::BTreeMap<String, u64> =
             serde_json::from_str(&json).map_err(|e| bad(e.to_string()))?;

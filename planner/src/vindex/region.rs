@@ -1,4 +1,5 @@
-//! `region_experimental` and `region_json`: one or two bytes name a region, the rest of the keyspace id is a hash.
+//! `region_experimental` and `region_json`: one or two bytes name a region, the rest of the
+//! keyspace id is a hash.
 use super::hash::des;
 use super::text::{text, unsigned};
 use super::{CreateError, KeyspaceId, Mapping, Params, ReadFile, Vindex, VindexError};
@@ -18,9 +19,11 @@ impl Width {
         match params.get("region_bytes").map(String::as_str) {
             Some("1") => Ok(Self::One),
             Some("2") => Ok(Self::Two),
-            Some(other) => {
-                Err(CreateError::param(name, "region_bytes", format!("must be 1 or 2, not {other:?}")))
-            }
+            Some(other) => Err(CreateError::param(
+                name,
+                "region_bytes",
+                format!("must be 1 or 2, not {other:?}"),
+            )),
             None => Err(CreateError::missing(name, "region_bytes")),
         }
     }
@@ -82,14 +85,23 @@ pub(super) struct RegionJson {
 }
 
 impl RegionJson {
-    pub(super) fn new(name: &str, params: &Params, read: ReadFile<'_>) -> Result<Self, CreateError> {
+    pub(super) fn new(
+        name: &str,
+        params: &Params,
+        read: ReadFile<'_>,
+    ) -> Result<Self, CreateError> {
         let path = params
             .get("region_map")
             .ok_or_else(|| CreateError::missing(name, "region_map"))?;
         let json = read(path).map_err(|e| CreateError::file(name, "region_map", path, &e))?;
-        let regions: std::collections::BTreeMap<String, u64> = serde_json::from_str(&json).map_err(|e| {
-            CreateError::param(name, "region_map", format!("must map names to unsigned integers: {e}"))
-        })?;
+        let regions: std::collections::BTreeMap<String, u64> = serde_json::from_str(&json)
+            .map_err(|e| {
+                CreateError::param(
+                    name,
+                    "region_map",
+                    format!("must map names to unsigned integers: {e}"),
+                )
+            })?;
         let regions = regions
             .into_iter()
             .map(|(name, n)| (name.into_bytes(), n))
@@ -113,7 +125,8 @@ impl Vindex for RegionJson {
     }
     fn map(&self, values: &[Value<'_>]) -> Result<Mapping, VindexError> {
         let [key, region] = values else { return Ok(Mapping::None) };
-        let (Some(key), Some(&region)) = (unsigned(key), self.regions.get(text(region).as_ref())) else {
+        let (Some(key), Some(&region)) = (unsigned(key), self.regions.get(text(region).as_ref()))
+        else {
             return Ok(Mapping::None);
         };
         let mut id = self.width.prefix(region);

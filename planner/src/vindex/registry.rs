@@ -6,20 +6,23 @@ use std::sync::Arc;
 /// A vindex's `params`.
 pub type Params = BTreeMap<String, String>;
 
-/// Reads a file that a definition names (`json_path`, `region_map`), or says why not. The planner itself opens no files.
+/// Reads a file that a definition names (`json_path`, `region_map`), or says why not. The planner
+/// itself opens no files.
 pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<String, String>;
 
 /// A definition that no vindex can be made from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
-    #[error("vindexType {kind:?} not found: vindex `{vindex}` must have one of the types {}", KINDS.join(", "))]
+    #[error("vindexType {kind:?} not found: vindex `{vindex}` must have one of the types \
+        {}", KINDS.join(", "))]
     UnknownKind { vindex: String, kind: String },
     #[error("vindex `{vindex}` lacks the param `{param}`")]
     Missing { vindex: String, param: String },
     #[error("vindex `{vindex}`: the param `{param}` {why}")]
     Param { vindex: String, param: String, why: String },
     #[error(
-        "vindex `{vindex}`: a vindex inside it must be of a unique functional type of one column, not {kind:?}"
+        "vindex `{vindex}`: a vindex inside it must be of a unique functional type of one column, \
+            not {kind:?}"
     )]
     NotHashing { vindex: String, kind: String },
 }
@@ -79,8 +82,8 @@ pub fn is_lookup(kind: &str) -> bool {
     LOOKUP.contains(&kind)
 }
 
-/// Makes a vindex. `Ok(None)`: a type that Vitess knows but that cannot be used here yet (lookup vindexes).
-/// Params that a type does not know are ignored, as in Vitess.
+/// Makes a vindex. `Ok(None)`: a type that Vitess knows but that cannot be used here yet (lookup
+/// vindexes). Params that a type does not know are ignored, as in Vitess.
 pub fn create(
     name: &str,
     kind: &str,
@@ -103,7 +106,12 @@ pub fn create(
         "unicode_loose_xxhash" => Arc::new(loose::LooseXxHash),
         "xxhash" => Arc::new(hash::XxHash),
         lookup if is_lookup(lookup) => return Ok(None),
-        _ => return Err(CreateError::UnknownKind { vindex: name.to_owned(), kind: kind.to_owned() }),
+        _ => {
+            return Err(CreateError::UnknownKind {
+                vindex: name.to_owned(),
+                kind: kind.to_owned(),
+            });
+        }
     }))
 }
 

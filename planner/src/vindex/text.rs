@@ -1,4 +1,5 @@
-//! SQL values as Vitess's vindexes see them: as the text that MySQL would send, and as unsigned integers read from it.
+//! SQL values as Vitess's vindexes see them: as the text that MySQL would send, and as unsigned
+//! integers read from it.
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -16,13 +17,15 @@ pub(super) fn text<'a>(value: &Value<'a>) -> Cow<'a, [u8]> {
     }
 }
 
-/// A double as MySQL writes it: the shortest digits that read back the same, with an exponent from 1e15 on and below 1e-15.
+/// A double as MySQL writes it: the shortest digits that read back the same, with an exponent from
+/// 1e15 on and below 1e-15.
 fn float(n: f64) -> String {
     let size = n.abs();
     if size != 0.0 && !(1e-15..1e15).contains(&size) { format!("{n:e}") } else { format!("{n}") }
 }
 
-/// The value as an unsigned integer; `None` when it is not one. Spaces and tabs around the digits are let pass.
+/// The value as an unsigned integer; `None` when it is not one. Spaces and tabs around the digits
+/// are let pass.
 pub(super) fn unsigned(value: &Value<'_>) -> Option<u64> {
     match *value {
         Value::Null => None,
@@ -63,9 +66,18 @@ mod tests {
         for good in ["123", " 123", "123\t", "000123"] {
             assert_eq!(digits(good.as_bytes()), Some(123), "{good:?}");
         }
-        for bad in
-            ["", " ", "-1", "+1", "1.0", "1e3", "0x1", "1 2", "18446744073709551616", "99999999999999999999"]
-        {
+        for bad in [
+            "",
+            " ",
+            "-1",
+            "+1",
+            "1.0",
+            "1e3",
+            "0x1",
+            "1 2",
+            "18446744073709551616",
+            "99999999999999999999",
+        ] {
             assert_eq!(digits(bad.as_bytes()), None, "{bad:?}");
         }
         assert_eq!(digits(b"18446744073709551615"), Some(u64::MAX));

@@ -17,13 +17,15 @@ pub(super) fn manages_foreign_keys(vschema: &super::Keyspace) -> bool {
 pub fn ignored(keyspace: &str, vschema: &super::Keyspace) -> Option<String> {
     manages_foreign_keys(vschema).then(|| {
         format!(
-            "keyspace {keyspace}: foreignKeyMode is \"managed\": the servers keep foreign keys within a shard; changes of tables \
+            "keyspace {keyspace}: foreignKeyMode is \"managed\": the servers keep foreign keys \
+                within a shard; changes of tables \
              whose keys reach beyond one are refused (VT12002)"
         )
     })
 }
 
-/// Columns of text whose collation finds more strings equal than the vindex that places their rows. Sorted.
+/// Columns of text whose collation finds more strings equal than the vindex that places their rows.
+/// Sorted.
 pub fn advice(keyspace: &Keyspace) -> Vec<String> {
     let mut out = Vec::new();
     for table in keyspace.tables.values() {
@@ -35,12 +37,16 @@ pub fn advice(keyspace: &Keyspace) -> Vec<String> {
             for name in &column_vindex.columns {
                 let Some(column) = find(table, name) else { continue };
                 let collation = column.collation.as_deref().unwrap_or_default();
-                let exact = collation.is_empty() || collation.ends_with("_bin") || collation == "binary";
+                let exact =
+                    collation.is_empty() || collation.ends_with("_bin") || collation == "binary";
                 if matches!(Family::of(column), Family::Text { .. }) && !exact {
                     out.push(format!(
-                        "{}.{}: column '{name}' compares by {collation}, and its vindex '{}' ({kind}) maps bytes: strings \
-                         that differ in case, accents or spaces at the end are equal to the server and lie on different \
-                         shards. Use unicode_loose_xxhash for the vindex, or a _bin collation for the column",
+                        "{}.{}: column '{name}' compares by {collation}, and its vindex '{}' \
+                            ({kind}) maps bytes: strings \
+                         that differ in case, accents or spaces at the end are equal to the server \
+                         and lie on different \
+                         shards. Use unicode_loose_xxhash for the vindex, or a _bin collation for \
+                         the column",
                         keyspace.name, table.name, column_vindex.vindex.name,
                     ));
                 }
@@ -58,7 +64,8 @@ mod tests {
 
     #[test]
     fn collations_that_a_vindex_does_not_follow_are_named() {
-        let json = r#"{"sharded": true, "vindexes": {"x": {"type": "xxhash"}, "l": {"type": "unicode_loose_xxhash"}},
+        let json = r#"{"sharded": true, "vindexes": {"x": {"type": "xxhash"},
+            "l": {"type": "unicode_loose_xxhash"}},
             "tables": {"a": {"column_vindexes": [{"column": "k", "name": "x"}]},
                        "b": {"column_vindexes": [{"column": "k", "name": "l"}]},
                        "c": {"column_vindexes": [{"column": "k", "name": "x"}]},

@@ -61,17 +61,24 @@ impl SnapshotBuilder {
         self
     }
 
-    /// Adds a keyspace. A keyspace counts as sharded when its vschema says so or when it has more than one shard.
-    pub fn keyspace(mut self, spec: KeyspaceSpec, read: ReadFile<'_>) -> Result<Self, VSchemaError> {
+    /// Adds a keyspace. A keyspace counts as sharded when its vschema says so or when it has more
+    /// than one shard.
+    pub fn keyspace(
+        mut self,
+        spec: KeyspaceSpec,
+        read: ReadFile<'_>,
+    ) -> Result<Self, VSchemaError> {
         let KeyspaceSpec { name, database, shards, mut vschema, tables, tables_pending } = spec;
-        let idx = KeyspaceIdx::try_from(self.snapshot.keyspaces.len()).map_err(|_| VSchemaError::Table {
-            keyspace: name.clone(),
-            message: "there are too many keyspaces; 65,536 is the most".to_owned(),
+        let idx = KeyspaceIdx::try_from(self.snapshot.keyspaces.len()).map_err(|_| {
+            VSchemaError::Table {
+                keyspace: name.clone(),
+                message: "there are too many keyspaces; 65,536 is the most".to_owned(),
+            }
         })?;
         vschema.sharded |= shards.len() > 1;
         let names: Vec<&str> = shards.iter().map(String::as_str).collect();
-        let ranges =
-            partition(&names).map_err(|source| VSchemaError::Shards { keyspace: name.clone(), source })?;
+        let ranges = partition(&names)
+            .map_err(|source| VSchemaError::Shards { keyspace: name.clone(), source })?;
         let ids = &mut self.snapshot.ids;
         let shards = ranges
             .into_iter()
@@ -130,7 +137,11 @@ mod tests {
         .unwrap();
         let snapshot = SnapshotBuilder::new(7)
             .keyspace(
-                KeyspaceSpec::new("c", &["0"], VSchema::from_json(r#"{"tables": {"p": {}}}"#).unwrap()),
+                KeyspaceSpec::new(
+                    "c",
+                    &["0"],
+                    VSchema::from_json(r#"{"tables": {"p": {}}}"#).unwrap(),
+                ),
                 &no_files,
             )
             .unwrap()

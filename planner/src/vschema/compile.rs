@@ -1,10 +1,11 @@
-//! From a keyspace's vschema, and the columns that its server has, to what plans are made with. Checks what Vitess checks.
+//! From a keyspace's vschema, and the columns that its server has, to what plans are made with.
+//! Checks what Vitess checks.
 use super::{Keyspace, Table, TypeName, VSchemaError};
 use crate::keyrange::from_hex;
 use crate::lookup::LookupDef;
 use crate::snapshot::{
-    AutoIncrement, Column, ColumnVindex, ForeignKey, Key, Table as CompiledTable, TableKind, Trigger,
-    VindexDef,
+    AutoIncrement, Column, ColumnVindex, ForeignKey, Key, Table as CompiledTable, TableKind,
+    Trigger, VindexDef,
 };
 use crate::vindex::{self, ReadFile};
 use ahash::AHashMap;
@@ -50,8 +51,9 @@ pub struct Compiled {
     pub tables: AHashMap<String, Arc<CompiledTable>>,
 }
 
-/// Compiles the vschema of `keyspace`. `server` holds the tables that its database has, as far as they are known; those that
-/// are not in the vschema get an entry too. `read` reads the files that vindexes name.
+/// Compiles the vschema of `keyspace`. `server` holds the tables that its database has, as far as
+/// they are known; those that are not in the vschema get an entry too. `read` reads the files that
+/// vindexes name.
 pub fn compile(
     keyspace: &str,
     vschema: &Keyspace,
@@ -59,7 +61,8 @@ pub fn compile(
     read: ReadFile<'_>,
 ) -> Result<Compiled, VSchemaError> {
     let mut out = Compiled::default();
-    let has_table = |name: &str| vschema.tables.contains_key(name) || server.iter().any(|t| t.name == name);
+    let has_table =
+        |name: &str| vschema.tables.contains_key(name) || server.iter().any(|t| t.name == name);
     for (name, def) in &vschema.vindexes {
         let vindex = vindex::create(name, &def.kind, &def.params, read)
             .map_err(|source| VSchemaError::Vindex { keyspace: keyspace.to_owned(), source })?;
@@ -73,10 +76,12 @@ pub fn compile(
         let def = VindexDef { name: name.clone(), kind: def.kind.clone(), vindex, owner, lookup };
         out.vindexes.insert(name.clone(), def);
     }
-    let server: AHashMap<&str, &ServerTable> = server.iter().map(|t| (t.name.as_str(), t)).collect();
+    let server: AHashMap<&str, &ServerTable> =
+        server.iter().map(|t| (t.name.as_str(), t)).collect();
     for (name, table) in &vschema.tables {
-        let compiled = compile_table(name, table, vschema.sharded, &out.vindexes, server.get(name.as_str()))
-            .map_err(|message| VSchemaError::Table { keyspace: keyspace.to_owned(), message })?;
+        let compiled =
+            compile_table(name, table, vschema.sharded, &out.vindexes, server.get(name.as_str()))
+                .map_err(|message| VSchemaError::Table { keyspace: keyspace.to_owned(), message })?;
         out.tables.insert(name.clone(), Arc::new(compiled));
     }
     for (name, table) in server {
@@ -109,7 +114,8 @@ fn kind_of(name: &str, table: &Table, sharded: bool, pinned: bool) -> Result<Tab
         "log" => TableKind::Log,
         VOLATILE if !table.column_vindexes.is_empty() || pinned => {
             return Err(format!(
-                "volatile table {name} has a vindex or is pinned: all its rows lie on one shard, which its name chooses"
+                "volatile table {name} has a vindex or is pinned: all its rows lie on one shard, \
+                    which its name chooses"
             ));
         }
         // A pinned table like others.
@@ -131,7 +137,10 @@ fn compile_table(
     let pinned = match table.pinned.as_str() {
         "" => None,
         hex => Some(from_hex(hex).ok_or_else(|| {
-            format!("could not decode the keyspace id for pin: table {name}: pinned must be hexadecimal, not {hex:?}")
+            format!(
+                "could not decode the keyspace id for pin: table {name}: pinned must be \
+                hexadecimal, not {hex:?}"
+            )
         })?),
     };
     let kind = kind_of(name, table, sharded, pinned.is_some())?;
@@ -162,11 +171,14 @@ fn compile_table(
     };
     let auto_increment = match &table.auto_increment {
         Some(auto) if auto.column.is_empty() || auto.sequence.is_empty() => {
-            return Err(format!("auto_increment of table {name} must name a column and a sequence"));
+            return Err(format!(
+                "auto_increment of table {name} must name a column and a sequence"
+            ));
         }
-        auto => auto
-            .as_ref()
-            .map(|auto| AutoIncrement { column: auto.column.clone(), sequence: auto.sequence.clone() }),
+        auto => auto.as_ref().map(|auto| AutoIncrement {
+            column: auto.column.clone(),
+            sequence: auto.sequence.clone(),
+        }),
     };
     Ok(CompiledTable {
         name: name.to_owned(),
@@ -191,7 +203,9 @@ fn column_vindex(
         .ok_or_else(|| format!("vindex {name} not found for table {table}"))?;
     let columns = match (def.column.as_str(), &def.columns[..]) {
         ("", []) => {
-            return Err(format!("must specify at least one column for vindex ({name}) and table ({table})"));
+            return Err(format!(
+                "must specify at least one column for vindex ({name}) and table ({table})"
+            ));
         }
         ("", columns) => columns.iter().map(|c| c.to_lowercase()).collect(),
         (column, []) => vec![column.to_lowercase()],
@@ -308,8 +322,10 @@ mod tests {
             },
             ServerTable { name: "other".into(), ..ServerTable::default() },
         ];
-        let json = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}, "l": {"type": "lookup"}},
-            "tables": {"t": {"column_vindexes": [{"columns": ["Id", "more"], "name": "hash"}, {"columns": ["a", "b"], "name": "l"}]},
+        let json = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"},
+            "l": {"type": "lookup"}},
+            "tables": {"t": {"column_vindexes": [{"columns": ["Id", "more"], "name": "hash"},
+            {"columns": ["a", "b"], "name": "l"}]},
                        "p": {"pinned": "00", "columns": [{"name": "c", "type": "INT32"}]}}}"#;
         let out = try_compile(json, &server).unwrap();
         let table = &out.tables["t"];
@@ -345,18 +361,34 @@ mod tests {
             (tables(r#"{"t": {"type": "sequence"}}"#), "unsharded keyspace or must be pinned"),
             (tables(r#"{"t": {"type": "x"}}"#), "unidentified table type x"),
             (tables(r#"{"t": {"pinned": "x"}}"#), "could not decode the keyspace id"),
-            (tables(r#"{"t": {"column_vindexes": [{"column": "a", "name": "x"}]}}"#), "vindex x not found"),
+            (
+                tables(r#"{"t": {"column_vindexes": [{"column": "a", "name": "x"}]}}"#),
+                "vindex x not found",
+            ),
             (tables(r#"{"t": {"column_vindexes": [{"name": "hash"}]}}"#), "at least one column"),
             (
-                tables(r#"{"t": {"column_vindexes": [{"column": "a", "columns": ["b"], "name": "hash"}]}}"#),
+                tables(
+                    r#"{"t": {"column_vindexes": [{"column": "a", "columns": ["b"],
+                        "name": "hash"}]}}"#,
+                ),
                 "same time",
             ),
-            (tables(r#"{"t": {"column_vindexes": [{"column": "a", "name": "l"}]}}"#), "is not Unique"),
-            (tables(r#"{"t": {"column_vindexes": [{"column": "a", "name": "u"}]}}"#), "cannot be owned"),
-            (r#"{"vindexes": {"x": {"type": "y"}}}"#.to_owned(), "vindexType \"y\" not found"),
-            (r#"{"vindexes": {"x": {"type": "multicol"}}}"#.to_owned(), "lacks the param `column_count`"),
             (
-                r#"{"vindexes": {"x": {"type": "region_json", "params": {"region_map": "f"}}}}"#.to_owned(),
+                tables(r#"{"t": {"column_vindexes": [{"column": "a", "name": "l"}]}}"#),
+                "is not Unique",
+            ),
+            (
+                tables(r#"{"t": {"column_vindexes": [{"column": "a", "name": "u"}]}}"#),
+                "cannot be owned",
+            ),
+            (r#"{"vindexes": {"x": {"type": "y"}}}"#.to_owned(), "vindexType \"y\" not found"),
+            (
+                r#"{"vindexes": {"x": {"type": "multicol"}}}"#.to_owned(),
+                "lacks the param `column_count`",
+            ),
+            (
+                r#"{"vindexes": {"x": {"type": "region_json", "params": {"region_map": "f"}}}}"#
+                    .to_owned(),
                 "\"f\"",
             ),
         ] {

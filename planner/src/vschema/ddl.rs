@@ -55,7 +55,8 @@ pub fn parse_alter(sql: &str) -> Result<AlterVschema, DdlError> {
         words.keyword("VINDEX", "VINDEX")?;
         let (keyspace, name) = words.qualified("a vindex's name")?;
         // Without USING the vindex has its type's name.
-        let spec = spec(&mut words)?.unwrap_or_else(|| Spec { kind: name.clone(), ..Spec::default() });
+        let spec =
+            spec(&mut words)?.unwrap_or_else(|| Spec { kind: name.clone(), ..Spec::default() });
         (keyspace, Change::CreateVindex { name, spec })
     } else if words.eat("ADD") {
         let sequence = words.eat("SEQUENCE");
@@ -63,7 +64,10 @@ pub fn parse_alter(sql: &str) -> Result<AlterVschema, DdlError> {
             words.keyword("TABLE", "TABLE or SEQUENCE")?;
         }
         let (keyspace, table) = words.qualified("a table's name")?;
-        (keyspace, if sequence { Change::AddSequence { table } } else { Change::AddTable { table } })
+        (
+            keyspace,
+            if sequence { Change::AddSequence { table } } else { Change::AddTable { table } },
+        )
     } else if words.eat("DROP") {
         let (vindex, sequence) = (words.eat("VINDEX"), words.eat("SEQUENCE"));
         if !vindex && !sequence {
@@ -139,7 +143,8 @@ fn spec(words: &mut Words<'_>) -> Result<Option<Spec>, DdlError> {
     Ok(Some(spec))
 }
 
-/// Changes the vschema of keyspace `name`. On an error nothing has changed. The caller compiles the result before using it.
+/// Changes the vschema of keyspace `name`. On an error nothing has changed. The caller compiles the
+/// result before using it.
 pub fn apply(name: &str, ks: &mut Keyspace, change: &Change) -> Result<(), DdlError> {
     let refuse = |why: String| Err(DdlError::Refused(why));
     match change {
@@ -169,7 +174,9 @@ pub fn apply(name: &str, ks: &mut Keyspace, change: &Change) -> Result<(), DdlEr
                 return refuse(format!("{add}: unsupported on sharded keyspace {name}"));
             }
             if ks.tables.contains_key(table) {
-                return refuse(format!("vschema already contains {what} {table} in keyspace {name}"));
+                return refuse(format!(
+                    "vschema already contains {what} {table} in keyspace {name}"
+                ));
             }
             let kind = if sequence { "sequence".to_owned() } else { String::new() };
             ks.tables
@@ -177,17 +184,22 @@ pub fn apply(name: &str, ks: &mut Keyspace, change: &Change) -> Result<(), DdlEr
         }
         Change::DropTable { table } => {
             if ks.tables.remove(table).is_none() {
-                return refuse(format!("vschema does not contain table {table} in keyspace {name}"));
+                return refuse(format!(
+                    "vschema does not contain table {table} in keyspace {name}"
+                ));
             }
         }
         Change::DropSequence { table } => {
             if ks.tables.get(table).is_none_or(|t| t.kind != "sequence") {
-                return refuse(format!("vschema does not contain sequence {table} in keyspace {name}"));
+                return refuse(format!(
+                    "vschema does not contain sequence {table} in keyspace {name}"
+                ));
             }
             ks.tables.remove(table);
         }
         Change::AddColumnVindex { table, name: vindex, columns, spec } => {
-            add_column_vindex(name, ks, table, vindex, columns, spec.as_ref()).map_err(DdlError::Refused)?;
+            add_column_vindex(name, ks, table, vindex, columns, spec.as_ref())
+                .map_err(DdlError::Refused)?;
         }
         Change::DropColumnVindex { table, name: vindex } => {
             let Some(def) = ks.tables.get_mut(table) else {
@@ -203,7 +215,9 @@ pub fn apply(name: &str, ks: &mut Keyspace, change: &Change) -> Result<(), DdlEr
         }
         Change::AddAutoIncrement { table, column, sequence } => {
             let Some(def) = ks.tables.get_mut(table) else {
-                return refuse(format!("vschema does not contain table {table} in keyspace {name}"));
+                return refuse(format!(
+                    "vschema does not contain table {table} in keyspace {name}"
+                ));
             };
             if let Some(auto) = &def.auto_increment {
                 let (column, sequence) = (&auto.column, &auto.sequence);
@@ -220,7 +234,9 @@ pub fn apply(name: &str, ks: &mut Keyspace, change: &Change) -> Result<(), DdlEr
         }
         Change::DropAutoIncrement { table } => {
             let Some(def) = ks.tables.get_mut(table) else {
-                return refuse(format!("vschema does not contain table {table} in keyspace {name}"));
+                return refuse(format!(
+                    "vschema does not contain table {table} in keyspace {name}"
+                ));
             };
             if def.auto_increment.take().is_none() {
                 return refuse(format!(
@@ -252,10 +268,16 @@ fn add_column_vindex(
         (None, None) => return Err(format!("vindex {name} does not exist in keyspace {keyspace}")),
         (Some(has), Some(spec)) => {
             if has.kind != spec.kind {
-                return Err(format!("vindex {name} defined with type {} not {}", has.kind, spec.kind));
+                return Err(format!(
+                    "vindex {name} defined with type {} not {}",
+                    has.kind, spec.kind
+                ));
             }
             if has.owner != spec.owner {
-                return Err(format!("vindex {name} defined with owner {} not {}", has.owner, spec.owner));
+                return Err(format!(
+                    "vindex {name} defined with owner {} not {}",
+                    has.owner, spec.owner
+                ));
             }
             if has.params != spec.params {
                 return Err(format!("vindex {name} defined with different parameters"));
@@ -299,9 +321,11 @@ mod tests {
             "alter vschema add table ks.a",
             "ALTER VSCHEMA ADD SEQUENCE `seq`;",
             "alter vschema create vindex ks.h using hash",
-            "alter vschema create vindex x using lookup with owner=t, `from`='a,b', table=ks2.x_idx, to=\"keyspace_id\", n=1",
+            "alter vschema create vindex x using lookup with owner=t, `from`='a,b', \
+                table=ks2.x_idx, to=\"keyspace_id\", n=1",
             "alter vschema on ks.t add vindex `h` (id)",
-            "alter vschema on t add vindex u(name, Name2) using multicol with column_count=2 /* two */ -- end",
+            "alter vschema on t add vindex u(name, Name2) using multicol with column_count=2 /* \
+                two */ -- end",
             "alter vschema on t add auto_increment id using ks2.seq",
         ] {
             run(&mut ks, sql).unwrap();

@@ -7,8 +7,8 @@ use ahash::AHashMap;
 /// Most rules of a cluster.
 const RULES_MAX: usize = 100_000;
 
-/// Compiles the rules. One that cannot be followed is an error for the statements that need it, as in Vitess; a keyspace may
-/// be made after its rules.
+/// Compiles the rules. One that cannot be followed is an error for the statements that need it, as
+/// in Vitess; a keyspace may be made after its rules.
 ///
 /// # Errors
 /// More rules than can be.
@@ -24,9 +24,10 @@ pub(super) fn compile(
         let routed = match rule.to_tables.as_slice() {
             [] => Routed::Disabled,
             [only] => target(only, keyspaces),
-            several => {
-                Routed::Wrong(format!("table {} has more than one target: {several:?}", rule.from_table))
-            }
+            several => Routed::Wrong(format!(
+                "table {} has more than one target: {several:?}",
+                rule.from_table
+            )),
         };
         let twice = || Routed::Wrong(format!("duplicate rule for entry {}", rule.from_table));
         out.entry(rule.from_table.clone())
@@ -58,7 +59,8 @@ pub fn unknown_targets<'k>(
         };
         let to = rule.to_tables.iter().find(|to| !known(to))?;
         Some(format!(
-            "routing rule for {}: there is no keyspace of the target {to}; name one as keyspace.table",
+            "routing rule for {}: there is no keyspace of the target {to}; name one as \
+                keyspace.table",
             rule.from_table
         ))
     })

@@ -1,4 +1,5 @@
-//! A snapshot for tests, with a vindex whose ids are easy to read: n lies at n * 2^56, so that its id begins with the byte n.
+//! A snapshot for tests, with a vindex whose ids are easy to read: n lies at n * 2^56, so that its
+//! id begins with the byte n.
 #![allow(dead_code, unreachable_pub)]
 use coregate_planner::collation::{AsciiWeights, Collation};
 use coregate_planner::plan::{Action, Plan, SessionValue};
@@ -6,7 +7,9 @@ use coregate_planner::resolve::{Binding, Resolved, Scratch, SessionValues, resol
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::*;
 use coregate_planner::value::Value;
-use coregate_planner::vschema::{Keyspace, KeyspaceSpec, RoutingRules, ServerTable, SnapshotBuilder};
+use coregate_planner::vschema::{
+    Keyspace, KeyspaceSpec, RoutingRules, ServerTable, SnapshotBuilder,
+};
 use coregate_planner::{error::PlanError, fingerprint::Fingerprint};
 use std::sync::Arc;
 
@@ -16,7 +19,8 @@ const CUSTOMER: &str = r#"{
         "byte": {"type": "numeric_static_map", "params": {"json_path": "bytes"}},
         "region": {"type": "region_experimental", "params": {"region_bytes": "1"}},
         "text": {"type": "xxhash"},
-        "lookup": {"type": "consistent_lookup", "params": {"table": "l", "from": "email", "to": "id"}, "owner": "owned"}
+        "lookup": {"type": "consistent_lookup", "params": {"table": "l", "from": "email",
+        "to": "id"}, "owner": "owned"}
     },
     "tables": {
         "customer": {"column_vindexes": [{"column": "id", "name": "byte"}]},
@@ -24,7 +28,8 @@ const CUSTOMER: &str = r#"{
         "open": {"column_vindexes": [{"column": "id", "name": "byte"}]},
         "place": {"column_vindexes": [{"columns": ["region", "id"], "name": "region"}]},
         "named": {"column_vindexes": [{"column": "name", "name": "text"}]},
-        "owned": {"column_vindexes": [{"column": "id", "name": "byte"}, {"column": "email", "name": "lookup"}]},
+        "owned": {"column_vindexes": [{"column": "id", "name": "byte"}, {"column": "email",
+        "name": "lookup"}]},
         "country": {"type": "reference"},
         "events": {"type": "log"},
         "scratch": {"type": "volatile"},
@@ -59,8 +64,9 @@ fn read(name: &str) -> Result<String, String> {
     serde_json::to_string(&map).map_err(|e| e.to_string())
 }
 
-/// A table as a server has it; a column is an integer unless its name ends in `'`: then it is text. Or its type follows in full, and
-/// what else there is to say: `"price decimal(10,2) NOT NULL"`, `"id int PRI"`, `"email varchar(64) UNI COLLATE utf8mb4_bin"`.
+/// A table as a server has it; a column is an integer unless its name ends in `'`: then it is text.
+/// Or its type follows in full, and what else there is to say: `"price decimal(10,2) NOT NULL"`,
+/// `"id int PRI"`, `"email varchar(64) UNI COLLATE utf8mb4_bin"`.
 pub(crate) fn table(name: &str, columns: &[&str]) -> ServerTable {
     let mut table = ServerTable { name: name.into(), ..ServerTable::default() };
     for text in columns {
@@ -152,7 +158,12 @@ fn collations() -> Vec<Arc<Collation>> {
     let weights: Vec<[u8; 1]> = (0..128u8).map(|c| [c.to_ascii_uppercase()]).collect();
     let ascii = AsciiWeights::new(weights.iter().map(|w| w.as_slice())).map(Box::new);
     let made = |name: &str, binary, space: &[u8], ascii: &Option<Box<AsciiWeights>>| {
-        Arc::new(Collation { name: name.into(), binary, space: space.to_vec(), ascii: ascii.clone() })
+        Arc::new(Collation {
+            name: name.into(),
+            binary,
+            space: space.to_vec(),
+            ascii: ascii.clone(),
+        })
     };
     vec![
         made("utf8mb4_general_ci", false, b" ", &ascii),
@@ -162,7 +173,8 @@ fn collations() -> Vec<Arc<Collation>> {
     ]
 }
 
-/// `commerce` on one shard; `customer` on -40, 40-80, 80-; `legacy`, whose database is called otherwise.
+/// `commerce` on one shard; `customer` on -40, 40-80, 80-; `legacy`, whose database is called
+/// otherwise.
 pub(crate) fn snapshot() -> Snapshot {
     let vschema = |json: &str| Keyspace::from_json(json).unwrap();
     let customer = KeyspaceSpec {
@@ -188,16 +200,21 @@ pub(crate) fn snapshot() -> Snapshot {
             view(
                 "seen",
                 &["id bigint", "n varchar(20) COLLATE utf8mb4_general_ci"],
-                "select `customer`.`customer`.`id` AS `id`,`customer`.`customer`.`name` AS `n` from `customer`.`customer` where `customer`.`customer`.`name` > 'a'",
+                "select `customer`.`customer`.`id` AS `id`,`customer`.`customer`.`name` AS `n` \
+                    from `customer`.`customer` where `customer`.`customer`.`name` > 'a'",
             ),
             view("counted", &["c"], "select count(0) AS `c` from `customer`.`customer`"),
         ],
         ..KeyspaceSpec::new("customer", &["-40", "40-80", "80-"], vschema(CUSTOMER))
     };
-    let commerce =
-        vschema(r#"{"tables": {"product": {}, "twice": {}, "customer_seq": {"type": "sequence"}}}"#);
+    let commerce = vschema(
+        r#"{"tables": {"product": {}, "twice": {}, "customer_seq": {"type": "sequence"}}}"#,
+    );
     let commerce = KeyspaceSpec {
-        tables: vec![table("typed", &["a int NOT NULL", "b varchar(20) COLLATE utf8mb4_general_ci"])],
+        tables: vec![table(
+            "typed",
+            &["a int NOT NULL", "b varchar(20) COLLATE utf8mb4_general_ci"],
+        )],
         ..KeyspaceSpec::new("commerce", &["0"], commerce)
     };
     let legacy = KeyspaceSpec {
@@ -292,7 +309,8 @@ pub(crate) fn values(fingerprint: &Fingerprint) -> Vec<Value<'static>> {
         .collect()
 }
 
-/// Where a plan's parts go, and their texts: `shard 0` for one, `leaf 1 shard 0` and `finish` for several.
+/// Where a plan's parts go, and their texts: `shard 0` for one, `leaf 1 shard 0` and `finish` for
+/// several.
 pub(crate) fn texts(
     snapshot: &Snapshot,
     plan: &Plan,
@@ -329,10 +347,16 @@ pub(crate) fn texts(
                 out.extend(shards.map(|s| (format!("leaf {n} shard {}", s.shard), text(&s.text))));
             }
             if !parts.finish.is_empty() {
-                out.push(("finish".into(), Some(String::from_utf8_lossy(&parts.finish).into_owned())));
+                out.push((
+                    "finish".into(),
+                    Some(String::from_utf8_lossy(&parts.finish).into_owned()),
+                ));
             }
             if parts.skip != 0 || parts.take != u64::MAX {
-                out.push(("limit".into(), Some(format!("skip {} take {}", parts.skip, parts.take))));
+                out.push((
+                    "limit".into(),
+                    Some(format!("skip {} take {}", parts.skip, parts.take)),
+                ));
             }
         }
         _ => {}

@@ -9,8 +9,8 @@ use crate::capability::{Capabilities, Status};
 use crate::error::ProtocolError;
 use crate::frame::PacketWriter;
 use crate::handshake::{
-    AUTH_MORE_DATA, AUTH_SWITCH, Attributes, AuthMoreData, AuthSwitchRequest, Greeting, HandshakeResponse41,
-    HandshakeV10, SCRAMBLE_LEN, SslRequest,
+    AUTH_MORE_DATA, AUTH_SWITCH, Attributes, AuthMoreData, AuthSwitchRequest, Greeting,
+    HandshakeResponse41, HandshakeV10, SCRAMBLE_LEN, SslRequest,
 };
 use crate::response::{ErrPacket, OkPacket, OwnedError};
 
@@ -28,7 +28,8 @@ pub enum TlsPolicy {
 
 /// Encrypts under a server's RSA key.
 pub trait RsaEncrypt {
-    /// RSA-OAEP with SHA-1 of `text` under the key in `public_pem`. `None` if that is no key, or too small.
+    /// RSA-OAEP with SHA-1 of `text` under the key in `public_pem`. `None` if that is no key, or
+    /// too small.
     fn encrypt_oaep_sha1(&self, public_pem: &[u8], text: &[u8]) -> Option<Vec<u8>>;
 }
 
@@ -45,7 +46,8 @@ pub struct ClientConfig {
     pub wanted: Capabilities,
     /// Capabilities without which the connection is of no use.
     pub required: Capabilities,
-    /// Collation id; the packet has only its low byte, so take one below 256 and `SET NAMES` for others.
+    /// Collation id; the packet has only its low byte, so take one below 256 and `SET NAMES` for
+    /// others.
     pub collation: u8,
     /// Connection attributes, put together by [`Attributes::put`].
     pub attributes: Vec<u8>,
@@ -55,7 +57,8 @@ pub struct ClientConfig {
     pub max_packet: u32,
     /// Level of zstd, 1 to 22.
     pub zstd_level: u8,
-    /// Whether the server may send its RSA key over an insecure connection. Somebody in between could send another.
+    /// Whether the server may send its RSA key over an insecure connection. Somebody in between
+    /// could send another.
     pub allow_public_key_retrieval: bool,
 }
 
@@ -122,12 +125,12 @@ impl ClientHandshake {
         }
     }
 
-    /// Takes a packet of the server's and appends the answer, headers included, to `out`. `secure` says whether the
-    /// transport cannot be listened to: TLS, or a unix socket.
+    /// Takes a packet of the server's and appends the answer, headers included, to `out`. `secure`
+    /// says whether the transport cannot be listened to: TLS, or a unix socket.
     ///
     /// # Errors
-    /// `Unsupported` and `AuthPlugin` if the two sides do not fit, else what the server did wrong. The connection is
-    /// then to be closed.
+    /// `Unsupported` and `AuthPlugin` if the two sides do not fit, else what the server did wrong.
+    /// The connection is then to be closed.
     pub fn on_packet(
         &mut self,
         payload: &[u8],
@@ -205,7 +208,8 @@ impl ClientHandshake {
         used.set(Capabilities::CONNECT_ATTRS, {
             !self.config.attributes.is_empty() && offered.contains(Capabilities::CONNECT_ATTRS)
         });
-        // Unset by a MariaDB server, whose extended capabilities count only if we leave it unset too.
+        // Unset by a MariaDB server, whose extended capabilities count only if we leave it unset
+        // too.
         used.set(Capabilities::LONG_PASSWORD, offered.contains(Capabilities::LONG_PASSWORD));
         if used.contains(Capabilities::ZSTD_COMPRESSION) {
             used.remove(Capabilities::COMPRESS);
@@ -225,8 +229,9 @@ impl ClientHandshake {
         Ok(())
     }
 
-    /// Sends the whole response. A method that cannot be answered from here is answered by nothing, or by our own
-    /// default: the server will then ask for a switch to what the account really needs.
+    /// Sends the whole response. A method that cannot be answered from here is answered by nothing,
+    /// or by our own default: the server will then ask for a switch to what the account really
+    /// needs.
     fn respond(&mut self, out: &mut Vec<u8>, secure: bool) -> Result<ClientStep, ProtocolError> {
         let scramble = self.scramble;
         let auth = match self.answer(&scramble, secure) {
@@ -267,7 +272,9 @@ impl ClientHandshake {
                 Zeroizing::new(ed25519::sign(challenge, password).to_vec())
             }
             plugin::CLEAR if secure => with_nul(password),
-            other => return Err(ProtocolError::AuthPlugin(String::from_utf8_lossy(other).into_owned())),
+            other => {
+                return Err(ProtocolError::AuthPlugin(String::from_utf8_lossy(other).into_owned()));
+            }
         })
     }
 
@@ -312,7 +319,8 @@ impl ClientHandshake {
         secure: bool,
         rsa: Option<&dyn RsaEncrypt>,
     ) -> Result<ClientStep, ProtocolError> {
-        let insecure = || ProtocolError::AuthPlugin("caching_sha2_password without a secure channel".into());
+        let insecure =
+            || ProtocolError::AuthPlugin("caching_sha2_password without a secure channel".into());
         if self.plugin != plugin::CACHING_SHA2 {
             return Err(ProtocolError::Malformed("authentication data"));
         }

@@ -1,5 +1,5 @@
-//! The salted hash that `caching_sha2_password` stores: SHA-256 crypt with a salt of 20 raw bytes, written as
-//! `$A$` + three hexadecimal digits of thousands of rounds + `$` + salt + 43 digits.
+//! The salted hash that `caching_sha2_password` stores: SHA-256 crypt with a salt of 20 raw bytes,
+//! written as `$A$` + three hexadecimal digits of thousands of rounds + `$` + salt + 43 digits.
 //!
 //! <https://www.akkadia.org/drepper/SHA-crypt.txt>,
 //! <https://dev.mysql.com/doc/refman/8.4/en/caching-sha2-pluggable-authentication.html>
@@ -10,14 +10,16 @@ use subtle::ConstantTimeEq;
 const SALT_LEN: usize = 20;
 const DIGEST_LEN: usize = 43;
 const ROUNDS_UNIT: u32 = 1000;
-/// More rounds than any server writes: an account's hash comes from a configuration and must not stall a core.
+/// More rounds than any server writes: an account's hash comes from a configuration and must not
+/// stall a core.
 const ROUNDS_MAX: u32 = 100_000;
 /// Longest password that the server accepts for this method, in bytes.
 const PASSWORD_LEN_MAX: usize = 256;
 const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Whether `password` is the one of the account that stores `stored`, as `mysql.user.authentication_string` has it.
-/// Takes about as long as 5000 rounds of SHA-256, some milliseconds.
+/// Whether `password` is the one of the account that stores `stored`, as
+/// `mysql.user.authentication_string` has it. Takes about as long as 5000 rounds of SHA-256, some
+/// milliseconds.
 pub fn verify_stored(password: &[u8], stored: &[u8]) -> bool {
     let Some((rounds, salt, digest)) = parse(stored) else { return false };
     crypt(password, salt, rounds).ct_eq(digest).into()
@@ -33,8 +35,8 @@ fn parse(stored: &[u8]) -> Option<(u32, &[u8], &[u8])> {
     valid.then_some((rounds, salt, digest))
 }
 
-/// The 43 digits for a password, a salt and a number of rounds. A password longer than the server allows gives what
-/// no password gives.
+/// The 43 digits for a password, a salt and a number of rounds. A password longer than the server
+/// allows gives what no password gives.
 pub fn crypt(password: &[u8], salt: &[u8], rounds: u32) -> [u8; DIGEST_LEN] {
     if password.len() > PASSWORD_LEN_MAX {
         return [b'!'; DIGEST_LEN];
@@ -106,7 +108,8 @@ fn repeated(block: &[u8; 32], len: usize) -> zeroize::Zeroizing<Vec<u8>> {
     zeroize::Zeroizing::new(block.iter().copied().cycle().take(len).collect())
 }
 
-/// The method's own base 64: groups of three bytes, ten places apart, each group one place on and turned.
+/// The method's own base 64: groups of three bytes, ten places apart, each group one place on and
+/// turned.
 fn encode(digest: &[u8; 32]) -> [u8; DIGEST_LEN] {
     let byte = |i: usize| u32::from(digest.get(i).copied().unwrap_or(0));
     let mut out = [b'.'; DIGEST_LEN];
@@ -138,8 +141,18 @@ mod tests {
         // As `openssl passwd -5` gives them.
         let long = b"a much longer password that exceeds one block of sixty-four bytes for sure";
         for (password, salt, rounds, want) in [
-            (&b"Hello world!"[..], &b"saltstring"[..], 5000, b"5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"),
-            (b"Hello world!", b"saltstringsaltst", 10_000, b"3xv.VbSHBb41AL9AvLeujZkZRBAwqFMz2.opqey6IcA"),
+            (
+                &b"Hello world!"[..],
+                &b"saltstring"[..],
+                5000,
+                b"5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
+            ),
+            (
+                b"Hello world!",
+                b"saltstringsaltst",
+                10_000,
+                b"3xv.VbSHBb41AL9AvLeujZkZRBAwqFMz2.opqey6IcA",
+            ),
             (long, b"abcdef", 5000, b"iAv2VE.oj1ehO7UiHNrSph.AYeW555CuFjyu1qh0UaA"),
         ] {
             assert_eq!(&crypt(password, salt, rounds), want);

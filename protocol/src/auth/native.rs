@@ -32,7 +32,8 @@ pub fn stored(password: &[u8]) -> [u8; 20] {
     sha1(&[&sha1(&[password])])
 }
 
-/// Reads the form in which servers show what they store: `*` and 40 hexadecimal digits. `None` if it is not that.
+/// Reads the form in which servers show what they store: `*` and 40 hexadecimal digits. `None` if
+/// it is not that.
 pub fn parse_stored(text: &str) -> Option<[u8; 20]> {
     let digits = text.strip_prefix('*')?.as_bytes();
     if digits.len() != 40 {
@@ -48,7 +49,8 @@ pub fn parse_stored(text: &str) -> Option<[u8; 20]> {
     Some(hash)
 }
 
-/// Whether `response` answers `scramble` for the account that stores `stored`. Takes equally long for each answer.
+/// Whether `response` answers `scramble` for the account that stores `stored`. Takes equally long
+/// for each answer.
 pub fn verify(scramble: &[u8], response: &[u8], stored: &[u8; 20]) -> bool {
     let Ok(response) = <&[u8; RESPONSE_LEN]>::try_from(response) else { return false };
     let once = xor(response, &sha1(&[scramble, stored]));
@@ -83,9 +85,12 @@ mod tests {
         let text = "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19";
         assert_eq!(parse_stored(text), Some(stored(b"password")));
         assert_eq!(parse_stored(&text.to_lowercase()), Some(stored(b"password")));
-        for bad in
-            ["", "*", "2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19", "*X470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"]
-        {
+        for bad in [
+            "",
+            "*",
+            "2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19",
+            "*X470C0C06DEE42FD1618BB99005ADCA2EC9D1E19",
+        ] {
             assert_eq!(parse_stored(bad), None);
         }
     }

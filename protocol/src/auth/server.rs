@@ -26,12 +26,13 @@ pub use login::Login;
 
 /// The accounts that may log in.
 pub trait Accounts {
-    /// The credentials of a user; any of them will do, as while a password is being changed. Empty if there is no
-    /// such user, which the client cannot tell from a wrong password.
+    /// The credentials of a user; any of them will do, as while a password is being changed. Empty
+    /// if there is no such user, which the client cannot tell from a wrong password.
     fn find<'a>(&'a self, user: &[u8]) -> SmallVec<[Credential<'a>; 2]>;
 
-    /// `SHA256(SHA256(password))` of a salted hash, if [`remember_sha2`](Self::remember_sha2) has been told. It goes by the
-    /// hash and not by the user: of several accounts of one name, a login must fit one that may log in from where it is.
+    /// `SHA256(SHA256(password))` of a salted hash, if [`remember_sha2`](Self::remember_sha2) has
+    /// been told. It goes by the hash and not by the user: of several accounts of one name, a login
+    /// must fit one that may log in from where it is.
     fn sha2_fast(&self, hash: &[u8]) -> Option<[u8; 32]>;
 
     /// A password was checked against a salted hash: the digest lets the next login be quick.
@@ -75,7 +76,8 @@ pub struct ServerConfig {
     pub offered: Capabilities,
     /// Default collation id; the packet has only its low byte.
     pub collation: u8,
-    /// Method that clients are to try first: [`crate::auth::plugin::NATIVE`] or [`crate::auth::plugin::CACHING_SHA2`].
+    /// Method that clients are to try first: [`crate::auth::plugin::NATIVE`] or
+    /// [`crate::auth::plugin::CACHING_SHA2`].
     pub plugin: &'static [u8],
     /// Whether TLS is on offer.
     pub tls: bool,
@@ -94,7 +96,8 @@ impl ServerConfig {
     }
 }
 
-/// Makes a challenge of random bytes: old clients take it for text, so that it must have neither NUL nor `$`.
+/// Makes a challenge of random bytes: old clients take it for text, so that it must have neither
+/// NUL nor `$`.
 pub fn make_scramble(random: [u8; SCRAMBLE_LEN]) -> [u8; SCRAMBLE_LEN] {
     random.map(|byte| match byte & 0x7F {
         0 | b'$' => byte & 0x7F | 1,
@@ -109,8 +112,8 @@ pub enum ServerStep {
     StartTls,
     /// Give the next packet.
     Continue,
-    /// The credentials are right. Look at [`ServerHandshake::login`], then call [`ServerHandshake::accept`] or
-    /// [`ServerHandshake::reject`].
+    /// The credentials are right. Look at [`ServerHandshake::login`], then call
+    /// [`ServerHandshake::accept`] or [`ServerHandshake::reject`].
     Accepted,
     /// The error has been written: close the connection.
     Rejected,
@@ -149,8 +152,9 @@ impl ServerHandshake {
         Self { config, state: State::Response, login: Login::default(), credential: None, seq: 0 }
     }
 
-    /// A login on an old connection whose client used `capabilities`: give the COM_CHANGE_USER packet to
-    /// [`on_packet`](Self::on_packet). `config` must have the scramble of the connection's greeting.
+    /// A login on an old connection whose client used `capabilities`: give the COM_CHANGE_USER
+    /// packet to [`on_packet`](Self::on_packet). `config` must have the scramble of the
+    /// connection's greeting.
     pub fn change_user(config: ServerConfig, capabilities: Capabilities, max_packet: u32) -> Self {
         let login = Login { capabilities, max_packet, ..Login::default() };
         Self { config, state: State::ChangeUser, login, credential: None, seq: 0 }
@@ -175,7 +179,8 @@ impl ServerHandshake {
         &self.login
     }
 
-    /// Which of the credentials that [`Accounts::find`] gave has fitted, once the login is accepted.
+    /// Which of the credentials that [`Accounts::find`] gave has fitted, once the login is
+    /// accepted.
     pub fn credential(&self) -> Option<usize> {
         self.credential
     }
@@ -233,7 +238,8 @@ impl ServerHandshake {
         self.state = State::Over;
         let error = ErrPacket::new(code, message.as_bytes());
         // A client of before 4.1 ignores the SQLSTATE's mark, all others want it.
-        PacketWriter::new(out, &mut self.seq).packet(|w| error.encode(Capabilities::PROTOCOL_41, w));
+        PacketWriter::new(out, &mut self.seq)
+            .packet(|w| error.encode(Capabilities::PROTOCOL_41, w));
         ServerStep::Rejected
     }
 
@@ -287,16 +293,19 @@ impl ServerHandshake {
         let tried = if named { Method::by_name(client_plugin) } else { Some(Method::Native) };
         let credentials = Credentials::find(env, &self.login.user);
         let default = Method::by_name(self.config.plugin).unwrap_or(Method::Native);
-        // A client that does not have the greeting's method (MySQL's own since 9.0 know nothing of `mysql_native_password`) names
-        // another one and answers nothing yet: it waits to be asked.
+        // A client that does not have the greeting's method (MySQL's own since 9.0 know nothing of
+        // `mysql_native_password`) names another one and answers nothing yet: it waits to be asked.
         let unasked = tried.is_some_and(|method| method != default) && is_empty(auth);
         match tried {
             Some(method) if unasked && credentials.allow(method, env.secure) => {
                 Ok(self.switch_to(method, out))
             }
-            Some(method) if credentials.allow(method, env.secure) => self.on_answer(method, auth, out, env),
+            Some(method) if credentials.allow(method, env.secure) => {
+                self.on_answer(method, auth, out, env)
+            }
             _ if !named => {
-                let text = "Client does not support authentication protocol requested by server; consider \
+                let text = "Client does not support authentication protocol requested by server; \
+                    consider \
                             upgrading client";
                 Ok(self.reject(codes::ER_NOT_SUPPORTED_AUTH_MODE, text, out))
             }
@@ -377,7 +386,9 @@ impl ServerHandshake {
             (false, None) => b"",
         };
         let right = match text.split_last() {
-            Some((0, password)) => Credentials::find(env, &self.login.user).check_password(env, password),
+            Some((0, password)) => {
+                Credentials::find(env, &self.login.user).check_password(env, password)
+            }
             _ => None,
         };
         Ok(self.verdict(right, true, out, env))

@@ -1,7 +1,8 @@
 //! `caching_sha2_password`.
 //!
-//! The fast answer is `SHA256(password) XOR SHA256(SHA256(SHA256(password)) + scramble)`; a server that knows only
-//! the salted hash cannot check it and asks for the password itself, by TLS or under its RSA key.
+//! The fast answer is `SHA256(password) XOR SHA256(SHA256(SHA256(password)) + scramble)`; a server
+//! that knows only the salted hash cannot check it and asks for the password itself, by TLS or
+//! under its RSA key.
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_caching_sha2_authentication_exchanges.html>
 
@@ -44,15 +45,16 @@ pub fn cached(password: &[u8]) -> [u8; 32] {
     sha256(&[&sha256(&[password])])
 }
 
-/// Whether a fast answer is right for the account with this cached digest. Takes equally long for each answer.
+/// Whether a fast answer is right for the account with this cached digest. Takes equally long for
+/// each answer.
 pub fn verify(scramble: &[u8], response: &[u8], cached: &[u8; 32]) -> bool {
     let Ok(response) = <&[u8; RESPONSE_LEN]>::try_from(response) else { return false };
     let once = xor(response, &sha256(&[cached, scramble]));
     sha256(&[&once]).ct_eq(cached).into()
 }
 
-/// What is encrypted under the server's RSA key: the password with its NUL, XORed with the scramble again and again.
-/// The same function takes it back.
+/// What is encrypted under the server's RSA key: the password with its NUL, XORed with the scramble
+/// again and again. The same function takes it back.
 pub fn obfuscate(text: &[u8], scramble: &[u8]) -> Zeroizing<Vec<u8>> {
     if scramble.is_empty() {
         return Zeroizing::new(text.to_vec());
@@ -88,6 +90,9 @@ mod tests {
     #[test]
     fn obfuscation_takes_itself_back() {
         let hidden = obfuscate(b"a long password, longer than a scramble\0", &[5; 20]);
-        assert_eq!(obfuscate(&hidden, &[5; 20]).as_slice(), b"a long password, longer than a scramble\0");
+        assert_eq!(
+            obfuscate(&hidden, &[5; 20]).as_slice(),
+            b"a long password, longer than a scramble\0"
+        );
     }
 }

@@ -2,7 +2,8 @@
 
 use super::CharsetRow;
 
-/// Name, bytes per character at most, default collation of MySQL and of MariaDB (0: has not got it).
+/// Name, bytes per character at most, default collation of MySQL and of MariaDB (0: has not got
+/// it).
 #[rustfmt::skip]
 pub(super) static CHARSETS: [CharsetRow; 41] = [
     ("armscii8", 1, 32, 32),
@@ -48,7 +49,8 @@ pub(super) static CHARSETS: [CharsetRow; 41] = [
     ("utf8mb4", 4, 255, 45),
 ];
 
-/// Id, place of the character set in `CHARSETS`, name without the character set in front. Sorted by id.
+/// Id, place of the character set in `CHARSETS`, name without the character set in front. Sorted by
+/// id.
 #[rustfmt::skip]
 pub(super) static COLLATIONS: [(u16, u8, &str); 1309] = [
     (1, 2, "_chinese_ci"),

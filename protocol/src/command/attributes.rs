@@ -34,8 +34,11 @@ impl<'a> QueryAttributes<'a> {
         (0..self.count).map_while(move |index| {
             let ty = ParamType::from_bytes(types.array("type").ok()?);
             let name = types.lenenc_bytes("name").ok()?;
-            let value =
-                if is_null(nulls, index) { Value::Null } else { Value::read(&mut values, ty).ok()? };
+            let value = if is_null(nulls, index) {
+                Value::Null
+            } else {
+                Value::read(&mut values, ty).ok()?
+            };
             Some((name, value))
         })
     }

@@ -1,4 +1,5 @@
-//! Commands for backends. Each function appends a payload; [`crate::frame::PacketWriter`] puts the header before it.
+//! Commands for backends. Each function appends a payload; [`crate::frame::PacketWriter`] puts the
+//! header before it.
 
 use super::com;
 use crate::capability::Capabilities;
@@ -31,7 +32,8 @@ pub fn query(out: &mut Vec<u8>, caps: Capabilities, sql: &[u8]) {
     out.extend_from_slice(sql);
 }
 
-/// What stands before the text in COM_QUERY without attributes, for callers that append the text in pieces.
+/// What stands before the text in COM_QUERY without attributes, for callers that append the text in
+/// pieces.
 pub fn query_head(out: &mut Vec<u8>, caps: Capabilities) {
     out.push(com::QUERY);
     if caps.contains(Capabilities::QUERY_ATTRIBUTES) {

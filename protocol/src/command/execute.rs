@@ -27,13 +27,15 @@ pub struct ExecuteBody<'a> {
     pub null_bitmap: &'a [u8],
     /// Whether the types come with this execution; if not, those of the last one hold.
     pub new_params_bound: bool,
-    /// The types as they are on the wire: two bytes each, and a name if `named`. Empty unless `new_params_bound`.
+    /// The types as they are on the wire: two bytes each, and a name if `named`. Empty unless
+    /// `new_params_bound`.
     pub types: &'a [u8],
     /// Whether each type has a name behind it.
     pub named: bool,
     /// The values.
     pub values: &'a [u8],
-    /// Offset of the flag `new_params_bound` in the body. To insert types, set it and put them behind it.
+    /// Offset of the flag `new_params_bound` in the body. To insert types, set it and put them
+    /// behind it.
     pub flag_at: usize,
 }
 
@@ -107,8 +109,9 @@ impl<'a> ExecuteBody<'a> {
         })
     }
 
-    /// The values in order. `remembered` are the types of the last execution that brought some, used if this one
-    /// did not; `long_data` tells for a parameter whether its value came by COM_STMT_SEND_LONG_DATA.
+    /// The values in order. `remembered` are the types of the last execution that brought some,
+    /// used if this one did not; `long_data` tells for a parameter whether its value came by
+    /// COM_STMT_SEND_LONG_DATA.
     pub fn values<'t, L>(&self, remembered: &'t [ParamType], long_data: L) -> Values<'a, 't, L>
     where
         L: Fn(usize) -> bool,
@@ -179,8 +182,8 @@ impl<'a, L: Fn(usize) -> bool> Iterator for Values<'a, '_, L> {
     }
 }
 
-/// Appends a body with types, for a backend of these capabilities. Values that came as long data are announced, but
-/// not sent.
+/// Appends a body with types, for a backend of these capabilities. Values that came as long data
+/// are announced, but not sent.
 pub fn put_body(out: &mut Vec<u8>, caps: Capabilities, params: &[Value<'_>]) {
     if params.is_empty() {
         return;

@@ -54,7 +54,8 @@ pub enum Command<'a> {
     Shutdown,
     /// A line of statistics.
     Statistics,
-    /// MariaDB: run a prepared statement with many rows of parameters; the fields after the id are left as they are.
+    /// MariaDB: run a prepared statement with many rows of parameters; the fields after the id are
+    /// left as they are.
     StmtBulkExecute {
         /// Statement.
         stmt_id: u32,
@@ -102,7 +103,8 @@ impl<'a> Command<'a> {
     /// Reads a command of a client with these capabilities.
     ///
     /// # Errors
-    /// `Truncated` or `Malformed`. An unknown command is no error, as the connection can go on after it.
+    /// `Truncated` or `Malformed`. An unknown command is no error, as the connection can go on
+    /// after it.
     pub fn parse(payload: &'a [u8], caps: Capabilities) -> Result<Self, ProtocolError> {
         let mut r = Reader::new(payload);
         Ok(match r.u8("command")? {

@@ -3,7 +3,8 @@
 use super::{HEADER_LEN, Header, MAX_CHUNK, Packet};
 use crate::error::ProtocolError;
 
-/// At most this much is reserved on the word of a header alone; more is reserved as bytes really come.
+/// At most this much is reserved on the word of a header alone; more is reserved as bytes really
+/// come.
 const RESERVE_BYTES_MAX: usize = 64 * 1024;
 
 /// What became of the bytes given to [`Assembler::feed`].
@@ -17,8 +18,8 @@ pub struct Assembled<'a> {
 
 /// Puts packets together from slices, and checks their sequence ids.
 ///
-/// A packet that lies whole in a slice is given out as a part of it. Memory is held only while a packet is partial,
-/// and given back at the next call.
+/// A packet that lies whole in a slice is given out as a part of it. Memory is held only while a
+/// packet is partial, and given back at the next call.
 #[derive(Debug)]
 pub struct Assembler {
     limit: usize,
@@ -38,7 +39,8 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// Accepts packets of up to `limit` payload bytes (`max_allowed_packet`), the first with sequence id 0.
+    /// Accepts packets of up to `limit` payload bytes (`max_allowed_packet`), the first with
+    /// sequence id 0.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -54,8 +56,8 @@ impl Assembler {
         }
     }
 
-    /// Sets the sequence id that the next chunk must have: 0 before a command, the id after the last one sent
-    /// within an exchange.
+    /// Sets the sequence id that the next chunk must have: 0 before a command, the id after the
+    /// last one sent within an exchange.
     pub fn expect(&mut self, seq: u8) {
         self.expected = seq;
     }
@@ -65,8 +67,8 @@ impl Assembler {
         self.expected
     }
 
-    /// Whether sequence ids are checked. Not so on a compressed connection: servers set them to the compressed
-    /// packet's at each flush.
+    /// Whether sequence ids are checked. Not so on a compressed connection: servers set them to the
+    /// compressed packet's at each flush.
     pub fn set_checks_order(&mut self, on: bool) {
         self.checks_order = on;
     }
@@ -89,8 +91,8 @@ impl Assembler {
     /// Takes bytes up to the end of one packet.
     ///
     /// # Errors
-    /// [`ProtocolError::OutOfOrder`] and [`ProtocolError::PacketTooLarge`], both as soon as the header is seen. The
-    /// stream cannot be read on after either.
+    /// [`ProtocolError::OutOfOrder`] and [`ProtocolError::PacketTooLarge`], both as soon as the
+    /// header is seen. The stream cannot be read on after either.
     pub fn feed<'a>(&'a mut self, bytes: &'a [u8]) -> Result<Assembled<'a>, ProtocolError> {
         if self.given {
             self.given = false;
@@ -167,7 +169,10 @@ mod tests {
     use crate::frame::write_packet;
     use proptest::prelude::*;
 
-    fn drain(assembler: &mut Assembler, slices: &[&[u8]]) -> Result<Vec<(u8, Vec<u8>)>, ProtocolError> {
+    fn drain(
+        assembler: &mut Assembler,
+        slices: &[&[u8]],
+    ) -> Result<Vec<(u8, Vec<u8>)>, ProtocolError> {
         let mut packets = Vec::new();
         for slice in slices {
             let mut rest = *slice;
@@ -185,7 +190,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_slicing_gives_the_same_packets(
-            payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..8),
+            payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40),
+                0..8),
             cuts in proptest::collection::vec(1usize..30, 0..40),
         ) {
             let (mut bytes, mut seq) = (Vec::new(), 0);
@@ -201,7 +207,8 @@ mod tests {
             slices.push(rest);
             let mut assembler = Assembler::new(100);
             let got = drain(&mut assembler, &slices).unwrap();
-            let want: Vec<_> = payloads.into_iter().enumerate().map(|(i, p)| (i as u8, p)).collect();
+            let want: Vec<_> = payloads.into_iter().enumerate().map(|(i, p)| (i as u8,
+                p)).collect();
             prop_assert_eq!(got, want);
             prop_assert!(!assembler.is_partial());
         }
@@ -233,7 +240,10 @@ mod tests {
     #[test]
     fn wrong_sequence_is_an_error() {
         let mut assembler = Assembler::new(10);
-        assert_eq!(assembler.feed(&[1, 0, 0, 5, 9]), Err(ProtocolError::OutOfOrder { expected: 0, got: 5 }));
+        assert_eq!(
+            assembler.feed(&[1, 0, 0, 5, 9]),
+            Err(ProtocolError::OutOfOrder { expected: 0, got: 5 })
+        );
         let mut assembler = Assembler::new(10);
         assembler.feed(&[1, 0]).unwrap();
         assert_eq!(assembler.feed(&[0, 5]), Err(ProtocolError::OutOfOrder { expected: 0, got: 5 }));

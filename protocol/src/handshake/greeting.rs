@@ -14,7 +14,8 @@ pub const SCRAMBLE_LEN: usize = 20;
 const FIRST_PART_LEN: usize = 8;
 const PROTOCOL_VERSION: u8 = 10;
 
-/// What a server says first: a greeting, or why it will not have us (too many connections, blocked host).
+/// What a server says first: a greeting, or why it will not have us (too many connections, blocked
+/// host).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Greeting<'a> {
     /// A greeting.
@@ -27,10 +28,12 @@ impl<'a> Greeting<'a> {
     /// Reads either.
     ///
     /// # Errors
-    /// [`ProtocolError`] if it is neither; [`ProtocolError::Unsupported`] for a protocol older than version 10.
+    /// [`ProtocolError`] if it is neither; [`ProtocolError::Unsupported`] for a protocol older than
+    /// version 10.
     pub fn parse(payload: &'a [u8]) -> Result<Self, ProtocolError> {
         if payload.first() == Some(&ErrPacket::HEADER) {
-            // The refusal comes before any capability is agreed, so it has mostly no SQLSTATE; the parser looks.
+            // The refusal comes before any capability is agreed, so it has mostly no SQLSTATE; the
+            // parser looks.
             return ErrPacket::parse(payload).map(Self::Refused);
         }
         HandshakeV10::parse(payload).map(Self::Hello)

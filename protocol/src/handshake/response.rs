@@ -39,7 +39,8 @@ impl SslRequest {
 
     fn read(r: &mut Reader<'_>) -> Result<Self, ProtocolError> {
         if let Some([low, high]) = r.peek_rest().first_chunk::<2>() {
-            // The response of before 4.1 has two bytes of capabilities and is shorter: look before reading on.
+            // The response of before 4.1 has two bytes of capabilities and is shorter: look before
+            // reading on.
             let caps = Capabilities::from_halves(u32::from(u16::from_le_bytes([*low, *high])), 0);
             if !caps.contains(Capabilities::PROTOCOL_41) {
                 return Err(ProtocolError::Unsupported("protocol 4.1"));
@@ -112,8 +113,11 @@ impl<'a> HandshakeResponse41<'a> {
         if has(Capabilities::CONNECT_ATTRS) && !r.is_empty() {
             attributes = Attributes::new(r.lenenc_bytes("connection attributes")?)?;
         }
-        let zstd_level =
-            if has(Capabilities::ZSTD_COMPRESSION) && !r.is_empty() { r.u8("zstd level")? } else { 0 };
+        let zstd_level = if has(Capabilities::ZSTD_COMPRESSION) && !r.is_empty() {
+            r.u8("zstd level")?
+        } else {
+            0
+        };
         Ok(Self {
             capabilities,
             max_packet,
@@ -127,8 +131,8 @@ impl<'a> HandshakeResponse41<'a> {
         })
     }
 
-    /// Appends the payload, with the fields that `capabilities` have. An authentication response that is too long
-    /// for its form is cut off, which no server will accept.
+    /// Appends the payload, with the fields that `capabilities` have. An authentication response
+    /// that is too long for its form is cut off, which no server will accept.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let has = |flag| self.capabilities.contains(flag);
         SslRequest {

@@ -16,13 +16,14 @@ pub const AUTH_MORE_DATA: u8 = 0x01;
 pub struct AuthSwitchRequest<'a> {
     /// The method.
     pub plugin: &'a [u8],
-    /// Its challenge as it is on the wire: most methods close it with a NUL, `client_ed25519` does not, and its
-    /// 32 random bytes may end in one.
+    /// Its challenge as it is on the wire: most methods close it with a NUL, `client_ed25519` does
+    /// not, and its 32 random bytes may end in one.
     pub data: &'a [u8],
 }
 
 impl<'a> AuthSwitchRequest<'a> {
-    /// Reads a request. One without a name is the request of before 4.1 for the old password method.
+    /// Reads a request. One without a name is the request of before 4.1 for the old password
+    /// method.
     ///
     /// # Errors
     /// `UnexpectedPacket` if the first byte is another.
@@ -30,7 +31,10 @@ impl<'a> AuthSwitchRequest<'a> {
         let mut r = Reader::new(payload);
         let head = r.u8("authentication switch")?;
         if head != AUTH_SWITCH {
-            return Err(ProtocolError::UnexpectedPacket { waiting_for: "authentication switch", head });
+            return Err(ProtocolError::UnexpectedPacket {
+                waiting_for: "authentication switch",
+                head,
+            });
         }
         if r.is_empty() {
             return Ok(Self { plugin: b"mysql_old_password", data: b"" });
@@ -63,7 +67,10 @@ impl<'a> AuthMoreData<'a> {
         let mut r = Reader::new(payload);
         let head = r.u8("authentication data")?;
         if head != AUTH_MORE_DATA {
-            return Err(ProtocolError::UnexpectedPacket { waiting_for: "authentication data", head });
+            return Err(ProtocolError::UnexpectedPacket {
+                waiting_for: "authentication data",
+                head,
+            });
         }
         Ok(Self { data: r.rest() })
     }

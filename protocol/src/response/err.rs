@@ -90,7 +90,8 @@ impl OwnedError {
     }
 }
 
-/// How far a long statement of MariaDB's has come. It may come any number of times before an answer.
+/// How far a long statement of MariaDB's has come. It may come any number of times before an
+/// answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress<'a> {
     /// Current stage, from 1.
@@ -104,7 +105,8 @@ pub struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// Whether a packet that begins with these bytes is a report. It cannot be an error, as no error has that code.
+    /// Whether a packet that begins with these bytes is a report. It cannot be an error, as no
+    /// error has that code.
     #[inline]
     pub fn is(head: &[u8]) -> bool {
         head.first_chunk::<3>() == Some(&[ErrPacket::HEADER, 0xFF, 0xFF])

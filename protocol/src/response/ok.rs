@@ -39,8 +39,9 @@ impl<'a> OkPacket<'a> {
         let mut r = Reader::new(payload);
         let mut ok = Self::read_head(&mut r)?;
         let tracks = caps.contains(Capabilities::SESSION_TRACK);
-        // The manual says that without tracking the text goes up to the packet's end, but servers send its length
-        // always. Other programs follow the manual: where there is no such length, it is text.
+        // The manual says that without tracking the text goes up to the packet's end, but servers
+        // send its length always. Other programs follow the manual: where there is no such length,
+        // it is text.
         let mut with_length = r.clone();
         match with_length.lenenc_bytes("info") {
             _ if r.is_empty() => {}
@@ -102,7 +103,8 @@ impl<'a> OkPacket<'a> {
     }
 }
 
-/// The end of columns or of rows, for clients without [`Capabilities::DEPRECATE_EOF`]; also some commands' answer.
+/// The end of columns or of rows, for clients without [`Capabilities::DEPRECATE_EOF`]; also some
+/// commands' answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EofPacket {
     /// Number of warnings.
@@ -144,6 +146,7 @@ pub fn encode_rows_end(ok: &OkPacket<'_>, caps: Capabilities, out: &mut Vec<u8>)
     if caps.contains(Capabilities::DEPRECATE_EOF) {
         ok.encode_rows_end(caps, out);
     } else {
-        EofPacket { warnings: ok.warnings, status: ok.status - Status::SESSION_STATE_CHANGED }.encode(out);
+        EofPacket { warnings: ok.warnings, status: ok.status - Status::SESSION_STATE_CHANGED }
+            .encode(out);
     }
 }

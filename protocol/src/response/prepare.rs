@@ -17,7 +17,8 @@ pub struct PrepareOk {
     pub params: u16,
     /// Number of warnings.
     pub warnings: u16,
-    /// Whether the definitions follow. Always so unless [`Capabilities::OPTIONAL_RESULTSET_METADATA`].
+    /// Whether the definitions follow. Always so unless
+    /// [`Capabilities::OPTIONAL_RESULTSET_METADATA`].
     pub metadata_follows: bool,
 }
 
@@ -33,7 +34,10 @@ impl PrepareOk {
         let mut r = Reader::new(payload);
         let head = r.u8("prepared statement")?;
         if head != Self::HEADER {
-            return Err(ProtocolError::UnexpectedPacket { waiting_for: "prepared statement", head });
+            return Err(ProtocolError::UnexpectedPacket {
+                waiting_for: "prepared statement",
+                head,
+            });
         }
         let stmt_id = r.u32("statement id")?;
         let columns = r.u16("number of columns")?;

@@ -1,6 +1,7 @@
-//! Answers of servers that cannot do what a client can: servers before MySQL 5.7 and MariaDB 10.2 end rows by EOF packets, and
-//! their OK packets tell no session state; those that are not MariaDB 10.5 know no extended types of columns. Only those packets
-//! differ, so that rows pass as they are.
+//! Answers of servers that cannot do what a client can: servers before MySQL 5.7 and MariaDB 10.2
+//! end rows by EOF packets, and their OK packets tell no session state; those that are not MariaDB
+//! 10.5 know no extended types of columns. Only those packets differ, so that rows pass as they
+//! are.
 
 use super::{EofPacket, OkPacket};
 use crate::capability::Capabilities;
@@ -19,8 +20,8 @@ pub enum Translated {
     Rewritten,
 }
 
-/// Translates one packet of an answer from a server of the capabilities `from` for a client of the capabilities `to`, which has
-/// all those of `from` that shape answers.
+/// Translates one packet of an answer from a server of the capabilities `from` for a client of the
+/// capabilities `to`, which has all those of `from` that shape answers.
 ///
 /// # Errors
 /// The packet is not what its role says.
@@ -32,7 +33,8 @@ pub fn translate(
     to: Capabilities,
     out: &mut Vec<u8>,
 ) -> Result<Translated, ProtocolError> {
-    let eof_goes = to.contains(Capabilities::DEPRECATE_EOF) && !from.contains(Capabilities::DEPRECATE_EOF);
+    let eof_goes =
+        to.contains(Capabilities::DEPRECATE_EOF) && !from.contains(Capabilities::DEPRECATE_EOF);
     let extended = Capabilities::MARIADB_EXTENDED_METADATA;
     let types_come = to.contains(extended) && !from.contains(extended);
     match role {
@@ -44,8 +46,9 @@ pub fn translate(
         PacketRole::ColumnsEof | PacketRole::RowsEnd if eof_goes => {
             let EofPacket { warnings, status } = EofPacket::parse(payload)?;
             // Behind columns it ends the answer where no rows follow.
-            let ends =
-                role == PacketRole::RowsEnd || kind == ResponseKind::FieldList || opens_cursor(kind, status);
+            let ends = role == PacketRole::RowsEnd
+                || kind == ResponseKind::FieldList
+                || opens_cursor(kind, status);
             if !ends {
                 return Ok(Translated::Left);
             }
@@ -71,7 +74,8 @@ mod tests {
         .union(Capabilities::DEPRECATE_EOF)
         .union(Capabilities::SESSION_TRACK);
 
-    /// Translates a whole answer, and checks that a walker of the client's kind finds its end exactly there.
+    /// Translates a whole answer, and checks that a walker of the client's kind finds its end
+    /// exactly there.
     fn translated(kind: ResponseKind, packets: &[&[u8]]) -> Vec<Vec<u8>> {
         let mut from = ResponseWalker::new(kind, OLD);
         let (mut wire, mut seq, mut all) = (Vec::new(), 1, Vec::new());
@@ -124,7 +128,8 @@ mod tests {
             let done = translate(ResponseKind::Query, role, COLUMN, NEW, extended, &mut out);
             assert_eq!(done.unwrap(), Translated::Rewritten);
             assert_eq!(out, b"\x03def\0\0\0\x01a\0\0\x0C\x21\0\x01\0\0\0\x08\0\0\0\0\0");
-            let same = translate(ResponseKind::Query, role, &out.clone(), extended, extended, &mut out);
+            let same =
+                translate(ResponseKind::Query, role, &out.clone(), extended, extended, &mut out);
             assert_eq!(same.unwrap(), Translated::Same);
         }
     }
@@ -137,6 +142,9 @@ mod tests {
         let opened = translated(ResponseKind::Cursor, &[b"\x01", COLUMN, OPENED]);
         assert_eq!(opened, [b"\x01".as_slice(), COLUMN, b"\xFE\0\0\x42\0\x01\0"]);
         assert_eq!(translated(ResponseKind::FieldList, &[COLUMN, EOF]), [COLUMN, ROWS_END]);
-        assert_eq!(translated(ResponseKind::Fetch, &[b"\0\0\x01", EOF]), [b"\0\0\x01".as_slice(), ROWS_END]);
+        assert_eq!(
+            translated(ResponseKind::Fetch, &[b"\0\0\x01", EOF]),
+            [b"\0\0\x01".as_slice(), ROWS_END]
+        );
     }
 }

@@ -7,10 +7,10 @@ use crate::capability::Status;
 
 impl Value<'_> {
     /// Appends the value as an SQL literal. `status` says whether backslashes escape
-    /// ([`Status::NO_BACKSLASH_ESCAPES`]). Bytes become a quoted string in the connection's character set, which
-    /// must be one in which `'` and `\` are never a part of another character
-    /// (<https://dev.mysql.com/doc/refman/8.4/en/string-literals.html>). Infinities and NaN, which SQL cannot say,
-    /// become NULL, as does long data.
+    /// ([`Status::NO_BACKSLASH_ESCAPES`]). Bytes become a quoted string in the connection's
+    /// character set, which must be one in which `'` and `\` are never a part of another character
+    /// (<https://dev.mysql.com/doc/refman/8.4/en/string-literals.html>). Infinities and NaN, which
+    /// SQL cannot say, become NULL, as does long data.
     pub fn write_literal(&self, status: Status, out: &mut Vec<u8>) {
         match self {
             Self::Null | Self::LongData => out.extend_from_slice(b"NULL"),
@@ -29,7 +29,8 @@ impl Value<'_> {
         }
     }
 
-    /// Appends the value as text rows show it; nothing for NULL. Fractions of seconds appear only if there are any.
+    /// Appends the value as text rows show it; nothing for NULL. Fractions of seconds appear only
+    /// if there are any.
     pub fn write_text(&self, out: &mut Vec<u8>) {
         match self {
             Self::Null | Self::LongData => {}
@@ -115,8 +116,12 @@ mod tests {
         assert_eq!(literal(Value::Double(1.5), plain), "1.5e0");
         assert_eq!(literal(Value::Double(f64::NAN), plain), "NULL");
         assert_eq!(literal(Value::Bytes(b"it's \\ \0"), plain), "'it''s \\\\ \\0'");
-        assert_eq!(literal(Value::Bytes(b"it's \\ x"), Status::NO_BACKSLASH_ESCAPES), "'it''s \\ x'");
-        let date = DateTime { year: 2024, month: 2, day: 29, hour: 1, minute: 2, second: 3, micros: 40 };
+        assert_eq!(
+            literal(Value::Bytes(b"it's \\ x"), Status::NO_BACKSLASH_ESCAPES),
+            "'it''s \\ x'"
+        );
+        let date =
+            DateTime { year: 2024, month: 2, day: 29, hour: 1, minute: 2, second: 3, micros: 40 };
         assert_eq!(literal(Value::Date(date), plain), "'2024-02-29'");
         assert_eq!(literal(Value::DateTime(date), plain), "'2024-02-29 01:02:03.000040'");
         let time = Time { negative: true, days: 2, hours: 3, minutes: 4, seconds: 5, micros: 0 };

@@ -94,7 +94,8 @@ pub struct ResponseWalker {
 }
 
 impl ResponseWalker {
-    /// Walks over the answer to a command of this kind, on a connection where both sides use these capabilities.
+    /// Walks over the answer to a command of this kind, on a connection where both sides use these
+    /// capabilities.
     pub fn new(kind: ResponseKind, caps: Capabilities) -> Self {
         let phase = match kind {
             ResponseKind::Fetch => Phase::Rows,
@@ -111,9 +112,11 @@ impl ResponseWalker {
             kind,
             phase,
             deprecate_eof: caps.contains(Capabilities::DEPRECATE_EOF),
-            optional_definitions: caps
-                .intersects(Capabilities::OPTIONAL_RESULTSET_METADATA | Capabilities::MARIADB_CACHE_METADATA),
-            // Under compression servers set the id to the compressed packet's at each flush, which is no order.
+            optional_definitions: caps.intersects(
+                Capabilities::OPTIONAL_RESULTSET_METADATA | Capabilities::MARIADB_CACHE_METADATA,
+            ),
+            // Under compression servers set the id to the compressed packet's at each flush, which
+            // is no order.
             checks_order: !caps.intersects(Capabilities::COMPRESS | Capabilities::ZSTD_COMPRESSION),
             caps,
             continued: false,
@@ -149,7 +152,8 @@ impl ResponseWalker {
         self.next_seq.is_none() && self.held_len == 0
     }
 
-    /// Whether the walker stands between two packets, where another packet may be put into the stream.
+    /// Whether the walker stands between two packets, where another packet may be put into the
+    /// stream.
     pub fn at_packet_end(&self) -> bool {
         self.skip == 0 && !self.continued && self.held_len == 0
     }
@@ -159,7 +163,8 @@ impl ResponseWalker {
         self.next_seq.unwrap_or(1)
     }
 
-    /// Tells that the file asked for has been sent, the last packet (the empty one) with sequence id `last_seq`.
+    /// Tells that the file asked for has been sent, the last packet (the empty one) with sequence
+    /// id `last_seq`.
     pub fn infile_sent(&mut self, last_seq: u8) {
         if self.phase == Phase::Infile {
             self.phase = Phase::Start;
@@ -167,7 +172,8 @@ impl ResponseWalker {
         }
     }
 
-    /// Changes of the session's state that all results together told, as far as [`feed`](Self::feed) saw them.
+    /// Changes of the session's state that all results together told, as far as
+    /// [`feed`](Self::feed) saw them.
     pub fn session_changes(&self) -> SessionChanges<'_> {
         self.session.changes()
     }
@@ -182,7 +188,8 @@ impl ResponseWalker {
         self.phase == Phase::Rows && !self.continued
     }
 
-    /// How many bytes of the chunk's payload [`step`](Self::step) wants to see, given the first if it is there.
+    /// How many bytes of the chunk's payload [`step`](Self::step) wants to see, given the first if
+    /// it is there.
     #[inline]
     pub fn head_needed(&self, header: Header, first: Option<u8>) -> usize {
         if self.continued {
@@ -217,11 +224,13 @@ impl ResponseWalker {
         Ok(())
     }
 
-    /// Takes the next chunk: its header, and at least [`head_needed`](Self::head_needed) bytes of its payload.
+    /// Takes the next chunk: its header, and at least [`head_needed`](Self::head_needed) bytes of
+    /// its payload.
     ///
     /// # Errors
-    /// `OutOfOrder`, `UnexpectedPacket`, `Truncated`, `Malformed`: the server does not speak the protocol, or the
-    /// walker was told the wrong kind or capabilities. [`ProtocolError::Misuse`] if the answer is over.
+    /// `OutOfOrder`, `UnexpectedPacket`, `Truncated`, `Malformed`: the server does not speak the
+    /// protocol, or the walker was told the wrong kind or capabilities. [`ProtocolError::Misuse`]
+    /// if the answer is over.
     pub fn step(&mut self, header: Header, head: &[u8]) -> Result<PacketRole, ProtocolError> {
         self.check_seq(header.seq)?;
         let continuation = self.continued;
@@ -293,14 +302,20 @@ impl ResponseWalker {
                 self.phase = Phase::Done;
                 Ok(PacketRole::Text)
             }
-            Phase::Infile | Phase::Done => Err(ProtocolError::Misuse("packet after the end of an answer")),
+            Phase::Infile | Phase::Done => {
+                Err(ProtocolError::Misuse("packet after the end of an answer"))
+            }
         }
     }
 
-    /// Whether a packet that begins with 0xFE ends rows. Otherwise it is a row whose first column is huge, which
-    /// cannot be a short packet.
+    /// Whether a packet that begins with 0xFE ends rows. Otherwise it is a row whose first column
+    /// is huge, which cannot be a short packet.
     fn can_end(&self, header: Header) -> bool {
-        if self.deprecate_eof { !header.is_continued() } else { (header.len as usize) < EofPacket::LEN_LIMIT }
+        if self.deprecate_eof {
+            !header.is_continued()
+        } else {
+            (header.len as usize) < EofPacket::LEN_LIMIT
+        }
     }
 
     fn start(&mut self, header: Header, head: &[u8]) -> Result<PacketRole, ProtocolError> {
@@ -327,15 +342,17 @@ impl ResponseWalker {
         }
     }
 
-    /// The flag that tells whether definitions follow comes after the number, or else a result without definitions
-    /// would begin as an OK packet does.
+    /// The flag that tells whether definitions follow comes after the number, or else a result
+    /// without definitions would begin as an OK packet does.
     fn column_count(&mut self, head: &[u8]) -> Result<PacketRole, ProtocolError> {
         let mut r = Reader::new(head);
         let columns = r.lenenc_int("number of columns")?;
-        let columns = u16::try_from(columns).map_err(|_| ProtocolError::Malformed("number of columns"))?;
+        let columns =
+            u16::try_from(columns).map_err(|_| ProtocolError::Malformed("number of columns"))?;
         let definitions = !(self.optional_definitions && r.u8("definitions flag") == Ok(0));
         self.summary.columns = columns;
-        self.phase = if definitions && columns > 0 { Phase::Columns(columns) } else { self.after_columns() };
+        self.phase =
+            if definitions && columns > 0 { Phase::Columns(columns) } else { self.after_columns() };
         Ok(PacketRole::ColumnCount { columns, definitions })
     }
 
@@ -392,8 +409,8 @@ impl ResponseWalker {
     }
 }
 
-/// Is this the end of columns without rows, which are fetched later? The results of a CALL are no cursors, though MariaDB leaves the
-/// flag of one that the routine itself has opened.
+/// Is this the end of columns without rows, which are fetched later? The results of a CALL are no
+/// cursors, though MariaDB leaves the flag of one that the routine itself has opened.
 pub(crate) fn opens_cursor(kind: ResponseKind, status: Status) -> bool {
     kind == ResponseKind::Cursor
         && status.contains(Status::CURSOR_EXISTS)

@@ -19,7 +19,8 @@ impl Resequencer {
         Self { next, skip: 0, header_len: 0, len: 0 }
     }
 
-    /// The id of the next chunk. If others are put into the stream, say so by [`set_next_seq`](Self::set_next_seq).
+    /// The id of the next chunk. If others are put into the stream, say so by
+    /// [`set_next_seq`](Self::set_next_seq).
     pub fn next_seq(&self) -> u8 {
         self.next
     }
@@ -66,7 +67,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_slicing_renumbers_alike(
-            payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 1..8),
+            payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20),
+                1..8),
             cuts in proptest::collection::vec(0usize..30, 0..40),
         ) {
             let (mut bytes, mut seq, mut want, mut want_seq) = (Vec::new(), 9, Vec::new(), 250);

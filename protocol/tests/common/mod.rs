@@ -52,7 +52,8 @@ pub(crate) fn answers() -> Vec<Answer> {
     for (caps, text) in files {
         for line in text.lines() {
             let mut fields = line.split(' ').map(str::to_owned);
-            let (Some(kind), Some(name), Some(hex)) = (fields.next(), fields.next(), fields.next()) else {
+            let (Some(kind), Some(name), Some(hex)) = (fields.next(), fields.next(), fields.next())
+            else {
                 panic!("bad line {line}");
             };
             answers.push(Answer { caps, kind, name, bytes: unhex(&hex) });

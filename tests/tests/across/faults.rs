@@ -1,15 +1,19 @@
-//! Queries over several shards that are cut off at every stage: nothing stays behind, and a transaction goes on.
+//! Queries over several shards that are cut off at every stage: nothing stays behind, and a
+//! transaction goes on.
 use crate::world::WORLD;
 use coregate_tests::{Connection, wait_until, world};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// A query for each stage that takes long: a shard's part of a merge, a gather, the last server's work.
+/// A query for each stage that takes long: a shard's part of a merge, a gather, the last server's
+/// work.
 const SLOW: &[&str] = &[
     "select /*vt+ QUERY_TIMEOUT_MS=200 */ id from customers where sleep(0.2) = 0 order by id",
-    "select /*vt+ QUERY_TIMEOUT_MS=200 */ quantity, count(*) from orders where sleep(0.1) = 0 group by quantity",
-    "select /*vt+ QUERY_TIMEOUT_MS=200 */ c.id from customers c join notes n on n.customer_id = c.id where sleep(0.2) = 0",
+    "select /*vt+ QUERY_TIMEOUT_MS=200 */ quantity, count(*) from orders where sleep(0.1) = 0 \
+        group by quantity",
+    "select /*vt+ QUERY_TIMEOUT_MS=200 */ c.id from customers c join notes n on n.customer_id = \
+        c.id where sleep(0.2) = 0",
 ];
 
 /// One test at a time: each looks at what the servers do, and some write rows for a while.
@@ -28,7 +32,8 @@ fn busy(shards: &mut [Connection]) -> usize {
     shards
         .iter_mut()
         .map(|conn| {
-            let sql = "select count(*) from information_schema.processlist where state = 'User sleep'";
+            let sql =
+                "select count(*) from information_schema.processlist where state = 'User sleep'";
             conn.value(sql).unwrap().parse::<usize>().unwrap()
         })
         .sum()
@@ -123,7 +128,8 @@ fn an_error_of_one_shard_is_the_answer_and_nothing_else() {
     for sql in [
         "select id, 18446744073709551615 + if(id = 37, 1, 0) x from customers order by id",
         "select max(18446744073709551615 + if(id = 37, 1, 0)) from customers",
-        "select c.id, 18446744073709551615 + if(c.id = 37, 1, 0) from customers c join notes n on n.id = c.id + 1",
+        "select c.id, 18446744073709551615 + if(c.id = 37, 1, 0) from customers c join notes n on \
+            n.id = c.id + 1",
     ] {
         conn.run("begin");
         conn.run("insert into customers (id, name) values (910000, 'x')");
@@ -149,7 +155,8 @@ fn an_error_of_one_shard_is_the_answer_and_nothing_else() {
 #[test]
 fn a_session_s_settings_do_not_keep_a_query_from_being_finished() {
     let _turn = alone();
-    let finished = "select count(distinct body) > 5 from notes n join customers c on c.id = n.id + 1";
+    let finished =
+        "select count(distinct body) > 5 from notes n join customers c on c.id = n.id + 1";
     for setting in [
         "set session transaction read only",
         "set character_set_connection = ucs2",
@@ -170,7 +177,10 @@ fn a_session_s_settings_do_not_keep_a_query_from_being_finished() {
         other.run("delete from customers where id = 930000");
     }
     let mut conn = WORLD.sharded();
-    conn.run("prepare s from 'select c.id from customers c join notes n on n.id = c.id + 1 where c.id < ? order by c.id limit ?, ?'");
+    conn.run(
+        "prepare s from 'select c.id from customers c join notes n on n.id = c.id + 1 where \
+        c.id < ? order by c.id limit ?, ?'",
+    );
     conn.run("set @a = 50, @b = 3, @c = 4");
     let rows = conn.query("execute s using @a, @b, @c").rows();
     assert_eq!(rows.len(), 4);
@@ -188,11 +198,19 @@ fn few_connections_and_many_clients_get_on() {
                     let in_transaction = n % 4 == 0;
                     if in_transaction {
                         conn.run("begin");
-                        conn.run(&format!("insert into customers (id, name) values ({}, 'x')", 920_000 + n));
+                        conn.run(&format!(
+                            "insert into customers (id, name) values ({}, \
+                            'x')",
+                            920_000 + n
+                        ));
                     }
-                    let finished = "select count(*) from customers c join customers d on d.id = c.id + 1 where c.id < 100 and d.id < 100";
+                    let finished = "select count(*) from customers c join customers d on d.id = \
+                        c.id + 1 where c.id < 100 and d.id < 100";
                     assert_eq!(conn.value(finished).unwrap(), "59");
-                    let ordered = conn.query("select id from customers where id < 1000 order by name, id limit 7");
+                    let ordered = conn.query(
+                        "select id from customers where id < 1000 order by \
+                        name, id limit 7",
+                    );
                     assert_eq!(ordered.rows().len(), 7);
                     if in_transaction {
                         conn.run("rollback");

@@ -1,7 +1,9 @@
-//! Queries over four shards answer as one server does: values, order, and the definitions of their columns; as text and prepared.
+//! Queries over four shards answer as one server does: values, order, and the definitions of their
+//! columns; as text and prepared.
 //!
-//! The queries stand in files, one in a line: `merged.sql` are put together by the proxy itself, `finished.sql` by one of the
-//! servers over gathered rows. A line that begins with `=` has a total order, in which its rows are compared.
+//! The queries stand in files, one in a line: `merged.sql` are put together by the proxy itself,
+//! `finished.sql` by one of the servers over gathered rows. A line that begins with `=` has a total
+//! order, in which its rows are compared.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Column;
 use coregate_tests::{Answer, Connection};
@@ -45,7 +47,8 @@ fn rows_of(outcome: &Outcome) -> &[Vec<u8>] {
 
 /// PREPARE and EXECUTE.
 fn by_name(conn: &mut Connection, sql: &str) -> Answer {
-    match conn.query(&format!("prepare s from '{}'", sql.replace('\\', "\\\\").replace('\'', "''"))) {
+    match conn.query(&format!("prepare s from '{}'", sql.replace('\\', "\\\\").replace('\'', "''")))
+    {
         Answer::Error(error) => Answer::Error(error),
         _ => conn.query("execute s"),
     }
@@ -71,7 +74,12 @@ fn difference(plain: &Outcome, sharded: &Outcome, why: &str) -> String {
                 let all: Vec<_> = differing
                     .map(|(a, b)| format!("{a:?}\n        {b:?}"))
                     .collect();
-                return format!("columns ({} and {}):\n        {}", a.len(), b.len(), all.join("\n        "));
+                return format!(
+                    "columns ({} and {}):\n        {}",
+                    a.len(),
+                    b.len(),
+                    all.join("\n        ")
+                );
             }
             let text = |rows: &[Vec<u8>]| -> Vec<String> {
                 rows.iter()
@@ -127,14 +135,18 @@ fn compare(queries: &str, metric: &str, leave_out: fn(&mut Column)) {
             Some(sql) => (true, sql.trim()),
             None => (false, line),
         };
-        let count_of = |metric: &str| if metric.is_empty() { 0.0 } else { WORLD.local.metric(metric) };
+        let count_of =
+            |metric: &str| if metric.is_empty() { 0.0 } else { WORLD.local.metric(metric) };
         let before = count_of(metric);
         let text: Run = Connection::query;
-        for (how, run) in [("text", text), ("prepared", prepared as Run), ("by name", by_name as Run)] {
+        for (how, run) in
+            [("text", text), ("prepared", prepared as Run), ("by name", by_name as Run)]
+        {
             count += 1;
             let answer = run(&mut sharded, sql);
             let why = format!("{answer:.300?}");
-            let (mut theirs, mut ours) = (outcome(run(&mut plain, sql), ordered), outcome(answer, ordered));
+            let (mut theirs, mut ours) =
+                (outcome(run(&mut plain, sql), ordered), outcome(answer, ordered));
             for side in [&mut theirs, &mut ours] {
                 if let Outcome::Rows { columns, .. } = side {
                     columns.iter_mut().for_each(leave_out);
@@ -203,7 +215,8 @@ fn a_session_s_row_limit_counts_the_rows_of_all_shards() {
             "select quantity, count(*) c from orders group by quantity order by c desc, quantity",
             "select quantity, count(*) from orders group by quantity order by quantity",
             "select distinct quantity from orders order by quantity desc",
-            "select c.id, n.id from customers c join notes n on n.customer_id = c.id order by c.id, n.id",
+            "select c.id, n.id from customers c join notes n on n.customer_id = c.id order by \
+                c.id, n.id",
             "select count(*) from (select id from notes order by id) d",
         ] {
             let (theirs, ours) = (plain.query(sql).rows(), sharded.query(sql).rows());

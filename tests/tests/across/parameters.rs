@@ -64,7 +64,8 @@ fn expressions_are_called_by_their_text() {
         "select id, concat(name, ?) from customers order by name, id limit 3",
         "select distinct quantity + ? from orders",
         "select quantity + ?, count(*) * ? from orders group by quantity + ?",
-        "select quantity, count(*), max(amount) + ? from orders group by quantity order by max(amount) + ?",
+        "select quantity, count(*), max(amount) + ? from orders group by quantity order by \
+            max(amount) + ?",
         "select c.id+?, n.id from customers c join notes n on n.customer_id = c.id",
         "select x.n+? from (select quantity+? n from orders) x",
         "select id+? from customers union select id - ? from notes",

@@ -1,4 +1,5 @@
-//! Random queries over four shards, with a total order: the same rows in the same order as one server's, as text and prepared.
+//! Random queries over four shards, with a total order: the same rows in the same order as one
+//! server's, as text and prepared.
 //!
 //! `ACROSS_SEED` repeats a run, `ACROSS_QUERIES` makes it longer.
 use crate::world::WORLD;
@@ -97,8 +98,8 @@ const TABLES: &[Table] = &[
     Table {
         name: "things",
         keys: &[
-            "ti", "bu", "d", "big", "da", "t", "dt", "ts", "y", "c", "vc", "ci", "la", "bin", "en", "se",
-            "bt", "db",
+            "ti", "bu", "d", "big", "da", "t", "dt", "ts", "y", "c", "vc", "ci", "la", "bin", "en",
+            "se", "bt", "db",
         ],
         // Not `big`: sums of more than 65 digits are cut or not, as the plan goes.
         numbers: &["ti", "bu", "d", "y", "id"],
@@ -126,8 +127,8 @@ const TABLES: &[Table] = &[
 const KINDS: Table = Table {
     name: "kinds",
     keys: &[
-        "np", "uc", "un", "sj", "d65", "d30", "f", "fu", "db", "dp", "en", "se", "bt", "b1", "ts", "t3",
-        "mi", "tx", "bl",
+        "np", "uc", "un", "sj", "d65", "d30", "f", "fu", "db", "dp", "en", "se", "bt", "b1", "ts",
+        "t3", "mi", "tx", "bl",
     ],
     // Not `d65`, as `big` above.
     numbers: &["d30", "mi", "id"],
@@ -202,7 +203,8 @@ impl Queries {
             0 => String::new(),
             1 | 2 => format!(" where {}", self.random.one_of(table.conditions)),
             _ => {
-                let (a, b) = (self.random.one_of(table.conditions), self.random.one_of(table.conditions));
+                let (a, b) =
+                    (self.random.one_of(table.conditions), self.random.one_of(table.conditions));
                 format!(" where ({a}) {} ({b})", self.random.one_of(&["and", "or"]))
             }
         }
@@ -234,8 +236,11 @@ impl Queries {
         let columns = self.random.some(table.keys, 4);
         let mut order = self.random.some(table.keys, 2);
         order.push("id");
-        let list =
-            if self.random.chance(20) { "*".to_owned() } else { format!("id, {}", columns.join(", ")) };
+        let list = if self.random.chance(20) {
+            "*".to_owned()
+        } else {
+            format!("id, {}", columns.join(", "))
+        };
         format!(
             "select {list} from {}{}{}{}",
             table.name,
@@ -244,7 +249,10 @@ impl Queries {
             self.limit()
         )
         .replace("select * from things", "select id, ti, bu, dt from things")
-        .replace("select * from kinds", "select id, js, f, db, en, en + 0, bt, hex(bl), d65 from kinds")
+        .replace(
+            "select * from kinds",
+            "select id, js, f, db, en, en + 0, bt, hex(bl), d65 from kinds",
+        )
     }
 
     fn distinct(&mut self) -> String {
@@ -311,7 +319,9 @@ impl Queries {
         let on = match (a.name, b.name) {
             ("customers", "orders" | "notes") => "a.id = b.customer_id",
             ("orders" | "notes", "customers") => "a.customer_id = b.id",
-            ("orders" | "notes", "orders" | "notes") => "a.customer_id = b.customer_id and b.id < 60",
+            ("orders" | "notes", "orders" | "notes") => {
+                "a.customer_id = b.customer_id and b.id < 60"
+            }
             _ => "a.id = b.id",
         };
         let kind = self
@@ -324,7 +334,8 @@ impl Queries {
             _ => String::new(),
         };
         format!(
-            "select a.id, b.id, a.{x}, b.{y} from {} a {kind} {} b on {on}{filter} order by a.id{}, b.id{}",
+            "select a.id, b.id, a.{x}, b.{y} from {} a {kind} {} b on {on}{filter} order by \
+                a.id{}, b.id{}",
             a.name,
             b.name,
             self.direction(),
@@ -350,13 +361,15 @@ impl Queries {
                 self.limit()
             ),
             2 => format!(
-                "select a.id, (select count(*) from {} b where b.id = a.id + 1) n from {} a order by a.id{}",
+                "select a.id, (select count(*) from {} b where b.id = a.id + 1) n from {} a order \
+                    by a.id{}",
                 b.name,
                 a.name,
                 self.limit()
             ),
             3 => format!(
-                "select id from {} where id > (select avg({number}) % 50 from {}{inner}) order by id",
+                "select id from {} where id > (select avg({number}) % 50 from {}{inner}) order by \
+                    id",
                 a.name, b.name
             ),
             _ => format!(
@@ -412,7 +425,8 @@ fn answers_are_the_same(seed: u64, count: u64) {
         let forced = sql.replacen("select ", "select /*vt+ FINISH */ ", 1);
         let finished = outcome(sharded.query(&forced), true);
         if n % 3 != 0
-            && let (Outcome::Rows { rows: a, .. }, Outcome::Rows { rows: b, .. }) = (&ours, &finished)
+            && let (Outcome::Rows { rows: a, .. }, Outcome::Rows { rows: b, .. }) =
+                (&ours, &finished)
             && a != b
         {
             wrong.push(format!("{forced}\n        {}", difference(&ours, &finished, "")));
@@ -421,9 +435,19 @@ fn answers_are_the_same(seed: u64, count: u64) {
             wrong.push(format!("{sql}\n        {}", difference(&theirs, &ours, &why)));
         }
     }
-    assert!(wrong.is_empty(), "seed {seed}: {} of {count} differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "seed {seed}: {} of {count} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     let most = count as usize / 20;
-    assert!(refused.len() <= most, "{} of {count} are refused:\n{}", refused.len(), refused.join("\n"));
+    assert!(
+        refused.len() <= most,
+        "{} of {count} are refused:\n{}",
+        refused.len(),
+        refused.join("\n")
+    );
 }
 
 #[test]

@@ -29,22 +29,30 @@ fn processlist_has_the_sessions_by_their_own_ids() {
         "select p.id from information_schema.processlist p where p.command in ('Query', 'Sleep')",
     ] {
         let ids = column(&mut one, sql);
-        assert!(ids.contains(&Some(own.clone())) && ids.contains(&Some(theirs.clone())), "{sql}: {ids:?}");
+        assert!(
+            ids.contains(&Some(own.clone())) && ids.contains(&Some(theirs.clone())),
+            "{sql}: {ids:?}"
+        );
         let shown = column(&mut one, "show processlist");
         assert_eq!(ids.len(), shown.len(), "{sql}");
     }
     let found = one
-        .query(&format!("select db, command, user from information_schema.processlist where id = {theirs}"))
+        .query(&format!(
+            "select db, command, user from information_schema.processlist where id = {theirs}"
+        ))
         .rows();
     assert_eq!(found, [[Some("lone".into()), Some("Sleep".into()), Some("app".into())]]);
     let running = column(
         &mut one,
-        "select info from information_schema.processlist where command = 'Query' and info like '%needle%'",
+        "select info from information_schema.processlist where command = 'Query' and info like \
+            '%needle%'",
     );
     assert_eq!(running.len(), 1, "{running:?}");
     one.run(&format!("kill {theirs}"));
-    let gone =
-        column(&mut one, &format!("select count(*) from information_schema.processlist where id = {theirs}"));
+    let gone = column(
+        &mut one,
+        &format!("select count(*) from information_schema.processlist where id = {theirs}"),
+    );
     assert_eq!(gone, [Some("0".into())]);
 }
 
@@ -53,7 +61,10 @@ fn prepared_and_joined_with_tables_of_shards() {
     let _turn = alone();
     let mut conn = WORLD.sharded();
     let own = id_of(&mut conn);
-    conn.run("prepare p from 'select p.id from information_schema.processlist p left join customers c on c.id = p.id where p.id = ?'");
+    conn.run(
+        "prepare p from 'select p.id from information_schema.processlist p left join \
+        customers c on c.id = p.id where p.id = ?'",
+    );
     conn.run(&format!("set @id = {own}"));
     assert_eq!(column(&mut conn, "execute p using @id"), [Some(own)]);
     let statement = conn

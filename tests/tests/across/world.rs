@@ -1,5 +1,5 @@
-//! The same tables with the same rows on one server and over four shards: every kind of value that sorts, groups and compares in a
-//! way of its own.
+//! The same tables with the same rows on one server and over four shards: every kind of value that
+//! sorts, groups and compares in a way of its own.
 use coregate_tests::{Connection, Coregate, MariaDb, guard, world};
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -9,26 +9,50 @@ pub(crate) struct World {
     pub(crate) local: Coregate,
 }
 
-/// `customers`, and `orders` that lie with their customer; `things` of all types, by id; `notes` of the customers by a key of their
-/// own, so that a join with them crosses shards.
+/// `customers`, and `orders` that lie with their customer; `things` of all types, by id; `notes` of
+/// the customers by a key of their own, so that a join with them crosses shards.
 const SCHEMA: &str = "
-create table customers (id bigint not null primary key, name varchar(40) character set utf8mb4 collate utf8mb4_general_ci not null, region char(3) character set latin1 collate latin1_swedish_ci, balance decimal(20,4), born date) ;
-create table orders (id bigint not null primary key, customer_id bigint not null, amount decimal(12,2), quantity int unsigned not null, state enum('new','paid','sent'), placed datetime(3), key (customer_id)) ;
-create table notes (id bigint not null primary key, customer_id bigint not null, body text character set utf8mb4 collate utf8mb4_unicode_ci, weight double, at timestamp(2) null default null, key (customer_id)) ;
-create table things (id int not null primary key, ti tinyint, bu bigint unsigned, d decimal(30,10), big decimal(65,0), f float, db double, da date, t time(6), dt datetime(6), ts timestamp(6) null default null, y year, c char(10) character set utf8mb4 collate utf8mb4_bin, vc varchar(30) character set utf8mb4 collate utf8mb4_nopad_bin, ci varchar(30) character set utf8mb4 collate utf8mb4_general_ci, la varchar(30) character set latin1 collate latin1_german2_ci, bin varbinary(30), bt bit(10), en enum('z','y','x'), se set('a','b','c')) ;
-create table kinds (id int not null primary key, np varchar(20) character set utf8mb4 collate utf8mb4_general_nopad_ci, uc varchar(20) character set utf8mb4 collate utf8mb4_unicode_520_ci, un varchar(20) character set utf8mb4 collate utf8mb4_unicode_nopad_ci, sj varchar(20) character set latin1 collate latin1_bin, d65 decimal(65,30), d30 decimal(38,0) unsigned, f float, fu float(9,3), db double, dp double(12,4), en enum('c','b','a'), se set('x','y','z'), bt bit(17), b1 bit(1), js json, tx text character set utf8mb4 collate utf8mb4_general_ci, bl blob, ts timestamp null default null, t3 time(3), mi mediumint unsigned zerofill) ;
-create table hidden (id bigint not null primary key, a int, secret int invisible default 7, t varchar(20)) ;
+create table customers (id bigint not null primary key, name varchar(40) character set utf8mb4 \
+collate utf8mb4_general_ci not null, region char(3) character set latin1 collate \
+latin1_swedish_ci, balance decimal(20,4), born date) ;
+create table orders (id bigint not null primary key, customer_id bigint not null, amount \
+decimal(12,2), quantity int unsigned not null, state enum('new','paid','sent'), placed \
+datetime(3), key (customer_id)) ;
+create table notes (id bigint not null primary key, customer_id bigint not null, body text \
+character set utf8mb4 collate utf8mb4_unicode_ci, weight double, at timestamp(2) null default \
+null, key (customer_id)) ;
+create table things (id int not null primary key, ti tinyint, bu bigint unsigned, d \
+decimal(30,10), big decimal(65,0), f float, db double, da date, t time(6), dt datetime(6), ts \
+timestamp(6) null default null, y year, c char(10) character set utf8mb4 collate utf8mb4_bin, vc \
+varchar(30) character set utf8mb4 collate utf8mb4_nopad_bin, ci varchar(30) character set utf8mb4 \
+collate utf8mb4_general_ci, la varchar(30) character set latin1 collate latin1_german2_ci, bin \
+varbinary(30), bt bit(10), en enum('z','y','x'), se set('a','b','c')) ;
+create table kinds (id int not null primary key, np varchar(20) character set utf8mb4 collate \
+utf8mb4_general_nopad_ci, uc varchar(20) character set utf8mb4 collate utf8mb4_unicode_520_ci, un \
+varchar(20) character set utf8mb4 collate utf8mb4_unicode_nopad_ci, sj varchar(20) character set \
+latin1 collate latin1_bin, d65 decimal(65,30), d30 decimal(38,0) unsigned, f float, fu float(9,3), \
+db double, dp double(12,4), en enum('c','b','a'), se set('x','y','z'), bt bit(17), b1 bit(1), js \
+json, tx text character set utf8mb4 collate utf8mb4_general_ci, bl blob, ts timestamp null default \
+null, t3 time(3), mi mediumint unsigned zerofill) ;
+create table hidden (id bigint not null primary key, a int, secret int invisible default 7, t \
+varchar(20)) ;
 create table countries (code char(2) not null primary key, name varchar(40)) ;
-create view totals as select quantity, count(*) as n, sum(amount) as amount from orders group by quantity ;
+create view totals as select quantity, count(*) as n, sum(amount) as amount from orders group by \
+quantity ;
 create view last_notes as select id, customer_id, body from notes order by id desc limit 10 ;
 create view grand as select sum(n) as n, max(amount) as most from totals ;
-create view per_region as select c.region, count(n.id) as n from customers c left join notes n on n.customer_id = c.id where c.region is not null group by c.region ;
+create view per_region as select c.region, count(n.id) as n from customers c left join notes n on \
+n.customer_id = c.id where c.region is not null group by c.region ;
 ";
 
 /// In a keyspace of its own, of one server.
 const LONE: &str = "
-create table rates (region char(3) character set latin1 collate latin1_swedish_ci not null primary key, rate decimal(8,4) not null, note varchar(30) character set utf8mb4 collate utf8mb4_unicode_ci) ;
-create table marks (id bigint not null auto_increment primary key, customer_id bigint not null, mark enum('good','bad') not null, at timestamp(3) null default null, f float, unique key (customer_id)) ;
+create table rates (region char(3) character set latin1 collate latin1_swedish_ci not null primary \
+key, rate decimal(8,4) not null, note varchar(30) character set utf8mb4 collate \
+utf8mb4_unicode_ci) ;
+create table marks (id bigint not null auto_increment primary key, customer_id bigint not null, \
+mark enum('good','bad') not null, at timestamp(3) null default null, f float, unique key \
+(customer_id)) ;
 ";
 
 const VSCHEMA: &str = r#"{"sharded": true,
@@ -50,7 +74,8 @@ pub(crate) static WORLD: LazyLock<World> = LazyLock::new(|| {
     std::fs::write(dir.join("test.sql"), SCHEMA).unwrap();
     let dir = dir.to_str().unwrap();
     std::fs::write(guard::dir().join("across/lone.sql"), LONE).unwrap();
-    let keyspaces = ["--keyspace", "lone", "--keyspace", "test:4", "--schema", dir, "--vschema", dir];
+    let keyspaces =
+        ["--keyspace", "lone", "--keyspace", "test:4", "--schema", dir, "--vschema", dir];
     let local = Coregate::local("cluster", &keyspaces);
     let server = MariaDb::start("plain", &[]);
     let mut plain = server.connect();
@@ -101,8 +126,8 @@ impl Mix {
 }
 
 const NAMES: &[&str] = &[
-    "anna", "Anna", "ANNA ", "Ånna", "berta", "Bérta", "BERTA", "çesar", "cesar", "zoe", "Zoë", "", " ",
-    "a b", "a\\tb", "a", "ab", "Ω", "straße", "strasse", "10", "9", "日本",
+    "anna", "Anna", "ANNA ", "Ånna", "berta", "Bérta", "BERTA", "çesar", "cesar", "zoe", "Zoë", "",
+    " ", "a b", "a\\tb", "a", "ab", "Ω", "straße", "strasse", "10", "9", "日本",
 ];
 
 fn rows() -> Vec<String> {
@@ -115,9 +140,17 @@ fn rows() -> Vec<String> {
     };
     let customers = (1..=60).map(|id| {
         let region = mix.pick(&["'eu'", "'EU'", "'us'", "'as '", "null"]);
-        let balance =
-            mix.pick(&["0", "-0.0001", "12.5", "99999.9999", "-7", "null", "1000000000000000.0001"]);
-        let born = mix.pick(&["'1970-01-01'", "'2000-02-29'", "null", "'0000-00-00'", "'1999-12-31'"]);
+        let balance = mix.pick(&[
+            "0",
+            "-0.0001",
+            "12.5",
+            "99999.9999",
+            "-7",
+            "null",
+            "1000000000000000.0001",
+        ]);
+        let born =
+            mix.pick(&["'1970-01-01'", "'2000-02-29'", "null", "'0000-00-00'", "'1999-12-31'"]);
         format!("({id},'{}',{region},{balance},{born})", mix.pick(NAMES))
     });
     let customers = customers.collect();
@@ -128,8 +161,12 @@ fn rows() -> Vec<String> {
             n => format!("{}.{:02}", n * 7 % 13, mix.below(100)),
         };
         let state = mix.pick(&["'new'", "'paid'", "'sent'", "null"]);
-        let placed =
-            format!("'2026-0{}-1{} 10:00:00.{:03}'", 1 + mix.below(9), mix.below(9), mix.below(1000));
+        let placed = format!(
+            "'2026-0{}-1{} 10:00:00.{:03}'",
+            1 + mix.below(9),
+            mix.below(9),
+            mix.below(1000)
+        );
         format!("({id},{},{amount},{},{state},{placed})", 1 + mix.below(65), mix.below(10))
     });
     let orders = orders.collect();
@@ -145,7 +182,8 @@ fn rows() -> Vec<String> {
     insert("things", things);
     let kinds: Vec<String> = (1..=140).map(|id| kind(id, &mut mix)).collect();
     insert("kinds", kinds);
-    let rates = ["('eu',1.1000,'Euro')", "('us',1.0000,null)", "('as',0.0071,'')", "('xx',3,'ähm')"];
+    let rates =
+        ["('eu',1.1000,'Euro')", "('us',1.0000,null)", "('as',0.0071,'')", "('xx',3,'ähm')"];
     insert("lone.rates", rates.map(String::from).to_vec());
     let marks = (1..=40).map(|id| {
         let mark = mix.pick(&["'good'", "'bad'"]);
@@ -167,9 +205,11 @@ fn rows() -> Vec<String> {
 
 /// Values that print like others, compare like others, or are none of their type's own.
 fn kind(id: u64, mix: &mut Mix) -> String {
-    // Without 'a\\0': beside 'a' of a NOPAD collation, servers sort it by an index or not, as the plan goes.
-    let texts: &[&str] =
-        &["'a'", "'a '", "'A'", "'ä'", "'ab'", "''", "' '", "'ß'", "'ss'", "'\\t'", "'a\\t'", "null"];
+    // Without 'a\\0': beside 'a' of a NOPAD collation, servers sort it by an index or not, as the
+    // plan goes.
+    let texts: &[&str] = &[
+        "'a'", "'a '", "'A'", "'ä'", "'ab'", "''", "' '", "'ß'", "'ss'", "'\\t'", "'a\\t'", "null",
+    ];
     let choices: &[&[&str]] = &[
         texts,
         texts,

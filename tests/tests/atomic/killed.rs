@@ -1,16 +1,19 @@
 //! Sessions that are killed while they prepare.
 use super::*;
 
-/// KILL between PREPARE and the decision: branches go with the session, not with a later round of the resolver.
+/// KILL between PREPARE and the decision: branches go with the session, not with a later round of
+/// the resolver.
 #[test]
 fn a_session_that_is_killed_while_it_prepares_leaves_nothing() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     CLUSTER.clear();
     let proxy = CLUSTER.proxy();
     let mut conn = connect(&proxy);
-    for sql in
-        ["begin", "insert into leg (id, tag) values (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0)", "commit"]
-    {
+    for sql in [
+        "begin",
+        "insert into leg (id, tag) values (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0)",
+        "commit",
+    ] {
         conn.run(sql);
     }
     CLUSTER.clear();
@@ -25,7 +28,9 @@ fn a_session_that_is_killed_while_it_prepares_leaves_nothing() {
     }
     let id = conn.value("select connection_id()").unwrap();
     conn.run("begin");
-    conn.run("insert into leg (id, tag) values (11, 1), (12, 1), (13, 1), (14, 1), (15, 1), (16, 1)");
+    conn.run(
+        "insert into leg (id, tag) values (11, 1), (12, 1), (13, 1), (14, 1), (15, 1), (16, 1)",
+    );
     conn.send_command(3, b"commit").unwrap();
     wait_until("the others are prepared", || CLUSTER.prepared() > 0);
     connect(&proxy).run(&format!("kill {id}"));

@@ -1,4 +1,5 @@
-//! `transaction_mode = TWOPC`: whatever is killed, a transaction is on all of its shards or on none, and what was acknowledged is there.
+//! `transaction_mode = TWOPC`: whatever is killed, a transaction is on all of its shards or on
+//! none, and what was acknowledged is there.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 mod holding;
 mod killed;
@@ -44,7 +45,8 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     std::fs::create_dir_all(dir.join("topology")).unwrap();
     let shard = |(name, server): (&&str, &MariaDb)| {
         format!(
-            r#"{{"name": "{name}", "tablets": [{{"alias": "t{name}", "type": "primary", "host": "127.0.0.1", "port": {},
+            r#"{{"name": "{name}", "tablets": [{{"alias": "t{name}", "type": "primary",
+                "host": "127.0.0.1", "port": {},
                 "user": "sb", "password": "sb"}}]}}"#,
             server.port
         )
@@ -60,7 +62,8 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     );
     std::fs::write(dir.join("topology/ks.json"), keyspace).unwrap();
     let config = format!(
-        "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = 2\ntransaction_mode = \"twopc\"\n",
+        "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = 2\ntransaction_mode = \
+            \"twopc\"\n",
         dir.to_str().unwrap(),
         world::users_file().to_str().unwrap()
     );
@@ -75,7 +78,8 @@ impl Cluster {
         Coregate::configured("atomic", &self.config)
     }
 
-    /// The configuration of a process with a topology of its own: the same servers, perhaps through other ports.
+    /// The configuration of a process with a topology of its own: the same servers, perhaps through
+    /// other ports.
     fn elsewhere(&self, name: &str, through: impl Fn(usize, u16) -> u16) -> String {
         let (plain, dir) =
             (guard::dir().join("atomic-topology"), guard::dir().join(format!("{name}-topology")));
@@ -84,7 +88,8 @@ impl Cluster {
         for (number, server) in self.servers.iter().enumerate() {
             let port = server.lock().unwrap_or_else(PoisonError::into_inner).port;
             let other = through(number, port);
-            keyspace = keyspace.replace(&format!(r#""port": {port}"#), &format!(r#""port": {other}"#));
+            keyspace =
+                keyspace.replace(&format!(r#""port": {port}"#), &format!(r#""port": {other}"#));
         }
         std::fs::write(dir.join("topology/ks.json"), keyspace).unwrap();
         self.config
@@ -139,13 +144,19 @@ struct Load {
 
 impl Load {
     fn new() -> Self {
-        Self { stop: AtomicBool::new(false), next: AtomicU64::new(1), acknowledged: Mutex::default() }
+        Self {
+            stop: AtomicBool::new(false),
+            next: AtomicU64::new(1),
+            acknowledged: Mutex::default(),
+        }
     }
 
     /// One client; one that is thrown out comes again.
     fn client(&self, proxy: std::net::SocketAddr) {
         while !self.stop.load(Ordering::Relaxed) {
-            let Ok(mut conn) = Connection::try_login(proxy, world::USER, world::PASSWORD, Some("ks")) else {
+            let Ok(mut conn) =
+                Connection::try_login(proxy, world::USER, world::PASSWORD, Some("ks"))
+            else {
                 std::thread::sleep(Duration::from_millis(20));
                 continue;
             };
@@ -261,7 +272,11 @@ fn transactions_are_shown(conn: &mut Connection) {
         assert_eq!(shown(sql), [waiting.split(',').collect::<Vec<_>>()], "{sql}");
     }
     let over = shown("show transaction status for 'dead-1'");
-    assert_eq!((over.len(), over[0][1].as_str(), over[0][3].as_str()), (1, "COMMIT", ""), "{over:?}");
+    assert_eq!(
+        (over.len(), over[0][1].as_str(), over[0][3].as_str()),
+        (1, "COMMIT", ""),
+        "{over:?}"
+    );
     assert!(!over[0][2].is_empty(), "{over:?}");
     assert!(shown("show transaction status for 'no-such-1'").is_empty());
     assert!(shown("show transaction status for 'it''s none'").is_empty());
@@ -343,9 +358,12 @@ fn the_resolver_commits_what_was_decided_and_rolls_back_the_rest() {
     leave("alive-1", 1, 1003);
     // Another application's is left alone.
     let mut other = CLUSTER.direct(2);
-    for sql in
-        ["xa start 'theirs'", "insert into leg values (2000, 2000)", "xa end 'theirs'", "xa prepare 'theirs'"]
-    {
+    for sql in [
+        "xa start 'theirs'",
+        "insert into leg values (2000, 2000)",
+        "xa end 'theirs'",
+        "xa prepare 'theirs'",
+    ] {
         other.run(sql);
     }
     drop(other);
@@ -394,9 +412,12 @@ fn only_writes_on_several_shards_are_prepared() {
     }
     assert_eq!(atomic(&mut conn), 0.0);
     assert_eq!(CLUSTER.legs(), BTreeMap::from([(1, 1)]));
-    // An error leaves the transaction open, as on one server, and a savepoint undoes on branches, too.
+    // An error leaves the transaction open, as on one server, and a savepoint undoes on branches,
+    // too.
     conn.run("begin");
-    conn.run("insert into leg (id, tag) values (10, 7), (11, 7), (12, 7), (13, 7), (14, 7), (15, 7)");
+    conn.run(
+        "insert into leg (id, tag) values (10, 7), (11, 7), (12, 7), (13, 7), (14, 7), (15, 7)",
+    );
     assert_eq!(
         conn.query("insert into leg (id, tag) values (15, 7)")
             .error()
@@ -404,7 +425,9 @@ fn only_writes_on_several_shards_are_prepared() {
         1062
     );
     conn.run("savepoint s");
-    conn.run("insert into leg (id, tag) values (20, 8), (21, 8), (22, 8), (23, 8), (24, 8), (25, 8)");
+    conn.run(
+        "insert into leg (id, tag) values (20, 8), (21, 8), (22, 8), (23, 8), (24, 8), (25, 8)",
+    );
     conn.run("rollback to s");
     conn.run("commit");
     assert_eq!(CLUSTER.legs(), BTreeMap::from([(1, 1), (7, 6)]));
@@ -448,7 +471,10 @@ fn a_deadlock_in_a_branch_ends_the_transaction() {
     CLUSTER.clear();
     let proxy = CLUSTER.proxy();
     let (mut a, mut b) = (connect(&proxy), connect(&proxy));
-    a.run("insert into leg (id, tag) values (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (8, 1)");
+    a.run(
+        "insert into leg (id, tag) values (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, \
+        1), (8, 1)",
+    );
     // Two rows of the last shard, which is a branch for whoever begins elsewhere.
     let ids: Vec<String> = CLUSTER
         .direct(2)
@@ -464,16 +490,22 @@ fn a_deadlock_in_a_branch_ends_the_transaction() {
     b.run("begin");
     b.run(&format!("update leg set tag = 3 where id = {}", ids[1]));
     let first_failed = std::thread::scope(|scope| {
-        let waits = scope.spawn(|| a.query(&format!("update leg set tag = 2 where id = {}", ids[1])));
+        let waits =
+            scope.spawn(|| a.query(&format!("update leg set tag = 2 where id = {}", ids[1])));
         wait_until("one waits for the other", || {
             // The server renews that table when nobody has read it for 0.1 s.
             std::thread::sleep(Duration::from_millis(150));
-            let waiting = "select count(*) from information_schema.innodb_trx where trx_state = 'LOCK WAIT'";
+            let waiting =
+                "select count(*) from information_schema.innodb_trx where trx_state = 'LOCK WAIT'";
             CLUSTER.direct(2).value(waiting).as_deref() == Some("1")
         });
         let second = b.query(&format!("update leg set tag = 3 where id = {}", ids[0]));
         let first = waits.join().unwrap();
-        assert_eq!(u8::from(first.is_error()) + u8::from(second.is_error()), 1, "{first:?} {second:?}");
+        assert_eq!(
+            u8::from(first.is_error()) + u8::from(second.is_error()),
+            1,
+            "{first:?} {second:?}"
+        );
         first.is_error()
     });
     let (victim, other) = if first_failed { (&mut a, &mut b) } else { (&mut b, &mut a) };
@@ -485,6 +517,9 @@ fn a_deadlock_in_a_branch_ends_the_transaction() {
     victim.run("commit");
     let legs = CLUSTER.legs();
     // A has changed three rows or none, B two or none.
-    assert!(legs == BTreeMap::from([(1, 5), (2, 3)]) || legs == BTreeMap::from([(1, 6), (3, 2)]), "{legs:?}");
+    assert!(
+        legs == BTreeMap::from([(1, 5), (2, 3)]) || legs == BTreeMap::from([(1, 6), (3, 2)]),
+        "{legs:?}"
+    );
     assert_eq!(CLUSTER.prepared(), 0);
 }

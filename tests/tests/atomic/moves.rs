@@ -21,7 +21,9 @@ impl Moves {
     fn client(&self, proxy: std::net::SocketAddr, number: usize) {
         let mut random = 0x9e37_79b9_u64.wrapping_mul(number as u64 + 1);
         while !self.stop.load(Ordering::Relaxed) {
-            let Ok(mut conn) = Connection::try_login(proxy, world::USER, world::PASSWORD, Some("ks")) else {
+            let Ok(mut conn) =
+                Connection::try_login(proxy, world::USER, world::PASSWORD, Some("ks"))
+            else {
                 std::thread::sleep(Duration::from_millis(20));
                 continue;
             };
@@ -30,7 +32,12 @@ impl Moves {
         }
     }
 
-    fn session(&self, conn: &mut Connection, number: usize, random: &mut u64) -> std::io::Result<()> {
+    fn session(
+        &self,
+        conn: &mut Connection,
+        number: usize,
+        random: &mut u64,
+    ) -> std::io::Result<()> {
         let id = conn.try_query("select connection_id()")?;
         let id = id
             .first()
@@ -53,7 +60,8 @@ impl Moves {
                 _ => {}
             }
             if !kind.is_multiple_of(4) {
-                // An error that leaves the transaction open is no reason to stop: what is done is committed.
+                // An error that leaves the transaction open is no reason to stop: what is done is
+                // committed.
                 for at in 0..1 + kind % 3 {
                     self.step(conn, random.rotate_left(7 * at as u32))?;
                 }

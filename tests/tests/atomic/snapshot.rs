@@ -74,8 +74,10 @@ fn a_snapshot_sees_a_transaction_on_all_shards_or_on_none() {
             }
         });
         let enough = || {
-            let [right, wrong, done] = [right, wrong, done].map(|count| count.load(Ordering::Relaxed));
-            right >= 300 && wrong >= 3 && done >= 1_000 || readers.iter().any(|reader| reader.is_finished())
+            let [right, wrong, done] =
+                [right, wrong, done].map(|count| count.load(Ordering::Relaxed));
+            right >= 300 && wrong >= 3 && done >= 1_000
+                || readers.iter().any(|reader| reader.is_finished())
         };
         wait_until("sums with and without a snapshot", enough);
         stop.store(true, Ordering::Relaxed);
@@ -95,7 +97,10 @@ fn a_snapshot_is_as_of_its_beginning() {
     let proxy = CLUSTER.proxy();
     let (mut a, mut b) = (connect(&proxy), connect(&proxy));
     a.run("delete from account");
-    a.run("insert into account (id, balance) values (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (8, 1)");
+    a.run(
+        "insert into account (id, balance) values (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, \
+        1), (7, 1), (8, 1)",
+    );
     for begin in [SNAPSHOT, "start transaction with consistent snapshot, read only"] {
         a.run(begin);
         b.run("update account set balance = balance + 1");

@@ -1,5 +1,5 @@
-//! Every step between BEGIN and the end of a transaction, on either side of it: the proxy is killed there, or a server, or the
-//! connection is cut. What becomes of the transaction is known for each.
+//! Every step between BEGIN and the end of a transaction, on either side of it: the proxy is killed
+//! there, or a server, or the connection is cut. What becomes of the transaction is known for each.
 use super::{CLUSTER, LEGS, SHARDS, TURN};
 use coregate_tests::tap::{Side, Taps};
 use coregate_tests::{Answer, Connection, Coregate, wait_until, world};
@@ -50,7 +50,8 @@ fn ids(tag: u64) -> impl Iterator<Item = u64> {
 fn next_tag(placed: &BTreeMap<u64, usize>, from: u64) -> u64 {
     (from..)
         .find(|tag| {
-            let shards: std::collections::BTreeSet<usize> = ids(*tag).map(|id| placed[&id]).collect();
+            let shards: std::collections::BTreeSet<usize> =
+                ids(*tag).map(|id| placed[&id]).collect();
             shards.len() == SHARDS.len()
         })
         .unwrap()
@@ -87,8 +88,9 @@ fn nothing_tears_at_any_step() {
     let taps: Arc<Taps> = Arc::default();
     let placed = placed(&CLUSTER.proxy());
     CLUSTER.clear();
-    let config = CLUSTER
-        .elsewhere("tapped", |number, port| taps.before(number, SocketAddr::from(([127, 0, 0, 1], port))));
+    let config = CLUSTER.elsewhere("tapped", |number, port| {
+        taps.before(number, SocketAddr::from(([127, 0, 0, 1], port)))
+    });
     let mut proxy = Coregate::configured("tapped", &config);
     let mut expected = BTreeMap::new();
     let mut tag = 0;
@@ -119,7 +121,12 @@ fn nothing_tears_at_any_step() {
                 assert!(!acknowledged || is_committed(step, side), "{what} was acknowledged");
                 expected.insert(tag, (is_committed(step, side), what));
                 wait_until("the proxy answers", || {
-                    let conn = Connection::try_login(proxy.mysql, world::USER, world::PASSWORD, Some("ks"));
+                    let conn = Connection::try_login(
+                        proxy.mysql,
+                        world::USER,
+                        world::PASSWORD,
+                        Some("ks"),
+                    );
                     conn.is_ok_and(|mut conn| !conn.query("select * from leg limit 1").is_error())
                 });
             }
@@ -133,7 +140,8 @@ fn nothing_tears_at_any_step() {
     }
 }
 
-/// A server that answers nothing keeps no client for ever: what is decided is acknowledged, what is not yet can be stopped.
+/// A server that answers nothing keeps no client for ever: what is decided is acknowledged, what is
+/// not yet can be stopped.
 #[test]
 fn a_server_that_answers_nothing_keeps_nobody() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -141,8 +149,9 @@ fn a_server_that_answers_nothing_keeps_nobody() {
     let taps: Arc<Taps> = Arc::default();
     let placed = placed(&CLUSTER.proxy());
     CLUSTER.clear();
-    let config = CLUSTER
-        .elsewhere("silent", |number, port| taps.before(number, SocketAddr::from(([127, 0, 0, 1], port))));
+    let config = CLUSTER.elsewhere("silent", |number, port| {
+        taps.before(number, SocketAddr::from(([127, 0, 0, 1], port)))
+    });
     let proxy = Coregate::configured("silent", &config);
     let decided = next_tag(&placed, 1);
     taps.want("XA COMMIT", Side::Before);
@@ -155,14 +164,20 @@ fn a_server_that_answers_nothing_keeps_nobody() {
     let rows: Vec<String> = ids(stopped)
         .map(|id| format!("({id}, {stopped})"))
         .collect();
-    let sql = format!("insert /*vt+ QUERY_TIMEOUT_MS=1000 */ into leg (id, tag) values {}", rows.join(", "));
+    let sql = format!(
+        "insert /*vt+ QUERY_TIMEOUT_MS=1000 */ into leg (id, tag) values {}",
+        rows.join(", ")
+    );
     taps.want("XA PREPARE", Side::Before);
     let mut conn = super::connect(&proxy);
     let client = std::thread::spawn(move || (conn.query(&sql), conn));
     taps.wait_held();
     let (answer, mut conn) = client.join().unwrap();
     let error = answer.error();
-    assert!(error.code == 3024 && error.message.contains("rolled back on every shard"), "{error:?}");
+    assert!(
+        error.code == 3024 && error.message.contains("rolled back on every shard"),
+        "{error:?}"
+    );
     taps.drop_held();
     // The session goes on.
     conn.run("select 1");

@@ -1,8 +1,8 @@
-//! Random statements on one server, and on a keyspace of two shards: the same rows, counts and errors, or a refusal. A wrong
-//! row is the worst that a proxy can do.
+//! Random statements on one server, and on a keyspace of two shards: the same rows, counts and
+//! errors, or a refusal. A wrong row is the worst that a proxy can do.
 //!
-//! `make test` repeats one run, `make test-all` adds one of a new seed. `RANDOM_SEED` repeats that, `RANDOM_STATEMENTS` makes it
-//! longer (a number for each table).
+//! `make test` repeats one run, `make test-all` adds one of a new seed. `RANDOM_SEED` repeats that,
+//! `RANDOM_STATEMENTS` makes it longer (a number for each table).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Value;
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, world};
@@ -25,7 +25,9 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let mut tables = Vec::new();
     let mut vindexes = Vec::new();
     for Kind { table, vindex, .. } in KINDS {
-        tables.push(format!(r#""{table}": {{"column_vindexes": [{{"column": "k", "name": "{vindex}"}}]}}"#));
+        tables.push(format!(
+            r#""{table}": {{"column_vindexes": [{{"column": "k", "name": "{vindex}"}}]}}"#
+        ));
         vindexes.push(format!(r#""{vindex}": {{"type": "{vindex}"}}"#));
     }
     vindexes.sort();
@@ -38,7 +40,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     std::fs::write(dir.join("test.json"), vschema).unwrap();
     std::fs::write(dir.join("test.sql"), schema()).unwrap();
     let dir = dir.to_str().unwrap();
-    let local = Coregate::local("cluster", &["--keyspace", "test:2", "--schema", dir, "--vschema", dir]);
+    let local =
+        Coregate::local("cluster", &["--keyspace", "test:2", "--schema", dir, "--vschema", dir]);
     let server = MariaDb::start("plain", &[]);
     let mut plain = server.connect();
     for statement in schema().lines() {
@@ -51,8 +54,9 @@ fn schema() -> String {
     KINDS
         .iter()
         .fold(String::new(), |mut sql, Kind { table, column, .. }| {
-            let columns =
-                format!("id bigint not null, k {column}, v int default 1, w varchar(20), key (k), key (id)");
+            let columns = format!(
+                "id bigint not null, k {column}, v int default 1, w varchar(20), key (k), key (id)"
+            );
             let _ = writeln!(
                 sql,
                 "create table {table} ({columns}) character set utf8mb4 collate utf8mb4_general_ci;"
@@ -61,7 +65,8 @@ fn schema() -> String {
         })
 }
 
-/// What must be the same. Rows may come in any order: nothing that is accepted on several shards has one.
+/// What must be the same. Rows may come in any order: nothing that is accepted on several shards
+/// has one.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Rows(Vec<Vec<Option<Vec<u8>>>>, Vec<Vec<u8>>),
@@ -74,9 +79,13 @@ fn outcome(answer: Answer) -> Outcome {
     match answer {
         // Unsupported; not a literal; a value that the server would store in another form.
         Answer::Error(e)
-            if ["VT12001", "INSERT into a sharded table needs a literal", "cannot map the value"]
-                .iter()
-                .any(|code| e.message.starts_with(code)) =>
+            if [
+                "VT12001",
+                "INSERT into a sharded table needs a literal",
+                "cannot map the value",
+            ]
+            .iter()
+            .any(|code| e.message.starts_with(code)) =>
         {
             Outcome::Refused
         }
@@ -90,8 +99,9 @@ fn outcome(answer: Answer) -> Outcome {
     }
 }
 
-/// Values that a server looks at only where a row is: one with rows warns or fails, one without does neither. The statement has
-/// changed nothing then, on either side, which the next look at the tables shows.
+/// Values that a server looks at only where a row is: one with rows warns or fails, one without
+/// does neither. The statement has changed nothing then, on either side, which the next look at the
+/// tables shows.
 fn depends_on_rows(plain: &Outcome, sharded: &Outcome) -> bool {
     const TRUNCATED: [u16; 3] = [1292, 1366, 1411];
     match (plain, sharded) {
@@ -105,7 +115,8 @@ fn depends_on_rows(plain: &Outcome, sharded: &Outcome) -> bool {
 
 /// Rows that only one has, or all that was said.
 fn differences(plain: &Outcome, sharded: &Outcome) -> String {
-    let (Outcome::Rows(texts, binaries), Outcome::Rows(others, other_binaries)) = (plain, sharded) else {
+    let (Outcome::Rows(texts, binaries), Outcome::Rows(others, other_binaries)) = (plain, sharded)
+    else {
         return format!("    plain:   {plain:?}\n    sharded: {sharded:?}\n");
     };
     let show = |row: &[Option<Vec<u8>>]| {
@@ -153,7 +164,11 @@ impl Pair {
     }
 
     /// The sharded keyspace is asked first: what it refuses is done nowhere.
-    fn compare(&mut self, sql: &str, run: impl Fn(&mut Connection) -> Answer) -> Result<(), String> {
+    fn compare(
+        &mut self,
+        sql: &str,
+        run: impl Fn(&mut Connection) -> Answer,
+    ) -> Result<(), String> {
         let answer = run(&mut self.sharded);
         let why = format!("{answer:.300?}");
         let sharded = outcome(answer);
@@ -290,7 +305,8 @@ fn answers_are_the_same(seed: u64, each: u64) {
 
 #[test]
 fn parameters_are_taken_out() {
-    let (text, values) = parameters("select * from t where k in (5, 'x', '5 ', 1 + 2) and v = 3 or k = null");
+    let (text, values) =
+        parameters("select * from t where k in (5, 'x', '5 ', 1 + 2) and v = 3 or k = null");
     assert_eq!(text, "select * from t where k in (?, ?, '5 ', 1 + 2) and v = ? or k = ?");
     assert_eq!(
         format!("{values:?}"),

@@ -119,7 +119,11 @@ impl Statements<'_> {
     }
 
     fn filter_of(&mut self, alias: &str) -> String {
-        if self.random.chance(70) { format!(" where {alias}.k = {}", self.value()) } else { String::new() }
+        if self.random.chance(70) {
+            format!(" where {alias}.k = {}", self.value())
+        } else {
+            String::new()
+        }
     }
 
     fn row(&mut self, order: usize) -> String {

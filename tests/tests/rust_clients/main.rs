@@ -1,4 +1,5 @@
-//! `mysql_async` and `sqlx`; sysbench's text and prepared loads. As in `clients.rs`, against all three targets.
+//! `mysql_async` and `sqlx`; sysbench's text and prepared loads. As in `clients.rs`, against all
+//! three targets.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Coregate, MariaDb, world};
 use std::sync::LazyLock;

@@ -11,7 +11,11 @@ fn code(error: &mysql_async::Error) -> u16 {
     }
 }
 
-async fn connect(target: (&Coregate, &str), user: &str, password: &str) -> Result<Conn, mysql_async::Error> {
+async fn connect(
+    target: (&Coregate, &str),
+    user: &str,
+    password: &str,
+) -> Result<Conn, mysql_async::Error> {
     let address = target.0.mysql;
     let opts = OptsBuilder::default()
         .ip_or_hostname(address.ip().to_string())
@@ -88,7 +92,9 @@ fn binds_and_rebinds() {
                 Value::UInt(n) => assert_eq!(row.get::<u64, _>(1), Some(*n)),
                 Value::Double(n) => assert_eq!(row.get::<f64, _>(1), Some(*n)),
                 Value::Bytes(bytes) => assert_eq!(row.get::<Vec<u8>, _>(1).as_ref(), Some(bytes)),
-                other => assert_eq!(row.as_ref(1).map(|v| v.as_sql(true)), Some(other.as_sql(true))),
+                other => {
+                    assert_eq!(row.as_ref(1).map(|v| v.as_sql(true)), Some(other.as_sql(true)))
+                }
             }
         }
         conn.close(statement).await.unwrap();
@@ -115,9 +121,12 @@ fn transactions_and_large_values() {
             .unwrap();
         for commit in [false, true] {
             let mut tx = conn.start_transaction(TxOpts::default()).await.unwrap();
-            tx.exec_batch("insert into async_kv (id, v) values (?, 'x')", (11..=16).map(|id| (id,)))
-                .await
-                .unwrap();
+            tx.exec_batch(
+                "insert into async_kv (id, v) values (?, 'x')",
+                (11..=16).map(|id| (id,)),
+            )
+            .await
+            .unwrap();
             if commit {
                 tx.commit().await.unwrap()
             } else {

@@ -24,7 +24,9 @@ async fn connect(target: Target) -> MySqlConnection {
 }
 
 fn code(error: &sqlx::Error) -> u16 {
-    let sqlx::Error::Database(e) = error else { panic!("an error of the server was expected: {error}") };
+    let sqlx::Error::Database(e) = error else {
+        panic!("an error of the server was expected: {error}")
+    };
     e.downcast_ref::<sqlx::mysql::MySqlDatabaseError>().number()
 }
 
@@ -78,7 +80,8 @@ fn types_come_back() {
             sqlx::types::time::Time::from_hms_micro(23, 59, 59, 999_999).unwrap(),
         );
         let text = "Ünïcödé 🦀 '\"\\\0\n%";
-        let insert = "insert into sqlx_types (id, ti, tu, bi, bu, d, f, db, da, dt, vc, tx, bin, bl, en)
+        let insert =
+            "insert into sqlx_types (id, ti, tu, bi, bu, d, f, db, da, dt, vc, tx, bin, bl, en)
             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         sqlx::query(insert)
             .bind(7)
@@ -104,8 +107,8 @@ fn types_come_back() {
             none = none.bind(None::<i64>);
         }
         none.execute(&mut conn).await.unwrap();
-        let select =
-            "select ti, tu, bi, bu, d, f, db, da, dt, vc, tx, bin, bl, en from sqlx_types where id = ?";
+        let select = "select ti, tu, bi, bu, d, f, db, da, dt, vc, tx, bin, bl, en from sqlx_types \
+            where id = ?";
         let row = sqlx::query(select)
             .bind(7)
             .fetch_one(&mut conn)
@@ -126,7 +129,10 @@ fn types_come_back() {
         assert_eq!(row.get::<&[u8], _>("bl"), bytes.repeat(400));
         assert_eq!(row.get::<&str, _>("en"), "y");
         let kinds: Vec<_> = row.columns().iter().map(|c| c.type_info().name()).collect();
-        assert_eq!(kinds[..5], ["TINYINT", "TINYINT UNSIGNED", "BIGINT", "BIGINT UNSIGNED", "DECIMAL"]);
+        assert_eq!(
+            kinds[..5],
+            ["TINYINT", "TINYINT UNSIGNED", "BIGINT", "BIGINT UNSIGNED", "DECIMAL"]
+        );
         let row = sqlx::query(select)
             .bind(8)
             .fetch_one(&mut conn)
@@ -255,9 +261,10 @@ fn errors() {
 fn large_results_and_values() {
     against_all(|target| async move {
         let mut conn = connect(target).await;
-        for sql in
-            ["select id, repeat(v, 1048576) from big", "select id, repeat(v, 1048576) from big where id > ?"]
-        {
+        for sql in [
+            "select id, repeat(v, 1048576) from big",
+            "select id, repeat(v, 1048576) from big where id > ?",
+        ] {
             let query = sqlx::query(sql);
             let query = if sql.contains('?') { query.bind(0) } else { query };
             let mut rows = query.fetch(&mut conn);

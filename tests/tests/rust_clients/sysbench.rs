@@ -11,8 +11,18 @@ fn sysbench(target: (&Coregate, &str), load: &str, more: &[&str], command: &str)
     let address = target.0.mysql;
     let mut sysbench = Command::new("sysbench");
     sysbench
-        .args([load, "--db-driver=mysql", "--tables=2", "--table-size=2000", "--threads=8", "--time=3"])
-        .args([&format!("--mysql-host={}", address.ip()), &format!("--mysql-port={}", address.port())])
+        .args([
+            load,
+            "--db-driver=mysql",
+            "--tables=2",
+            "--table-size=2000",
+            "--threads=8",
+            "--time=3",
+        ])
+        .args([
+            &format!("--mysql-host={}", address.ip()),
+            &format!("--mysql-port={}", address.port()),
+        ])
         .args(["--mysql-user=app", "--mysql-password=app", "--mysql-ssl=off"])
         .arg(format!("--mysql-db={}", target.1))
         .args(more)
@@ -47,13 +57,18 @@ fn runs_through_the_drop_in() {
         for load in ["oltp_point_select", "oltp_read_write"] {
             let said = sysbench(target, load, &[mode], "run");
             assert!(count(&said, "transactions:") > 0, "{said}");
-            assert_eq!(count(&said, "ignored errors:") * u64::from(load == "oltp_point_select"), 0, "{said}");
+            assert_eq!(
+                count(&said, "ignored errors:") * u64::from(load == "oltp_point_select"),
+                0,
+                "{said}"
+            );
         }
     }
     sysbench(target, "oltp_read_write", &[TEXT], "cleanup");
 }
 
-/// Its tables by `hash(id)`. Deadlocks excepted, no error is allowed; a circle over two shards only ends by a timeout.
+/// Its tables by `hash(id)`. Deadlocks excepted, no error is allowed; a circle over two shards only
+/// ends by a timeout.
 #[test]
 fn runs_on_a_sharded_keyspace() {
     const NONE: &str = "--mysql-ignore-errors=none";
@@ -92,7 +107,8 @@ fn runs_on_a_sharded_keyspace() {
         let said = sysbench(target, "oltp_delete", &[&all[..], &[mode, LOCKS]].concat(), "run");
         assert!(count(&said, "transactions:") > 0, "{said}");
     }
-    // Its ids are random, and differ from each other within one run only: it runs once, on empty tables. It sends text.
+    // Its ids are random, and differ from each other within one run only: it runs once, on empty
+    // tables. It sends text.
     let mut conn = WORLD.local.connect_as("app", "app", Some("ring"));
     for table in ["sbtest1", "sbtest2"] {
         conn.run(&format!("truncate {table}"));

@@ -115,8 +115,12 @@ fn one(world: &World, load: &Load, kind: Kind, random: &mut Random) -> Event {
     let mut broken = None;
     while !world.is_well() {
         if ended.elapsed() > WELL {
-            let why =
-                format!("{} of {on}: not well after {} s: {}", kind.name(), WELL.as_secs(), world.tablets());
+            let why = format!(
+                "{} of {on}: not well after {} s: {}",
+                kind.name(),
+                WELL.as_secs(),
+                world.tablets()
+            );
             broken = Some(why);
             break;
         }
@@ -131,7 +135,8 @@ fn one(world: &World, load: &Load, kind: Kind, random: &mut Random) -> Event {
     }
     let more = load.errors() - errors;
     if kind == Kind::Planned && more > 0 {
-        broken = Some(format!("a planned move cost {more} statements an error: {}", load.last_error()));
+        broken =
+            Some(format!("a planned move cost {more} statements an error: {}", load.last_error()));
     }
     Event { kind, at, well: load.began.elapsed() - at, on, broken }
 }

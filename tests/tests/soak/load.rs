@@ -56,10 +56,13 @@ impl Load {
                 let mut id = n as u64;
                 while !shared.stop.load(Ordering::Relaxed) {
                     std::thread::sleep(REST);
-                    let Some(mut session) = conn.take().or_else(|| connect(&addresses, n)) else { continue };
+                    let Some(mut session) = conn.take().or_else(|| connect(&addresses, n)) else {
+                        continue;
+                    };
                     id += writers as u64;
                     let start = Instant::now();
-                    let answer = session.try_query(&format!("insert into t (id, v) values ({id}, 'w{n}')"));
+                    let answer =
+                        session.try_query(&format!("insert into t (id, v) values ({id}, 'w{n}')"));
                     let failed = match &answer {
                         Ok(answers) if !answers[0].is_error() => None,
                         Ok(answers) => Some(answers[0].error().message.clone()),
@@ -137,7 +140,8 @@ impl Shared {
         }
     }
 
-    /// Now and then: who is primary now has what was acknowledged. `false`: the session is of no use any more.
+    /// Now and then: who is primary now has what was acknowledged. `false`: the session is of no
+    /// use any more.
     fn still_there(&self, session: &mut coregate_tests::Connection, id: u64) -> bool {
         if !id.is_multiple_of(7) || !self.acknowledged.lock().unwrap().contains(&id) {
             return true;

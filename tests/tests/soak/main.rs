@@ -1,5 +1,6 @@
-//! Continuous writes through three processes on one etcd, while servers, processes and etcd die, freeze and are cut off, one fault after another.
-//! All along: nothing acknowledged is lost, no two servers take writes, a planned move fails no statement, and all is well again after each fault.
+//! Continuous writes through three processes on one etcd, while servers, processes and etcd die,
+//! freeze and are cut off, one fault after another. All along: nothing acknowledged is lost, no two
+//! servers take writes, a planned move fails no statement, and all is well again after each fault.
 //! `make soak` runs it for long, and writes a report.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 mod faults;
@@ -15,7 +16,8 @@ fn given(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
-/// All kinds of faults in turn, shuffled: half a minute more than this, and up to a minute for the last one.
+/// All kinds of faults in turn, shuffled: half a minute more than this, and up to a minute for the
+/// last one.
 #[test]
 fn random_faults_break_no_promise() {
     let until = Until::Time(Duration::from_secs(given("COREGATE_SOAK_SECONDS", 60)));

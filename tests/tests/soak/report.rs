@@ -40,8 +40,10 @@ pub fn table(events: &[Event], done: &Done) -> String {
     for event in events {
         by_kind.entry(event.kind).or_default().push(event);
     }
-    let mut out =
-        format!("{:32} {:>3} {:>24} {:>20}\n", "fault", "n", "no acknowledgement (ms)", "well again (ms)");
+    let mut out = format!(
+        "{:32} {:>3} {:>24} {:>20}\n",
+        "fault", "n", "no acknowledgement (ms)", "well again (ms)"
+    );
     let _ = writeln!(
         out,
         "{:36} {:>5} {:>5} {:>5} {:>6} {:>6} {:>6}",
@@ -85,10 +87,12 @@ pub fn table(events: &[Event], done: &Done) -> String {
     out
 }
 
-/// For each second: acknowledged, failed, and the latency's median, 99th percentile and maximum in ms.
+/// For each second: acknowledged, failed, and the latency's median, 99th percentile and maximum in
+/// ms.
 fn seconds(samples: &[Sample]) -> Vec<[u64; 5]> {
     let last = samples.last().map_or(0, |s| s.ended.as_secs());
-    let mut all: Vec<(u64, u64, Vec<u64>)> = vec![Default::default(); usize::try_from(last).unwrap_or(0) + 1];
+    let mut all: Vec<(u64, u64, Vec<u64>)> =
+        vec![Default::default(); usize::try_from(last).unwrap_or(0) + 1];
     for sample in samples {
         let Some(second) = usize::try_from(sample.ended.as_secs())
             .ok()
@@ -110,7 +114,8 @@ fn seconds(samples: &[Sample]) -> Vec<[u64; 5]> {
 pub fn write(name: &str, plan: &Plan, events: &[Event], done: &Done, broken: &[String]) {
     let dir = std::env::var_os("COREGATE_SOAK_REPORT").map_or_else(target_dir, Into::into);
     let event = |e: &Event| {
-        json!({"kind": e.kind.name(), "at": ms(e.at), "well": ms(e.well), "on": e.on, "pause": ms(pause(e, &done.samples)),
+        json!({"kind": e.kind.name(), "at": ms(e.at), "well": ms(e.well), "on": e.on,
+            "pause": ms(pause(e, &done.samples)),
             "broken": e.broken})
     };
     let errors = done

@@ -1,4 +1,5 @@
-//! Three processes on an etcd of three members, before three servers that a `coregate local` has left behind.
+//! Three processes on an etcd of three members, before three servers that a `coregate local` has
+//! left behind.
 use coregate_tests::etcd::Gate;
 use coregate_tests::replicated::{self, Cluster};
 use coregate_tests::{Connection, Coregate, Etcd, Process, wait_until, world as common};
@@ -14,7 +15,8 @@ use std::time::{Duration, Instant};
 
 pub const SERVERS: [&str; 3] = ["zone1-100", "zone1-101", "zone1-102"];
 pub const PROCESSES: usize = 3;
-/// A primary that was frozen takes writes when it goes on, until it is made a replica; nobody writes to it.
+/// A primary that was frozen takes writes when it goes on, until it is made a replica; nobody
+/// writes to it.
 const RETURNS: Duration = Duration::from_secs(10);
 
 /// A replica has everything within this time, also one that begins without data.
@@ -46,8 +48,10 @@ struct Away {
 fn config(name: &str, endpoints: &str) -> String {
     let users = common::users_file();
     format!(
-        "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = {endpoints}\nroot = \"/{name}\"\n\
-         [users]\nfile = {users:?}\n[failover]\nenabled = true\ndurability = \"semi_sync\"\n[buffer]\nmin_gap_ms = 0\n"
+        "[server]\ncores = 1\n[topology]\nstore = \"etcd\"\nendpoints = {endpoints}\nroot = \
+            \"/{name}\"\n\
+         [users]\nfile = {users:?}\n[failover]\nenabled = true\ndurability = \
+         \"semi_sync\"\n[buffer]\nmin_gap_ms = 0\n"
     )
 }
 
@@ -57,7 +61,8 @@ impl World {
         let topo = format!("--topo={}", etcd.url(name));
         let mut local = Cluster::with(name, "ks:1:2", 3, &[&topo]);
         let key = format!("/{name}/cells/zone1/tablets/zone1-100/Tablet");
-        local.password = Some(replicated::password(&etcd.ctl(&["get", "--print-value-only", &key])));
+        local.password =
+            Some(replicated::password(&etcd.ctl(&["get", "--print-value-only", &key])));
         local.proxy.process.kill();
         let gates: Vec<Gate> = (0..3).map(|n| Gate::before(etcd.port(n))).collect();
         let gated: Vec<String> = gates
@@ -213,8 +218,8 @@ impl World {
         kill_process(pid, Signal::KILL).unwrap();
         self.servers.lock().unwrap().remove(server);
         wait_until("it is dead", || {
-            let stat =
-                std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))
+                .unwrap_or_default();
             stat.rsplit_once(") ")
                 .is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
         });
@@ -222,8 +227,10 @@ impl World {
     }
 
     pub fn start_server(&self, server: &'static str, words: &[String]) {
-        let process =
-            Process::start(&format!("{}-{server}", self.name), Command::new(&words[0]).args(&words[1..]));
+        let process = Process::start(
+            &format!("{}-{server}", self.name),
+            Command::new(&words[0]).args(&words[1..]),
+        );
         self.servers.lock().unwrap().insert(server, process);
         wait_until("the server is up", || self.local.try_on(server, "select 1").is_ok());
         self.returns(server);
@@ -358,8 +365,9 @@ fn two_writable(local: &Cluster, away: &Mutex<Away>) -> Option<String> {
             let back = away.returned.get(*server);
             !away.now.contains(*server) && back.is_none_or(|at| at.elapsed() > RETURNS)
         };
-        let writable =
-            |server: &&'static str| local.try_on(server, "select @@read_only").as_deref() == Ok("0");
+        let writable = |server: &&'static str| {
+            local.try_on(server, "select @@read_only").as_deref() == Ok("0")
+        };
         SERVERS
             .into_iter()
             .filter(is_there)
@@ -391,7 +399,10 @@ impl Watch {
 }
 
 /// A session of any process that takes it, from this one on.
-pub fn connect(addresses: &Mutex<[Option<SocketAddr>; PROCESSES]>, from: usize) -> Option<Connection> {
+pub fn connect(
+    addresses: &Mutex<[Option<SocketAddr>; PROCESSES]>,
+    from: usize,
+) -> Option<Connection> {
     let all = *addresses.lock().unwrap();
     (0..PROCESSES).find_map(|n| {
         let address = all[(from + n) % PROCESSES]?;

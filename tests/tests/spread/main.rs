@@ -1,5 +1,5 @@
-//! Tables without a vindex, directives of statements over shards, foreign keys that are managed, and the memory of a core: over servers
-//! of which one may be away.
+//! Tables without a vindex, directives of statements over shards, foreign keys that are managed,
+//! and the memory of a core: over servers of which one may be away.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, infile, wait_until, world};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -10,19 +10,25 @@ const SCHEMA: &[&str] = &[
     "create table item (id bigint primary key, grp int, name varchar(40))",
     "create table events (at int, message varchar(40))",
     "create table parent (id bigint primary key, n int)",
-    "create table child (id bigint, parent_id bigint, primary key (id, parent_id), foreign key child_of (parent_id) references parent (id) on delete cascade)",
-    "create table apart (id bigint primary key, parent_id bigint, foreign key apart_of (parent_id) references parent (id))",
-    "create table looked (id bigint, parent_id bigint, code varchar(10), primary key (id, parent_id), foreign key looked_of (parent_id) references parent2 (id) on delete cascade)",
+    "create table child (id bigint, parent_id bigint, primary key (id, parent_id), foreign key \
+        child_of (parent_id) references parent (id) on delete cascade)",
+    "create table apart (id bigint primary key, parent_id bigint, foreign key apart_of (parent_id) \
+        references parent (id))",
+    "create table looked (id bigint, parent_id bigint, code varchar(10), primary key (id, \
+        parent_id), foreign key looked_of (parent_id) references parent2 (id) on delete cascade)",
     "create table top (id bigint primary key)",
-    "create table middle (id bigint primary key, foreign key middle_of (id) references top (id) on delete cascade)",
-    "create table emptied (id bigint primary key, parent_id bigint, foreign key emptied_of (parent_id) references middle (id) on delete set null)",
+    "create table middle (id bigint primary key, foreign key middle_of (id) references top (id) on \
+        delete cascade)",
+    "create table emptied (id bigint primary key, parent_id bigint, foreign key emptied_of \
+        (parent_id) references middle (id) on delete set null)",
     "create table code_idx (code varchar(10) primary key, keyspace_id varbinary(20))",
 ];
 
 const VSCHEMA: &str = r#"{"sharded": true, "foreignKeyMode": "managed",
   "vindexes": {"hash": {"type": "hash"}, "xxhash": {"type": "xxhash"},
    "code": {"type": "consistent_lookup_unique", "owner": "looked",
-    "params": {"table": "ks.code_idx", "from": "code", "to": "keyspace_id", "ignore_nulls": "true"}}},
+    "params": {"table": "ks.code_idx", "from": "code", "to": "keyspace_id",
+    "ignore_nulls": "true"}}},
   "tables": {
    "item": {"column_vindexes": [{"column": "id", "name": "hash"}]},
    "events": {"type": "log"},
@@ -33,7 +39,8 @@ const VSCHEMA: &str = r#"{"sharded": true, "foreignKeyMode": "managed",
    "middle": {"column_vindexes": [{"column": "id", "name": "hash"}]},
    "emptied": {"column_vindexes": [{"column": "parent_id", "name": "hash"}]},
    "apart": {"column_vindexes": [{"column": "id", "name": "hash"}]},
-   "looked": {"column_vindexes": [{"column": "parent_id", "name": "hash"}, {"column": "code", "name": "code"}]},
+   "looked": {"column_vindexes": [{"column": "parent_id", "name": "hash"}, {"column": "code",
+   "name": "code"}]},
    "code_idx": {"column_vindexes": [{"column": "code", "name": "xxhash"}]}}}"#;
 
 struct Cluster {
@@ -53,7 +60,8 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
         conn.run("create table parent2 (id bigint primary key)");
         SCHEMA.iter().for_each(|sql| drop(conn.run(sql)));
         format!(
-            r#"{{"name": "{name}", "tablets": [{{"alias": "t{name}", "type": "primary", "host": "127.0.0.1", "port": {},
+            r#"{{"name": "{name}", "tablets": [{{"alias": "t{name}", "type": "primary",
+                "host": "127.0.0.1", "port": {},
                 "user": "sb", "password": "sb"}}]}}"#,
             server.port
         )
@@ -65,7 +73,8 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     );
     std::fs::write(dir.join("topology/ks.json"), keyspace).unwrap();
     let config = format!(
-        "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = 1\n[query]\nmemory_max = 1000000\nmemory_per_core_max = 2000000\n",
+        "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = 1\n[query]\nmemory_max = \
+            1000000\nmemory_per_core_max = 2000000\n",
         dir.to_str().unwrap(),
         world::users_file().to_str().unwrap()
     );
@@ -118,12 +127,14 @@ fn a_file_for_a_log_table_goes_to_one_shard() {
     CLUSTER.connect().run("delete from events");
     let mut conn = infile::connect(CLUSTER.proxy.mysql, "ks");
     for _ in 0..3 {
-        let sql = "load data local infile 'f' into table events fields terminated by ',' (at, message)";
+        let sql =
+            "load data local infile 'f' into table events fields terminated by ',' (at, message)";
         let answer = infile::load(&mut conn, sql, &[b"1,a\n2,", b"b\n3,c\n"]);
         assert!(matches!(answer, Answer::Ok { affected: 3, .. }), "{answer:?}");
     }
     assert_eq!(CLUSTER.counts("events"), [3, 3, 3], "each to the next");
-    let refused = infile::load(&mut conn, "load data local infile 'f' replace into table events", &[]);
+    let refused =
+        infile::load(&mut conn, "load data local infile 'f' replace into table events", &[]);
     assert_eq!(refused.error().code, 1235);
     CLUSTER.connect().run("delete from events");
 }
@@ -153,7 +164,10 @@ fn rows_of_log_tables_go_to_the_shards_in_turn() {
     let rows = conn
         .query("select at, count(*) from events group by at order by at desc limit 2")
         .rows();
-    assert_eq!(rows, [["8", "2"], ["7", "2"]].map(|row| row.map(|cell| Some(cell.to_owned())).to_vec()));
+    assert_eq!(
+        rows,
+        [["8", "2"], ["7", "2"]].map(|row| row.map(|cell| Some(cell.to_owned())).to_vec())
+    );
     // A transaction stays where it began.
     conn.run("begin");
     let before = CLUSTER.counts("events");
@@ -233,10 +247,12 @@ fn errors_of_shards_become_warnings_where_asked_for() {
 fn memory_has_bounds_for_a_statement_and_a_core() {
     let _turn = alone();
     let mut conn = CLUSTER.connect();
-    // Rows that are read to be inserted elsewhere, each of so many bytes; their texts are too long for the column.
+    // Rows that are read to be inserted elsewhere, each of so many bytes; their texts are too long
+    // for the column.
     let insert = |hint: &str, width: u32| {
         format!(
-            "insert {hint} into item select id + 1000, grp, repeat('x', {width}) from item where id <= 60"
+            "insert {hint} into item select id + 1000, grp, repeat('x', {width}) from item where \
+                id <= 60"
         )
     };
     let refused = |conn: &mut Connection, sql: &str| {
@@ -276,7 +292,10 @@ fn foreign_keys_are_kept_within_a_shard_or_refused() {
     assert!(conn.prepare(apart).is_err());
     for sql in ["delete from parent2 where id = 1", "update parent2 set id = 2"] {
         let message = &conn.query(sql).error().message.clone();
-        assert!(message.starts_with("VT12001") && message.contains("looked_of"), "{sql}: {message}");
+        assert!(
+            message.starts_with("VT12001") && message.contains("looked_of"),
+            "{sql}: {message}"
+        );
     }
     conn.run("insert into parent2 values (1)");
     conn.run("insert into looked values (1, 1, 'a')");
@@ -295,7 +314,10 @@ fn keys_are_followed_to_their_end() {
     conn.run("insert into emptied values (1, 7)");
     for sql in ["delete from top where id = 7", "delete from middle where id = 7"] {
         let answer = conn.query(sql);
-        assert!(answer.is_error() && answer.error().message.contains("emptied_of"), "{sql}: {answer:?}");
+        assert!(
+            answer.is_error() && answer.error().message.contains("emptied_of"),
+            "{sql}: {answer:?}"
+        );
     }
     for table in ["emptied", "middle", "top"] {
         let sql = format!("select count(*) from {table}");

@@ -1,5 +1,6 @@
-//! Statements of several steps over shards, with a fault between the steps: a server is killed or frozen there, or the connection is cut.
-//! Each is done as a whole or not at all, its lookup tables too, and nothing is held afterwards.
+//! Statements of several steps over shards, with a fault between the steps: a server is killed or
+//! frozen there, or the connection is cut. Each is done as a whole or not at all, its lookup tables
+//! too, and nothing is held afterwards.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::tap::{Side, Taps};
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, wait_until, world};
@@ -19,7 +20,8 @@ const VSCHEMA: &str = r#"{"sharded": true,
    "email": {"type": "consistent_lookup_unique", "owner": "item",
     "params": {"table": "ks.email_idx", "from": "email", "to": "keyspace_id"}}},
   "tables": {
-   "item": {"column_vindexes": [{"column": "id", "name": "hash"}, {"column": "email", "name": "email"}]},
+   "item": {"column_vindexes": [{"column": "id", "name": "hash"}, {"column": "email",
+   "name": "email"}]},
    "other": {"column_vindexes": [{"column": "id", "name": "hash"}]},
    "email_idx": {"column_vindexes": [{"column": "email", "name": "xxhash"}]}}}"#;
 
@@ -30,19 +32,26 @@ const WRITES: &[(&str, &[&str])] = &[
         &["FOR UPDATE", "UPDATE `item` SET", "XA END", "COMMIT AND"],
     ),
     (
-        "insert into item (id, grp, n, email) values (101, 9, 1, 'a@n'), (102, 9, 2, 'b@n'), (103, 9, 3, 'c@n'), (104, 9, 4, 'd@n')",
+        "insert into item (id, grp, n, email) values (101, 9, 1, 'a@n'), (102, 9, 2, 'b@n'), (103, \
+            9, 3, 'c@n'), (104, 9, 4, 'd@n')",
         &["INSERT INTO `test`", " into item", "XA END", "COMMIT AND"],
     ),
     (
         "update item set email = concat(email, 'x')",
         &["FOR UPDATE", "UPDATE `item` SET", "DELETE FROM `test`", "INSERT INTO `test`"],
     ),
-    ("delete from item where grp = 1", &["FOR UPDATE", "DELETE FROM `test`", " from item where grp"]),
+    (
+        "delete from item where grp = 1",
+        &["FOR UPDATE", "DELETE FROM `test`", " from item where grp"],
+    ),
     (
         "update item set id = id + 500 where grp = 2",
         &["UPDATE `item` SET", "DELETE FROM `item`", "INSERT INTO `item`"],
     ),
-    ("insert into other select id + 1000, id, n from item", &["id + 1000, id", " into other", "XA END"]),
+    (
+        "insert into other select id + 1000, id, n from item",
+        &["id + 1000, id", " into other", "XA END"],
+    ),
     (
         "replace into item (id, grp, n, email) values (201, 8, 1, 'p001@x')",
         &[" into item", "DELETE FROM `test`"],
@@ -104,10 +113,13 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
         .zip(&servers)
         .enumerate()
         .map(|(number, (name, server))| {
-            SCHEMA.iter().for_each(|sql| drop(server.connect().run(sql)));
+            SCHEMA
+                .iter()
+                .for_each(|sql| drop(server.connect().run(sql)));
             let port = taps.before(number, SocketAddr::from(([127, 0, 0, 1], server.port)));
             format!(
-                r#"{{"name": "{name}", "tablets": [{{"alias": "t{name}", "type": "primary", "host": "127.0.0.1", "port": {port},
+                r#"{{"name": "{name}", "tablets": [{{"alias": "t{name}", "type": "primary",
+                    "host": "127.0.0.1", "port": {port},
                     "user": "sb", "password": "sb"}}]}}"#
             )
         })
@@ -118,7 +130,8 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     );
     std::fs::write(dir.join("topology/ks.json"), keyspace).unwrap();
     let config = format!(
-        "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = 1\ntransaction_mode = \"twopc\"\n",
+        "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = 1\ntransaction_mode = \
+            \"twopc\"\n",
         dir.to_str().unwrap(),
         world::users_file().to_str().unwrap()
     );
@@ -193,7 +206,11 @@ impl Cluster {
         let of = |shard| {
             let mut server = self.direct(shard);
             let mut rows = server
-                .query("select trx_id, trx_state, trx_mysql_thread_id, trx_rows_locked, trx_rows_modified from information_schema.innodb_trx where trx_mysql_thread_id <> 0 or trx_rows_locked + trx_rows_modified > 0")
+                .query(
+                    "select trx_id, trx_state, trx_mysql_thread_id, trx_rows_locked, \
+                    trx_rows_modified from information_schema.innodb_trx where trx_mysql_thread_id \
+                    <> 0 or trx_rows_locked + trx_rows_modified > 0",
+                )
                 .rows();
             rows.extend(server.query("xa recover").rows());
             rows.into_iter()
@@ -209,7 +226,8 @@ impl Cluster {
         let sql = format!("{verb} /*vt+ QUERY_TIMEOUT_MS=1500 */ {rest}");
         let mut conn = self.connect();
         self.taps.want(word, side);
-        let client = std::thread::spawn(move || conn.try_query(&sql).ok().and_then(|mut all| all.pop()));
+        let client =
+            std::thread::spawn(move || conn.try_query(&sql).ok().and_then(|mut all| all.pop()));
         let shard = self.taps.wait_held();
         let mut server = self.servers[shard]
             .lock()
@@ -230,7 +248,8 @@ impl Cluster {
         }
         drop(server);
         wait_until("the proxy answers", || {
-            let conn = Connection::try_login(self.proxy.mysql, world::USER, world::PASSWORD, Some("ks"));
+            let conn =
+                Connection::try_login(self.proxy.mysql, world::USER, world::PASSWORD, Some("ks"));
             conn.is_ok_and(|mut conn| !conn.query("select count(*) from item").is_error())
         });
         let what = format!("{fault:?} {side:?} {word} of {verb} {rest}: nothing is held");

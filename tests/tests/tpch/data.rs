@@ -1,4 +1,5 @@
-//! Rows in the shapes and proportions of TPC-H at scale 0.01, made from a seed: the same in every run.
+//! Rows in the shapes and proportions of TPC-H at scale 0.01, made from a seed: the same in every
+//! run.
 use std::fmt::Write;
 
 const PARTS: i64 = 2000;
@@ -6,7 +7,8 @@ const SUPPLIERS: i64 = 100;
 const CUSTOMERS: i64 = 1500;
 const ORDERS: i64 = 15_000;
 
-/// Days since 1970 of 1992-01-01 and 1998-08-02, between which orders come, and of 1995-06-17, up to which they are delivered.
+/// Days since 1970 of 1992-01-01 and 1998-08-02, between which orders come, and of 1995-06-17, up
+/// to which they are delivered.
 const FIRST: i64 = 8035;
 const LAST: i64 = 10_440;
 const TODAY: i64 = 9298;
@@ -15,9 +17,12 @@ const REGIONS: [&str; 5] = ["AFRICA", "AMERICA", "ASIA", "EUROPE", "MIDDLE EAST"
 
 #[rustfmt::skip]
 const NATIONS: [(&str, usize); 25] = [
-    ("ALGERIA", 0), ("ARGENTINA", 1), ("BRAZIL", 1), ("CANADA", 1), ("EGYPT", 4), ("ETHIOPIA", 0), ("FRANCE", 3), ("GERMANY", 3),
-    ("INDIA", 2), ("INDONESIA", 2), ("IRAN", 4), ("IRAQ", 4), ("JAPAN", 2), ("JORDAN", 4), ("KENYA", 0), ("MOROCCO", 0),
-    ("MOZAMBIQUE", 0), ("PERU", 1), ("CHINA", 2), ("ROMANIA", 3), ("SAUDI ARABIA", 4), ("VIETNAM", 2), ("RUSSIA", 3),
+    ("ALGERIA", 0), ("ARGENTINA", 1), ("BRAZIL", 1), ("CANADA", 1), ("EGYPT", 4), ("ETHIOPIA", 0),
+        ("FRANCE", 3), ("GERMANY", 3),
+    ("INDIA", 2), ("INDONESIA", 2), ("IRAN", 4), ("IRAQ", 4), ("JAPAN", 2), ("JORDAN", 4),
+        ("KENYA", 0), ("MOROCCO", 0),
+    ("MOZAMBIQUE", 0), ("PERU", 1), ("CHINA", 2), ("ROMANIA", 3), ("SAUDI \
+        ARABIA", 4), ("VIETNAM", 2), ("RUSSIA", 3),
     ("UNITED KINGDOM", 3), ("UNITED STATES", 1),
 ];
 
@@ -83,7 +88,13 @@ impl Mix {
     }
 
     fn phone(&mut self, nation: i64) -> String {
-        format!("{}-{:03}-{:03}-{:04}", nation + 10, self.below(1000), self.below(1000), self.below(10_000))
+        format!(
+            "{}-{:03}-{:03}-{:04}",
+            nation + 10,
+            self.below(1000),
+            self.below(1000),
+            self.below(10_000)
+        )
     }
 
     fn balance(&mut self) -> String {
@@ -157,7 +168,11 @@ pub(crate) fn rows() -> Vec<String> {
     for part in 1..=PARTS {
         for n in 0..4 {
             let (quantity, cost) = (1 + mix.below(9999), money(100 + mix.below(99_901)));
-            stock.push(format!("({part},{},{quantity},{cost},'{}')", supplier(part, n), mix.words(3)));
+            stock.push(format!(
+                "({part},{},{quantity},{cost},'{}')",
+                supplier(part, n),
+                mix.words(3)
+            ));
         }
     }
     inserts("partsupp", &stock, &mut out);
@@ -166,7 +181,8 @@ pub(crate) fn rows() -> Vec<String> {
         let (phone, balance, segment) = (mix.phone(nation), mix.balance(), mix.pick(&SEGMENTS));
         let (house, words) = (mix.below(900), mix.words(5));
         format!(
-            "({key},'Customer#{key:09}','road {house}',{nation},'{phone}',{balance},'{segment}','{words}')"
+            "({key},'Customer#{key:09}','road \
+                {house}',{nation},'{phone}',{balance},'{segment}','{words}')"
         )
     });
     let customers: Vec<String> = customers.collect();
@@ -215,12 +231,27 @@ fn order(key: i64, mix: &mut Mix, lines: &mut Vec<String>) -> String {
             true => mix.pick(&["R", "A"]),
             false => "N",
         };
-        let mut line =
-            format!("({key},{part},{},{number},{quantity},{}", supplier(part, mix.below(4)), money(cost));
+        let mut line = format!(
+            "({key},{part},{},{number},{quantity},{}",
+            supplier(part, mix.below(4)),
+            money(cost)
+        );
         let _ = write!(line, ",{},{}", money(discount), money(tax));
         let state = if shipped > TODAY { "O" } else { "F" };
-        let _ = write!(line, ",'{flag}','{state}','{}','{}','{}'", date(shipped), date(due), date(received));
-        let _ = write!(line, ",'{}','{}','{}')", mix.pick(&INSTRUCTIONS), mix.pick(&MODES), mix.words(3));
+        let _ = write!(
+            line,
+            ",'{flag}','{state}','{}','{}','{}'",
+            date(shipped),
+            date(due),
+            date(received)
+        );
+        let _ = write!(
+            line,
+            ",'{}','{}','{}')",
+            mix.pick(&INSTRUCTIONS),
+            mix.pick(&MODES),
+            mix.words(3)
+        );
         lines.push(line);
     }
     let state = match open {

@@ -1,6 +1,8 @@
-//! The 22 queries of TPC-H at scale 0.01 over four shards: the answers of one server, and the plans in `plans.txt`.
+//! The 22 queries of TPC-H at scale 0.01 over four shards: the answers of one server, and the plans
+//! in `plans.txt`.
 //!
-//! `UPDATE_PLANS=1` writes the plans anew. `TPCH_TIMES=1` prints how long each query took on both sides.
+//! `UPDATE_PLANS=1` writes the plans anew. `TPCH_TIMES=1` prints how long each query took on both
+//! sides.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, world};
 use std::fmt::Write;
@@ -21,7 +23,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     std::fs::write(dir.join("tpch.json"), include_str!("vschema.json")).unwrap();
     std::fs::write(dir.join("tpch.sql"), include_str!("schema.sql")).unwrap();
     let dir = dir.to_str().unwrap();
-    let local = Coregate::local("cluster", &["--keyspace", "tpch:4", "--schema", dir, "--vschema", dir]);
+    let local =
+        Coregate::local("cluster", &["--keyspace", "tpch:4", "--schema", dir, "--vschema", dir]);
     let server = MariaDb::start("plain", &[]);
     let mut plain = server.connect();
     for statement in include_str!("schema.sql").lines() {
@@ -91,7 +94,10 @@ fn twenty_two_queries_answer_as_one_server() {
         if theirs != ours {
             let first = theirs.1.iter().zip(&ours.1).find(|(a, b)| a != b);
             let counts = (theirs.1.len(), ours.1.len());
-            wrong.push(format!("{number}: {counts:?} rows, {:?}, {:?}, {first:?}", theirs.0, ours.0));
+            wrong.push(format!(
+                "{number}: {counts:?} rows, {:?}, {:?}, {first:?}",
+                theirs.0, ours.0
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -116,5 +122,8 @@ fn their_plans_stay_what_they_are() {
     }
     let was = std::fs::read_to_string(&path).unwrap();
     let differs = was.lines().zip(is.lines()).find(|(was, is)| was != is);
-    assert!(differs.is_none() && was.len() == is.len(), "UPDATE_PLANS=1 writes the plans anew: {differs:?}");
+    assert!(
+        differs.is_none() && was.len() == is.len(),
+        "UPDATE_PLANS=1 writes the plans anew: {differs:?}"
+    );
 }

@@ -45,34 +45,52 @@ fn files_are_divided_among_the_shards() {
     for (sql, file) in [
         ("load data local infile 'x' into table notes", many.as_slice()),
         (
-            "load data local infile 'x' into table notes (id, customer_id, @b) set body = upper(@b), weight = 1",
+            "load data local infile 'x' into table notes (id, customer_id, @b) set body = \
+                upper(@b), weight = 1",
             &many,
         ),
         (
-            "load data local infile 'x' into table test.notes character set utf8mb4 fields terminated by ',' optionally enclosed by '\"' \
+            "load data local infile 'x' into table test.notes character set utf8mb4 fields \
+                terminated by ',' optionally enclosed by '\"' \
              lines terminated by '\\r\\n' ignore 1 lines (id, customer_id, body)",
             csv.as_bytes(),
         ),
         // Rows that are there already are left out, or replaced.
-        ("load data local infile 'x' into table notes (id, customer_id)", b"1\t99\n200\t5\n2\t98\n"),
-        ("load data local infile 'x' replace into table notes (id, customer_id)", b"1\t99\n200\t5\n2\t98\n"),
-        ("load data local infile 'x' ignore into table notes (id, customer_id)", b"200\t5\n200\t6\n"),
+        (
+            "load data local infile 'x' into table notes (id, customer_id)",
+            b"1\t99\n200\t5\n2\t98\n",
+        ),
+        (
+            "load data local infile 'x' replace into table notes (id, customer_id)",
+            b"1\t99\n200\t5\n2\t98\n",
+        ),
+        (
+            "load data local infile 'x' ignore into table notes (id, customer_id)",
+            b"200\t5\n200\t6\n",
+        ),
         // Fields are missing, or too many.
         (
             "load data local infile 'x' into table notes (id, customer_id, body)",
             b"201\n202\t1\tb\tmore\t5\n203\t2\t\\N\n",
         ),
-        ("load data local infile 'x' into table notes (customer_id, id)", b"7\t301\n8\t302\n9\t303\n"),
+        (
+            "load data local infile 'x' into table notes (customer_id, id)",
+            b"7\t301\n8\t302\n9\t303\n",
+        ),
         (
             "load data local infile 'x' into table pairs character set utf8mb4 (a, b, v)",
             b"1\tneu\t5\n2\tx y\t6\n",
         ),
         (
-            "load data local infile 'x' into table pairs fields terminated by '||' escaped by '' (a, b, v)",
+            "load data local infile 'x' into table pairs fields terminated by '||' escaped by '' \
+                (a, b, v)",
             b"1||n\\||5\n2||m||6",
         ),
         ("load data local infile 'x' into table countries", "it\tItalia\nes\tEspaña\n".as_bytes()),
-        ("load data local infile 'x' into table keyless (a, b, c)", b"1\ta\t1.5\n9\tz\t2\n9\tz\t2\n"),
+        (
+            "load data local infile 'x' into table keyless (a, b, c)",
+            b"1\ta\t1.5\n9\tz\t2\n9\tz\t2\n",
+        ),
         ("load data local infile 'x' into table notes", b""),
         ("load data local infile 'x' into table notes (id, no_such)", b"1\n"),
     ] {
@@ -131,12 +149,19 @@ fn a_line_without_a_place_undoes_the_whole_file() {
         ("load data local infile 'x' into table notes (customer_id)", "field for 'id'"),
         ("load data local infile 'x' into table notes (id, @x) set id = @x", "SET of 'id'"),
         ("load data local infile 'x' into table notes lines starting by 'x'", "STARTING"),
-        ("load data local infile 'x' into table notes fields terminated by '\\n'", "begins with the other"),
         (
-            "load data local infile 'x' into table notes fields terminated by 'aab' lines terminated by 'aa'",
+            "load data local infile 'x' into table notes fields terminated by '\\n'",
             "begins with the other",
         ),
-        ("load data local infile 'x' into table notes fields escaped by '\\n'", "ESCAPED BY in the end"),
+        (
+            "load data local infile 'x' into table notes fields terminated by 'aab' lines \
+                terminated by 'aa'",
+            "begins with the other",
+        ),
+        (
+            "load data local infile 'x' into table notes fields escaped by '\\n'",
+            "ESCAPED BY in the end",
+        ),
         (
             "load data local infile 'x' into table notes fields terminated by 'x,' enclosed by 'x'",
             "ENCLOSED BY or ESCAPED BY",

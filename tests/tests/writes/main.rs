@@ -1,7 +1,9 @@
-//! Changes over several shards leave what one server leaves: the answer (counts, text, errors) and every table's rows are compared
-//! after each statement, as text in a transaction that is rolled back, and prepared without one.
+//! Changes over several shards leave what one server leaves: the answer (counts, text, errors) and
+//! every table's rows are compared after each statement, as text in a transaction that is rolled
+//! back, and prepared without one.
 //!
-//! The statements stand one in a line, in `by_key.sql` and others. A line that begins with `!` may be refused here.
+//! The statements stand one in a line, in `by_key.sql` and others. A line that begins with `!` may
+//! be refused here.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Value;
 use coregate_tests::{Answer, Connection};
@@ -51,7 +53,8 @@ fn prepared(conn: &mut Connection, sql: &str) -> Answer {
 
 /// PREPARE and EXECUTE.
 fn by_name(conn: &mut Connection, sql: &str) -> Answer {
-    match conn.query(&format!("prepare s from '{}'", sql.replace('\\', "\\\\").replace('\'', "''"))) {
+    match conn.query(&format!("prepare s from '{}'", sql.replace('\\', "\\\\").replace('\'', "''")))
+    {
         Answer::Error(error) => Answer::Error(error),
         _ => conn.query("execute s"),
     }
@@ -185,9 +188,11 @@ fn copies_change_on_all_shards_or_on_none() {
     let mut pair = Pair::new();
     let mut shards = ["-40", "40-80", "80-c0", "c0-"].map(|shard| {
         let target = format!("test:{shard}");
-        WORLD
-            .local
-            .connect_as(coregate_tests::world::USER, coregate_tests::world::PASSWORD, Some(&target))
+        WORLD.local.connect_as(
+            coregate_tests::world::USER,
+            coregate_tests::world::PASSWORD,
+            Some(&target),
+        )
     });
     shards[2].run("insert into countries values ('zz', 'alone')");
     for begin in ["commit", "begin"] {
@@ -218,9 +223,11 @@ fn copies_have_the_same_values() {
     let mut conn = WORLD.sharded();
     let mut shards = ["-40", "40-80", "80-c0", "c0-"].map(|shard| {
         let target = format!("test:{shard}");
-        WORLD
-            .local
-            .connect_as(coregate_tests::world::USER, coregate_tests::world::PASSWORD, Some(&target))
+        WORLD.local.connect_as(
+            coregate_tests::world::USER,
+            coregate_tests::world::PASSWORD,
+            Some(&target),
+        )
     });
     let mut alike = |after: &str| {
         let copies = shards.each_mut().map(|conn| {
@@ -238,7 +245,10 @@ fn copies_have_the_same_values() {
         ("update copies set n = n + 1 where id < 3", 5),
         ("update copies set u = now(6) where n in (select level from customers)", 5),
         ("replace into copies (id, u, n) values (1, 'z', 9)", 5),
-        ("insert into copies (id, u, n) select id + 100, name, level from customers where id < 4", 8),
+        (
+            "insert into copies (id, u, n) select id + 100, name, level from customers where id < 4",
+            8,
+        ),
         ("insert into copies (id, u) values (1, 'q') on duplicate key update n = 77", 8),
     ] {
         conn.run(sql);
@@ -268,7 +278,10 @@ fn copies_have_the_same_values() {
     let sql = "insert into copies (id, u, n) values (61, 'x', 1)";
     assert_eq!(conn.query(sql).error().code, 1235);
     conn.run("drop trigger copied");
-    conn.run("create trigger copied before insert on copies for each row set new.u = concat(new.u, now(6))");
+    conn.run(
+        "create trigger copied before insert on copies for each row set new.u = concat(new.u, \
+        now(6))",
+    );
     conn.run(sql);
     assert_eq!(alike(sql), 10);
     conn.run("drop trigger copied");
@@ -287,7 +300,8 @@ fn a_copy_with_a_source_changes_at_its_source() {
         "update regions set regions.n = 5, name = upper(name) where code = 'eu'",
         "insert into regions (code, n) values ('eu', 1) on duplicate key update n = regions.n + 1",
         "insert into regions select code, name, 7 from countries where code like 'x%'",
-        "update regions r set n = 9 where r.code = (select min(code) from countries where code like 'x%')",
+        "update regions r set n = 9 where r.code = (select min(code) from countries where code \
+            like 'x%')",
         "delete from regions where code in ('us', 'x2') order by code",
     ] {
         conn.run(sql);
@@ -303,7 +317,8 @@ fn a_copy_with_a_source_changes_at_its_source() {
     let row = |code: &str, name: &str, n: Option<&str>| {
         vec![Some(code.to_owned()), Some(name.to_owned()), n.map(str::to_owned)]
     };
-    let wanted = [row("as", "Asia", None), row("eu", "EUROPE", Some("7")), row("x1", "one", Some("9"))];
+    let wanted =
+        [row("as", "Asia", None), row("eu", "EUROPE", Some("7")), row("x1", "one", Some("9"))];
     assert_eq!(list("plain.regions"), wanted);
     assert_eq!(list("regions"), [] as [Vec<Option<String>>; 0]);
     conn.run("delete from regions");
@@ -319,7 +334,8 @@ fn rows_that_move_keep_all_values() {
     let mut conn = WORLD.sharded();
     let list = "select k, n, i, d from moving order by k";
     conn.run(BOTH);
-    conn.run("insert into moving values (1,0,'::1','2020-02-31'),(2,0,'::1','2020-02-31'),(3,0,'::1','2020-02-31'),(4,0,'::1','2020-02-31')");
+    conn.run("insert into moving values \
+        (1,0,'::1','2020-02-31'),(2,0,'::1','2020-02-31'),(3,0,'::1','2020-02-31'),(4,0,'::1','2020-02-31')");
     let before = conn.query(list).rows();
     assert_eq!(before[0][1..], ["0", "::1", "2020-02-31"].map(|v| Some(v.to_owned())));
     for (mode, names) in [
@@ -363,7 +379,10 @@ fn a_bit_that_may_be_read_in_two_ways_is_refused() {
     conn.run("insert into notes (id, customer_id, weight) values (9001, 1, 0)");
     let sql = "update notes set weight = (select bits from people where id = 9001) where id > 9000";
     assert_eq!(conn.query(sql).error().code, 1235);
-    conn.run("update notes set weight = (select bits+0 from people where id = 9001) where id > 9000");
+    conn.run(
+        "update notes set weight = (select bits+0 from people where id = 9001) where id > \
+        9000",
+    );
     assert_eq!(
         conn.value("select weight from notes where id = 9001")
             .unwrap(),

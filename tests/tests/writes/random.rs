@@ -1,5 +1,5 @@
-//! Random changes over four shards: after each statement, all tables are those of one server, and so is the answer; as text and prepared,
-//! in transactions and without.
+//! Random changes over four shards: after each statement, all tables are those of one server, and
+//! so is the answer; as text and prepared, in transactions and without.
 //!
 //! `WRITES_SEED` repeats a run, `WRITES_STATEMENTS` makes it longer.
 use crate::{Pair, alone, prepared};
@@ -100,7 +100,8 @@ const TABLES: &[Table] = &[
         select: &[
             "(id, name, level) select id + 1#, name, level from customers where id < #",
             "(id, name) select customer_id + 2#, max(body) from notes group by customer_id",
-            "(id, name, balance) select id, note, amount from orders where note is not null and id < #",
+            "(id, name, balance) select id, note, amount from orders where note is not null and id \
+                < #",
         ],
         on_duplicate: &[
             "level = customers.level + 10",
@@ -114,7 +115,12 @@ const TABLES: &[Table] = &[
         set: &[
             (
                 "amount",
-                &["amount + 1", "null", "#.5", "(select weight from notes where notes.id = orders.id)"],
+                &[
+                    "amount + 1",
+                    "null",
+                    "#.5",
+                    "(select weight from notes where notes.id = orders.id)",
+                ],
             ),
             ("quantity", &["quantity + #", "#"]),
             ("state", &["'paid'", "null", "'sent'"]),
@@ -141,7 +147,8 @@ const TABLES: &[Table] = &[
         ],
         insert: ("(id, customer_id, quantity, state)", &["(#, #, 1, 'new')", "(10#, #, #, null)"]),
         select: &[
-            "(id, customer_id, quantity) select id + 10#, customer_id, quantity from orders where id < #",
+            "(id, customer_id, quantity) select id + 10#, customer_id, quantity from orders where \
+                id < #",
             "(id, customer_id, quantity, note) select id + 20#, id, level, name from customers",
         ],
         on_duplicate: &["quantity = orders.quantity + 1"],
@@ -172,10 +179,14 @@ const TABLES: &[Table] = &[
             "customer_id in (select id from customers where region = 'us')",
             "weight < (select max(level) + # from customers)",
         ],
-        insert: ("(id, customer_id, body)", &["(#, #, 'new')", "(10#, #, null)", "(abs(-#), 5, 'abs')"]),
+        insert: (
+            "(id, customer_id, body)",
+            &["(#, #, 'new')", "(10#, #, null)", "(abs(-#), 5, 'abs')"],
+        ),
         select: &[
             "(id, customer_id, body) select id + 1#, customer_id, body from notes where weight > #",
-            "(id, customer_id, weight) select id, customer_id, amount from orders where quantity = 3",
+            "(id, customer_id, weight) select id, customer_id, amount from orders where quantity = \
+                3",
         ],
         on_duplicate: &[
             "weight = ifnull(weight, 0) + 1",
@@ -221,7 +232,8 @@ const TABLES: &[Table] = &[
             ],
         ),
         select: &[
-            "(id, email, team) select id + 100#, concat(id, '@s#'), name from customers where id < #",
+            "(id, email, team) select id + 100#, concat(id, '@s#'), name from customers where id < \
+                #",
             "(id, badge) select id + 3#, id + 50000 from notes where id < #",
         ],
         on_duplicate: &[
@@ -272,7 +284,9 @@ const TABLES: &[Table] = &[
             "name > (select min(name) from customers)",
         ],
         insert: ("(code, name)", &["('a#', 'x')", "('de', '#')"]),
-        select: &["(code, name) select concat('z', id % 10), max(name) from customers group by id % 10"],
+        select: &[
+            "(code, name) select concat('z', id % 10), max(name) from customers group by id % 10",
+        ],
         on_duplicate: &["name = values(name)"],
     },
     Table {
@@ -291,17 +305,22 @@ const TABLES: &[Table] = &[
 
 /// Statements of several tables, with one match for each row that they change.
 const JOINED: &[&str] = &[
-    "update notes n join customers c on c.id = n.customer_id set n.body = c.name, n.weight = c.level where c.id > #",
-    "update notes n join customers c on c.id = n.customer_id set n.weight = n.weight + # where c.level = 1",
-    "update orders o join customers c on c.id = o.customer_id set o.note = c.region where o.quantity < 3",
+    "update notes n join customers c on c.id = n.customer_id set n.body = c.name, n.weight = \
+        c.level where c.id > #",
+    "update notes n join customers c on c.id = n.customer_id set n.weight = n.weight + # where \
+        c.level = 1",
+    "update orders o join customers c on c.id = o.customer_id set o.note = c.region where \
+        o.quantity < 3",
     "update orders o join notes n on n.id = o.id set o.amount = n.weight where n.id < #",
-    "update people p join customers c on c.id = p.id set p.email = concat('j', c.id, '#'), p.team = c.name where c.level > 1",
+    "update people p join customers c on c.id = p.id set p.email = concat('j', c.id, '#'), p.team \
+        = c.name where c.level > 1",
     "update customers c join plain.rates r on r.code = c.region set c.balance = r.rate * #",
     "update notes n, orders o set n.body = 'both', o.note = 'both' where n.id = o.id and n.id < #",
     "delete n from notes n join customers c on c.id = n.customer_id where c.level = 1 and n.id > #",
     "delete n, o from notes n join orders o on o.id = n.id where o.quantity = 1",
     "delete p from people p left join customers c on c.id = p.id where c.id is null and p.id > #",
-    "delete c from customers c left join orders o on o.customer_id = c.id where o.id is null and c.level < 2",
+    "delete c from customers c left join orders o on o.customer_id = c.id where o.id is null and \
+        c.level < 2",
 ];
 
 fn filled(random: &mut Random, text: &str) -> String {
@@ -323,7 +342,11 @@ fn tail(random: &mut Random, table: &Table) -> String {
     if random.chance(85) {
         out = format!(" where {}", random.one_of(table.conditions));
         if random.chance(30) {
-            out = format!("{out} {} {}", random.one_of(&["and", "or"]), random.one_of(table.conditions));
+            out = format!(
+                "{out} {} {}",
+                random.one_of(&["and", "or"]),
+                random.one_of(table.conditions)
+            );
         }
     }
     if random.chance(40) {
@@ -380,8 +403,11 @@ fn verb(random: &mut Random, table: &Table, what: &str) -> String {
         0 if !table.on_duplicate.is_empty() => {
             // A column's name alone may be the query's, too.
             let own = format!("{0} = values({0})", table.set[0].0);
-            let change =
-                if what.contains(") select") { own.as_str() } else { random.one_of(table.on_duplicate) };
+            let change = if what.contains(") select") {
+                own.as_str()
+            } else {
+                random.one_of(table.on_duplicate)
+            };
             format!("insert into {name} {what} on duplicate key update {change}")
         }
         1 if !table.on_duplicate.is_empty() => format!("insert ignore into {name} {what}"),
@@ -426,9 +452,11 @@ fn run(seed: u64, statements: usize) {
         let before = pair.wrong.len();
         let (theirs, code) = pair.compare(&sql, how, run);
         failed += usize::from(code.is_some());
-        // One server changes row by row, and a row may get a key that another still has; here, rows that move go all together.
+        // One server changes row by row, and a row may get a key that another still has; here, rows
+        // that move go all together.
         let early = theirs == Some(1062) && code.is_none() && sql.starts_with("update");
-        // Where a row that is replaced or changed has its unique value on another shard, one server would change that row.
+        // Where a row that is replaced or changed has its unique value on another shard, one server
+        // would change that row.
         let elsewhere = code == Some(1062)
             && sql.contains("people")
             && (sql.contains("replace") || sql.contains("on duplicate"));
@@ -443,7 +471,11 @@ fn run(seed: u64, statements: usize) {
             pair.refill();
         }
         if pair.wrong.len() > before {
-            panic!("seed {seed}, statement {n}:\n{}\nafter:\n{}", pair.wrong.join("\n"), history.join("\n"));
+            panic!(
+                "seed {seed}, statement {n}:\n{}\nafter:\n{}",
+                pair.wrong.join("\n"),
+                history.join("\n")
+            );
         }
         history.push(format!("{how}: {sql}"));
     }

@@ -1,5 +1,5 @@
-//! The same tables with the same rows on one server and over four shards and a keyspace of one. Every kind of key by which rows are
-//! found again.
+//! The same tables with the same rows on one server and over four shards and a keyspace of one.
+//! Every kind of key by which rows are found again.
 use coregate_tests::{Connection, Coregate, MariaDb, guard, world};
 use std::sync::LazyLock;
 
@@ -9,16 +9,30 @@ pub(crate) struct World {
 }
 
 const SCHEMA: &str = "
-create table customers (id bigint not null primary key, name varchar(40) character set utf8mb4 collate utf8mb4_general_ci not null, region char(3) character set latin1, balance decimal(20,4), level int not null default 1, changed timestamp not null default '2000-01-01 00:00:00' on update current_timestamp) ;
-create table orders (id bigint not null, customer_id bigint not null, amount decimal(12,2), quantity int unsigned not null, state enum('new','paid','sent'), placed datetime(3), note text, primary key (id, customer_id)) ;
-create table notes (id bigint not null primary key, customer_id bigint not null, body text character set utf8mb4, weight double, f float) ;
-create table keyless (a int not null, b varchar(20) character set utf8mb4 collate utf8mb4_general_ci, c decimal(6,2)) ;
-create table pairs (a int not null, b varchar(20) character set latin1 collate latin1_bin not null, v int, w varbinary(20), primary key (a, b)) ;
-create table uniques (k int not null, u varchar(10) character set utf8mb4 collate utf8mb4_bin not null, v int, unique key (u)) ;
-create table people (id bigint not null primary key, email varchar(60) unique, team varchar(20), badge bigint unique, j int, note varchar(20), seen timestamp null default null, bits bit(10), kind enum('x','y'), data json, up varchar(70) as (upper(email)) stored) ;
-create table mails (email varchar(60) not null, n int not null, body varchar(40), primary key (email, n)) ;
-create table moving (k bigint not null primary key, n bigint not null auto_increment, i inet6, d date, key (n)) ;
-create table copies (id int not null primary key, u varchar(36) not null default (uuid()), n int, at timestamp(6) not null default current_timestamp(6) on update current_timestamp(6)) ;
+create table customers (id bigint not null primary key, name varchar(40) character set utf8mb4 \
+collate utf8mb4_general_ci not null, region char(3) character set latin1, balance decimal(20,4), \
+level int not null default 1, changed timestamp not null default '2000-01-01 00:00:00' on update \
+current_timestamp) ;
+create table orders (id bigint not null, customer_id bigint not null, amount decimal(12,2), \
+quantity int unsigned not null, state enum('new','paid','sent'), placed datetime(3), note text, \
+primary key (id, customer_id)) ;
+create table notes (id bigint not null primary key, customer_id bigint not null, body text \
+character set utf8mb4, weight double, f float) ;
+create table keyless (a int not null, b varchar(20) character set utf8mb4 collate \
+utf8mb4_general_ci, c decimal(6,2)) ;
+create table pairs (a int not null, b varchar(20) character set latin1 collate latin1_bin not \
+null, v int, w varbinary(20), primary key (a, b)) ;
+create table uniques (k int not null, u varchar(10) character set utf8mb4 collate utf8mb4_bin not \
+null, v int, unique key (u)) ;
+create table people (id bigint not null primary key, email varchar(60) unique, team varchar(20), \
+badge bigint unique, j int, note varchar(20), seen timestamp null default null, bits bit(10), kind \
+enum('x','y'), data json, up varchar(70) as (upper(email)) stored) ;
+create table mails (email varchar(60) not null, n int not null, body varchar(40), primary key \
+(email, n)) ;
+create table moving (k bigint not null primary key, n bigint not null auto_increment, i inet6, d \
+date, key (n)) ;
+create table copies (id int not null primary key, u varchar(36) not null default (uuid()), n int, \
+at timestamp(6) not null default current_timestamp(6) on update current_timestamp(6)) ;
 create table countries (code char(2) not null primary key, name varchar(40)) ;
 create table regions (code char(3) not null primary key, name varchar(40), n int) ;
 ";
@@ -28,15 +42,20 @@ const PLAIN: &str = "
 create table rates (code char(3) not null primary key, rate decimal(8,4), n int) ;
 create table regions (code char(3) not null primary key, name varchar(40), n int) ;
 create table email_idx (email varchar(60) not null primary key, keyspace_id varbinary(20)) ;
-create table team_idx (team varchar(20), id bigint not null, keyspace_id varbinary(20), unique key (id, team)) ;
+create table team_idx (team varchar(20), id bigint not null, keyspace_id varbinary(20), unique key \
+(id, team)) ;
 create table badge_idx (badge bigint not null primary key, user_id bigint unsigned) ;
 ";
 
 const VSCHEMA: &str = r#"{"sharded": true,
  "vindexes": {"hash": {"type": "hash"}, "xxhash": {"type": "xxhash"},
-  "email": {"type": "consistent_lookup_unique", "owner": "people", "params": {"table": "plain.email_idx", "from": "email", "to": "keyspace_id", "ignore_nulls": "true"}},
-  "team": {"type": "lookup", "owner": "people", "params": {"table": "plain.team_idx", "from": "team,id", "to": "keyspace_id"}},
-  "badge": {"type": "lookup_hash_unique", "owner": "people", "params": {"table": "plain.badge_idx", "from": "badge", "to": "user_id", "ignore_nulls": "true"}}
+  "email": {"type": "consistent_lookup_unique", "owner": "people",
+  "params": {"table": "plain.email_idx", "from": "email", "to": "keyspace_id",
+  "ignore_nulls": "true"}},
+  "team": {"type": "lookup", "owner": "people", "params": {"table": "plain.team_idx",
+  "from": "team,id", "to": "keyspace_id"}},
+  "badge": {"type": "lookup_hash_unique", "owner": "people",
+  "params": {"table": "plain.badge_idx", "from": "badge", "to": "user_id", "ignore_nulls": "true"}}
  },
  "tables": {
   "customers": {"column_vindexes": [{"column": "id", "name": "hash"}]},
@@ -45,7 +64,8 @@ const VSCHEMA: &str = r#"{"sharded": true,
   "keyless": {"column_vindexes": [{"column": "a", "name": "hash"}]},
   "pairs": {"column_vindexes": [{"column": "b", "name": "xxhash"}]},
   "uniques": {"column_vindexes": [{"column": "u", "name": "xxhash"}]},
-  "people": {"column_vindexes": [{"column": "id", "name": "hash"}, {"column": "email", "name": "email"},
+  "people": {"column_vindexes": [{"column": "id", "name": "hash"}, {"column": "email",
+  "name": "email"},
    {"columns": ["team", "id"], "name": "team"}, {"column": "badge", "name": "badge"}]},
   "mails": {"column_vindexes": [{"column": "email", "name": "email"}]},
   "moving": {"column_vindexes": [{"column": "k", "name": "hash"}]},
@@ -54,7 +74,8 @@ const VSCHEMA: &str = r#"{"sharded": true,
   "regions": {"type": "reference", "source": "plain.regions"}
  }}"#;
 
-/// Every table whose rows are compared, with its columns (but those that tell the time of a change).
+/// Every table whose rows are compared, with its columns (but those that tell the time of a
+/// change).
 const TABLES: &[&str] = &[
     "select id, name, region, balance, level, changed > '2001-01-01' from customers order by id",
     "select * from orders order by id, customer_id",
@@ -75,7 +96,8 @@ pub(crate) static WORLD: LazyLock<World> = LazyLock::new(|| {
     std::fs::write(dir.join("test.sql"), SCHEMA).unwrap();
     std::fs::write(dir.join("plain.sql"), PLAIN).unwrap();
     let dir = dir.to_str().unwrap();
-    let keyspaces = ["--keyspace", "plain", "--keyspace", "test:4", "--schema", dir, "--vschema", dir];
+    let keyspaces =
+        ["--keyspace", "plain", "--keyspace", "test:4", "--schema", dir, "--vschema", dir];
     let local = Coregate::local("cluster", &keyspaces);
     let server = MariaDb::start("plain", &[]);
     let mut plain = server.connect();
@@ -146,10 +168,12 @@ pub(crate) fn entries(conn: &mut Connection) -> (Vec<String>, Vec<String>) {
     (wanted, found)
 }
 
-/// For each lookup table, how many of its entries name the place where the row is, by what the row's id says.
+/// For each lookup table, how many of its entries name the place where the row is, by what the
+/// row's id says.
 pub(crate) fn rows() -> Vec<String> {
-    let list =
-        |from: u64, to: u64, row: &dyn Fn(u64) -> String| (from..=to).map(row).collect::<Vec<_>>().join(",");
+    let list = |from: u64, to: u64, row: &dyn Fn(u64) -> String| {
+        (from..=to).map(row).collect::<Vec<_>>().join(",")
+    };
     let names = ["anna", "Berta", "çesar", "o''hara", "zoë", "日本", "a\\\\b", ""];
     let name = |n: u64| names[(n * 7 % 8) as usize];
     vec![
@@ -179,18 +203,23 @@ pub(crate) fn rows() -> Vec<String> {
         ),
         format!(
             "insert into notes values {}",
-            list(1, 40, &|n| format!("({n}, {}, '{}', {}.25, {}.1)", n * 5 % 34 + 1, name(n + 1), n * 3, n))
+            list(1, 40, &|n| format!("({n}, {}, '{}', {}.25, {}.1)", n * 5 % 34 + 1, name(n + 1),
+                n * 3, n))
         ),
-        "insert into keyless values (1,'a',1.5),(1,'A',1.5),(1,'a',1.5),(2,null,2),(2,null,2),(3,'c',null),(4,'d',4),(5,'e',5),(6,'',6)".into(),
+        "insert into keyless values \
+            (1,'a',1.5),(1,'A',1.5),(1,'a',1.5),(2,null,2),(2,null,2),(3,'c',null),(4,'d',4),(5,'e',5),(6,'',6)".into(),
         format!(
             "insert into pairs values {}",
-            list(1, 20, &|n| format!("({}, '{}{}', {n}, x'{:02x}ff00')", n % 4, ["ä", "b", "C", "d'"][(n % 4) as usize].replace('\'', "''"), n / 4, n))
+            list(1, 20, &|n| format!("({}, '{}{}', {n}, x'{:02x}ff00')", n % 4, ["ä", "b", "C",
+                "d'"][(n % 4) as usize].replace('\'', "''"), n / 4, n))
         ),
         "insert into uniques values (1,'a',1),(1,'b',2),(2,'c',3),(3,'d',4),(3,'e',5)".into(),
         format!(
-            "insert into people (id, email, team, badge, j, note, seen, bits, kind, data) values {}",
+            "insert into people (id, email, team, badge, j, note, seen, bits, kind, data) values \
+                {}",
             list(1, 24, &|n| format!(
-                "({n}, {}, 'team{}', {}, {}, 'n{n}', '2026-06-{:02} 12:00:00', b'{:b}', '{}', '{{\"a\": {n}}}')",
+                "({n}, {}, 'team{}', {}, {}, 'n{n}', '2026-06-{:02} 12:00:00', b'{:b}', '{}', \
+                    '{{\"a\": {n}}}')",
                 if n % 6 == 0 { "null".into() } else { format!("'p{n:03}@x'") },
                 n % 3,
                 if n % 5 == 0 { "null".into() } else { (n * 10).to_string() },
@@ -200,7 +229,8 @@ pub(crate) fn rows() -> Vec<String> {
                 ["x", "y"][(n % 2) as usize]
             ))
         ),
-        "insert into mails values ('p001@x', 1, 'a'), ('p001@x', 2, 'b'), ('p002@x', 1, 'c'), ('p009@x', 5, null)".into(),
+        "insert into mails values ('p001@x', 1, 'a'), ('p001@x', 2, 'b'), ('p002@x', 1, 'c'), \
+            ('p009@x', 5, null)".into(),
         "insert into countries values ('de','Germany'),('fr','France'),('jp','日本')".into(),
         "insert into plain.rates values ('eu',1.5,1),('us',2.25,2),('as',3,3)".into(),
     ]

@@ -29,9 +29,9 @@ pub(super) fn all(root: &Root) -> Vec<Finding> {
 fn governor(root: &Root) -> Option<Finding> {
     const NAME: &str = "CPU governor";
     let cpus = root.list("/sys/devices/system/cpu/online");
-    let governors = cpus
-        .iter()
-        .filter_map(|cpu| root.read(&format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor")));
+    let governors = cpus.iter().filter_map(|cpu| {
+        root.read(&format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor"))
+    });
     let mut governors: Vec<String> = governors.collect();
     governors.sort();
     governors.dedup();
@@ -62,7 +62,8 @@ fn clock(root: &Root) -> Option<Finding> {
             NAME,
             source,
             "reading the time is a system call with it, several times a query",
-            "echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource, where it is available",
+            "echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource, where it \
+                is available",
         ),
     })
 }
@@ -76,7 +77,8 @@ fn huge_pages(root: &Root) -> Option<Finding> {
             State::Warn,
             NAME,
             "transparent huge pages: always",
-            "idle connections cost more memory, and putting pages together stops a core for milliseconds",
+            "idle connections cost more memory, and putting pages together stops a core for \
+                milliseconds",
             "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
         ),
         _ => Finding::good(NAME, format!("transparent huge pages: {chosen}")),
@@ -103,7 +105,8 @@ fn mitigations(root: &Root) -> Option<Finding> {
             State::Note,
             NAME,
             dear.join(", "),
-            "they make system calls and wake-ups dearer, by a tenth to a third; figures of other machines do not hold here",
+            "they make system calls and wake-ups dearer, by a tenth to a third; figures of other \
+                machines do not hold here",
             "",
         ),
     })
@@ -123,7 +126,8 @@ fn balancing(root: &Root, layout: &Layout) -> Option<Finding> {
             State::Warn,
             NAME,
             format!("on, over {nodes} nodes"),
-            "cores that are pinned have their memory near; the kernel takes pages away for a moment to find that out",
+            "cores that are pinned have their memory near; the kernel takes pages away for a \
+                moment to find that out",
             "sysctl -w kernel.numa_balancing=0",
         ),
     })
@@ -137,7 +141,8 @@ fn quota(layout: &Layout) -> Option<Finding> {
             State::Warn,
             NAME,
             format!("{quota:.2} CPUs"),
-            "when the quota of a period (mostly 100 ms) is used up, every connection waits for the next",
+            "when the quota of a period (mostly 100 ms) is used up, every connection waits for the \
+                next",
             "give the container one whole CPU at least (resources.limits.cpu: \"1\")",
         ),
         false if quota.fract() > 0.01 => Finding::of(

@@ -5,7 +5,8 @@ use std::io;
 
 /// What the fallbacks of Coregate's rings need.
 const LEAST_KERNEL: (u32, u32) = (5, 15);
-/// From here on there are no fallbacks: deferred task work, multishot accepts and receives, buffer rings.
+/// From here on there are no fallbacks: deferred task work, multishot accepts and receives, buffer
+/// rings.
 const FULL_KERNEL: (u32, u32) = (6, 1);
 /// From here on a core can wait for several answers at once (`min_wait_usec`).
 const GOOD_KERNEL: (u32, u32) = (6, 12);
@@ -67,11 +68,16 @@ pub(super) fn io_uring(root: &Root) -> Finding {
             NAME,
             format!("it is switched off: kernel.io_uring_disabled is {disabled}"),
             WHY,
-            "sysctl -w kernel.io_uring_disabled=0 (and a file in /etc/sysctl.d; with 1, kernel.io_uring_group names who may)",
+            "sysctl -w kernel.io_uring_disabled=0 (and a file in /etc/sysctl.d; with 1, \
+                kernel.io_uring_group names who may)",
         )
     };
     if !root.is_live() {
-        return if disabled == 0 { Finding::good(NAME, "not switched off") } else { switched_off() };
+        return if disabled == 0 {
+            Finding::good(NAME, "not switched off")
+        } else {
+            switched_off()
+        };
     }
     let made: io::Result<io_uring::IoUring> = io_uring::IoUring::builder().build(8);
     let Err(error) = made else { return Finding::good(NAME, "can be used") };
@@ -81,20 +87,23 @@ pub(super) fn io_uring(root: &Root) -> Finding {
     let (text, fix) = match error.kind() {
         io::ErrorKind::PermissionDenied => (
             "it is forbidden, most likely by the container's seccomp profile".to_owned(),
-            "allow io_uring_setup, io_uring_enter and io_uring_register: coregate tune seccomp prints such a profile",
+            "allow io_uring_setup, io_uring_enter and io_uring_register: coregate tune seccomp \
+                prints such a profile",
         ),
         io::ErrorKind::Unsupported => {
             ("this kernel has none".to_owned(), "use a kernel that is built with CONFIG_IO_URING")
         }
-        io::ErrorKind::OutOfMemory => {
-            ("it gets no memory".to_owned(), "ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit")
-        }
+        io::ErrorKind::OutOfMemory => (
+            "it gets no memory".to_owned(),
+            "ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit",
+        ),
         _ => (format!("it cannot be used: {error}"), "see what the kernel's log says: dmesg"),
     };
     Finding::of(State::Fail, NAME, text, WHY, fix)
 }
 
-/// A filter costs a little on every system call; whether it lets io_uring through is seen by making a ring.
+/// A filter costs a little on every system call; whether it lets io_uring through is seen by making
+/// a ring.
 pub(super) fn seccomp(root: &Root) -> Option<Finding> {
     let status = root.read("/proc/self/status")?;
     let mode = status
@@ -137,7 +146,10 @@ mod tests {
     fn a_sysctl_that_forbids_rings_is_told_with_its_command() {
         let tree = Tree::new().file("/proc/sys/kernel/io_uring_disabled", "2\n");
         let finding = io_uring(&tree.root());
-        assert!(finding.state == State::Fail && finding.fix.contains("io_uring_disabled=0"), "{finding}");
+        assert!(
+            finding.state == State::Fail && finding.fix.contains("io_uring_disabled=0"),
+            "{finding}"
+        );
         let tree = Tree::new().file("/proc/self/status", "Name:\tx\nSeccomp:\t2\n");
         assert_eq!(seccomp(&tree.root()).unwrap().state, State::Note);
     }

@@ -52,7 +52,8 @@ fn files(root: &Root) -> Finding {
             State::Warn,
             NAME,
             format!("limited to {most} (hard limit)"),
-            "each client needs a descriptor, and so does each connection to a server; without one, clients wait",
+            "each client needs a descriptor, and so does each connection to a server; without one, \
+                clients wait",
             format!("LimitNOFILE=1048576 in the unit, or ulimit -Hn {FILES} at least"),
         ),
         Some((_, Some(most))) => Finding::good(NAME, most.to_string()),
@@ -99,7 +100,8 @@ fn ports(root: &Root) -> Option<Finding> {
             State::Warn,
             NAME,
             format!("{count} for connections to servers"),
-            "connections that were closed keep their port for a minute; with none left, servers cannot be reached",
+            "connections that were closed keep their port for a minute; with none left, servers \
+                cannot be reached",
             "sysctl -w net.ipv4.ip_local_port_range='15000 60999'",
         ),
         false => Finding::good(NAME, count.to_string()),
@@ -111,7 +113,8 @@ mod tests {
     use super::*;
     use crate::testing::Tree;
 
-    const LIMITS: &str = "Limit                     Soft Limit           Hard Limit           Units     \n\
+    const LIMITS: &str = "Limit                     Soft Limit           Hard Limit           \
+        Units     \n\
         Max open files            1024                 SOME                 files     \n\
         Max locked memory         BYTES                BYTES                bytes     \n";
 

@@ -40,7 +40,8 @@ fn queues(root: &Root, card: &str, cpus: usize) -> Finding {
             text,
             "one CPU takes in all packets of the card, and limits all cores",
             format!(
-                "ethtool -L {card} combined {cpus}, or without more queues: receive packet steering, /sys/class/net/{card}/queues/rx-0/rps_cpus"
+                "ethtool -L {card} combined {cpus}, or without more queues: receive packet \
+                    steering, /sys/class/net/{card}/queues/rx-0/rps_cpus"
             ),
         ),
         _ => Finding::good(NAME, text),
@@ -70,15 +71,16 @@ fn interrupts(root: &Root, card: &str) -> Option<Finding> {
             text,
             "several queues help nothing when one CPU serves them all",
             format!(
-                "start irqbalance, or for each number N of {card} in /proc/interrupts: echo CPU > /proc/irq/N/smp_affinity_list"
+                "start irqbalance, or for each number N of {card} in /proc/interrupts: echo CPU > \
+                    /proc/irq/N/smp_affinity_list"
             ),
         ),
         _ => Finding::good(NAME, text),
     })
 }
 
-/// Of the card's own name (`eth0-rx-0`), or of its device's (`virtio0-input.0`), as `/proc/interrupts` has them; else those that the
-/// bus gave it.
+/// Of the card's own name (`eth0-rx-0`), or of its device's (`virtio0-input.0`), as
+/// `/proc/interrupts` has them; else those that the bus gave it.
 fn numbers(root: &Root, card: &str) -> Vec<u64> {
     let text = root.read("/proc/interrupts").unwrap_or_default();
     let device = root
@@ -124,12 +126,14 @@ mod tests {
             .file("/sys/class/net/lo/operstate", "unknown")
             .file(
                 "/proc/interrupts",
-                "  CPU0 CPU1\n 30: 5 0 PCI-MSI eth0-rx-0\n 31: 0 7 PCI-MSI eth0-rx-1\n 9: 0 0 x eth01\n",
+                "  CPU0 CPU1\n 30: 5 0 PCI-MSI eth0-rx-0\n 31: 0 7 PCI-MSI eth0-rx-1\n 9: 0 0 x \
+                    eth01\n",
             )
             .file("/proc/irq/30/smp_affinity_list", affinity[0])
             .file("/proc/irq/31/smp_affinity_list", affinity[1]);
         for n in 0..queues {
-            tree = tree.file(&format!("/sys/class/net/eth0/queues/rx-{n}/rps_cpus"), "00000000,00000000");
+            tree = tree
+                .file(&format!("/sys/class/net/eth0/queues/rx-{n}/rps_cpus"), "00000000,00000000");
         }
         all(&tree.root())
             .iter()

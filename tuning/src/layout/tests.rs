@@ -73,7 +73,10 @@ fn a_cpu_set_is_honoured() {
 #[test]
 fn groups_of_version_1() {
     let tree = Tree::machine(1, 4, 1)
-        .file("/proc/self/cgroup", "5:cpuset:/docker/x\n4:cpu,cpuacct:/docker/x\n1:name=systemd:/\n")
+        .file(
+            "/proc/self/cgroup",
+            "5:cpuset:/docker/x\n4:cpu,cpuacct:/docker/x\n1:name=systemd:/\n",
+        )
         .file("/sys/fs/cgroup/cpu,cpuacct/docker/x/cpu.cfs_quota_us", "250000")
         .file("/sys/fs/cgroup/cpu,cpuacct/docker/x/cpu.cfs_period_us", "100000")
         .file("/sys/fs/cgroup/cpuset/docker/x/cpuset.cpus", "0-3");

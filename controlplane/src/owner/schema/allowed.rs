@@ -1,10 +1,20 @@
-//! What `apply-schema` runs on all shards: definitions. A row would stand on every shard, under keys that are not all its own. Pure.
+//! What `apply-schema` runs on all shards: definitions. A row would stand on every shard, under
+//! keys that are not all its own. Pure.
 
 /// What begins a definition, or goes with one in a dump.
 const DEFINES: [&str; 6] = ["create", "alter", "drop", "rename", "truncate", "set"];
 /// What is a server's, not a keyspace's.
-const FOREIGN: [&str; 9] =
-    ["database", "schema", "user", "role", "server", "tablespace", "logfile", "instance", "resource"];
+const FOREIGN: [&str; 9] = [
+    "database",
+    "schema",
+    "user",
+    "role",
+    "server",
+    "tablespace",
+    "logfile",
+    "instance",
+    "resource",
+];
 
 /// # Errors
 /// Why the statement is not run.
@@ -14,7 +24,8 @@ pub(super) fn check(sql: &str) -> Result<(), String> {
     let shown: String = sql.trim().chars().take(60).collect();
     if !DEFINES.contains(&first.as_str()) {
         return Err(format!(
-            "apply-schema runs definitions only (CREATE, ALTER, DROP, RENAME, TRUNCATE), on every shard as they are, and this is none: \
+            "apply-schema runs definitions only (CREATE, ALTER, DROP, RENAME, TRUNCATE), on every \
+                shard as they are, and this is none: \
              {shown}; send it to the MySQL port"
         ));
     }
@@ -26,7 +37,9 @@ pub(super) fn check(sql: &str) -> Result<(), String> {
     let foreign = FOREIGN.contains(&next.as_str())
         || first == "set" && ["password", "global", "persist", "default"].contains(&next.as_str());
     match foreign {
-        true => Err(format!("apply-schema changes what is in a keyspace's databases, not {next}: {shown}")),
+        true => Err(format!(
+            "apply-schema changes what is in a keyspace's databases, not {next}: {shown}"
+        )),
         false => Ok(()),
     }
 }

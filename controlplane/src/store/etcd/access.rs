@@ -1,4 +1,5 @@
-//! How etcd is reached: TLS, with its own authority and perhaps a certificate of ours, and who logs in.
+//! How etcd is reached: TLS, with its own authority and perhaps a certificate of ours, and who logs
+//! in.
 use crate::Error;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -34,8 +35,8 @@ impl fmt::Debug for EtcdAccess {
 }
 
 impl EtcdAccess {
-    /// What the environment says: `COREGATE_ETCD_USER` and `_PASSWORD`, over TLS also `_CA`, `_CERT` and `_KEY`. What is given already
-    /// stays.
+    /// What the environment says: `COREGATE_ETCD_USER` and `_PASSWORD`, over TLS also `_CA`,
+    /// `_CERT` and `_KEY`. What is given already stays.
     pub(super) fn or_environment(self, tls: bool) -> Self {
         let text = |name: &str| {
             std::env::var(format!("COREGATE_ETCD_{name}"))
@@ -56,19 +57,23 @@ impl EtcdAccess {
     pub(super) fn check(&self, tls: bool) -> Result<(), String> {
         let files = self.ca.is_some() || self.cert.is_some() || self.key.is_some();
         match () {
-            () if tls && self.ca.is_none() => {
-                Err("etcd over TLS needs the certificate of the authority that signs its members': name its file in topology.ca, \
+            () if tls && self.ca.is_none() => Err(
+                "etcd over TLS needs the certificate of the authority that signs its members': \
+                    name its file in topology.ca, \
                      or in COREGATE_ETCD_CA"
-                    .to_owned())
-            }
+                    .to_owned(),
+            ),
             () if files && !tls => {
-                Err("ca, cert and key are for etcd over TLS: write https://HOST:PORT (in URLs etcds://)".to_owned())
+                Err("ca, cert and key are for etcd over TLS: write https://HOST:PORT (in URLs \
+                    etcds://)"
+                    .to_owned())
             }
             () if self.cert.is_some() != self.key.is_some() => {
                 Err("a certificate for etcd needs its key, and the key its certificate".to_owned())
             }
             () if self.user.is_some() != self.password.is_some() => {
-                Err("etcd's user needs a password, and the password a user (topology.user, topology.password or \
+                Err("etcd's user needs a password, and the password a user (topology.user, \
+                    topology.password or \
                      COREGATE_ETCD_PASSWORD)"
                     .to_owned())
             }
@@ -103,7 +108,8 @@ impl EtcdAccess {
             .with_root_certificates(roots);
         let config = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => {
-                let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| fail(key, e.to_string()))?;
+                let secret =
+                    PrivateKeyDer::from_pem_file(key).map_err(|e| fail(key, e.to_string()))?;
                 builder
                     .with_client_auth_cert(chain(cert)?, secret)
                     .map_err(|e| fail(cert, e.to_string()))?
@@ -124,7 +130,10 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         let plain = EtcdAccess::default;
         assert_eq!(plain().check(false), Ok(()));
-        assert_eq!(EtcdAccess { user: text("u"), password: text("p"), ..plain() }.check(false), Ok(()));
+        assert_eq!(
+            EtcdAccess { user: text("u"), password: text("p"), ..plain() }.check(false),
+            Ok(())
+        );
         assert_eq!(EtcdAccess { ca: path("ca"), ..plain() }.check(true), Ok(()));
         for (access, tls, part) in [
             (plain(), true, "topology.ca"),

@@ -37,7 +37,11 @@ impl EtcdConfig {
     ///
     /// # Errors
     /// A sentence that says what is wrong.
-    pub fn new(endpoints: &[String], root: Option<&str>, access: EtcdAccess) -> Result<Self, String> {
+    pub fn new(
+        endpoints: &[String],
+        root: Option<&str>,
+        access: EtcdAccess,
+    ) -> Result<Self, String> {
         if endpoints.is_empty() {
             return Err("no endpoint is named; write e.g. [\"http://127.0.0.1:2379\"]".to_owned());
         }
@@ -55,13 +59,18 @@ impl EtcdConfig {
             .collect::<Result<_, _>>()?;
         let root = root.unwrap_or(ROOT).trim_end_matches('/');
         let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
-        if !root.starts_with('/') || root.len() < 2 || root.contains("//") || !root.chars().all(fine) {
+        if !root.starts_with('/')
+            || root.len() < 2
+            || root.contains("//")
+            || !root.chars().all(fine)
+        {
             return Err(format!("the root {root:?} must be a path such as {ROOT}"));
         }
         Ok(Self { members, root: root.to_owned(), tls, access })
     }
 
-    /// `etcd://HOST:PORT[,HOST:PORT...][/ROOT]`, over TLS `etcds://`. How it is reached says the environment.
+    /// `etcd://HOST:PORT[,HOST:PORT...][/ROOT]`, over TLS `etcds://`. How it is reached says the
+    /// environment.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
@@ -94,10 +103,13 @@ fn member(endpoint: &str) -> Result<String, String> {
         .trim_end_matches('/');
     let wrong = || format!("{endpoint:?} is not HOST:PORT");
     let (host, port) = match bare.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse::<u16>().map_err(|_| wrong())?),
+        Some((host, port)) if !port.ends_with(']') => {
+            (host, port.parse::<u16>().map_err(|_| wrong())?)
+        }
         _ => (bare, PORT),
     };
-    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    let fine =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     if host.is_empty() || !host.chars().all(fine) {
         return Err(wrong());
     }
@@ -122,7 +134,8 @@ mod tests {
         let fine = |members: &str, root: &str| Ok((members.to_owned(), root.to_owned()));
         assert_eq!(of("etcd://h:1"), fine("h:1", "/coregate"));
         assert_eq!(of("etcd://h,[::1]:2/a/b/"), fine("h:2379 [::1]:2", "/a/b"));
-        for wrong in ["h:1", "etcd://", "etcd://h:x", "etcd://h h:1", "etcd://h//a", "etcd://h/a b"] {
+        for wrong in ["h:1", "etcd://", "etcd://h:x", "etcd://h h:1", "etcd://h//a", "etcd://h/a b"]
+        {
             assert!(of(wrong).is_err(), "{wrong}");
         }
         let endpoints = |list: &[&str]| list.iter().map(|&e| e.to_owned()).collect::<Vec<_>>();
@@ -130,7 +143,10 @@ mod tests {
         let new = |list: &[&str], root: &str, access: EtcdAccess| {
             EtcdConfig::new(&endpoints(list), Some(root), access).map(|config| config.url())
         };
-        assert_eq!(new(&["http://h:1/"], "/r", EtcdAccess::default()).as_deref(), Ok("etcd://h:1/r"));
+        assert_eq!(
+            new(&["http://h:1/"], "/r", EtcdAccess::default()).as_deref(),
+            Ok("etcd://h:1/r")
+        );
         assert_eq!(
             new(&["https://h", "https://g:1"], "/r", access("ca")).as_deref(),
             Ok("etcds://h:2379,g:1/r")

@@ -1,5 +1,5 @@
-//! A copy of what the store holds, kept by a watch. Whether the watch still tells everything is asked every second, so that a cut
-//! network is known as well.
+//! A copy of what the store holds, kept by a watch. Whether the watch still tells everything is
+//! asked every second, so that a cut network is known as well.
 use super::Etcd;
 use super::gateway::{Failure, Gateway, Lines};
 use super::kv::{Entries, Event, events};
@@ -37,7 +37,9 @@ impl Copy {
                 self.entries.insert(key, entry);
                 topology
             }
-            Event::Delete(key, _) => self.entries.remove(&key).is_some() && layout.is_topology(&key),
+            Event::Delete(key, _) => {
+                self.entries.remove(&key).is_some() && layout.is_topology(&key)
+            }
         }
     }
 
@@ -68,7 +70,11 @@ impl Copy {
 }
 
 /// Until the program ends.
-pub(super) async fn run(etcd: Arc<Etcd>, roster: watch::Sender<Roster>, owner: mpsc::Sender<Command>) {
+pub(super) async fn run(
+    etcd: Arc<Etcd>,
+    roster: watch::Sender<Roster>,
+    owner: mpsc::Sender<Command>,
+) {
     loop {
         let failure = match follow(&etcd, &roster, &owner).await {
             Ok(()) => return,
@@ -147,7 +153,8 @@ async fn follow(
                 let (count, newer) = etcd.gateway.newer(&prefix, copy.revision).await?;
                 // An event may be on its way: at the second look it is not.
                 let differs = newer || usize::try_from(count).ok() != Some(copy.entries.len());
-                if differs && std::mem::replace(&mut behind, differs) && !drained(&mut copy, &etcd.layout, &mut lines, &mut topology).await? {
+                if differs && std::mem::replace(&mut behind, differs) && !drained(&mut copy,
+                    &etcd.layout, &mut lines, &mut topology).await? {
                     return Err(Failure::Lost("its watch has stopped".to_owned()));
                 }
                 behind = differs;

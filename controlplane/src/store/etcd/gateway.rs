@@ -116,7 +116,9 @@ impl Gateway {
             .and_then(Value::as_str)
             .map(str::to_owned);
         if token.is_none() {
-            return Err(Failure::Refused(format!("login of {name}: there is no token in the answer")));
+            return Err(Failure::Refused(format!(
+                "login of {name}: there is no token in the answer"
+            )));
         }
         token.clone_into(&mut self.token.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(token)
@@ -256,7 +258,8 @@ impl Gateway {
 /// etcd does not know the token any more, or users have changed since it gave it.
 fn is_over(failure: &Failure) -> bool {
     let says = |part: &str| failure.why().contains(part);
-    matches!(failure, Failure::Refused(_)) && (says("invalid auth token") || says("auth store is old"))
+    matches!(failure, Failure::Refused(_))
+        && (says("invalid auth token") || says("auth store is old"))
 }
 
 /// What etcd's error means. Its numbers are gRPC's.
@@ -265,7 +268,8 @@ fn refusal(value: &Value, status: StatusCode) -> Failure {
     let why = text("message")
         .or_else(|| text("error"))
         .unwrap_or_else(|| format!("HTTP {status}"));
-    // Wrong arguments, not found, exists, not allowed, exhausted, precondition, range, unknown method, no token.
+    // Wrong arguments, not found, exists, not allowed, exhausted, precondition, range, unknown
+    // method, no token.
     match value.get("code").and_then(Value::as_u64) {
         Some(3 | 5 | 6 | 7 | 8 | 9 | 11 | 12 | 16) => Failure::Refused(why),
         _ => Failure::Lost(why),
@@ -315,7 +319,8 @@ mod tests {
 
     #[test]
     fn only_a_clear_no_means_that_nothing_was_done() {
-        let of = |code: u64| refusal(&json!({"message": "m", "code": code}), StatusCode::BAD_REQUEST);
+        let of =
+            |code: u64| refusal(&json!({"message": "m", "code": code}), StatusCode::BAD_REQUEST);
         assert_eq!(of(5), Failure::Refused("m".to_owned()));
         for code in [2, 4, 13, 14] {
             assert_eq!(of(code), Failure::Lost("m".to_owned()), "{code}");

@@ -1,4 +1,5 @@
-//! etcd's keys, values, transactions and leases, in types of our own. Numbers of 64 bits are strings in its JSON, keys and values are base64.
+//! etcd's keys, values, transactions and leases, in types of our own. Numbers of 64 bits are
+//! strings in its JSON, keys and values are base64.
 use super::gateway::{Failure, Gateway};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -37,7 +38,8 @@ pub(super) fn put(key: String, value: String) -> Op {
     Op::Put { key, value, lease: 0 }
 }
 
-/// What came of a transaction: did the conditions hold, at which revision, and the entry that it got.
+/// What came of a transaction: did the conditions hold, at which revision, and the entry that it
+/// got.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) held: bool,
@@ -107,10 +109,12 @@ fn list<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
 fn condition(of: &If) -> Value {
     match of {
         If::Changed(key, revision) => {
-            json!({"key": coded(key), "target": "MOD", "result": "EQUAL", "mod_revision": revision.to_string()})
+            json!({"key": coded(key), "target": "MOD", "result": "EQUAL",
+                "mod_revision": revision.to_string()})
         }
         If::Created(key, revision) => {
-            json!({"key": coded(key), "target": "CREATE", "result": "EQUAL", "create_revision": revision.to_string()})
+            json!({"key": coded(key), "target": "CREATE", "result": "EQUAL",
+                "create_revision": revision.to_string()})
         }
     }
 }
@@ -118,7 +122,8 @@ fn condition(of: &If) -> Value {
 fn operation(op: &Op) -> Value {
     match op {
         Op::Put { key, value, lease } => {
-            json!({"request_put": {"key": coded(key), "value": coded(value), "lease": lease.to_string()}})
+            json!({"request_put": {"key": coded(key), "value": coded(value),
+                "lease": lease.to_string()}})
         }
         Op::Delete(key) => json!({"request_delete_range": {"key": coded(key)}}),
         Op::Get(key) => json!({"request_range": {"key": coded(key)}}),
@@ -135,7 +140,8 @@ impl Gateway {
 
     /// How many keys there are, and whether any was changed after this revision.
     pub(super) async fn newer(&self, prefix: &str, after: i64) -> Result<(i64, bool), Failure> {
-        let body = json!({"key": coded(prefix), "range_end": coded(&end_of(prefix)), "keys_only": true,
+        let body = json!({"key": coded(prefix), "range_end": coded(&end_of(prefix)),
+            "keys_only": true,
             "min_mod_revision": (after + 1).to_string()});
         let answer = self.call("/v3/kv/range", &body).await?;
         let changed = list(&answer, "kvs").any(|kv| number(kv.get("mod_revision")) > after);
@@ -238,8 +244,12 @@ mod tests {
         let (events, revision) = events(&serde_json::from_str(line).unwrap()).unwrap();
         let entry = Entry { value: "hi".to_owned(), created: 2, changed: 4 };
         assert_eq!(revision, 4);
-        assert_eq!(events, [Event::Put("/a/x".to_owned(), entry), Event::Delete("/a/y".to_owned(), 4)]);
-        let compacted = r#"{"result":{"header":{"revision":"9"},"canceled":true,"compact_revision":"7"}}"#;
+        assert_eq!(
+            events,
+            [Event::Put("/a/x".to_owned(), entry), Event::Delete("/a/y".to_owned(), 4)]
+        );
+        let compacted =
+            r#"{"result":{"header":{"revision":"9"},"canceled":true,"compact_revision":"7"}}"#;
         assert!(super::events(&serde_json::from_str(compacted).unwrap()).is_err());
         assert!(super::events(&json!({"error": {"message": "x"}})).is_err());
     }

@@ -1,4 +1,5 @@
-//! Which keys hold what. Everything stands under one root; what belongs to a cell stands under the cell's own.
+//! Which keys hold what. Everything stands under one root; what belongs to a cell stands under the
+//! cell's own.
 //!
 //! ```text
 //! ROOT/global/cells/CELL/CellInfo                     {"root": "ROOT/cells/CELL"}
@@ -142,7 +143,10 @@ impl Layout {
             replication: record.replication.clone(),
         };
         keys.insert(self.keyspace(&record.name), json(&keyspace)?);
-        keys.insert(self.global(&format!("keyspaces/{}/VSchema", record.name)), json(&record.vschema)?);
+        keys.insert(
+            self.global(&format!("keyspaces/{}/VSchema", record.name)),
+            json(&record.vschema)?,
+        );
         for shard in &record.shards {
             let range = KeyRange::of_shard(&shard.name).unwrap_or_default();
             let primary = shard.tablets.iter().find(|t| t.kind == Kind::Primary);
@@ -162,7 +166,8 @@ impl Layout {
                 json(&of)?,
             );
             for tablet in &shard.tablets {
-                let key = format!("{}/tablets/{}/Tablet", self.cell_root(tablet.cell()), tablet.alias);
+                let key =
+                    format!("{}/tablets/{}/Tablet", self.cell_root(tablet.cell()), tablet.alias);
                 let of = Tablet {
                     keyspace: record.name.clone(),
                     shard: shard.name.clone(),
@@ -175,7 +180,10 @@ impl Layout {
     }
 
     /// By shard, wherever their cells are.
-    fn tablets<'e>(&self, entries: &'e Entries) -> Result<BTreeMap<ShardName, Vec<Found<'e>>>, Error> {
+    fn tablets<'e>(
+        &self,
+        entries: &'e Entries,
+    ) -> Result<BTreeMap<ShardName, Vec<Found<'e>>>, Error> {
         let mut all: BTreeMap<ShardName, Vec<Found<'e>>> = BTreeMap::new();
         let cells = self.cell_root("");
         for (key, entry) in entries
@@ -202,7 +210,8 @@ impl Layout {
             match *parts.as_slice() {
                 ["global", "keyspaces", name, "Keyspace"] => {
                     let of: Keyspace = read(key, &entry.value)?;
-                    let (record, seen) = found.entry(name.to_owned()).or_insert_with(|| empty(name));
+                    let (record, seen) =
+                        found.entry(name.to_owned()).or_insert_with(|| empty(name));
                     record.version = of.version;
                     record.database = of.database;
                     record.schema_pending = of.schema_pending;
@@ -210,7 +219,8 @@ impl Layout {
                     seen.note(key, entry.changed, &entry.value);
                 }
                 ["global", "keyspaces", name, "VSchema"] => {
-                    let (record, seen) = found.entry(name.to_owned()).or_insert_with(|| empty(name));
+                    let (record, seen) =
+                        found.entry(name.to_owned()).or_insert_with(|| empty(name));
                     record.vschema = vschema::Keyspace::from_json(&entry.value)
                         .map_err(|e| Error::Config(format!("{key}: {e}")))?;
                     seen.note(key, entry.changed, &entry.value);
@@ -225,7 +235,9 @@ impl Layout {
                     seen.note(key, entry.changed, &entry.value);
                     state.rules_seen = Some(seen);
                 }
-                ["global", "Recoveries"] => state.recoveries_disabled = entry.value.trim() == "disabled",
+                ["global", "Recoveries"] => {
+                    state.recoveries_disabled = entry.value.trim() == "disabled"
+                }
                 ["global", "locks", keyspace, shard] => {
                     let lock: LockRecord = read(key, &entry.value)?;
                     let lock = Lock {
@@ -241,7 +253,8 @@ impl Layout {
                 ["global", "cells", cell, "CellInfo"] => state.cells.push(cell.to_owned()),
                 ["global", "keyspaces", name, "shards", shard, "Shard"] => {
                     let of: Shard = read(key, &entry.value)?;
-                    let (record, seen) = found.entry(name.to_owned()).or_insert_with(|| empty(name));
+                    let (record, seen) =
+                        found.entry(name.to_owned()).or_insert_with(|| empty(name));
                     let tablets = tablets
                         .remove(&(name.to_owned(), shard.to_owned()))
                         .unwrap_or_default();
@@ -257,7 +270,9 @@ impl Layout {
             }
         }
         // Without its own key, a keyspace is only half written, or half removed.
-        let whole = |(record, _): &(KeyspaceRecord, Seen)| entries.contains_key(&self.keyspace(&record.name));
+        let whole = |(record, _): &(KeyspaceRecord, Seen)| {
+            entries.contains_key(&self.keyspace(&record.name))
+        };
         state.keyspaces = found.into_values().filter(whole).collect();
         topology::validate(state.keyspaces.iter().map(|(record, _)| record))?;
         Ok(state)
@@ -265,7 +280,11 @@ impl Layout {
 }
 
 /// The shard's record says who is primary.
-fn with_primary(found: Vec<Found<'_>>, primary: Option<&str>, seen: &mut Seen) -> Vec<TabletRecord> {
+fn with_primary(
+    found: Vec<Found<'_>>,
+    primary: Option<&str>,
+    seen: &mut Seen,
+) -> Vec<TabletRecord> {
     let of = |(key, entry, mut record): Found<'_>| {
         record.kind = match (primary, record.kind) {
             (Some(alias), _) if alias == record.alias => Kind::Primary,
@@ -306,10 +325,14 @@ mod tests {
     use super::*;
 
     const RECORD: &str = r#"{"name": "ks", "version": 3, "database": "d", "shards": [
-        {"name": "-80", "tablets": [{"alias": "a-1", "type": "primary", "host": "h", "port": 1, "user": "u"},
-            {"alias": "b-2", "type": "rdonly", "host": "h", "port": 2, "user": "u", "weight": 3}], "term": 4},
-        {"name": "80-", "tablets": [{"alias": "b-3", "type": "primary", "socket": "/s", "user": "u"}]}],
-        "vschema": {"sharded": true, "vindexes": {"hash": {"type": "hash"}}}, "replication": {"user": "r"}}"#;
+        {"name": "-80", "tablets": [{"alias": "a-1", "type": "primary", "host": "h", "port": 1,
+        "user": "u"},
+            {"alias": "b-2", "type": "rdonly", "host": "h", "port": 2, "user": "u", "weight": 3}],
+            "term": 4},
+        {"name": "80-", "tablets": [{"alias": "b-3", "type": "primary", "socket": "/s",
+        "user": "u"}]}],
+        "vschema": {"sharded": true, "vindexes": {"hash": {"type": "hash"}}},
+        "replication": {"user": "r"}}"#;
 
     fn entries(keys: BTreeMap<String, String>) -> Entries {
         keys.into_iter()
@@ -371,7 +394,8 @@ mod tests {
     #[test]
     fn mistakes_name_the_key() {
         let layout = Layout { root: "/r".to_owned() };
-        let wrong = BTreeMap::from([("/r/global/keyspaces/ks/Keyspace".to_owned(), "{".to_owned())]);
+        let wrong =
+            BTreeMap::from([("/r/global/keyspaces/ks/Keyspace".to_owned(), "{".to_owned())]);
         let error = layout.compose(&entries(wrong), 1).unwrap_err().to_string();
         assert!(error.contains("/r/global/keyspaces/ks/Keyspace"), "{error}");
     }

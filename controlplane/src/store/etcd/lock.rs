@@ -1,5 +1,5 @@
-//! The lock of a shard: one process at a time moves its primary or repairs it. It ends with the lease of its holder, and what
-//! the holder writes is refused from then on.
+//! The lock of a shard: one process at a time moves its primary or repairs it. It ends with the
+//! lease of its holder, and what the holder writes is refused from then on.
 use super::gateway::Failure;
 use super::kv::{If, Op};
 use super::layout::LockRecord;
@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 /// What is locked for changes of a keyspace's tables, in a shard's place.
 pub(crate) const TABLES: &str = "schema";
-/// Begins the name under which a process says that it changes tables, beside the shards that are moved.
+/// Begins the name under which a process says that it changes tables, beside the shards that are
+/// moved.
 pub(crate) const MARK: &str = "ddl-";
 
 #[derive(Debug, Clone)]
@@ -32,18 +33,20 @@ impl Etcd {
         let lost = || Failure::Refused("this process has no lease there at the moment".to_owned());
         let lease = self.valid_lease().ok_or_else(|| self.error(&lost()))?;
         let key = self.layout.lock(keyspace, shard);
-        let mut lock = ShardLock { etcd: Arc::clone(self), key, what: what.to_owned(), lease, taken: 0 };
+        let mut lock =
+            ShardLock { etcd: Arc::clone(self), key, what: what.to_owned(), lease, taken: 0 };
         let free = [If::Created(lock.key.clone(), 0)];
         let taken = self
             .gateway
             .transact(&free, &[lock.record(false)?], &[Op::Get(lock.key.clone())])
             .await;
-        // Where the answer was lost and it has been taken, it is given back as soon as the store tells of it.
+        // Where the answer was lost and it has been taken, it is given back as soon as the store
+        // tells of it.
         let taken = taken.map_err(|e| self.error(&e))?;
         if !taken.held {
             let text = taken.got.map(|entry| entry.value).unwrap_or_default();
-            let holder =
-                serde_json::from_str(&text).map(|r: LockRecord| format!("{} of {}", r.what, r.process));
+            let holder = serde_json::from_str(&text)
+                .map(|r: LockRecord| format!("{} of {}", r.what, r.process));
             let by = holder.unwrap_or_else(|_| "another process".to_owned());
             let what = match shard == TABLES || shard.starts_with(MARK) {
                 true => format!("tables of keyspace {keyspace} are being changed"),

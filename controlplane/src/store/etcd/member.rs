@@ -7,16 +7,22 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// A process that is silent for so long counts as gone, in seconds. etcd takes it as a whole number.
+/// A process that is silent for so long counts as gone, in seconds. etcd takes it as a whole
+/// number.
 const LEASE_S: i64 = 5;
 /// How often the lease is renewed.
 const RENEW: Duration = Duration::from_secs(1);
-/// Before its end, the lease counts as ended here: clocks differ, and what was begun takes a moment.
+/// Before its end, the lease counts as ended here: clocks differ, and what was begun takes a
+/// moment.
 const MARGIN: Duration = Duration::from_millis(1_000);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Until the program ends.
-pub(super) async fn run(etcd: Arc<Etcd>, about: watch::Receiver<Process>, roster: watch::Receiver<Roster>) {
+pub(super) async fn run(
+    etcd: Arc<Etcd>,
+    about: watch::Receiver<Process>,
+    roster: watch::Receiver<Roster>,
+) {
     loop {
         let _ = hold(&etcd, about.clone(), roster.clone()).await;
         // What hangs on it must not hold up the next.

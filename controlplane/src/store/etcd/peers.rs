@@ -79,7 +79,8 @@ fn host() -> String {
 }
 
 impl Peers {
-    /// Registers the process, follows the store from `revision` on, and takes the lead where nobody has it.
+    /// Registers the process, follows the store from `revision` on, and takes the lead where nobody
+    /// has it.
     pub(crate) fn start(
         etcd: &Arc<Etcd>,
         cell: Option<String>,

@@ -1,5 +1,6 @@
-//! What one process asks of another that has servers to make: CREATE and DROP DATABASE of its clients. A request is a key with the lease of
-//! who asks; the answer is one with the lease of who has done it.
+//! What one process asks of another that has servers to make: CREATE and DROP DATABASE of its
+//! clients. A request is a key with the lease of who asks; the answer is one with the lease of who
+//! has done it.
 use super::Etcd;
 use super::gateway::Failure;
 use super::kv::Op;
@@ -67,14 +68,19 @@ impl Etcd {
             let makes = roster.borrow().processes.iter().any(|p| p.makes_databases);
             if !makes || Instant::now() >= end {
                 let _ = self.gateway.transact(&[], &[Op::Delete(asked)], &[]).await;
-                let why = "the process that makes databases does not answer; SHOW DATABASES tells whether it has done it";
+                let why = "the process that makes databases does not answer; SHOW DATABASES tells \
+                    whether it has done it";
                 return Err(Error::Server(why.to_owned()));
             }
         }
     }
 
     /// It is done, or refused.
-    pub(crate) async fn answer_database(&self, id: &str, answer: &DatabaseAnswer) -> Result<(), Error> {
+    pub(crate) async fn answer_database(
+        &self,
+        id: &str,
+        answer: &DatabaseAnswer,
+    ) -> Result<(), Error> {
         let put = self.under_lease(self.layout.answer(id), answer)?;
         let gone = Op::Delete(self.layout.request(id));
         let done = self.gateway.transact(&[], &[put, gone], &[]).await;

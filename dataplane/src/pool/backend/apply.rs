@@ -13,7 +13,11 @@ use std::rc::Rc;
 
 impl Backend {
     /// Gives the connection a session's settings.
-    pub(crate) async fn apply(&mut self, core: &Core, wanted: &Rc<Settings>) -> Result<(), BackendError> {
+    pub(crate) async fn apply(
+        &mut self,
+        core: &Core,
+        wanted: &Rc<Settings>,
+    ) -> Result<(), BackendError> {
         if Rc::ptr_eq(&self.settings, wanted) {
             return Ok(());
         }
@@ -69,7 +73,8 @@ impl Backend {
         self.run_all(core, wire).await
     }
 
-    /// Runs commands that are answered with OK, in one round trip. After an error the connection is not to be used.
+    /// Runs commands that are answered with OK, in one round trip. After an error the connection is
+    /// not to be used.
     async fn run_all(&mut self, core: &Core, wire: Wire) -> Result<(), BackendError> {
         if wire.commands == 0 {
             return Ok(());
@@ -126,7 +131,8 @@ impl Backend {
             self.select(core, database).await?;
         }
         if !difference.set.is_empty() {
-            let tainted = std::mem::replace(&mut self.tainted, true); // until all of it is known to be applied
+            // until all of it is known to be applied
+            let tainted = std::mem::replace(&mut self.tainted, true);
             for sql in &difference.set {
                 self.execute(core, sql).await?;
             }

@@ -1,4 +1,5 @@
-//! A connection whose part of a transaction is an XA branch, so that it can be prepared before the transaction is decided.
+//! A connection whose part of a transaction is an XA branch, so that it can be prepared before the
+//! transaction is decided.
 use super::Backend;
 use crate::core::Core;
 use crate::error::BackendError;
@@ -21,8 +22,8 @@ enum State {
 }
 
 impl Backend {
-    /// Opens a branch together with the next statement, at no round trip, as `begin_ahead` does. If the server refuses it, the
-    /// statement behind it is an error too.
+    /// Opens a branch together with the next statement, at no round trip, as `begin_ahead` does. If
+    /// the server refuses it, the statement behind it is an error too.
     pub(crate) fn branch_ahead(&mut self, xid: Rc<str>) {
         self.ahead.push(Cow::Owned(format!("XA START {xid}")));
         self.branch = Some(Box::new(Branch { xid, state: State::Active }));
@@ -30,7 +31,11 @@ impl Backend {
     }
 
     /// The same, once the server has agreed.
-    pub(crate) async fn open_branch(&mut self, core: &Core, xid: Rc<str>) -> Result<(), BackendError> {
+    pub(crate) async fn open_branch(
+        &mut self,
+        core: &Core,
+        xid: Rc<str>,
+    ) -> Result<(), BackendError> {
         self.execute(core, format!("XA START {xid}")).await?;
         self.branch = Some(Box::new(Branch { xid, state: State::Active }));
         self.in_transaction = true;
@@ -48,7 +53,11 @@ impl Backend {
     }
 
     /// Commits a prepared branch; with `one_phase`, one that is not.
-    pub(crate) async fn commit_branch(&mut self, core: &Core, one_phase: bool) -> Result<(), BackendError> {
+    pub(crate) async fn commit_branch(
+        &mut self,
+        core: &Core,
+        one_phase: bool,
+    ) -> Result<(), BackendError> {
         if one_phase {
             self.end_branch(core).await?;
         }

@@ -6,7 +6,9 @@ use crate::ring::Buf;
 use coregate_protocol::command::encode as commands;
 use coregate_protocol::frame::Header;
 use coregate_protocol::response::{ErrPacket, OkPacket};
-use coregate_protocol::walker::{FeedState, HEAD_MAX, PacketRole, ResponseKind, ResponseWalker, Summary};
+use coregate_protocol::walker::{
+    FeedState, HEAD_MAX, PacketRole, ResponseKind, ResponseWalker, Summary,
+};
 use coregate_protocol::{Capabilities, ProtocolError, frame};
 use std::future::poll_fn;
 
@@ -148,7 +150,8 @@ impl Backend {
         match summary.error {
             None => {
                 let packet = frame::split(&answer, usize::MAX).ok().flatten();
-                let ok = packet.and_then(|(p, _)| OkPacket::parse(p.payload, self.capabilities).ok());
+                let ok =
+                    packet.and_then(|(p, _)| OkPacket::parse(p.payload, self.capabilities).ok());
                 let session = ok.map_or_else(Vec::new, |ok| ok.session.raw().to_vec());
                 Ok((summary, session))
             }
@@ -169,7 +172,11 @@ impl Backend {
     }
 
     /// The one value that a statement of our own gives, as text.
-    pub(crate) async fn value(&mut self, core: &Core, sql: &str) -> Result<Option<String>, BackendError> {
+    pub(crate) async fn value(
+        &mut self,
+        core: &Core,
+        sql: &str,
+    ) -> Result<Option<String>, BackendError> {
         let mut answer = Vec::new();
         let mut payload = Vec::with_capacity(sql.len() + 1);
         commands::query(&mut payload, Capabilities::empty(), sql.as_bytes());
@@ -183,7 +190,8 @@ impl Backend {
         if let Some((code, _)) = summary.error {
             return Err(self.refused(code, &answer));
         }
-        // The row is the packet before the last, or before the closing EOF: the third from the end of the columns.
+        // The row is the packet before the last, or before the closing EOF: the third from the end
+        // of the columns.
         let mut packets = Vec::new();
         let mut rest = answer.as_slice();
         while let Ok(Some((packet, consumed))) = frame::split(rest, usize::MAX) {
@@ -203,7 +211,11 @@ impl Backend {
     }
 
     /// The first cells of all rows that a statement of our own gives.
-    pub(crate) async fn column(&mut self, core: &Core, sql: &str) -> Result<Vec<Vec<u8>>, BackendError> {
+    pub(crate) async fn column(
+        &mut self,
+        core: &Core,
+        sql: &str,
+    ) -> Result<Vec<Vec<u8>>, BackendError> {
         let first = |row: Vec<Option<Vec<u8>>>| row.into_iter().next().flatten();
         Ok(self
             .rows(core, sql)

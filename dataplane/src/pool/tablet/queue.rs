@@ -94,8 +94,9 @@ impl TabletPool {
         })
     }
 
-    /// One task looks at the deadlines of all who wait: a timer for each would stay behind when it is no longer needed, thousands in
-    /// a second. `false`: it sleeps for longer than this deadline allows.
+    /// One task looks at the deadlines of all who wait: a timer for each would stay behind when it
+    /// is no longer needed, thousands in a second. `false`: it sleeps for longer than this deadline
+    /// allows.
     fn watch(self: &Rc<Self>, core: &Rc<Core>, deadline: Instant) -> bool {
         if let Some(until) = self.watched_until.get() {
             return until <= deadline;

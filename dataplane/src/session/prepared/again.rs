@@ -1,5 +1,5 @@
-//! Executions that a statement's plan is not for as it is: the values lie on several shards, lookup tables must be asked first, or
-//! rows lack numbers of a sequence.
+//! Executions that a statement's plan is not for as it is: the values lie on several shards, lookup
+//! tables must be asked first, or rows lack numbers of a sequence.
 use super::Statement;
 use crate::cache::CachedPlan;
 use crate::error::sql_error;
@@ -41,7 +41,8 @@ impl BindAgain {
 }
 
 impl Session {
-    /// Binds an execution that the plan is not for as it is: its values lie on several shards, or lookup tables must be asked first.
+    /// Binds an execution that the plan is not for as it is: its values lie on several shards, or
+    /// lookup tables must be asked first.
     pub(super) async fn bind_again(
         &mut self,
         statement: &Statement,
@@ -90,7 +91,8 @@ impl Session {
         if !self.reads_texts_as(statement) {
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: an INSERT whose rows get numbers of a sequence, under another sql_mode or character set than it \
+                "VT12001: unsupported: an INSERT whose rows get numbers of a sequence, under \
+                    another sql_mode or character set than it \
                  was prepared under; prepare it again",
             )
             .into());
@@ -105,7 +107,8 @@ impl Session {
             self.numbers_from = None;
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: a prepared INSERT ... RETURNING whose rows get numbers of a sequence; send it as text",
+                "VT12001: unsupported: a prepared INSERT ... RETURNING whose rows get numbers of a \
+                    sequence; send it as text",
             )
             .into());
         }

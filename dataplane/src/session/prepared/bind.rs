@@ -17,7 +17,8 @@ use smallvec::SmallVec;
 use std::rc::Rc;
 
 impl Session {
-    /// Binds a plan to the values of an execution. `None`: they lie on several shards, which this plan is not for.
+    /// Binds a plan to the values of an execution. `None`: they lie on several shards, which this
+    /// plan is not for.
     #[inline]
     pub(super) fn bind_execution(
         &self,
@@ -59,11 +60,16 @@ impl Session {
         self.bind_any(statement, entry, &values, charsets, &session_values)
     }
 
-    /// The statement's plan, made anew when the snapshot has changed: for the keyspace that was selected when it was prepared.
-    pub(in crate::session) fn current_plan(&mut self, statement: &Statement) -> Outcome<Rc<CachedPlan>> {
+    /// The statement's plan, made anew when the snapshot has changed: for the keyspace that was
+    /// selected when it was prepared.
+    pub(in crate::session) fn current_plan(
+        &mut self,
+        statement: &Statement,
+    ) -> Outcome<Rc<CachedPlan>> {
         let version = self.core.snapshot.borrow().version;
         if statement.made_under.target.borrow().kind != self.target.kind {
-            // The keyspace is the one that was selected then; the type of tablet is the one that is selected now.
+            // The keyspace is the one that was selected then; the type of tablet is the one that is
+            // selected now.
             statement.made_under.target.borrow_mut().kind = self.target.kind;
             statement.plan.borrow_mut().0 = u64::MAX;
         } else {
@@ -79,7 +85,10 @@ impl Session {
 
     /// The plan for values that lie on several shards.
     #[cold]
-    pub(in crate::session) fn split_plan(&mut self, statement: &Statement) -> Outcome<Rc<CachedPlan>> {
+    pub(in crate::session) fn split_plan(
+        &mut self,
+        statement: &Statement,
+    ) -> Outcome<Rc<CachedPlan>> {
         self.plan_as_prepared(statement, Kind::PREPARED.split())
     }
 
@@ -89,7 +98,8 @@ impl Session {
         statement: &Statement,
         kind: Kind,
     ) -> Outcome<Rc<CachedPlan>> {
-        let planned = self.with_target_of(statement, |session| session.plan_prepared(&statement.sql, kind));
+        let planned =
+            self.with_target_of(statement, |session| session.plan_prepared(&statement.sql, kind));
         Ok(planned?.1)
     }
 
@@ -123,7 +133,8 @@ impl Session {
         }
     }
 
-    /// Binds a statement's plan to the values of one execution. `None`: they lie on several shards, which this plan is not for.
+    /// Binds a statement's plan to the values of one execution. `None`: they lie on several shards,
+    /// which this plan is not for.
     #[inline]
     pub(in crate::session) fn bind_any(
         &self,
@@ -161,7 +172,8 @@ impl Session {
                 Ok(Some(BoundPlan::Tree(parts)))
             }
             Action::Write(write) => {
-                let bound = resolve::resolve_write(write, &snapshot, &binding, &mut scratch.resolve);
+                let bound =
+                    resolve::resolve_write(write, &snapshot, &binding, &mut scratch.resolve);
                 let bound = bound.map_err(|error| self.not_bound(error))?;
                 Ok(Some(BoundPlan::Write(Box::new(bound))))
             }
@@ -172,7 +184,10 @@ impl Session {
 
 /// Types whose values the server takes as bytes without a character set.
 fn is_blob(kind: ColumnType) -> bool {
-    matches!(kind, ColumnType::TINY_BLOB | ColumnType::MEDIUM_BLOB | ColumnType::LONG_BLOB | ColumnType::BLOB)
+    matches!(
+        kind,
+        ColumnType::TINY_BLOB | ColumnType::MEDIUM_BLOB | ColumnType::LONG_BLOB | ColumnType::BLOB
+    )
 }
 
 fn planner_value<'a>(value: &Bound<'a>) -> Option<Value<'a>> {

@@ -1,5 +1,5 @@
-//! MariaDB's bulk executions: one statement with many rows of parameters, which a server does as one. They are offered where one
-//! server has everything; elsewhere drivers execute row by row.
+//! MariaDB's bulk executions: one statement with many rows of parameters, which a server does as
+//! one. They are offered where one server has everything; elsewhere drivers execute row by row.
 use super::Statement;
 use crate::error::sql_error;
 use crate::link::Packet;
@@ -46,8 +46,12 @@ impl Session {
         self.core.metrics().queries.add(1);
         let start = self.core.ring.now();
         let given = Given::doubtful();
-        let execution =
-            Execution { statement: &statement, packet: packet.copy(), cursor: false, given: &given };
+        let execution = Execution {
+            statement: &statement,
+            packet: packet.copy(),
+            cursor: false,
+            given: &given,
+        };
         let result = self
             .execute_on(execution, &entry, Place::DropIn, text, answer)
             .await;
@@ -58,7 +62,11 @@ impl Session {
 
 #[cold]
 fn refused() -> Failure {
-    sql_error(1235, "VT12001: unsupported: bulk execution of a statement that is not for one server").into()
+    sql_error(
+        1235,
+        "VT12001: unsupported: bulk execution of a statement that is not for one server",
+    )
+    .into()
 }
 
 pub(super) fn is_bulk(payload: &[u8]) -> bool {

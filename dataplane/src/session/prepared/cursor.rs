@@ -1,4 +1,5 @@
-//! Cursors: executions whose rows the client fetches in portions. The connection stays with the session while one is open.
+//! Cursors: executions whose rows the client fetches in portions. The connection stays with the
+//! session while one is open.
 use super::{Statement, Statements, close_on};
 use crate::error::sql_error;
 use crate::pool::{Backend, Place};
@@ -12,7 +13,8 @@ use coregate_protocol::frame::PacketWriter;
 use coregate_protocol::response::{OkPacket, encode_rows_end};
 use coregate_protocol::walker::{ResponseKind, Summary};
 
-/// An open cursor: where, and by which id its statement is known there. The server's statement is this one's alone meanwhile.
+/// An open cursor: where, and by which id its statement is known there. The server's statement is
+/// this one's alone meanwhile.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor {
     place: Place,
@@ -110,11 +112,14 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome {
         let statement = self.statement_of(id, "mysqld_stmt_fetch")?;
-        let nothing = || Failure::Sql(sql_error(1421, format!("The statement ({id}) has no open cursor.")));
+        let nothing =
+            || Failure::Sql(sql_error(1421, format!("The statement ({id}) has no open cursor.")));
         if statement.empty_cursor.take() {
-            let end = OkPacket { status: self.status() | Status::LAST_ROW_SENT, ..OkPacket::default() };
+            let end =
+                OkPacket { status: self.status() | Status::LAST_ROW_SENT, ..OkPacket::default() };
             let (capabilities, mut out) = (self.capabilities, Vec::new());
-            PacketWriter::new(&mut out, &mut answer.seq).packet(|w| encode_rows_end(&end, capabilities, w));
+            PacketWriter::new(&mut out, &mut answer.seq)
+                .packet(|w| encode_rows_end(&end, capabilities, w));
             self.client.link.send(Buf::from(out));
             return Ok(());
         }

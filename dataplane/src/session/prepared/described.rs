@@ -60,7 +60,8 @@ impl Session {
         resolve::text_to_prepare(pieces, &binding)
     }
 
-    /// Has a statement described that no server can prepare as it is: by the one that would finish it.
+    /// Has a statement described that no server can prepare as it is: by the one that would finish
+    /// it.
     pub(super) async fn finished(
         &mut self,
         statement: &Statement,
@@ -78,7 +79,8 @@ impl Session {
             .await
     }
 
-    /// Prepares a text to see what the server says of it. Its packets for the client, with the real tables' names.
+    /// Prepares a text to see what the server says of it. Its packets for the client, with the real
+    /// tables' names.
     pub(in crate::session) async fn prepare_to_describe(
         &mut self,
         backend: &mut Backend,
@@ -152,8 +154,13 @@ impl Session {
                     .packet(|w| column.encode(self.capabilities, w));
                 continue;
             }
-            let payload =
-                self.in_clients_form(backend, ResponseKind::Prepare, role, &mut packet, &mut changed)?;
+            let payload = self.in_clients_form(
+                backend,
+                ResponseKind::Prepare,
+                role,
+                &mut packet,
+                &mut changed,
+            )?;
             if let Some(payload) = payload {
                 frame::write_packet(&mut out, &mut answer.seq, payload);
             }

@@ -1,4 +1,5 @@
-//! Executions: a prepared statement's parameters bound, its plan resolved, its packet sent to the servers that it needs.
+//! Executions: a prepared statement's parameters bound, its plan resolved, its packet sent to the
+//! servers that it needs.
 use super::again::Again;
 use super::{PAUSES, Statement, TOO_MANY_STATEMENTS};
 use crate::cache::CachedPlan;
@@ -55,7 +56,8 @@ impl Session {
         if statement.long_data_full.get() {
             return Err(sql_error(
                 1105,
-                "Parameter of prepared statement which is set through mysql_send_long_data() is longer than 'max_allowed_packet' bytes",
+                "Parameter of prepared statement which is set through mysql_send_long_data() is \
+                    longer than 'max_allowed_packet' bytes",
             )
             .into());
         }
@@ -128,7 +130,9 @@ impl Session {
                 let sql = text.as_deref().unwrap_or(&statement.sql);
                 match Box::pin(self.prepare_on(&mut backend, statement, key, sql)).await {
                     Ok(id) => (id, 0),
-                    Err(failure) => return Err(self.not_prepared(place, backend, failure, answer).await),
+                    Err(failure) => {
+                        return Err(self.not_prepared(place, backend, failure, answer).await);
+                    }
                 }
             }
         };
@@ -223,7 +227,9 @@ impl Session {
         let mut error = None;
         while walker.state() != FeedState::Done {
             let packet = self.next_packet(backend, walker.next_seq()).await?;
-            if crate::session::relay::step(&mut walker, packet.payload(), packet.seq)? == PacketRole::Err {
+            if crate::session::relay::step(&mut walker, packet.payload(), packet.seq)?
+                == PacketRole::Err
+            {
                 error = Some(crate::session::scatter::error_of(packet.payload()));
             }
         }
@@ -239,8 +245,8 @@ impl Session {
         }
     }
 
-    /// Prepares a statement on the servers that it needs, where it is not prepared yet. The connections are held, so that `several`
-    /// finds these very ones.
+    /// Prepares a statement on the servers that it needs, where it is not prepared yet. The
+    /// connections are held, so that `several` finds these very ones.
     pub(in crate::session) async fn prepare_on_all(
         &mut self,
         execution: &Execution<'_>,
@@ -264,11 +270,14 @@ impl Session {
                     .await
                 {
                     Ok(id) => id,
-                    Err(failure) => return Err(self.not_prepared(place, backend, failure, answer).await),
+                    Err(failure) => {
+                        return Err(self.not_prepared(place, backend, failure, answer).await);
+                    }
                 },
             };
             send_long_data(statement, &mut backend, id);
-            let payload = statement.execution_payload(packet.payload(), id, 0, self.capabilities)?;
+            let payload =
+                statement.execution_payload(packet.payload(), id, 0, self.capabilities)?;
             if let Some(known) = backend.statement(statement.key) {
                 known.types = statement.types_hash.get();
             }
@@ -313,8 +322,9 @@ fn runs_by_text(action: &Action) -> bool {
     matches!(action, Action::Session(Set(_) | NextValues { .. } | VindexRows { .. }))
 }
 
-/// MariaDB keeps long data as of the type that the parameter had at the last execution, which may have been another session's: that
-/// one's value would be taken. A statement that was executed with other types is prepared anew.
+/// MariaDB keeps long data as of the type that the parameter had at the last execution, which may
+/// have been another session's: that one's value would be taken. A statement that was executed with
+/// other types is prepared anew.
 #[inline]
 fn forget_other_types(statement: &Statement, backend: &mut Backend, key: u64) {
     if statement.long_data.borrow().is_empty() {

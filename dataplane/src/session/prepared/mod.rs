@@ -1,5 +1,6 @@
-//! Prepared statements in the binary protocol. They are prepared on the servers that run them, when they first do; the
-//! client's ids are ours, an execution's packet goes on with only its id changed, answers are relayed undecoded.
+//! Prepared statements in the binary protocol. They are prepared on the servers that run them, when
+//! they first do; the client's ids are ours, an execution's packet goes on with only its id
+//! changed, answers are relayed undecoded.
 mod again;
 mod bind;
 mod bulk;
@@ -35,7 +36,8 @@ pub(super) use room::{PAUSES, TOO_MANY_STATEMENTS};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// MariaDB: the statement prepared last, if that succeeded, so that PREPARE and EXECUTE can be sent together.
+/// MariaDB: the statement prepared last, if that succeeded, so that PREPARE and EXECUTE can be sent
+/// together.
 const NEWEST: u32 = u32::MAX;
 
 /// A session's prepared statements.
@@ -66,7 +68,8 @@ pub(super) struct Statement {
     key: u64,
     fingerprint: Fingerprint,
     plan: RefCell<(u64, Rc<CachedPlan>)>,
-    /// The parameters' types as the client bound them last, as on the wire, and a hash of them (0: never).
+    /// The parameters' types as the client bound them last, as on the wire, and a hash of them (0:
+    /// never).
     types: RefCell<Vec<u8>>,
     types_hash: Cell<u64>,
     long_data: RefCell<Vec<(u16, Vec<u8>)>>,
@@ -76,8 +79,8 @@ pub(super) struct Statement {
     empty_cursor: Cell<bool>,
 }
 
-/// What decides on how a text is read, as it was when the statement was prepared: it stays so, whatever the session selects
-/// and sets later.
+/// What decides on how a text is read, as it was when the statement was prepared: it stays so,
+/// whatever the session selects and sets later.
 struct MadeUnder {
     target: RefCell<super::Target>,
     sql_mode: SqlMode,
@@ -87,8 +90,8 @@ struct MadeUnder {
 }
 
 impl MadeUnder {
-    /// Names a text that is read under these: the same for the same bytes under the same settings on this core, and for others
-    /// different but for 2^-64.
+    /// Names a text that is read under these: the same for the same bytes under the same settings
+    /// on this core, and for others different but for 2^-64.
     fn key_of(&self, text: &[u8]) -> u64 {
         thread_local! {
             static SEED: ahash::RandomState = ahash::RandomState::new();
@@ -149,7 +152,8 @@ impl Statement {
 
     /// Its text with something else in the place of its parameters.
     pub(super) fn with_params(&self, mut put: impl FnMut(usize, &mut Vec<u8>)) -> Outcome<Vec<u8>> {
-        let places = coregate_planner::fingerprint::param_places(&self.sql, self.made_under.sql_mode)?;
+        let places =
+            coregate_planner::fingerprint::param_places(&self.sql, self.made_under.sql_mode)?;
         let mut out = Vec::new();
         let mut at = 0;
         for (n, place) in places.into_iter().enumerate() {
@@ -175,7 +179,11 @@ impl Session {
     }
 
     /// COM_STMT_PREPARE.
-    pub(in crate::session) async fn prepare(&mut self, sql: Vec<u8>, answer: &mut Answer) -> Outcome {
+    pub(in crate::session) async fn prepare(
+        &mut self,
+        sql: Vec<u8>,
+        answer: &mut Answer,
+    ) -> Outcome {
         if let Some(statements) = &mut self.statements {
             statements.newest = 0;
         }
@@ -183,8 +191,9 @@ impl Session {
         let limit = self.core.config().statements_max;
         let statements = self.statements.get_or_insert_default();
         if statements.by_id.len() >= limit {
-            let message =
-                format!("Can't create more than max_prepared_stmt_count statements (current value: {limit})");
+            let message = format!(
+                "Can't create more than max_prepared_stmt_count statements (current value: {limit})"
+            );
             return Err(sql_error(1461, message).into());
         }
         statements.last_id = match statements.last_id {
@@ -244,7 +253,8 @@ impl Session {
         Ok((statement, entry))
     }
 
-    /// Prepares a statement that the client knows by a name of its own; a server says what is wrong with it.
+    /// Prepares a statement that the client knows by a name of its own; a server says what is wrong
+    /// with it.
     pub(super) async fn prepare_unseen(&mut self, sql: Vec<u8>) -> Outcome<Rc<Statement>> {
         let (statement, entry) = self.new_statement(sql)?;
         if let Some((tree, finish)) = finished(&entry.plan.action) {
@@ -272,7 +282,8 @@ impl Session {
         Ok(statement)
     }
 
-    /// Prepares on one of the servers, whose answer tells the columns, and relays it with our id. `false`: it was an error.
+    /// Prepares on one of the servers, whose answer tells the columns, and relays it with our id.
+    /// `false`: it was an error.
     async fn describe(
         &mut self,
         statement: &Statement,
@@ -318,8 +329,14 @@ impl Session {
         }
     }
 
-    /// Which of a keyspace's servers describes a statement: one that the session holds a connection to, else that of shard `wanted`.
-    fn place_to_prepare(&self, keyspace: KeyspaceIdx, wanted: ShardIdx, route: &Route) -> Outcome<Place> {
+    /// Which of a keyspace's servers describes a statement: one that the session holds a connection
+    /// to, else that of shard `wanted`.
+    fn place_to_prepare(
+        &self,
+        keyspace: KeyspaceIdx,
+        wanted: ShardIdx,
+        route: &Route,
+    ) -> Outcome<Place> {
         let snapshot = self.core.snapshot.borrow();
         let shards = snapshot
             .keyspaces
@@ -355,7 +372,8 @@ impl Session {
         }
     }
 
-    /// A statement that the session runs itself: its columns are known, its parameters are anything.
+    /// A statement that the session runs itself: its columns are known, its parameters are
+    /// anything.
     fn describe_local(&mut self, action: &Action, params: u16, id: u32, answer: &mut Answer) {
         let next = ["nextval".to_owned()];
         let names: &[String] = match action {
@@ -417,7 +435,11 @@ impl Session {
         }
     }
 
-    pub(in crate::session) async fn reset_statement(&mut self, id: u32, answer: &mut Answer) -> Outcome {
+    pub(in crate::session) async fn reset_statement(
+        &mut self,
+        id: u32,
+        answer: &mut Answer,
+    ) -> Outcome {
         let statement = self.statement_of(id, "mysqld_stmt_reset")?;
         statement.forget_long_data();
         self.end_cursor(&statement).await;
@@ -427,7 +449,9 @@ impl Session {
 
     pub(in crate::session) fn long_data(&mut self, id: u32, param: u16, data: &[u8]) -> Outcome {
         // There is no answer to this command: what is wrong shows at the execution.
-        let Ok(statement) = self.statement_of(id, "mysqld_stmt_send_long_data") else { return Ok(()) };
+        let Ok(statement) = self.statement_of(id, "mysqld_stmt_send_long_data") else {
+            return Ok(());
+        };
         let mut long = statement.long_data.borrow_mut();
         let held: usize = long.iter().map(|(_, bytes)| bytes.len()).sum();
         if param >= statement.fingerprint.params || statement.long_data_full.get() {

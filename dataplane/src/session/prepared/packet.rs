@@ -50,7 +50,8 @@ impl Statement {
         self.types_hash.set(hash_of_types(types) | 1);
     }
 
-    /// The execution's packet for a backend: the client's own with another id, and with the types if that server has not seen them.
+    /// The execution's packet for a backend: the client's own with another id, and with the types
+    /// if that server has not seen them.
     pub(super) fn execution(
         &self,
         mut packet: Packet,
@@ -68,7 +69,8 @@ impl Statement {
             }
             return Ok(packet.into_wire());
         }
-        Ok(Wire::Payload(self.execution_payload(packet.payload(), id, types, capabilities)?).into_buf())
+        Ok(Wire::Payload(self.execution_payload(packet.payload(), id, types, capabilities)?)
+            .into_buf())
     }
 
     fn brings_types(&self, payload: &[u8], capabilities: Capabilities) -> Outcome<bool> {
@@ -87,12 +89,14 @@ impl Statement {
     ) -> Outcome<Vec<u8>> {
         let flags = payload.get(5).copied().unwrap_or_default();
         let body = payload.get(BODY_AT..).unwrap_or_default();
-        let parsed = ExecuteBody::parse(body, usize::from(self.fingerprint.params), flags, capabilities)?;
+        let parsed =
+            ExecuteBody::parse(body, usize::from(self.fingerprint.params), flags, capabilities)?;
         let mut out = payload.to_vec();
         if let Some(place) = out.get_mut(STMT_ID_AT) {
             place.copy_from_slice(&id.to_le_bytes());
         }
-        let insert = parsed.params > 0 && !parsed.new_params_bound && types != self.types_hash.get();
+        let insert =
+            parsed.params > 0 && !parsed.new_params_bound && types != self.types_hash.get();
         if insert {
             let at = BODY_AT + parsed.flag_at;
             if let Some(flag) = out.get_mut(at) {

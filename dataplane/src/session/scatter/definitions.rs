@@ -1,5 +1,5 @@
-//! Do all shards answer with the same columns? Where DDL has reached some of them only, the same text means other columns elsewhere:
-//! rows put under the first shard's names would be wrong.
+//! Do all shards answer with the same columns? Where DDL has reached some of them only, the same
+//! text means other columns elsewhere: rows put under the first shard's names would be wrong.
 use super::super::Outcome;
 use crate::error::sql_error;
 use ahash::RandomState;
@@ -46,7 +46,12 @@ impl Alike {
         self.theirs = Some(Definitions::default());
     }
 
-    pub(super) fn note(&mut self, role: PacketRole, packet: &[u8], capabilities: Capabilities) -> Outcome {
+    pub(super) fn note(
+        &mut self,
+        role: PacketRole,
+        packet: &[u8],
+        capabilities: Capabilities,
+    ) -> Outcome {
         match &mut self.theirs {
             Some(theirs) if role == PacketRole::ColumnDef => theirs.add(packet, capabilities),
             _ => Ok(()),
@@ -65,7 +70,8 @@ impl Alike {
 /// Texts of all lengths are read alike.
 fn on_the_wire(column_type: ColumnType) -> u8 {
     use ColumnType as T;
-    let texts = [T::VARCHAR, T::VAR_STRING, T::STRING, T::TINY_BLOB, T::MEDIUM_BLOB, T::LONG_BLOB, T::BLOB];
+    let texts =
+        [T::VARCHAR, T::VAR_STRING, T::STRING, T::TINY_BLOB, T::MEDIUM_BLOB, T::LONG_BLOB, T::BLOB];
     if texts.contains(&column_type) { T::STRING.0 } else { column_type.0 }
 }
 
@@ -73,7 +79,8 @@ fn on_the_wire(column_type: ColumnType) -> u8 {
 pub(super) fn different() -> SqlError {
     sql_error(
         1105,
-        "the shards answered with different columns; a table must have the same definition on all of them, and DDL may have reached some \
+        "the shards answered with different columns; a table must have the same definition on all \
+            of them, and DDL may have reached some \
          only: run it again",
     )
 }
@@ -90,7 +97,8 @@ mod tests {
             out
         });
         let packets: Vec<Vec<u8>> = packets.collect();
-        Definitions::of(packets.iter().map(Vec::as_slice), Capabilities::empty()).unwrap_or_default()
+        Definitions::of(packets.iter().map(Vec::as_slice), Capabilities::empty())
+            .unwrap_or_default()
     }
 
     #[test]

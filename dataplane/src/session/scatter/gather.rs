@@ -26,7 +26,9 @@ impl Session {
         let asked = gathered.borrow().columns();
         let columns = asked.unwrap_or_else(|| heads.first().map_or(0, Vec::len));
         if heads.iter().any(|head| head.len() != columns) {
-            return Err(sql_error(1105, "a shard answered with other columns than were asked for").into());
+            return Err(
+                sql_error(1105, "a shard answered with other columns than were asked for").into()
+            );
         }
         if let (Some(head), Some(part)) = (heads.first(), parts.first()) {
             let columns = columns_of(head, part.backend.capabilities)?;
@@ -34,7 +36,8 @@ impl Session {
             gathered.begin(columns);
             if let Some(names) = gathered.names() {
                 for packet in head {
-                    let column = ColumnDefinition::parse(packet.payload(), part.backend.capabilities)?;
+                    let column =
+                        ColumnDefinition::parse(packet.payload(), part.backend.capabilities)?;
                     names.push(column.name.to_vec());
                 }
             }

@@ -5,7 +5,8 @@ use coregate_planner::plan::tree::Merge;
 use coregate_protocol::walker::ResponseKind;
 
 impl Session {
-    /// The limit that the session has set to the rows of a query; `Some(None)`: one that is not known here.
+    /// The limit that the session has set to the rows of a query; `Some(None)`: one that is not
+    /// known here.
     pub(super) fn row_limit(&self) -> Option<Option<u64>> {
         let set = self.settings.get("sql_select_limit")?;
         let value = set.rsplit(|b| *b == b'=').next().unwrap_or_default();
@@ -18,8 +19,9 @@ impl Session {
     }
 }
 
-/// Lets `sql_select_limit` count the rows of all shards together: each applies it to its own, which leaves enough. It says
-/// nothing of a query that has a LIMIT, or of rows that are only gathered, whose texts say so. `false`: it cannot be done.
+/// Lets `sql_select_limit` count the rows of all shards together: each applies it to its own, which
+/// leaves enough. It says nothing of a query that has a LIMIT, or of rows that are only gathered,
+/// whose texts say so. `false`: it cannot be done.
 pub(super) fn limit_rows(work: &mut Work<'_>, limit: Option<u64>) -> bool {
     static EVERYTHING: Merge = Merge::EVERYTHING;
     match (&mut work.rows, limit) {
@@ -30,7 +32,13 @@ pub(super) fn limit_rows(work: &mut Work<'_>, limit: Option<u64>) -> bool {
             true
         }
         (Rows::Pass, Some(take)) if work.kind == ResponseKind::Query => {
-            work.rows = Rows::Merge(Merging { merge: &EVERYTHING, skip: 0, take, finish: None, into: None });
+            work.rows = Rows::Merge(Merging {
+                merge: &EVERYTHING,
+                skip: 0,
+                take,
+                finish: None,
+                into: None,
+            });
             true
         }
         _ => false,

@@ -1,5 +1,6 @@
-//! LOAD DATA LOCAL INFILE into several shards: every shard is sent the statement and asks for the file; each line of the client's goes on to
-//! the shard that it belongs to, as it is. No more is held than a line and a packet for each shard.
+//! LOAD DATA LOCAL INFILE into several shards: every shard is sent the statement and asks for the
+//! file; each line of the client's goes on to the shard that it belongs to, as it is. No more is
+//! held than a line and a packet for each shard.
 use super::super::answer::Answer;
 use super::super::info::Info;
 use super::super::relay::step;
@@ -47,7 +48,8 @@ impl Loading {
             sql_error(
                 1235,
                 format!(
-                    "VT12001: unsupported: line {line} of the file has no whole number for a column whose numbers come from a sequence; \
+                    "VT12001: unsupported: line {line} of the file has no whole number for a \
+                        column whose numbers come from a sequence; \
                      give it one"
                 ),
             )
@@ -64,13 +66,18 @@ impl Loading {
             .collect();
         let refused = |why: &str| {
             let columns = by.columns.join("', '");
-            sql_error(1105, format!("line {line} of the file cannot be placed by '{columns}': {why}"))
+            sql_error(
+                1105,
+                format!("line {line} of the file cannot be placed by '{columns}': {why}"),
+            )
         };
         if values.iter().any(Option::is_none) {
             return Err(refused("it has no value there"));
         }
         if !by.utf8 && values.iter().flatten().any(|value| !value.is_ascii()) {
-            return Err(refused("the value is not ASCII; say CHARACTER SET utf8mb4 of a file in UTF-8"));
+            return Err(refused(
+                "the value is not ASCII; say CHARACTER SET utf8mb4 of a file in UTF-8",
+            ));
         }
         let id = keyspace_id(by.vindex.as_ref(), &by.families, values.iter().map(Option::as_deref))
             .map_err(|_| refused("the column would hold another value than the file"))?;
@@ -116,7 +123,8 @@ impl Session {
         }
     }
 
-    /// Takes the client's file and divides it among the shards, whose answers come then. `Some`: it must not be done.
+    /// Takes the client's file and divides it among the shards, whose answers come then. `Some`: it
+    /// must not be done.
     async fn load_parts(
         &mut self,
         parts: &mut Parts,
@@ -135,7 +143,9 @@ impl Session {
             .collect();
         let (mut read, mut failed) = (Read { lines: loading.load.skip, largest: 0 }, None);
         loop {
-            let Ok(Some(packet)) = self.client.packet(answer.seq).await else { return Err(Failure::Close) };
+            let Ok(Some(packet)) = self.client.packet(answer.seq).await else {
+                return Err(Failure::Close);
+            };
             let bytes = packet.payload();
             let frames = bytes.len() / FRAME_MAX + 1;
             answer.seq = answer.seq.wrapping_add(frames as u8);
@@ -186,7 +196,9 @@ impl Session {
     /// Takes the sequence behind the largest number of the file, before a row with it can be seen.
     async fn move_on(&mut self, loading: &Loading, largest: i128) -> Outcome<Option<SqlError>> {
         let sequence = loading.load.numbered.as_ref();
-        let Some(sequence) = sequence.and_then(|numbers| numbers.sequence.as_ref()) else { return Ok(None) };
+        let Some(sequence) = sequence.and_then(|numbers| numbers.sequence.as_ref()) else {
+            return Ok(None);
+        };
         // One below the first is nothing to a sequence.
         let largest = u64::try_from(largest).unwrap_or_default();
         match self.give_number(sequence, largest).await {
@@ -196,7 +208,8 @@ impl Session {
         }
     }
 
-    /// Every shard asks for the file, and the client is asked in its turn. `Some`: a shard does not want it.
+    /// Every shard asks for the file, and the client is asked in its turn. `Some`: a shard does not
+    /// want it.
     async fn await_requests(
         &mut self,
         parts: &mut Parts,
@@ -208,7 +221,8 @@ impl Session {
         if !self.capabilities.contains(Capabilities::LOCAL_FILES) {
             error = Some(sql_error(
                 1148,
-                "The used command is not allowed with this MariaDB version: the client does not offer LOAD DATA LOCAL",
+                "The used command is not allowed with this MariaDB version: the client does not \
+                    offer LOAD DATA LOCAL",
             ));
         }
         for Part { backend, walker, .. } in parts.iter_mut() {
@@ -230,8 +244,10 @@ impl Session {
                 .iter()
                 .any(|part| part.walker.state() != FeedState::LocalInfile)
         {
-            error =
-                Some(sql_error(1105, format!("a shard did not ask for the file of a {:?}", work.plan.class)));
+            error = Some(sql_error(
+                1105,
+                format!("a shard did not ask for the file of a {:?}", work.plan.class),
+            ));
         }
         if error.is_some() {
             for part in parts

@@ -1,5 +1,6 @@
-//! Rows that lock, of several shards. They are passed on one shard after another, but a shard's error must not wait for another
-//! shard's lock: so all shards are waited for at first, each until it sends a row, or its end.
+//! Rows that lock, of several shards. They are passed on one shard after another, but a shard's
+//! error must not wait for another shard's lock: so all shards are waited for at first, each until
+//! it sends a row, or its end.
 use super::super::relay::step;
 use super::super::{Outcome, Session};
 use super::sum::whole;
@@ -24,9 +25,17 @@ struct Head {
 type Heads = SmallVec<[Head; 2]>;
 
 impl Session {
-    /// Waits until every shard has begun to send rows, or one has an error. What was read is put back.
-    pub(super) async fn await_first_rows(&mut self, parts: &mut Parts) -> Outcome<Option<SqlError>> {
-        let head = |walker: &ResponseWalker| Head { walker: walker.clone(), wire: Vec::new(), done: false };
+    /// Waits until every shard has begun to send rows, or one has an error. What was read is put
+    /// back.
+    pub(super) async fn await_first_rows(
+        &mut self,
+        parts: &mut Parts,
+    ) -> Outcome<Option<SqlError>> {
+        let head = |walker: &ResponseWalker| Head {
+            walker: walker.clone(),
+            wire: Vec::new(),
+            done: false,
+        };
         let mut heads: Heads = parts.iter().map(|part| head(&part.walker)).collect();
         let result = {
             let core = Rc::clone(&self.core);

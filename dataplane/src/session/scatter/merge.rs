@@ -1,4 +1,5 @@
-//! Rows of several shards merged on their way: the operators of `exec`, driven by what the sockets bring.
+//! Rows of several shards merged on their way: the operators of `exec`, driven by what the sockets
+//! bring.
 use super::super::answer::Answer;
 use super::super::relay::step;
 use super::super::{Failure, Outcome, Session};
@@ -37,7 +38,8 @@ struct Merged {
 }
 
 impl Session {
-    /// Reads the rows of all shards in their common order, and sends the client what the plan makes of them.
+    /// Reads the rows of all shards in their common order, and sends the client what the plan makes
+    /// of them.
     pub(in crate::session) async fn merge(
         &mut self,
         parts: &mut Parts,
@@ -74,8 +76,9 @@ impl Session {
             self.flush(&mut out);
             return failed;
         }
-        // A LIMIT that was reached leaves a bounded rest. Where there is no transaction, an error in rows that are not wanted is none;
-        // in one, it may have undone what the statement locks, and what came before.
+        // A LIMIT that was reached leaves a bounded rest. Where there is no transaction, an error
+        // in rows that are not wanted is none; in one, it may have undone what the statement locks,
+        // and what came before.
         let unread = self.drain_rest(parts, 0).await?;
         if let Some(error) = unread
             && (self.in_transaction() || !self.autocommit)
@@ -102,7 +105,10 @@ impl Session {
     }
 
     /// The packets in front of each shard's rows, or the error that a shard answers with.
-    pub(super) async fn read_heads(&mut self, parts: &mut Parts) -> Outcome<Result<Heads, Vec<u8>>> {
+    pub(super) async fn read_heads(
+        &mut self,
+        parts: &mut Parts,
+    ) -> Outcome<Result<Heads, Vec<u8>>> {
         let mut heads = Heads::with_capacity(parts.len());
         let mut definitions = None;
         self.asked.failed = 0;
@@ -147,9 +153,14 @@ impl Session {
         Ok(Ok(head))
     }
 
-    /// A shard answers with an error: the others' answers are read and dropped, so that their connections stay usable.
+    /// A shard answers with an error: the others' answers are read and dropped, so that their
+    /// connections stay usable.
     #[cold]
-    pub(super) async fn shard_failed(&mut self, parts: &mut Parts, error: &[u8]) -> Outcome<Combined> {
+    pub(super) async fn shard_failed(
+        &mut self,
+        parts: &mut Parts,
+        error: &[u8],
+    ) -> Outcome<Combined> {
         let error = error_of(error);
         self.drain_rest(parts, 0).await?;
         Err(error.into())
@@ -179,7 +190,8 @@ impl Session {
             return Err(sql_error(
                 1105,
                 format!(
-                    "the shards answered with {} columns where the plan has {width}; their tables were changed, and the change is not \
+                    "the shards answered with {} columns where the plan has {width}; their tables \
+                        were changed, and the change is not \
                      known yet: try again",
                     columns.len()
                 ),
@@ -188,7 +200,8 @@ impl Session {
         }
         let shown = usize::from(merging.merge.shown).min(columns.len());
         let memory = self.query_memory();
-        let pipeline = Pipeline::new(merging.merge, &columns, (merging.skip, merging.take), memory)?;
+        let pipeline =
+            Pipeline::new(merging.merge, &columns, (merging.skip, merging.take), memory)?;
         if merging.into.is_some() {
             let collected = Collected::shown(&columns, shown, memory);
             let out = Output::collecting(collected);
@@ -240,7 +253,11 @@ impl Session {
     }
 
     /// Merges until the rows end or no more are wanted. `Some`: a shard's error.
-    async fn merge_rows(&mut self, parts: &mut Parts, merged: &mut Merged) -> Outcome<Option<Vec<u8>>> {
+    async fn merge_rows(
+        &mut self,
+        parts: &mut Parts,
+        merged: &mut Merged,
+    ) -> Outcome<Option<Vec<u8>>> {
         let mut heap = Heap::new(parts.len());
         for at in 0..parts.len() {
             match self.next_row(parts, merged, at).await? {
@@ -284,7 +301,12 @@ impl Session {
     }
 
     /// Goes to a shard's next row, waiting for it where it has not come yet.
-    async fn next_row(&mut self, parts: &mut Parts, merged: &mut Merged, at: usize) -> Outcome<Ahead> {
+    async fn next_row(
+        &mut self,
+        parts: &mut Parts,
+        merged: &mut Merged,
+        at: usize,
+    ) -> Outcome<Ahead> {
         let count = parts.len();
         let (Some(part), Some(feed)) = (parts.get_mut(at), merged.feeds.get_mut(at)) else {
             return Ok(Ahead::End);
@@ -338,8 +360,11 @@ impl Session {
             // That connection takes no part in the session's transaction.
             sum.status = self.status();
         }
-        let mut end =
-            OkPacket { status: sum.status | answer.flags(), warnings: sum.warnings, ..OkPacket::default() };
+        let mut end = OkPacket {
+            status: sum.status | answer.flags(),
+            warnings: sum.warnings,
+            ..OkPacket::default()
+        };
         if out.rows == 0 && answer.opens_empty_cursor(self.capabilities) {
             end.status |= Status::CURSOR_EXISTS;
         }
@@ -386,7 +411,8 @@ pub(in crate::session) fn name_the_real<'a>(finish: &'a Finish, column: &mut Col
             | ColumnFlags::PART_KEY
             | ColumnFlags::AUTO_INCREMENT
             | ColumnFlags::NO_DEFAULT_VALUE;
-        // The temporary table's own, where the server's way of running the query leaves them, but for what it has more.
+        // The temporary table's own, where the server's way of running the query leaves them, but
+        // for what it has more.
         let real = ColumnFlags::from_bits_retain(real.flags);
         column.flags -= keys - real;
         if column.flags.contains(ColumnFlags::PART_KEY) {

@@ -1,5 +1,5 @@
-//! Rows that INSERT, REPLACE and DELETE ... RETURNING give on several shards: kept until all shards have done their part and it is
-//! committed, then sent in the order of the statement's rows.
+//! Rows that INSERT, REPLACE and DELETE ... RETURNING give on several shards: kept until all shards
+//! have done their part and it is committed, then sent in the order of the statement's rows.
 use super::super::answer::Answer;
 use super::super::{Outcome, Session};
 use super::{Combined, Loading, Rows, Work};
@@ -60,7 +60,9 @@ impl Returned {
                     self.parts.push((place, Vec::new()));
                 }
             }
-            PacketRole::ColumnDef if self.head_from == Some(place) => self.head.push(payload.to_vec()),
+            PacketRole::ColumnDef if self.head_from == Some(place) => {
+                self.head.push(payload.to_vec())
+            }
             PacketRole::Row => {
                 self.head_ends(place);
                 self.bytes += payload.len() + size_of::<Vec<u8>>();
@@ -83,7 +85,8 @@ impl Returned {
         }
     }
 
-    /// Puts the rows of all shards in the order of the statement's, where each of these has given one.
+    /// Puts the rows of all shards in the order of the statement's, where each of these has given
+    /// one.
     pub(in crate::session) fn settle(&mut self, order: &[Place]) {
         let mut parts = std::mem::take(&mut self.parts);
         parts.sort_by_key(|(place, _)| *place);
@@ -111,7 +114,8 @@ impl Returned {
     pub(in crate::session) fn join(&mut self, mut other: Self) {
         other.settle(&[]);
         if self.capabilities.is_none() {
-            (self.head, self.capabilities, self.binary) = (other.head, other.capabilities, other.binary);
+            (self.head, self.capabilities, self.binary) =
+                (other.head, other.capabilities, other.binary);
             self.bytes_max = other.bytes_max;
         }
         self.bytes += other.bytes;
@@ -205,7 +209,8 @@ impl Session {
         let order = std::mem::take(&mut returned.order);
         returned.settle(&order);
         let columns = returned.columns()?;
-        let end = OkPacket { status: self.status() | answer.flags(), warnings, ..OkPacket::default() };
+        let end =
+            OkPacket { status: self.status() | answer.flags(), warnings, ..OkPacket::default() };
         let binary = answer.binary;
         let mut out = Vec::new();
         let mut writer = PacketWriter::new(&mut out, &mut answer.seq);
@@ -262,9 +267,9 @@ mod tests {
     }
 
     fn rows(parts: &[(u32, &[&str])], order: &[u32]) -> Vec<String> {
-        let parts = parts
-            .iter()
-            .map(|(shard, rows)| (place(*shard), rows.iter().map(|row| row.as_bytes().to_vec()).collect()));
+        let parts = parts.iter().map(|(shard, rows)| {
+            (place(*shard), rows.iter().map(|row| row.as_bytes().to_vec()).collect())
+        });
         let mut returned = Returned { parts: parts.collect(), ..Returned::default() };
         let order: Vec<Place> = order.iter().map(|shard| place(*shard)).collect();
         returned.settle(&order);

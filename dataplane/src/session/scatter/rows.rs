@@ -16,8 +16,8 @@ use std::rc::Rc;
 /// Rewritten packets are sent when so many bytes have gathered.
 const CHUNK: usize = 64 << 10;
 
-/// So many bytes of an answer at first are copied, so that short answers of several shards go out in one send: copying costs less
-/// than another one.
+/// So many bytes of an answer at first are copied, so that short answers of several shards go out
+/// in one send: copying costs less than another one.
 const COPIED_MAX: usize = 32 << 10;
 
 impl Session {
@@ -112,8 +112,9 @@ impl Session {
         }
     }
 
-    /// Relays rows in the buffers that they came in, with new sequence ids, up to a packet that must be looked at. A slow client
-    /// stops the reading, so that no more than a few buffers wait for it.
+    /// Relays rows in the buffers that they came in, with new sequence ids, up to a packet that
+    /// must be looked at. A slow client stops the reading, so that no more than a few buffers wait
+    /// for it.
     async fn pass_rows(
         &mut self,
         backend: &mut Backend,

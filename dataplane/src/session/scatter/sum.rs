@@ -1,5 +1,6 @@
-//! Counts of several shards, added up. All servers are waited for at once: the first error tells what becomes of the statement, while
-//! another server may wait for a lock that only the end of the transaction sets free.
+//! Counts of several shards, added up. All servers are waited for at once: the first error tells
+//! what becomes of the statement, while another server may wait for a lock that only the end of the
+//! transaction sets free.
 use super::super::info::Info;
 use super::super::lost::{stop, within};
 use super::super::relay::step;
@@ -76,17 +77,22 @@ impl Session {
                 && (at == 0 || work.combine == Combine::Sum)
             {
                 let (kind, capabilities) = (work.kind, backend.capabilities);
-                returned
-                    .borrow_mut()
-                    .packet(*place, (role, packet.payload()), kind, capabilities)?;
+                returned.borrow_mut().packet(
+                    *place,
+                    (role, packet.payload()),
+                    kind,
+                    capabilities,
+                )?;
             }
             match walker.state() {
                 FeedState::More => {}
                 FeedState::Done => backend.answered(walker.summary()),
                 FeedState::LocalInfile => {
-                    return Err(
-                        sql_error(1235, "VT12001: unsupported: LOAD DATA LOCAL into several shards").into()
-                    );
+                    return Err(sql_error(
+                        1235,
+                        "VT12001: unsupported: LOAD DATA LOCAL into several shards",
+                    )
+                    .into());
                 }
             }
             if role == PacketRole::Err {

@@ -1,4 +1,5 @@
-//! Warnings of several servers, told as one server would: what the statement itself is warned of, each of its servers says.
+//! Warnings of several servers, told as one server would: what the statement itself is warned of,
+//! each of its servers says.
 use super::super::Session;
 use super::Parts;
 
@@ -6,7 +7,8 @@ use super::Parts;
 const OF_A_STATEMENT_MAX: u16 = 2;
 
 impl Session {
-    /// Where all servers have the same few warnings, one server would have them once. They are read then, and their number given.
+    /// Where all servers have the same few warnings, one server would have them once. They are read
+    /// then, and their number given.
     #[cold]
     pub(super) async fn warned_alike(&mut self, parts: &mut Parts) -> Option<u16> {
         let count = parts.first()?.backend.warnings;

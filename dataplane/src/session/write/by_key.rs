@@ -29,7 +29,12 @@ const ALL_ROWS: &[u8] = b" LIMIT 18446744073709551615";
 pub(super) type Queues = BTreeMap<Place, VecDeque<Vec<u8>>>;
 
 impl Session {
-    pub(super) async fn by_key(&mut self, plan: &Plan, by_key: &ByKey, bound: BoundByKey) -> Outcome<Steps> {
+    pub(super) async fn by_key(
+        &mut self,
+        plan: &Plan,
+        by_key: &ByKey,
+        bound: BoundByKey,
+    ) -> Outcome<Steps> {
         // What the plan's indexes mean.
         let snapshot = self.core.snapshot.borrow().clone();
         let mut text = bound.query;
@@ -54,8 +59,8 @@ impl Session {
         Ok(steps)
     }
 
-    /// What a query was warned of, that has read rows for a change: an error, where one server is as `strict` with it as with values
-    /// that it stores.
+    /// What a query was warned of, that has read rows for a change: an error, where one server is
+    /// as `strict` with it as with values that it stores.
     pub(super) fn judge_warnings(&self, plan: &Plan, strict: bool, steps: &mut Steps) -> Outcome {
         if self.warnings_are_empty() {
             return Ok(());
@@ -70,7 +75,8 @@ impl Session {
         }
     }
 
-    /// UPDATE IGNORE of columns that lookup vindexes have: a row whose new value is another one's stays as it is.
+    /// UPDATE IGNORE of columns that lookup vindexes have: a row whose new value is another one's
+    /// stays as it is.
     async fn change_each(
         &mut self,
         plan: &Plan,
@@ -131,7 +137,8 @@ impl Session {
         for sql in everywhere {
             let sql = if matches!(change.lies, Lies::Copies) { self.with_clock(&sql) } else { sql };
             let wires = shards.all()?.into_iter().map(|p| (p, query_payload(&sql)));
-            let combine = if matches!(change.lies, Lies::Copies) { Combine::First } else { Combine::Sum };
+            let combine =
+                if matches!(change.lies, Lies::Copies) { Combine::First } else { Combine::Sum };
             self.run_step(plan, wires.collect(), combine, steps).await?;
         }
         let order: Option<Vec<Place>> = chosen.iter().map(|row| row.place).collect();
@@ -147,7 +154,12 @@ impl Session {
     }
 
     /// Runs statements of several shards, of each shard one after another.
-    pub(super) async fn run_queues(&mut self, plan: &Plan, mut queues: Queues, steps: &mut Steps) -> Outcome {
+    pub(super) async fn run_queues(
+        &mut self,
+        plan: &Plan,
+        mut queues: Queues,
+        steps: &mut Steps,
+    ) -> Outcome {
         while !queues.is_empty() {
             let mut wires = Vec::with_capacity(queues.len());
             queues.retain(|place, queue| {
@@ -163,7 +175,8 @@ impl Session {
         Ok(())
     }
 
-    /// The columns of RETURNING where no row changes: those of a query of one shard that has no rows either.
+    /// The columns of RETURNING where no row changes: those of a query of one shard that has no
+    /// rows either.
     pub(super) async fn returning_none(
         &mut self,
         plan: &Plan,
@@ -228,7 +241,9 @@ fn statements(
         let rows = batch.rows.iter().map(|row| row.cells);
         sql.extend(where_keys(&change.key, change.whole_row, None, rows)?);
         match how {
-            BoundHow::Update { order, .. } | BoundHow::Delete { order, .. } => sql.extend_from_slice(order),
+            BoundHow::Update { order, .. } | BoundHow::Delete { order, .. } => {
+                sql.extend_from_slice(order)
+            }
         }
         if let ([row], true, false) = (batch.rows.as_slice(), change.whole_row, change.joined) {
             sql.extend_from_slice(format!(" LIMIT {}", row.times).as_bytes());
@@ -281,14 +296,19 @@ fn batches<'c, 'r>(
     Ok(batches)
 }
 
-fn assignments(set: &[BoundSet], cells: &Cells, (columns, form): (&[Column], TextForm)) -> Outcome<Vec<u8>> {
+fn assignments(
+    set: &[BoundSet],
+    cells: &Cells,
+    (columns, form): (&[Column], TextForm),
+) -> Outcome<Vec<u8>> {
     let mut out = Vec::new();
     for part in set {
         match part {
             BoundSet::Text(text) => out.extend_from_slice(text),
             BoundSet::Value(read) => {
                 let column = |at: u16| columns.get(usize::from(at));
-                let is_decimal = column(read.place).is_some_and(|c| c.kind == ColumnType::NEWDECIMAL);
+                let is_decimal =
+                    column(read.place).is_some_and(|c| c.kind == ColumnType::NEWDECIMAL);
                 let at = read.double.filter(|_| is_decimal).unwrap_or(read.place);
                 value_literal(super::rows::cell(cells, at), column(at), form.typed(), &mut out)?;
             }

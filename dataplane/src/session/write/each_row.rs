@@ -1,5 +1,6 @@
-//! Rows that are inserted one after another, as each may change others: INSERT IGNORE, REPLACE and ON DUPLICATE KEY UPDATE into a table
-//! that owns lookup vindexes. What a row's statement has changed is told by the rows that it could change, before and behind it.
+//! Rows that are inserted one after another, as each may change others: INSERT IGNORE, REPLACE and
+//! ON DUPLICATE KEY UPDATE into a table that owns lookup vindexes. What a row's statement has
+//! changed is told by the rows that it could change, before and behind it.
 use super::super::transaction::quoted;
 use super::super::wire::query_payload;
 use super::super::{Failure, Outcome, Session};
@@ -82,8 +83,10 @@ impl Session {
         place: Place,
     ) -> Outcome<Steps> {
         let before = self.images(plan, each, row, place, &[]).await?;
-        // ON DUPLICATE KEY UPDATE changes the row that has the first key: that may be another one, elsewhere.
-        if !before.is_empty() && !each.ignore && !each.replace && !each.unique.elsewhere.is_empty() {
+        // ON DUPLICATE KEY UPDATE changes the row that has the first key: that may be another one,
+        // elsewhere.
+        if !before.is_empty() && !each.ignore && !each.replace && !each.unique.elsewhere.is_empty()
+        {
             self.first_is_here(plan, each, row, place).await?;
         }
         let mut one = Steps::default();
@@ -94,7 +97,8 @@ impl Session {
             return Ok(one);
         }
         let after = self.images(plan, each, row, place, &before).await?;
-        // A key that the server computes, or a value that it stores in another form, may have met a row that was not seen.
+        // A key that the server computes, or a value that it stores in another form, may have met a
+        // row that was not seen.
         let unseen = match (before.len(), after.len()) {
             (0, 0) => true,
             (0, _) => affected != 1,
@@ -104,7 +108,8 @@ impl Session {
         if unseen {
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: a row that meets another by a value which the server computes, or stores in another form, in a \
+                "VT12001: unsupported: a row that meets another by a value which the server \
+                    computes, or stores in another form, in a \
                  statement into a table that owns a lookup vindex",
             )
             .into());
@@ -130,7 +135,8 @@ impl Session {
         known: &[Cells],
     ) -> Outcome<Vec<Cells>> {
         let key: Vec<&str> = each.key.iter().map(|part| part.read.as_str()).collect();
-        let head = format!("SELECT {},{} FROM {} WHERE ", key.join(","), each.image.list, each.table);
+        let head =
+            format!("SELECT {},{} FROM {} WHERE ", key.join(","), each.image.list, each.table);
         let mut sql = head.into_bytes();
         sql.extend_from_slice(&row.condition);
         if !known.is_empty() {

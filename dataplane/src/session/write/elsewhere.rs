@@ -1,5 +1,5 @@
-//! Rows that REPLACE and ON DUPLICATE KEY UPDATE meet on other shards than their own, by unique keys that lookup vindexes hold over all
-//! shards.
+//! Rows that REPLACE and ON DUPLICATE KEY UPDATE meet on other shards than their own, by unique
+//! keys that lookup vindexes hold over all shards.
 use super::super::{Failure, Outcome, Session};
 use super::Steps;
 use super::rows::{Cells, id_of, keys, lost_keyspace};
@@ -19,8 +19,9 @@ struct Met {
 }
 
 impl Session {
-    /// A row could not be inserted, as another one has its place in a lookup table, and was undone: what one server would have done with
-    /// that row is done. `error`: the answer where there is none.
+    /// A row could not be inserted, as another one has its place in a lookup table, and was undone:
+    /// what one server would have done with that row is done. `error`: the answer where there is
+    /// none.
     pub(super) async fn row_meets(
         &mut self,
         plan: &Plan,
@@ -81,8 +82,8 @@ impl Session {
         }
     }
 
-    /// Where the one row lies that a new one meets: by its primary key first, as servers look; of other keys' order nothing is known
-    /// here, so that they must mean the same row.
+    /// Where the one row lies that a new one meets: by its primary key first, as servers look; of
+    /// other keys' order nothing is known here, so that they must mean the same row.
     async fn place_met(
         &mut self,
         plan: &Plan,
@@ -140,7 +141,8 @@ impl Session {
         Ok(read?.rows)
     }
 
-    /// The rows, wherever they lie, that have a unique key's values. The statement is planned as a client's.
+    /// The rows, wherever they lie, that have a unique key's values. The statement is planned as a
+    /// client's.
     async fn met(
         &mut self,
         each: &EachRow,
@@ -148,7 +150,8 @@ impl Session {
         key: usize,
         keyspace: &Keyspace,
     ) -> Outcome<Vec<Met>> {
-        let sql = [head(each, &each.full_name), condition(row, key).to_vec(), LOCKED.to_vec()].concat();
+        let sql =
+            [head(each, &each.full_name), condition(row, key).to_vec(), LOCKED.to_vec()].concat();
         let told = self.warnings.take();
         let read = Box::pin(self.read_values(&sql)).await;
         self.warnings = told;
@@ -160,7 +163,10 @@ impl Session {
                 .shards
                 .get(usize::from(shard))
                 .ok_or_else(lost_keyspace)?;
-            Ok(Met { cells, place: Place::Shard { shard: shard.id, kind: each.tablet_kind.into() } })
+            Ok(Met {
+                cells,
+                place: Place::Shard { shard: shard.id, kind: each.tablet_kind.into() },
+            })
         });
         met.collect()
     }
@@ -188,7 +194,8 @@ fn condition(row: &BoundRow, key: usize) -> &[u8] {
 fn unclear() -> Failure {
     sql_error(
         1235,
-        "VT12001: unsupported: ON DUPLICATE KEY UPDATE of a row on another shard, where the new row meets others, too; UPDATE the row",
+        "VT12001: unsupported: ON DUPLICATE KEY UPDATE of a row on another shard, where the new \
+            row meets others, too; UPDATE the row",
     )
     .into()
 }

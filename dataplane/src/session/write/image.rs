@@ -1,5 +1,5 @@
-//! What follows a change of rows that lookup tables, or the rows' own places, depend on: the rows are read again, entries are put
-//! right, and rows that belong to other shards now are taken there.
+//! What follows a change of rows that lookup tables, or the rows' own places, depend on: the rows
+//! are read again, entries are put right, and rows that belong to other shards now are taken there.
 use super::super::{Outcome, Session};
 use super::Steps;
 use super::by_key::Queues;
@@ -19,9 +19,12 @@ use std::collections::BTreeMap;
 /// Rows that one statement puts on another shard.
 const MOVED_ROWS: usize = 100;
 
-const OTHER_VALUES: &str = "VT12001: unsupported: an UPDATE that takes a row to another shard, where the server would store other values than the row has: \
-     0 in an AUTO_INCREMENT column, a date that sql_mode does not allow, uuid or inet under the character set binary, or columns that a trigger \
-     sets; set sql_mode to NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES and names to utf8mb4, or DELETE and INSERT the row";
+const OTHER_VALUES: &str = "VT12001: unsupported: an UPDATE that takes a row to another shard, \
+    where the server would store other values than the row has: \
+     0 in an AUTO_INCREMENT column, a date that sql_mode does not allow, uuid or inet under the \
+     character set binary, or columns that a trigger \
+     sets; set sql_mode to NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES and names to utf8mb4, or \
+     DELETE and INSERT the row";
 
 type Entry = (SmallVec<[Literal; 1]>, KeyspaceId);
 
@@ -130,19 +133,28 @@ impl Session {
         if let Some(moves) = &image.moves {
             self.move_rows(plan, (change, image, moves), moved).await?;
         }
-        // Last, when each row lies where its entry will say: whoever else has the value is found beside it.
+        // Last, when each row lies where its entry will say: whoever else has the value is found
+        // beside it.
         self.put_right(after, before, image).await
     }
 
     /// Makes the entries that there must be of those that there are.
-    pub(super) async fn put_right(&mut self, after: Entries, before: Entries, image: &Image) -> Outcome {
+    pub(super) async fn put_right(
+        &mut self,
+        after: Entries,
+        before: Entries,
+        image: &Image,
+    ) -> Outcome {
         let told = self.warnings.take();
         let result = self.change_entries(after.statements(before, image)).await;
         self.warnings = told;
         result
     }
 
-    async fn change_entries(&mut self, (removed, added): (Vec<Vec<u8>>, Vec<NewEntries>)) -> Outcome {
+    async fn change_entries(
+        &mut self,
+        (removed, added): (Vec<Vec<u8>>, Vec<NewEntries>),
+    ) -> Outcome {
         for sql in removed {
             self.inner(&sql, b"", Combine::Sum, super::super::scatter::Rows::Pass)
                 .await?;
@@ -179,7 +191,8 @@ impl Session {
         if found.len() != rows.len() {
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: rows whose key changes to a value that is stored in another form, in an UPDATE of vindex columns; \
+                "VT12001: unsupported: rows whose key changes to a value that is stored in another \
+                    form, in an UPDATE of vindex columns; \
                  give the key as its column stores it",
             )
             .into());
@@ -232,7 +245,8 @@ impl Session {
             .await
     }
 
-    /// Has each row the values that it had? A server may store others: a new number for 0, a zero date, NULL, what a trigger sets.
+    /// Has each row the values that it had? A server may store others: a new number for 0, a zero
+    /// date, NULL, what a trigger sets.
     async fn moved_as_they_were(
         &mut self,
         plan: &Plan,

@@ -1,4 +1,5 @@
-//! INSERT and REPLACE whose rows must be read or computed first. They are inserted by statements that are planned as a client's.
+//! INSERT and REPLACE whose rows must be read or computed first. They are inserted by statements
+//! that are planned as a client's.
 use super::super::plan::{BoundPlan, Planned};
 use super::super::run::place_of;
 use super::super::wire::query_payload;
@@ -32,8 +33,12 @@ impl Session {
         let BoundInsert { mut query, head, tail, returning } = bound;
         if self.settings.get("sql_select_limit").is_some() {
             // The limit is about what a client gets.
-            query = [b"SELECT * FROM (", query.as_slice(), b") _coregate_rows LIMIT 18446744073709551615"]
-                .concat();
+            query = [
+                b"SELECT * FROM (",
+                query.as_slice(),
+                b") _coregate_rows LIMIT 18446744073709551615",
+            ]
+            .concat();
         }
         // To its end, as the rows may go into the same table.
         let read = self.read_values(&query).await?;
@@ -54,7 +59,8 @@ impl Session {
                         text.push(b',');
                     }
                     let column = read.columns.get(at);
-                    let form = form.for_column(column, insert.types.get(at).map_or("", String::as_str));
+                    let form =
+                        form.for_column(column, insert.types.get(at).map_or("", String::as_str));
                     value_literal(value.as_deref(), column, form, &mut text)?;
                 }
                 text.push(b')');
@@ -67,7 +73,9 @@ impl Session {
             let inserted = self.insert_by(&text).await?;
             steps.join(inserted);
         }
-        if let (Some(none), Some(items), true) = (&insert.returning, returning, read.rows.is_empty()) {
+        if let (Some(none), Some(items), true) =
+            (&insert.returning, returning, read.rows.is_empty())
+        {
             let place = self.first_shard(none)?;
             self.returning_none(plan, Some(place), (&items, &none.table), &mut steps)
                 .await?;
@@ -104,7 +112,9 @@ impl Session {
             }
             let read = self.read_values(&query).await?;
             let [cells] = read.rows.as_slice() else {
-                return Err(sql_error(1105, "expressions of an INSERT have not one value each").into());
+                return Err(
+                    sql_error(1105, "expressions of an INSERT have not one value each").into()
+                );
             };
             for (at, value) in cells.iter().enumerate() {
                 let column = read.columns.get(at);
@@ -138,7 +148,8 @@ impl Session {
         if matches!(planned.entry.plan.action, Action::Write(Write::Evaluated(_))) {
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: an INSERT with an expression whose value cannot be written as a literal; give the value",
+                "VT12001: unsupported: an INSERT with an expression whose value cannot be written \
+                    as a literal; give the value",
             )
             .into());
         }
@@ -164,7 +175,9 @@ impl Session {
                     });
                     let combine = match route.combine {
                         Combine::First => Combine::First,
-                        Combine::Sum | Combine::Concat | Combine::Status | Combine::Keys => Combine::Sum,
+                        Combine::Sum | Combine::Concat | Combine::Status | Combine::Keys => {
+                            Combine::Sum
+                        }
                     };
                     let mut steps = Steps::default();
                     self.run_step(plan, wires.collect(), combine, &mut steps)
@@ -172,7 +185,9 @@ impl Session {
                     steps.returned.settle(&order);
                     Ok(steps)
                 }
-                (Action::Write(write), BoundPlan::Write(bound)) => self.steps(plan, write, *bound).await,
+                (Action::Write(write), BoundPlan::Write(bound)) => {
+                    self.steps(plan, write, *bound).await
+                }
                 _ => Err(sql_error(1105, "a step of a statement is no INSERT").into()),
             }
         })

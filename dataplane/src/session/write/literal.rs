@@ -22,7 +22,8 @@ pub(in crate::session) struct TextForm {
     binary: bool,
     /// Says whether a backslash escapes.
     status: Status,
-    /// Dates and times are written as such: as strings, numbers and other kinds would be read out of them otherwise.
+    /// Dates and times are written as such: as strings, numbers and other kinds would be read out
+    /// of them otherwise.
     typed: bool,
 }
 
@@ -35,7 +36,8 @@ impl TextForm {
         Self { typed: true, ..self }
     }
 
-    /// For a column of this type. A string is as good where it is read as what it is; the planner knows strings.
+    /// For a column of this type. A string is as good where it is read as what it is; the planner
+    /// knows strings.
     pub(super) fn for_column(self, column: Option<&Column>, target: &str) -> Self {
         use ColumnType as T;
         let text = target.ends_with("char")
@@ -62,7 +64,8 @@ impl Session {
     }
 }
 
-/// What makes a literal of a date or time out of a string, unless it is none that servers take so, as zero dates.
+/// What makes a literal of a date or time out of a string, unless it is none that servers take so,
+/// as zero dates.
 fn word_of(kind: ColumnType, value: &[u8]) -> Option<&'static [u8]> {
     use ColumnType as T;
     if matches!(kind, T::TIME | T::TIME2) {
@@ -95,11 +98,14 @@ pub(super) fn check_placing(
 ) -> Result<(), SqlError> {
     match (value, column) {
         (Some(value), Some(column))
-            if form.typed && TIMES.contains(&column.kind) && word_of(column.kind, value).is_some() =>
+            if form.typed
+                && TIMES.contains(&column.kind)
+                && word_of(column.kind, value).is_some() =>
         {
             Err(crate::error::sql_error(
                 1235,
-                "VT12001: unsupported: a date or time for a vindex column of another type in an INSERT of several steps; CAST it to the column's type",
+                "VT12001: unsupported: a date or time for a vindex column of another type in an \
+                    INSERT of several steps; CAST it to the column's type",
             ))
         }
         _ => Ok(()),
@@ -119,15 +125,27 @@ pub(in crate::session) fn value_literal(
         out.extend_from_slice(b"NULL");
         return Ok(());
     };
-    let number =
-        [T::TINY, T::SHORT, T::INT24, T::LONG, T::LONGLONG, T::DECIMAL, T::NEWDECIMAL, T::DOUBLE, T::YEAR];
+    let number = [
+        T::TINY,
+        T::SHORT,
+        T::INT24,
+        T::LONG,
+        T::LONGLONG,
+        T::DECIMAL,
+        T::NEWDECIMAL,
+        T::DOUBLE,
+        T::YEAR,
+    ];
     match column.kind {
         T::FLOAT => Err(crate::error::sql_error(
             1235,
-            "VT12001: unsupported: a FLOAT value that goes from one shard to another, as servers print it with fewer digits than it has; \
+            "VT12001: unsupported: a FLOAT value that goes from one shard to another, as servers \
+                print it with fewer digits than it has; \
              write column+0e0",
         )),
-        kind if number.contains(&kind) => crate::exec::write_literal(Load::Number, value, out).map_err(error),
+        kind if number.contains(&kind) => {
+            crate::exec::write_literal(Load::Number, value, out).map_err(error)
+        }
         kind if TIMES.contains(&kind) => {
             if form.typed
                 && let Some(word) = word_of(kind, value)
@@ -137,10 +155,13 @@ pub(in crate::session) fn value_literal(
             crate::exec::write_literal(Load::Quoted, value, out).map_err(error)
         }
         // Columns come as bytes, but what subqueries make of them as digits.
-        T::BIT if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => Err(crate::error::sql_error(
-            1235,
-            "VT12001: unsupported: a BIT value that goes from one shard to another and may be read in two ways; write column+0",
-        )),
+        T::BIT if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
+            Err(crate::error::sql_error(
+                1235,
+                "VT12001: unsupported: a BIT value that goes from one shard to another and may be \
+                    read in two ways; write column+0",
+            ))
+        }
         T::BIT => {
             let number = value.iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
             out.extend_from_slice(number.to_string().as_bytes());

@@ -1,5 +1,5 @@
-//! Changes of several steps, in one transaction: rows are read and locked, then changed by their keys on the shards that have them.
-//! Whatever fails undoes the whole statement, and nothing else.
+//! Changes of several steps, in one transaction: rows are read and locked, then changed by their
+//! keys on the shards that have them. Whatever fails undoes the whole statement, and nothing else.
 mod by_key;
 mod each_row;
 mod elsewhere;
@@ -117,7 +117,9 @@ impl Session {
     /// Runs the steps of a change, in the transaction that is open for it.
     async fn steps(&mut self, plan: &Plan, write: &Write, bound: BoundWrite) -> Outcome<Steps> {
         match (write, bound) {
-            (Write::ByKey(by_key), BoundWrite::ByKey(bound)) => self.by_key(plan, by_key, bound).await,
+            (Write::ByKey(by_key), BoundWrite::ByKey(bound)) => {
+                self.by_key(plan, by_key, bound).await
+            }
             (Write::InsertSelect(insert), BoundWrite::InsertSelect(bound)) => {
                 self.insert_select(plan, insert, bound).await
             }
@@ -125,12 +127,15 @@ impl Session {
                 let text = self.evaluated(&evaluated.types, bound).await?;
                 self.insert_evaluated(&text).await
             }
-            (Write::EachRow(each), BoundWrite::EachRow(rows)) => self.each_row(plan, each, rows).await,
+            (Write::EachRow(each), BoundWrite::EachRow(rows)) => {
+                self.each_row(plan, each, rows).await
+            }
             _ => Err(sql_error(1105, "a change of several steps without its texts").into()),
         }
     }
 
-    /// The same; `made_for`: of a statement that was prepared, perhaps when another keyspace was selected. Its steps mean that one.
+    /// The same; `made_for`: of a statement that was prepared, perhaps when another keyspace was
+    /// selected. Its steps mean that one.
     pub(super) async fn write_under(
         &mut self,
         made_for: Option<MadeFor>,
@@ -145,12 +150,14 @@ impl Session {
         result
     }
 
-    /// Opens a transaction for the statement, or makes it undoable in the client's. `true`: it is the statement's own.
+    /// Opens a transaction for the statement, or makes it undoable in the client's. `true`: it is
+    /// the statement's own.
     async fn begin_steps(&mut self) -> Outcome<bool> {
         if self.transaction.locked {
             return Err(sql_error(
                 1235,
-                "VT12001: unsupported: a change that several shards must make together while LOCK TABLES holds; UNLOCK TABLES first",
+                "VT12001: unsupported: a change that several shards must make together while LOCK \
+                    TABLES holds; UNLOCK TABLES first",
             )
             .into());
         }
@@ -187,7 +194,8 @@ impl Session {
                 Err(failure)
             }
             Err(Failure::Sql(mut error)) => {
-                // A server that has ended the transaction, as after a deadlock, has no savepoint any more.
+                // A server that has ended the transaction, as after a deadlock, has no savepoint
+                // any more.
                 self.resolve_doubt().await?;
                 let undone = if self.transaction.has_savepoint(UNDO) {
                     self.on_all_held(&format!("ROLLBACK TO {}", quoted(UNDO)))
@@ -202,7 +210,8 @@ impl Session {
                     Err(Failure::Sql(_)) => {
                         self.abandon_transaction().await;
                         error.message.push_str(
-                            " (the transaction was rolled back, to undo what other shards had done)",
+                            " (the transaction was rolled back, to undo what other shards had \
+                                done)",
                         );
                     }
                 }

@@ -97,7 +97,8 @@ impl Session {
         // As every statement takes its connections, so that no two wait for each other.
         wires.sort_by_key(|(place, _)| *place);
         let (combine, kind) = (Combine::Concat, ResponseKind::Query);
-        let mut work = Work { plan, combine, kind, wires, keyspace: None, rows: Rows::Gather(rows) };
+        let mut work =
+            Work { plan, combine, kind, wires, keyspace: None, rows: Rows::Gather(rows) };
         match self
             .run_parts(&mut work, false, &mut Answer::first())
             .await?

@@ -119,12 +119,16 @@ pub(super) fn id_of(by: &ByVindex, cells: &Cells, start: u16) -> Outcome<Keyspac
 /// A value that names a row, as a literal.
 pub(super) fn literal(value: Option<&[u8]>, written: &Written) -> Outcome<Literal> {
     Literal::of(value, written).ok_or_else(|| {
-        sql_error(1105, "a value that names a row cannot be written: a server sent it in an unexpected form")
-            .into()
+        sql_error(
+            1105,
+            "a value that names a row cannot be written: a server sent it in an unexpected form",
+        )
+        .into()
     })
 }
 
-/// ` WHERE` the key is that of one of these rows. `places`: where each part's value is, if not where the plan says.
+/// ` WHERE` the key is that of one of these rows. `places`: where each part's value is, if not
+/// where the plan says.
 pub(super) fn where_keys<'r>(
     key: &[KeyPart],
     whole_row: bool,

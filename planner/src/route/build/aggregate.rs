@@ -9,7 +9,8 @@ use crate::sql::ast::{Call, Expr, ExprKind};
 use std::sync::Arc;
 
 impl<'a> Shape<'_, '_, 'a> {
-    /// What becomes of an expression that is an aggregate; `grouped`: there are no groups without rows.
+    /// What becomes of an expression that is an aggregate; `grouped`: there are no groups without
+    /// rows.
     pub(super) fn aggregate(&mut self, expr: &Expr<'a>, grouped: bool) -> Option<Function> {
         let ExprKind::Call(call) = &expr.kind else { return None };
         if call.window || call.clauses || call.database.is_some() {
@@ -47,14 +48,19 @@ impl<'a> Shape<'_, '_, 'a> {
     }
 
     /// How MIN and MAX compare.
-    fn extreme(&mut self, call: &Call<'a>, arg: &Expr<'a>, whole: &Expr<'a>) -> Option<Option<TextKey>> {
+    fn extreme(
+        &mut self,
+        call: &Call<'a>,
+        arg: &Expr<'a>,
+        whole: &Expr<'a>,
+    ) -> Option<Option<TextKey>> {
         let weight = |column, collation| TextKey::Weight { column, ascii: false, collation };
         if let ExprKind::Column(name) = &arg.kind
             && let Some(found) = find(name, self.sources)
         {
             let zeros = |kind: &String| kind.contains("zerofill");
-            self.filled |=
-                found.column.data_type == "year" || found.column.column_type.as_ref().is_some_and(zeros);
+            self.filled |= found.column.data_type == "year"
+                || found.column.column_type.as_ref().is_some_and(zeros);
         }
         Some(match self.kind(arg)? {
             Kind::Number | Kind::Float => None,
@@ -64,12 +70,17 @@ impl<'a> Shape<'_, '_, 'a> {
                 Some(weight(column, text.collation))
             }
             Kind::Timestamp => {
-                // Seconds, which are all of one length: an hour comes twice when clocks are set back.
+                // Seconds, which are all of one length: an hour comes twice when clocks are set
+                // back.
                 let name = if call.name.eq_ignore_ascii_case("min") { "MIN" } else { "MAX" };
-                let seconds =
-                    around(&format!("LPAD({name}(UNIX_TIMESTAMP("), self.text(arg.span), ")),24,'0')");
+                let seconds = around(
+                    &format!("LPAD({name}(UNIX_TIMESTAMP("),
+                    self.text(arg.span),
+                    ")),24,'0')",
+                );
                 let column = self.hide(seconds)?;
-                let bytes = Collation { name: "binary".into(), binary: true, ..Collation::default() };
+                let bytes =
+                    Collation { name: "binary".into(), binary: true, ..Collation::default() };
                 Some(weight(column, Arc::new(bytes)))
             }
             Kind::Index => return None,

@@ -1,5 +1,5 @@
-//! Conditions that hold for a column hold for columns that equal it: `a.id = 5 AND b.a_id = a.id` says that only rows of `b` with 5
-//! matter, which may lie on one shard.
+//! Conditions that hold for a column hold for columns that equal it: `a.id = 5 AND b.a_id = a.id`
+//! says that only rows of `b` with 5 matter, which may lie on one shard.
 use super::gather::quoted;
 use super::refs::{Entry, References};
 use crate::column::{Family, find};
@@ -53,7 +53,8 @@ fn are_alike(a: &Column, b: &Column) -> bool {
     match (Family::of(a), Family::of(b)) {
         (Family::Integer { .. }, Family::Integer { .. }) | (Family::Date, Family::Date) => true,
         _ => {
-            a.data_type == b.data_type && matches!(a.data_type.as_str(), "decimal" | "datetime" | "timestamp")
+            a.data_type == b.data_type
+                && matches!(a.data_type.as_str(), "decimal" | "datetime" | "timestamp")
         }
     }
 }
@@ -70,7 +71,9 @@ impl<'a> References<'_, '_, 'a> {
         let ExprKind::Compare { op: CompareOp::Eq, sides } = &condition.kind else { return };
         let [left, right] = sides;
         let (ExprKind::Column(a), ExprKind::Column(b)) = (&left.kind, &right.kind) else { return };
-        let (Some(at), Some(bt)) = (self.table_of(a, entries), self.table_of(b, entries)) else { return };
+        let (Some(at), Some(bt)) = (self.table_of(a, entries), self.table_of(b, entries)) else {
+            return;
+        };
         let column = |at: usize, name: &str| self.list.get(at).and_then(|r| find(r.table, name));
         let alike = match (column(at, a.name), column(bt, b.name)) {
             (Some(one), Some(two)) => are_alike(one, two),

@@ -40,7 +40,8 @@ impl Shape<'_, '_, '_> {
             let key = self.key(value, descending, true)?;
             self.merge.order.push(key);
         }
-        self.merge.group = Some(Group { keys: u16::try_from(order.len()).ok()?, ..Group::default() });
+        self.merge.group =
+            Some(Group { keys: u16::try_from(order.len()).ok()?, ..Group::default() });
         let by = positions(&order);
         let all: Vec<String> = (1..=self.visible.len()).map(|n| n.to_string()).collect();
         let mut group = format!(" GROUP BY {}", all.join(","));

@@ -1,5 +1,6 @@
-//! Aggregates over distinct values: COUNT(DISTINCT x) and its like. The shards group by the values as well, and send them in
-//! order, so that equal ones of several shards meet: each then counts once.
+//! Aggregates over distinct values: COUNT(DISTINCT x) and its like. The shards group by the values
+//! as well, and send them in order, so that equal ones of several shards meet: each then counts
+//! once.
 use super::functions::is_numeric;
 use super::kind::Kind;
 use super::order::Item;
@@ -10,7 +11,8 @@ use crate::plan::tree::Key;
 use crate::sql::ast::{Call, Expr, ExprKind};
 
 impl<'a> Shape<'_, '_, 'a> {
-    /// May a call of an aggregate be put together from distinct values? All with DISTINCT in a query must be over the same ones.
+    /// May a call of an aggregate be put together from distinct values? All with DISTINCT in a
+    /// query must be over the same ones.
     pub(super) fn over_distinct(&mut self, call: &Call<'a>) -> Option<()> {
         let is = |names: &[&str]| names.iter().any(|n| call.name.eq_ignore_ascii_case(n));
         if is(&["sum", "avg"]) {
@@ -24,15 +26,18 @@ impl<'a> Shape<'_, '_, 'a> {
             Some(first) => {
                 let alike = |(a, b): (&Expr<'a>, &Expr<'a>)| {
                     // Values are others in statements that share the plan.
-                    !self.planner.has_values(a.span) && self.source_text(a.span) == self.source_text(b.span)
+                    !self.planner.has_values(a.span)
+                        && self.source_text(a.span) == self.source_text(b.span)
                 };
-                (first.len() == call.args.len() && first.iter().zip(call.args).all(alike)).then_some(())?;
+                (first.len() == call.args.len() && first.iter().zip(call.args).all(alike))
+                    .then_some(())?;
             }
         }
         Some(())
     }
 
-    /// An integer or a DECIMAL for certain, if its sum is one: not text, which would be added up as DOUBLE.
+    /// An integer or a DECIMAL for certain, if its sum is one: not text, which would be added up as
+    /// DOUBLE.
     fn is_exact(&self, expr: &Expr<'a>) -> bool {
         match &expr.kind {
             ExprKind::Column(name) => find(name, self.sources).is_some_and(is_exact_column),
@@ -41,14 +46,25 @@ impl<'a> Shape<'_, '_, 'a> {
         }
     }
 
-    /// A function whose value is an integer whatever it is given: the others take the type of their arguments.
+    /// A function whose value is an integer whatever it is given: the others take the type of their
+    /// arguments.
     fn is_counting(&self, call: &Call<'a>) -> bool {
-        let typed =
-            ["abs", "ceil", "ceiling", "floor", "round", "truncate", "date", "last_day", "time_to_sec"];
+        let typed = [
+            "abs",
+            "ceil",
+            "ceiling",
+            "floor",
+            "round",
+            "truncate",
+            "date",
+            "last_day",
+            "time_to_sec",
+        ];
         is_numeric(call.name) && !typed.iter().any(|n| call.name.eq_ignore_ascii_case(n))
     }
 
-    /// Arithmetic over exact columns. Literals are of other types in statements that share the plan.
+    /// Arithmetic over exact columns. Literals are of other types in statements that share the
+    /// plan.
     fn is_exact_arithmetic(&self, expr: &Expr<'a>) -> bool {
         let ExprKind::Other(parts) = &expr.kind else { return false };
         let exact = |part: &Expr<'a>| match &part.kind {
@@ -65,7 +81,9 @@ impl<'a> Shape<'_, '_, 'a> {
     fn counts_as_groups(&self, item: &Item<'a>) -> bool {
         match item {
             // 0 and -0 are one group, but may be two values.
-            Item::Column(found) => !matches!(found.column.data_type.as_str(), "double" | "real" | "float"),
+            Item::Column(found) => {
+                !matches!(found.column.data_type.as_str(), "double" | "real" | "float")
+            }
             Item::Visible(at) => {
                 let column = self.visible.get(*at).and_then(|v| v.column);
                 column.is_some_and(|found| self.counts_as_groups(&Item::Column(found)))
@@ -75,7 +93,8 @@ impl<'a> Shape<'_, '_, 'a> {
         }
     }
 
-    /// The distinct values as further keys behind those of the groups: where they stand, and how they compare.
+    /// The distinct values as further keys behind those of the groups: where they stand, and how
+    /// they compare.
     pub(super) fn distinct_keys(&mut self, groups: &[usize]) -> Option<Vec<(usize, Key)>> {
         let mut keys: Vec<(usize, Key)> = Vec::new();
         for arg in self.distinct_over.unwrap_or_default() {
@@ -143,5 +162,6 @@ fn numbers(keys: &[(usize, Key)]) -> String {
 }
 
 fn is_exact_column(found: Found<'_>) -> bool {
-    Kind::is_integer(found.column) || matches!(found.column.data_type.as_str(), "decimal" | "numeric")
+    Kind::is_integer(found.column)
+        || matches!(found.column.data_type.as_str(), "decimal" | "numeric")
 }

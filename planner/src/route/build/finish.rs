@@ -1,4 +1,5 @@
-//! What one server must answer: every table's rows are gathered for it, and it runs the statement over them.
+//! What one server must answer: every table's rows are gathered for it, and it runs the statement
+//! over them.
 use super::super::Planner;
 use super::super::text::Edits;
 use super::gather::quoted;
@@ -14,12 +15,17 @@ use ahash::AHashSet;
 
 impl<'a> Planner<'_, 'a> {
     /// The plan for a query in which rows of several shards meet.
-    pub(in crate::route) fn finished(&mut self, query: &'a Query<'a>, why: &str) -> Result<Tree, PlanError> {
+    pub(in crate::route) fn finished(
+        &mut self,
+        query: &'a Query<'a>,
+        why: &str,
+    ) -> Result<Tree, PlanError> {
         self.check_words()?;
         let all = References::of(self, query)?;
         if all.constants {
             return Err(PlanError::unsupported(
-                "a parameter alone in ORDER BY or GROUP BY, in a statement that several shards must answer together",
+                "a parameter alone in ORDER BY or GROUP BY, in a statement that several shards \
+                    must answer together",
             ));
         }
         let mut order: Vec<usize> = (0..all.list.len()).collect();
@@ -35,7 +41,9 @@ impl<'a> Planner<'_, 'a> {
                 .get(span.end as usize)
                 .is_some_and(u8::is_ascii_digit)
             {
-                return Err(PlanError::unsupported("names that begin with digits, behind a keyspace's name"));
+                return Err(PlanError::unsupported(
+                    "names that begin with digits, behind a keyspace's name",
+                ));
             }
             edits.replace_all(span, Vec::new());
         }
@@ -102,7 +110,8 @@ impl<'a> Planner<'_, 'a> {
         Ok(())
     }
 
-    /// Every word and name of the statement, in lower case: among them are all columns that it names.
+    /// Every word and name of the statement, in lower case: among them are all columns that it
+    /// names.
     fn words(&self) -> AHashSet<String> {
         let names = self.tokens.items.iter().filter_map(|item| {
             let text = self
@@ -127,8 +136,8 @@ impl<'a> Planner<'_, 'a> {
         names.collect()
     }
 
-    /// An expression is called by its text: where that changes, the client's is given as an alias. Returns whether
-    /// the plan can be kept.
+    /// An expression is called by its text: where that changes, the client's is given as an alias.
+    /// Returns whether the plan can be kept.
     fn keep_names(&self, all: &References<'_, '_, 'a>, text: &mut Edits) -> bool {
         let mut cacheable = true;
         for item in &all.items {
@@ -147,24 +156,25 @@ impl<'a> Planner<'_, 'a> {
                 continue;
             }
             text.insert(span.end, self.called(span));
-            // The plan's text is shared by statements that differ in literals and blanks; this name is not.
+            // The plan's text is shared by statements that differ in literals and blanks; this name
+            // is not.
             cacheable = false;
         }
         cacheable
     }
 }
 
-/// Two tables of one name in one statement can be told apart by their databases only, which the temporary ones do not have.
+/// Two tables of one name in one statement can be told apart by their databases only, which the
+/// temporary ones do not have.
 fn unique_names(all: &References<'_, '_, '_>) -> Result<(), PlanError> {
     for (n, one) in all.list.iter().enumerate() {
-        let clash = all
-            .list
-            .iter()
-            .skip(n + 1)
-            .any(|other| other.keyspace != one.keyspace && other.name.exposed() == one.name.exposed());
+        let clash = all.list.iter().skip(n + 1).any(|other| {
+            other.keyspace != one.keyspace && other.name.exposed() == one.name.exposed()
+        });
         if clash {
             return Err(PlanError::unsupported(format!(
-                "two tables that are both called '{}', of different keyspaces, in one statement; give each an alias",
+                "two tables that are both called '{}', of different keyspaces, in one statement; \
+                    give each an alias",
                 one.name.exposed()
             )));
         }

@@ -1,4 +1,5 @@
-//! One table's rows for the server that finishes: which columns, in what form, and from which shards.
+//! One table's rows for the server that finishes: which columns, in what form, and from which
+//! shards.
 use super::super::Planner;
 use super::super::block::{Blocks, Position};
 use super::super::names::Place;
@@ -12,7 +13,9 @@ use crate::error::PlanError;
 use crate::plan::tree::{Gather, GatherColumn, Leaf, Load};
 use crate::plan::{Destination, Piece, Text};
 use crate::snapshot::{Column, ColumnKey, TableKind};
-use crate::sql::ast::{Body, Expr, ExprKind, Query, Select, SelectItem, Span, TableExpr, TableName};
+use crate::sql::ast::{
+    Body, Expr, ExprKind, Query, Select, SelectItem, Span, TableExpr, TableName,
+};
 use ahash::AHashSet;
 
 /// The most columns that get an index.
@@ -29,7 +32,8 @@ pub(super) fn quoted(name: &str) -> String {
 }
 
 impl<'a> Planner<'_, 'a> {
-    /// What is gathered for a reference, and from where. `words`: every word of the statement, in lower case.
+    /// What is gathered for a reference, and from where. `words`: every word of the statement, in
+    /// lower case.
     pub(super) fn gather(
         &self,
         at: usize,
@@ -42,7 +46,8 @@ impl<'a> Planner<'_, 'a> {
         let owner = self.keyspace(reference.keyspace);
         if !table.columns_complete || table.columns.is_empty() {
             return Err(PlanError::unsupported(format!(
-                "table '{}', whose columns are not all known, in a statement that several shards must answer together",
+                "table '{}', whose columns are not all known, in a statement that several shards \
+                    must answer together",
                 name.name
             )));
         }
@@ -133,7 +138,8 @@ impl<'a> Planner<'_, 'a> {
         text
     }
 
-    /// The query of a view whose rows several shards must find together. It is read as the client's own text would be.
+    /// The query of a view whose rows several shards must find together. It is read as the client's
+    /// own text would be.
     fn query_of_view(&self, reference: &Reference<'a>) -> Result<&'a str, PlanError> {
         let text = reference.table.view.as_deref().unwrap_or_default();
         let is_plain = text.is_ascii() && !text.contains('\\');
@@ -144,14 +150,18 @@ impl<'a> Planner<'_, 'a> {
             return Ok(text);
         }
         Err(PlanError::unsupported(format!(
-            "the view '{}', whose rows several shards must find together; write its query in its place",
+            "the view '{}', whose rows several shards must find together; write its query in its \
+                place",
             reference.name.name
         )))
     }
 
-    /// The shards that have its rows: as for a query of its own with the same conditions. With the query of a view that must be
-    /// planned for itself.
-    fn gathered_from(&self, reference: &Reference<'a>) -> Result<(Placed, Option<&'a str>), PlanError> {
+    /// The shards that have its rows: as for a query of its own with the same conditions. With the
+    /// query of a view that must be planned for itself.
+    fn gathered_from(
+        &self,
+        reference: &Reference<'a>,
+    ) -> Result<(Placed, Option<&'a str>), PlanError> {
         let placed = |to| Ok((Placed { to, one_table: true }, None));
         if self.is_whole(reference.keyspace) {
             return placed(Destination::Unsharded);
@@ -194,21 +204,24 @@ impl<'a> Planner<'_, 'a> {
     /// The primary key, where no two of the gathered rows can have the same.
     fn primary_key(&self, reference: &Reference<'a>, placed: &Placed) -> &'a [String] {
         let table = reference.table;
-        let one_server =
-            matches!(placed.to, Destination::Unsharded | Destination::Any | Destination::KeyspaceId(_));
+        let one_server = matches!(
+            placed.to,
+            Destination::Unsharded | Destination::Any | Destination::KeyspaceId(_)
+        );
         let key = &table.primary_key;
         // Equal values lie on one shard only where they have the same bytes.
         let by_shard = || {
             table.column_vindexes.first().is_some_and(|v| {
                 v.columns.iter().all(|c| {
                     let family = Family::of_column(table, c);
-                    let bytes =
-                        family.has_one_form() && !matches!(family, Family::Text { .. } | Family::Unknown);
+                    let bytes = family.has_one_form()
+                        && !matches!(family, Family::Text { .. } | Family::Unknown);
                     bytes && key.iter().any(|k| k.eq_ignore_ascii_case(c))
                 })
             })
         };
-        let columns: Option<Vec<&Column>> = key.iter().map(|k| crate::column::find(table, k)).collect();
+        let columns: Option<Vec<&Column>> =
+            key.iter().map(|k| crate::column::find(table, k)).collect();
         let columns = columns.unwrap_or_default();
         let can_be = |c: &&Column| can_index(c) && c.nullable == Some(false) && !c.invisible;
         let length: u32 = columns.iter().filter_map(|c| c.length).sum();
@@ -220,7 +233,8 @@ impl<'a> Planner<'_, 'a> {
 
 fn unknown_type(name: &TableName<'_>, column: &Column) -> PlanError {
     PlanError::unsupported(format!(
-        "column '{}' of '{}', whose type is not known exactly, in a statement that several shards must answer together",
+        "column '{}' of '{}', whose type is not known exactly, in a statement that several shards \
+            must answer together",
         column.name, name.name
     ))
 }
@@ -229,14 +243,16 @@ fn unknown_type(name: &TableName<'_>, column: &Column) -> PlanError {
 pub(in crate::route) fn transported(column: &Column, name: &str) -> Option<(String, Load)> {
     let binary = || format!("CAST({name} AS BINARY)");
     Some(match column.data_type.as_str() {
-        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal" | "numeric"
-        | "double" | "real" | "year" => (name.to_owned(), Load::Number),
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal"
+        | "numeric" | "double" | "real" | "year" => (name.to_owned(), Load::Number),
         "float" => (format!("{name}+0e0"), Load::Number),
         "enum" | "set" | "bit" => (format!("{name}+0"), Load::Number),
-        "date" | "time" | "datetime" | "uuid" | "inet4" | "inet6" => (name.to_owned(), Load::Quoted),
+        "date" | "time" | "datetime" | "uuid" | "inet4" | "inet6" => {
+            (name.to_owned(), Load::Quoted)
+        }
         "timestamp" => (format!("UNIX_TIMESTAMP({name})"), Load::Timestamp),
-        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "binary" | "varbinary"
-        | "tinyblob" | "blob" | "mediumblob" | "longblob" => (binary(), Load::Hex),
+        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "binary"
+        | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => (binary(), Load::Hex),
         "json" => (binary(), Load::HexText),
         "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
         | "multipolygon" | "geometrycollection" | "geomcollection" => (binary(), Load::Hex),
@@ -275,16 +291,19 @@ fn flags(column: &Column) -> u16 {
         ColumnKey::Multiple => 1 << 3 | PART_OF_KEY,
     };
     let flag = |is: bool, bit: u16| if is { bit } else { 0 };
-    let must_be_given = column.nullable == Some(false) && !column.has_default && !column.auto_increment;
+    let must_be_given =
+        column.nullable == Some(false) && !column.has_default && !column.auto_increment;
     key | flag(column.auto_increment, 1 << 9) | flag(must_be_given, 1 << 12)
 }
 
 fn can_index(column: &Column) -> bool {
     match column.data_type.as_str() {
-        "char" | "varchar" | "binary" | "varbinary" => column.length.is_some_and(|n| n <= INDEXED_LENGTH_MAX),
-        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal" | "numeric"
-        | "double" | "float" | "real" | "year" | "date" | "time" | "datetime" | "timestamp" | "enum"
-        | "set" | "bit" => true,
+        "char" | "varchar" | "binary" | "varbinary" => {
+            column.length.is_some_and(|n| n <= INDEXED_LENGTH_MAX)
+        }
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal"
+        | "numeric" | "double" | "float" | "real" | "year" | "date" | "time" | "datetime"
+        | "timestamp" | "enum" | "set" | "bit" => true,
         _ => false,
     }
 }

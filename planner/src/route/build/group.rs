@@ -1,4 +1,5 @@
-//! GROUP BY, and aggregates over all rows: every shard sends its groups in the order of their keys, and equal ones become one.
+//! GROUP BY, and aggregates over all rows: every shard sends its groups in the order of their keys,
+//! and equal ones become one.
 use super::super::aggregates::has_window;
 use super::super::text::Edits;
 use super::aggregate::{is_constant, order_by};
@@ -28,7 +29,10 @@ enum Wanted {
 impl<'a> Shape<'_, '_, 'a> {
     pub(super) fn grouped(mut self) -> Option<(Merge, Edits)> {
         let select = self.select;
-        if select.having.is_some() || select.rollup || self.query.order.iter().any(|o| has_window(&o.expr)) {
+        if select.having.is_some()
+            || select.rollup
+            || self.query.order.iter().any(|o| has_window(&o.expr))
+        {
             return None;
         }
         let mut keys: Vec<GroupKey> = Vec::new();
@@ -143,7 +147,8 @@ impl<'a> Shape<'_, '_, 'a> {
         let by_keys = by_keys && self.distinct_over.is_none();
         let mut by = order_by(&positions(&places));
         if !by_keys {
-            // The limit counts sorted groups: every shard sends all of its, whatever sql_select_limit says.
+            // The limit counts sorted groups: every shard sends all of its, whatever
+            // sql_select_limit says.
             by.push(verbatim(ALL_ROWS));
         }
         let end = self.select.group_span?.end;
@@ -173,7 +178,9 @@ impl<'a> Shape<'_, '_, 'a> {
         let key_of = |shape: &Self, at: usize| {
             let column = shape.visible.get(at).and_then(|v| v.column);
             keys.iter().position(|k| {
-                k.at == at || column.is_some() && shape.visible.get(k.at).is_some_and(|v| v.column == column)
+                k.at == at
+                    || column.is_some()
+                        && shape.visible.get(k.at).is_some_and(|v| v.column == column)
             })
         };
         let sortable = |function: &Function| match function {

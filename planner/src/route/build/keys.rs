@@ -13,8 +13,8 @@ pub(super) struct Value {
 }
 
 impl Shape<'_, '_, '_> {
-    /// The key for a value; columns that it needs beside the value are added. `grouped`: they stand in MAX(), so that they split no
-    /// group.
+    /// The key for a value; columns that it needs beside the value are added. `grouped`: they stand
+    /// in MAX(), so that they split no group.
     pub(super) fn key(&mut self, value: Value, descending: bool, grouped: bool) -> Option<Key> {
         let Value { text, visible, kind } = value;
         let hide = |shape: &mut Self, before: &str, after: &str, text: Vec<Piece>| {
@@ -32,7 +32,9 @@ impl Shape<'_, '_, '_> {
             Kind::Timestamp => plain(hide(self, "UNIX_TIMESTAMP(", ")", text)?),
             Kind::Index => plain(hide(self, "(", ")+0", text)?),
             Kind::Bytes => Key { column: own(self, text)?, descending, text: Some(TextKey::Bytes) },
-            Kind::Text(kind) if kind.utf8 && kind.collation.binary && kind.collation.space.is_empty() => {
+            Kind::Text(kind)
+                if kind.utf8 && kind.collation.binary && kind.collation.space.is_empty() =>
+            {
                 // As bytes: text would be converted for the client.
                 let column = hide(self, "CAST(", " AS BINARY)", text)?;
                 Key { column, descending, text: Some(TextKey::Bytes) }

@@ -33,8 +33,8 @@ const SORTED_BYTES: u32 = 1024;
 impl Kind {
     pub(super) fn of_column(snapshot: &Snapshot, column: &Column) -> Option<Self> {
         Some(match column.data_type.as_str() {
-            "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal" | "numeric"
-            | "double" | "real" | "date" | "time" | "datetime" | "year" => Self::Number,
+            "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal"
+            | "numeric" | "double" | "real" | "date" | "time" | "datetime" | "year" => Self::Number,
             "float" => Self::Float,
             "timestamp" => Self::Timestamp,
             "enum" | "set" | "bit" => Self::Index,
@@ -55,7 +55,8 @@ impl Kind {
         integers.contains(&column.data_type.as_str())
     }
 
-    /// Do servers sort equal values next to each other, whatever their length? `length` in bytes is of the column.
+    /// Do servers sort equal values next to each other, whatever their length? `length` in bytes is
+    /// of the column.
     pub(super) fn groups(&self, length: Option<u32>) -> bool {
         match self {
             Self::Number | Self::Timestamp | Self::Index => true,
@@ -66,7 +67,8 @@ impl Kind {
             Self::Text(text) if text.collation.name.contains("nopad") => false,
             Self::Text(text) => {
                 // Collations with a table have one level of weights; others may have several.
-                let width = if text.collation.ascii.is_some() || text.collation.binary { 4 } else { 8 };
+                let width =
+                    if text.collation.ascii.is_some() || text.collation.binary { 4 } else { 8 };
                 text.length
                     .is_some_and(|n| n.saturating_mul(width) <= SORTED_BYTES)
             }

@@ -37,7 +37,8 @@ use shape::Shape;
 const ALIAS_MAX: usize = 256;
 
 impl<'a> Planner<'_, 'a> {
-    /// A query that each shard can answer for itself, up to its order, groups, distinct rows and limit; `None` if it is another.
+    /// A query that each shard can answer for itself, up to its order, groups, distinct rows and
+    /// limit; `None` if it is another.
     pub(super) fn merged(
         &mut self,
         query: &'a Query<'a>,
@@ -79,13 +80,15 @@ impl<'a> Planner<'_, 'a> {
             return Described::AsIs;
         }
         let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
-        Described::By(
-            self.edits
-                .pieces(self.input.sql, self.tokens, Span { start: self.start, end }),
-        )
+        Described::By(self.edits.pieces(
+            self.input.sql,
+            self.tokens,
+            Span { start: self.start, end },
+        ))
     }
 
-    /// Does a part of the statement hold literals or parameters that other statements with this plan have otherwise?
+    /// Does a part of the statement hold literals or parameters that other statements with this
+    /// plan have otherwise?
     fn has_values(&self, span: Span) -> bool {
         let items = self.tokens.items.iter();
         items
@@ -93,15 +96,16 @@ impl<'a> Planner<'_, 'a> {
             .any(|i| i.number != u16::MAX)
     }
 
-    /// An expression is called by its text, in which a parameter is a `?`; the text that goes to the servers has values there.
-    /// Returns whether the plan can be kept.
+    /// An expression is called by its text, in which a parameter is a `?`; the text that goes to
+    /// the servers has values there. Returns whether the plan can be kept.
     fn name_params(&self, items: &[SelectItem<'_>], edits: &mut Edits) -> bool {
         let mut cacheable = true;
         for item in items {
             let span = Span { start: item.expr.span.start, end: item.end };
             let mut inside = self.tokens.items.iter();
-            let param =
-                inside.any(|i| i.tok == Tok::Param && i.span.start >= span.start && i.span.end <= span.end);
+            let param = inside.any(|i| {
+                i.tok == Tok::Param && i.span.start >= span.start && i.span.end <= span.end
+            });
             if item.alias.is_none() && param && !edits.has_insert(span.end) {
                 edits.insert(span.end, self.called(span));
                 let lifted = &self.input.fingerprint.literals;

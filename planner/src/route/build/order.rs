@@ -60,7 +60,8 @@ impl<'a> Shape<'_, '_, 'a> {
         (at < self.visible.len()).then_some(at)
     }
 
-    /// The visible column of this name: `Some(None)` if there is none, `None` if that is not certain.
+    /// The visible column of this name: `Some(None)` if there is none, `None` if that is not
+    /// certain.
     pub(super) fn named(&self, name: &ColumnName<'_>) -> Option<Option<usize>> {
         if !name.name.is_ascii() {
             return None;
@@ -88,8 +89,8 @@ impl<'a> Shape<'_, '_, 'a> {
         selected.map_or(Item::Column(found), Item::Visible)
     }
 
-    /// An expression that is selected in the same words, and reads no names of the select list. Values are no words: in the
-    /// statements that share the plan they are others.
+    /// An expression that is selected in the same words, and reads no names of the select list.
+    /// Values are no words: in the statements that share the plan they are others.
     fn same_text(&self, expr: &Expr<'a>) -> Option<usize> {
         if self.planner.has_values(expr.span) {
             return None;
@@ -108,10 +109,9 @@ impl<'a> Shape<'_, '_, 'a> {
         match &expr.kind {
             ExprKind::Column(name) => {
                 let renamed = name.table.is_none()
-                    && self
-                        .visible
-                        .iter()
-                        .any(|v| v.named && v.name.is_none_or(|n| n.eq_ignore_ascii_case(name.name)));
+                    && self.visible.iter().any(|v| {
+                        v.named && v.name.is_none_or(|n| n.eq_ignore_ascii_case(name.name))
+                    });
                 name.name.is_ascii() && !renamed && find(name, self.sources).is_some()
             }
             ExprKind::Other(list) | ExprKind::And(list) | ExprKind::Or(list) => {
@@ -123,7 +123,9 @@ impl<'a> Shape<'_, '_, 'a> {
                 self.reads_tables_only(left) && list.iter().all(|e| self.reads_tables_only(e))
             }
             ExprKind::Call(call) => call.args.iter().all(|e| self.reads_tables_only(e)),
-            ExprKind::Literal(_) | ExprKind::Param(_) | ExprKind::Null | ExprKind::Star(None) => true,
+            ExprKind::Literal(_) | ExprKind::Param(_) | ExprKind::Null | ExprKind::Star(None) => {
+                true
+            }
             _ => false,
         }
     }
@@ -135,9 +137,11 @@ impl<'a> Shape<'_, '_, 'a> {
                 let kind = self.visible_kind(at)?;
                 Value { text: self.visible_text(at)?, visible: Some(at), kind }
             }
-            Item::Column(found) => {
-                Value { text: self.column_text(found), visible: None, kind: self.column_kind(found)? }
-            }
+            Item::Column(found) => Value {
+                text: self.column_text(found),
+                visible: None,
+                kind: self.column_kind(found)?,
+            },
             Item::Expr(expr) => {
                 let kind = self.kind(expr)?;
                 if !self.reads_tables_only(expr) {

@@ -1,5 +1,5 @@
-//! Every table that a statement reads, each time that it reads it, with the conditions that its rows must meet whatever they
-//! are joined with.
+//! Every table that a statement reads, each time that it reads it, with the conditions that its
+//! rows must meet whatever they are joined with.
 use super::super::Planner;
 use super::super::conditions::conjuncts;
 use super::super::names::Place;
@@ -44,7 +44,8 @@ pub(super) struct References<'c, 'p, 'a> {
     pub(super) list: Vec<Reference<'a>>,
     /// Databases' names before columns, with the dot.
     pub(super) qualifiers: Vec<Span>,
-    /// Do parameters stand alone in ORDER BY or GROUP BY? As text they are positions, which to some servers they are not.
+    /// Do parameters stand alone in ORDER BY or GROUP BY? As text they are positions, which to some
+    /// servers they are not.
     pub(super) constants: bool,
     /// Columns that are compared with each other by `=`, with their tables' names.
     pub(super) equal: Vec<(Option<&'a str>, &'a str)>,
@@ -57,7 +58,10 @@ pub(super) struct References<'c, 'p, 'a> {
 }
 
 impl<'c, 'p, 'a> References<'c, 'p, 'a> {
-    pub(super) fn of(planner: &'c Planner<'p, 'a>, query: &'a Query<'a>) -> Result<Self, PlanError> {
+    pub(super) fn of(
+        planner: &'c Planner<'p, 'a>,
+        query: &'a Query<'a>,
+    ) -> Result<Self, PlanError> {
         let mut found = Self {
             planner,
             list: Vec::new(),
@@ -185,7 +189,8 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
             .collect())
     }
 
-    /// The tables whose rows are all kept, up to conditions: those that no outer join fills with NULLs.
+    /// The tables whose rows are all kept, up to conditions: those that no outer join fills with
+    /// NULLs.
     fn from(
         &mut self,
         table: &'a TableExpr<'a>,
@@ -249,13 +254,16 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
             return Err(PlanError::TooLong(super::super::block::INSTANCES_MAX));
         }
         let (keyspace, table) = match self.planner.locate(name)? {
-            Place::System if name.name.eq_ignore_ascii_case("dual") => return Ok(Entry::Other(None)),
+            Place::System if name.name.eq_ignore_ascii_case("dual") => {
+                return Ok(Entry::Other(None));
+            }
             Place::System if self.planner.is_information_schema(name) => {
                 return Ok(self.refer(name, self.planner.home(), &system::TABLE, true));
             }
             Place::System => {
                 return Err(PlanError::unsupported(
-                    "tables of a system schema other than information_schema together with tables of several shards",
+                    "tables of a system schema other than information_schema together with tables \
+                        of several shards",
                 ));
             }
             Place::Table { keyspace, table } => (keyspace, table),
@@ -308,14 +316,20 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
     fn expr(&mut self, expr: &'a Expr<'a>) -> Result<(), PlanError> {
         match &expr.kind {
             ExprKind::Column(c) => self.qualifiers.extend(c.database_span),
-            ExprKind::And(list) | ExprKind::Or(list) | ExprKind::Row(list) | ExprKind::Other(list) => {
+            ExprKind::And(list)
+            | ExprKind::Or(list)
+            | ExprKind::Row(list)
+            | ExprKind::Other(list) => {
                 self.exprs(list)?;
             }
             ExprKind::Not(e) => self.expr(e)?,
             ExprKind::Compare { op, sides } => {
                 let [left, right] = sides;
-                if let (ExprKind::Column(a), ExprKind::Column(b), CompareOp::Eq | CompareOp::NullSafeEq) =
-                    (&left.kind, &right.kind, op)
+                if let (
+                    ExprKind::Column(a),
+                    ExprKind::Column(b),
+                    CompareOp::Eq | CompareOp::NullSafeEq,
+                ) = (&left.kind, &right.kind, op)
                 {
                     self.equal.extend([(a.table, a.name), (b.table, b.name)]);
                 }
@@ -336,7 +350,8 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
             ExprKind::Call(call) => {
                 if call.database.is_some() || !is_native(call.name) {
                     return Err(PlanError::unsupported(format!(
-                        "the function '{}', which may read tables, in a statement that several shards must answer together",
+                        "the function '{}', which may read tables, in a statement that several \
+                            shards must answer together",
                         call.name
                     )));
                 }
@@ -356,17 +371,24 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
         owner
     }
 
-    fn owned(&self, expr: &Expr<'a>, entries: &[Entry<'a>], owner: &mut Option<usize>) -> Option<()> {
-        let mut all = |list: &[Expr<'a>]| list.iter().try_for_each(|e| self.owned(e, entries, owner));
+    fn owned(
+        &self,
+        expr: &Expr<'a>,
+        entries: &[Entry<'a>],
+        owner: &mut Option<usize>,
+    ) -> Option<()> {
+        let mut all =
+            |list: &[Expr<'a>]| list.iter().try_for_each(|e| self.owned(e, entries, owner));
         match &expr.kind {
             ExprKind::Column(c) => {
                 let at = self.table_of(c, entries)?;
                 (*owner.get_or_insert(at) == at).then_some(())
             }
             ExprKind::Literal(_) | ExprKind::Null | ExprKind::Bool | ExprKind::Param(_) => Some(()),
-            ExprKind::And(list) | ExprKind::Or(list) | ExprKind::Row(list) | ExprKind::Other(list) => {
-                all(list)
-            }
+            ExprKind::And(list)
+            | ExprKind::Or(list)
+            | ExprKind::Row(list)
+            | ExprKind::Other(list) => all(list),
             ExprKind::Not(e) => self.owned(e, entries, owner),
             ExprKind::Compare { sides, .. } => all(sides.as_slice()),
             ExprKind::InList { left, list, .. } => {
@@ -379,7 +401,8 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
                 if system::is_database(call) {
                     return Some(());
                 }
-                let sure = call.database.is_none() && !call.window && !call.distinct && is_sure(call.name);
+                let sure =
+                    call.database.is_none() && !call.window && !call.distinct && is_sure(call.name);
                 sure.then_some(())?;
                 all(call.args)
             }

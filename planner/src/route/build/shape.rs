@@ -178,9 +178,12 @@ impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
         let is = |names: &[&str]| names.iter().any(|n| call.name.eq_ignore_ascii_case(n));
         match call.args {
             _ if is(&["count", "sum", "avg"]) => Some(Kind::Number),
-            [arg] if is(&["bit_and", "bit_or", "bit_xor"]) => self.is_integer(arg).then_some(Kind::Number),
+            [arg] if is(&["bit_and", "bit_or", "bit_xor"]) => {
+                self.is_integer(arg).then_some(Kind::Number)
+            }
             [arg] if is(&["min", "max"]) => match self.kind(arg)? {
-                // These compare in another way, or would have to be told apart from what is printed.
+                // These compare in another way, or would have to be told apart from what is
+                // printed.
                 Kind::Index | Kind::Timestamp => None,
                 kind => Some(kind),
             },
@@ -208,13 +211,16 @@ impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
             ExprKind::Call(call) => {
                 call.database.is_none() && !call.window && !call.distinct && is_numeric(call.name)
             }
-            ExprKind::Compare { .. } | ExprKind::And(_) | ExprKind::Or(_) | ExprKind::Not(_) => true,
+            ExprKind::Compare { .. } | ExprKind::And(_) | ExprKind::Or(_) | ExprKind::Not(_) => {
+                true
+            }
             ExprKind::InList { .. } | ExprKind::InCollapsed { .. } => true,
             _ => false,
         }
     }
 
-    /// Sums, differences, products and quotients of columns and literals: a number, whatever they are.
+    /// Sums, differences, products and quotients of columns and literals: a number, whatever they
+    /// are.
     pub(super) fn is_arithmetic(&self, expr: &Expr<'a>) -> bool {
         let ExprKind::Other([_, _, ..]) = expr.kind else { return false };
         let span = expr.span;

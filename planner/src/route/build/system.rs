@@ -1,8 +1,10 @@
-//! Tables of information_schema: every server has them for its own databases only, and a sharded table is on several.
+//! Tables of information_schema: every server has them for its own databases only, and a sharded
+//! table is on several.
 //!
-//! A query that can only mean objects of one keyspace goes to one of its servers, as it is. Else its rows are gathered: those of
-//! each keyspace from a server of it, and what every server has (`mysql`, `performance_schema`) from one. Numbers of rows and
-//! sizes come from all shards, and are added up. The list of connections is Coregate's own.
+//! A query that can only mean objects of one keyspace goes to one of its servers, as it is. Else
+//! its rows are gathered: those of each keyspace from a server of it, and what every server has
+//! (`mysql`, `performance_schema`) from one. Numbers of rows and sizes come from all shards, and
+//! are added up. The list of connections is Coregate's own.
 use super::super::Planner;
 use super::super::names::is_system;
 use super::super::places::Placed;
@@ -27,35 +29,43 @@ pub(super) static TABLE: LazyLock<Arc<Table>> = LazyLock::new(Arc::default);
 /// The column that says in which database an object is, by table.
 #[rustfmt::skip]
 const DIVIDED_BY: &[(&str, &str)] = &[
-    ("check_constraints", "constraint_schema"), ("column_privileges", "table_schema"), ("column_statistics", "schema_name"),
+    ("check_constraints", "constraint_schema"), ("column_privileges", "table_schema"),
+        ("column_statistics", "schema_name"),
     ("columns", "table_schema"), ("columns_extensions", "table_schema"), ("events", "event_schema"),
-    ("key_column_usage", "table_schema"), ("parameters", "specific_schema"), ("partitions", "table_schema"),
+    ("key_column_usage", "table_schema"), ("parameters", "specific_schema"), ("partitions",
+        "table_schema"),
     ("referential_constraints", "constraint_schema"), ("routines", "routine_schema"),
-    ("schema_privileges", "table_schema"), ("schemata", "schema_name"), ("st_geometry_columns", "table_schema"),
+    ("schema_privileges", "table_schema"), ("schemata", "schema_name"), ("st_geometry_columns",
+        "table_schema"),
     ("statistics", "table_schema"), ("table_constraints", "table_schema"),
-    ("table_constraints_extensions", "constraint_schema"), ("table_privileges", "table_schema"), ("tables", "table_schema"),
-    ("tables_extensions", "table_schema"), ("triggers", "trigger_schema"), ("view_routine_usage", "table_schema"),
+    ("table_constraints_extensions", "constraint_schema"), ("table_privileges", "table_schema"),
+        ("tables", "table_schema"),
+    ("tables_extensions", "table_schema"), ("triggers", "trigger_schema"), ("view_routine_usage",
+        "table_schema"),
     ("view_table_usage", "table_schema"), ("views", "table_schema"),
 ];
 
 /// Columns that name the database of the row's own object, in whatever table they are.
 #[rustfmt::skip]
 const OWN: &[&str] = &[
-    "table_schema", "constraint_schema", "schema_name", "event_schema", "specific_schema", "routine_schema", "trigger_schema",
+    "table_schema", "constraint_schema", "schema_name", "event_schema", "specific_schema",
+        "routine_schema", "trigger_schema",
     "index_schema", "event_object_schema",
 ];
 
 /// Columns that are the same on every shard: conditions on others are for the sums.
 #[rustfmt::skip]
 const NAMES: &[&str] = &[
-    "table_catalog", "table_schema", "table_name", "table_type", "engine", "index_name", "column_name", "partition_name", "index_schema",
+    "table_catalog", "table_schema", "table_name", "table_type", "engine", "index_name",
+        "column_name", "partition_name", "index_schema",
     "non_unique", "seq_in_index",
 ];
 
 /// Columns whose values are added up over shards, or follow from such.
 #[rustfmt::skip]
 const ADDED: &[&[u8]] = &[
-    b"table_rows", b"avg_row_length", b"data_length", b"index_length", b"data_free", b"auto_increment", b"cardinality",
+    b"table_rows", b"avg_row_length", b"data_length", b"index_length", b"data_free",
+        b"auto_increment", b"cardinality",
 ];
 
 fn is_one_of(list: &[&str], name: &str) -> bool {
@@ -104,8 +114,8 @@ impl<'a> Planner<'_, 'a> {
         self.input.session.keyspace.unwrap_or(0)
     }
 
-    /// A query that reads information_schema, and tables of the keyspace `beside` it. `None`: it is planned as any other, because every
-    /// server of that keyspace knows what it asks.
+    /// A query that reads information_schema, and tables of the keyspace `beside` it. `None`: it is
+    /// planned as any other, because every server of that keyspace knows what it asks.
     pub(in crate::route) fn system_query(
         &mut self,
         query: &'a Query<'a>,
@@ -137,7 +147,8 @@ impl<'a> Planner<'_, 'a> {
         }
         if beside.is_none() && !lists && !counts && wanted.len() <= 1 {
             let keyspace = wanted.first().copied().unwrap_or_else(|| self.home());
-            let to = if self.is_whole(keyspace) { Destination::Unsharded } else { Destination::Any };
+            let to =
+                if self.is_whole(keyspace) { Destination::Unsharded } else { Destination::Any };
             self.cacheable &= !restricted;
             return Some(self.route(keyspace, to, Combine::Concat, class));
         }
@@ -156,7 +167,8 @@ impl<'a> Planner<'_, 'a> {
             return Vec::new();
         }
         let named = |k: &Keyspace, databases: &Databases| {
-            let is = |d: &String| d.eq_ignore_ascii_case(&k.name) || d.eq_ignore_ascii_case(&k.database);
+            let is =
+                |d: &String| d.eq_ignore_ascii_case(&k.name) || d.eq_ignore_ascii_case(&k.database);
             databases.0.iter().any(is)
         };
         all.filter(|(k, _)| {
@@ -203,7 +215,8 @@ impl<'a> Planner<'_, 'a> {
         })
     }
 
-    /// What is gathered for a table of information_schema: a leaf for each keyspace, and one for what no keyspace has.
+    /// What is gathered for a table of information_schema: a leaf for each keyspace, and one for
+    /// what no keyspace has.
     pub(super) fn gather_system(
         &self,
         at: usize,
@@ -264,7 +277,8 @@ impl<'a> Planner<'_, 'a> {
         edits: &Edits,
     ) -> Vec<Piece> {
         let (name, exposed) = (reference.name, quoted(reference.name.exposed()));
-        let mut text = vec![verbatim(&format!("SELECT * FROM {SCHEMA}.{} AS {exposed}", quoted(name.name)))];
+        let mut text =
+            vec![verbatim(&format!("SELECT * FROM {SCHEMA}.{} AS {exposed}", quoted(name.name)))];
         let mut word = " WHERE ";
         if let Some(column) = divided_by(name.name) {
             let string = |name: &str| format!("'{}'", name.replace('\'', "''"));
@@ -352,8 +366,8 @@ fn names_only(expr: &Expr<'_>) -> bool {
 }
 
 impl<'a> References<'_, '_, 'a> {
-    /// Notes in which databases the rows of tables of information_schema must be. `allowed`: the tables whose rows matter only
-    /// where the condition holds.
+    /// Notes in which databases the rows of tables of information_schema must be. `allowed`: the
+    /// tables whose rows matter only where the condition holds.
     pub(super) fn note_databases(
         &mut self,
         condition: &Expr<'a>,
@@ -406,7 +420,8 @@ impl<'a> References<'_, '_, 'a> {
         is(a) && is(b)
     }
 
-    /// The tables whose rows matter only where they are in the same database as another's: from which, to which.
+    /// The tables whose rows matter only where they are in the same database as another's: from
+    /// which, to which.
     pub(super) fn same_databases(
         &self,
         condition: &Expr<'a>,
@@ -414,12 +429,16 @@ impl<'a> References<'_, '_, 'a> {
         entries: &[super::refs::Entry<'a>],
         out: &mut Vec<(usize, usize)>,
     ) {
-        let ExprKind::Compare { op: CompareOp::Eq, sides: [left, right] } = &condition.kind else { return };
+        let ExprKind::Compare { op: CompareOp::Eq, sides: [left, right] } = &condition.kind else {
+            return;
+        };
         let (ExprKind::Column(a), ExprKind::Column(b)) = (&left.kind, &right.kind) else { return };
         if !is_one_of(OWN, a.name) || !is_one_of(OWN, b.name) {
             return;
         }
-        let (Some(at), Some(bt)) = (self.table_of(a, entries), self.table_of(b, entries)) else { return };
+        let (Some(at), Some(bt)) = (self.table_of(a, entries), self.table_of(b, entries)) else {
+            return;
+        };
         for (from, to) in [(at, bt), (bt, at)] {
             if from != to && self.are_system(from, to) && allowed.contains(&to) {
                 out.push((from, to));

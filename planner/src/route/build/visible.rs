@@ -28,7 +28,10 @@ impl PartialEq for Found<'_> {
 }
 
 /// All of them; `None` where `*` stands for columns that are not known.
-pub(super) fn visible<'a>(select: &'a Select<'a>, sources: &[Source<'a>]) -> Option<Vec<Visible<'a>>> {
+pub(super) fn visible<'a>(
+    select: &'a Select<'a>,
+    sources: &[Source<'a>],
+) -> Option<Vec<Visible<'a>>> {
     let mut all = Vec::new();
     for item in select.items {
         let table = match &item.expr.kind {

@@ -1,4 +1,5 @@
-//! What is read of a row before and behind a change that lookup tables, or the row's own place, depend on.
+//! What is read of a row before and behind a change that lookup tables, or the row's own place,
+//! depend on.
 use super::set::{Assigned, Named};
 use super::{Columns, Statement, Target, keys, quoted, refused, verbatim};
 use crate::column::{Family, find};
@@ -25,7 +26,8 @@ impl Reads<'_> {
     fn by_vindex(&mut self) -> Result<ByVindex, PlanError> {
         let table = self.table;
         let primary = table.column_vindexes.first();
-        let Some((primary, vindex)) = primary.and_then(|p| Some((p, p.vindex.vindex.clone()?))) else {
+        let Some((primary, vindex)) = primary.and_then(|p| Some((p, p.vindex.vindex.clone()?)))
+        else {
             return refused(format!(
                 "changing vindex columns of '{}', whose primary vindex is a lookup, too",
                 table.name
@@ -93,12 +95,17 @@ fn entries(
         };
         let places = owned.columns.iter().map(|c| reads.add(c));
         let owner_of = Owner::new(keyspace, &table.name, &owned.columns);
-        entries.push(ImageEntry { def, owner: owner_of, columns: places.collect::<Result<_, _>>()? });
+        entries.push(ImageEntry {
+            def,
+            owner: owner_of,
+            columns: places.collect::<Result<_, _>>()?,
+        });
     }
     Ok(entries)
 }
 
-/// The primary key, and what lookup vindexes depend on, of rows that an INSERT may add or change: both in a query of their own.
+/// The primary key, and what lookup vindexes depend on, of rows that an INSERT may add or change:
+/// both in a query of their own.
 pub(in crate::route) fn insert_image(
     planner: &Planner<'_, '_>,
     table: &Table,
@@ -106,7 +113,10 @@ pub(in crate::route) fn insert_image(
 ) -> Result<(Vec<KeyPart>, Image), PlanError> {
     let (parts, whole_row) = keys::key_of(table, name)?;
     if whole_row {
-        return refused(format!("such a statement into '{}', which has no primary key; add one", table.name));
+        return refused(format!(
+            "such a statement into '{}', which has no primary key; add one",
+            table.name
+        ));
     }
     let keyspace = planner.keyspace_name(name)?;
     let key = parts.into_iter().zip(0..).map(|(part, place)| KeyPart {
@@ -222,7 +232,9 @@ impl<'a> Planner<'_, 'a> {
             let (head, tail) = match &part.written {
                 Written::Number | Written::Quoted => ("(".to_owned(), ")".to_owned()),
                 Written::Bytes => ("CAST((".to_owned(), ") AS BINARY)".to_owned()),
-                Written::Text(set) => ("CAST(CONVERT((".to_owned(), format!(") USING {set}) AS BINARY)")),
+                Written::Text(set) => {
+                    ("CAST(CONVERT((".to_owned(), format!(") USING {set}) AS BINARY)"))
+                }
             };
             let mut pieces = vec![verbatim(head)];
             pieces.extend(self.raw(statement, value.span));
@@ -247,12 +259,16 @@ impl<'a> Planner<'_, 'a> {
         let table = target.table;
         if self.is_referenced(target.keyspace, table) {
             return Err(PlanError::unsupported(format!(
-                "UPDATE of the primary vindex's columns of '{}', to which foreign keys refer: its rows would leave theirs",
+                "UPDATE of the primary vindex's columns of '{}', to which foreign keys refer: its \
+                    rows would leave theirs",
                 table.name
             )));
         }
         if !table.columns_complete || table.columns.is_empty() {
-            return refused(format!("moving rows of '{}', whose columns are not all known", table.name));
+            return refused(format!(
+                "moving rows of '{}', whose columns are not all known",
+                table.name
+            ));
         }
         let (mut names, mut list, mut loads) = (Vec::new(), Vec::new(), Vec::new());
         for column in table.columns.iter().filter(|c| !c.generated) {
@@ -264,8 +280,12 @@ impl<'a> Planner<'_, 'a> {
                 ));
             };
             let read = if column.data_type == "timestamp" {
-                // In the hour that comes twice a year, only one of two instants can be written again.
-                format!("IF(UNIX_TIMESTAMP(FROM_UNIXTIME({read}))<=>{read} OR {read}=0,{read},'ambiguous')")
+                // In the hour that comes twice a year, only one of two instants can be written
+                // again.
+                format!(
+                    "IF(UNIX_TIMESTAMP(FROM_UNIXTIME({read}))<=>{read} OR \
+                        {read}=0,{read},'ambiguous')"
+                )
             } else {
                 read
             };

@@ -22,7 +22,12 @@ impl KeyColumn {
         let name = quoted(name);
         let test = form(&name);
         let plain_read = test.clone();
-        Self { read: Box::new(move |table| form(&format!("{table}.{name}"))), plain_read, test, written }
+        Self {
+            read: Box::new(move |table| form(&format!("{table}.{name}"))),
+            plain_read,
+            test,
+            written,
+        }
     }
 
     /// The value is compared with the column itself, so that an index helps.
@@ -47,13 +52,16 @@ fn as_bytes(name: &str) -> String {
     format!("CAST({name} AS BINARY)")
 }
 
-/// How a column of a key is read and compared. Text is compared by the column's collation, in which the key has it once.
+/// How a column of a key is read and compared. Text is compared by the column's collation, in which
+/// the key has it once.
 fn key_column(column: &Column) -> Option<Vec<KeyColumn>> {
     let name = column.name.as_str();
     let same = |name: &str| name.to_owned();
     Some(match column.data_type.as_str() {
-        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal" | "numeric"
-        | "year" | "double" | "real" => vec![KeyColumn::plain(name, same, Written::Number)],
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal"
+        | "numeric" | "year" | "double" | "real" => {
+            vec![KeyColumn::plain(name, same, Written::Number)]
+        }
         "float" => vec![KeyColumn::new(name, |n| format!("{n}+0e0"), Written::Number)],
         "enum" | "set" | "bit" => vec![KeyColumn::new(name, |n| format!("{n}+0"), Written::Number)],
         "date" | "datetime" | "time" | "uuid" | "inet4" | "inet6" => {
@@ -95,7 +103,8 @@ pub(super) fn vindex_value(
     column: &str,
     exposed: &str,
 ) -> Result<(String, Written), PlanError> {
-    // A decimal, a double or a time lies where its text as it was written says, which the stored value does not tell any more.
+    // A decimal, a double or a time lies where its text as it was written says, which the stored
+    // value does not tell any more.
     let told = |c: &&Column| Family::of(c).has_one_form();
     let known = find(table, column).filter(told);
     let read = known.and_then(|c| super::super::lookups::read_as(c, exposed));
@@ -106,7 +115,10 @@ pub(super) fn vindex_value(
 }
 
 /// The key by which the rows of a table are changed; `true`: all its columns.
-pub(super) fn key_of(table: &Table, name: &TableName<'_>) -> Result<(Vec<KeyColumn>, bool), PlanError> {
+pub(super) fn key_of(
+    table: &Table,
+    name: &TableName<'_>,
+) -> Result<(Vec<KeyColumn>, bool), PlanError> {
     let all = |columns: &[String]| -> Result<Vec<KeyColumn>, PlanError> {
         let mut parts = Vec::new();
         for column in columns {
@@ -117,7 +129,8 @@ pub(super) fn key_of(table: &Table, name: &TableName<'_>) -> Result<(Vec<KeyColu
     if !table.primary_key.is_empty() {
         return Ok((all(&table.primary_key)?, false));
     }
-    let holds_no_null = |name: &String| find(table, name).is_some_and(|c| c.nullable == Some(false));
+    let holds_no_null =
+        |name: &String| find(table, name).is_some_and(|c| c.nullable == Some(false));
     let unique = table
         .unique_keys
         .iter()
@@ -127,7 +140,8 @@ pub(super) fn key_of(table: &Table, name: &TableName<'_>) -> Result<(Vec<KeyColu
     }
     if !table.columns_complete || table.columns.is_empty() {
         return refused(format!(
-            "changing rows of '{}' over several shards, of which no primary or unique key is known; add one",
+            "changing rows of '{}' over several shards, of which no primary or unique key is \
+                known; add one",
             name.name
         ));
     }
@@ -135,8 +149,8 @@ pub(super) fn key_of(table: &Table, name: &TableName<'_>) -> Result<(Vec<KeyColu
     for column in table.columns.iter().filter(|c| !c.generated) {
         parts.push(match column.data_type.as_str() {
             // Other texts may be equal to it.
-            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "binary" | "varbinary"
-            | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "binary"
+            | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
                 KeyColumn::new(&column.name, as_bytes, Written::Bytes)
             }
             _ => {

@@ -1,5 +1,5 @@
-//! UPDATE and DELETE whose rows shards cannot choose alone, or whose changes reach beyond one shard: a query finds the rows and locks
-//! them, then they are changed by their keys.
+//! UPDATE and DELETE whose rows shards cannot choose alone, or whose changes reach beyond one
+//! shard: a query finds the rows and locks them, then they are changed by their keys.
 mod image;
 mod keys;
 mod set;
@@ -104,7 +104,11 @@ pub(super) fn behind_returning(span: Span) -> Span {
 }
 
 impl<'a> Planner<'_, 'a> {
-    pub(super) fn update_by_key(&mut self, update: &'a Update<'a>, why: &str) -> Result<Plan, PlanError> {
+    pub(super) fn update_by_key(
+        &mut self,
+        update: &'a Update<'a>,
+        why: &str,
+    ) -> Result<Plan, PlanError> {
         let statement = self.changing(
             (update.spans, update.ctes, update.tables),
             (update.limit, update.order),
@@ -120,14 +124,21 @@ impl<'a> Planner<'_, 'a> {
             let mut change = self.keyed(&statement, &target, &mut columns)?;
             if change.whole_row && change.joined {
                 return refused(format!(
-                    "UPDATE of '{}' joined with other tables over several shards, as it has no primary key; add one",
+                    "UPDATE of '{}' joined with other tables over several shards, as it has no \
+                        primary key; add one",
                     target.table.name
                 ));
             }
             let (parts, reads) = self.set_parts(&statement, &target, &set, &mut columns)?;
             if moves.any() {
-                change.image =
-                    Some(self.image(&statement, &target, (&set, &reads), moves, &change, &mut columns)?);
+                change.image = Some(self.image(
+                    &statement,
+                    &target,
+                    (&set, &reads),
+                    moves,
+                    &change,
+                    &mut columns,
+                )?);
             }
             let alias = if target.name.alias.is_some() {
                 format!(" AS {}", quoted(target.name.exposed()))
@@ -145,7 +156,11 @@ impl<'a> Planner<'_, 'a> {
         self.by_key(&statement, columns, changes, (StatementClass::Update, update.ignore), why)
     }
 
-    pub(super) fn delete_by_key(&mut self, delete: &'a Delete<'a>, why: &str) -> Result<Plan, PlanError> {
+    pub(super) fn delete_by_key(
+        &mut self,
+        delete: &'a Delete<'a>,
+        why: &str,
+    ) -> Result<Plan, PlanError> {
         if delete
             .returning
             .iter()
@@ -174,13 +189,20 @@ impl<'a> Planner<'_, 'a> {
                 // Else all chosen rows go, as without IGNORE.
                 if delete.ignore && self.is_referenced(target.keyspace, target.table) {
                     return refused(format!(
-                        "DELETE IGNORE from '{}', which owns a lookup vindex and to which foreign keys refer: rows may stay",
+                        "DELETE IGNORE from '{}', which owns a lookup vindex and to which foreign \
+                            keys refer: rows may stay",
                         target.table.name
                     ));
                 }
                 let moves = set::Assigned { lookups: true, primary: false, all: true };
-                change.image =
-                    Some(self.image(&statement, &target, (&[], &[]), moves, &change, &mut columns)?);
+                change.image = Some(self.image(
+                    &statement,
+                    &target,
+                    (&[], &[]),
+                    moves,
+                    &change,
+                    &mut columns,
+                )?);
             }
             let ignore = if delete.ignore { "IGNORE " } else { "" };
             let (mut order, mut returning) = (Vec::new(), Vec::new());
@@ -190,8 +212,11 @@ impl<'a> Planner<'_, 'a> {
                     .edits
                     .pieces(self.input.sql, self.tokens, behind_returning(span));
             }
-            change.how =
-                How::Delete { head: format!("DELETE {ignore}FROM {}", change.table), order, returning };
+            change.how = How::Delete {
+                head: format!("DELETE {ignore}FROM {}", change.table),
+                order,
+                returning,
+            };
             changes.push(change);
         }
         self.by_key(&statement, columns, changes, (StatementClass::Delete, delete.ignore), why)
@@ -233,7 +258,9 @@ impl<'a> Planner<'_, 'a> {
         }
         let mut names = Vec::new();
         super::dml::base_tables(tables, &mut names);
-        names.retain(|name| name.database.is_some() || !ctes.iter().any(|cte| cte.name == name.name));
+        names.retain(|name| {
+            name.database.is_some() || !ctes.iter().any(|cte| cte.name == name.name)
+        });
         let mut inner = Inner::default();
         Walk::new(&mut inner).statement(whole);
         let mut locks = Edits::default();
@@ -277,7 +304,9 @@ impl<'a> Planner<'_, 'a> {
     ) -> Result<&'a TableName<'a>, PlanError> {
         let means = |name: &&&TableName<'a>| match target.database {
             None => name.exposed() == target.name,
-            Some(database) => name.name == target.name && name.database.is_none_or(|own| own == database),
+            Some(database) => {
+                name.name == target.name && name.database.is_none_or(|own| own == database)
+            }
         };
         let mut found = statement.names.iter().filter(means);
         match (found.next(), found.next()) {
@@ -316,7 +345,8 @@ impl<'a> Planner<'_, 'a> {
         })
     }
 
-    /// Where a target's rows lie. Where rows of several shards may have the same key, it gets more parts.
+    /// Where a target's rows lie. Where rows of several shards may have the same key, it gets more
+    /// parts.
     fn lies(
         &self,
         target: &Target<'a>,
@@ -359,9 +389,12 @@ impl<'a> Planner<'_, 'a> {
         Ok(Lies::Vindex(ByVindex { vindex, families, places }))
     }
 
-    /// The order in which a shard changes its rows, which matters where they get each other's unique values.
+    /// The order in which a shard changes its rows, which matters where they get each other's
+    /// unique values.
     fn order_again(&self, statement: &Statement<'a>) -> Result<Vec<Piece>, PlanError> {
-        let Some(span) = statement.spans.order.filter(|_| statement.alone) else { return Ok(Vec::new()) };
+        let Some(span) = statement.spans.order.filter(|_| statement.alone) else {
+            return Ok(Vec::new());
+        };
         if statement
             .order
             .iter()
@@ -405,7 +438,14 @@ impl<'a> Planner<'_, 'a> {
             query.extend(self.raw(statement, span));
         }
         let why = why.to_owned();
-        let by_key = ByKey { query, limited: statement.limit, changes, ignore, joins: !statement.alone, why };
+        let by_key = ByKey {
+            query,
+            limited: statement.limit,
+            changes,
+            ignore,
+            joins: !statement.alone,
+            why,
+        };
         Ok(self.write(Write::ByKey(Box::new(by_key)), class))
     }
 

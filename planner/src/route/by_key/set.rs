@@ -1,4 +1,5 @@
-//! The assignments of an UPDATE: whose columns they change, and which values the changing shard can compute itself.
+//! The assignments of an UPDATE: whose columns they change, and which values the changing shard can
+//! compute itself.
 use super::{Columns, Statement, Target, quoted, refused, text_part, verbatim};
 use crate::column::find;
 use crate::error::PlanError;
@@ -84,17 +85,18 @@ impl<'a> Planner<'_, 'a> {
             }
             None => {
                 statement.alone
-                    || self
-                        .target(name)
-                        .is_ok_and(|t| find(t.table, column.name).is_some() || !t.table.columns_complete)
+                    || self.target(name).is_ok_and(|t| {
+                        find(t.table, column.name).is_some() || !t.table.columns_complete
+                    })
             }
         };
         let mut found = statement.names.iter().filter(fits);
         match (found.next(), found.next()) {
             (Some(name), None) => Ok(name),
-            (None, _) => {
-                Err(PlanError::UnknownColumn { column: column.name.to_owned(), place: "field list".into() })
-            }
+            (None, _) => Err(PlanError::UnknownColumn {
+                column: column.name.to_owned(),
+                place: "field list".into(),
+            }),
             _ => refused(format!("an assignment to '{}' without its table's name", column.name)),
         }
     }
@@ -120,13 +122,17 @@ impl<'a> Planner<'_, 'a> {
                 .first()
                 .is_none_or(|p| p.columns != vindex.columns)
             {
-                return refused(format!("UPDATE of vindex column '{column}' of '{}'", target.table.name));
+                return refused(format!(
+                    "UPDATE of vindex column '{column}' of '{}'",
+                    target.table.name
+                ));
             }
         }
         Ok(found)
     }
 
-    /// The assignments' text. Values that need other tables are read with the rows: where, is told for each assignment.
+    /// The assignments' text. Values that need other tables are read with the rows: where, is told
+    /// for each assignment.
     pub(super) fn set_parts(
         &self,
         statement: &Statement<'a>,
@@ -183,8 +189,13 @@ impl<'a> Planner<'_, 'a> {
         Ok(Read { place, double })
     }
 
-    /// Assignments are made from left to right: a value that is read with the row must not name a column that has another by then.
-    pub(super) fn unchanged_before(&self, value: &'a Expr<'a>, before: &[&str]) -> Result<(), PlanError> {
+    /// Assignments are made from left to right: a value that is read with the row must not name a
+    /// column that has another by then.
+    pub(super) fn unchanged_before(
+        &self,
+        value: &'a Expr<'a>,
+        before: &[&str],
+    ) -> Result<(), PlanError> {
         let named = Named::of(value);
         let changed = named
             .columns

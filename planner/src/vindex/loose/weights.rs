@@ -10,7 +10,8 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| Table::decode(DATA));
 /// The longest listed sequence.
 const LONGEST: usize = 3;
 
-/// How many marks after a sequence are looked at: a bound on the work for a string of nothing but marks.
+/// How many marks after a sequence are looked at: a bound on the work for a string of nothing but
+/// marks.
 const MOST_MARKS: usize = 256;
 
 type Sequence = SmallVec<[u32; LONGEST]>;
@@ -33,7 +34,8 @@ struct Table {
     sequences: AHashMap<Sequence, Key>,
     /// First code points of [`Self::sequences`].
     starts: ahash::AHashSet<u32>,
-    /// Keys of ASCII characters: no sequence lies within ASCII, so that they stand for themselves there.
+    /// Keys of ASCII characters: no sequence lies within ASCII, so that they stand for themselves
+    /// there.
     ascii: [&'static [u8]; 128],
 }
 
@@ -104,8 +106,8 @@ fn push(key: Option<Key>, point: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Takes the longest listed sequence at `at`, extended over following marks that nothing blocks, and gives its length.
-/// Marks that the extension takes from further on are moved up to it.
+/// Takes the longest listed sequence at `at`, extended over following marks that nothing blocks,
+/// and gives its length. Marks that the extension takes from further on are moved up to it.
 fn sequence(table: &Table, points: &mut [(u32, u8)], at: usize, out: &mut Vec<u8>) -> usize {
     let longest = LONGEST.min(points.len() - at);
     let mut taken: Sequence = points[at..at + longest].iter().map(|p| p.0).collect();
@@ -143,9 +145,16 @@ fn sequence(table: &Table, points: &mut [(u32, u8)], at: usize, out: &mut Vec<u8
 fn implicit(point: u32) -> [u8; 3] {
     let base = match point {
         0x4E00..=0x9FFF => 0x10000,
-        0xFA0E | 0xFA0F | 0xFA11 | 0xFA13 | 0xFA14 | 0xFA1F | 0xFA21 | 0xFA23 | 0xFA24 | 0xFA27..=0xFA29 => {
-            0x10000
-        }
+        0xFA0E
+        | 0xFA0F
+        | 0xFA11
+        | 0xFA13
+        | 0xFA14
+        | 0xFA1F
+        | 0xFA21
+        | 0xFA23
+        | 0xFA24
+        | 0xFA27..=0xFA29 => 0x10000,
         0x3400..=0x4DBF
         | 0x16FE4
         | 0x17000..=0x187F7
@@ -184,7 +193,8 @@ mod tests {
 
     #[test]
     fn case_and_accents_make_no_difference() {
-        for (a, b) in [("abc", "ABC"), ("é", "E"), ("cafe\u{301}", "café"), ("ｗｉｄｅ", "wide"), ("ς", "Σ")]
+        for (a, b) in
+            [("abc", "ABC"), ("é", "E"), ("cafe\u{301}", "café"), ("ｗｉｄｅ", "wide"), ("ς", "Σ")]
         {
             assert_eq!(key(a), key(b), "{a} {b}");
         }

@@ -32,7 +32,8 @@ impl<'a> Words<'a> {
             let Some(first) = rest.chars().next() else { break };
             let word = match first {
                 '`' | '\'' | '"' => {
-                    let (text, tail) = quoted(rest, first).ok_or_else(|| near(rest, "a closing quote"))?;
+                    let (text, tail) =
+                        quoted(rest, first).ok_or_else(|| near(rest, "a closing quote"))?;
                     rest = tail;
                     if first == '`' { Word::Name(text) } else { Word::Text(text) }
                 }
@@ -65,12 +66,17 @@ impl<'a> Words<'a> {
 
     /// Takes the keyword if it is next.
     pub(super) fn eat(&mut self, keyword: &str) -> bool {
-        let is = matches!(self.peek(), Some(Word::Bare(word)) if word.eq_ignore_ascii_case(keyword));
+        let is =
+            matches!(self.peek(), Some(Word::Bare(word)) if word.eq_ignore_ascii_case(keyword));
         self.at += usize::from(is);
         is
     }
 
-    pub(super) fn keyword(&mut self, keyword: &str, expected: &'static str) -> Result<(), DdlError> {
+    pub(super) fn keyword(
+        &mut self,
+        keyword: &str,
+        expected: &'static str,
+    ) -> Result<(), DdlError> {
         if self.eat(keyword) { Ok(()) } else { Err(self.error(expected)) }
     }
 
@@ -96,9 +102,16 @@ impl<'a> Words<'a> {
     }
 
     /// `[keyspace.]name`
-    pub(super) fn qualified(&mut self, expected: &'static str) -> Result<(Option<String>, String), DdlError> {
+    pub(super) fn qualified(
+        &mut self,
+        expected: &'static str,
+    ) -> Result<(Option<String>, String), DdlError> {
         let first = self.name(expected)?;
-        if self.eat_symbol('.') { Ok((Some(first), self.name(expected)?)) } else { Ok((None, first)) }
+        if self.eat_symbol('.') {
+            Ok((Some(first), self.name(expected)?))
+        } else {
+            Ok((None, first))
+        }
     }
 
     /// A param's value: a string, or names with dots between.
@@ -137,7 +150,8 @@ fn near(rest: &str, expected: &'static str) -> DdlError {
 fn skip_blanks(mut sql: &str) -> &str {
     loop {
         let trimmed = sql.trim_start();
-        let line = trimmed.starts_with('#') || trimmed.starts_with("-- ") || trimmed.starts_with("--\t");
+        let line =
+            trimmed.starts_with('#') || trimmed.starts_with("-- ") || trimmed.starts_with("--\t");
         sql = if line {
             trimmed.find('\n').map_or("", |end| &trimmed[end..])
         } else if let Some(comment) = trimmed.strip_prefix("/*") {

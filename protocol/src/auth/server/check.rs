@@ -11,7 +11,8 @@ use crate::auth::{native, plugin, sha2};
 pub struct Credential<'a> {
     /// The password itself.
     pub password: Option<&'a str>,
-    /// Its `mysql_native_password` hash: `*` and 40 hexadecimal digits; empty for an empty password.
+    /// Its `mysql_native_password` hash: `*` and 40 hexadecimal digits; empty for an empty
+    /// password.
     pub native: Option<&'a str>,
     /// Its `caching_sha2_password` hash: `$A$005$` and so on; empty for an empty password.
     pub sha2_hash: Option<&'a [u8]>,
@@ -63,7 +64,8 @@ impl Method {
     }
 }
 
-/// The credentials of one user. A user that does not exist has none, takes every method, and is never right.
+/// The credentials of one user. A user that does not exist has none, takes every method, and is
+/// never right.
 pub(super) struct Credentials<'a>(SmallVec<[Credential<'a>; 2]>);
 
 impl<'a> Credentials<'a> {
@@ -111,8 +113,14 @@ impl<'a> Credentials<'a> {
         right
     }
 
-    /// The first that fits by the password or by its digest, which is remembered for its salted hash and for no other.
-    pub(super) fn check_fast(&self, env: &Env<'_>, scramble: &[u8], response: &[u8]) -> Option<usize> {
+    /// The first that fits by the password or by its digest, which is remembered for its salted
+    /// hash and for no other.
+    pub(super) fn check_fast(
+        &self,
+        env: &Env<'_>,
+        scramble: &[u8],
+        response: &[u8],
+    ) -> Option<usize> {
         let mut right = None;
         for (n, credential) in self.0.iter().enumerate() {
             let cached = match (credential.password, credential.sha2_hash) {
@@ -129,7 +137,8 @@ impl<'a> Credentials<'a> {
         right
     }
 
-    /// Checks the password itself, and has its digest remembered if that took a salted hash. The first that fits.
+    /// Checks the password itself, and has its digest remembered if that took a salted hash. The
+    /// first that fits.
     pub(super) fn check_password(&self, env: &Env<'_>, password: &[u8]) -> Option<usize> {
         if password.is_empty() {
             return self.empty();
@@ -141,7 +150,8 @@ impl<'a> Credentials<'a> {
                     let by_native = native
                         .and_then(native::parse_stored)
                         .is_some_and(|stored| bool::from(native::stored(password).ct_eq(&stored)));
-                    let of_hash = sha2_hash.filter(|hash| !by_native && sha2::verify_stored(password, hash));
+                    let of_hash =
+                        sha2_hash.filter(|hash| !by_native && sha2::verify_stored(password, hash));
                     if let Some(hash) = of_hash {
                         env.accounts.remember_sha2(hash, sha2::cached(password));
                     }
