@@ -91,18 +91,18 @@ impl Session {
             session: SessionChanges::new(done.session),
         };
         let mut out = Vec::with_capacity(32);
-        let capabilities = self.capabilities;
+        let capabilities = self.client.capabilities;
         PacketWriter::new(&mut out, &mut answer.seq).packet(|w| ok.encode(capabilities, w));
-        self.client.link.send(Buf::from(out));
+        self.client.stream.link.send(Buf::from(out));
     }
 
     pub(super) fn send_error(&mut self, answer: &mut Answer, error: &SqlError) {
         let mut out = Vec::with_capacity(error.message.len() + 16);
         let message = raw::to_bytes(&error.message);
         let packet = ErrPacket { code: error.code, sqlstate: error.sqlstate, message: &message };
-        let capabilities = self.capabilities;
+        let capabilities = self.client.capabilities;
         PacketWriter::new(&mut out, &mut answer.seq).packet(|w| packet.encode(capabilities, w));
-        self.client.link.send(Buf::from(out));
+        self.client.stream.link.send(Buf::from(out));
     }
 
     /// A result of strings.
@@ -122,7 +122,7 @@ impl Session {
         columns: &[ColumnDefinition<'_>],
         rows: &[Vec<Option<S>>],
     ) {
-        let capabilities = self.capabilities;
+        let capabilities = self.client.capabilities;
         let mut end = OkPacket { status: self.status() | answer.flags(), ..OkPacket::default() };
         if rows.is_empty() && answer.opens_empty_cursor(capabilities) {
             end.status |= Status::CURSOR_EXISTS;
@@ -143,7 +143,7 @@ impl Session {
             });
         }
         writer.packet(|w| encode_rows_end(&end, capabilities, w));
-        self.client.link.send(Buf::from(out));
+        self.client.stream.link.send(Buf::from(out));
     }
 }
 

@@ -17,9 +17,10 @@ impl Session {
         let errors = directives.scatter_errors_as_warnings
             && plan.class == StatementClass::Select
             && !self.in_transaction()
-            && self.autocommit;
+            && self.state.autocommit;
         let any_memory = directives.ignore_max_memory_rows;
-        self.asked = Asked { errors_as_warnings: errors, left_out: 0, failed: 0, any_memory };
+        self.running.asked =
+            Asked { errors_as_warnings: errors, left_out: 0, failed: 0, any_memory };
     }
 
     /// Rows that are only passed on are merged without an order, where a shard may be left out:
@@ -30,8 +31,8 @@ impl Session {
             self.ask_for(work.plan);
         }
         let several = work.wires.len() > 1 && work.combine == Combine::Concat;
-        self.asked.errors_as_warnings &= several && work.kind == ResponseKind::Query;
-        if self.asked.errors_as_warnings && matches!(work.rows, Rows::Pass) {
+        self.running.asked.errors_as_warnings &= several && work.kind == ResponseKind::Query;
+        if self.running.asked.errors_as_warnings && matches!(work.rows, Rows::Pass) {
             let take = u64::MAX;
             work.rows = Rows::Merge(Merging {
                 merge: &EVERYTHING,
@@ -46,10 +47,10 @@ impl Session {
     /// A shard's error: is the shard left out? The last one is not.
     #[cold]
     pub(super) fn leaves_out(&mut self, error: &SqlError, others: usize) -> bool {
-        if !self.asked.errors_as_warnings || others == 0 {
+        if !self.running.asked.errors_as_warnings || others == 0 {
             return false;
         }
-        self.asked.left_out = self.asked.left_out.saturating_add(1);
+        self.running.asked.left_out = self.running.asked.left_out.saturating_add(1);
         self.add_warning(error.code, &error.message);
         true
     }
@@ -57,9 +58,9 @@ impl Session {
     /// The same behind a shard's columns, or its rows: its part stays, and has no more rows.
     #[cold]
     pub(super) fn leaves_out_rest(&mut self, error: &SqlError, parts: usize) -> bool {
-        let others = parts.saturating_sub(1 + usize::from(self.asked.failed));
+        let others = parts.saturating_sub(1 + usize::from(self.running.asked.failed));
         let left_out = self.leaves_out(error, others);
-        self.asked.failed += u16::from(left_out);
+        self.running.asked.failed += u16::from(left_out);
         left_out
     }
 
@@ -72,13 +73,13 @@ impl Session {
 
     /// Bytes that a statement may hold.
     pub(super) fn query_memory(&self) -> usize {
-        if self.asked.any_memory { usize::MAX } else { self.core.config().query_memory_max }
+        if self.running.asked.any_memory { usize::MAX } else { self.core.config().query_memory_max }
     }
 
     /// What may be gathered for it.
     pub(super) fn gather_limits(&self) -> GatherLimits {
         let config = self.core.config();
-        match self.asked.any_memory {
+        match self.running.asked.any_memory {
             true => GatherLimits { rows_max: u64::MAX, bytes_max: usize::MAX },
             false => GatherLimits {
                 rows_max: config.finisher_rows_max,

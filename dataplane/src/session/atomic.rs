@@ -127,7 +127,12 @@ impl Session {
         let plain = |(place, b): &&(Place, Box<Backend>)| {
             is_primary(*place) && b.in_transaction && !b.is_branch()
         };
-        let mut plain = self.held.iter().filter(plain).map(|(place, _)| *place);
+        let mut plain = self
+            .transaction
+            .held
+            .iter()
+            .filter(plain)
+            .map(|(place, _)| *place);
         let open = plain.next();
         let first = self.transaction.first.or(open).unwrap_or(place);
         self.transaction.first = Some(first);
@@ -137,7 +142,7 @@ impl Session {
 
     /// Does what the next statement does stay open behind it?
     fn spans_statements(&self) -> bool {
-        self.transaction.is_open() || !self.autocommit
+        self.transaction.is_open() || !self.state.autocommit
     }
 
     /// `SET transaction_mode`, else the configuration's.
@@ -166,17 +171,18 @@ impl Session {
     /// COMMIT of a transaction that has XA branches.
     pub(super) async fn commit_atomic(&mut self, atomic: &Atomic) -> Outcome {
         let wrote = self
+            .transaction
             .held
             .iter()
             .filter(|(_, b)| b.in_transaction && b.wrote);
         if wrote.count() <= 1 {
             return self.commit_single_writer().await;
         }
-        let (core, handle) = (self.core.clone(), self.handle.clone());
+        let (core, handle) = (self.core.clone(), self.client.handle.clone());
         self.hold_decider(atomic).await?;
         // Nothing is decided yet: a statement that is a transaction of its own can still be stopped
         // as a whole.
-        let stoppable = self.transaction.is_own() && !self.pinned;
+        let stoppable = self.transaction.is_own() && !self.transaction.pinned;
         let prepare = self.prepare_all(&core, atomic);
         let prepared = match stoppable {
             true => Self::unless_interrupted(&handle, prepare).await,
@@ -198,6 +204,7 @@ impl Session {
             }
         }
         let Some((_, decider)) = self
+            .transaction
             .held
             .iter_mut()
             .find(|(place, _)| *place == atomic.decider)
@@ -223,7 +230,7 @@ impl Session {
         core.metrics().atomic_commits.add(1);
         self.finish_branches(&core, atomic).await;
         self.transaction.clear();
-        self.handle.transaction_is_over();
+        self.client.handle.transaction_is_over();
         self.release_held();
         Ok(())
     }
@@ -231,7 +238,9 @@ impl Session {
     /// One shard at most has something to commit: nothing can tear. Readers' branches end behind
     /// it.
     async fn commit_single_writer(&mut self) -> Outcome {
-        self.held.sort_by_key(|(_, backend)| !backend.wrote);
+        self.transaction
+            .held
+            .sort_by_key(|(_, backend)| !backend.wrote);
         self.commit_one_after_another().await
     }
 
@@ -240,9 +249,9 @@ impl Session {
     async fn hold_decider(&mut self, atomic: &Atomic) -> Outcome {
         let takes_part =
             |(place, b): &(Place, Box<Backend>)| *place == atomic.decider && b.in_transaction;
-        if !self.held.iter().any(takes_part) {
+        if !self.transaction.held.iter().any(takes_part) {
             let backend = self.acquire(atomic.decider, Effects::empty()).await?;
-            self.held.push((atomic.decider, backend));
+            self.transaction.held.push((atomic.decider, backend));
         }
         Ok(())
     }
@@ -255,28 +264,29 @@ impl Session {
             first.borrow_mut().get_or_insert(error.to_sql());
         };
         let failed = &failed;
-        let works =
-            self.held
-                .iter_mut()
-                .filter(|(_, b)| b.in_transaction)
-                .map(|(place, backend)| {
-                    let decides = *place == atomic.decider;
-                    Box::pin(async move {
-                        let done = match (decides, backend.is_branch()) {
-                            (true, _) => write_decision(core, backend, &atomic.id).await,
-                            (false, true) => backend.prepare_branch(core).await,
-                            // Of a replica, or of a shard that joined otherwise: it must have
-                            // nothing to lose.
-                            (false, false) if backend.wrote => Err(BackendError::Local(
-                                "a shard takes part that cannot be prepared".into(),
-                            )),
-                            (false, false) => backend.execute(core, NO_CHAIN).await.map(drop),
-                        };
-                        if let Err(error) = done {
-                            failed(error);
-                        }
-                    }) as Work<'_>
-                });
+        let works = self
+            .transaction
+            .held
+            .iter_mut()
+            .filter(|(_, b)| b.in_transaction)
+            .map(|(place, backend)| {
+                let decides = *place == atomic.decider;
+                Box::pin(async move {
+                    let done = match (decides, backend.is_branch()) {
+                        (true, _) => write_decision(core, backend, &atomic.id).await,
+                        (false, true) => backend.prepare_branch(core).await,
+                        // Of a replica, or of a shard that joined otherwise: it must have
+                        // nothing to lose.
+                        (false, false) if backend.wrote => Err(BackendError::Local(
+                            "a shard takes part that cannot be prepared".into(),
+                        )),
+                        (false, false) => backend.execute(core, NO_CHAIN).await.map(drop),
+                    };
+                    if let Err(error) = done {
+                        failed(error);
+                    }
+                }) as Work<'_>
+            });
         all(works.collect()).await;
         first.into_inner().map_or(Ok(()), Err)
     }
@@ -285,6 +295,7 @@ impl Session {
     /// left to the resolver.
     async fn finish_branches(&mut self, core: &Rc<Core>, atomic: &Atomic) {
         let works = self
+            .transaction
             .held
             .iter_mut()
             .filter(|(_, b)| b.is_branch())
@@ -306,7 +317,9 @@ impl Session {
             });
         all(works.collect()).await;
         // Closed: a prepared branch goes on without its connection.
-        self.held.retain(|(_, backend)| !backend.is_branch());
+        self.transaction
+            .held
+            .retain(|(_, backend)| !backend.is_branch());
     }
 
     #[cold]

@@ -34,7 +34,7 @@ impl Session {
         let found = self
             .core
             .pools
-            .replica(shard, kind, self.core.id, &mut self.replicas);
+            .replica(shard, kind, self.core.id, &mut self.reads.replicas);
         match found {
             None if self.core.config().replicas_else_primary => self.core.pools.get(place),
             found => found,
@@ -58,7 +58,7 @@ impl Session {
         place: Place,
         what: Use,
     ) -> Outcome<(Rc<TabletPool>, Box<Backend>)> {
-        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
+        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.client.handle));
         let mut ticket: Option<Ticket> = None;
         let mut moves = 0;
         loop {
@@ -70,7 +70,7 @@ impl Session {
                         Use::Finish => pool.finisher(core.config().finisher_size_per_core),
                     };
                     let settings = self.settings_at(wanted);
-                    let taken = pool.take(&core, self.flavour, &settings);
+                    let taken = pool.take(&core, self.state.flavour, &settings);
                     match Self::unless_interrupted(&handle, taken).await? {
                         Ok(backend) => {
                             if let Some(ticket) = ticket {
@@ -92,13 +92,13 @@ impl Session {
                 }
                 _ => return Err(why.into()),
             };
-            if !self.held.is_empty() {
+            if !self.transaction.held.is_empty() {
                 return Err(if moving { in_transaction().into() } else { why.into() });
             }
             let Place::Shard { shard, .. } = place else { return Err(why.into()) };
             let waiting = match ticket.take() {
                 Some(ticket) => ticket,
-                None => match Ticket::take(&core, shard, moving, self.request_bytes) {
+                None => match Ticket::take(&core, shard, moving, self.running.request_bytes) {
                     Ok(ticket) => ticket,
                     Err(full) => return Err(if moving { full.into() } else { why.into() }),
                 },

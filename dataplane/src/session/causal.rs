@@ -90,7 +90,7 @@ impl Session {
     /// have.
     #[cold]
     pub(super) fn note_visit(&mut self, place: Place) {
-        if let Some(causal) = &mut self.causal
+        if let Some(causal) = &mut self.reads.causal
             && !place.is_replica()
         {
             causal.seen += 1;
@@ -101,7 +101,7 @@ impl Session {
     #[cold]
     pub(super) fn is_behind(&self, place: Place, pool: &Rc<TabletPool>) -> bool {
         let (Some(causal), Place::Shard { shard, kind: Kind::Replica | Kind::Rdonly }) =
-            (&self.causal, place)
+            (&self.reads.causal, place)
         else {
             return false;
         };
@@ -143,7 +143,7 @@ impl Session {
             None => self.primary_position(shard).await?,
         };
         if let Some(backend) = self.catches_up(backend, &position).await? {
-            if let Some(causal) = &mut self.causal {
+            if let Some(causal) = &mut self.reads.causal {
                 causal.note(shard, position, Some(Rc::clone(&pool)));
             }
             return Ok((pool, backend));
@@ -155,12 +155,12 @@ impl Session {
 
     /// How far a shard's primary is now.
     async fn primary_position(&mut self, shard: ShardId) -> Outcome<String> {
-        if let Some(position) = self.causal.as_ref().and_then(|c| c.position(shard)) {
+        if let Some(position) = self.reads.causal.as_ref().and_then(|c| c.position(shard)) {
             return Ok(position);
         }
         let place = Place::Shard { shard, kind: Kind::Primary };
         let (pool, mut backend) = Box::pin(self.connection(place, Use::Finish)).await?;
-        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
+        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.client.handle));
         let asking = position_of(&core, &mut backend);
         let position = Self::unless_interrupted(&handle, asking).await;
         let position = match position {
@@ -169,7 +169,7 @@ impl Session {
             Err(failure) => return Err(self.lose(backend, failure)),
         };
         pool.put(&core, backend);
-        if let Some(causal) = &mut self.causal {
+        if let Some(causal) = &mut self.reads.causal {
             causal.note(shard, position.clone(), None);
         }
         Ok(position)
@@ -181,8 +181,8 @@ impl Session {
         mut backend: Box<Backend>,
         position: &str,
     ) -> Outcome<Option<Box<Backend>>> {
-        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
-        let Some(causal) = &mut self.causal else { return Ok(Some(backend)) };
+        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.client.handle));
+        let Some(causal) = &mut self.reads.causal else { return Ok(Some(backend)) };
         let (command, now) = (handle.since.get(), core.ring.now());
         let until = match causal.waits {
             Some((known, until)) if known == command => until,
@@ -228,8 +228,8 @@ impl Session {
                         }
                     },
                 };
-                let wanted = self.causal.take().and_then(|c| c.wanted);
-                self.causal =
+                let wanted = self.reads.causal.take().and_then(|c| c.wanted);
+                self.reads.causal =
                     Causal::of(timeout).map(|causal| Box::new(Causal { wanted, ..*causal }));
             }
             "read_after_write_gtid" => {
@@ -239,7 +239,7 @@ impl Session {
                     );
                     return Err(sql_error(1231, message).into());
                 }
-                let Some(causal) = &mut self.causal else {
+                let Some(causal) = &mut self.reads.causal else {
                     if value.is_empty() {
                         return Ok(());
                     }

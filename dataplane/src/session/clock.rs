@@ -13,7 +13,7 @@ impl Session {
         mariadb: bool,
         out: &mut Vec<u8>,
     ) {
-        if self.core.is_mariadb() != mariadb || self.settings.get("timestamp").is_some() {
+        if self.core.is_mariadb() != mariadb || self.state.settings.get("timestamp").is_some() {
             return;
         }
         let time = self.wall_clock();

@@ -20,15 +20,16 @@ impl Session {
     /// Runs one command; `false` ends the session.
     #[inline]
     pub(super) async fn command(&mut self, packet: Packet) -> bool {
-        if !self.mode_known
+        if !self.state.mode_known
             && let Err(failure) = Box::pin(self.must_know_mode(packet.payload())).await
         {
             return self.fail(&mut Answer::to(&packet), failure).is_ok();
         }
-        self.request_bytes = packet.payload().len();
+        self.running.request_bytes = packet.payload().len();
         let result = match packet.payload().first() {
             Some(&com::QUERY) => {
-                self.handle
+                self.client
+                    .handle
                     .runs(packet.payload().get(1..).unwrap_or_default());
                 self.query(packet).await
             }
@@ -36,15 +37,15 @@ impl Session {
             _ => Box::pin(self.rare_command(packet)).await,
         };
         let behind = self.look_behind().await;
-        if self.pinned != self.handle.pinned.get() {
-            self.handle.note_pinned(self.pinned);
+        if self.transaction.pinned != self.client.handle.pinned.get() {
+            self.client.handle.note_pinned(self.transaction.pinned);
         }
         result.is_ok() && behind.is_ok()
     }
 
     async fn rare_command(&mut self, packet: Packet) -> Outcome {
         let mut answer = Answer::to(&packet);
-        let result = match Command::parse(packet.payload(), self.capabilities) {
+        let result = match Command::parse(packet.payload(), self.client.capabilities) {
             Ok(command) => self.dispatch(command, &packet, &mut answer).await,
             Err(e) => Err(e.into()),
         };
@@ -65,10 +66,10 @@ impl Session {
             }
             Command::Debug => {
                 let end = OkPacket { status: self.status(), ..OkPacket::default() };
-                let (capabilities, mut out) = (self.capabilities, Vec::new());
+                let (capabilities, mut out) = (self.client.capabilities, Vec::new());
                 frame::PacketWriter::new(&mut out, &mut answer.seq)
                     .packet(|w| encode_rows_end(&end, capabilities, w));
-                self.client.link.send(Buf::from(out));
+                self.client.stream.link.send(Buf::from(out));
                 Ok(())
             }
             Command::InitDb(name) => {
@@ -132,7 +133,7 @@ impl Session {
     /// COM_REFRESH, the command of `FLUSH`: the server's own answer, for users that may administer
     /// it. All users share one account there, which has the right.
     async fn refresh(&mut self, packet: &Packet, answer: &mut Answer) -> Outcome {
-        if !self.rights.admin {
+        if !self.client.rights.admin {
             return Err(sql_error(
                 1227,
                 "Access denied; you need (at least one of) the RELOAD privilege(s) for this \
@@ -199,24 +200,24 @@ impl Session {
         );
         let mut out = Vec::new();
         frame::write_packet(&mut out, &mut answer.seq, text.as_bytes());
-        self.client.link.send(Buf::from(out));
+        self.client.stream.link.send(Buf::from(out));
     }
 
     fn set_option(&mut self, option: u16, answer: &mut Answer) -> Outcome {
-        self.multi_statements = match option {
+        self.client.multi_statements = match option {
             0 => true,
             1 => false,
             _ => return Err(unknown()),
         };
         let mut out = Vec::new();
-        let capabilities = self.capabilities;
+        let capabilities = self.client.capabilities;
         if capabilities.contains(coregate_protocol::Capabilities::DEPRECATE_EOF) {
             self.send_ok(answer, Done::default());
             return Ok(());
         }
         let eof = EofPacket { warnings: 0, status: self.status() };
         frame::PacketWriter::new(&mut out, &mut answer.seq).packet(|w| eof.encode(w));
-        self.client.link.send(Buf::from(out));
+        self.client.stream.link.send(Buf::from(out));
         Ok(())
     }
 
@@ -228,19 +229,19 @@ impl Session {
         self.release_what_is_pinned().await;
         self.transaction.clear();
         self.transaction.locked = false;
-        self.handle.in_transaction.set(false);
+        self.client.handle.in_transaction.set(false);
         self.statements = None;
-        self.warnings = None;
-        self.vitess = Vec::new();
-        self.causal = self.fresh_causal();
-        self.autocommit = true;
-        self.sql_mode = coregate_planner::fingerprint::SqlMode::empty();
-        (self.last_insert_id, self.row_count, self.found_rows) = (0, 0, 0);
-        let database = self.settings.database.clone();
-        self.settings = self.fresh_settings(self.settings.collation, database);
-        self.charsets = self.settings.charsets();
-        self.state_at = None;
-        self.handle.wait_timeout.set(None);
+        self.last.warnings = None;
+        self.state.vitess = Vec::new();
+        self.reads.causal = self.fresh_causal();
+        self.state.autocommit = true;
+        self.state.sql_mode = coregate_planner::fingerprint::SqlMode::empty();
+        (self.last.insert_id, self.last.row_count, self.last.found_rows) = (0, 0, 0);
+        let database = self.state.settings.database.clone();
+        self.state.settings = self.fresh_settings(self.state.settings.collation, database);
+        self.state.charsets = self.state.settings.charsets();
+        self.transaction.state_at = None;
+        self.client.handle.wait_timeout.set(None);
         self.begin_mode().await;
         Ok(())
     }
@@ -255,14 +256,14 @@ impl Session {
     /// client has its answer.
     async fn release_what_is_pinned(&mut self) {
         let core = Rc::clone(&self.core);
-        for (_, mut backend) in std::mem::take(&mut self.held) {
+        for (_, mut backend) in std::mem::take(&mut self.transaction.held) {
             let mut payload = Vec::new();
             encode::reset_connection(&mut payload);
             let reset = backend.run(&core, &payload, ResponseKind::Simple, |_| {});
             // In vain or not: only closing undoes everything.
             let _ = super::lost::within(&core, FORGET_MAX, reset).await;
         }
-        self.pinned = false;
+        self.transaction.pinned = false;
     }
 }
 

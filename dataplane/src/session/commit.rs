@@ -21,7 +21,8 @@ const ROLLBACK_MAX: Duration = Duration::from_millis(10_000);
 
 impl Session {
     fn open_connections(&self) -> usize {
-        self.held
+        self.transaction
+            .held
             .iter()
             .filter(|(_, backend)| backend.in_transaction)
             .count()
@@ -46,12 +47,12 @@ impl Session {
 
     pub(super) async fn commit_one_after_another(&mut self) -> Outcome {
         let mut fates = Fates::default();
-        for at in 0..self.held.len() {
-            let Some((_, backend)) = self.held.get_mut(at) else { break };
+        for at in 0..self.transaction.held.len() {
+            let Some((_, backend)) = self.transaction.held.get_mut(at) else { break };
             if !backend.in_transaction {
                 continue;
             }
-            let (core, handle) = (self.core.clone(), self.handle.clone());
+            let (core, handle) = (self.core.clone(), self.client.handle.clone());
             let told = Self::unless_killed(&handle, commit(&core, backend)).await;
             if !fates.note(backend, told) {
                 // Those behind it have not been asked: closing their connections rolls them back.
@@ -64,15 +65,20 @@ impl Session {
 
     /// Nothing hangs on the order: servers work at the same time.
     async fn commit_at_once(&mut self) -> Outcome {
-        let (core, handle) = (self.core.clone(), self.handle.clone());
+        let (core, handle) = (self.core.clone(), self.client.handle.clone());
         let mut payload = Vec::new();
         commands::query(&mut payload, Capabilities::empty(), NO_CHAIN.as_bytes());
-        for (_, backend) in self.held.iter_mut().filter(|(_, b)| b.in_transaction) {
+        for (_, backend) in self
+            .transaction
+            .held
+            .iter_mut()
+            .filter(|(_, b)| b.in_transaction)
+        {
             backend.send_payload(&payload);
         }
         let mut fates = Fates::default();
-        for at in 0..self.held.len() {
-            let Some((_, backend)) = self.held.get_mut(at) else { break };
+        for at in 0..self.transaction.held.len() {
+            let Some((_, backend)) = self.transaction.held.get_mut(at) else { break };
             if !backend.busy {
                 continue;
             }
@@ -83,7 +89,7 @@ impl Session {
     }
 
     fn open_behind(&self, at: usize) -> usize {
-        let behind = self.held.iter().skip(at + 1);
+        let behind = self.transaction.held.iter().skip(at + 1);
         behind.filter(|(_, backend)| backend.in_transaction).count()
     }
 
@@ -91,7 +97,7 @@ impl Session {
         match (&fates.lost, &fates.refused) {
             (None, None) => {
                 self.transaction.clear();
-                self.handle.transaction_is_over();
+                self.client.handle.transaction_is_over();
                 self.release_held();
                 Ok(())
             }
@@ -118,7 +124,7 @@ impl Session {
         let text = "ROLLBACK AND NO CHAIN NO RELEASE";
         let mut warnings = 0u16;
         let mut refused = None;
-        for (place, mut backend) in std::mem::take(&mut self.held) {
+        for (place, mut backend) in std::mem::take(&mut self.transaction.held) {
             if backend.in_transaction || backend.unsure || backend.is_branch() {
                 match roll_back(&core, &mut backend, text).await {
                     Ok(summary) if summary.warnings > 0 => {
@@ -135,13 +141,13 @@ impl Session {
                     Err(_) => continue,
                 }
             }
-            self.held.push((place, backend));
+            self.transaction.held.push((place, backend));
         }
         if let Some(error) = refused {
             return Err(error.into());
         }
         self.transaction.clear();
-        self.handle.transaction_is_over();
+        self.client.handle.transaction_is_over();
         self.release_held();
         Ok(warnings)
     }
@@ -159,10 +165,10 @@ impl Session {
     /// the other shards' part of it.
     #[cold]
     pub(super) async fn resolve_doubt(&mut self) -> Outcome {
-        let (core, handle) = (self.core.clone(), self.handle.clone());
+        let (core, handle) = (self.core.clone(), self.client.handle.clone());
         let mut ended = false;
-        for at in 0..self.held.len() {
-            let Some((_, backend)) = self.held.get_mut(at) else { continue };
+        for at in 0..self.transaction.held.len() {
+            let Some((_, backend)) = self.transaction.held.get_mut(at) else { continue };
             ended |= std::mem::take(&mut backend.ended_by_error);
             if !backend.unsure {
                 continue;
@@ -191,7 +197,7 @@ impl Session {
     /// What COMMIT and ROLLBACK do besides where they do not say: (AND CHAIN, RELEASE).
     /// <https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_completion_type>
     pub(super) fn completion_type(&self) -> (bool, bool) {
-        let Some(sql) = self.settings.get("completion_type") else { return (false, false) };
+        let Some(sql) = self.state.settings.get("completion_type") else { return (false, false) };
         let value = sql.rsplit(|b| *b == b'=').next().unwrap_or_default();
         let value = String::from_utf8_lossy(value).to_ascii_uppercase();
         let value = value.trim().trim_matches(['\'', '"']);

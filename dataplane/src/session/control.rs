@@ -46,7 +46,7 @@ impl Drop for SchemaChange {
 
 impl Session {
     pub(super) async fn alter_vschema(&mut self, sql: &[u8], answer: &mut Answer) -> Outcome {
-        if !self.rights.admin {
+        if !self.client.rights.admin {
             return Err(sql_error(
                 1227,
                 "Access denied; ALTER VSCHEMA needs a user of the group \"admin\"",
@@ -170,7 +170,7 @@ impl Session {
 
     /// KILL: the session may be another core's, which answers then. Users may kill what is theirs.
     pub(super) async fn kill(&mut self, id: u32, how: Interrupt) -> Outcome {
-        if id == self.handle.id {
+        if id == self.client.handle.id {
             return match how {
                 Interrupt::KillQuery => {
                     Err(sql_error(1317, "Query execution was interrupted").into())
@@ -180,7 +180,7 @@ impl Session {
         }
         let cores = self.core.shared.inboxes.len() as u32;
         let owner = u16::try_from(id.wrapping_sub(1) % cores).unwrap_or(0);
-        let killer = (!self.rights.admin).then(|| self.handle.user.borrow().clone());
+        let killer = (!self.client.rights.admin).then(|| self.client.handle.user.borrow().clone());
         if owner == self.core.id {
             return Ok(kill_here(&self.core, id, how, killer.as_deref())?);
         }

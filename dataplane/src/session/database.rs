@@ -56,7 +56,7 @@ impl Session {
         self.permit_keyspace(name)?;
         self.implicit_commit().await?;
         self.clear_warnings();
-        self.row_count = i64::from(create);
+        self.last.row_count = i64::from(create);
         let name = name.to_owned();
         let request = match create {
             true => ControlRequest::CreateDatabase {
@@ -71,7 +71,7 @@ impl Session {
             Err(Failure::Sql(SqlError { code, message, .. }))
                 if lenient && AS_ASKED.contains(&code) =>
             {
-                self.row_count = 0;
+                self.last.row_count = 0;
                 self.note(code, &message);
                 1
             }
@@ -79,7 +79,7 @@ impl Session {
         };
         if !create && self.target.keyspace.as_deref() == Some(&name) {
             self.target = Target::default();
-            *self.handle.database.borrow_mut() = None;
+            *self.client.handle.database.borrow_mut() = None;
         }
         let affected_rows = u64::from(create && warnings == 0);
         self.send_ok(answer, Done { affected_rows, warnings, ..Done::default() });

@@ -58,7 +58,7 @@ impl Session {
                 })
                 .collect()
         };
-        let (core, handle) = (self.core.clone(), self.handle.clone());
+        let (core, handle) = (self.core.clone(), self.client.handle.clone());
         let mut servers: BTreeMap<String, (Place, Vec<(u64, String)>)> = BTreeMap::new();
         for (place, key, name) in shards {
             let Some(pool) = self.pool_of(place) else { return Err(place.missing().into()) };
@@ -98,7 +98,7 @@ impl Session {
     ) -> Outcome {
         self.clear_warnings();
         let mut deciders = self.deciders().await?;
-        let (core, handle) = (self.core.clone(), self.handle.clone());
+        let (core, handle) = (self.core.clone(), self.client.handle.clone());
         let known = Self::unless_interrupted(&handle, look(&core, &mut deciders, id)).await??;
         for decider in deciders {
             decider.pool.put(&core, decider.backend);
@@ -119,7 +119,7 @@ impl Session {
                 vec![Some(id), Some(state.to_owned()), time, Some(known.participants.join(","))]
             })
             .collect();
-        (self.found_rows, self.row_count) = (rows.len() as u64, -1);
+        (self.last.found_rows, self.last.row_count) = (rows.len() as u64, -1);
         self.send_rows(answer, &["id", "state", "record_time", "participants"], &rows);
         Ok(())
     }

@@ -39,15 +39,16 @@ impl Session {
             Err(Failure::Sql(e) | Failure::Fatal(e)) => Some(e.code),
             Err(Failure::Close) => None,
         };
-        let (user, database) = (self.handle.user.borrow(), self.handle.database.borrow());
+        let (user, database) =
+            (self.client.handle.user.borrow(), self.client.handle.database.borrow());
         let summary = result.as_ref().ok();
         let line = Entry {
-            session: self.handle.id,
+            session: self.client.handle.id,
             user: &user,
-            host: &self.handle.host,
+            host: &self.client.handle.host,
             database: database.as_deref(),
             statement: entry.text(),
-            text: &self.handle.info.borrow(),
+            text: &self.client.handle.info.borrow(),
             class: format!("{:?}", entry.plan.class),
             destination: destination_name(&entry.plan),
             workload: entry.plan.directives.workload_name.as_deref(),

@@ -18,7 +18,7 @@ impl Session {
     ) -> Outcome<(u8, u8)> {
         let (mut from, mut to) = (from, to);
         loop {
-            let Ok(Some(packet)) = self.client.packet(from).await else {
+            let Ok(Some(packet)) = self.client.stream.packet(from).await else {
                 return Err(Failure::Close);
             };
             let last = packet.payload().is_empty();

@@ -131,7 +131,7 @@ impl Session {
                 let row = payload.get(row).unwrap_or_default();
                 given.add_text(row);
                 given.last_row =
-                    Some((LastRow::of(row, at.numbered, self.sql_mode), Rc::clone(entry)));
+                    Some((LastRow::of(row, at.numbered, self.state.sql_mode), Rc::clone(entry)));
             }
             _ => given.add_text(payload),
         }
@@ -143,7 +143,7 @@ impl Session {
     #[inline]
     pub(super) fn needs_insert_id(&self, plan: &Plan, backend: &Backend) -> bool {
         let runs_others = matches!(plan.class, StatementClass::Call | StatementClass::Prepare);
-        if backend.last_insert_id == Some(self.last_insert_id) {
+        if backend.last_insert_id == Some(self.last.insert_id) {
             return false;
         }
         runs_others
@@ -156,9 +156,9 @@ impl Session {
     #[cold]
     pub(super) async fn give_insert_id(&mut self, backend: &mut Backend) -> Outcome {
         let core = self.core.clone();
-        let sql = format!("SET @@session.last_insert_id = {}", self.last_insert_id);
+        let sql = format!("SET @@session.last_insert_id = {}", self.last.insert_id);
         backend.execute(&core, sql).await?;
-        backend.last_insert_id = Some(self.last_insert_id);
+        backend.last_insert_id = Some(self.last.insert_id);
         Ok(())
     }
 
@@ -172,7 +172,7 @@ impl Session {
         given: &Given,
     ) {
         use StatementClass as C;
-        if self.numbers_from.is_some() {
+        if self.running.numbers_from.is_some() {
             return;
         }
         let inserts = matches!(plan.class, C::Insert | C::Replace | C::LoadData);
@@ -189,7 +189,7 @@ impl Session {
                 if let Some((_, entry)) = &given.last_row {
                     entry.auto.forget();
                 }
-                self.last_insert_id = id;
+                self.last.insert_id = id;
                 backend.last_insert_id = Some(id);
                 return;
             }
@@ -206,7 +206,8 @@ impl Session {
     /// Have earlier answers shown that the id is one that the statement gave? They may have been
     /// about another table than one that is temporary.
     fn shows_given(&self, given: &Given, id: u64) -> bool {
-        let Some((row, entry)) = given.last_row.as_ref().filter(|_| !self.pinned) else {
+        let Some((row, entry)) = given.last_row.as_ref().filter(|_| !self.transaction.pinned)
+        else {
             return false;
         };
         entry
@@ -217,7 +218,10 @@ impl Session {
     /// The server has been asked.
     #[cold]
     fn learn(&self, backend: &Backend, given: &Given, id: u64) {
-        let Some((row, entry)) = given.last_row.as_ref().filter(|_| !self.pinned) else { return };
+        let Some((row, entry)) = given.last_row.as_ref().filter(|_| !self.transaction.pinned)
+        else {
+            return;
+        };
         match backend.last_insert_id {
             Some(now) if now != id => {
                 entry
@@ -245,9 +249,9 @@ impl Session {
         backend.last_insert_id = Some(now);
         // What is generated is what the OK says; else it stands there since another session's
         // statement.
-        let own = own || before == Some(self.last_insert_id);
+        let own = own || before == Some(self.last.insert_id);
         if own || id != 0 && id == now || id == 0 && before.is_some_and(|before| before != now) {
-            self.last_insert_id = now;
+            self.last.insert_id = now;
         }
     }
 }

@@ -17,7 +17,7 @@ impl Session {
         let how = if query_only { Interrupt::KillQuery } else { Interrupt::KillConnection };
         let mut killed = 0;
         match whom {
-            KillTarget::Own => self.kill(self.handle.id, how).await?,
+            KillTarget::Own => self.kill(self.client.handle.id, how).await?,
             KillTarget::Session(id) => self.kill_by_id(id, how).await?,
             KillTarget::User if self.core.is_mariadb() => {
                 killed = self.kill_user(text, how).await?
@@ -61,10 +61,10 @@ impl Session {
     async fn kill_user(&mut self, account: &str, how: Interrupt) -> Outcome<u64> {
         let (user, host) = account_of(account);
         let user = match user.to_ascii_lowercase().trim_end_matches("()") {
-            "current_user" => self.handle.user.borrow().clone(),
+            "current_user" => self.client.handle.user.borrow().clone(),
             _ => user,
         };
-        if !self.rights.admin && *self.handle.user.borrow() != user {
+        if !self.client.rights.admin && *self.client.handle.user.borrow() != user {
             return Err(sql_error(
                 1227,
                 "Access denied; you need (at least one of) the CONNECTION ADMIN privilege(s) for \
@@ -78,7 +78,7 @@ impl Session {
             if !row.is_of(&user, host.as_deref()) {
                 continue;
             }
-            if row.id() == self.handle.id {
+            if row.id() == self.client.handle.id {
                 own = true;
                 continue;
             }
@@ -90,7 +90,7 @@ impl Session {
             }
         }
         if own {
-            self.kill(self.handle.id, how).await?;
+            self.kill(self.client.handle.id, how).await?;
         }
         Ok(killed)
     }

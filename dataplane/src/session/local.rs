@@ -20,7 +20,7 @@ impl Session {
             .intersects(Effects::PIN | Effects::ASSIGNS_VARIABLES)
         {
             // A value of SET may take a lock: whatever connection runs it is kept.
-            self.pinned = true;
+            self.transaction.pinned = true;
         }
         match &plan.action {
             Action::Session(action) => self.session_action(action, plan, sql, answer).await,
@@ -38,8 +38,8 @@ impl Session {
 
     fn send_local_rows(&mut self, rows: &LocalRows, answer: &mut Answer) {
         let columns: Vec<&str> = rows.columns.iter().map(String::as_str).collect();
-        self.found_rows = rows.rows.len() as u64;
-        self.row_count = -1;
+        self.last.found_rows = rows.rows.len() as u64;
+        self.last.row_count = -1;
         self.send_rows(answer, &columns, &rows.rows);
     }
 
@@ -61,11 +61,11 @@ impl Session {
             | SessionAction::Savepoint(_)
             | SessionAction::RollbackTo(_)
             | SessionAction::ReleaseSavepoint(_) => {
-                self.row_count = 0;
+                self.last.row_count = 0;
                 self.transaction_action(action, answer).await
             }
             SessionAction::Set(assignments) => {
-                self.row_count = 0;
+                self.last.row_count = 0;
                 self.set(assignments, &plan.names, sql, answer).await
             }
             SessionAction::Use(name) => self.use_action(name, answer).await,
@@ -82,7 +82,7 @@ impl Session {
                 Box::pin(self.kill_action(*query_only, *whom, text, answer)).await
             }
             SessionAction::ShowWarnings { kind, count_only, offset, limit } => {
-                self.row_count = -1;
+                self.last.row_count = -1;
                 self.show_warnings(*kind, *count_only, *offset, *limit, answer)
             }
             SessionAction::Prepare { .. }
@@ -107,7 +107,7 @@ impl Session {
             }
             SessionAction::Note { code, message } => {
                 self.implicit_commit().await?;
-                self.row_count = 0;
+                self.last.row_count = 0;
                 self.note(*code, message);
                 self.send_ok(answer, Done { warnings: 1, ..Done::default() });
                 Ok(())
@@ -135,7 +135,7 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome {
         self.clear_warnings();
-        (self.found_rows, self.row_count) = (rows.len() as u64, -1);
+        (self.last.found_rows, self.last.row_count) = (rows.len() as u64, -1);
         let columns: Vec<_> = columns.iter().map(|name| binary_column(name)).collect();
         self.send_result(answer, &columns, rows);
         Ok(())
@@ -144,11 +144,12 @@ impl Session {
     /// BEGIN releases the tables that LOCK TABLES has locked, and others wait for that: it cannot
     /// be put off there.
     pub(super) async fn begin_on_pinned(&mut self, begin: &str) -> Outcome {
-        if !self.pinned {
+        if !self.transaction.pinned {
             return Ok(());
         }
         let core = self.core.clone();
-        let several = self.held.len() > 1 && self.transaction_mode() != TransactionMode::Multi;
+        let several =
+            self.transaction.held.len() > 1 && self.transaction_mode() != TransactionMode::Multi;
         if several {
             // One of them decides and the others are branches, or there may be one only: that is
             // known when they join.
@@ -158,7 +159,7 @@ impl Session {
             return Ok(());
         }
         self.transaction.locked = false;
-        for (place, backend) in &mut self.held {
+        for (place, backend) in &mut self.transaction.held {
             if !backend.in_transaction {
                 let begin = if place.is_replica() { begin_read_only(begin) } else { begin };
                 backend.execute(&core, begin).await?;
@@ -169,7 +170,7 @@ impl Session {
 
     /// `USE` and COM_INIT_DB.
     pub(super) async fn use_database(&mut self, name: &str) -> Outcome {
-        if !name.is_ascii() && self.charsets.client != Charset::Utf8 {
+        if !name.is_ascii() && self.state.charsets.client != Charset::Utf8 {
             return Err(sql_error(
                 1235,
                 "VT12001: unsupported: USE of a name that is not ASCII while the client's \
@@ -190,26 +191,26 @@ impl Session {
         // planner's names.
         let database =
             (target.keyspace.is_none() && snapshot.drop_in.is_some()).then(|| whole.clone());
-        if self.settings.database != database {
-            let mut settings = (*self.settings).clone();
+        if self.state.settings.database != database {
+            let mut settings = (*self.state.settings).clone();
             settings.database = database;
             let settings = self.core.settings.intern(settings);
-            let old = std::mem::replace(&mut self.settings, settings);
-            let old_flavour = self.flavour;
+            let old = std::mem::replace(&mut self.state.settings, settings);
+            let old_flavour = self.state.flavour;
             self.set_flavour();
-            if self.settings.database.is_some() {
+            if self.state.settings.database.is_some() {
                 // Only the server knows whether there is such a database.
                 match self.acquire(Place::DropIn, Effects::NO_TABLES).await {
                     Ok(backend) => self.keep_or_return(Place::DropIn, backend),
                     Err(failure) => {
-                        (self.settings, self.flavour) = (old, old_flavour);
+                        (self.state.settings, self.state.flavour) = (old, old_flavour);
                         return Err(failure);
                     }
                 }
             }
         }
         self.target = Target { version: snapshot.version, ..target };
-        *self.handle.database.borrow_mut() = self.target.database.clone();
+        *self.client.handle.database.borrow_mut() = self.target.database.clone();
         Ok(())
     }
 
@@ -237,7 +238,7 @@ impl Session {
 
     /// A server for statements that any server can answer.
     pub(super) fn any_place(&self) -> Outcome<Place> {
-        if let Some((place, _)) = self.held.first() {
+        if let Some((place, _)) = self.transaction.held.first() {
             return Ok(*place);
         }
         let places = self.places_of_target();
@@ -280,8 +281,9 @@ impl Session {
 
     /// Which pooled connections can serve this session.
     pub(super) fn set_flavour(&mut self) {
-        let shape = (self.capabilities & crate::core::FLAVOURS).bits();
-        let selected = if self.settings.database.is_some() { crate::pool::HAS_DATABASE } else { 0 };
-        self.flavour = shape | selected;
+        let shape = (self.client.capabilities & crate::core::FLAVOURS).bits();
+        let selected =
+            if self.state.settings.database.is_some() { crate::pool::HAS_DATABASE } else { 0 };
+        self.state.flavour = shape | selected;
     }
 }

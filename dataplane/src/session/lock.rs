@@ -13,8 +13,8 @@ impl Session {
         mut wires: Vec<(Place, Vec<u8>)>,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        let (core, handle) = (self.core.clone(), self.handle.clone());
-        self.pinned = true;
+        let (core, handle) = (self.core.clone(), self.client.handle.clone());
+        self.transaction.pinned = true;
         // What holds these locks is no transaction over several shards.
         self.transaction.locked = true;
         wires.sort_by_key(|(place, _)| *place);
@@ -53,7 +53,7 @@ impl Session {
     pub(super) async fn unlock_tables(&mut self) -> Outcome {
         let core = self.core.clone();
         self.transaction.locked = false;
-        for (_, backend) in &mut self.held {
+        for (_, backend) in &mut self.transaction.held {
             backend.execute(&core, "UNLOCK TABLES").await?;
         }
         Ok(())

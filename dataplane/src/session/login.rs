@@ -1,5 +1,7 @@
 //! From an accepted socket to a session: PROXY header, greeting, TLS, authentication, database.
+use super::client::Client;
 use super::rights::Rights;
+use super::state::State;
 use super::{Failure, Outcome, Session, SessionHandle, Target};
 use crate::core::{Core, FLAVOURS};
 use crate::link::{Link, Packet, PacketStream, ReadError};
@@ -11,7 +13,6 @@ use crate::settings::Settings;
 use crate::tls::Tls;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use coregate_planner::control::{UserEntry, Users};
-use coregate_planner::fingerprint::SqlMode;
 use coregate_protocol::Capabilities;
 use coregate_protocol::auth::plugin;
 use coregate_protocol::auth::server::{
@@ -116,7 +117,7 @@ async fn admit(
     let rights = accounts.rights(&handshake);
     let mut session = Box::new(Session::new(core, stream, handle, (login, scramble), rights));
     // The client has done its part: what is waited for now is not its time to log in.
-    session.handle.works(&session.core);
+    session.client.handle.works(&session.core);
     session.start(&mut handshake).await?;
     Ok(session)
 }
@@ -278,44 +279,20 @@ impl Session {
         core: Rc<Core>,
         stream: PacketStream,
         handle: Rc<SessionHandle>,
-        (login, scramble): (Login, [u8; 20]),
+        login: (Login, [u8; 20]),
         rights: Rights,
     ) -> Self {
         let settings = core.settings.intern(Settings::default());
         let mut session = Self {
-            client: stream,
-            handle,
-            capabilities: login.capabilities,
-            flavour: 0,
-            settings,
+            client: Client::new(stream, handle, login, rights),
+            state: State::new(settings),
             target: Target::default(),
-            sql_mode: SqlMode::empty(),
-            mode_known: false,
-            state_at: None,
-            charsets: coregate_planner::charset::Charsets::default(),
-            autocommit: true,
-            multi_statements: login.capabilities.contains(Capabilities::MULTI_STATEMENTS),
             transaction: super::Transaction::default(),
-            held: SmallVec::new(),
-            replicas: crate::pool::Chosen::default(),
-            causal: None,
-            on_replica: None,
-            pinned: false,
-            last_insert_id: 0,
-            row_count: 0,
-            found_rows: 0,
-            asked: super::Asked::default(),
-            turn: std::cell::Cell::new(0),
-            warnings: None,
+            reads: super::Reads::default(),
+            last: super::Last::default(),
+            running: super::Running::default(),
             statements: None,
-            vitess: Vec::new(),
-            looked: Default::default(),
-            numbers_from: None,
-            trace: None,
-            request_bytes: 0,
-            rights: Rc::new(rights),
-            slot: None,
-            login: Box::new((login, scramble)),
+            turn: std::cell::Cell::new(0),
             core,
         };
         session.begin_anew();
@@ -323,20 +300,20 @@ impl Session {
     }
 
     pub(super) fn login_user(&self) -> String {
-        String::from_utf8_lossy(&self.login.0.user).into_owned()
+        String::from_utf8_lossy(&self.client.login.0.user).into_owned()
     }
 
     /// The state of a session that has just logged in.
     fn begin_anew(&mut self) {
-        let collation = match self.login.0.collation {
+        let collation = match self.client.login.0.collation {
             0 => 45,
             known => known,
         };
-        self.causal = self.fresh_causal();
-        *self.handle.user.borrow_mut() = self.login_user();
-        *self.handle.database.borrow_mut() = None;
-        self.settings = self.fresh_settings(collation, None);
-        self.charsets = self.settings.charsets();
+        self.reads.causal = self.fresh_causal();
+        *self.client.handle.user.borrow_mut() = self.login_user();
+        *self.client.handle.database.borrow_mut() = None;
+        self.state.settings = self.fresh_settings(collation, None);
+        self.state.charsets = self.state.settings.charsets();
         self.target = Target { version: self.core.snapshot.borrow().version, ..Target::default() };
         self.set_flavour();
     }
@@ -347,10 +324,11 @@ impl Session {
         if let Err(e) = self.admit_user() {
             self.core.metrics().logins_failed.add(1);
             handshake.reject(e.code, &e.message, &mut out);
-            self.client.link.send(Buf::from(out));
+            self.client.stream.link.send(Buf::from(out));
             return Err("the user may have no such session");
         }
         let database = self
+            .client
             .login
             .0
             .database
@@ -362,7 +340,7 @@ impl Session {
                 Ok(()) => {}
                 Err(Failure::Sql(e) | Failure::Fatal(e)) => {
                     handshake.reject(e.code, &e.message, &mut out);
-                    self.client.link.send(Buf::from(out));
+                    self.client.stream.link.send(Buf::from(out));
                     return Err("the database cannot be selected");
                 }
                 Err(Failure::Close) => return Err("the client went away"),
@@ -370,11 +348,13 @@ impl Session {
         }
         self.begin_mode().await;
         handshake.accept_with(self.status(), &self.schema_report(), &mut out);
-        self.client.link.send(Buf::from(out));
-        self.client.set_limit(self.core.config().max_allowed_packet);
-        let capabilities = self.capabilities;
+        self.client.stream.link.send(Buf::from(out));
+        self.client
+            .stream
+            .set_limit(self.core.config().max_allowed_packet);
+        let capabilities = self.client.capabilities;
         let method = if capabilities.contains(Capabilities::ZSTD_COMPRESSION) {
-            Some(Method::Zstd(self.login.0.zstd_level.clamp(1, 22)))
+            Some(Method::Zstd(self.client.login.0.zstd_level.clamp(1, 22)))
         } else {
             capabilities
                 .contains(Capabilities::COMPRESS)
@@ -383,9 +363,12 @@ impl Session {
         if let Some(method) = method {
             let compressor = Compressor::new(method).map_err(|_| "compression cannot start")?;
             let decompressor = Decompressor::new(method).map_err(|_| "compression cannot start")?;
-            self.client.link.start_compression(compressor, decompressor);
+            self.client
+                .stream
+                .link
+                .start_compression(compressor, decompressor);
         }
-        self.login.0.attributes = Vec::new();
+        self.client.login.0.attributes = Vec::new();
         Ok(())
     }
 
@@ -393,21 +376,22 @@ impl Session {
     pub(super) async fn change_user(&mut self, packet: &Packet) -> Outcome {
         self.reset().await?;
         let core = Rc::clone(&self.core);
-        let config = server_config(&core, self.handle.id, self.login.1);
-        let (capabilities, max_packet) = (self.capabilities, self.login.0.max_packet);
+        let config = server_config(&core, self.client.handle.id, self.client.login.1);
+        let (capabilities, max_packet) = (self.client.capabilities, self.client.login.0.max_packet);
         let mut handshake = ServerHandshake::change_user(config, capabilities, max_packet);
-        let accounts = CoreAccounts::new(&core, Peer::of_host(&self.handle.host));
+        let accounts = CoreAccounts::new(&core, Peer::of_host(&self.client.handle.host));
         let first = Some(packet.copy());
-        let handle = Rc::clone(&self.handle);
-        converse(&core, &mut self.client, &mut handshake, &handle, &accounts, first)
+        let handle = Rc::clone(&self.client.handle);
+        converse(&core, &mut self.client.stream, &mut handshake, &handle, &accounts, first)
             .await
             .map_err(|_| Failure::Close)?;
         let mut login = handshake.login().clone();
         login.capabilities = capabilities;
-        self.login.0 = login;
-        self.rights = Rc::new(accounts.rights(&handshake));
+        self.client.login.0 = login;
+        self.client.rights = Rc::new(accounts.rights(&handshake));
         self.begin_anew();
         let database = self
+            .client
             .login
             .0
             .database
@@ -417,7 +401,7 @@ impl Session {
         if let Err(e) = self.admit_user() {
             self.core.metrics().logins_failed.add(1);
             handshake.reject(e.code, &e.message, &mut out);
-            self.client.link.send(Buf::from(out));
+            self.client.stream.link.send(Buf::from(out));
             return Err(Failure::Close);
         }
         if let Some(name) = database
@@ -425,13 +409,13 @@ impl Session {
         {
             if let Failure::Sql(e) | Failure::Fatal(e) = failure {
                 handshake.reject(e.code, &e.message, &mut out);
-                self.client.link.send(Buf::from(out));
+                self.client.stream.link.send(Buf::from(out));
             }
             return Err(Failure::Close);
         }
         self.begin_mode().await;
         handshake.accept_with(self.status(), &self.schema_report(), &mut out);
-        self.client.link.send(Buf::from(out));
+        self.client.stream.link.send(Buf::from(out));
         Ok(())
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Looked {
 impl Session {
     /// What a lookup table has answered this query with.
     pub(super) fn looked_up(&self, query: &[u8]) -> Option<Vec<KeyspaceId>> {
-        let looked = self.looked.borrow();
+        let looked = self.running.looked.borrow();
         let (_, ids) = looked.as_ref()?.found.iter().find(|(q, _)| q == query)?;
         Some(ids.clone())
     }
@@ -48,11 +48,19 @@ impl Session {
     pub(super) fn not_bound(&self, error: PlanError) -> Failure {
         match error {
             PlanError::LookUp(question) => {
-                self.looked.borrow_mut().get_or_insert_default().wanted = Some(question);
+                self.running
+                    .looked
+                    .borrow_mut()
+                    .get_or_insert_default()
+                    .wanted = Some(question);
                 sql_error(1105, "a lookup table must be asked first").into()
             }
             PlanError::Generate(numbers) => {
-                self.looked.borrow_mut().get_or_insert_default().numbers = Some(numbers);
+                self.running
+                    .looked
+                    .borrow_mut()
+                    .get_or_insert_default()
+                    .numbers = Some(numbers);
                 sql_error(1105, "numbers of a sequence must be taken first").into()
             }
             error => error.into(),
@@ -61,7 +69,7 @@ impl Session {
 
     /// The numbers that the planning has failed for.
     pub(super) fn wanted_numbers(&self) -> Option<Box<Numbers>> {
-        self.looked.borrow_mut().as_mut()?.numbers.take()
+        self.running.looked.borrow_mut().as_mut()?.numbers.take()
     }
 
     /// Plans a text, whatever has to be asked for it.
@@ -87,7 +95,7 @@ impl Session {
         };
         let planned = Box::pin(self.plan_numbered(&numbers, sql, None)).await;
         let mut fingerprint = Fingerprint::new();
-        fingerprint.read(sql, self.sql_mode)?;
+        fingerprint.read(sql, self.state.sql_mode)?;
         planned.map(|planned| Planned { end: fingerprint.end, more: fingerprint.more, ..planned })
     }
 
@@ -122,7 +130,7 @@ impl Session {
 
     /// `true`: a transaction was opened for the statement.
     fn forget_looked(&self) -> bool {
-        let mut looked = self.looked.borrow_mut();
+        let mut looked = self.running.looked.borrow_mut();
         let Some(looked) = &mut *looked else { return false };
         looked.found.clear();
         looked.wanted = None;
@@ -137,6 +145,7 @@ impl Session {
         failure: Failure,
     ) -> Outcome {
         let wanted = self
+            .running
             .looked
             .borrow()
             .as_ref()
@@ -157,7 +166,7 @@ impl Session {
     /// Asks the lookup table that the planning has failed for. If it has failed for something else,
     /// this is it.
     async fn ask_lookup(&mut self, failure: Failure) -> Outcome {
-        let mut looked = self.looked.borrow_mut().take().unwrap_or_default();
+        let mut looked = self.running.looked.borrow_mut().take().unwrap_or_default();
         let answer = match looked.wanted.take() {
             None => Err(failure),
             Some(_) if looked.found.len() >= QUESTIONS_MAX || looked.depth >= DEPTH_MAX => {
@@ -166,7 +175,7 @@ impl Session {
             Some(question) => {
                 looked.began |= self.begin_to_look(&question);
                 let nested = Looked { depth: looked.depth + 1, ..Looked::default() };
-                *self.looked.borrow_mut() = Some(Box::new(nested));
+                *self.running.looked.borrow_mut() = Some(Box::new(nested));
                 let ids = Box::pin(self.read_lookup(&question)).await;
                 ids.map(|ids| (question.query, ids))
             }
@@ -178,7 +187,7 @@ impl Session {
             }
             Err(failure) => Err(failure),
         };
-        *self.looked.borrow_mut() = Some(looked);
+        *self.running.looked.borrow_mut() = Some(looked);
         if done.is_err() {
             // The statement does not run: neither does a transaction that was opened for it.
             self.planned_after_looking(false).await;
@@ -189,7 +198,7 @@ impl Session {
     /// Opens a transaction where the rows must be found and changed in one, which
     /// `begin_maintained` goes on with.
     fn begin_to_look(&mut self, question: &LookUp) -> bool {
-        let alone = !self.in_transaction() && self.autocommit;
+        let alone = !self.in_transaction() && self.state.autocommit;
         let begins = question.changes && alone && !self.transaction.locked;
         if begins {
             self.transaction.begin_own();
@@ -198,11 +207,11 @@ impl Session {
     }
 
     async fn read_lookup(&mut self, question: &LookUp) -> Outcome<Vec<KeyspaceId>> {
-        let alone = !self.in_transaction() && self.autocommit;
+        let alone = !self.in_transaction() && self.state.autocommit;
         // With autocommit, SET TRANSACTION is for the statement itself.
         let next = if alone { self.transaction.take_next() } else { None };
-        let locks =
-            (question.locks || question.changes) && (self.in_transaction() || !self.autocommit);
+        let locks = (question.locks || question.changes)
+            && (self.in_transaction() || !self.state.autocommit);
         let lock = if locks { question.vindex.read_lock.clause() } else { "" };
         // All entries, whatever `sql_select_limit` says.
         let tail = format!(" LIMIT {}{lock}", u64::MAX);

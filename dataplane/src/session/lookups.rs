@@ -37,7 +37,7 @@ impl Session {
         }
         self.adopt_transaction();
         self.transaction.keep_order();
-        let own = self.transaction.is_own() || !self.in_transaction() && self.autocommit;
+        let own = self.transaction.is_own() || !self.in_transaction() && self.state.autocommit;
         if self.transaction.is_own() {
             // Opened already, to find the rows.
         } else if own {
@@ -48,9 +48,9 @@ impl Session {
             self.transaction.add_savepoint(UNDO);
         }
         // What these are warned of, the statement itself will be.
-        let told = self.warnings.take();
+        let told = self.last.warnings.take();
         let result = self.change_lookups(route, before).await;
-        self.warnings = told;
+        self.last.warnings = told;
         match result {
             Ok(()) => Ok(()),
             Err(failure) => {

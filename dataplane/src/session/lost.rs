@@ -22,12 +22,12 @@ impl Session {
     /// Has the client something to lose with this connection: its part of a transaction, or state
     /// that cannot be made again?
     pub(super) fn has_stake_in(&self, backend: &Backend) -> bool {
-        self.pinned || self.takes_part(backend)
+        self.transaction.pinned || self.takes_part(backend)
     }
 
     fn takes_part(&self, backend: &Backend) -> bool {
         let own = self.transaction.is_own();
-        !own && (!self.autocommit || backend.in_transaction || self.in_transaction())
+        !own && (!self.state.autocommit || backend.in_transaction || self.in_transaction())
     }
 
     /// A connection cannot be used any more. If the client's transaction hung on it, the
@@ -37,7 +37,7 @@ impl Session {
     #[cold]
     pub(super) fn lose(&mut self, mut backend: Box<Backend>, failure: Failure) -> Failure {
         let (in_transaction, has_stake) = (self.takes_part(&backend), self.has_stake_in(&backend));
-        if let Some(causal) = &mut self.causal {
+        if let Some(causal) = &mut self.reads.causal {
             causal.forget();
         }
         if backend.busy && backend.is_connected() {
@@ -71,11 +71,11 @@ impl Session {
     /// Closes every connection that the session holds: their servers roll back and forget.
     #[cold]
     pub(super) fn drop_held(&mut self) {
-        self.held.clear();
+        self.transaction.held.clear();
         self.transaction.clear();
         self.transaction.locked = false;
-        self.pinned = false;
-        self.handle.in_transaction.set(false);
+        self.transaction.pinned = false;
+        self.client.handle.in_transaction.set(false);
     }
 
     /// A statement failed on this side while its server still owed the answer, or part of it. Where

@@ -6,6 +6,7 @@ mod atomic;
 mod auto_column;
 mod buffering;
 mod causal;
+mod client;
 mod clock;
 mod command;
 mod commit;
@@ -18,6 +19,7 @@ mod infile;
 mod info;
 mod insert_id;
 mod kill;
+mod last;
 mod local;
 mod lock;
 mod login;
@@ -35,13 +37,16 @@ mod prepared;
 mod privileges;
 mod processlist;
 mod query;
+mod reads;
 mod relay;
 mod rights;
 mod run;
 mod runner;
+mod running;
 mod scatter;
 mod sequence;
 mod set;
+mod state;
 mod status;
 mod system;
 mod tracking;
@@ -65,89 +70,35 @@ pub(crate) use runner::Runners;
 
 use crate::core::Core;
 use crate::error::BackendError;
-use crate::link::{PacketStream, ReadError};
-use crate::pool::{Backend, Chosen, Place};
-use crate::settings::Settings;
+use crate::link::ReadError;
 use answer::Answer;
-use coregate_planner::charset::Charsets;
+use client::Client;
 use coregate_planner::control::SqlError;
 use coregate_planner::fingerprint::SqlMode;
 use coregate_planner::snapshot::{KeyspaceIdx, ShardIdx, TabletKind};
-use coregate_protocol::auth::server::Login;
-use coregate_protocol::{Capabilities, Status};
+use coregate_protocol::Status;
+use last::Last;
 use prepared::Statements;
-use rights::Rights;
-use smallvec::SmallVec;
+use reads::Reads;
+use running::{Asked, Running};
+use state::State;
 use std::rc::Rc;
 use transaction::Transaction;
-use warnings::Warnings;
 
 pub(crate) struct Session {
     core: Rc<Core>,
-    client: PacketStream,
-    handle: Rc<SessionHandle>,
-    capabilities: Capabilities,
-    /// See [`crate::core::FLAVOURS`].
-    flavour: u64,
-    settings: Rc<Settings>,
+    client: Client,
+    state: State,
+    /// What `USE` has chosen.
     target: Target,
-    sql_mode: SqlMode,
-    /// `sql_mode` is what the servers are told.
-    mode_known: bool,
-    /// The connection whose state must be read before the next statement.
-    state_at: Option<Place>,
-    /// In which character sets the client writes.
-    charsets: Charsets,
-    autocommit: bool,
-    multi_statements: bool,
     transaction: Transaction,
-    /// Connections that only this session may use now: in a transaction, or with state that cannot
-    /// be replayed.
-    held: SmallVec<[(Place, Box<Backend>); 1]>,
-    /// Where it reads, with `USE keyspace@replica`.
-    replicas: Chosen,
-    /// What replicas must have; `None`: whatever they have.
-    causal: Option<Box<causal::Causal>>,
-    /// Where it reads from replicas: the settings of their connections.
-    on_replica: Option<Box<on_replica::OnReplica>>,
-    pinned: bool,
-    last_insert_id: u64,
-    row_count: i64,
-    found_rows: u64,
-    warnings: Option<Box<Warnings>>,
+    reads: Reads,
+    last: Last,
+    running: Running,
+    /// Prepared statements, once there are any.
     statements: Option<Box<Statements>>,
-    /// Variables of ours and Vitess's (`workload`, `transaction_mode`).
-    vitess: Vec<(String, String)>,
-    /// What lookup tables have told, while a statement is planned.
-    looked: std::cell::RefCell<Option<Box<look_up::Looked>>>,
-    /// The first number that a sequence has given for the rows of the statement that runs.
-    numbers_from: Option<u64>,
-    /// What goes to servers, while a statement is run to be explained.
-    trace: Option<Box<vexplain::Trace>>,
-    /// Of the command that runs.
-    request_bytes: usize,
-    /// What the statement's directives ask for.
-    asked: Asked,
     /// Counts the statements whose rows go to shards in turn.
     turn: std::cell::Cell<u64>,
-    rights: Rc<Rights>,
-    /// Where the number of the user's sessions is limited.
-    slot: Option<Box<rights::Slot>>,
-    /// Who it is, and the challenge of the greeting (COM_CHANGE_USER uses it again).
-    login: Box<(Login, [u8; 20])>,
-}
-
-/// What directives ask for, of a statement over several shards.
-#[derive(Debug, Clone, Copy, Default)]
-struct Asked {
-    /// `SCATTER_ERRORS_AS_WARNINGS`: the rows of shards that answer, and warnings of others.
-    errors_as_warnings: bool,
-    /// How many shards were left out.
-    left_out: u16,
-    /// Those of them whose answer is read now, and has ended with an error.
-    failed: u16,
-    /// `IGNORE_MAX_MEMORY_ROWS`
-    any_memory: bool,
 }
 
 /// What `USE` has chosen.
@@ -231,9 +182,9 @@ impl Session {
             if !goes_on {
                 break;
             }
-            if self.handle.must_end(&core, self.in_transaction()) {
-                if !self.handle.is_killed() {
-                    self.send_error(&mut Answer::unasked(), &self.handle.farewell());
+            if self.client.handle.must_end(&core, self.in_transaction()) {
+                if !self.client.handle.is_killed() {
+                    self.send_error(&mut Answer::unasked(), &self.client.handle.farewell());
                 }
                 break;
             }
@@ -243,8 +194,8 @@ impl Session {
 
     /// Waits for a command; a resting session owns no buffer.
     async fn next_command(&mut self) -> Result<Option<crate::link::Packet>, ReadError> {
-        self.handle.rests(&self.core);
-        let (client, handle) = (&mut self.client, &self.handle);
+        self.client.handle.rests(&self.core);
+        let (client, handle) = (&mut self.client.stream, &self.client.handle);
         let next = std::future::poll_fn(|cx| {
             if let std::task::Poll::Ready(packet) = client.poll_packet(cx, 0) {
                 return std::task::Poll::Ready(Some(packet));
@@ -254,17 +205,17 @@ impl Session {
         .await;
         match next {
             Some(packet) => {
-                self.handle.works(&self.core);
+                self.client.handle.works(&self.core);
                 if let Ok(Some(packet)) = &packet {
-                    self.client.fit_buffers(packet);
+                    self.client.stream.fit_buffers(packet);
                 }
                 packet
             }
             None => {
                 // A server closes a killed connection without a word: a packet that was not asked
                 // for confuses drivers.
-                if !self.handle.is_killed() {
-                    self.send_error(&mut Answer::unasked(), &self.handle.farewell());
+                if !self.client.handle.is_killed() {
+                    self.send_error(&mut Answer::unasked(), &self.client.handle.farewell());
                 }
                 Ok(None)
             }
@@ -274,11 +225,14 @@ impl Session {
     /// Tells a client whose bytes made no sense why it is disconnected.
     fn say_goodbye(&mut self, error: ReadError) {
         match error {
-            ReadError::Io(e) => tracing::debug!(session = self.handle.id, "client connection: {e}"),
+            ReadError::Io(e) => {
+                tracing::debug!(session = self.client.handle.id, "client connection: {e}")
+            }
             ReadError::Protocol(e) => {
                 let error =
                     SqlError { code: e.code(), sqlstate: e.sqlstate(), message: e.to_string() };
-                let mut answer = Answer { seq: self.client.refusal_seq(), ..Answer::first() };
+                let mut answer =
+                    Answer { seq: self.client.stream.refusal_seq(), ..Answer::first() };
                 self.send_error(&mut answer, &error);
             }
         }
@@ -286,15 +240,20 @@ impl Session {
 
     fn status(&self) -> Status {
         let mut status = Status::empty();
-        status.set(Status::AUTOCOMMIT, self.autocommit);
-        let on_servers = || self.held.iter().any(|(_, backend)| backend.in_transaction);
+        status.set(Status::AUTOCOMMIT, self.state.autocommit);
+        let on_servers = || {
+            self.transaction
+                .held
+                .iter()
+                .any(|(_, backend)| backend.in_transaction)
+        };
         status.set(Status::IN_TRANS, self.transaction.has_begun() || on_servers());
         status.set(Status::IN_TRANS_READONLY, self.transaction.is_read_only());
         status.set(
             Status::NO_BACKSLASH_ESCAPES,
-            self.sql_mode.contains(SqlMode::NO_BACKSLASH_ESCAPES),
+            self.state.sql_mode.contains(SqlMode::NO_BACKSLASH_ESCAPES),
         );
-        let quotes = self.sql_mode.contains(SqlMode::ANSI_QUOTES) && self.core.is_mariadb();
+        let quotes = self.state.sql_mode.contains(SqlMode::ANSI_QUOTES) && self.core.is_mariadb();
         status.set(Status::ANSI_QUOTES, quotes);
         status
     }

@@ -140,10 +140,10 @@ impl Session {
     /// A session can begin while no server answers: it then learns the mode before its first
     /// statement that depends on it.
     pub(super) async fn begin_mode(&mut self) {
-        self.mode_known = false;
+        self.state.mode_known = false;
         if self.learn_mode().await.is_err() {
             tracing::debug!(
-                session = self.handle.id,
+                session = self.client.handle.id,
                 "the servers' default sql_mode is not known yet"
             );
         }
@@ -162,11 +162,11 @@ impl Session {
         if is_oracle(mode.as_bytes()) {
             return Err(no_oracle());
         }
-        let mut settings = (*self.settings).clone();
+        let mut settings = (*self.state.settings).clone();
         settings.set("sql_mode", format!("@@session.sql_mode = '{mode}'"));
-        self.settings = self.core.settings.intern(settings);
-        self.sql_mode = sql_mode_of(mode);
-        self.mode_known = true;
+        self.state.settings = self.core.settings.intern(settings);
+        self.state.sql_mode = sql_mode_of(mode);
+        self.state.mode_known = true;
         Ok(())
     }
 
@@ -217,9 +217,16 @@ impl Session {
     /// what the session must know is read from there, the client has its answer already.
     #[cold]
     pub(super) async fn read_state(&mut self) {
-        let Some(place) = self.state_at.take() else { return };
-        let Some(at) = self.held.iter().position(|(held, _)| *held == place) else { return };
-        let (_, mut backend) = self.held.swap_remove(at);
+        let Some(place) = self.transaction.state_at.take() else { return };
+        let Some(at) = self
+            .transaction
+            .held
+            .iter()
+            .position(|(held, _)| *held == place)
+        else {
+            return;
+        };
+        let (_, mut backend) = self.transaction.held.swap_remove(at);
         let names = [
             "sql_mode",
             "character_set_client",
@@ -235,12 +242,12 @@ impl Session {
                 |v: &super::variables::Variable| String::from_utf8_lossy(v.bytes()).into_owned();
             // It had the session's value before.
             if let Ok(id) = text(id).parse() {
-                self.last_insert_id = id;
+                self.last.insert_id = id;
                 backend.last_insert_id = Some(id);
             }
             if is_oracle(mode.bytes()) {
                 // Undone: see `no_oracle`.
-                let known = self.settings.get("sql_mode").map(<[u8]>::to_vec);
+                let known = self.state.settings.get("sql_mode").map(<[u8]>::to_vec);
                 if let Some(known) = known {
                     let core = self.core.clone();
                     let _ = backend
@@ -260,14 +267,14 @@ impl Session {
 
     fn follow_state(&mut self, place: Place, backend: &mut Backend, read: &[String; 4]) {
         let [mode, client, connection, autocommit] = read;
-        let mut settings: Settings = (*self.settings).clone();
+        let mut settings: Settings = (*self.state.settings).clone();
         settings.set("sql_mode", format!("@@session.sql_mode = '{mode}'"));
-        self.sql_mode = sql_mode_of(mode);
+        self.state.sql_mode = sql_mode_of(mode);
         let now = Charsets {
             client: Charset::by_name(client),
             connection: Charset::of_collation(connection),
         };
-        if now != self.charsets {
+        if now != self.state.charsets {
             settings.set(
                 "character_set_client",
                 format!("@@session.character_set_client = '{client}'"),
@@ -277,15 +284,15 @@ impl Session {
                 format!("@@session.collation_connection = '{connection}'"),
             );
         }
-        self.autocommit = autocommit != "0";
-        if self.autocommit {
+        self.state.autocommit = autocommit != "0";
+        if self.state.autocommit {
             settings.unset("autocommit");
         } else {
             settings.set("autocommit", "@@session.autocommit = 0");
         }
         let in_step = Rc::ptr_eq(&backend.settings, &self.settings_at(place));
-        self.settings = self.core.settings.intern(settings);
-        self.charsets = self.settings.charsets();
+        self.state.settings = self.core.settings.intern(settings);
+        self.state.charsets = self.state.settings.charsets();
         if in_step {
             backend.settings = self.settings_at(place);
         }

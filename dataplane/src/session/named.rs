@@ -53,7 +53,7 @@ impl Session {
             return self.on_the_server(place?, action, sql, answer).await;
         }
         if matches!(action, SessionAction::Prepare { .. } | SessionAction::Deallocate { .. }) {
-            self.row_count = 0;
+            self.last.row_count = 0;
         }
         match action {
             SessionAction::Prepare { name, source } => {
@@ -118,7 +118,7 @@ impl Session {
             )
             .into());
         };
-        let client = self.charsets.client;
+        let client = self.state.charsets.client;
         let own = Charset::of_collation(text.charset());
         match () {
             () if text.bytes().is_ascii() || text.charset() == "binary" || own == client => {
@@ -222,7 +222,7 @@ impl Session {
         self.planned_after_looking(bound.changes()).await;
         let maintained = matches!(&bound, BoundPlan::Route(resolved) if resolved.before.is_some());
         if maintained
-            && self.charsets != Charsets::default()
+            && self.state.charsets != Charsets::default()
             && variables.iter().any(|v| !v.is_ascii())
         {
             if self.transaction.is_own() {
@@ -306,7 +306,7 @@ impl Session {
         let result = self.prepare_text(&mut backend, statement, text).await;
         match result {
             Ok(()) => {
-                self.held.push((place, backend));
+                self.transaction.held.push((place, backend));
                 Ok(())
             }
             Err(failure) => {
@@ -358,7 +358,7 @@ impl Session {
     }
 
     pub(super) fn reads_texts_as(&self, statement: &Statement) -> bool {
-        statement.settings().of_the_text() == self.settings.of_the_text()
+        statement.settings().of_the_text() == self.state.settings.of_the_text()
     }
 
     /// The values that place the rows: in UTF-8, or in the set of the statement's own literals.

@@ -42,7 +42,7 @@ impl Session {
         }
         // What a replica is asked, or for a user who may not do all, is planned here: a text that a
         // server prepares by itself could write.
-        let of_primary = self.target.kind == TabletKind::Primary && self.rights.are_full();
+        let of_primary = self.target.kind == TabletKind::Primary && self.client.rights.are_full();
         // And in a range of shards no row may be put where it does not belong.
         let whole = self.target.shards.is_none();
         (of_primary && whole && self.places_of_target().len() == 1).then(|| self.any_place())
@@ -132,11 +132,11 @@ impl Session {
                 self.in_clients_form(backend, kind, role, &mut packet, &mut changed)?
             {
                 if answer.more && role == PacketRole::Ok {
-                    set_status(payload, self.capabilities, Status::MORE_RESULTS);
+                    set_status(payload, self.client.capabilities, Status::MORE_RESULTS);
                 }
                 frame::write_packet(&mut out, &mut answer.seq, payload);
             }
-            self.client.link.send(Buf::from(out));
+            self.client.stream.link.send(Buf::from(out));
             return Ok(*walker.summary());
         }
     }

@@ -24,19 +24,22 @@ impl Session {
     #[inline]
     pub(super) fn settings_at(&mut self, place: Place) -> Rc<Settings> {
         if !place.is_replica() {
-            return Rc::clone(&self.settings);
+            return Rc::clone(&self.state.settings);
         }
         self.settings_on_replica()
     }
 
     #[cold]
     fn settings_on_replica(&mut self) -> Rc<Settings> {
-        match &self.on_replica {
-            Some(known) if Rc::ptr_eq(&known.of, &self.settings) => Rc::clone(&known.settings),
+        match &self.reads.on_replica {
+            Some(known) if Rc::ptr_eq(&known.of, &self.state.settings) => {
+                Rc::clone(&known.settings)
+            }
             _ => {
-                let settings = self.core.settings.intern(read_only(&self.settings));
-                let of = Rc::clone(&self.settings);
-                self.on_replica = Some(Box::new(OnReplica { of, settings: Rc::clone(&settings) }));
+                let settings = self.core.settings.intern(read_only(&self.state.settings));
+                let of = Rc::clone(&self.state.settings);
+                self.reads.on_replica =
+                    Some(Box::new(OnReplica { of, settings: Rc::clone(&settings) }));
                 settings
             }
         }

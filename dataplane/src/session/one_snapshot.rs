@@ -64,13 +64,13 @@ impl Session {
     async fn open_one_snapshot(&mut self, places: &[Place]) -> Outcome {
         // All connections first: nothing waits for one while writers wait.
         for place in places {
-            if !self.held.iter().any(|(held, _)| held == place) {
+            if !self.transaction.held.iter().any(|(held, _)| held == place) {
                 let backend = self.acquire_new(*place).await?;
-                self.held.push((*place, backend));
+                self.transaction.held.push((*place, backend));
             }
         }
         let mut gates = self.deciders().await?;
-        let (core, handle) = (self.core.clone(), self.handle.clone());
+        let (core, handle) = (self.core.clone(), self.client.handle.clone());
         Self::unless_interrupted(&handle, close(&core, &mut gates)).await??;
         self.join_all(places).await?;
         self.transaction.has_snapshot = true;

@@ -165,7 +165,7 @@ impl Session {
             shard: self.target.shard,
             shards: self.target.shards,
             tablet_kind: self.target.kind,
-            sql_mode: u16::from(self.sql_mode.bits()),
+            sql_mode: u16::from(self.state.sql_mode.bits()),
             prepared: kind.prepared,
             split: kind.split,
             numbered: kind.numbered,
@@ -187,15 +187,15 @@ impl Session {
         let core = Rc::clone(&self.core);
         let mut scratch = core.scratch.borrow_mut();
         let scratch = &mut *scratch;
-        if self.charsets.is_ambiguous(sql) {
+        if self.state.charsets.is_ambiguous(sql) {
             return Err(PlanError::AmbiguousText.into());
         }
-        let read = scratch.fingerprint.read(sql, self.sql_mode);
+        let read = scratch.fingerprint.read(sql, self.state.sql_mode);
         let unsure = scratch.fingerprint.versioned || read.is_err();
         let resolved;
         let (sql, is_resolved) = match unsure.then(|| self.without_versions(sql, &read)).flatten() {
             Some(text) => {
-                scratch.fingerprint.read(&text, self.sql_mode)?;
+                scratch.fingerprint.read(&text, self.state.sql_mode)?;
                 resolved = text;
                 (resolved.as_slice(), true)
             }
@@ -215,8 +215,8 @@ impl Session {
             sql,
             fingerprint: &scratch.fingerprint,
             params: &[],
-            sql_mode: self.sql_mode,
-            charsets: self.charsets,
+            sql_mode: self.state.sql_mode,
+            charsets: self.state.charsets,
             session: &values,
             prepared: false,
         };
@@ -251,7 +251,8 @@ impl Session {
             }
             _ => BoundPlan::Own,
         };
-        self.handle
+        self.client
+            .handle
             .limit(&core, entry.plan.directives.query_timeout_ms);
         let rows = RowsAt::of(&scratch.fingerprint);
         Ok(Planned { entry, bound, end, more, rows })
@@ -278,7 +279,7 @@ impl Session {
             return None;
         }
         let server = versions::Server::parse(&self.core.config().server_version)?;
-        Some(versions::resolve(sql, self.sql_mode, server))
+        Some(versions::resolve(sql, self.state.sql_mode, server))
     }
 
     /// As a statement is prepared: its text, and what it is made of.
@@ -286,7 +287,7 @@ impl Session {
         if !versions::may_have(&sql) {
             return sql;
         }
-        let read = Fingerprint::new().read(&sql, self.sql_mode);
+        let read = Fingerprint::new().read(&sql, self.state.sql_mode);
         self.without_versions(&sql, &read).unwrap_or(sql)
     }
 
@@ -328,9 +329,9 @@ impl Session {
             shard: self.target.shard,
             shards: self.target.shards,
             tablet_kind: self.target.kind,
-            sql_mode: self.sql_mode,
+            sql_mode: self.state.sql_mode,
             in_transaction: self.in_transaction(),
-            autocommit: self.autocommit,
+            autocommit: self.state.autocommit,
             no_scatter: self.core.config().no_scatter,
             numbered: kind.numbered,
         };
@@ -356,12 +357,12 @@ impl Session {
         let core = Rc::clone(&self.core);
         let mut scratch = core.scratch.borrow_mut();
         let scratch = &mut *scratch;
-        if self.charsets.is_ambiguous(sql) {
+        if self.state.charsets.is_ambiguous(sql) {
             return Err(PlanError::AmbiguousText.into());
         }
-        scratch.fingerprint.read(sql, self.sql_mode)?;
+        scratch.fingerprint.read(sql, self.state.sql_mode)?;
         if scratch.fingerprint.more
-            && let Some(at) = second_statement(sql, scratch.fingerprint.end, self.sql_mode)
+            && let Some(at) = second_statement(sql, scratch.fingerprint.end, self.state.sql_mode)
         {
             return Err(PlanError::syntax(sql, at).into());
         }

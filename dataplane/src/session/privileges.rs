@@ -10,7 +10,7 @@ impl Session {
     #[inline]
     pub(super) fn permit(&self, plan: &Plan) -> Result<(), Failure> {
         self.permit_user(plan)?;
-        if !plan.effects.contains(Effects::ADMIN) || self.rights.admin {
+        if !plan.effects.contains(Effects::ADMIN) || self.client.rights.admin {
             return Ok(());
         }
         Err(denied().into())
@@ -22,7 +22,7 @@ impl Session {
         else {
             return Ok(());
         };
-        if self.rights.admin {
+        if self.client.rights.admin {
             return Ok(());
         }
         let text = match self.text_of_variable(variable).await {
@@ -42,10 +42,10 @@ impl Session {
     pub(super) fn permit_database(&self, name: &str) -> Result<(), SqlError> {
         self.permit_keyspace(name)?;
         let database = name.split(['@', ':']).next().unwrap_or_default();
-        if self.rights.admin || !database.eq_ignore_ascii_case("mysql") {
+        if self.client.rights.admin || !database.eq_ignore_ascii_case("mysql") {
             return Ok(());
         }
-        let (user, host) = (self.login_user(), &self.handle.host);
+        let (user, host) = (self.login_user(), &self.client.handle.host);
         Err(sql_error(
             1044,
             format!("Access denied for user '{user}'@'{host}' to database '{database}'"),

@@ -36,7 +36,7 @@ impl Session {
     pub(super) async fn sessions(&mut self) -> Outcome<Vec<Row>> {
         let rows: Arc<Mutex<Vec<Row>>> = Arc::default();
         // MySQL shows all sessions to those with the PROCESS privilege, its own to anybody.
-        let only = (!self.rights.admin).then(|| self.handle.user.borrow().clone());
+        let only = (!self.client.rights.admin).then(|| self.client.handle.user.borrow().clone());
         let (shared, core) = (self.core.shared.clone(), self.core.id);
         let gathered = Arc::clone(&rows);
         self.wait_for(|ticket| {
@@ -76,8 +76,8 @@ impl Session {
             text_column("Info"),
         ];
         let cells: Vec<Vec<Option<Vec<u8>>>> = rows.iter().map(|row| row.cells(full)).collect();
-        self.found_rows = cells.len() as u64;
-        self.row_count = -1;
+        self.last.found_rows = cells.len() as u64;
+        self.last.row_count = -1;
         self.send_result(answer, &columns, &cells);
     }
 }

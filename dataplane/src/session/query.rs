@@ -46,8 +46,8 @@ impl Session {
     async fn queries(&mut self, packet: Packet, first: Planned) -> Outcome {
         let mut answer = Answer::to(&packet);
         let text = packet.payload().get(TEXT_AT..).unwrap_or_default();
-        if !self.multi_statements {
-            if let Some(at) = second_statement(text, first.end, self.sql_mode) {
+        if !self.client.multi_statements {
+            if let Some(at) = second_statement(text, first.end, self.state.sql_mode) {
                 return self.fail(&mut answer, PlanError::syntax(text, at).into());
             }
             // Comments: the statement is alone.
@@ -99,7 +99,7 @@ impl Session {
                     self.as_the_server(&mut error.message);
                 }
                 self.note_error(&error);
-                self.row_count = -1;
+                self.last.row_count = -1;
                 self.send_error(answer, &error);
                 Ok(())
             }
@@ -158,12 +158,12 @@ impl Session {
     pub(super) fn ready(&mut self, place: Place) -> Option<Box<Backend>> {
         // With autocommit=0, the statement begins a transaction, whose first shard must be known to
         // those that join it.
-        let begins = !self.autocommit && self.transaction_mode() != TransactionMode::Multi;
-        if !self.held.is_empty() || self.transaction.concerns_next() || begins {
+        let begins = !self.state.autocommit && self.transaction_mode() != TransactionMode::Multi;
+        if !self.transaction.held.is_empty() || self.transaction.concerns_next() || begins {
             return None;
         }
         let pool = self.pool_of(place)?;
-        if self.causal.is_some() && self.is_behind(place, &pool) {
+        if self.reads.causal.is_some() && self.is_behind(place, &pool) {
             return None;
         }
         let changes = self.core.routine_changes();
@@ -171,8 +171,8 @@ impl Session {
             return None;
         }
         let mut backend = match place.is_replica() {
-            false => pool.try_take(self.flavour, &self.settings)?,
-            true => pool.try_take(self.flavour, &self.settings_at(place))?,
+            false => pool.try_take(self.state.flavour, &self.state.settings)?,
+            true => pool.try_take(self.state.flavour, &self.settings_at(place))?,
         };
         backend.routines_seen = changes;
         Some(backend)
@@ -208,7 +208,7 @@ impl Session {
         self.keep_or_return(place, backend);
         let error = summary.error.map(|(code, _)| code);
         self.transaction
-            .statement_done(self.autocommit, plan.effects, error);
+            .statement_done(self.state.autocommit, plan.effects, error);
     }
 
     /// After an error that opens no transaction and could end none, the state is known.
@@ -219,7 +219,8 @@ impl Session {
             plan.class,
             Select | SelectLocking | Insert | Replace | Update | Delete | Show
         );
-        if plain && self.autocommit && !backend.in_transaction && !self.transaction.is_open() {
+        if plain && self.state.autocommit && !backend.in_transaction && !self.transaction.is_open()
+        {
             backend.unsure = false;
         }
     }
@@ -228,8 +229,8 @@ impl Session {
     /// on.
     #[cold]
     pub(super) fn routine_ran(&mut self, place: Place, backend: &mut Backend) {
-        self.pinned = true;
-        self.state_at = Some(place);
+        self.transaction.pinned = true;
+        self.transaction.state_at = Some(place);
         backend.unknown_state = true;
         // Whatever it did, it may have written.
         backend.wrote = true;
@@ -264,7 +265,7 @@ impl Session {
         use StatementClass as C;
         if matches!(class, C::Call | C::Prepare | C::Other) {
             // It may have run other statements. Looked for only where the connection is kept.
-            self.state_at = Some(place);
+            self.transaction.state_at = Some(place);
             backend.unknown_state = true;
         }
         // What failed may have taken its locks before. What makes no sense ran nothing, unless a
@@ -272,7 +273,7 @@ impl Session {
         let ran = summary
             .error
             .is_none_or(|(code, _)| !NOT_RUN.contains(&code) || class == C::Call);
-        self.pinned |= ran;
+        self.transaction.pinned |= ran;
         backend.tainted |= ran;
     }
 
@@ -281,10 +282,12 @@ impl Session {
     #[inline]
     pub(super) async fn look_behind(&mut self) -> Outcome {
         let unsure = self
+            .transaction
             .held
             .iter()
             .any(|(_, backend)| backend.unsure || backend.ended_by_error);
-        if unsure || self.transaction.found_rows_at.is_some() || self.state_at.is_some() {
+        if unsure || self.transaction.found_rows_at.is_some() || self.transaction.state_at.is_some()
+        {
             return Box::pin(async {
                 // First, because any other answer would tell the state unseen.
                 self.resolve_doubt().await?;
@@ -300,24 +303,31 @@ impl Session {
     #[cold]
     async fn read_found_rows(&mut self) {
         let Some(place) = self.transaction.found_rows_at.take() else { return };
-        let Some(at) = self.held.iter().position(|(held, _)| *held == place) else { return };
-        let (_, mut backend) = self.held.swap_remove(at);
+        let Some(at) = self
+            .transaction
+            .held
+            .iter()
+            .position(|(held, _)| *held == place)
+        else {
+            return;
+        };
+        let (_, mut backend) = self.transaction.held.swap_remove(at);
         // A connection that fails here is found out when it is used next.
         if let Ok(Some(found)) = backend
             .value(&Rc::clone(&self.core), "SELECT FOUND_ROWS()")
             .await
         {
-            self.found_rows = found.parse().unwrap_or(self.found_rows);
+            self.last.found_rows = found.parse().unwrap_or(self.last.found_rows);
         }
         self.keep_or_return(place, backend);
     }
 
     #[inline]
     pub(super) fn keep_or_return(&mut self, place: Place, backend: Box<Backend>) {
-        if self.causal.is_some() {
+        if self.reads.causal.is_some() {
             self.note_visit(place);
         }
-        let keep = self.pinned
+        let keep = self.transaction.pinned
             || self.transaction.is_open()
             || backend.in_transaction
             || backend.unsure
@@ -325,13 +335,13 @@ impl Session {
             || self.transaction.found_rows_at == Some(place)
             || self.has_cursor_at(place);
         if keep {
-            self.held.push((place, backend));
+            self.transaction.held.push((place, backend));
         } else {
             let pool: Rc<TabletPool> = Rc::clone(&backend.pool);
             pool.put(&self.core, backend);
         }
         let open = self.in_transaction();
-        self.handle.in_transaction.set(open);
+        self.client.handle.in_transaction.set(open);
     }
 
     #[inline]
@@ -339,17 +349,17 @@ impl Session {
         self.core.metrics().rows.add(summary.rows);
         if summary.error.is_some() {
             self.core.metrics().errors.add(1);
-            self.row_count = -1;
+            self.last.row_count = -1;
             self.transaction.last_failed = true;
             return;
         }
         if summary.columns > 0 {
-            self.row_count = -1;
+            self.last.row_count = -1;
             if matches!(class, StatementClass::Select | StatementClass::SelectLocking) {
-                self.found_rows = summary.rows;
+                self.last.found_rows = summary.rows;
             }
         } else {
-            self.row_count = i64::try_from(summary.affected_rows).unwrap_or(i64::MAX);
+            self.last.row_count = i64::try_from(summary.affected_rows).unwrap_or(i64::MAX);
         }
     }
 }

@@ -71,18 +71,18 @@ impl Session {
                     if walker.summary().error.is_some() {
                         self.note_error_packet(&buf);
                     }
-                    self.client.link.send(buf);
+                    self.client.stream.link.send(buf);
                     return Ok(*walker.summary());
                 }
                 FeedState::More => {
                     backend.stream.link.socket.expect_more(&buf);
-                    self.client.link.send(buf);
-                    if self.client.link.socket.unsent() >= UNSENT_MAX {
+                    self.client.stream.link.send(buf);
+                    if self.client.stream.link.socket.unsent() >= UNSENT_MAX {
                         self.wait_for_client().await?;
                     }
                 }
                 FeedState::LocalInfile => {
-                    self.client.link.send(buf);
+                    self.client.stream.link.send(buf);
                     let seq = walker.next_seq();
                     let (last, _) = Box::pin(self.relay_file(backend, seq, seq)).await?;
                     walker.infile_sent(last);
@@ -98,7 +98,7 @@ impl Session {
 
     #[inline]
     async fn first_of<T>(&self, mut answer: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Event<T> {
-        let (client, handle) = (&self.client, &self.handle);
+        let (client, handle) = (&self.client.stream, &self.client.handle);
         poll_fn(|cx| {
             if let Poll::Ready(answer) = answer(cx) {
                 return Poll::Ready(Event::Answer(answer));
@@ -129,7 +129,7 @@ impl Session {
         match self.first_of(poll).await {
             Event::Answer(answer) => Ok(answer),
             Event::ClientGone => Err(Failure::Close),
-            Event::Interrupt(why) => Err(stopped(&self.handle, why)),
+            Event::Interrupt(why) => Err(stopped(&self.client.handle, why)),
         }
     }
 
@@ -140,8 +140,8 @@ impl Session {
             Interrupt::KillQuery => {
                 // The server ends the statement with error 1317. If it does not, the time limit
                 // ends it.
-                self.handle.acknowledge();
-                self.handle.must_end_soon(&self.core);
+                self.client.handle.acknowledge();
+                self.client.handle.must_end_soon(&self.core);
                 let (core, pool) = (Rc::clone(&self.core), Rc::clone(&backend.pool));
                 crate::executor::spawn(crate::pool::kill_query(
                     core,
@@ -152,7 +152,7 @@ impl Session {
                 self.core.ring.mark_runnable();
                 Ok(())
             }
-            _ => Err(stopped(&self.handle, why)),
+            _ => Err(stopped(&self.client.handle, why)),
         }
     }
 
@@ -218,7 +218,7 @@ impl Session {
 
     /// A slow client slows its backend: nothing is read before it has taken what waits.
     pub(super) async fn wait_for_client(&mut self) -> Outcome {
-        let (client, handle) = (&self.client, &self.handle);
+        let (client, handle) = (&self.client.stream, &self.client.handle);
         poll_fn(|cx| {
             if let Poll::Ready(result) = client.link.socket.poll_sendable(cx, UNSENT_MAX / 2) {
                 return Poll::Ready(result.map_err(Failure::from));
@@ -267,7 +267,7 @@ impl Session {
                 if answer.more
                     && matches!(role, PacketRole::Ok | PacketRole::RowsEnd | PacketRole::ColumnsEof)
                 {
-                    set_status(payload, self.capabilities, Status::MORE_RESULTS);
+                    set_status(payload, self.client.capabilities, Status::MORE_RESULTS);
                 }
                 frame::write_packet(&mut out, &mut answer.seq, payload);
             }
@@ -275,7 +275,10 @@ impl Session {
                 self.note_error(&super::scatter::error_of(packet.payload()));
             }
             if state != FeedState::More || out.len() >= CHUNK {
-                self.client.link.send(Buf::from(std::mem::take(&mut out)));
+                self.client
+                    .stream
+                    .link
+                    .send(Buf::from(std::mem::take(&mut out)));
                 self.wait_for_client().await?;
             }
             match state {
@@ -306,7 +309,7 @@ impl Session {
     /// Sends the packets that have gathered.
     pub(super) fn send_out(&mut self, out: &mut Vec<u8>) {
         if !out.is_empty() {
-            self.client.link.send(Buf::from(std::mem::take(out)));
+            self.client.stream.link.send(Buf::from(std::mem::take(out)));
         }
     }
 
@@ -325,7 +328,7 @@ impl Session {
             return Ok(Some(packet.payload_mut()));
         }
         changed.clear();
-        let (from, to) = (backend.capabilities, self.capabilities);
+        let (from, to) = (backend.capabilities, self.client.capabilities);
         Ok(match translate(kind, role, packet.payload(), from, to, changed)? {
             Translated::Same => Some(packet.payload_mut()),
             Translated::Left => None,

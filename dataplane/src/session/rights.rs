@@ -60,9 +60,9 @@ impl Rights {
 impl Session {
     /// May the user have a session, as it has connected?
     pub(super) fn admit_user(&mut self) -> Result<(), SqlError> {
-        self.slot = None;
-        let rights = &self.rights;
-        if rights.require_tls && !self.client.link.is_secure() {
+        self.client.slot = None;
+        let rights = &self.client.rights;
+        if rights.require_tls && !self.client.stream.link.is_secure() {
             let who = self.account();
             return Err(sql_error(
                 1045,
@@ -88,7 +88,7 @@ impl Session {
                 );
                 sql_error(1226, message)
             })?;
-            self.slot = Some(Box::new(slot));
+            self.client.slot = Some(Box::new(slot));
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Session {
     /// May the user run it?
     #[inline]
     pub(super) fn permit_user(&self, plan: &Plan) -> Result<(), Failure> {
-        if self.rights.are_full() {
+        if self.client.rights.are_full() {
             return Ok(());
         }
         self.permit_restricted(plan)
@@ -104,7 +104,7 @@ impl Session {
 
     #[cold]
     fn permit_restricted(&self, plan: &Plan) -> Result<(), Failure> {
-        if self.rights.read_only
+        if self.client.rights.read_only
             && let Some(command) = writes(plan)
         {
             let who = self.account();
@@ -129,7 +129,7 @@ impl Session {
             .tables
             .iter()
             .map(of)
-            .find(|name| !self.rights.has_keyspace(name))
+            .find(|name| !self.client.rights.has_keyspace(name))
         {
             Some(name) => Err(self.no_keyspace(&name).into()),
             None => self.permit_mentions(plan),
@@ -148,7 +148,7 @@ impl Session {
         let closed = snapshot
             .keyspaces
             .iter()
-            .filter(|keyspace| !self.rights.has_keyspace(&keyspace.name));
+            .filter(|keyspace| !self.client.rights.has_keyspace(&keyspace.name));
         match closed.into_iter().find(|keyspace| {
             mentioned(&keyspace.name)
                 || keyspace.database != keyspace.name && mentioned(&keyspace.database)
@@ -170,7 +170,7 @@ impl Session {
         }
         let snapshot = self.core.snapshot.borrow();
         match snapshot.keyspaces.get(usize::from(*keyspace)) {
-            Some(keyspace) if !self.rights.has_keyspace(&keyspace.name) => {
+            Some(keyspace) if !self.client.rights.has_keyspace(&keyspace.name) => {
                 Err(self.no_keyspace(&keyspace.name).into())
             }
             _ => Ok(()),
@@ -182,8 +182,9 @@ impl Session {
         let keyspace = name.split(['@', ':', '/', '[']).next().unwrap_or_default();
         let system = coregate_planner::route::is_system(keyspace);
         // A shard's server reads names for itself, be they another keyspace's.
-        let is_shard = name.contains([':', '/', '[']) && self.rights.keyspaces.is_some();
-        if is_shard || !(keyspace.is_empty() || system || self.rights.has_keyspace(keyspace)) {
+        let is_shard = name.contains([':', '/', '[']) && self.client.rights.keyspaces.is_some();
+        if is_shard || !(keyspace.is_empty() || system || self.client.rights.has_keyspace(keyspace))
+        {
             return Err(self.no_keyspace(name));
         }
         Ok(())
@@ -194,7 +195,7 @@ impl Session {
     }
 
     pub(super) fn account(&self) -> String {
-        format!("'{}'@'{}'", self.login_user(), self.handle.host)
+        format!("'{}'@'{}'", self.login_user(), self.client.handle.host)
     }
 
     /// What the users file grants, as a server would say it. The servers know only the tablet's
@@ -202,7 +203,7 @@ impl Session {
     pub(super) fn show_grants(&mut self, answer: &mut Answer) {
         let user = self.login_user();
         let account = format!("{}@`%`", quoted(&user));
-        let rights = Rc::clone(&self.rights);
+        let rights = Rc::clone(&self.client.rights);
         let granted = match (rights.admin, rights.read_only) {
             (true, _) => "ALL PRIVILEGES",
             (_, true) => "SELECT, SHOW VIEW",
@@ -220,14 +221,14 @@ impl Session {
             }
         };
         let rows: Vec<Vec<Option<String>>> = rows.into_iter().map(|row| vec![Some(row)]).collect();
-        self.found_rows = rows.len() as u64;
-        self.row_count = -1;
+        self.last.found_rows = rows.len() as u64;
+        self.last.row_count = -1;
         self.send_rows(answer, &[&format!("Grants for {user}@%")], &rows);
     }
 
     /// What a session of the user has set from its beginning.
     pub(super) fn set_by_rights(&self, settings: &mut Settings) {
-        if self.rights.read_only {
+        if self.client.rights.read_only {
             settings
                 .set(&format!("{TRANSACTION}access"), b"SESSION TRANSACTION READ ONLY".to_vec());
         }

@@ -82,7 +82,7 @@ impl Session {
         self.transaction.last_failed = false;
         if planned.bound.is_made_text()
             && let Some(statement) = form.statement()
-            && !statement.means_the_same(&self.settings, self.sql_mode)
+            && !statement.means_the_same(&self.state.settings, self.state.sql_mode)
         {
             return Err(Box::pin(self.refuse_to_read_again()).await);
         }
@@ -152,7 +152,7 @@ impl Session {
         // An OK that tells the first of a sequence's numbers is given, too. RETURNING is answered
         // with rows.
         let numbered =
-            self.numbers_from.is_some() && !plan.effects.contains(Effects::SETS_INSERT_ID);
+            self.running.numbers_from.is_some() && !plan.effects.contains(Effects::SETS_INSERT_ID);
         if relayed
             && !numbered
             && resolved.before.is_none()

@@ -130,7 +130,8 @@ impl Session {
             self.transaction.begin_own();
         }
         let in_parts = several || work.returned().is_some();
-        let undoable = writes && (self.in_transaction() || !self.autocommit) && !own && in_parts;
+        let undoable =
+            writes && (self.in_transaction() || !self.state.autocommit) && !own && in_parts;
         let result = self.run_parts(&mut work, undoable, answer).await;
         match result {
             Ok((summary, info, None)) => self.end_write(work, summary, info, own, answer).await,
@@ -156,7 +157,7 @@ impl Session {
 
     /// A statement is a transaction by itself.
     fn stands_alone(&self) -> bool {
-        !self.in_transaction() && self.autocommit && !self.transaction.locked
+        !self.in_transaction() && self.state.autocommit && !self.transaction.locked
     }
 
     /// Undoes a statement that had a transaction of its own. `error`: a server's, where one has
@@ -168,7 +169,7 @@ impl Session {
         self.transaction.restore_next(next);
         if error.is_some() {
             self.transaction
-                .statement_done(self.autocommit, effects, error);
+                .statement_done(self.state.autocommit, effects, error);
         }
     }
 
@@ -240,7 +241,7 @@ impl Session {
         };
         if let Some(error) = ended {
             self.transaction
-                .statement_done(self.autocommit, work.plan.effects, error);
+                .statement_done(self.state.autocommit, work.plan.effects, error);
         }
         result.map(|(summary, error)| (summary, info, error))
     }
@@ -392,7 +393,7 @@ impl Session {
     async fn undo(&mut self, work: &Work<'_>, mut error: SqlError) -> SqlError {
         let core = Rc::clone(&self.core);
         let mut undone = true;
-        for (place, backend) in &mut self.held {
+        for (place, backend) in &mut self.transaction.held {
             // Only where this statement has set the savepoint: elsewhere it may be an earlier
             // one's.
             if work.wires.iter().any(|(part, _)| part == place) {
@@ -448,7 +449,7 @@ impl Session {
         let info = info.text();
         let done = Done {
             affected_rows: summary.affected_rows,
-            last_insert_id: self.numbers_from.unwrap_or(summary.last_insert_id),
+            last_insert_id: self.running.numbers_from.unwrap_or(summary.last_insert_id),
             warnings: summary.warnings,
             info: info.as_bytes(),
             ..Done::default()

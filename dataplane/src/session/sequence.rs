@@ -59,7 +59,7 @@ impl Session {
                 shard.text.get_or_insert_with(|| text.to_vec());
             }
             // Of a statement of several steps, the first step's.
-            self.numbers_from.get_or_insert(from);
+            self.running.numbers_from.get_or_insert(from);
         }
         Ok(planned)
     }
@@ -92,7 +92,7 @@ impl Session {
         self.clear_warnings();
         let first = self.take_numbers(sequence, count).await?;
         let column = ColumnDefinition::expression(b"nextval", ColumnType::LONGLONG);
-        (self.found_rows, self.row_count) = (1, -1);
+        (self.last.found_rows, self.last.row_count) = (1, -1);
         self.send_result(answer, &[column], &[vec![Some(first.to_string())]]);
         Ok(())
     }
@@ -202,7 +202,7 @@ impl Session {
         let mut attempts = 0;
         loop {
             let mut backend = self.sequence_connection(sequence).await?;
-            let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
+            let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.client.handle));
             let value = Self::unless_interrupted(&handle, backend.value(&core, sql)).await?;
             attempts += 1;
             match value {
@@ -229,7 +229,7 @@ impl Session {
         let mut attempts = 0;
         loop {
             let mut backend = self.sequence_connection(sequence).await?;
-            let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
+            let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.client.handle));
             let updated = Self::unless_interrupted(&handle, async {
                 let summary = backend.execute(&core, sql).await?;
                 if backend.in_transaction {
@@ -260,24 +260,24 @@ impl Session {
     /// A connection that takes no part in the client's transaction. Who has one waits for nothing
     /// else.
     async fn sequence_connection(&mut self, sequence: &Sequence) -> Outcome<Box<Backend>> {
-        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
+        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.client.handle));
         let place = Place::Shard { shard: sequence.shard, kind: TabletKind::Primary.into() };
         let pool = core.pools.get(place).ok_or_else(|| place.missing())?;
         let pool = pool.finisher(core.config().finisher_size_per_core);
         let settings = Settings {
-            collation: self.settings.collation,
-            globals: self.settings.globals,
+            collation: self.state.settings.collation,
+            globals: self.state.settings.globals,
             ..Settings::default()
         };
         let settings = core.settings.intern(settings);
-        let taken = pool.take(&core, self.flavour, &settings);
+        let taken = pool.take(&core, self.state.flavour, &settings);
         Ok(Self::unless_interrupted(&handle, taken).await??)
     }
 
     /// After a statement that took numbers of a sequence, or changed a sequence's table.
     #[inline]
     pub(super) fn sequence_done(&mut self, plan: &Plan, summary: Option<&Summary>) {
-        if self.numbers_from.is_some() || plan.effects.contains(Effects::SEQUENCE) {
+        if self.running.numbers_from.is_some() || plan.effects.contains(Effects::SEQUENCE) {
             self.end_sequence(plan, summary);
         }
     }
@@ -287,10 +287,10 @@ impl Session {
         if plan.effects.contains(Effects::SEQUENCE) {
             self.core.shared.sequences.forget();
         }
-        if let Some(first) = self.numbers_from.take()
+        if let Some(first) = self.running.numbers_from.take()
             && summary.is_some_and(|summary| summary.error.is_none())
         {
-            self.last_insert_id = first;
+            self.last.insert_id = first;
         }
     }
 }

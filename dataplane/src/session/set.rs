@@ -94,7 +94,10 @@ impl Session {
     /// there is to report of it.
     fn set_known(&mut self, assignments: &[&Assignment]) -> Option<Vec<u8>> {
         let [one] = assignments else { return None };
-        if one.scope != Scope::Session || !self.held.is_empty() || self.tracks_by_choice() {
+        if one.scope != Scope::Session
+            || !self.transaction.held.is_empty()
+            || self.tracks_by_choice()
+        {
             return None;
         }
         let (SetValue::Literal(value) | SetValue::Text(value)) = &one.value else { return None };
@@ -102,7 +105,7 @@ impl Session {
             "autocommit" => {
                 let on = is_on(value);
                 let off = matches!(value.to_ascii_lowercase().as_str(), "0" | "off" | "false");
-                if (on || off) && self.autocommit == on {
+                if (on || off) && self.state.autocommit == on {
                     return Some(self.set_report(&one.name, value));
                 }
                 if !on && !off || self.in_transaction() {
@@ -155,7 +158,9 @@ impl Session {
         sql: &[u8],
     ) -> Outcome<(u16, Vec<u8>)> {
         let core = self.core.clone();
-        if !self.autocommit && self.in_transaction() && self.turns_on_autocommit(assignments).await
+        if !self.state.autocommit
+            && self.in_transaction()
+            && self.turns_on_autocommit(assignments).await
         {
             // As the server will, but on all shards.
             self.commit_held().await?;
@@ -164,7 +169,7 @@ impl Session {
         let mut backend = self.acquire(place, Effects::NO_TABLES).await?;
         let about_id = mentions(names);
         if (about_id || backend.pool.routines.concern(names))
-            && backend.last_insert_id != Some(self.last_insert_id)
+            && backend.last_insert_id != Some(self.last.insert_id)
             && let Err(failure) = self.give_insert_id(&mut backend).await
         {
             return Err(self
@@ -190,7 +195,7 @@ impl Session {
         }
         match result {
             Ok((_, values)) if sets_oracle(assignments, &values) => {
-                let known = self.settings.get("sql_mode").unwrap_or_default();
+                let known = self.state.settings.get("sql_mode").unwrap_or_default();
                 let undo = [b"SET ".as_slice(), known].concat();
                 match backend.execute(&core, undo).await {
                     Ok(_) => Err(self.forget_settings(place, backend, no_oracle())),
@@ -226,7 +231,7 @@ impl Session {
         set: &[&Assignment],
     ) -> Outcome {
         let core = Rc::clone(&self.core);
-        backend.tainted |= self.pinned;
+        backend.tainted |= self.transaction.pinned;
         backend.settings = self.settings_at(place);
         if place.is_replica()
             && set.iter().any(|a| sets_access(a))
@@ -273,7 +278,7 @@ impl Session {
     /// Takes assignments into the session's settings; `values` are those that were read back, as
     /// SQL.
     fn keep(&mut self, assignments: &[&Assignment], values: &[Option<Vec<u8>>]) {
-        let mut settings: Settings = (*self.settings).clone();
+        let mut settings: Settings = (*self.state.settings).clone();
         for (assignment, value) in assignments.iter().zip(values) {
             let name = match assignment.scope {
                 // Isolation and access mode are set one by one, and neither undoes the other.
@@ -290,13 +295,13 @@ impl Session {
                 }
                 // For the next INSERT alone, and on this connection.
                 Scope::Session if assignment.name == "insert_id" => {
-                    self.pinned = true;
+                    self.transaction.pinned = true;
                     continue;
                 }
                 Scope::Session => assignment.name.clone(),
                 // Its name could be repeated otherwise than it was read.
                 Scope::User if !is_ordinary(&assignment.name) => {
-                    self.pinned = true;
+                    self.transaction.pinned = true;
                     continue;
                 }
                 Scope::User => format!("@{}", assignment.name.to_lowercase()),
@@ -311,7 +316,7 @@ impl Session {
             self.note_session_variable(&name, assignment, value.as_deref());
             let is_default =
                 assignment.value == SetValue::Default && name != "names" && value.is_none();
-            let plain_autocommit = name == "autocommit" && self.autocommit;
+            let plain_autocommit = name == "autocommit" && self.state.autocommit;
             for undone in replaced_by(&name) {
                 settings.unset(undone);
             }
@@ -320,11 +325,11 @@ impl Session {
             } else if settings.vars.len() < SETTINGS_MAX || settings.get(&name).is_some() {
                 settings.set(&name, sql);
             } else {
-                self.pinned = true;
+                self.transaction.pinned = true;
             }
         }
-        self.settings = self.core.settings.intern(settings);
-        self.charsets = self.settings.charsets();
+        self.state.settings = self.core.settings.intern(settings);
+        self.state.charsets = self.state.settings.charsets();
     }
 
     /// What the session itself must know of its variables.
@@ -346,22 +351,25 @@ impl Session {
         });
         match name {
             "autocommit" => {
-                self.autocommit =
+                self.state.autocommit =
                     value.is_none_or(|v| !matches!(v.as_str(), "0" | "off" | "false"));
             }
             "wait_timeout" => {
                 let seconds = value.as_deref().and_then(|v| v.parse::<u64>().ok());
                 // A server takes 0 for 1.
-                self.handle.wait_timeout.set(seconds.map(|s| s.max(1)));
+                self.client
+                    .handle
+                    .wait_timeout
+                    .set(seconds.map(|s| s.max(1)));
             }
-            "sql_mode" => self.sql_mode = sql_mode_of(value.as_deref().unwrap_or_default()),
+            "sql_mode" => self.state.sql_mode = sql_mode_of(value.as_deref().unwrap_or_default()),
             _ => {}
         }
     }
 
     /// Takes the values of user variables, as a server has them, into the session's settings.
     pub(super) fn keep_variables(&mut self, names: &[String], values: &[Variable]) {
-        let mut settings: Settings = (*self.settings).clone();
+        let mut settings: Settings = (*self.state.settings).clone();
         for (name, value) in names
             .iter()
             .zip(values)
@@ -374,7 +382,7 @@ impl Session {
             }
             settings.set(&known, [user_variable(name).as_bytes(), b" = ", &value.typed()].concat());
         }
-        self.settings = self.core.settings.intern(settings);
+        self.state.settings = self.core.settings.intern(settings);
     }
 
     fn set_vitess(&mut self, assignment: &Assignment) -> Outcome {
@@ -394,7 +402,7 @@ impl Session {
         if assignment.name.starts_with("read_after_write_") {
             self.set_read_after_write(&assignment.name, &value)?;
         }
-        let known = &mut self.vitess;
+        let known = &mut self.state.vitess;
         known.retain(|(name, _)| *name != assignment.name);
         known.push((assignment.name.clone(), value));
         Ok(())
@@ -402,7 +410,7 @@ impl Session {
 
     /// What the session has set a variable of ours or Vitess's to.
     pub(super) fn vitess_value(&self, name: &str) -> Option<&str> {
-        let found = self.vitess.iter().find(|(known, _)| known == name);
+        let found = self.state.vitess.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
 

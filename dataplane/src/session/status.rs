@@ -105,8 +105,8 @@ impl Session {
                 _ => text_column(name),
             })
             .collect();
-        self.found_rows = merged.len() as u64;
-        self.row_count = -1;
+        self.last.found_rows = merged.len() as u64;
+        self.last.row_count = -1;
         self.send_result(answer, &columns, &merged);
         Ok(Summary { rows: merged.len() as u64, ..summary })
     }

@@ -23,13 +23,15 @@ fn change(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
 
 impl Session {
     pub(super) fn tracks(&self) -> bool {
-        self.capabilities.contains(Capabilities::SESSION_TRACK)
+        self.client
+            .capabilities
+            .contains(Capabilities::SESSION_TRACK)
     }
 
     /// Does the session itself decide on what is reported of variables? Then only a server can
     /// tell.
     pub(super) fn tracks_by_choice(&self) -> bool {
-        let chosen = |name: &&str| self.settings.get(name).is_some();
+        let chosen = |name: &&str| self.state.settings.get(name).is_some();
         self.tracks()
             && ["session_track_system_variables", "session_track_state_change"]
                 .iter()
@@ -38,7 +40,7 @@ impl Session {
 
     /// A setting's value, without quotes, in upper case.
     fn chosen(&self, name: &str) -> Option<String> {
-        let sql = String::from_utf8_lossy(self.settings.get(name)?).into_owned();
+        let sql = String::from_utf8_lossy(self.state.settings.get(name)?).into_owned();
         let value = sql.rsplit('=').next().unwrap_or_default();
         Some(value.trim().trim_matches('\'').to_ascii_uppercase())
     }
@@ -69,7 +71,7 @@ impl Session {
         }
         match name {
             "autocommit" => {
-                let value: &[u8] = if self.autocommit { b"ON" } else { b"OFF" };
+                let value: &[u8] = if self.state.autocommit { b"ON" } else { b"OFF" };
                 change(&mut out, SYSTEM_VARIABLE, &[b"autocommit", value]);
             }
             "names" => {

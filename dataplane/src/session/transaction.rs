@@ -11,6 +11,7 @@ use crate::pool::{Backend, Place, TabletPool};
 use coregate_planner::dtid::SNAPSHOT_TABLE;
 use coregate_planner::fold::fold;
 use coregate_planner::plan::{AccessMode, Effects, SessionAction};
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 type Characteristics = (Option<&'static str>, Option<String>);
@@ -34,13 +35,20 @@ const BEFORE_TABLES: [u16; 13] = [
 ];
 const ER_CANT_EXECUTE_IN_READ_ONLY: u16 = 1792;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Transaction {
     /// The statement that opens it on a shard; `None`: no explicit transaction.
     begin: Option<&'static str>,
     /// `SET TRANSACTION ...` for the next one.
     next: Option<String>,
     savepoints: Vec<String>,
+    /// Connections that only this session may use now: in a transaction, or with state that cannot
+    /// be replayed.
+    pub(super) held: SmallVec<[(Place, Box<Backend>); 1]>,
+    /// They hold state that cannot be replayed.
+    pub(super) pinned: bool,
+    /// The connection whose state must be read before the next statement.
+    pub(super) state_at: Option<Place>,
     /// LOCK TABLES holds tables on several shards, which a BEGIN would release.
     pub(super) locked: bool,
     /// The connection that knows what SQL_CALC_FOUND_ROWS has counted.
@@ -245,7 +253,12 @@ fn no_xa(refused: BackendError) -> BackendError {
 
 impl Session {
     pub(super) fn in_transaction(&self) -> bool {
-        self.transaction.is_open() || self.held.iter().any(|(_, backend)| backend.in_transaction)
+        self.transaction.is_open()
+            || self
+                .transaction
+                .held
+                .iter()
+                .any(|(_, backend)| backend.in_transaction)
     }
 
     /// A connection to a place, in the session's transaction if there is one, for a statement with
@@ -255,12 +268,16 @@ impl Session {
         place: Place,
         effects: Effects,
     ) -> Outcome<Box<Backend>> {
-        let (core, handle) = (self.core.clone(), self.handle.clone());
-        let held = self.held.iter().position(|(held, _)| *held == place);
+        let (core, handle) = (self.core.clone(), self.client.handle.clone());
+        let held = self
+            .transaction
+            .held
+            .iter()
+            .position(|(held, _)| *held == place);
         let settings = self.settings_at(place);
         let mut backend = match held {
             Some(at) => {
-                let (_, mut backend) = self.held.swap_remove(at);
+                let (_, mut backend) = self.transaction.held.swap_remove(at);
                 let applied =
                     Self::unless_interrupted(&handle, backend.apply_in_place(&core, &settings))
                         .await;
@@ -270,7 +287,7 @@ impl Session {
                         // A database that there is not: nothing has changed, the transaction goes
                         // on.
                         backend.unsure = false;
-                        self.held.push((place, backend));
+                        self.transaction.held.push((place, backend));
                         return Err(e.into());
                     }
                     Ok(Err(e)) => return Err(self.lose(backend, e.into())),
@@ -314,12 +331,12 @@ impl Session {
 
     /// A connection that the session does not have yet, in no transaction.
     pub(super) async fn acquire_new(&mut self, place: Place) -> Outcome<Box<Backend>> {
-        let (core, handle) = (self.core.clone(), self.handle.clone());
-        let (pool, mut backend) = match self.causal {
+        let (core, handle) = (self.core.clone(), self.client.handle.clone());
+        let (pool, mut backend) = match self.reads.causal {
             None => Box::pin(self.connection(place, Use::Statement)).await?,
             Some(_) => Box::pin(self.causal_connection(place)).await?,
         };
-        backend.tainted |= self.pinned;
+        backend.tainted |= self.transaction.pinned;
         backend.routines_seen = core.routine_changes();
         if !pool.routines.is_current(backend.routines_seen) {
             let read = pool.routines.ensure(&core, &mut backend, false);
@@ -336,7 +353,10 @@ impl Session {
     /// statement prepared by name) is the session's: shards that join later take part in it.
     pub(super) fn adopt_transaction(&mut self) {
         let begun = |(_, backend): &(Place, Box<Backend>)| backend.in_transaction;
-        if self.autocommit && self.transaction.begin.is_none() && self.held.iter().any(begun) {
+        if self.state.autocommit
+            && self.transaction.begin.is_none()
+            && self.transaction.held.iter().any(begun)
+        {
             self.transaction.begin = Some("BEGIN");
         }
     }
@@ -376,7 +396,7 @@ impl Session {
             SessionAction::Savepoint(name) => {
                 self.on_all_held(&format!("SAVEPOINT {}", quoted(name)))
                     .await?;
-                if self.in_transaction() || !self.autocommit {
+                if self.in_transaction() || !self.state.autocommit {
                     self.transaction
                         .savepoints
                         .retain(|known| fold(known) != fold(name));
@@ -397,7 +417,7 @@ impl Session {
             }
             _ => {}
         }
-        self.handle.in_transaction.set(self.in_transaction());
+        self.client.handle.in_transaction.set(self.in_transaction());
         let session = self.transaction_report(action);
         self.send_ok(answer, Done { warnings, session: &session, ..Done::default() });
         Ok(())
@@ -433,9 +453,14 @@ impl Session {
     }
 
     pub(super) async fn on_all_held(&mut self, sql: &str) -> Outcome {
-        let (core, handle) = (self.core.clone(), self.handle.clone());
-        for at in 0..self.held.len() {
-            let Some((_, backend)) = self.held.get_mut(at).filter(|(_, b)| b.in_transaction) else {
+        let (core, handle) = (self.core.clone(), self.client.handle.clone());
+        for at in 0..self.transaction.held.len() {
+            let Some((_, backend)) = self
+                .transaction
+                .held
+                .get_mut(at)
+                .filter(|(_, b)| b.in_transaction)
+            else {
                 continue;
             };
             let failure = match Self::unless_interrupted(&handle, backend.execute(&core, sql)).await
@@ -445,7 +470,7 @@ impl Session {
                 Ok(Err(e)) => e.into(),
                 Err(failure) => failure,
             };
-            let (_, backend) = self.held.swap_remove(at);
+            let (_, backend) = self.transaction.held.swap_remove(at);
             return Err(self.lose(backend, failure));
         }
         Ok(())
@@ -453,10 +478,10 @@ impl Session {
 
     /// Gives back what nothing keeps any more.
     pub(super) fn release_held(&mut self) {
-        for (place, backend) in std::mem::take(&mut self.held) {
+        for (place, backend) in std::mem::take(&mut self.transaction.held) {
             self.keep_or_return(place, backend);
         }
-        self.handle.in_transaction.set(self.in_transaction());
+        self.client.handle.in_transaction.set(self.in_transaction());
     }
 }
 

@@ -163,7 +163,7 @@ impl Session {
         places.sort_unstable();
         places.dedup();
         // Sessions take turns in the choice of the server.
-        let turn = self.handle.id as usize % places.len().max(1);
+        let turn = self.client.handle.id as usize % places.len().max(1);
         let place = places
             .get(turn)
             .copied()
@@ -232,7 +232,7 @@ impl Session {
         mut backend: Box<Backend>,
         finish: &Finish,
     ) {
-        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
+        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.client.handle));
         if self.reads_only(place) && !place.is_replica() {
             // Its access mode is no longer the session's, and its tables go with it.
             return self.abandon_finisher(backend);
@@ -306,7 +306,7 @@ impl Session {
 
     /// Makes the temporary tables and fills them.
     async fn load(&mut self, backend: &mut Backend, statements: Vec<Vec<u8>>) -> Outcome {
-        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.handle));
+        let (core, handle) = (Rc::clone(&self.core), Rc::clone(&self.client.handle));
         let pool = Rc::clone(&backend.pool);
         let logs = match pool.logs_temporary.get() {
             Some(logs) => logs,
@@ -336,7 +336,7 @@ impl Session {
         place.is_replica()
             || ["transaction access", "transaction_read_only", "tx_read_only"]
                 .iter()
-                .any(|name| self.settings.get(name).is_some())
+                .any(|name| self.state.settings.get(name).is_some())
     }
 
     /// Closes a connection, and ends what its server still does there.

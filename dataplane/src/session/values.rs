@@ -31,33 +31,37 @@ impl SessionValues for Values<'_> {
             // that can be NULL.
             SessionValue::LastInsertId => {
                 out.push(b'(');
-                out.extend_from_slice(number.format(session.last_insert_id).as_bytes());
+                out.extend_from_slice(number.format(session.last.insert_id).as_bytes());
                 out.extend_from_slice(b"|0)");
             }
             SessionValue::Identity => {
                 out.extend_from_slice(b"NULLIF(");
-                out.extend_from_slice(number.format(session.last_insert_id).as_bytes());
+                out.extend_from_slice(number.format(session.last.insert_id).as_bytes());
                 out.extend_from_slice(b"|0,-1)");
             }
             SessionValue::RowCount => {
                 out.extend_from_slice(b"IFNULL(");
-                out.extend_from_slice(number.format(session.row_count).as_bytes());
+                out.extend_from_slice(number.format(session.last.row_count).as_bytes());
                 out.extend_from_slice(b",ROW_COUNT())");
             }
             SessionValue::FoundRows => {
                 out.extend_from_slice(b"IFNULL(");
-                out.extend_from_slice(number.format(session.found_rows).as_bytes());
+                out.extend_from_slice(number.format(session.last.found_rows).as_bytes());
                 out.extend_from_slice(b",FOUND_ROWS())");
             }
             SessionValue::ConnectionId => {
-                out.extend_from_slice(number.format(session.handle.id).as_bytes())
+                out.extend_from_slice(number.format(session.client.handle.id).as_bytes())
             }
             SessionValue::Database => match &session.target.database {
                 Some(name) => write_string(name.as_bytes(), session.status(), out),
                 None => out.extend_from_slice(b"NULL"),
             },
             SessionValue::User => {
-                let user = format!("{}@{}", session.handle.user.borrow(), session.handle.host);
+                let user = format!(
+                    "{}@{}",
+                    session.client.handle.user.borrow(),
+                    session.client.handle.host
+                );
                 out.extend_from_slice(b"NULLIF(");
                 write_string(user.as_bytes(), session.status(), out);
                 out.extend_from_slice(b",'')");
@@ -87,7 +91,7 @@ impl SessionValues for Values<'_> {
                 out.extend_from_slice(b",'')");
             }
             SessionValue::CurrentUser => {
-                let user = format!("{}@%", session.handle.user.borrow());
+                let user = format!("{}@%", session.client.handle.user.borrow());
                 // As long as the servers' own.
                 let characters = if session.core.is_mariadb() { 384 } else { 288 };
                 out.extend_from_slice(b"CAST(");
@@ -122,7 +126,7 @@ impl SessionValues for Values<'_> {
     }
 
     fn insert_id(&self) -> u64 {
-        self.session.last_insert_id
+        self.session.last.insert_id
     }
 
     fn write_param(&self, n: u16, out: &mut Vec<u8>) {
@@ -139,10 +143,10 @@ impl SessionValues for Values<'_> {
                 }
             }
             Some(Bound::Bytes(bytes))
-                if !bytes.is_ascii() && !self.session.charsets.client.is_plain() =>
+                if !bytes.is_ascii() && !self.session.state.charsets.client.is_plain() =>
             {
                 // A quote or a backslash could be half of a character.
-                let set = self.session.settings.client_charset();
+                let set = self.session.state.settings.client_charset();
                 out.extend_from_slice(format!("_{set} x'").as_bytes());
                 for byte in *bytes {
                     out.extend_from_slice(format!("{byte:02x}").as_bytes());
@@ -247,7 +251,7 @@ impl SessionValues for Named<'_> {
     }
 
     fn insert_id(&self) -> u64 {
-        self.session.last_insert_id
+        self.session.last.insert_id
     }
 }
 
@@ -259,7 +263,7 @@ impl Session {
         if !self.in_transaction() {
             self.turn.set(turn.wrapping_add(1));
         }
-        turn.wrapping_add(u64::from(self.handle.id))
+        turn.wrapping_add(u64::from(self.client.handle.id))
     }
 
     /// How many statements of this core a shard's primary has, or will have.
@@ -275,7 +279,7 @@ impl Session {
     }
 
     pub(super) fn has_mode(&self, mode: &[u8]) -> bool {
-        let set = self.settings.get("sql_mode").unwrap_or_default();
+        let set = self.state.settings.get("sql_mode").unwrap_or_default();
         set.windows(mode.len())
             .any(|word| word.eq_ignore_ascii_case(mode))
     }

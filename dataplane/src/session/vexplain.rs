@@ -36,7 +36,7 @@ impl Session {
     /// Notes what goes out, while a statement is run to be explained.
     #[inline]
     pub(super) fn note_sent(&mut self, wires: &[(Place, Vec<u8>)]) {
-        if let Some(trace) = &mut self.trace
+        if let Some(trace) = &mut self.running.trace
             && trace.sent.len() + wires.len() <= CALLS_MAX
         {
             trace.calls += 1;
@@ -56,7 +56,7 @@ impl Session {
     #[inline]
     pub(super) fn note_answered(&mut self, rows: impl Iterator<Item = (Place, u64)>) {
         let now = self.core.ring.now();
-        let Some(trace) = &mut self.trace else { return };
+        let Some(trace) = &mut self.running.trace else { return };
         let spent = trace
             .started
             .map_or(Duration::ZERO, |started| now.saturating_duration_since(started));
@@ -78,12 +78,12 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome {
         self.clear_warnings();
-        self.trace = Some(Box::default());
+        self.running.trace = Some(Box::default());
         let rows = Box::pin(self.read(sql)).await;
-        let trace = self.trace.take().unwrap_or_default();
+        let trace = self.running.trace.take().unwrap_or_default();
         let rows = rows?.rows.len();
-        self.found_rows = trace.sent.len() as u64;
-        self.row_count = -1;
+        self.last.found_rows = trace.sent.len() as u64;
+        self.last.row_count = -1;
         match kind {
             VexplainKind::Queries => self.send_queries(&trace, answer),
             VexplainKind::Trace => {

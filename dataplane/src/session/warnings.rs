@@ -66,28 +66,28 @@ impl Warnings {
 impl Session {
     #[inline]
     pub(super) fn warnings_are_empty(&self) -> bool {
-        self.warnings.is_none()
+        self.last.warnings.is_none()
     }
 
     #[cold]
     pub(super) fn clear_warnings(&mut self) {
-        self.warnings = None;
+        self.last.warnings = None;
     }
 
     pub(super) fn count_of_warnings(&self, errors_only: bool) -> u64 {
-        let warnings = self.warnings.as_deref();
+        let warnings = self.last.warnings.as_deref();
         warnings.map_or(0, |w| if errors_only { w.errors } else { w.count })
     }
 
     pub(super) fn note(&mut self, code: u16, message: &str) {
         let rows = vec![("Note".into(), code, message.to_owned())];
-        self.warnings = Some(Box::new(Warnings { rows, count: 1, errors: 0 }));
+        self.last.warnings = Some(Box::new(Warnings { rows, count: 1, errors: 0 }));
     }
 
     /// One more, of a statement that goes on.
     #[cold]
     pub(super) fn add_warning(&mut self, code: u16, message: &str) {
-        let warnings = self.warnings.get_or_insert_default();
+        let warnings = self.last.warnings.get_or_insert_default();
         if warnings.rows.len() < WARNINGS_MAX {
             warnings
                 .rows
@@ -97,7 +97,7 @@ impl Session {
     }
 
     pub(super) fn note_error(&mut self, error: &SqlError) {
-        let warnings = self.warnings.get_or_insert_default();
+        let warnings = self.last.warnings.get_or_insert_default();
         warnings.rows = vec![("Error".into(), error.code, error.message.clone())];
         warnings.count = 1;
         warnings.errors = 1;
@@ -143,24 +143,24 @@ impl Session {
             .take(WARNINGS_MAX)
             .collect();
         let errors = rows.iter().filter(|(level, ..)| level == "Error").count() as u64;
-        self.warnings = Some(Box::new(Warnings { count: rows.len() as u64, errors, rows }));
+        self.last.warnings = Some(Box::new(Warnings { count: rows.len() as u64, errors, rows }));
     }
 
     /// The same for one of several servers: those of the others stay.
     #[cold]
     pub(super) async fn fetch_more_warnings(&mut self, backend: &mut Backend) {
-        let before = self.warnings.take();
+        let before = self.last.warnings.take();
         self.fetch_warnings(backend).await;
-        let more = self.warnings.take();
-        self.warnings = before;
+        let more = self.last.warnings.take();
+        self.last.warnings = before;
         self.join_warnings(more);
     }
 
     /// Adds those of one server.
     pub(super) fn join_warnings(&mut self, more: Option<Box<Warnings>>) {
         let Some(more) = more else { return };
-        let Some(all) = &mut self.warnings else {
-            self.warnings = Some(more);
+        let Some(all) = &mut self.last.warnings else {
+            self.last.warnings = Some(more);
             return;
         };
         all.count += more.count;
@@ -174,7 +174,7 @@ impl Session {
     #[cold]
     pub(super) fn strict_error(&self) -> Option<SqlError> {
         let mysql = !self.core.is_mariadb();
-        let rows = &self.warnings.as_ref()?.rows;
+        let rows = &self.last.warnings.as_ref()?.rows;
         let found = rows
             .iter()
             .find(|(level, code, _)| level == "Warning" && (!mysql || MYSQL_STRICT.contains(code)));
@@ -209,7 +209,7 @@ impl Session {
         answer: &mut Answer,
     ) -> Outcome {
         let errors_only = kind == WarningsKind::Errors;
-        let warnings = self.warnings.take();
+        let warnings = self.last.warnings.take();
         let known = warnings.as_deref();
         if count_only {
             let name =
@@ -239,7 +239,7 @@ impl Session {
             // MySQL names the client's own collation, and has a digit more.
             let (collation, decimals, digits) = match self.core.is_mariadb() {
                 true => (None, NOT_FIXED, 4),
-                false => (Some(self.settings.collation), NOT_FIXED_MYSQL, 5),
+                false => (Some(self.state.settings.collation), NOT_FIXED_MYSQL, 5),
             };
             let text = |name, length| {
                 let plain = text_column(name);
@@ -258,7 +258,7 @@ impl Session {
                 &cells,
             );
         }
-        self.warnings = warnings;
+        self.last.warnings = warnings;
         Ok(())
     }
 }

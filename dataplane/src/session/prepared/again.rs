@@ -104,7 +104,7 @@ impl Session {
         }
         let planned = Box::pin(self.plan_numbered(&numbers, &[], Some(statement))).await?;
         if planned.entry.plan.effects.contains(Effects::SETS_INSERT_ID) {
-            self.numbers_from = None;
+            self.running.numbers_from = None;
             return Err(sql_error(
                 1235,
                 "VT12001: unsupported: a prepared INSERT ... RETURNING whose rows get numbers of a \

@@ -56,7 +56,7 @@ impl Session {
             })
             .collect();
         let session_values = Values { session: self, params: &bound, kinds: &kinds };
-        let charsets = statement.charsets().unwrap_or(self.charsets);
+        let charsets = statement.charsets().unwrap_or(self.state.charsets);
         self.bind_any(statement, entry, &values, charsets, &session_values)
     }
 
@@ -111,10 +111,10 @@ impl Session {
     ) -> T {
         let made_under = &statement.made_under;
         let target = std::mem::replace(&mut self.target, made_under.target.borrow().clone());
-        let sql_mode = std::mem::replace(&mut self.sql_mode, made_under.sql_mode);
+        let sql_mode = std::mem::replace(&mut self.state.sql_mode, made_under.sql_mode);
         let done = then(self);
         *made_under.target.borrow_mut() = std::mem::replace(&mut self.target, target);
-        self.sql_mode = sql_mode;
+        self.state.sql_mode = sql_mode;
         done
     }
 

@@ -28,11 +28,12 @@ impl Session {
     ) -> Outcome {
         answer.binary = true;
         let statement = self.statement_of(id, "mysqld_stmt_bulk_execute")?;
-        self.handle.runs(&statement.sql);
+        self.client.handle.runs(&statement.sql);
         statement.bind_bulk(packet.payload())?;
         let entry = self.current_plan(&statement)?;
         let plan = &entry.plan;
-        self.handle
+        self.client
+            .handle
             .limit(&self.core, plan.directives.query_timeout_ms);
         let route = match &plan.action {
             Action::Route(route) if matches!(route.to, Target::DropIn) => route,

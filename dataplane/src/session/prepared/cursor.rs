@@ -91,7 +91,11 @@ impl Session {
         let Some(cursor) = statement.cursor.get() else { return };
         self.set_cursor(statement, None);
         let core = self.core.clone();
-        let holder = self.held.iter_mut().find(|(held, _)| *held == cursor.place);
+        let holder = self
+            .transaction
+            .held
+            .iter_mut()
+            .find(|(held, _)| *held == cursor.place);
         if let Some((_, backend)) = holder {
             let mut payload = Vec::new();
             commands::stmt_reset(&mut payload, cursor.id);
@@ -117,19 +121,20 @@ impl Session {
         if statement.empty_cursor.take() {
             let end =
                 OkPacket { status: self.status() | Status::LAST_ROW_SENT, ..OkPacket::default() };
-            let (capabilities, mut out) = (self.capabilities, Vec::new());
+            let (capabilities, mut out) = (self.client.capabilities, Vec::new());
             PacketWriter::new(&mut out, &mut answer.seq)
                 .packet(|w| encode_rows_end(&end, capabilities, w));
-            self.client.link.send(Buf::from(out));
+            self.client.stream.link.send(Buf::from(out));
             return Ok(());
         }
         let cursor = statement.cursor.get().ok_or_else(nothing)?;
         let at = self
+            .transaction
             .held
             .iter()
             .position(|(held, _)| *held == cursor.place)
             .ok_or_else(nothing)?;
-        let (_, mut backend) = self.held.swap_remove(at);
+        let (_, mut backend) = self.transaction.held.swap_remove(at);
         if let Some(bytes) = payload.get_mut(STMT_ID_AT) {
             bytes.copy_from_slice(&cursor.id.to_le_bytes());
         }

@@ -41,7 +41,7 @@ impl Session {
         }
         let values = Values { session: self, params: &[], kinds: &[] };
         let nulls: Vec<Value<'_>> = vec![Value::Int(1); usize::from(statement.fingerprint.params)];
-        let charsets = statement.charsets().unwrap_or(self.charsets);
+        let charsets = statement.charsets().unwrap_or(self.state.charsets);
         let mut resolved = self.bind(statement, entry, &nulls, charsets, &values)?;
         Ok(resolved.shards.first_mut().and_then(|s| s.text.take()))
     }
@@ -53,7 +53,7 @@ impl Session {
             fingerprint: &statement.fingerprint,
             params: &[],
             sql_mode: statement.made_under.sql_mode,
-            charsets: statement.charsets().unwrap_or(self.charsets),
+            charsets: statement.charsets().unwrap_or(self.state.charsets),
             session: &values,
             prepared: true,
         };
@@ -121,7 +121,7 @@ impl Session {
             answer.seq = described.first;
             return Ok(None);
         }
-        self.client.link.send(Buf::from(out));
+        self.client.stream.link.send(Buf::from(out));
         Ok(Some(described.summary))
     }
 
@@ -151,7 +151,7 @@ impl Session {
                 let mut column = ColumnDefinition::parse(packet.payload(), backend.capabilities)?;
                 name_the_real(finish, &mut column);
                 frame::PacketWriter::new(&mut out, &mut answer.seq)
-                    .packet(|w| column.encode(self.capabilities, w));
+                    .packet(|w| column.encode(self.client.capabilities, w));
                 continue;
             }
             let payload = self.in_clients_form(

@@ -51,7 +51,7 @@ impl Session {
             return Err(crate::session::command::unknown());
         };
         let statement = self.statement_of(u32::from_le_bytes(id), "mysqld_stmt_execute")?;
-        self.handle.runs(&statement.sql);
+        self.client.handle.runs(&statement.sql);
         statement.empty_cursor.set(false);
         if statement.long_data_full.get() {
             return Err(sql_error(
@@ -67,12 +67,13 @@ impl Session {
         let entry = self.current_plan(&statement)?;
         let body = payload.get(BODY_AT..).unwrap_or_default();
         let params = usize::from(statement.fingerprint.params);
-        let parsed = ExecuteBody::parse(body, params, flags, self.capabilities)?;
+        let parsed = ExecuteBody::parse(body, params, flags, self.client.capabilities)?;
         if parsed.new_params_bound {
             statement.bind_types(parsed.types);
         }
         let plan = &entry.plan;
-        self.handle
+        self.client
+            .handle
             .limit(&self.core, plan.directives.query_timeout_ms);
         if !matches!(plan.action, Action::Route(_) | Action::Tree(_) | Action::Write(_)) {
             if params > 0 && runs_by_text(&plan.action) {
@@ -138,7 +139,7 @@ impl Session {
         };
         self.core.metrics().shard_queries.add(1);
         send_long_data(statement, &mut backend, id);
-        let wire = statement.execution(packet, id, types, self.capabilities)?;
+        let wire = statement.execution(packet, id, types, self.client.capabilities)?;
         if let Some(known) = backend.statement(key) {
             known.types = statement.types_hash.get();
         }
@@ -196,7 +197,7 @@ impl Session {
     ) -> Outcome<u32> {
         let core = Rc::clone(&self.core);
         let made_under = &statement.made_under.settings;
-        if made_under.of_the_text() == self.settings.of_the_text() {
+        if made_under.of_the_text() == self.state.settings.of_the_text() {
             return self.prepare_now(backend, key, sql).await;
         }
         let now = Rc::clone(&backend.settings);
@@ -277,12 +278,12 @@ impl Session {
             };
             send_long_data(statement, &mut backend, id);
             let payload =
-                statement.execution_payload(packet.payload(), id, 0, self.capabilities)?;
+                statement.execution_payload(packet.payload(), id, 0, self.client.capabilities)?;
             if let Some(known) = backend.statement(statement.key) {
                 known.types = statement.types_hash.get();
             }
             wires.push((place, payload));
-            self.held.push((place, backend));
+            self.transaction.held.push((place, backend));
         }
         Ok(wires)
     }

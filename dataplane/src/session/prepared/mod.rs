@@ -206,7 +206,7 @@ impl Session {
             action if let Some((tree, finish)) = finished(action) => {
                 let described = self.finished(&statement, tree, finish, id, answer);
                 let (out, error) = Box::pin(described).await?;
-                self.client.link.send(Buf::from(out));
+                self.client.stream.link.send(Buf::from(out));
                 error.is_none()
             }
             action if let Some(route) = describing_route(action) => {
@@ -233,9 +233,9 @@ impl Session {
         let version = self.core.snapshot.borrow().version;
         let made_under = MadeUnder {
             target: RefCell::new(self.target.clone()),
-            sql_mode: self.sql_mode,
-            settings: Rc::clone(&self.settings),
-            charsets: (!sql.is_ascii()).then_some(self.charsets),
+            sql_mode: self.state.sql_mode,
+            settings: Rc::clone(&self.state.settings),
+            charsets: (!sql.is_ascii()).then_some(self.state.charsets),
         };
         let statement = Rc::new(Statement {
             key: made_under.key_of(&sql),
@@ -346,7 +346,13 @@ impl Session {
             Place::Shard { shard, .. } => shards.iter().any(|s| s.id == *shard),
             Place::DropIn => false,
         };
-        if let Some(held) = self.held.iter().map(|(place, _)| *place).find(of_keyspace) {
+        if let Some(held) = self
+            .transaction
+            .held
+            .iter()
+            .map(|(place, _)| *place)
+            .find(of_keyspace)
+        {
             return Ok(held);
         }
         let shard = shards
@@ -382,7 +388,7 @@ impl Session {
             Action::Session(SessionAction::VindexRows { columns, .. }) => columns,
             _ => &[],
         };
-        let capabilities = self.capabilities;
+        let capabilities = self.client.capabilities;
         let status = self.status();
         let mut out = Vec::new();
         let mut writer = PacketWriter::new(&mut out, &mut answer.seq);
@@ -412,7 +418,7 @@ impl Session {
         };
         definitions(&vec!["?"; usize::from(params)]);
         definitions(&names.iter().map(String::as_str).collect::<Vec<_>>());
-        self.client.link.send(Buf::from(out));
+        self.client.stream.link.send(Buf::from(out));
     }
 
     pub(in crate::session) async fn close_statement(&mut self, id: u32) -> Outcome {

@@ -8,7 +8,7 @@ impl Session {
     /// The limit that the session has set to the rows of a query; `Some(None)`: one that is not
     /// known here.
     pub(super) fn row_limit(&self) -> Option<Option<u64>> {
-        let set = self.settings.get("sql_select_limit")?;
+        let set = self.state.settings.get("sql_select_limit")?;
         let value = set.rsplit(|b| *b == b'=').next().unwrap_or_default();
         let value = std::str::from_utf8(value.trim_ascii()).ok();
         if value.is_some_and(|value| value.eq_ignore_ascii_case("default")) {

@@ -143,7 +143,7 @@ impl Session {
             .collect();
         let (mut read, mut failed) = (Read { lines: loading.load.skip, largest: 0 }, None);
         loop {
-            let Ok(Some(packet)) = self.client.packet(answer.seq).await else {
+            let Ok(Some(packet)) = self.client.stream.packet(answer.seq).await else {
                 return Err(Failure::Close);
             };
             let bytes = packet.payload();
@@ -218,7 +218,7 @@ impl Session {
     ) -> Outcome<Option<SqlError>> {
         let mut request = Vec::new();
         let mut error = None;
-        if !self.capabilities.contains(Capabilities::LOCAL_FILES) {
+        if !self.client.capabilities.contains(Capabilities::LOCAL_FILES) {
             error = Some(sql_error(
                 1148,
                 "The used command is not allowed with this MariaDB version: the client does not \
@@ -264,7 +264,7 @@ impl Session {
         }
         let mut out = Vec::new();
         frame::write_packet(&mut out, &mut answer.seq, &request);
-        self.client.link.send(Buf::from(out));
+        self.client.stream.link.send(Buf::from(out));
         Ok(None)
     }
 
@@ -273,7 +273,7 @@ impl Session {
         write(part, out);
         let socket = &part.backend.stream.link.socket;
         let sendable = poll_fn(|cx| socket.poll_sendable(cx, UNSENT_MAX));
-        let sent = Self::unless_interrupted(&self.handle, sendable).await?;
+        let sent = Self::unless_interrupted(&self.client.handle, sendable).await?;
         sent.map_err(|error| part.backend.lost(&error.to_string()).into())
     }
 

@@ -81,7 +81,7 @@ impl Session {
         // and what came before.
         let unread = self.drain_rest(parts, 0).await?;
         if let Some(error) = unread
-            && (self.in_transaction() || !self.autocommit)
+            && (self.in_transaction() || !self.state.autocommit)
         {
             self.flush(&mut out);
             return Err(error.into());
@@ -99,6 +99,7 @@ impl Session {
     fn flush(&mut self, out: &mut Output) {
         if !out.packets.is_empty() {
             self.client
+                .stream
                 .link
                 .send(Buf::from(std::mem::take(&mut out.packets)));
         }
@@ -111,7 +112,7 @@ impl Session {
     ) -> Outcome<Result<Heads, Vec<u8>>> {
         let mut heads = Heads::with_capacity(parts.len());
         let mut definitions = None;
-        self.asked.failed = 0;
+        self.running.asked.failed = 0;
         let mut at = 0;
         while let Some(part) = parts.get_mut(at) {
             match self.read_head(part).await? {
@@ -212,7 +213,7 @@ impl Session {
         let head = heads.first().map_or(&[][..], Vec::as_slice);
         let capabilities = parts
             .first()
-            .map_or(self.capabilities, |part| part.backend.capabilities);
+            .map_or(self.client.capabilities, |part| part.backend.capabilities);
         self.put_head(head, shown, merging.finish, capabilities, answer, &mut out)?;
         let feeds = heads.iter().map(|_| Feed::new(columns.len())).collect();
         Ok((Merged { feeds, keys, pipeline, out }, shown))
@@ -230,7 +231,8 @@ impl Session {
     ) -> Outcome {
         // An older server's definitions lack what this client expects of each.
         let extended = Capabilities::MARIADB_EXTENDED_METADATA;
-        let translated = capabilities.contains(extended) != self.capabilities.contains(extended);
+        let translated =
+            capabilities.contains(extended) != self.client.capabilities.contains(extended);
         let mut writer = frame::PacketWriter::new(&mut out.packets, &mut out.seq);
         writer.packet(|w| codec::put_lenenc_int(w, shown as u64));
         for packet in head.iter().take(shown) {
@@ -241,13 +243,17 @@ impl Session {
                     if let Some(finish) = finish {
                         name_the_real(finish, &mut column);
                     }
-                    writer.packet(|w| column.encode(self.capabilities, w));
+                    writer.packet(|w| column.encode(self.client.capabilities, w));
                 }
             }
         }
-        if !self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
+        if !self
+            .client
+            .capabilities
+            .contains(Capabilities::DEPRECATE_EOF)
+        {
             let end = OkPacket { status: self.status() | answer.flags(), ..OkPacket::default() };
-            writer.packet(|w| encode_rows_end(&end, self.capabilities, w));
+            writer.packet(|w| encode_rows_end(&end, self.client.capabilities, w));
         }
         Ok(())
     }
@@ -278,7 +284,7 @@ impl Session {
             };
             if out.packets.len() >= CHUNK {
                 self.flush(out);
-                if self.client.link.socket.unsent() >= UNSENT_MAX {
+                if self.client.stream.link.socket.unsent() >= UNSENT_MAX {
                     self.wait_for_client().await?;
                 }
             }
@@ -355,7 +361,7 @@ impl Session {
         if let Some(warnings) = warnings {
             sum.warnings = warnings;
         }
-        sum.warnings = sum.warnings.saturating_add(self.asked.left_out);
+        sum.warnings = sum.warnings.saturating_add(self.running.asked.left_out);
         if apart {
             // That connection takes no part in the session's transaction.
             sum.status = self.status();
@@ -365,11 +371,11 @@ impl Session {
             warnings: sum.warnings,
             ..OkPacket::default()
         };
-        if out.rows == 0 && answer.opens_empty_cursor(self.capabilities) {
+        if out.rows == 0 && answer.opens_empty_cursor(self.client.capabilities) {
             end.status |= Status::CURSOR_EXISTS;
         }
         frame::PacketWriter::new(&mut out.packets, &mut out.seq)
-            .packet(|w| encode_rows_end(&end, self.capabilities, w));
+            .packet(|w| encode_rows_end(&end, self.client.capabilities, w));
         answer.seq = out.seq;
         self.flush(&mut out);
         sum

@@ -217,10 +217,14 @@ impl Session {
         writer.packet(|w| codec::put_lenenc_int(w, columns.len() as u64));
         for packet in &returned.head {
             let column = ColumnDefinition::parse(packet, capabilities)?;
-            writer.packet(|w| column.encode(self.capabilities, w));
+            writer.packet(|w| column.encode(self.client.capabilities, w));
         }
-        if !self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
-            writer.packet(|w| encode_rows_end(&end, self.capabilities, w));
+        if !self
+            .client
+            .capabilities
+            .contains(Capabilities::DEPRECATE_EOF)
+        {
+            writer.packet(|w| encode_rows_end(&end, self.client.capabilities, w));
         }
         let mut cells = Cells::default();
         for payload in &returned.rows {
@@ -232,8 +236,8 @@ impl Session {
                 writer.packet(|w| w.extend_from_slice(payload));
             }
         }
-        writer.packet(|w| encode_rows_end(&end, self.capabilities, w));
-        self.client.link.send(Buf::from(out));
+        writer.packet(|w| encode_rows_end(&end, self.client.capabilities, w));
+        self.client.stream.link.send(Buf::from(out));
         Ok(Some(returned.rows.len() as u64))
     }
 }

@@ -72,7 +72,10 @@ impl Session {
                     frame::write_packet(&mut out, &mut answer.seq, payload);
                 }
                 if out.len() >= CHUNK {
-                    self.client.link.send(Buf::from(std::mem::take(&mut out)));
+                    self.client
+                        .stream
+                        .link
+                        .send(Buf::from(std::mem::take(&mut out)));
                     self.wait_for_client().await?;
                 }
                 if done {
@@ -89,7 +92,7 @@ impl Session {
             sum.status = summary.status;
             sum.warnings = sum.warnings.saturating_add(summary.warnings);
         }
-        self.client.link.send(Buf::from(out));
+        self.client.stream.link.send(Buf::from(out));
         Ok((sum, None))
     }
 
@@ -102,13 +105,13 @@ impl Session {
     ) {
         let ends = role == PacketRole::RowsEnd;
         if ends {
-            set_warnings(payload, self.capabilities, warnings);
+            set_warnings(payload, self.client.capabilities, warnings);
         }
         if answer.more && (ends || role == PacketRole::ColumnsEof) {
-            set_status(payload, self.capabilities, Status::MORE_RESULTS);
+            set_status(payload, self.client.capabilities, Status::MORE_RESULTS);
         }
-        if ends && is_empty && answer.opens_empty_cursor(self.capabilities) {
-            set_status(payload, self.capabilities, Status::CURSOR_EXISTS);
+        if ends && is_empty && answer.opens_empty_cursor(self.client.capabilities) {
+            set_status(payload, self.client.capabilities, Status::CURSOR_EXISTS);
         }
     }
 
@@ -148,11 +151,11 @@ impl Session {
                     out.extend_from_slice(&buf);
                 } else {
                     if !out.is_empty() {
-                        self.client.link.send(Buf::from(std::mem::take(out)));
+                        self.client.stream.link.send(Buf::from(std::mem::take(out)));
                     }
-                    self.client.link.send(buf);
+                    self.client.stream.link.send(buf);
                 }
-                if self.client.link.socket.unsent() >= UNSENT_MAX {
+                if self.client.stream.link.socket.unsent() >= UNSENT_MAX {
                     self.wait_for_client().await?;
                 }
             }

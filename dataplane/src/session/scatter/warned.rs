@@ -19,13 +19,13 @@ impl Session {
         if parts.len() < 2 || !few || !all {
             return None;
         }
-        let before = self.warnings.take();
+        let before = self.last.warnings.take();
         let mut of_servers = Vec::with_capacity(parts.len());
         for part in parts.iter_mut() {
             self.fetch_warnings(&mut part.backend).await;
-            of_servers.push(self.warnings.take());
+            of_servers.push(self.last.warnings.take());
         }
-        let statement = self.handle.info.borrow().clone();
+        let statement = self.client.handle.info.borrow().clone();
         let alike = of_servers
             .iter()
             .all(|w| w.as_ref().is_some_and(|w| !w.are_of_rows(&statement)) && *w == of_servers[0]);
@@ -33,7 +33,7 @@ impl Session {
             of_servers.truncate(1);
         }
         let told = of_servers.iter().flatten().map(|w| w.count()).sum::<u64>();
-        self.warnings = before;
+        self.last.warnings = before;
         for warnings in of_servers {
             self.join_warnings(warnings);
         }

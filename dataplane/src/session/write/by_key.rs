@@ -38,7 +38,7 @@ impl Session {
         // What the plan's indexes mean.
         let snapshot = self.core.snapshot.borrow().clone();
         let mut text = bound.query;
-        if !by_key.limited && self.settings.get("sql_select_limit").is_some() {
+        if !by_key.limited && self.state.settings.get("sql_select_limit").is_some() {
             text.extend_from_slice(ALL_ROWS);
         }
         text.extend_from_slice(b" FOR UPDATE");

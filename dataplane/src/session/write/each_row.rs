@@ -145,9 +145,9 @@ impl Session {
         }
         sql.extend_from_slice(b" LIMIT 18446744073709551615 FOR UPDATE");
         // What it is warned of, the statement itself will be.
-        let told = self.warnings.take();
+        let told = self.last.warnings.take();
         let read = self.read_at(plan, place, &sql).await;
-        self.warnings = told;
+        self.last.warnings = told;
         Ok(read?.rows)
     }
 }

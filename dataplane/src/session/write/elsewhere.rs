@@ -135,9 +135,9 @@ impl Session {
         place: Place,
     ) -> Outcome<Vec<Cells>> {
         let sql = [head(each, &each.table), condition(row, key).to_vec(), LOCKED.to_vec()].concat();
-        let told = self.warnings.take();
+        let told = self.last.warnings.take();
         let read = self.read_at(plan, place, &sql).await;
-        self.warnings = told;
+        self.last.warnings = told;
         Ok(read?.rows)
     }
 
@@ -152,9 +152,9 @@ impl Session {
     ) -> Outcome<Vec<Met>> {
         let sql =
             [head(each, &each.full_name), condition(row, key).to_vec(), LOCKED.to_vec()].concat();
-        let told = self.warnings.take();
+        let told = self.last.warnings.take();
         let read = Box::pin(self.read_values(&sql)).await;
-        self.warnings = told;
+        self.last.warnings = told;
         let rows = read?.rows;
         let met = rows.into_iter().map(|cells| {
             let id = id_of(&each.image.by, &cells, each.image.start)?;

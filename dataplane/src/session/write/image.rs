@@ -145,9 +145,9 @@ impl Session {
         before: Entries,
         image: &Image,
     ) -> Outcome {
-        let told = self.warnings.take();
+        let told = self.last.warnings.take();
         let result = self.change_entries(after.statements(before, image)).await;
-        self.warnings = told;
+        self.last.warnings = told;
         result
     }
 

@@ -31,7 +31,7 @@ impl Session {
         bound: BoundInsert,
     ) -> Outcome<Steps> {
         let BoundInsert { mut query, head, tail, returning } = bound;
-        if self.settings.get("sql_select_limit").is_some() {
+        if self.state.settings.get("sql_select_limit").is_some() {
             // The limit is about what a client gets.
             query = [
                 b"SELECT * FROM (",

@@ -56,8 +56,8 @@ impl Session {
     pub(super) fn text_form(&self) -> TextForm {
         TextForm {
             // A binary string is no text of a uuid or an address.
-            binary: self.settings.charsets().connection == Charset::Binary,
-            utf8mb4: self.settings.client_charset() == "utf8mb4",
+            binary: self.state.settings.charsets().connection == Charset::Binary,
+            utf8mb4: self.state.settings.client_charset() == "utf8mb4",
             status: self.status(),
             typed: false,
         }

@@ -88,12 +88,12 @@ impl Session {
     ) -> Outcome<Summary> {
         self.begin_warnings(plan);
         self.ask_for(plan);
-        let found_rows = self.found_rows;
+        let found_rows = self.last.found_rows;
         let own = self.begin_steps().await?;
         let result = Box::pin(self.steps(plan, write, bound)).await;
         let result = result.and_then(|steps| steps.returned.check(answer).map(|()| steps));
         let steps = self.end_steps(own, result).await?;
-        self.found_rows = found_rows;
+        self.last.found_rows = found_rows;
         if steps.returned.is_some() {
             let warnings = steps.summary.warnings;
             let rows = self.send_returned(steps.returned, warnings, answer)?;
@@ -105,7 +105,10 @@ impl Session {
         let info = steps.info.of_change(plan.class);
         let done = Done {
             affected_rows: steps.summary.affected_rows,
-            last_insert_id: self.numbers_from.unwrap_or(steps.summary.last_insert_id),
+            last_insert_id: self
+                .running
+                .numbers_from
+                .unwrap_or(steps.summary.last_insert_id),
             warnings: steps.summary.warnings,
             info: info.as_bytes(),
             ..Done::default()
@@ -166,7 +169,7 @@ impl Session {
         if self.transaction.is_own() {
             return Ok(true);
         }
-        if !self.in_transaction() && self.autocommit {
+        if !self.in_transaction() && self.state.autocommit {
             self.transaction.begin_own();
             return Ok(true);
         }

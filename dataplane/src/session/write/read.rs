@@ -50,28 +50,28 @@ impl Session {
     pub(in crate::session) fn results_in_utf8mb4(&mut self) -> Option<Vec<u8>> {
         let set = ["character set", RESULTS]
             .iter()
-            .any(|name| self.settings.get(name).is_some());
-        let own = self.settings.client_charset();
+            .any(|name| self.state.settings.get(name).is_some());
+        let own = self.state.settings.client_charset();
         if own == "utf8mb4" && !set {
             return None;
         }
-        let mut settings = (*self.settings).clone();
+        let mut settings = (*self.state.settings).clone();
         let wanted = match (settings.get(RESULTS), settings.get("character set")) {
             (Some(set), _) => set.to_vec(),
             // The server knows it as it is set.
             _ => format!("@@session.{RESULTS} = {own}").into_bytes(),
         };
         settings.set(RESULTS, format!("@@session.{RESULTS} = utf8mb4"));
-        self.settings = self.core.settings.intern(settings);
+        self.state.settings = self.core.settings.intern(settings);
         Some(wanted)
     }
 
     /// Said in full, as a connection that is held cannot go back to what was never said.
     pub(in crate::session) fn results_as(&mut self, wanted: Option<Vec<u8>>) {
         if let Some(wanted) = wanted {
-            let mut settings = (*self.settings).clone();
+            let mut settings = (*self.state.settings).clone();
             settings.set(RESULTS, wanted);
-            self.settings = self.core.settings.intern(settings);
+            self.state.settings = self.core.settings.intern(settings);
         }
     }
 
