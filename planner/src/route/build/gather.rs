@@ -89,6 +89,9 @@ impl<'a> Planner<'_, 'a> {
             let at = columns.iter().position(|c| c.name.eq_ignore_ascii_case(p));
             at.and_then(|at| u16::try_from(at).ok())
         });
+        gather.filtered = !reference.conditions.is_empty();
+        let lock = reference.lock.as_ref().map_or(0, |lock| lock.text.len());
+        gather.tail = ALL_ROWS.len() + lock;
         gather.primary = places.collect::<Option<Vec<u16>>>().unwrap_or_default();
         let from = match view {
             Some(query) => format!("({query})"),
