@@ -28,10 +28,8 @@ impl Session {
         let mut found = Vec::with_capacity(gather.keys.len());
         for key in &gather.keys {
             let kept = kept.get(usize::from(key.from));
-            let mut values = KeyValues {
-                values: kept.and_then(|kept| kept.of_column(key.value)),
-                ids: None,
-            };
+            let mut values =
+                KeyValues { values: kept.and_then(|kept| kept.of_column(key.value)), ids: None };
             let question = values
                 .values
                 .as_ref()

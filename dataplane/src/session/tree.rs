@@ -148,8 +148,7 @@ impl Session {
     ) -> Outcome<Summary> {
         let mut load = Load::new(self.gather_limits());
         let mut ranges = bound.ranges.into_iter();
-        for (at, (mut shards, gather)) in
-            bound.leaves.into_iter().zip(&finish.gathers).enumerate()
+        for (at, (mut shards, gather)) in bound.leaves.into_iter().zip(&finish.gathers).enumerate()
         {
             let ranges = ranges.next().unwrap_or_default();
             let asks = self
@@ -208,7 +207,8 @@ impl Session {
         let Some(system) = &gather.system else { return Ok(()) };
         let rows = RefCell::new(Collected::named(self.query_memory()));
         let work = self.leaf(plan, tree, at, shards, Rows::Gather(&rows))?;
-        load.places.extend(work.wires.iter().map(|(place, _)| *place));
+        load.places
+            .extend(work.wires.iter().map(|(place, _)| *place));
         let Load { budget, statements, .. } = load;
         self.gather_system(work, &rows, (gather, system), budget, statements)
             .await
@@ -236,7 +236,8 @@ impl Session {
             return Ok(());
         }
         let work = self.leaf(plan, tree, at, shards, Rows::Gather(gathered))?;
-        load.places.extend(work.wires.iter().map(|(place, _)| *place));
+        load.places
+            .extend(work.wires.iter().map(|(place, _)| *place));
         // Nothing is answered yet: a failure has the client's first packet.
         let mut nothing = *answer;
         Box::pin(self.several(work, &mut nothing)).await?;

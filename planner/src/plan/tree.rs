@@ -212,12 +212,18 @@ pub struct GatherKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyForm {
     /// Those that the column can hold; others equal none of its.
-    Integer { min: i64, max: u64 },
+    Integer {
+        min: i64,
+        max: u64,
+    },
     Decimal,
     Date,
     /// DATETIME
     Moment,
-    Text { charset: String, collation: String },
+    Text {
+        charset: String,
+        collation: String,
+    },
     Bytes,
 }
 

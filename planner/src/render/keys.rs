@@ -25,7 +25,11 @@ pub(super) fn keys(finish: &Finish, gather: &Gather) -> Vec<Value> {
 
 /// A leaf's query as it is asked where there are not too many values.
 pub(super) fn show(finish: &Finish, at: usize, out: &mut Map<String, Value>) {
-    let Some(gather) = finish.gathers.get(at).filter(|gather| !gather.keys.is_empty()) else {
+    let Some(gather) = finish
+        .gathers
+        .get(at)
+        .filter(|gather| !gather.keys.is_empty())
+    else {
         return;
     };
     let Some(Value::String(query)) = out.get_mut("Query") else { return };

@@ -3,8 +3,8 @@ use super::{Found, Resolved, ShardText};
 use crate::charset::Charsets;
 use crate::column::{Family, Sought, sought};
 use crate::lookup::{Literal, LookUp, Written};
-use crate::plan::tree::{Gather, GatherKey, KeyForm, KeyPlace, Leaf};
 use crate::plan::Target;
+use crate::plan::tree::{Gather, GatherKey, KeyForm, KeyPlace, Leaf};
 use crate::snapshot::{KeyRange, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Vindex};
@@ -57,13 +57,12 @@ fn literal(form: &KeyForm, value: &[u8]) -> Result<Option<Vec<u8>>, ()> {
         }
         KeyForm::Date | KeyForm::Moment => Err(()),
         KeyForm::Text { charset, collation } => {
-            let plain = value.iter().all(|b| (b' '..=b'~').contains(b) && !b"'\\".contains(b));
+            let plain = value
+                .iter()
+                .all(|b| (b' '..=b'~').contains(b) && !b"'\\".contains(b));
             let wide = ["ucs2", "utf16", "utf16le", "utf32"].contains(&charset.as_str());
-            let text = if plain && !wide {
-                [b"'", value, b"'"].concat()
-            } else {
-                of(&Written::Bytes)?
-            };
+            let text =
+                if plain && !wide { [b"'", value, b"'"].concat() } else { of(&Written::Bytes)? };
             let mut out = format!("_{charset} ").into_bytes();
             out.extend_from_slice(&text);
             out.extend_from_slice(format!(" COLLATE {collation}").as_bytes());

@@ -2,8 +2,8 @@
 //! id begins with the byte n.
 #![allow(dead_code, unreachable_pub)]
 use coregate_planner::collation::{AsciiWeights, Collation};
-use coregate_planner::plan::{Action, Plan, SessionValue};
 use coregate_planner::plan::tree::{Form, KeyForm, Tree};
+use coregate_planner::plan::{Action, Plan, SessionValue};
 use coregate_planner::resolve::{
     Binding, KeyValues, Parts, Resolved, Scratch, SessionValues, ask_by_keys, resolve, resolve_tree,
 };

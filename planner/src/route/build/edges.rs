@@ -133,7 +133,10 @@ impl<'a> References<'_, '_, 'a> {
             return;
         }
         for (inner, outer) in block.correlated.clone() {
-            let own = reading.entries.iter().any(|e| e.number() == Some(outer.entry));
+            let own = reading
+                .entries
+                .iter()
+                .any(|e| e.number() == Some(outer.entry));
             if own {
                 let inner = Place { entry: inner.0, at: inner, reducible: false, once: None };
                 self.edge(inner, outer, allowed);

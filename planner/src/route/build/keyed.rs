@@ -120,8 +120,7 @@ impl<'a> Planner<'_, 'a> {
             let (Some(from), Some(to)) = (step_of(edge.from.0), step_of(edge.to.0)) else {
                 continue;
             };
-            let gather =
-                |step: usize| steps.get(step).and_then(|s| finish.gathers.get(s.at.start));
+            let gather = |step: usize| steps.get(step).and_then(|s| finish.gathers.get(s.at.start));
             let (Some(values), Some(asked)) = (gather(from), gather(to)) else { continue };
             if values.system.is_some() || asked.system.is_some() || asked.planned {
                 continue;
@@ -131,8 +130,10 @@ impl<'a> Planner<'_, 'a> {
             let Some(form) = form(one, two) else { continue };
             let mut columns = values.columns.iter().zip(0u16..);
             let Some((_, value)) = columns.find(|(c, _)| c.name == one.name) else { continue };
-            let same = |l: &Link<'a>| (l.from, l.to, l.value) == (from, to, value)
-                && l.columns.1.1.eq_ignore_ascii_case(edge.to.1);
+            let same = |l: &Link<'a>| {
+                (l.from, l.to, l.value) == (from, to, value)
+                    && l.columns.1.1.eq_ignore_ascii_case(edge.to.1)
+            };
             if !links.iter().any(same) {
                 links.push(Link { from, to, value, columns: (edge.from, edge.to), form });
             }
@@ -174,9 +175,7 @@ impl<'a> Planner<'_, 'a> {
         }
         let table = reference.table;
         let family = Family::of(column);
-        let is_of = |columns: &[String]| {
-            matches!(columns, [only] if only.eq_ignore_ascii_case(&column.name))
-        };
+        let is_of = |columns: &[String]| matches!(columns, [only] if only.eq_ignore_ascii_case(&column.name));
         let mut functional = usable(table).filter(|cv| is_of(&cv.columns));
         if let Some(cv) = functional.next().filter(|_| equal_is_same(family, column)) {
             let vindex = cv.vindex.vindex.clone()?;
@@ -258,9 +257,16 @@ fn rank(reference: &Reference<'_>, leaf: &Leaf) -> Rank {
     let equal = equal_columns(reference);
     let is_equal = |name: &String| equal.iter().any(|e| e.eq_ignore_ascii_case(name));
     let table: &Table = reference.table;
-    let keys = std::iter::once(&table.primary_key)
-        .chain(table.unique_keys.iter().filter(|k| k.whole).map(|k| &k.columns));
-    let unique = keys.into_iter().any(|key| !key.is_empty() && key.iter().all(is_equal));
+    let keys = std::iter::once(&table.primary_key).chain(
+        table
+            .unique_keys
+            .iter()
+            .filter(|k| k.whole)
+            .map(|k| &k.columns),
+    );
+    let unique = keys
+        .into_iter()
+        .any(|key| !key.is_empty() && key.iter().all(is_equal));
     match shards {
         Destination::Equal { .. } | Destination::Nowhere => Rank::One,
         Destination::Lookup(to) if !to.many => Rank::One,

@@ -117,7 +117,9 @@ impl<'a> References<'_, '_, 'a> {
         let ordered = || query.order.iter().map(|item| &item.expr);
         let windows = !select.windows.is_empty() || all().chain(ordered()).any(has_window);
         // A query inside may hold an aggregate over rows of this one.
-        let counts = all().chain(ordered()).any(|e| counts_rows(e) || has_query(e));
+        let counts = all()
+            .chain(ordered())
+            .any(|e| counts_rows(e) || has_query(e));
         let whole = query.limit.is_none() && !select.rollup && !windows;
         let plain = whole && !counts && select.group.is_empty() && select.having.is_none();
         let grouped = if whole { self.grouped(select, entries) } else { Vec::new() };
