@@ -74,9 +74,16 @@ impl Session {
         let failed = match result {
             Ok(summary) => {
                 self.transaction.drop_savepoint(UNDO);
-                self.on_all_held(&format!("RELEASE SAVEPOINT {}", quoted(UNDO)))
-                    .await?;
-                return Ok(summary);
+                let release = format!("RELEASE SAVEPOINT {}", quoted(UNDO));
+                return match self.on_all_held(&release).await {
+                    Ok(()) => Ok(summary),
+                    // The client has its answer.
+                    Err(Failure::Sql(error) | Failure::Fatal(error)) => {
+                        self.send_error(&mut Answer::unasked(), &error);
+                        Err(Failure::Close)
+                    }
+                    Err(Failure::Close) => Err(Failure::Close),
+                };
             }
             Err(Failure::Sql(error)) => error,
             Err(failure) => return Err(failure),
@@ -131,7 +138,8 @@ impl Session {
     pub(super) async fn add_entries(&mut self, new: &NewEntries, there: bool) -> Outcome {
         let added = self.change_entries(&new.text(), EntryChange::Added).await;
         match added {
-            Err(Failure::Sql(error)) if error.code == codes::ER_DUP_ENTRY && new.def.unique => {}
+            // Of a vindex that is not unique, too, the table's key may be the looked-up columns.
+            Err(Failure::Sql(error)) if error.code == codes::ER_DUP_ENTRY => {}
             added => return added,
         }
         for (at, entry) in new.entries.iter().enumerate() {
@@ -158,8 +166,9 @@ impl Session {
         let Some((values, id)) = rest.first() else { return Err(error.into()) };
         // An entry that another transaction is about to change is waited for.
         let holders = self.locked(&new.holder(values)).await?;
-        let Some([cell]) = holders.first().map(Vec::as_slice) else { return Err(error.into()) };
-        let held = new.def.id_in(cell.as_deref());
+        // With several, the key is another: columns and keyspace id together.
+        let [holder] = holders.as_slice() else { return Err(error.into()) };
+        let held = new.def.id_in(holder.first().and_then(Option::as_deref));
         let held = held.map_err(|why| Failure::from(sql_error(1105, why)))?;
         // Rows of this very statement whose entries have just been added are not there yet, and yet
         // have the value.

@@ -99,7 +99,7 @@ pub struct PlanInput<'a> {
 /// # Errors
 /// See [`PlanError`]; each has its MySQL code.
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
-    let PlanInput { sql, fingerprint, session, arena, .. } = *input;
+    let PlanInput { sql, fingerprint, snapshot, session, arena, .. } = *input;
     let tokens = tokens(sql, fingerprint, session.sql_mode, arena)?;
     let shared = arena.alloc(Shared {
         sql,
@@ -160,8 +160,12 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         Effects::READS,
         matches!(plan.class, StatementClass::Select | StatementClass::SelectLocking),
     );
-    plan.cacheable &=
-        !privileged::is_immediate(&tokens, sql) && !ids::gives_value(sql, tokens.items);
+    // A selected database that is no keyspace: names mean other tables in another one.
+    let selects_other =
+        session.database.is_some() && session.keyspace.is_none() && snapshot.drop_in.is_none();
+    plan.cacheable &= !selects_other
+        && !privileged::is_immediate(&tokens, sql)
+        && !ids::gives_value(sql, tokens.items);
     Ok(plan)
 }
 

@@ -82,6 +82,10 @@ impl<'a> Planner<'_, 'a> {
             None => match (session.keyspace, session.database) {
                 (Some(keyspace), _) => keyspace,
                 (None, Some(database)) if is_system(database) => return Ok(Place::System),
+                // Dropped since it was selected: no other database's table is meant.
+                (None, Some(database)) if self.input.snapshot.drop_in.is_none() => {
+                    return Err(PlanError::UnknownDatabase(database.to_owned()));
+                }
                 (None, _) => self.global(name.name)?,
             },
         };
