@@ -18,6 +18,7 @@ mod handle;
 mod infile;
 mod info;
 mod insert_id;
+mod keyed;
 mod kill;
 mod last;
 mod local;
