@@ -5,6 +5,7 @@ use super::insert_id::mentions;
 use super::mode::{is_computed, is_oracle, no_oracle, sql_mode_of};
 use super::on_replica::READ_ONLY;
 use super::rights::sets_access;
+use super::snapshot_reads::CROSS_SHARD_SNAPSHOT;
 use super::variables::{Variable, is_ordinary, user_variable};
 use super::{Outcome, Session, TransactionMode};
 use crate::core::names_of;
@@ -399,6 +400,9 @@ impl Session {
                 format!("invalid transaction_mode: {value}; it is SINGLE, MULTI or TWOPC");
             return Err(sql_error(1231, message).into());
         }
+        if assignment.name == CROSS_SHARD_SNAPSHOT {
+            self.set_snapshot_reads(&value)?;
+        }
         if assignment.name.starts_with("read_after_write_") {
             self.set_read_after_write(&assignment.name, &value)?;
         }
@@ -471,7 +475,7 @@ fn sets_oracle(assignments: &[&Assignment], values: &[Option<Vec<u8>>]) -> bool 
 }
 
 /// A switch's value.
-fn is_on(value: &str) -> bool {
+pub(super) fn is_on(value: &str) -> bool {
     ["1", "on", "true"]
         .iter()
         .any(|on| value.eq_ignore_ascii_case(on))

@@ -10,6 +10,7 @@ use crate::plan::Scope;
 const VITESS: &[&str] = &[
     "workload",
     "transaction_mode",
+    "cross_shard_snapshot",
     "ddl_strategy",
     "migration_context",
     "skip_query_plan_cache",
