@@ -17,6 +17,7 @@ pub mod dtid;
 pub mod error;
 pub mod fingerprint;
 pub mod fold;
+pub mod hot_row;
 pub mod identity;
 pub mod keyrange;
 mod literal;

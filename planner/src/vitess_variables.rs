@@ -1,4 +1,4 @@
-//! System variables that Vitess has and no server knows: they are set and read in the session.
+//! System variables of ours and of Vitess's that no server knows: they are set and read in the session.
 
 /// What `SELECT @@name` gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,7 @@ const fn variable(name: &'static str, kind: VitessKind, default: &'static str) -
 const VARIABLES: &[VitessVariable] = &[
     variable("workload", VitessKind::Name, "UNSPECIFIED"),
     variable("transaction_mode", VitessKind::Name, "MULTI"),
+    variable("cross_shard_snapshot", VitessKind::Switch, "0"),
     variable("ddl_strategy", VitessKind::Text, "direct"),
     variable("migration_context", VitessKind::Text, ""),
     variable("skip_query_plan_cache", VitessKind::Switch, "0"),

@@ -233,6 +233,7 @@ impl Session {
         self.statements = None;
         self.last.warnings = None;
         self.state.vitess = Vec::new();
+        self.state.cross_shard_snapshot = self.core.config().cross_shard_snapshot;
         self.reads.causal = self.fresh_causal();
         self.state.autocommit = true;
         self.state.sql_mode = coregate_planner::fingerprint::SqlMode::empty();

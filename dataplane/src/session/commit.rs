@@ -65,7 +65,7 @@ impl Session {
     }
 
     /// Nothing hangs on the order: servers work at the same time.
-    async fn commit_at_once(&mut self) -> Outcome {
+    pub(super) async fn commit_at_once(&mut self) -> Outcome {
         let (core, handle) = (self.core.clone(), self.client.handle.clone());
         let mut payload = Vec::new();
         commands::query(&mut payload, Capabilities::empty(), NO_CHAIN.as_bytes());

@@ -442,7 +442,7 @@ fn sets_oracle(assignments: &[&Assignment], values: &[Option<Vec<u8>>]) -> bool 
 }
 
 /// A switch's value.
-fn is_on(value: &str) -> bool {
+pub(super) fn is_on(value: &str) -> bool {
     ["1", "on", "true"]
         .iter()
         .any(|on| value.eq_ignore_ascii_case(on))

@@ -1,5 +1,7 @@
 //! System variables of Vitess's, which the session keeps itself.
 use super::atomic::TransactionMode;
+use super::set::is_on;
+use super::snapshot_reads::CROSS_SHARD_SNAPSHOT;
 use super::{Outcome, Session};
 use crate::error::sql_error;
 use coregate_planner::plan::{Assignment, SetValue};
@@ -33,6 +35,9 @@ impl Session {
             }
             _ => {}
         }
+        if name == CROSS_SHARD_SNAPSHOT {
+            self.set_snapshot_reads(&value)?;
+        }
         if name.starts_with("read_after_write_") {
             self.set_read_after_write(name, &value)?;
         }
@@ -56,6 +61,7 @@ impl Session {
         let set = self.vitess_value(variable.name).map(unquoted);
         match variable.name {
             "transaction_mode" => self.transaction_mode().name().into(),
+            CROSS_SHARD_SNAPSHOT => u8::from(self.state.cross_shard_snapshot).to_string(),
             "query_timeout" => handle.query_timeout_ms(core).to_string(),
             "transaction_timeout" => handle.transaction_timeout_ms(core).to_string(),
             "read_after_write_timeout" => {
@@ -95,12 +101,6 @@ fn timeout(name: &str, value: &str, is_default: bool) -> Outcome<Option<u64>> {
 
 fn unquoted(value: &str) -> &str {
     value.trim().trim_matches(['\'', '"'])
-}
-
-fn is_on(value: &str) -> bool {
-    ["1", "on", "true"]
-        .iter()
-        .any(|on| value.eq_ignore_ascii_case(on))
 }
 
 #[cfg(test)]
