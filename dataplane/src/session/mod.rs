@@ -55,6 +55,7 @@ mod tree;
 mod values;
 mod variables;
 mod vexplain;
+mod vitess;
 mod warnings;
 mod wire;
 mod write;
