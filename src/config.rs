@@ -1,5 +1,6 @@
 //! `coregate.toml`. Unknown keys are errors; every error names the key, the value and what is
 //! allowed.
+mod contention;
 mod cores;
 mod plane;
 mod query_log;
@@ -40,6 +41,7 @@ pub(crate) struct File {
     pub(crate) buffer: plane::Buffer,
     pub(crate) failover: plane::Failover,
     pub(crate) query_log: query_log::QueryLog,
+    pub(crate) hot_row_protection: contention::HotRowProtection,
     pub(crate) users: Users,
     pub(crate) log: Log,
     /// `local`: offers TLS with a certificate made at the start.
@@ -87,6 +89,10 @@ pub(crate) struct Server {
     /// How transactions over several shards end: SINGLE, MULTI or TWOPC.
     #[serde(deserialize_with = "mode_of")]
     pub(crate) transaction_mode: TransactionMode,
+    /// SELECTs over several shards read one snapshot.
+    pub(crate) cross_shard_snapshot: bool,
+    /// The share of a core's connections that one user's transactions may hold; 1: all.
+    pub(crate) transaction_limit_per_user: f64,
     /// How long transactions may go on after SIGTERM.
     pub(crate) drain_timeout_ms: u64,
     /// Clients come through a proxy that speaks the PROXY protocol.
@@ -151,6 +157,8 @@ impl Default for Server {
             query_timeout_ms: data.query_timeout_ms,
             no_scatter: data.no_scatter,
             transaction_mode: data.transaction_mode,
+            cross_shard_snapshot: data.cross_shard_snapshot,
+            transaction_limit_per_user: data.transaction_limit_per_user,
             drain_timeout_ms: 30_000,
             proxy_protocol: false,
             max_allowed_packet: data.max_allowed_packet,
@@ -332,6 +340,8 @@ impl Server {
         between("server.handover_timeout_ms", self.handover_timeout_ms, 0, 604_800_000)?;
         between("server.max_allowed_packet", size(self.max_allowed_packet), 1024, 1 << 30)?;
         between("server.statements_max", size(self.statements_max), 1, 1 << 20)?;
+        let share = self.transaction_limit_per_user;
+        contention::check_share("server.transaction_limit_per_user", share)?;
         between("server.backlog", u64::from(self.backlog), 1, 1 << 20)?;
         Ok(())
     }
@@ -405,6 +415,7 @@ impl File {
         between("pool.idle_s", self.pool.idle_s, 1, 31_536_000)?;
         between("pool.lifetime_s", self.pool.lifetime_s, 1, 31_536_000)?;
         self.query_log.check(between)?;
+        self.hot_row_protection.check(between)?;
         self.check_plane(between)?;
         between(
             "topology.ddl_wait_timeout_ms",

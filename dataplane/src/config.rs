@@ -1,6 +1,7 @@
 //! What the data plane can be told. Units are in the names; 0 means "no limit" only where it says
 //! so.
 use crate::backend_tls::BackendTlsConfig;
+use crate::hot_rows::HotRowConfig;
 use crate::query_log::QueryLogConfig;
 use crate::ring::Kernel;
 use crate::session::TransactionMode;
@@ -60,6 +61,11 @@ pub struct Config {
     pub query_timeout_ms: u64,
     /// How transactions over several shards end where a session says nothing else.
     pub transaction_mode: TransactionMode,
+    /// SELECTs over several shards read one snapshot, where the session has not said otherwise.
+    pub cross_shard_snapshot: bool,
+    /// The share of a core's connections that one user's transactions may hold; 1: all.
+    pub transaction_limit_per_user: f64,
+    pub hot_rows: HotRowConfig,
     /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER
     /// */`.
     pub no_scatter: bool,
@@ -143,6 +149,9 @@ impl Default for Config {
             handshake_timeout_ms: 10_000,
             query_timeout_ms: 0,
             transaction_mode: TransactionMode::Multi,
+            cross_shard_snapshot: false,
+            transaction_limit_per_user: 1.0,
+            hot_rows: HotRowConfig::default(),
             no_scatter: false,
             pool_size_per_core: 64,
             pool_waiters_max: 10_000,

@@ -5,6 +5,7 @@ use crate::buffer::Buffer;
 use crate::cache::PlanCache;
 use crate::config::Config;
 use crate::error::StartError;
+use crate::hot_rows::HotRows;
 use crate::inbox::Inbox;
 use crate::metrics::CoreMetrics;
 use crate::pool::load::Loads;
@@ -17,6 +18,7 @@ use crate::sequences::{CoreSequences, Sequences};
 use crate::session::{DefaultMode, UserSessions};
 use crate::session::{Runners, Scratch, SessionHandle};
 use crate::settings::SettingsTable;
+use crate::shares::Shares;
 use crate::timer::Timers;
 use ahash::AHashMap;
 use coregate_planner::control::{ControlPort, Users};
@@ -106,6 +108,8 @@ pub(crate) struct Core {
     pub(crate) serving: RefCell<Arc<Serving>>,
     pub(crate) buffer: Buffer,
     pub(crate) sampler: Sampler,
+    pub(crate) hot_rows: HotRows,
+    pub(crate) shares: Shares,
     pub(crate) users: RefCell<Arc<Users>>,
     /// What clients are told.
     pub(crate) server_version: RefCell<String>,
@@ -162,6 +166,8 @@ impl Core {
             buffer: Buffer::default(),
             users: RefCell::new(users),
             sampler: Sampler::default(),
+            hot_rows: HotRows::default(),
+            shares: Shares::default(),
             server_version: RefCell::new(config.server_version.clone()),
             sha2_cache: RefCell::default(),
             pools: Pools::default(),

@@ -81,6 +81,20 @@ counters! {
     /// Those of which a shard has yet to be told, or whose outcome the client was not told: the
     /// resolver finishes them.
     Counter atomic_unfinished "coregate_atomic_unfinished_total";
+    /// Snapshots opened over several shards.
+    Counter snapshots "coregate_snapshots_total";
+    /// Transactions that have waited for others that change the same row.
+    Counter hot_row_waits "coregate_hot_row_waits_total";
+    /// Transactions waiting for others that change the same row now.
+    Gauge hot_row_waiting "coregate_hot_row_waiting";
+    /// Transactions refused because too many change the same row, or wait.
+    Counter hot_row_refused "coregate_hot_row_refused_total";
+    /// Transactions that would have waited, in a dry run.
+    Counter hot_row_waits_dry_run "coregate_hot_row_waits_dry_run_total";
+    /// Transactions that would have been refused, in a dry run.
+    Counter hot_row_refused_dry_run "coregate_hot_row_refused_dry_run_total";
+    /// Transactions refused because of their user's share (server.transaction_limit_per_user).
+    Counter transaction_limit_refused "coregate_transaction_limit_refused_total";
     /// Plans found in the cache.
     Counter plan_hits "coregate_plan_cache_hits_total";
     /// Statements that had to be planned.

@@ -17,6 +17,7 @@ pub mod dtid;
 pub mod error;
 pub mod fingerprint;
 pub mod fold;
+pub mod hot_row;
 pub mod identity;
 pub mod keyrange;
 mod literal;
@@ -34,6 +35,7 @@ pub mod sql;
 pub mod target;
 pub mod value;
 pub mod vindex;
+pub mod vitess_variables;
 pub mod vschema;
 
 pub use error::PlanError;

@@ -77,6 +77,13 @@ impl Session {
     /// branch of this id.
     pub(super) fn branch_for(&mut self, place: Place) -> Outcome<Option<Rc<str>>> {
         let Place::Shard { kind: Kind::Primary, .. } = place else { return Ok(None) };
+        if self.transaction.reads_snapshot() && !self.transaction.has_snapshot {
+            // It ends with its statement, which writes nothing: there is nothing to prepare.
+            return Ok(None);
+        }
+        if self.transaction.reads_snapshot() {
+            return Err(not_in_snapshot().into());
+        }
         // Once there is a branch, all that join are branches, whatever the mode is set to
         // meanwhile.
         let mode = match self.transaction.atomic {
@@ -100,13 +107,7 @@ impl Session {
             .into());
         }
         if self.transaction.has_snapshot {
-            return Err(sql_error(
-                1235,
-                "VT12001: unsupported: a shard that joins after START TRANSACTION WITH CONSISTENT \
-                    SNAPSHOT, which has opened the snapshot \
-                 on the shards of the keyspace that was selected; USE the keyspace first",
-            )
-            .into());
+            return Err(not_in_snapshot().into());
         }
         if self.transaction.is_read_only() {
             return Ok(None);
@@ -350,6 +351,16 @@ impl Transaction {
     pub(super) fn take_atomic(&mut self) -> Option<Box<Atomic>> {
         self.atomic.take()
     }
+}
+
+#[cold]
+fn not_in_snapshot() -> SqlError {
+    sql_error(
+        1235,
+        "VT12001: unsupported: a shard that joins after START TRANSACTION WITH CONSISTENT \
+            SNAPSHOT, which has opened the snapshot on the shards of the keyspace that was \
+            selected; USE the keyspace first",
+    )
 }
 
 /// Writes the row that is the decision. The tables for it are made where they are missing, on

@@ -233,6 +233,7 @@ impl Session {
         self.statements = None;
         self.last.warnings = None;
         self.state.vitess = Vec::new();
+        self.state.cross_shard_snapshot = self.core.config().cross_shard_snapshot;
         self.reads.causal = self.fresh_causal();
         self.state.autocommit = true;
         self.state.sql_mode = coregate_planner::fingerprint::SqlMode::empty();
@@ -242,6 +243,8 @@ impl Session {
         self.state.charsets = self.state.settings.charsets();
         self.transaction.state_at = None;
         self.client.handle.wait_timeout.set(None);
+        self.client.handle.query_timeout.set(None);
+        self.client.handle.transaction_timeout.set(None);
         self.begin_mode().await;
         Ok(())
     }

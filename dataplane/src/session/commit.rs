@@ -46,6 +46,7 @@ impl Session {
     }
 
     pub(super) async fn commit_one_after_another(&mut self) -> Outcome {
+        self.transaction.sort_for_commit();
         let mut fates = Fates::default();
         for at in 0..self.transaction.held.len() {
             let Some((_, backend)) = self.transaction.held.get_mut(at) else { break };
@@ -64,7 +65,7 @@ impl Session {
     }
 
     /// Nothing hangs on the order: servers work at the same time.
-    async fn commit_at_once(&mut self) -> Outcome {
+    pub(super) async fn commit_at_once(&mut self) -> Outcome {
         let (core, handle) = (self.core.clone(), self.client.handle.clone());
         let mut payload = Vec::new();
         commands::query(&mut payload, Capabilities::empty(), NO_CHAIN.as_bytes());

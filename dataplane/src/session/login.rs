@@ -285,7 +285,10 @@ impl Session {
         let settings = core.settings.intern(Settings::default());
         let mut session = Self {
             client: Client::new(stream, handle, login, rights),
-            state: State::new(settings),
+            state: State {
+                cross_shard_snapshot: core.config().cross_shard_snapshot,
+                ..State::new(settings)
+            },
             target: Target::default(),
             transaction: super::Transaction::default(),
             reads: super::Reads::default(),

@@ -176,7 +176,10 @@ impl Session {
                 looked.began |= self.begin_to_look(&question);
                 let nested = Looked { depth: looked.depth + 1, ..Looked::default() };
                 *self.running.looked.borrow_mut() = Some(Box::new(nested));
-                let ids = Box::pin(self.read_lookup(&question)).await;
+                let ids = match self.begin_snapshot_look(&question).await {
+                    Ok(()) => Box::pin(self.read_lookup(&question)).await,
+                    Err(failure) => Err(failure),
+                };
                 ids.map(|ids| (question.query, ids))
             }
         };

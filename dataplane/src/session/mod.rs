@@ -10,6 +10,7 @@ mod client;
 mod clock;
 mod command;
 mod commit;
+mod contention;
 mod control;
 mod database;
 mod deciders;
@@ -18,6 +19,7 @@ mod handle;
 mod infile;
 mod info;
 mod insert_id;
+mod join;
 mod keyed;
 mod kill;
 mod last;
@@ -47,6 +49,7 @@ mod running;
 mod scatter;
 mod sequence;
 mod set;
+mod snapshot_reads;
 mod state;
 mod status;
 mod system;
@@ -56,6 +59,7 @@ mod tree;
 mod values;
 mod variables;
 mod vexplain;
+mod vitess;
 mod warnings;
 mod wire;
 mod write;
@@ -248,7 +252,8 @@ impl Session {
                 .iter()
                 .any(|(_, backend)| backend.in_transaction)
         };
-        status.set(Status::IN_TRANS, self.transaction.has_begun() || on_servers());
+        let open = self.transaction.has_begun() || on_servers();
+        status.set(Status::IN_TRANS, open && !self.transaction.reads_snapshot());
         status.set(Status::IN_TRANS_READONLY, self.transaction.is_read_only());
         status.set(
             Status::NO_BACKSLASH_ESCAPES,

@@ -61,7 +61,7 @@ impl Session {
         Ok(())
     }
 
-    async fn open_one_snapshot(&mut self, places: &[Place]) -> Outcome {
+    pub(super) async fn open_one_snapshot(&mut self, places: &[Place]) -> Outcome {
         // All connections first: nothing waits for one while writers wait.
         for place in places {
             if !self.transaction.held.iter().any(|(held, _)| held == place) {
@@ -71,9 +71,15 @@ impl Session {
         }
         let mut gates = self.deciders().await?;
         let (core, handle) = (self.core.clone(), self.client.handle.clone());
+        let told = match self.transaction.reads_snapshot() {
+            true => self.read_repeatably(places).await?,
+            false => Vec::new(),
+        };
         Self::unless_interrupted(&handle, close(&core, &mut gates)).await??;
         self.join_all(places).await?;
+        self.has_used_level(&told);
         self.transaction.has_snapshot = true;
+        core.metrics().snapshots.add(1);
         open(&core, gates).await;
         Ok(())
     }

@@ -158,7 +158,9 @@ impl Session {
     pub(super) fn ready(&mut self, place: Place) -> Option<Box<Backend>> {
         // With autocommit=0, the statement begins a transaction, whose first shard must be known to
         // those that join it.
-        let begins = !self.state.autocommit && self.transaction_mode() != TransactionMode::Multi;
+        let begins = !self.state.autocommit
+            && (self.transaction_mode() != TransactionMode::Multi
+                || self.core.config().transaction_limit_per_user < 1.0);
         if !self.transaction.held.is_empty() || self.transaction.concerns_next() || begins {
             return None;
         }
@@ -286,9 +288,17 @@ impl Session {
             .held
             .iter()
             .any(|(_, backend)| backend.unsure || backend.ended_by_error);
-        if unsure || self.transaction.found_rows_at.is_some() || self.transaction.state_at.is_some()
+        let unended = self.transaction.reads_snapshot();
+        if unsure
+            || unended
+            || self.transaction.found_rows_at.is_some()
+            || self.transaction.state_at.is_some()
         {
             return Box::pin(async {
+                if unended {
+                    // Of a statement that was not planned in the end.
+                    self.abandon_transaction().await;
+                }
                 // First, because any other answer would tell the state unseen.
                 self.resolve_doubt().await?;
                 self.read_state().await;

@@ -365,6 +365,15 @@ pub(super) fn set_status(payload: &mut [u8], capabilities: Capabilities, flag: S
     }
 }
 
+/// Clears a flag of the status's low byte in an OK or EOF packet.
+pub(super) fn clear_status(payload: &mut [u8], capabilities: Capabilities, flag: Status) {
+    if let Some(at) = status_at(payload, capabilities)
+        && let Some(byte) = payload.get_mut(at)
+    {
+        *byte &= !(flag.bits() as u8);
+    }
+}
+
 /// Sets the number of warnings in an OK or EOF packet.
 pub(super) fn set_warnings(payload: &mut [u8], capabilities: Capabilities, count: u16) {
     let eof = payload.first() == Some(&0xFE) && !capabilities.contains(Capabilities::DEPRECATE_EOF);

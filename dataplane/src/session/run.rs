@@ -45,7 +45,7 @@ pub(super) struct Call<'s> {
 
 impl Form<'_> {
     /// The statement's text; for a prepared one, with its parameters open.
-    fn text(&self) -> &[u8] {
+    pub(super) fn text(&self) -> &[u8] {
         match self {
             Self::Packet(packet, _) => packet.payload().get(TEXT_AT..).unwrap_or_default(),
             Self::Text(text) => text,
@@ -86,8 +86,13 @@ impl Session {
         {
             return Err(Box::pin(self.refuse_to_read_again()).await);
         }
+        let snapshot = self.state.cross_shard_snapshot
+            && Box::pin(self.begin_snapshot_read(&planned.entry.plan, &planned.bound)).await?;
         let entry = planned.entry;
         let plan = &entry.plan;
+        if self.may_be_hot(plan, planned.bound.shards()) {
+            Box::pin(self.await_row(plan, &planned.bound, &form)).await?;
+        }
         let (start, shards) = (self.core.ring.now(), planned.bound.shards());
         let result = match (planned.bound, &plan.action) {
             (BoundPlan::Route(resolved), Action::Route(route)) => {
@@ -108,7 +113,14 @@ impl Session {
         };
         self.sequence_done(plan, result.as_ref().ok());
         self.note_end(&entry, start, shards, &result);
-        result.map(|_| ())
+        let result = result.map(|_| ());
+        if self.transaction.hot.is_some() || self.transaction.share.is_some() {
+            self.end_contention();
+        }
+        match snapshot {
+            true => Box::pin(self.end_snapshot_read(plan.effects, result)).await,
+            false => result,
+        }
     }
 
     /// A server keeps a prepared statement as it has read it. What is made of one here would be

@@ -17,6 +17,8 @@ pub(super) struct State {
     pub(super) autocommit: bool,
     /// Variables of ours and Vitess's (`workload`, `transaction_mode`).
     pub(super) vitess: Vec<(String, String)>,
+    /// SELECTs over several shards read one snapshot.
+    pub(super) cross_shard_snapshot: bool,
 }
 
 impl State {
@@ -29,6 +31,7 @@ impl State {
             charsets: Charsets::default(),
             autocommit: true,
             vitess: Vec::new(),
+            cross_shard_snapshot: false,
         }
     }
 }

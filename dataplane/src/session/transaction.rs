@@ -3,16 +3,15 @@
 use super::answer::{Answer, Done};
 use super::atomic::Atomic;
 use super::buffering::Use;
-use super::on_replica::{NEXT_READ_ONLY, begin_read_only};
+use super::join::no_xa;
 use super::{Failure, Outcome, Session};
-use crate::core::Core;
 use crate::error::{BackendError, sql_error};
-use crate::pool::{Backend, Place, TabletPool};
-use coregate_planner::dtid::SNAPSHOT_TABLE;
+use crate::hot_rows::Turn;
+use crate::pool::{Backend, Place};
+use crate::shares::Share;
 use coregate_planner::fold::fold;
 use coregate_planner::plan::{AccessMode, Effects, SessionAction};
 use smallvec::SmallVec;
-use std::rc::Rc;
 
 type Characteristics = (Option<&'static str>, Option<String>);
 
@@ -33,15 +32,16 @@ const BEFORE_TABLES: [u16; 13] = [
     1305,
     ER_CANT_EXECUTE_IN_READ_ONLY,
 ];
+const SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
 const ER_CANT_EXECUTE_IN_READ_ONLY: u16 = 1792;
 
 #[derive(Default)]
 pub(super) struct Transaction {
     /// The statement that opens it on a shard; `None`: no explicit transaction.
-    begin: Option<&'static str>,
+    pub(super) begin: Option<&'static str>,
     /// `SET TRANSACTION ...` for the next one.
-    next: Option<String>,
-    savepoints: Vec<String>,
+    pub(super) next: Option<String>,
+    pub(super) savepoints: Vec<String>,
     /// Connections that only this session may use now: in a transaction, or with state that cannot
     /// be replayed.
     pub(super) held: SmallVec<[(Place, Box<Backend>); 1]>,
@@ -61,10 +61,29 @@ pub(super) struct Transaction {
     pub(super) atomic: Option<Box<Atomic>>,
     /// The snapshot is open on all shards that it covers: no other can join it.
     pub(super) has_snapshot: bool,
+    /// Where the client has an XA transaction of its own, or has had one.
+    xa_at: Option<Place>,
+    /// Shards whose entries of lookup tables were changed with rows, and how.
+    entries: SmallVec<[(Place, EntryChange); 1]>,
+    /// Its turn on a row that many change.
+    pub(super) hot: Option<Turn>,
+    /// Its part of its user's share of the connections.
+    pub(super) share: Option<Share>,
     /// Opened by this side, for one statement of a client that is in no transaction.
     own: bool,
+    /// It is a snapshot, for one SELECT of a client that is in no transaction.
+    reads_snapshot: bool,
     /// Entries of lookup tables were changed with their rows.
     ordered: bool,
+}
+
+/// What a transaction has done to entries of lookup tables on one shard, in the order of COMMIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum EntryChange {
+    Added,
+    /// None: rows only.
+    None,
+    Removed,
 }
 
 impl Transaction {
@@ -100,8 +119,19 @@ impl Transaction {
         self.own = true;
     }
 
+    /// Opens a snapshot for a single SELECT on several shards.
+    pub(super) fn begin_snapshot_read(&mut self) {
+        self.begin = Some(SNAPSHOT);
+        (self.own, self.reads_snapshot) = (true, true);
+    }
+
     pub(super) fn is_own(&self) -> bool {
         self.own
+    }
+
+    #[inline]
+    pub(super) fn reads_snapshot(&self) -> bool {
+        self.reads_snapshot
     }
 
     pub(super) fn keep_order(&mut self) {
@@ -112,6 +142,35 @@ impl Transaction {
     /// at all, which it is if the first shard refuses; and no row may be without its entry.
     pub(super) fn commits_in_order(&self) -> bool {
         self.own || self.ordered
+    }
+
+    /// EntryChange of lookup tables have been changed at this place.
+    pub(super) fn note_entries(&mut self, place: Place, change: EntryChange) {
+        match self.entries.iter_mut().find(|(at, _)| *at == place) {
+            Some((_, known)) => *known = (*known).min(change),
+            None => self.entries.push((place, change)),
+        }
+    }
+
+    /// Sorts the connections as COMMIT must go to them: new entries before the rows that they are
+    /// of, old ones behind the rows that are gone. Whatever is lost between, no row that is there
+    /// is without its entry. Where a transaction has added and removed entries on one shard, either
+    /// order could leave such a row.
+    pub(super) fn sort_for_commit(&mut self) {
+        let entries = &self.entries;
+        self.held.sort_by_key(|(place, _)| {
+            let change = entries.iter().find(|(at, _)| at == place);
+            change.map_or(EntryChange::None, |(_, change)| *change)
+        });
+    }
+
+    /// The client has an XA transaction of its own, or has just ended one.
+    pub(super) fn is_xa(&self) -> bool {
+        self.xa_at.is_some()
+    }
+
+    pub(super) fn forget_xa(&mut self) {
+        self.xa_at = None;
     }
 
     /// Takes what SET TRANSACTION said, which [`Transaction::clear`] forgets.
@@ -174,80 +233,11 @@ impl Transaction {
         self.begin = None;
         self.next = None;
         (self.own, self.ordered, self.has_snapshot) = (false, false, false);
+        self.reads_snapshot = false;
         (self.first, self.atomic) = (None, None);
+        self.entries.clear();
+        (self.hot, self.share) = (None, None);
         self.savepoints.clear();
-    }
-
-    /// Lets a connection take part, with the savepoints that there are so far. With `autocommit=0`
-    /// the server opens the transaction by itself, at the first statement. `branch`: as an XA
-    /// branch of this id.
-    async fn join(
-        &self,
-        core: &Core,
-        backend: &mut Backend,
-        effects: Effects,
-        branch: Option<Rc<str>>,
-        (place, pool): (Place, Option<Rc<TabletPool>>),
-    ) -> Result<(), BackendError> {
-        backend.wrote = false;
-        if let Some(next) = &self.next
-            && (self.begin.is_some() || !effects.contains(Effects::NO_TABLES))
-        {
-            backend.execute(core, next).await?;
-            if place.is_replica() {
-                backend.execute(core, NEXT_READ_ONLY).await?;
-            }
-            // Where the statement fails before its transaction begins, the connection still has it.
-            backend.tainted |= self.begin.is_none();
-        }
-        if let Some(xid) = branch {
-            match pool {
-                Some(pool) if !pool.has_xa.get() => {
-                    // A Galera cluster refuses it: the statement behind it would run outside of the
-                    // transaction.
-                    backend.open_branch(core, xid).await?;
-                    pool.has_xa.set(true);
-                }
-                _ => backend.branch_ahead(xid),
-            }
-            if self.wants_snapshot() {
-                // BEGIN's own way to open one is no statement for a branch.
-                let read = format!("SELECT id FROM {SNAPSHOT_TABLE} LIMIT 1");
-                backend.execute(core, &read).await?;
-            }
-            core.metrics().transactions.add(1);
-        } else if let Some(begin) = self.begin {
-            if begin == "BEGIN" && self.next.is_none() {
-                backend.begin_ahead();
-            } else if place.is_replica() {
-                backend.execute(core, begin_read_only(begin)).await?;
-            } else {
-                backend.execute(core, begin).await?;
-            }
-            core.metrics().transactions.add(1);
-        }
-        for name in &self.savepoints {
-            backend
-                .execute(core, &format!("SAVEPOINT {}", quoted(name)))
-                .await?;
-        }
-        Ok(())
-    }
-}
-
-/// Galera's nodes have no XA: what a transaction over several shards needs where it is to be
-/// atomic.
-#[cold]
-fn no_xa(refused: BackendError) -> BackendError {
-    match refused {
-        BackendError::Refused { code, sqlstate, message } => {
-            let message = format!(
-                "transaction_mode TWOPC needs XA on every shard, and this one refuses it (SET \
-                    transaction_mode = 'MULTI'): {message}"
-            );
-            BackendError::Refused { code, sqlstate, message }
-        }
-        other => other,
     }
 }
 
@@ -268,6 +258,7 @@ impl Session {
         place: Place,
         effects: Effects,
     ) -> Outcome<Box<Backend>> {
+        self.take_share(effects)?;
         let (core, handle) = (self.core.clone(), self.client.handle.clone());
         let held = self
             .transaction
@@ -295,8 +286,16 @@ impl Session {
                 }
                 backend
             }
-            None => self.acquire_new(place).await?,
+            None => {
+                self.alone_under_xa(place)?;
+                self.acquire_new(place).await?
+            }
         };
+        if effects.contains(Effects::XA) {
+            self.transaction.xa_at = Some(place);
+        } else if self.transaction.xa_at == Some(place) && !backend.in_transaction {
+            self.transaction.xa_at = None;
+        }
         if !backend.in_transaction {
             self.adopt_transaction();
             let branch = match self.branch_for(place) {
@@ -329,6 +328,23 @@ impl Session {
         Ok(backend)
     }
 
+    /// The client's own XA transaction is one server's: what it wrote on another could neither be
+    /// prepared nor committed with it.
+    fn alone_under_xa(&self, place: Place) -> Outcome {
+        let Some(xa) = self.transaction.xa_at.filter(|xa| *xa != place) else { return Ok(()) };
+        let at = self.transaction.held.iter().find(|(held, _)| *held == xa);
+        if !at.is_some_and(|(_, backend)| backend.in_transaction) {
+            return Ok(());
+        }
+        Err(sql_error(
+            1235,
+            "VT12001: unsupported: a statement for a second shard while an XA transaction is open; \
+             XA transactions of clients are those of one server (SET transaction_mode = 'TWOPC' \
+             makes ordinary transactions atomic over shards)",
+        )
+        .into())
+    }
+
     /// A connection that the session does not have yet, in no transaction.
     pub(super) async fn acquire_new(&mut self, place: Place) -> Outcome<Box<Backend>> {
         let (core, handle) = (self.core.clone(), self.client.handle.clone());
@@ -352,7 +368,9 @@ impl Session {
     /// A transaction that a server has begun by itself (in a routine, a compound statement, a
     /// statement prepared by name) is the session's: shards that join later take part in it.
     pub(super) fn adopt_transaction(&mut self) {
-        let begun = |(_, backend): &(Place, Box<Backend>)| backend.in_transaction;
+        let begun = |(place, backend): &(Place, Box<Backend>)| {
+            backend.in_transaction && self.transaction.xa_at != Some(*place)
+        };
         if self.state.autocommit
             && self.transaction.begin.is_none()
             && self.transaction.held.iter().any(begun)
@@ -488,7 +506,7 @@ impl Session {
 fn begin_text(access: Option<AccessMode>, consistent_snapshot: bool) -> &'static str {
     match (access, consistent_snapshot) {
         (None, false) => "BEGIN",
-        (None, true) => "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+        (None, true) => SNAPSHOT,
         (Some(AccessMode::ReadOnly), false) => "START TRANSACTION READ ONLY",
         (Some(AccessMode::ReadWrite), false) => "START TRANSACTION READ WRITE",
         (Some(AccessMode::ReadOnly), true) => {

@@ -18,7 +18,7 @@ use crate::exec::{Collected, GatherLimits, Gathered, KeptValues, create, quoted}
 use crate::pool::{Backend, Place, TabletPool, kill_query};
 use coregate_planner::control::SqlError;
 use coregate_planner::plan::tree::{Finish, Form, Gather, Merge, Tree};
-use coregate_planner::plan::{Combine, Plan};
+use coregate_planner::plan::{Combine, Effects, Plan};
 use coregate_planner::resolve::{self, Resolved};
 use coregate_protocol::walker::{ResponseKind, ResponseWalker, Summary};
 use std::cell::RefCell;
@@ -189,7 +189,7 @@ impl Session {
         self.core.metrics().finished.add(1);
         self.core.metrics().gathered_rows.add(budget.rows);
         let summary = self
-            .finish_on(place, finish, statements, (&bound.finish, into), answer)
+            .finish_on((place, plan.effects), finish, statements, (&bound.finish, into), answer)
             .await?;
         self.remember(plan.class, &summary);
         Ok(summary)
@@ -256,7 +256,7 @@ impl Session {
     /// the tables are gone.
     async fn finish_on(
         &mut self,
-        place: Place,
+        (place, effects): (Place, Effects),
         finish: &Finish,
         statements: Vec<Vec<u8>>,
         (text, into): (&[u8], Option<&RefCell<Collected>>),
@@ -264,6 +264,11 @@ impl Session {
     ) -> Outcome<Summary> {
         let (pool, mut backend) = Box::pin(self.connection(place, Use::Finish)).await?;
         if let Err(failure) = self.load(&mut backend, statements).await {
+            self.abandon_finisher(backend);
+            return Err(failure);
+        }
+        let sets_id = effects.contains(Effects::SETS_INSERT_ID);
+        if sets_id && let Err(failure) = self.give_insert_id(&mut backend).await {
             self.abandon_finisher(backend);
             return Err(failure);
         }
@@ -285,6 +290,9 @@ impl Session {
         }
         if backend.warnings > 0 && result.is_ok() {
             self.fetch_warnings(&mut backend).await;
+        }
+        if sets_id && result.is_ok() {
+            self.read_insert_id(&mut backend, true, 0).await;
         }
         self.clean_finisher(place, &pool, backend, finish).await;
         result.map(|(summary, _)| summary)

@@ -12,6 +12,9 @@ use coregate_protocol::command::execute::{BODY_AT, ExecuteBody, STMT_ID_AT};
 use coregate_protocol::value::{ParamType, Value as Bound};
 use smallvec::SmallVec;
 
+/// COM_STMT_EXECUTE's flags, behind the statement's id.
+const FLAGS_AT: usize = 5;
+
 /// Values as bound, and their types.
 pub(super) type BoundParams<'a> = (SmallVec<[Bound<'a>; 8]>, SmallVec<[ColumnType; 8]>);
 
@@ -39,6 +42,28 @@ impl Statement {
             bound.push(from_long.map_or(value, |(_, data)| Bound::Bytes(data)));
         }
         Ok((bound, kinds))
+    }
+
+    /// The values of an execution's packet, as texts have them.
+    pub(in crate::session) fn parameter_texts(
+        &self,
+        payload: &[u8],
+        capabilities: Capabilities,
+    ) -> Option<Vec<Vec<u8>>> {
+        let flags = payload.get(FLAGS_AT).copied().unwrap_or_default();
+        let body = payload.get(BODY_AT..).unwrap_or_default();
+        let parsed = ExecuteBody::parse(body, self.params(), flags, capabilities).ok()?;
+        let long = self.long_data.borrow();
+        let (values, _) = self.bound(&parsed, &long).ok()?;
+        let text = |value: &Bound<'_>| match value {
+            Bound::Bytes(bytes) => [b"'", *bytes, b"'"].concat(),
+            value => {
+                let mut text = Vec::new();
+                value.write_text(&mut text);
+                text
+            }
+        };
+        Some(values.iter().map(text).collect())
     }
 
     pub(super) fn bind_types(&self, types: &[u8]) {

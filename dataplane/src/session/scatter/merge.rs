@@ -362,8 +362,8 @@ impl Session {
             sum.warnings = warnings;
         }
         sum.warnings = sum.warnings.saturating_add(self.running.asked.left_out);
-        if apart {
-            // That connection takes no part in the session's transaction.
+        if apart || self.transaction.reads_snapshot() {
+            // That connection takes no part in the session's transaction, or the client in this.
             sum.status = self.status();
         }
         let mut end = OkPacket {

@@ -1,6 +1,6 @@
 //! Rows of several shards, one shard after another, in the buffers that they came in.
 use super::super::answer::Answer;
-use super::super::relay::{set_status, set_warnings, step};
+use super::super::relay::{clear_status, set_status, set_warnings, step};
 use super::super::{Failure, Outcome, Session};
 use super::definitions::Alike;
 use super::{Combined, Part, Parts, error_of};
@@ -106,6 +106,10 @@ impl Session {
         let ends = role == PacketRole::RowsEnd;
         if ends {
             set_warnings(payload, self.client.capabilities, warnings);
+        }
+        if self.transaction.reads_snapshot() && (ends || role == PacketRole::ColumnsEof) {
+            // It is the statement's own, and over for the client.
+            clear_status(payload, self.client.capabilities, Status::IN_TRANS);
         }
         if answer.more && (ends || role == PacketRole::ColumnsEof) {
             set_status(payload, self.client.capabilities, Status::MORE_RESULTS);
