@@ -333,8 +333,8 @@ fn a_server_that_dies_between_two_tables_is_an_error() {
     });
     let mut watch = servers[1].connect();
     coregate_tests::wait_until("the second table is asked", || {
-        let waits = "select count(*) from information_schema.innodb_trx where trx_state = \
-            'LOCK WAIT'";
+        let waits = "select count(*) from information_schema.processlist where info like \
+            'SELECT `b`%for update' and id <> connection_id()";
         watch.value(waits).unwrap() == "1"
     });
     servers[1].kill();
