@@ -239,3 +239,91 @@ fn place(vindex: &dyn Vindex, family: Family, form: &KeyForm, value: &[u8]) -> F
         Sought::Anywhere => Found::Anywhere,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::ShardIdx;
+
+    fn of(form: &KeyForm, value: &str) -> Option<String> {
+        let literal = literal(form, value.as_bytes()).unwrap_or_else(|()| Some(b"?".to_vec()));
+        literal.map(|sql| String::from_utf8(sql).unwrap())
+    }
+
+    #[test]
+    fn literals_compare_as_columns_do() {
+        let tiny = KeyForm::Integer { min: 0, max: 255 };
+        assert_eq!(of(&tiny, "255").as_deref(), Some("255"));
+        for outside in ["-1", "256", "18446744073709551615"] {
+            assert_eq!(of(&tiny, outside), None, "{outside}");
+        }
+        let big = KeyForm::Integer { min: 0, max: u64::MAX };
+        assert_eq!(of(&big, "18446744073709551615").as_deref(), Some("18446744073709551615"));
+        let signed = KeyForm::Integer { min: i64::MIN, max: i64::MAX as u64 };
+        assert_eq!(of(&signed, "-9223372036854775808").as_deref(), Some("-9223372036854775808"));
+        let text = |charset: &str, collation: &str| KeyForm::Text {
+            charset: charset.into(),
+            collation: collation.into(),
+        };
+        let latin = text("latin1", "latin1_german2_ci");
+        assert_eq!(of(&latin, "a b").as_deref(), Some("_latin1 'a b' COLLATE latin1_german2_ci"));
+        assert_eq!(of(&latin, "a'").as_deref(), Some("_latin1 x'6127' COLLATE latin1_german2_ci"));
+        let wide = text("ucs2", "ucs2_bin");
+        assert_eq!(of(&wide, "ab").as_deref(), Some("_ucs2 x'6162' COLLATE ucs2_bin"));
+        assert_eq!(of(&KeyForm::Bytes, "ab").as_deref(), Some("x'6162'"));
+        assert_eq!(of(&KeyForm::Decimal, "-1.50").as_deref(), Some("-1.50"));
+        assert_eq!(of(&KeyForm::Date, "2026-02-29").as_deref(), Some("DATE'2026-02-29'"));
+        let moment = "2026-02-28 01:02:03.5";
+        assert_eq!(of(&KeyForm::Moment, moment), Some(format!("TIMESTAMP'{moment}'")));
+    }
+
+    #[test]
+    fn what_has_no_literal_restricts_nothing() {
+        for day in ["0000-00-00", "2026-00-01", "2026-01-00", "2026-01-01 ", "x"] {
+            assert_eq!(of(&KeyForm::Date, day).as_deref(), Some("?"), "{day}");
+        }
+        assert_eq!(of(&KeyForm::Moment, "0000-00-00 00:00:00").as_deref(), Some("?"));
+        assert_eq!(of(&KeyForm::Moment, "2026-01-01'--").as_deref(), Some("?"));
+        assert_eq!(of(&KeyForm::Decimal, "1;DROP").as_deref(), Some("?"));
+        let big = KeyForm::Integer { min: 0, max: u64::MAX };
+        assert_eq!(of(&big, "1 OR 1").as_deref(), Some("?"));
+    }
+
+    fn gather(filtered: bool) -> Gather {
+        let key = GatherKey {
+            column: "`l`.`no`".into(),
+            from: 0,
+            value: 0,
+            form: KeyForm::Integer { min: i64::MIN, max: i64::MAX as u64 },
+            place: None,
+        };
+        Gather { keys: vec![key], filtered, tail: " LIMIT 9 FOR UPDATE".len(), ..Gather::default() }
+    }
+
+    fn asked(filtered: bool, values: Option<Vec<usize>>) -> Vec<String> {
+        let head = if filtered { "SELECT 1 WHERE (a)" } else { "SELECT 1" };
+        let text = format!("{head} LIMIT 9 FOR UPDATE").into_bytes();
+        let shard =
+            |shard: ShardIdx| ShardText { shard, id: Default::default(), text: Some(text.clone()) };
+        let mut out = Resolved::default();
+        out.shards.extend([shard(0), shard(1)]);
+        let texts =
+            |values: Vec<usize>| values.iter().map(|v| v.to_string().into_bytes()).collect();
+        let found = KeyValues { values: values.map(texts), ids: None };
+        ask_by_keys(&gather(filtered), &[], &[found], &mut out);
+        let texts = out.shards.into_iter().filter_map(|shard| shard.text);
+        texts.map(|text| String::from_utf8(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn conditions_stand_behind_those_of_the_query() {
+        let of = |filtered, values: &[usize]| asked(filtered, Some(values.to_vec())).remove(0);
+        assert_eq!(of(false, &[5, 7]), "SELECT 1 WHERE (`l`.`no` IN (5,7)) LIMIT 9 FOR UPDATE");
+        assert_eq!(of(true, &[5]), "SELECT 1 WHERE (a) AND (`l`.`no` IN (5)) LIMIT 9 FOR UPDATE");
+        let many = of(false, &(0..=LIST_MAX).collect::<Vec<_>>());
+        assert!(many.contains(",899) OR `l`.`no` IN (900)) LIMIT"), "{many}");
+        // Too many, and none.
+        assert_eq!(asked(true, None), ["SELECT 1 WHERE (a) LIMIT 9 FOR UPDATE"; 2]);
+        assert_eq!(asked(true, Some(Vec::new())), [""; 0]);
+    }
+}
