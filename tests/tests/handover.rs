@@ -177,3 +177,31 @@ fn a_new_process_that_cannot_start_changes_nothing() {
         .unwrap_err();
     assert!(error.contains("in use"), "{error}");
 }
+
+/// As long as the old process keeps a descriptor of a socket, nobody else can listen there.
+#[test]
+fn another_can_start_when_the_new_process_dies() {
+    let server = MariaDb::start("handover-dies", &[]);
+    let door = guard::dir().join("handover-dies.sock");
+    let more = ["--handover", door.to_str().unwrap()];
+    let old = start("handover-left", &server, anywhere(), &more).unwrap();
+    let at = (old.mysql, old.admin);
+    let mut resting = old.connect_as("sb", "sb", None);
+    let mut new = start("handover-killed", &server, at, &more).unwrap();
+    assert_eq!(
+        new.connect_as("sb", "sb", None)
+            .value("SELECT 1")
+            .as_deref(),
+        Some("1")
+    );
+    new.process.kill();
+    assert_eq!(resting.value("SELECT 2").as_deref(), Some("2"));
+    let again = start("handover-again", &server, at, &more).unwrap();
+    assert_eq!(
+        again
+            .connect_as("sb", "sb", None)
+            .value("SELECT 3")
+            .as_deref(),
+        Some("3")
+    );
+}

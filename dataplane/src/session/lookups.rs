@@ -185,7 +185,10 @@ impl Session {
                 .keyspaces
                 .iter()
                 .find(|k| k.name == new.owner.keyspace);
-            same_shard = keyspace.is_some_and(|k| k.shard_for(held) == k.shard_for(id));
+            // Its values may find the new row itself.
+            same_shard = keyspace.is_some_and(|k| {
+                k.shard_for(held) == k.shard_for(id) || new.owner.is_placed_by_its_columns(k)
+            });
         }
         // The row itself is no other one.
         if self.locked(&new.row(values)).await?.len() > usize::from(same_shard) {

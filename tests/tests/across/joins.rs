@@ -104,7 +104,10 @@ impl Joins {
                     .iter()
                     .any(|g| g.contains(&(known(table), known_column(table, column))));
                 if has {
-                    format!("{alias}.{column} is {}null", if n % 2 == 0 { "not " } else { "" })
+                    format!(
+                        "{alias}.{column} is {}null",
+                        if n.is_multiple_of(2) { "not " } else { "" }
+                    )
                 } else {
                     format!("{id} > {n}")
                 }
