@@ -3,7 +3,7 @@ mod keys;
 mod write;
 
 use crate::plan::maintain::Maintain;
-use crate::plan::tree::{Aggregate, Form, Function, Key, TextKey, Tree};
+use crate::plan::tree::{Aggregate, Finish, Form, Function, Gather, Key, TextKey, Tree};
 use crate::plan::{
     Action, Combine, Destination, Effects, EqualTo, InRows, LocalRows, Operand, Piece, Plan, Route,
     RowSource, StatementClass, Target, Text,
@@ -108,42 +108,36 @@ fn tree(snapshot: &Snapshot, found: &Tree, out: &mut Map<String, Value>) {
             out.insert("OperatorType".into(), json!("Finish"));
             out.insert("Why".into(), json!(finish.why));
             out.insert("Query".into(), json!(pieces(&finish.text)));
-            let gathers = finish.gathers.iter().map(|gather| {
-                let columns: Vec<_> = gather
-                    .columns
-                    .iter()
-                    .map(|c| {
-                        format!(
-                            "{} \
-                    {}",
-                            c.name, c.definition
-                        )
-                    })
-                    .collect();
-                let mut out = json!({ "Table": gather.table, "Of": format!("{}.{}",
-                    gather.keyspace, gather.org_table), "Columns": columns });
-                for (name, places) in
-                    [("Indexes", &gather.indexed), ("PrimaryKey", &gather.primary)]
-                {
-                    if !places.is_empty() {
-                        out[name] = json!(places);
-                    }
-                }
-                if !gather.keys.is_empty() {
-                    out["Keys"] = json!(keys::keys(finish, gather));
-                }
-                if gather.planned {
-                    out["PlannedForItself"] = json!(true);
-                }
-                if let Some(system) = &gather.system {
-                    out["Rows"] = json!(format!("{:?}", system.rows));
-                }
-                out
-            });
+            let gathers = finish.gathers.iter().map(|one| gather(finish, one));
             out.insert("Gathers".into(), json!(gathers.collect::<Vec<_>>()));
         }
     }
     out.insert("Inputs".into(), json!(leaves));
+}
+
+fn gather(finish: &Finish, gather: &Gather) -> Value {
+    let columns: Vec<_> = gather
+        .columns
+        .iter()
+        .map(|c| format!("{} {}", c.name, c.definition))
+        .collect();
+    let mut out = json!({ "Table": gather.table, "Of": format!("{}.{}",
+        gather.keyspace, gather.org_table), "Columns": columns });
+    for (name, places) in [("Indexes", &gather.indexed), ("PrimaryKey", &gather.primary)] {
+        if !places.is_empty() {
+            out[name] = json!(places);
+        }
+    }
+    if !gather.keys.is_empty() {
+        out["Keys"] = json!(keys::keys(finish, gather));
+    }
+    if gather.planned {
+        out["PlannedForItself"] = json!(true);
+    }
+    if let Some(system) = &gather.system {
+        out["Rows"] = json!(format!("{:?}", system.rows));
+    }
+    out
 }
 
 fn key(key: &Key) -> String {

@@ -29,8 +29,7 @@ impl<'a> Planner<'_, 'a> {
                     must answer together",
             ));
         }
-        let mut order: Vec<usize> = (0..all.list.len()).collect();
-        order.sort_by_key(|&n| all.list.get(n).map(|r| r.name.span.start));
+        let order = all.in_order();
         unique_names(&all)?;
         let words = self.words();
         let mut edits = self.edits.clone();
@@ -165,6 +164,15 @@ impl<'a> Planner<'_, 'a> {
             cacheable = false;
         }
         cacheable
+    }
+}
+
+impl References<'_, '_, '_> {
+    /// The references as they stand in the text.
+    fn in_order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.list.len()).collect();
+        order.sort_by_key(|&n| self.list.get(n).map(|r| r.name.span.start));
+        order
     }
 }
 

@@ -175,7 +175,8 @@ impl<'a> Planner<'_, 'a> {
         }
         let table = reference.table;
         let family = Family::of(column);
-        let is_of = |columns: &[String]| matches!(columns, [only] if only.eq_ignore_ascii_case(&column.name));
+        let is_it = |name: &String| name.eq_ignore_ascii_case(&column.name);
+        let is_of = |columns: &[String]| columns.len() == 1 && columns.iter().all(is_it);
         let mut functional = usable(table).filter(|cv| is_of(&cv.columns));
         if let Some(cv) = functional.next().filter(|_| equal_is_same(family, column)) {
             let vindex = cv.vindex.vindex.clone()?;
