@@ -42,6 +42,7 @@ pub(crate) struct File {
     pub(crate) failover: plane::Failover,
     pub(crate) query_log: query_log::QueryLog,
     pub(crate) hot_row_protection: contention::HotRowProtection,
+    pub(crate) consolidator: contention::ConsolidatorSection,
     pub(crate) users: Users,
     pub(crate) log: Log,
     /// `local`: offers TLS with a certificate made at the start.
@@ -416,6 +417,7 @@ impl File {
         between("pool.lifetime_s", self.pool.lifetime_s, 1, 31_536_000)?;
         self.query_log.check(between)?;
         self.hot_row_protection.check(between)?;
+        self.consolidator.check(between)?;
         self.check_plane(between)?;
         between(
             "topology.ddl_wait_timeout_ms",

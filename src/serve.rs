@@ -197,6 +197,7 @@ fn serve(
         cross_shard_snapshot: file.server.cross_shard_snapshot,
         transaction_limit_per_user: file.server.transaction_limit_per_user,
         hot_rows: file.hot_row_protection.config(),
+        consolidator: file.consolidator.config(),
         pool_size_per_core: file.pool.size_per_core,
         pool_waiters_max: file.pool.waiters_max,
         pool_wait_timeout_ms: file.pool.wait_timeout_ms,

@@ -43,10 +43,18 @@ const OFFERED: Capabilities = FLAVOURS
 const LOGIN_PACKET_MAX: usize = 64 << 10;
 
 /// A session counts as a client as long as this lives.
-struct Guest {
+pub(super) struct Guest {
     core: Rc<Core>,
     id: u32,
     _seat: Seat,
+}
+
+impl Guest {
+    /// One more client, and how many there were.
+    pub(super) fn new(core: &Rc<Core>, id: u32, seat: Seat) -> (Self, usize) {
+        let clients = core.shared.clients.fetch_add(1, Ordering::Relaxed);
+        (Self { core: Rc::clone(core), id, _seat: seat }, clients)
+    }
 }
 
 impl Drop for Guest {
@@ -62,9 +70,8 @@ impl Drop for Guest {
 
 /// Serves one client from its first byte to its last.
 pub(crate) async fn serve(core: Rc<Core>, socket: Socket, peer: Option<Peer>, seat: Seat) {
-    let clients = core.shared.clients.fetch_add(1, Ordering::Relaxed);
     let id = core.new_session_id();
-    let guest = Guest { core: Rc::clone(&core), id, _seat: seat };
+    let (guest, clients) = Guest::new(&core, id, seat);
     core.metrics().connections.add(1);
     let stream = PacketStream::new(Link::new(socket), LOGIN_PACKET_MAX);
     if clients >= core.config().max_connections {
@@ -275,7 +282,7 @@ async fn next_packet(
 }
 
 impl Session {
-    fn new(
+    pub(super) fn new(
         core: Rc<Core>,
         stream: PacketStream,
         handle: Rc<SessionHandle>,

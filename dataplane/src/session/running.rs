@@ -1,7 +1,9 @@
 //! What belongs to the statement that runs, and to no other.
 use super::look_up::Looked;
 use super::vexplain::Trace;
+use crate::consolidator::Flight;
 use std::cell::RefCell;
+use std::rc::Rc;
 
 #[derive(Default)]
 pub(super) struct Running {
@@ -15,6 +17,11 @@ pub(super) struct Running {
     pub(super) numbers_from: Option<u64>,
     /// What goes to servers, while the statement is run to be explained.
     pub(super) trace: Option<Box<Trace>>,
+    /// Others may get the answer that is relayed.
+    pub(super) flight: Option<Rc<Flight>>,
+    /// The command has run statements, for the consolidator; and one that may have written.
+    pub(super) ran: bool,
+    pub(super) wrote: bool,
 }
 
 /// What directives ask for, of a statement over several shards.
