@@ -5,6 +5,7 @@ mod cores;
 mod plane;
 mod query_log;
 mod topology;
+mod users;
 
 use crate::Failure;
 use crate::cli::LogFormat;
@@ -18,6 +19,8 @@ use cores::Cores;
 pub(crate) use cores::{Placed, kernel};
 pub(crate) use plane::WhenNone;
 use topology::Topology;
+pub(crate) use users::Auth;
+use users::Users;
 
 pub(crate) const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 3307);
 pub(crate) const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 3380);
@@ -291,13 +294,6 @@ impl Default for Pool {
     }
 }
 
-/// `[users]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Users {
-    pub(crate) file: Option<PathBuf>,
-}
-
 /// `[log]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -418,6 +414,7 @@ impl File {
         self.query_log.check(between)?;
         self.hot_row_protection.check(between)?;
         self.consolidator.check(between)?;
+        self.users.check(between)?;
         self.check_plane(between)?;
         between(
             "topology.ddl_wait_timeout_ms",

@@ -1,5 +1,6 @@
 //! What the data plane can be told. Units are in the names; 0 means "no limit" only where it says
 //! so.
+use crate::backend_accounts::BackendAuthConfig;
 use crate::backend_tls::BackendTlsConfig;
 use crate::consolidator::ConsolidatorConfig;
 use crate::hot_rows::HotRowConfig;
@@ -68,6 +69,7 @@ pub struct Config {
     pub transaction_limit_per_user: f64,
     pub hot_rows: HotRowConfig,
     pub consolidator: ConsolidatorConfig,
+    pub backend_auth: BackendAuthConfig,
     /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER
     /// */`.
     pub no_scatter: bool,
@@ -155,6 +157,7 @@ impl Default for Config {
             transaction_limit_per_user: 1.0,
             hot_rows: HotRowConfig::default(),
             consolidator: ConsolidatorConfig::default(),
+            backend_auth: BackendAuthConfig::default(),
             no_scatter: false,
             pool_size_per_core: 64,
             pool_waiters_max: 10_000,

@@ -1,5 +1,6 @@
 //! A core and everything that belongs to it alone. Nothing here is shared with another core except
 //! through [`Shared`], which no query touches.
+use crate::backend_accounts::BackendAccounts;
 use crate::backend_tls::BackendTlsConfig;
 use crate::buffer::Buffer;
 use crate::cache::PlanCache;
@@ -115,6 +116,7 @@ pub(crate) struct Core {
     pub(crate) shares: Shares,
     pub(crate) consolidator: Consolidator,
     pub(crate) arrivals: Arrivals,
+    pub(crate) backend_accounts: BackendAccounts,
     pub(crate) users: RefCell<Arc<Users>>,
     /// What clients are told.
     pub(crate) server_version: RefCell<String>,
@@ -185,6 +187,7 @@ impl Core {
             shares: Shares::default(),
             consolidator: Consolidator::default(),
             arrivals: Arrivals::default(),
+            backend_accounts: BackendAccounts::default(),
             server_version: RefCell::new(config.server_version.clone()),
             sha2_cache: RefCell::default(),
             pools: Pools::default(),

@@ -5,6 +5,7 @@
 //! Follow one query: [`listener`] accepts, [`session`] reads the command, `session/plan.rs` finds
 //! its plan ([`cache`], or the planner), `session/query.rs` takes a connection from the [`pool`],
 //! `session/relay.rs` relays the answer.
+mod backend_accounts;
 mod backend_tls;
 mod buffer;
 mod cache;
@@ -38,6 +39,7 @@ mod timer;
 mod tls;
 mod unix_socket;
 
+pub use backend_accounts::BackendAuthConfig;
 pub use backend_tls::{BackendTlsConfig, BackendTlsFiles, server_name};
 pub use config::Config;
 pub use consolidator::{ConsolidatorConfig, ConsolidatorMode};

@@ -231,6 +231,11 @@ impl SessionHandle {
         self.move_asked.get()
     }
 
+    /// Is it asked to stop?
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupt.get().is_some()
+    }
+
     pub(crate) fn forget_move(&self) {
         self.move_asked.set(false);
     }

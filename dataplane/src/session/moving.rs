@@ -105,7 +105,7 @@ impl Session {
     pub(super) async fn move_away(&mut self) -> bool {
         let handle = Rc::clone(&self.client.handle);
         handle.forget_move();
-        if !self.can_move() {
+        if handle.is_interrupted() || !self.can_move() {
             return false;
         }
         self.client.stream.link.socket.hold_still();
