@@ -261,12 +261,15 @@ impl Offer {
         if doors.len() > DOORS_MAX {
             return Err(io::Error::other("there are too many listening sockets"));
         }
+        let closed = || io::Error::other("its admin API listens no more");
+        let admin = self.admin.listener().ok_or_else(closed)?;
         let fds: Vec<BorrowedFd<'_>> = doors
             .iter()
             .map(AsFd::as_fd)
-            .chain([self.admin.listener().as_fd()])
+            .chain([admin.as_fd()])
             .collect();
         send(&stream, greeting.as_bytes(), &fds)?;
+        drop(admin);
         stream.set_read_timeout(Some(START_PATIENCE))?;
         let mut said = String::new();
         BufReader::new((&stream).take(READY.len() as u64)).read_line(&mut said)?;

@@ -66,6 +66,8 @@ counters! {
     Counter finished "coregate_finished_queries_total";
     /// Rows gathered for the servers that finish queries.
     Counter gathered_rows "coregate_gathered_rows_total";
+    /// Tables that were gathered by the values of others only.
+    Counter keyed_gathers "coregate_keyed_gathers_total";
     /// Statements sent to shards.
     Counter shard_queries "coregate_shard_queries_total";
     /// Rows relayed to clients.

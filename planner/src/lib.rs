@@ -36,6 +36,7 @@ pub mod sql;
 pub mod target;
 pub mod value;
 pub mod vindex;
+pub mod vitess_variables;
 pub mod vschema;
 
 pub use error::PlanError;

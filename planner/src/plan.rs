@@ -17,6 +17,7 @@ pub use set::{Assignment, Scope, SetValue};
 use crate::column::Family;
 use crate::snapshot::{KeyspaceIdx, TabletKind};
 use crate::vindex::Vindex;
+use crate::vitess_variables::VitessVariable;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -88,7 +89,7 @@ pub enum StatementClass {
 bitflags::bitflags! {
     /// What a statement does to the connection that runs it, beyond its answer.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-    pub struct Effects: u16 {
+    pub struct Effects: u32 {
         /// Leaves state that cannot be replayed (temporary table, GET_LOCK, LOCK TABLES, HANDLER,
         /// CALL, unknown statement): the session keeps this connection until it ends or resets.
         const PIN = 1;
@@ -127,6 +128,8 @@ bitflags::bitflags! {
         /// For users with the admin right only: accounts, the server's own settings and life, its
         /// files.
         const ADMIN = 1 << 15;
+        /// A statement of the client's own XA transaction.
+        const XA = 1 << 16;
     }
 }
 
@@ -386,4 +389,6 @@ pub enum SessionValue {
     Port,
     /// `@@hostname`
     Hostname,
+    /// A system variable of Vitess's, which no server has.
+    Vitess(&'static VitessVariable),
 }

@@ -1,4 +1,5 @@
 //! A plan as JSON: what `VEXPLAIN PLAN`, `coregate explain` and the golden files show.
+mod keys;
 mod write;
 
 use crate::plan::maintain::Maintain;
@@ -71,9 +72,12 @@ pub(crate) fn explain(snapshot: &Snapshot, found: &Plan) -> Plan {
 
 /// The steps, the last one first, over the queries that the shards answer.
 fn tree(snapshot: &Snapshot, found: &Tree, out: &mut Map<String, Value>) {
-    let leaves = found.leaves.iter().map(|leaf| {
+    let leaves = found.leaves.iter().enumerate().map(|(at, leaf)| {
         let mut out = Map::new();
         route(snapshot, &leaf.route, &mut out);
+        if let Form::Finish(finish) = &found.form {
+            keys::show(finish, at, &mut out);
+        }
         Value::Object(out)
     });
     let leaves: Vec<Value> = leaves.collect();
@@ -124,6 +128,9 @@ fn tree(snapshot: &Snapshot, found: &Tree, out: &mut Map<String, Value>) {
                     if !places.is_empty() {
                         out[name] = json!(places);
                     }
+                }
+                if !gather.keys.is_empty() {
+                    out["Keys"] = json!(keys::keys(finish, gather));
                 }
                 if gather.planned {
                     out["PlannedForItself"] = json!(true);

@@ -27,6 +27,9 @@ pub struct Snapshot {
     /// Tables that may be named without a keyspace when no database is selected (Vitess's global
     /// routing): name -> keyspaces.
     pub global_tables: AHashMap<String, Vec<KeyspaceIdx>>,
+    /// Of the tables there that are the sources of reference tables: the keyspaces that have
+    /// copies.
+    pub global_copies: AHashMap<String, Vec<KeyspaceIdx>>,
     /// Routing rules: `table` or `keyspace.table`, each perhaps with `@replica` and the like ->
     /// where that is.
     pub routes: AHashMap<String, Routed>,

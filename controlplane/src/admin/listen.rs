@@ -9,8 +9,8 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -40,27 +40,36 @@ struct Open {
 /// starts.
 #[derive(Debug, Clone)]
 pub struct AdminDoor {
-    listener: Arc<std::net::TcpListener>,
+    /// `None` once it is closed: as long as a descriptor is open, nobody else can listen there.
+    listener: Arc<Mutex<Option<Arc<std::net::TcpListener>>>>,
     closed: Arc<Notify>,
 }
 
 impl AdminDoor {
     pub fn new(listener: std::net::TcpListener) -> Self {
-        Self { listener: Arc::new(listener), closed: Arc::default() }
+        Self { listener: Arc::new(Mutex::new(Some(Arc::new(listener)))), closed: Arc::default() }
     }
 
-    /// The socket itself.
-    pub fn listener(&self) -> &std::net::TcpListener {
-        &self.listener
+    /// The socket itself, unless it is closed.
+    pub fn listener(&self) -> Option<Arc<std::net::TcpListener>> {
+        self.listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Accepts no more: another process does.
     pub fn close(&self) {
+        self.listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         self.closed.notify_one();
     }
 
     pub(super) fn open(&self) -> std::io::Result<TcpListener> {
-        let own = self.listener.try_clone()?;
+        let closed = || std::io::Error::other("the admin API's socket is closed");
+        let own = self.listener().ok_or_else(closed)?.try_clone()?;
         own.set_nonblocking(true)?;
         TcpListener::from_std(own)
     }

@@ -3,6 +3,7 @@
 //! Values are literals that mean the same under any character set: bytes in hexadecimal digits,
 //! numbers and dates as they were printed.
 use super::held::Held;
+use super::kept::KeptValues;
 use super::{Column, ExecError, Row};
 use coregate_planner::plan::tree::{Gather, Load};
 
@@ -108,6 +109,8 @@ pub(crate) struct Gathered {
     limits: GatherLimits,
     pub(crate) rows: u64,
     pub(crate) bytes: usize,
+    /// Values that other tables are asked for.
+    kept: KeptValues,
     held: Held,
 }
 
@@ -129,8 +132,18 @@ impl Gathered {
             limits,
             rows: before.0,
             bytes: before.1,
+            kept: KeptValues::default(),
             held: Held::default(),
         }
+    }
+
+    /// Keeps the values of these columns.
+    pub(crate) fn keep(&mut self, columns: impl Iterator<Item = u16>) {
+        self.kept = KeptValues::of(columns);
+    }
+
+    pub(crate) fn take_kept(&mut self) -> KeptValues {
+        std::mem::take(&mut self.kept)
     }
 
     /// Adds a row that was sent as text.
@@ -161,6 +174,7 @@ impl Gathered {
             }
         }
         self.current.push(b')');
+        self.held.grow(self.kept.add(&value))?;
         self.rows += 1;
         self.bytes += self.current.len() - start;
         self.held.grow(self.current.len() - start)?;

@@ -12,6 +12,7 @@ mod feed;
 mod gather;
 mod heap;
 pub(crate) mod held;
+mod kept;
 mod key;
 mod lines;
 mod pipeline;
@@ -23,6 +24,7 @@ pub(crate) use gather::{
     Collected, GatherLimits, Gathered, Sink, create, hex, quoted, write_literal,
 };
 pub(crate) use heap::Heap;
+pub(crate) use kept::KeptValues;
 pub(crate) use key::{BINARY, Column, Keys};
 pub(crate) use lines::Lines;
 pub(crate) use pipeline::{Flow, Output, Pipeline};

@@ -246,6 +246,8 @@ impl Session {
         self.state.charsets = self.state.settings.charsets();
         self.transaction.state_at = None;
         self.client.handle.wait_timeout.set(None);
+        self.client.handle.query_timeout.set(None);
+        self.client.handle.transaction_timeout.set(None);
         self.begin_mode().await;
         Ok(())
     }

@@ -46,6 +46,7 @@ impl Session {
     }
 
     pub(super) async fn commit_one_after_another(&mut self) -> Outcome {
+        self.transaction.sort_for_commit();
         let mut fates = Fates::default();
         for at in 0..self.transaction.held.len() {
             let Some((_, backend)) = self.transaction.held.get_mut(at) else { break };

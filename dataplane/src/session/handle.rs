@@ -47,6 +47,9 @@ pub(crate) struct SessionHandle {
     transaction_since: Cell<Option<Instant>>,
     /// `wait_timeout` as the session has set it, in seconds.
     pub(crate) wait_timeout: Cell<Option<u64>>,
+    /// `query_timeout` and `transaction_timeout` as the session has set them, in milliseconds.
+    pub(crate) query_timeout: Cell<Option<u64>>,
+    pub(crate) transaction_timeout: Cell<Option<u64>>,
     resting: Cell<bool>,
     /// KILL QUERY has been passed on to a server.
     killed: Cell<bool>,
@@ -77,6 +80,8 @@ impl SessionHandle {
             overdue: Cell::new(Interrupt::IdleTimeout),
             transaction_since: Cell::new(None),
             wait_timeout: Cell::new(None),
+            query_timeout: Cell::new(None),
+            transaction_timeout: Cell::new(None),
             resting: Cell::new(true),
             killed: Cell::new(false),
             move_asked: Cell::new(false),
@@ -96,7 +101,7 @@ impl SessionHandle {
         self.resting.set(false);
         self.since.set(core.ring.now());
         self.killed.set(false);
-        let limit = core.config().query_timeout_ms;
+        let limit = self.query_timeout_ms(core);
         self.deadline
             .set((limit > 0).then(|| core.ring.now() + Duration::from_millis(limit)));
         if self.interrupt.get() == Some(Interrupt::KillQuery) {
@@ -112,6 +117,20 @@ impl SessionHandle {
             self.deadline
                 .set((limit > 0).then(|| core.ring.now() + Duration::from_millis(limit)));
         }
+    }
+
+    /// What a statement may take; 0: no limit.
+    pub(crate) fn query_timeout_ms(&self, core: &Core) -> u64 {
+        self.query_timeout
+            .get()
+            .unwrap_or_else(|| core.config().query_timeout_ms)
+    }
+
+    /// How long a transaction may be open; 0: no limit.
+    pub(crate) fn transaction_timeout_ms(&self, core: &Core) -> u64 {
+        self.transaction_timeout
+            .get()
+            .unwrap_or_else(|| core.config().transaction_timeout_ms)
     }
 
     /// The session has begun to keep its connection, or does so no more.
@@ -153,7 +172,7 @@ impl SessionHandle {
         let config = core.config();
         let limits = [
             (config.idle_transaction_timeout_ms, now, Interrupt::IdleTransaction),
-            (config.transaction_timeout_ms, since, Interrupt::TransactionTimeout),
+            (self.transaction_timeout_ms(core), since, Interrupt::TransactionTimeout),
         ];
         for (limit, from, why) in limits.into_iter().filter(|(limit, ..)| *limit > 0) {
             let end = from + Duration::from_millis(limit);

@@ -209,7 +209,7 @@ impl Session {
         begins
     }
 
-    async fn read_lookup(&mut self, question: &LookUp) -> Outcome<Vec<KeyspaceId>> {
+    pub(super) async fn read_lookup(&mut self, question: &LookUp) -> Outcome<Vec<KeyspaceId>> {
         let alone = !self.in_transaction() && self.state.autocommit;
         // With autocommit, SET TRANSACTION is for the statement itself.
         let next = if alone { self.transaction.take_next() } else { None };

@@ -4,7 +4,7 @@ use super::answer::Answer;
 use super::plan::{BoundPlan, Planned};
 use super::run::place_of;
 use super::scatter::{Rows, Work};
-use super::transaction::quoted;
+use super::transaction::{EntryChange, quoted};
 use super::wire::query_payload;
 use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
@@ -74,9 +74,16 @@ impl Session {
         let failed = match result {
             Ok(summary) => {
                 self.transaction.drop_savepoint(UNDO);
-                self.on_all_held(&format!("RELEASE SAVEPOINT {}", quoted(UNDO)))
-                    .await?;
-                return Ok(summary);
+                let release = format!("RELEASE SAVEPOINT {}", quoted(UNDO));
+                return match self.on_all_held(&release).await {
+                    Ok(()) => Ok(summary),
+                    // The client has its answer.
+                    Err(Failure::Sql(error) | Failure::Fatal(error)) => {
+                        self.send_error(&mut Answer::unasked(), &error);
+                        Err(Failure::Close)
+                    }
+                    Err(Failure::Close) => Err(Failure::Close),
+                };
             }
             Err(Failure::Sql(error)) => error,
             Err(failure) => return Err(failure),
@@ -113,7 +120,7 @@ impl Session {
                 let rows = self.read_entries(text, change).await?;
                 let (removed, added) = change_statements(change, new, &rows)?;
                 for sql in removed {
-                    self.inner(&sql, b"", Combine::Sum, Rows::Pass).await?;
+                    self.change_entries(&sql, EntryChange::Removed).await?;
                 }
                 for entries in added {
                     self.add_entries(&entries, false).await?;
@@ -129,14 +136,15 @@ impl Session {
     /// Adds entries. One that stands for a row that is not there any more is given to the new row,
     /// as Vitess does. `there`: the new rows are there already.
     pub(super) async fn add_entries(&mut self, new: &NewEntries, there: bool) -> Outcome {
-        let added = self.inner(&new.text(), b"", Combine::Sum, Rows::Pass).await;
+        let added = self.change_entries(&new.text(), EntryChange::Added).await;
         match added {
-            Err(Failure::Sql(error)) if error.code == codes::ER_DUP_ENTRY && new.def.unique => {}
+            // Of a vindex that is not unique, too, the table's key may be the looked-up columns.
+            Err(Failure::Sql(error)) if error.code == codes::ER_DUP_ENTRY => {}
             added => return added,
         }
         for (at, entry) in new.entries.iter().enumerate() {
             let text = new.text_of(std::slice::from_ref(entry));
-            match self.inner(&text, b"", Combine::Sum, Rows::Pass).await {
+            match self.change_entries(&text, EntryChange::Added).await {
                 Err(Failure::Sql(error)) if error.code == codes::ER_DUP_ENTRY => {
                     self.reuse_entry(new, at, there, error).await?;
                 }
@@ -158,8 +166,9 @@ impl Session {
         let Some((values, id)) = rest.first() else { return Err(error.into()) };
         // An entry that another transaction is about to change is waited for.
         let holders = self.locked(&new.holder(values)).await?;
-        let Some([cell]) = holders.first().map(Vec::as_slice) else { return Err(error.into()) };
-        let held = new.def.id_in(cell.as_deref());
+        // With several, the key is another: columns and keyspace id together.
+        let [holder] = holders.as_slice() else { return Err(error.into()) };
+        let held = new.def.id_in(holder.first().and_then(Option::as_deref));
         let held = held.map_err(|why| Failure::from(sql_error(1105, why)))?;
         // Rows of this very statement whose entries have just been added are not there yet, and yet
         // have the value.
@@ -182,8 +191,16 @@ impl Session {
         if self.locked(&new.row(values)).await?.len() > usize::from(same_shard) {
             return Err(error.into());
         }
-        self.inner(&new.reuse(values, id), b"", Combine::Sum, Rows::Pass)
+        self.change_entries(&new.reuse(values, id), EntryChange::Added)
             .await
+    }
+
+    /// A statement that changes entries, noted with the shards that it goes to.
+    pub(super) async fn change_entries(&mut self, sql: &[u8], change: EntryChange) -> Outcome {
+        self.running.entries = Some(change);
+        let changed = self.inner(sql, b"", Combine::Sum, Rows::Pass).await;
+        self.running.entries = None;
+        changed
     }
 
     /// The rows of a query of one column, locked. It is planned with its lock: lookup tables that
@@ -273,6 +290,11 @@ impl Session {
                 (place_of(route, shard.id), query_payload(&text))
             })
             .collect();
+        if let Some(change) = self.running.entries {
+            for (place, _) in &wires {
+                self.transaction.note_entries(*place, change);
+            }
+        }
         // As every statement takes its connections, so that no two wait for each other.
         wires.sort_by_key(|(place, _)| *place);
         let mut work =

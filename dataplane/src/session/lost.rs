@@ -37,6 +37,7 @@ impl Session {
     #[cold]
     pub(super) fn lose(&mut self, mut backend: Box<Backend>, failure: Failure) -> Failure {
         let (in_transaction, has_stake) = (self.takes_part(&backend), self.has_stake_in(&backend));
+        let in_xa = self.transaction.is_xa();
         if let Some(causal) = &mut self.reads.causal {
             causal.forget();
         }
@@ -57,7 +58,10 @@ impl Session {
         self.drop_held();
         match failure {
             Failure::Sql(mut error) => {
-                error.message.push_str(if in_transaction {
+                error.message.push_str(if in_xa {
+                    "; whether the XA transaction is prepared or has ended is unknown (XA RECOVER \
+                     tells), and the session ends"
+                } else if in_transaction {
                     "; the transaction was rolled back on every shard, and the session ends"
                 } else {
                     "; what the session had set up on that server is gone, and the session ends"
@@ -75,6 +79,7 @@ impl Session {
         self.transaction.clear();
         self.transaction.locked = false;
         self.transaction.pinned = false;
+        self.transaction.forget_xa();
         self.client.handle.in_transaction.set(false);
     }
 

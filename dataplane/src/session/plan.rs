@@ -137,25 +137,19 @@ impl Kind {
 }
 
 impl Session {
-    /// Keeps the index of the session's keyspace valid when the snapshot has changed.
-    pub(super) fn follow_snapshot(&mut self) -> Result<(), Failure> {
+    /// Keeps the index of the session's keyspace valid when the snapshot has changed. A keyspace
+    /// that is gone stays selected, as on one server: its tables are unknown (1049) until there is
+    /// one of its name again.
+    pub(super) fn follow_snapshot(&mut self) {
         let snapshot = self.core.snapshot.borrow().clone();
         if self.target.version == snapshot.version {
-            return Ok(());
+            return;
         }
         self.target.version = snapshot.version;
-        let Some(database) = self.target.database.clone() else { return Ok(()) };
-        match Self::find_target(&snapshot, &database) {
-            Ok(found) => {
-                self.target = super::Target { version: snapshot.version, ..found };
-                Ok(())
-            }
-            Err(e) => {
-                self.target =
-                    super::Target { version: snapshot.version, ..super::Target::default() };
-                Err(e.into())
-            }
-        }
+        let Some(database) = self.target.database.clone() else { return };
+        let found = Self::find_target(&snapshot, &database)
+            .unwrap_or_else(|_| super::Target { database: Some(database), ..Default::default() });
+        self.target = super::Target { version: snapshot.version, ..found };
     }
 
     #[inline]
@@ -182,7 +176,7 @@ impl Session {
     #[inline]
     pub(super) fn plan_as(&mut self, sql: &[u8], kind: Kind) -> Result<Planned, Failure> {
         if self.target.version != self.core.snapshot.borrow().version {
-            self.follow_snapshot()?;
+            self.follow_snapshot();
         }
         let core = Rc::clone(&self.core);
         let mut scratch = core.scratch.borrow_mut();
@@ -353,7 +347,7 @@ impl Session {
         sql: &[u8],
         kind: Kind,
     ) -> Result<(Fingerprint, Rc<CachedPlan>), Failure> {
-        self.follow_snapshot()?;
+        self.follow_snapshot();
         let core = Rc::clone(&self.core);
         let mut scratch = core.scratch.borrow_mut();
         let scratch = &mut *scratch;

@@ -1,5 +1,6 @@
 //! What belongs to the statement that runs, and to no other.
 use super::look_up::Looked;
+use super::transaction::EntryChange;
 use super::vexplain::Trace;
 use crate::consolidator::Flight;
 use std::cell::RefCell;
@@ -13,6 +14,8 @@ pub(super) struct Running {
     pub(super) asked: Asked,
     /// What lookup tables have told, while the statement is planned.
     pub(super) looked: RefCell<Option<Box<Looked>>>,
+    /// The statement that runs now changes entries of a lookup table.
+    pub(super) entries: Option<EntryChange>,
     /// The first number that a sequence has given for the statement's rows.
     pub(super) numbers_from: Option<u64>,
     /// What goes to servers, while the statement is run to be explained.

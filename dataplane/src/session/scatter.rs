@@ -264,6 +264,7 @@ impl Session {
             info.warned(count);
         }
         let mut told = false;
+        let (before, mut set) = (self.last.insert_id, None);
         for Part { backend, .. } in parts.iter_mut().filter(|part| !part.backend.busy) {
             if backend.warnings > 0 && !(told && work.combine == Combine::First) {
                 told = true;
@@ -272,8 +273,14 @@ impl Session {
             if let Ok((summary, _)) = &result {
                 self.note_insert_id(backend, work.plan, summary, given)
                     .await;
+                if work.plan.effects.contains(Effects::SETS_INSERT_ID) {
+                    // A shard where LAST_INSERT_ID(n) has met no row still has the value before.
+                    let now = std::mem::replace(&mut self.last.insert_id, before);
+                    set = Some(now).filter(|now| *now != before).or(set);
+                }
             }
         }
+        self.last.insert_id = set.unwrap_or(self.last.insert_id);
         result
     }
 

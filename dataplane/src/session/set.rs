@@ -5,9 +5,8 @@ use super::insert_id::mentions;
 use super::mode::{is_computed, is_oracle, no_oracle, sql_mode_of};
 use super::on_replica::READ_ONLY;
 use super::rights::sets_access;
-use super::snapshot_reads::CROSS_SHARD_SNAPSHOT;
 use super::variables::{Variable, is_ordinary, user_variable};
-use super::{Outcome, Session, TransactionMode};
+use super::{Outcome, Session};
 use crate::core::names_of;
 use crate::error::sql_error;
 use crate::pool::{Backend, Place};
@@ -384,38 +383,6 @@ impl Session {
             settings.set(&known, [user_variable(name).as_bytes(), b" = ", &value.typed()].concat());
         }
         self.state.settings = self.core.settings.intern(settings);
-    }
-
-    fn set_vitess(&mut self, assignment: &Assignment) -> Outcome {
-        let value = match &assignment.value {
-            SetValue::Literal(value) | SetValue::Text(value) | SetValue::Expression(value) => {
-                value.clone()
-            }
-            SetValue::Default => String::new(),
-        };
-        let is_mode =
-            assignment.name == "transaction_mode" && assignment.value != SetValue::Default;
-        if is_mode && TransactionMode::parse(&value).is_none() {
-            let message =
-                format!("invalid transaction_mode: {value}; it is SINGLE, MULTI or TWOPC");
-            return Err(sql_error(1231, message).into());
-        }
-        if assignment.name == CROSS_SHARD_SNAPSHOT {
-            self.set_snapshot_reads(&value)?;
-        }
-        if assignment.name.starts_with("read_after_write_") {
-            self.set_read_after_write(&assignment.name, &value)?;
-        }
-        let known = &mut self.state.vitess;
-        known.retain(|(name, _)| *name != assignment.name);
-        known.push((assignment.name.clone(), value));
-        Ok(())
-    }
-
-    /// What the session has set a variable of ours or Vitess's to.
-    pub(super) fn vitess_value(&self, name: &str) -> Option<&str> {
-        let found = self.state.vitess.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
     }
 
     /// The settings of a session that has SET nothing yet.

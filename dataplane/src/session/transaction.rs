@@ -61,6 +61,10 @@ pub(super) struct Transaction {
     pub(super) atomic: Option<Box<Atomic>>,
     /// The snapshot is open on all shards that it covers: no other can join it.
     pub(super) has_snapshot: bool,
+    /// Where the client has an XA transaction of its own, or has had one.
+    xa_at: Option<Place>,
+    /// Shards whose entries of lookup tables were changed with rows, and how.
+    entries: SmallVec<[(Place, EntryChange); 1]>,
     /// Its turn on a row that many change.
     pub(super) hot: Option<Turn>,
     /// Its part of its user's share of the connections.
@@ -71,6 +75,15 @@ pub(super) struct Transaction {
     reads_snapshot: bool,
     /// Entries of lookup tables were changed with their rows.
     ordered: bool,
+}
+
+/// What a transaction has done to entries of lookup tables on one shard, in the order of COMMIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum EntryChange {
+    Added,
+    /// None: rows only.
+    None,
+    Removed,
 }
 
 impl Transaction {
@@ -129,6 +142,35 @@ impl Transaction {
     /// at all, which it is if the first shard refuses; and no row may be without its entry.
     pub(super) fn commits_in_order(&self) -> bool {
         self.own || self.ordered
+    }
+
+    /// EntryChange of lookup tables have been changed at this place.
+    pub(super) fn note_entries(&mut self, place: Place, change: EntryChange) {
+        match self.entries.iter_mut().find(|(at, _)| *at == place) {
+            Some((_, known)) => *known = (*known).min(change),
+            None => self.entries.push((place, change)),
+        }
+    }
+
+    /// Sorts the connections as COMMIT must go to them: new entries before the rows that they are
+    /// of, old ones behind the rows that are gone. Whatever is lost between, no row that is there
+    /// is without its entry. Where a transaction has added and removed entries on one shard, either
+    /// order could leave such a row.
+    pub(super) fn sort_for_commit(&mut self) {
+        let entries = &self.entries;
+        self.held.sort_by_key(|(place, _)| {
+            let change = entries.iter().find(|(at, _)| at == place);
+            change.map_or(EntryChange::None, |(_, change)| *change)
+        });
+    }
+
+    /// The client has an XA transaction of its own, or has just ended one.
+    pub(super) fn is_xa(&self) -> bool {
+        self.xa_at.is_some()
+    }
+
+    pub(super) fn forget_xa(&mut self) {
+        self.xa_at = None;
     }
 
     /// Takes what SET TRANSACTION said, which [`Transaction::clear`] forgets.
@@ -193,6 +235,7 @@ impl Transaction {
         (self.own, self.ordered, self.has_snapshot) = (false, false, false);
         self.reads_snapshot = false;
         (self.first, self.atomic) = (None, None);
+        self.entries.clear();
         (self.hot, self.share) = (None, None);
         self.savepoints.clear();
     }
@@ -243,8 +286,16 @@ impl Session {
                 }
                 backend
             }
-            None => self.acquire_new(place).await?,
+            None => {
+                self.alone_under_xa(place)?;
+                self.acquire_new(place).await?
+            }
         };
+        if effects.contains(Effects::XA) {
+            self.transaction.xa_at = Some(place);
+        } else if self.transaction.xa_at == Some(place) && !backend.in_transaction {
+            self.transaction.xa_at = None;
+        }
         if !backend.in_transaction {
             self.adopt_transaction();
             let branch = match self.branch_for(place) {
@@ -277,6 +328,23 @@ impl Session {
         Ok(backend)
     }
 
+    /// The client's own XA transaction is one server's: what it wrote on another could neither be
+    /// prepared nor committed with it.
+    fn alone_under_xa(&self, place: Place) -> Outcome {
+        let Some(xa) = self.transaction.xa_at.filter(|xa| *xa != place) else { return Ok(()) };
+        let at = self.transaction.held.iter().find(|(held, _)| *held == xa);
+        if !at.is_some_and(|(_, backend)| backend.in_transaction) {
+            return Ok(());
+        }
+        Err(sql_error(
+            1235,
+            "VT12001: unsupported: a statement for a second shard while an XA transaction is open; \
+             XA transactions of clients are those of one server (SET transaction_mode = 'TWOPC' \
+             makes ordinary transactions atomic over shards)",
+        )
+        .into())
+    }
+
     /// A connection that the session does not have yet, in no transaction.
     pub(super) async fn acquire_new(&mut self, place: Place) -> Outcome<Box<Backend>> {
         let (core, handle) = (self.core.clone(), self.client.handle.clone());
@@ -300,7 +368,9 @@ impl Session {
     /// A transaction that a server has begun by itself (in a routine, a compound statement, a
     /// statement prepared by name) is the session's: shards that join later take part in it.
     pub(super) fn adopt_transaction(&mut self) {
-        let begun = |(_, backend): &(Place, Box<Backend>)| backend.in_transaction;
+        let begun = |(place, backend): &(Place, Box<Backend>)| {
+            backend.in_transaction && self.transaction.xa_at != Some(*place)
+        };
         if self.state.autocommit
             && self.transaction.begin.is_none()
             && self.transaction.held.iter().any(begun)

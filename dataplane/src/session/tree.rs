@@ -5,6 +5,7 @@
 //! that takes no part in the client's transaction: the rows were read in that transaction before.
 use super::answer::Answer;
 use super::buffering::Use;
+use super::keyed::wanted;
 use super::on_replica::READ_ONLY;
 use super::run::place_of;
 use super::scatter::{Merging, Part, Parts, Rows, Work};
@@ -12,11 +13,12 @@ use super::system::Budget;
 use super::wire::query_payload;
 use super::{Failure, Outcome, Session};
 use crate::error::{BackendError, sql_error};
-use crate::exec::{Collected, Gathered, create, quoted};
+use crate::exec::held::Held;
+use crate::exec::{Collected, GatherLimits, Gathered, KeptValues, create, quoted};
 use crate::pool::{Backend, Place, TabletPool, kill_query};
 use coregate_planner::control::SqlError;
-use coregate_planner::plan::tree::{Finish, Form, Merge, Tree};
-use coregate_planner::plan::{Combine, Plan};
+use coregate_planner::plan::tree::{Finish, Form, Gather, Merge, Tree};
+use coregate_planner::plan::{Combine, Effects, Plan};
 use coregate_planner::resolve::{self, Resolved};
 use coregate_protocol::walker::{ResponseKind, ResponseWalker, Summary};
 use std::cell::RefCell;
@@ -40,6 +42,30 @@ character_set_client=@_coregate_client,collation_connection=@_coregate_collation
 const AT_THE_END: &[u8] =
     b"SET autocommit=@_coregate_autocommit,@_coregate_mode=NULL,@_coregate_zone=NULL,\
 @_coregate_client=NULL,@_coregate_collation=NULL,@_coregate_autocommit=NULL";
+
+/// What is put together for the server that finishes a statement.
+struct Load {
+    budget: Budget,
+    statements: Vec<Vec<u8>>,
+    /// Where the rows come from.
+    places: Vec<Place>,
+    /// What the statements hold.
+    held: Vec<Held>,
+    /// What later tables are asked for, of each that was gathered.
+    kept: Vec<KeptValues>,
+}
+
+impl Load {
+    fn new(limits: GatherLimits) -> Self {
+        Self {
+            budget: Budget { limits, rows: 0, bytes: 0 },
+            statements: BEFORE_LOAD.map(<[u8]>::to_vec).into(),
+            places: Vec::new(),
+            held: Vec::new(),
+            kept: Vec::new(),
+        }
+    }
+}
 
 impl Session {
     /// Runs a tree whose rows lie on several shards.
@@ -120,45 +146,36 @@ impl Session {
         into: Option<&RefCell<Collected>>,
         answer: &mut Answer,
     ) -> Outcome<Summary> {
-        let memory = self.query_memory();
-        let limits = self.gather_limits();
-        let mut budget = Budget { limits, rows: 0, bytes: 0 };
-        let mut statements: Vec<Vec<u8>> = BEFORE_LOAD.map(<[u8]>::to_vec).into();
-        let mut places: Vec<Place> = Vec::new();
-        let mut held = Vec::new();
-        for (at, (shards, gather)) in bound.leaves.into_iter().zip(&finish.gathers).enumerate() {
-            if let Some(system) = &gather.system {
-                let rows = RefCell::new(Collected::named(memory));
-                let work = self.leaf(plan, tree, at, shards, Rows::Gather(&rows))?;
-                places.extend(work.wires.iter().map(|(place, _)| *place));
-                self.gather_system(work, &rows, (gather, system), &mut budget, &mut statements)
+        let mut load = Load::new(self.gather_limits());
+        let mut ranges = bound.ranges.into_iter();
+        for (at, (mut shards, gather)) in bound.leaves.into_iter().zip(&finish.gathers).enumerate()
+        {
+            let ranges = ranges.next().unwrap_or_default();
+            let asks = self
+                .ask_by_keys(gather, &ranges, &load.kept, &mut shards)
+                .await?;
+            if gather.system.is_some() {
+                self.load_system(plan, (tree, at), shards, gather, &mut load)
                     .await?;
+                load.kept.push(KeptValues::default());
                 continue;
             }
-            if gather.planned {
-                let Some(shard) = shards.shards.into_iter().next() else { continue };
-                let route = tree.leaves.get(at).map(|leaf| &leaf.route);
-                places.extend(route.map(|route| place_of(route, shard.id)));
-                let read = self.read_planned(shard.text.unwrap_or_default()).await?;
-                let mut gathered = Gathered::new(gather, limits, (budget.rows, budget.bytes));
-                for row in &read.rows {
-                    gathered.values(row)?;
-                }
-                (budget.rows, budget.bytes) = (gathered.rows, gathered.bytes);
-                held.push(gathered.into_statements(gather, &mut statements));
-                continue;
+            let before = (load.budget.rows, load.budget.bytes);
+            let mut gathered = Gathered::new(gather, load.budget.limits, before);
+            gathered.keep(wanted(finish, at));
+            let gathered = RefCell::new(gathered);
+            if asks {
+                let rows = (gather, &gathered);
+                self.load_rows(plan, (tree, at), shards, rows, (&mut load, answer))
+                    .await?;
             }
-            let before = (budget.rows, budget.bytes);
-            let gathered = RefCell::new(Gathered::new(gather, limits, before));
-            let work = self.leaf(plan, tree, at, shards, Rows::Gather(&gathered))?;
-            places.extend(work.wires.iter().map(|(place, _)| *place));
-            // Nothing is answered yet: a failure has the client's first packet.
-            let mut nothing = *answer;
-            Box::pin(self.several(work, &mut nothing)).await?;
-            let gathered = gathered.into_inner();
-            (budget.rows, budget.bytes) = (gathered.rows, gathered.bytes);
-            held.push(gathered.into_statements(gather, &mut statements));
+            let mut gathered = gathered.into_inner();
+            (load.budget.rows, load.budget.bytes) = (gathered.rows, gathered.bytes);
+            load.kept.push(gathered.take_kept());
+            load.held
+                .push(gathered.into_statements(gather, &mut load.statements));
         }
+        let Load { mut statements, mut places, budget, held: _held, .. } = load;
         statements.push(AFTER_LOAD.to_vec());
         places.sort_unstable();
         places.dedup();
@@ -172,10 +189,59 @@ impl Session {
         self.core.metrics().finished.add(1);
         self.core.metrics().gathered_rows.add(budget.rows);
         let summary = self
-            .finish_on(place, finish, statements, (&bound.finish, into), answer)
+            .finish_on((place, plan.effects), finish, statements, (&bound.finish, into), answer)
             .await?;
         self.remember(plan.class, &summary);
         Ok(summary)
+    }
+
+    /// Reads the rows of a table of information_schema.
+    async fn load_system(
+        &mut self,
+        plan: &Plan,
+        (tree, at): (&Tree, usize),
+        shards: Resolved,
+        gather: &Gather,
+        load: &mut Load,
+    ) -> Outcome {
+        let Some(system) = &gather.system else { return Ok(()) };
+        let rows = RefCell::new(Collected::named(self.query_memory()));
+        let work = self.leaf(plan, tree, at, shards, Rows::Gather(&rows))?;
+        load.places
+            .extend(work.wires.iter().map(|(place, _)| *place));
+        let Load { budget, statements, .. } = load;
+        self.gather_system(work, &rows, (gather, system), budget, statements)
+            .await
+    }
+
+    /// Reads the rows of any other table.
+    async fn load_rows(
+        &mut self,
+        plan: &Plan,
+        (tree, at): (&Tree, usize),
+        shards: Resolved,
+        (gather, gathered): (&Gather, &RefCell<Gathered>),
+        (load, answer): (&mut Load, &Answer),
+    ) -> Outcome {
+        if gather.planned {
+            let Some(shard) = shards.shards.into_iter().next() else { return Ok(()) };
+            let route = tree.leaves.get(at).map(|leaf| &leaf.route);
+            load.places
+                .extend(route.map(|route| place_of(route, shard.id)));
+            let read = self.read_planned(shard.text.unwrap_or_default()).await?;
+            let mut gathered = gathered.borrow_mut();
+            for row in &read.rows {
+                gathered.values(row)?;
+            }
+            return Ok(());
+        }
+        let work = self.leaf(plan, tree, at, shards, Rows::Gather(gathered))?;
+        load.places
+            .extend(work.wires.iter().map(|(place, _)| *place));
+        // Nothing is answered yet: a failure has the client's first packet.
+        let mut nothing = *answer;
+        Box::pin(self.several(work, &mut nothing)).await?;
+        Ok(())
     }
 
     /// The rows of a query that is planned as a client's, which may be a tree again.
@@ -190,7 +256,7 @@ impl Session {
     /// the tables are gone.
     async fn finish_on(
         &mut self,
-        place: Place,
+        (place, effects): (Place, Effects),
         finish: &Finish,
         statements: Vec<Vec<u8>>,
         (text, into): (&[u8], Option<&RefCell<Collected>>),
@@ -198,6 +264,11 @@ impl Session {
     ) -> Outcome<Summary> {
         let (pool, mut backend) = Box::pin(self.connection(place, Use::Finish)).await?;
         if let Err(failure) = self.load(&mut backend, statements).await {
+            self.abandon_finisher(backend);
+            return Err(failure);
+        }
+        let sets_id = effects.contains(Effects::SETS_INSERT_ID);
+        if sets_id && let Err(failure) = self.give_insert_id(&mut backend).await {
             self.abandon_finisher(backend);
             return Err(failure);
         }
@@ -219,6 +290,9 @@ impl Session {
         }
         if backend.warnings > 0 && result.is_ok() {
             self.fetch_warnings(&mut backend).await;
+        }
+        if sets_id && result.is_ok() {
+            self.read_insert_id(&mut backend, true, 0).await;
         }
         self.clean_finisher(place, &pool, backend, finish).await;
         result.map(|(summary, _)| summary)

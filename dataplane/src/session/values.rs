@@ -8,6 +8,7 @@ use coregate_planner::plan::{Plan, SessionValue, StatementClass};
 use coregate_planner::resolve::SessionValues;
 use coregate_planner::snapshot::TabletKind;
 use coregate_planner::vindex::KeyspaceId;
+use coregate_planner::vitess_variables::VitessKind;
 use coregate_protocol::codec::put_lenenc_bytes;
 use coregate_protocol::column::ColumnType;
 use coregate_protocol::row::TextRow;
@@ -89,6 +90,15 @@ impl SessionValues for Values<'_> {
                 out.extend_from_slice(b"NULLIF(");
                 write_string(session.core.shared.hostname.as_bytes(), session.status(), out);
                 out.extend_from_slice(b",'')");
+            }
+            SessionValue::Vitess(variable) => {
+                let value = session.vitess_text(variable);
+                match variable.kind {
+                    VitessKind::Number | VitessKind::Switch => {
+                        out.extend_from_slice(value.as_bytes());
+                    }
+                    _ => write_string(value.as_bytes(), session.status(), out),
+                }
             }
             SessionValue::CurrentUser => {
                 let user = format!("{}@%", session.client.handle.user.borrow());

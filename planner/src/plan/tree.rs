@@ -6,6 +6,9 @@
 //! needs come behind them and are cut off.
 use super::{Operand, Piece, Route};
 use crate::collation::Collation;
+use crate::column::Family;
+use crate::lookup::LookupDef;
+use crate::vindex::Vindex;
 use std::sync::Arc;
 
 /// A query over several shards.
@@ -184,6 +187,50 @@ pub struct Gather {
     pub planned: bool,
     /// A table of information_schema, whose columns its servers tell.
     pub system: Option<SystemTable>,
+    /// What values its rows must have to matter: those of tables that are gathered before.
+    pub keys: Vec<GatherKey>,
+    /// Has the leaf's query conditions of its own?
+    pub filtered: bool,
+    /// How long what stands behind them is, in bytes.
+    pub tail: usize,
+}
+
+/// Rows of a table matter only where a column has a value that was gathered before.
+#[derive(Debug, Clone)]
+pub struct GatherKey {
+    /// The column, as it stands in the leaf's query.
+    pub column: String,
+    /// The gather whose rows have the values, and in which of its columns.
+    pub from: u16,
+    pub value: u16,
+    pub form: KeyForm,
+    /// What tells the shards of the values' rows.
+    pub place: Option<KeyPlace>,
+}
+
+/// How values are written, so that they compare with the column as the other one does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyForm {
+    /// Those that the column can hold; others equal none of its.
+    Integer {
+        min: i64,
+        max: u64,
+    },
+    Decimal,
+    Date,
+    /// DATETIME
+    Moment,
+    Text {
+        charset: String,
+        collation: String,
+    },
+    Bytes,
+}
+
+#[derive(Debug, Clone)]
+pub enum KeyPlace {
+    Vindex { vindex: Arc<dyn Vindex>, family: Family },
+    Lookup { vindex: Arc<LookupDef>, locks: bool },
 }
 
 /// Rows of a table of information_schema. Several leaves in a row may be of one table.

@@ -1,9 +1,9 @@
 //! Binds a tree: where it goes this time, and how many rows it takes.
-use super::{Binding, Resolved, Scratch, resolve, text};
+use super::{Binding, Resolved, Scratch, keys, resolve, text};
 use crate::error::PlanError;
 use crate::plan::tree::{Form, Limit, Tree};
 use crate::plan::{Operand, Piece};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{KeyRange, Snapshot};
 use crate::value::Value;
 
 /// Where a tree's leaves go.
@@ -11,6 +11,9 @@ use crate::value::Value;
 pub struct Parts {
     /// One for each leaf. Their texts are plain queries: values of parameters are in them.
     pub leaves: Vec<Resolved>,
+    /// What each leaf's shards have, where values that are gathered before tell which of them are
+    /// asked.
+    pub ranges: Vec<Vec<KeyRange>>,
     /// Rows that are left out.
     pub skip: u64,
     /// Rows that are taken then; `u64::MAX`: all.
@@ -46,7 +49,13 @@ pub fn resolve_tree(
                 parts.take = count(&binding, take)?;
             }
         }
-        Form::Finish(finish) => parts.finish = text::one(&finish.text, &binding),
+        Form::Finish(finish) => {
+            parts.finish = text::one(&finish.text, &binding);
+            let leaves = tree.leaves.iter().zip(&finish.gathers).zip(&parts.leaves);
+            parts.ranges = leaves
+                .map(|((leaf, gather), found)| keys::ranges(leaf, gather, snapshot, found))
+                .collect();
+        }
     }
     Ok(parts)
 }

@@ -89,6 +89,8 @@ pub(super) struct Blocks<'b, 'p, 'a> {
     pub(super) anchor: Option<LookupTo>,
     /// The statement's own FROM was outside of any query.
     pub(super) changing: bool,
+    /// Tables whose columns an outer join fills with NULLs: such a row lies where the kept one does.
+    pub(super) filled: Vec<Instance>,
     /// Which vindexes may find the rows of a table.
     pub(super) hints: Vec<(Instance, VindexHint<'a>)>,
 }
@@ -124,6 +126,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             views: 0,
             anchor: None,
             changing: false,
+            filled: Vec::new(),
             hints: Vec::new(),
         }
     }
@@ -376,6 +379,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         for expr in exprs {
             if let ExprKind::Column(c) = &expr.kind
                 && let Some(node) = self.column(c, &scopes.iter().take(1).copied().collect())
+                && !self.filled.contains(&self.classes.instance_of(node))
             {
                 held.push(self.classes.class_of(node));
             }

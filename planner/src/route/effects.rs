@@ -7,6 +7,7 @@ use crate::sql::ast::{Body, ExprKind, Span, Statement};
 use crate::sql::input::{Item, Tokens};
 use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;
+use crate::vitess_variables::{self, VitessKind};
 
 /// A call that is replaced by the session's value.
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +139,10 @@ fn where_clients_connect(name: &[u8]) -> Option<SessionValue> {
 fn session_variable(name: &[u8]) -> Option<SessionValue> {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     match () {
+        () if let Some(variable) = vitess_variables::find(name) => match variable.kind {
+            VitessKind::Hidden => None,
+            _ => Some(SessionValue::Vitess(variable)),
+        },
         () if is("last_insert_id") || is("identity") => Some(SessionValue::Identity),
         () if is("warning_count") => Some(SessionValue::WarningCount),
         () if is("error_count") => Some(SessionValue::ErrorCount),
@@ -159,6 +164,7 @@ fn word(sql: &[u8], items: &[Item], n: usize, found: &mut Found) {
     if next != Tok::Open {
         if n == 0 && (matches!(item.kw, Kw::Handler | Kw::Call | Kw::Xa)) {
             found.effects |= Effects::PIN;
+            found.effects.set(Effects::XA, item.kw == Kw::Xa);
         }
         return;
     }

@@ -1,4 +1,5 @@
 //! Rows that a lookup vindex finds, where no functional one does.
+use super::Planner;
 use super::block::{Blocks, Columns, Source};
 use super::classes::Node;
 use super::needs::Needs;
@@ -6,7 +7,7 @@ use crate::column::{Family, find};
 use crate::lookup::{LookupDef, quoted};
 use crate::plan::lookup::LookupTo;
 use crate::plan::{InRows, Operand, Piece, SessionValue};
-use crate::snapshot::{Column, Table};
+use crate::snapshot::{Column, KeyspaceIdx, Table};
 use std::sync::Arc;
 
 /// What the conditions say about a column.
@@ -94,20 +95,31 @@ impl Blocks<'_, '_, '_> {
     }
 
     fn lookup_table(&self, def: &LookupDef) -> Option<&Arc<Table>> {
-        let snapshot = self.planner.input.snapshot;
+        self.planner.lookup_table(self.keyspace, def)
+    }
+}
+
+impl Planner<'_, '_> {
+    /// The table of a lookup vindex of this keyspace, where it is known.
+    pub(super) fn lookup_table(
+        &self,
+        keyspace: KeyspaceIdx,
+        def: &LookupDef,
+    ) -> Option<&Arc<Table>> {
+        let snapshot = self.input.snapshot;
         let name = def.table.trim_matches('`');
         let (keyspace, name) = match name.split_once("`.`") {
             Some((keyspace, name)) => {
                 (snapshot.keyspaces.iter().find(|k| k.name == keyspace), name)
             }
-            None => (self.planner.keyspace(self.keyspace), name),
+            None => (self.keyspace(keyspace), name),
         };
         keyspace?.tables.get(name)
     }
 }
 
 /// Equal values of one column are equal in the other.
-fn holds_the_same(own: &Column, there: &Column) -> bool {
+pub(super) fn holds_the_same(own: &Column, there: &Column) -> bool {
     let fits = |own: Option<u32>, there: Option<u32>| match (own, there) {
         (Some(own), Some(there)) => there >= own,
         _ => true,

@@ -99,7 +99,7 @@ pub struct PlanInput<'a> {
 /// # Errors
 /// See [`PlanError`]; each has its MySQL code.
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
-    let PlanInput { sql, fingerprint, session, arena, .. } = *input;
+    let PlanInput { sql, fingerprint, snapshot, session, arena, .. } = *input;
     let tokens = tokens(sql, fingerprint, session.sql_mode, arena)?;
     let shared = arena.alloc(Shared {
         sql,
@@ -134,6 +134,8 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         several: false,
         named: None,
         source: None,
+        beside: None,
+        changed: Vec::new(),
         start: 0,
         session_calls: effects.calls,
     };
@@ -160,8 +162,12 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         Effects::READS,
         matches!(plan.class, StatementClass::Select | StatementClass::SelectLocking),
     );
-    plan.cacheable &=
-        !privileged::is_immediate(&tokens, sql) && !ids::gives_value(sql, tokens.items);
+    // A selected database that is no keyspace: names mean other tables in another one.
+    let selects_other =
+        session.database.is_some() && session.keyspace.is_none() && snapshot.drop_in.is_none();
+    plan.cacheable &= !selects_other
+        && !privileged::is_immediate(&tokens, sql)
+        && !ids::gives_value(sql, tokens.items);
     Ok(plan)
 }
 
@@ -233,6 +239,10 @@ struct Planner<'p, 'a> {
     /// The table that is changed, where the statement names a copy of it: where the name stands,
     /// and what it means.
     source: Option<(Span, KeyspaceIdx, &'a Arc<Table>)>,
+    /// Where copies of reference tables are read, if they are there: beside the other tables.
+    beside: Option<KeyspaceIdx>,
+    /// The names of the tables that are changed, where some names may mean copies.
+    changed: Vec<Span>,
     /// Where the statement itself begins, behind EXPLAIN.
     start: u32,
     session_calls: Vec<effects::SessionCall>,
@@ -291,6 +301,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         {
             return self.database_ddl(ddl, name);
         }
+        self.place_copies(statement);
         self.change_the_source(statement);
         let Some(keyspace) = self.names(statement)? else {
             return self.without_tables(statement, class);

@@ -1,9 +1,10 @@
 //! Which keyspace a name means.
 use super::Planner;
+use super::dml::base_tables;
 use crate::column::Family;
 use crate::error::PlanError;
 use crate::plan::{Effects, Piece};
-use crate::snapshot::{Keyspace, KeyspaceIdx, Routed, Table, TableKind, TabletKind};
+use crate::snapshot::{Keyspace, KeyspaceIdx, Routed, Snapshot, Table, TableKind, TabletKind};
 use crate::sql::ast::{ColumnName, Span, Statement, TableExpr, TableName};
 use crate::sql::walk::{Visitor, Walk};
 use std::sync::Arc;
@@ -82,7 +83,11 @@ impl<'a> Planner<'_, 'a> {
             None => match (session.keyspace, session.database) {
                 (Some(keyspace), _) => keyspace,
                 (None, Some(database)) if is_system(database) => return Ok(Place::System),
-                (None, _) => self.global(name.name)?,
+                // Dropped since it was selected: no other database's table is meant.
+                (None, Some(database)) if self.input.snapshot.drop_in.is_none() => {
+                    return Err(PlanError::UnknownDatabase(database.to_owned()));
+                }
+                (None, _) => self.global(name)?,
             },
         };
         let owner = self.keyspace(keyspace);
@@ -93,15 +98,10 @@ impl<'a> Planner<'_, 'a> {
             && name.database.is_none()
             && owner.is_some_and(|k| k.sharded)
             && session.shard.is_none()
-            && let Some([other]) = self
-                .input
-                .snapshot
-                .global_tables
-                .get(name.name)
-                .map(Vec::as_slice)
+            && let Ok(Some(other)) = self.global_place(name)
         {
-            let table = self.keyspace(*other).and_then(|k| k.tables.get(name.name));
-            return Ok(Place::Table { keyspace: *other, table });
+            let table = self.keyspace(other).and_then(|k| k.tables.get(name.name));
+            return Ok(Place::Table { keyspace: other, table });
         }
         Ok(Place::Table { keyspace, table })
     }
@@ -192,14 +192,64 @@ impl<'a> Planner<'_, 'a> {
         Err(PlanError::ColumnsPending { keyspace: keyspace.name.clone(), table: name.to_owned() })
     }
 
-    fn global(&self, name: &str) -> Result<KeyspaceIdx, PlanError> {
-        let snapshot = self.input.snapshot;
-        match snapshot.global_tables.get(name).map(Vec::as_slice) {
-            Some([only]) => Ok(*only),
-            Some([_, ..]) => Err(PlanError::AmbiguousTable(name.to_owned())),
-            _ if snapshot.keyspaces.len() == 1 => Ok(0),
-            _ => Err(PlanError::NoDatabase),
+    fn global(&self, name: &TableName<'_>) -> Result<KeyspaceIdx, PlanError> {
+        match self.global_place(name)? {
+            Some(place) => Ok(place),
+            None if self.input.snapshot.keyspaces.len() == 1 => Ok(0),
+            None => Err(PlanError::NoDatabase),
         }
+    }
+
+    /// Where a name means a table that no keyspace is given for: where the only one is, or the
+    /// source of reference tables. Of those, a statement reads the copies that are beside the other
+    /// tables that it names.
+    fn global_place(&self, name: &TableName<'_>) -> Result<Option<KeyspaceIdx>, PlanError> {
+        let Snapshot { global_tables, global_copies, .. } = self.input.snapshot;
+        let source = match global_tables.get(name.name).map(Vec::as_slice) {
+            Some([only]) => *only,
+            Some([_, ..]) => return Err(PlanError::AmbiguousTable(name.name.to_owned())),
+            _ => return Ok(None),
+        };
+        let Some(copies) = global_copies.get(name.name) else { return Ok(Some(source)) };
+        if !self.about_rows {
+            // DDL says which of them it means.
+            return Err(PlanError::AmbiguousTable(name.name.to_owned()));
+        }
+        let read = !self.changed.contains(&name.span);
+        let beside = self.beside.filter(|place| read && copies.contains(place));
+        Ok(Some(beside.unwrap_or(source)))
+    }
+
+    /// Finds where the tables are that a statement names besides those that have copies. What it
+    /// locks or changes is the source.
+    pub(super) fn place_copies(&mut self, statement: &Statement<'a>) {
+        let copies = &self.input.snapshot.global_copies;
+        let locks = match statement {
+            Statement::Query(query) => query.locking,
+            // Its rows are read by a query that locks.
+            Statement::Insert(_) => true,
+            _ => false,
+        };
+        if copies.is_empty() || locks {
+            return;
+        }
+        let mut changed = Vec::new();
+        match statement {
+            Statement::Update(update) => base_tables(update.tables, &mut changed),
+            Statement::Delete(delete) => base_tables(delete.tables, &mut changed),
+            _ => {}
+        }
+        self.changed = changed.iter().map(|name| name.span).collect();
+        let mut collect = Collect { tables: Vec::new(), qualifiers: Vec::new() };
+        Walk::new(&mut collect).statement(statement);
+        let mut places = collect.tables.iter().filter_map(|name| {
+            let shared = name.database.is_none() && copies.contains_key(name.name);
+            match self.locate(name) {
+                Ok(Place::Table { keyspace, .. }) if !shared => Some(keyspace),
+                _ => None,
+            }
+        });
+        self.beside = places.next().filter(|first| places.all(|p| p == *first));
     }
 
     /// A change of a reference table with a `source` is one of the source, which somebody copies to

@@ -5,26 +5,7 @@ use super::input::*;
 use super::keyword::Kw;
 use super::lex::Tok;
 use crate::plan::Scope;
-
-/// Variables that are ours or Vitess's: no backend knows them.
-const VITESS: &[&str] = &[
-    "workload",
-    "transaction_mode",
-    "cross_shard_snapshot",
-    "ddl_strategy",
-    "migration_context",
-    "skip_query_plan_cache",
-    "enable_system_settings",
-    "session_uuid",
-    "query_timeout",
-    "transaction_timeout",
-    "session_track_gtids_vitess",
-    "boolean_vitess",
-];
-
-fn is_vitess(name: &str) -> bool {
-    VITESS.contains(&name) || name.starts_with("read_after_write_") || name.starts_with("vitess_")
-}
+use crate::vitess_variables::is_vitess;
 
 pub(super) fn set<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     // Not assignments: SET PASSWORD, SET ROLE, SET DEFAULT ROLE, SET RESOURCE GROUP, SET STATEMENT

@@ -83,6 +83,17 @@ pub fn resolve(sql: &[u8], mode: SqlMode, server: Server) -> Vec<u8> {
             }
         };
     }
+    // A statement of skipped comments alone is no empty query (1065), as one of ordinary comments.
+    let is_empty = out
+        .iter()
+        .find(|b| !b.is_ascii_whitespace())
+        .is_none_or(|b| *b == b';');
+    if is_empty
+        && sql.starts_with(b"/*")
+        && let Some(first) = out.first_chunk_mut()
+    {
+        *first = *b"/**/";
+    }
     out
 }
 
@@ -167,6 +178,8 @@ mod tests {
                 " CREATE DEFINER=`a`@`b` TRIGGER t BEGIN a; b; END ;c",
                 " CREATE DEFINER=`a`@`b` TRIGGER t BEGIN a; b; END ;c",
             ),
+            ("/*!99999 SET a = 1 */", "/**/", "/**/"),
+            ("/*!99999 SET a = 1 */; b", "/**/ ; b", "/**/ ; b"),
             ("/*!40000 a '*/' b", " a '*/' b", " a '*/' b"),
         ] {
             for (server, wanted) in [(MARIADB, on_mariadb), (MYSQL, on_mysql)] {

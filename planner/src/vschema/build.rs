@@ -118,8 +118,35 @@ impl SnapshotBuilder {
         Ok(self)
     }
 
-    pub fn build(self) -> Snapshot {
+    pub fn build(mut self) -> Snapshot {
+        self.name_sources();
         self.snapshot
+    }
+
+    /// A name that reference tables share with their source means the source.
+    fn name_sources(&mut self) {
+        let Snapshot { keyspaces, global_tables, global_copies, .. } = &mut self.snapshot;
+        let copies = |name: &str, copy: KeyspaceIdx, source: KeyspaceIdx| {
+            let keyspace = |index: KeyspaceIdx| keyspaces.get(usize::from(index));
+            let table = keyspace(copy).and_then(|k| k.tables.get(name));
+            table
+                .and_then(|table| table.source.as_deref()?.split_once('.'))
+                .is_some_and(|(of, table)| {
+                    table == name && keyspace(source).is_some_and(|k| k.name == of)
+                })
+        };
+        for (name, places) in global_tables
+            .iter_mut()
+            .filter(|(_, places)| places.len() > 1)
+        {
+            let is_source = |source: &KeyspaceIdx| {
+                let mut others = places.iter().filter(|other| *other != source);
+                others.all(|other| copies(name, *other, *source))
+            };
+            let Some(source) = places.iter().copied().find(is_source) else { continue };
+            places.retain(|place| *place != source);
+            global_copies.insert(name.clone(), std::mem::replace(places, vec![source]));
+        }
     }
 }
 

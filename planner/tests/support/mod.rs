@@ -2,8 +2,11 @@
 //! id begins with the byte n.
 #![allow(dead_code, unreachable_pub)]
 use coregate_planner::collation::{AsciiWeights, Collation};
+use coregate_planner::plan::tree::{Form, KeyForm, Tree};
 use coregate_planner::plan::{Action, Plan, SessionValue};
-use coregate_planner::resolve::{Binding, Resolved, Scratch, SessionValues, resolve, resolve_tree};
+use coregate_planner::resolve::{
+    Binding, KeyValues, Parts, Resolved, Scratch, SessionValues, ask_by_keys, resolve, resolve_tree,
+};
 use coregate_planner::route::{PlanInput, SessionContext, plan};
 use coregate_planner::snapshot::*;
 use coregate_planner::value::Value;
@@ -309,6 +312,27 @@ pub(crate) fn values(fingerprint: &Fingerprint) -> Vec<Value<'static>> {
         .collect()
 }
 
+/// Restricts the leaves that are asked for values of others: as if those had had these.
+fn ask_for_samples(tree: &Tree, parts: &mut Parts) {
+    let Form::Finish(finish) = &tree.form else { return };
+    let ranges = std::mem::take(&mut parts.ranges);
+    let leaves = finish.gathers.iter().zip(&mut parts.leaves);
+    for ((gather, leaf), ranges) in leaves.zip(ranges) {
+        let values = gather.keys.iter().map(|key| {
+            let samples: [&str; 2] = match key.form {
+                KeyForm::Integer { .. } => ["1", "65"],
+                KeyForm::Decimal => ["1.00", "-2.50"],
+                KeyForm::Date => ["2026-01-31", "2026-02-01"],
+                KeyForm::Moment => ["2026-01-31 00:00:00.000000", "2026-02-01 01:02:03.500000"],
+                KeyForm::Text { .. } | KeyForm::Bytes => ["a", "it's"],
+            };
+            let values = samples.map(|value| value.as_bytes().to_vec()).to_vec();
+            KeyValues { values: Some(values), ids: None }
+        });
+        ask_by_keys(gather, &ranges, &values.collect::<Vec<_>>(), leaf);
+    }
+}
+
 /// Where a plan's parts go, and their texts: `shard 0` for one, `leaf 1 shard 0` and `finish` for
 /// several.
 pub(crate) fn texts(
@@ -341,7 +365,8 @@ pub(crate) fn texts(
             out.extend(shards.map(|s| (format!("shard {}", s.shard), text(&s.text))));
         }
         Action::Tree(tree) => {
-            let parts = resolve_tree(tree, snapshot, &binding, scratch)?;
+            let mut parts = resolve_tree(tree, snapshot, &binding, scratch)?;
+            ask_for_samples(tree, &mut parts);
             for (n, leaf) in parts.leaves.iter().enumerate() {
                 let shards = leaf.shards.iter();
                 out.extend(shards.map(|s| (format!("leaf {n} shard {}", s.shard), text(&s.text))));

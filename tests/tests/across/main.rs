@@ -10,6 +10,7 @@ use coregate_tests::{Answer, Connection};
 use world::WORLD;
 
 mod faults;
+mod joins;
 mod parameters;
 mod random;
 mod system;

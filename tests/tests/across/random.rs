@@ -6,21 +6,25 @@ use crate::world::WORLD;
 use crate::{Outcome, difference, outcome, prepared};
 
 /// xorshift64*: the same seed gives the same queries.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         ((self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize) % n
     }
 
-    fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+    pub(crate) fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
         all[self.below(all.len())]
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
@@ -395,7 +399,7 @@ impl Queries {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |n| n.parse().unwrap())
 }
 
@@ -403,7 +407,7 @@ fn answers_are_the_same(seed: u64, count: u64) {
     let _turn = crate::faults::alone();
     let mut plain = WORLD.server.connect();
     let mut sharded = WORLD.sharded();
-    let mut queries = Queries { random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1) };
+    let mut queries = Queries { random: Random::seeded(seed) };
     let (mut wrong, mut refused) = (Vec::new(), Vec::new());
     for n in 0..count {
         let sql = queries.next();

@@ -16,7 +16,9 @@ impl Definitions {
     pub(super) fn add(&mut self, payload: &[u8], capabilities: Capabilities) -> Outcome {
         const SEED: RandomState = RandomState::with_seeds(1, 2, 3, 4);
         let column = ColumnDefinition::parse(payload, capabilities)?;
-        let unsigned = column.flags.contains(ColumnFlags::UNSIGNED);
+        // MariaDB calls some texts unsigned from the second execution on.
+        let unsigned =
+            is_number(column.column_type) && column.flags.contains(ColumnFlags::UNSIGNED);
         self.0 = SEED.hash_one((self.0, column.name, on_the_wire(column.column_type), unsigned));
         Ok(())
     }
@@ -73,6 +75,23 @@ fn on_the_wire(column_type: ColumnType) -> u8 {
     let texts =
         [T::VARCHAR, T::VAR_STRING, T::STRING, T::TINY_BLOB, T::MEDIUM_BLOB, T::LONG_BLOB, T::BLOB];
     if texts.contains(&column_type) { T::STRING.0 } else { column_type.0 }
+}
+
+fn is_number(column_type: ColumnType) -> bool {
+    use ColumnType as T;
+    [
+        T::TINY,
+        T::SHORT,
+        T::INT24,
+        T::LONG,
+        T::LONGLONG,
+        T::YEAR,
+        T::FLOAT,
+        T::DOUBLE,
+        T::DECIMAL,
+        T::NEWDECIMAL,
+    ]
+    .contains(&column_type)
 }
 
 #[cold]

@@ -1,5 +1,6 @@
 //! What follows a change of rows that lookup tables, or the rows' own places, depend on: the rows
 //! are read again, entries are put right, and rows that belong to other shards now are taken there.
+use super::super::transaction::EntryChange;
 use super::super::{Outcome, Session};
 use super::Steps;
 use super::by_key::Queues;
@@ -9,8 +10,8 @@ use crate::exec::write_literal;
 use crate::pool::Place;
 use ahash::AHashMap;
 use coregate_planner::lookup::{Literal, Written, remove};
+use coregate_planner::plan::Plan;
 use coregate_planner::plan::write::{Change, Image, Moves};
-use coregate_planner::plan::{Combine, Plan};
 use coregate_planner::resolve::NewEntries;
 use coregate_planner::vindex::KeyspaceId;
 use smallvec::SmallVec;
@@ -146,18 +147,17 @@ impl Session {
         image: &Image,
     ) -> Outcome {
         let told = self.last.warnings.take();
-        let result = self.change_entries(after.statements(before, image)).await;
+        let result = self.replace_entries(after.statements(before, image)).await;
         self.last.warnings = told;
         result
     }
 
-    async fn change_entries(
+    async fn replace_entries(
         &mut self,
         (removed, added): (Vec<Vec<u8>>, Vec<NewEntries>),
     ) -> Outcome {
         for sql in removed {
-            self.inner(&sql, b"", Combine::Sum, super::super::scatter::Rows::Pass)
-                .await?;
+            self.change_entries(&sql, EntryChange::Removed).await?;
         }
         // An entry that was taken away may be another row's now.
         for entries in added {

@@ -3,6 +3,7 @@
 use super::super::Planner;
 use super::super::text::Edits;
 use super::gather::quoted;
+use super::keyed::Step;
 use super::refs::References;
 use super::shape::verbatim;
 use crate::error::PlanError;
@@ -48,10 +49,11 @@ impl<'a> Planner<'_, 'a> {
             edits.replace_all(span, Vec::new());
         }
         let mut finish = Finish { why: why.to_owned(), ..Finish::default() };
-        let mut leaves = Vec::new();
+        let (mut leaves, mut steps) = (Vec::new(), Vec::new());
         let mut text = edits.clone();
         for (at, &n) in order.iter().enumerate() {
             let Some(reference) = all.list.get(n) else { continue };
+            let start = leaves.len();
             let (leaf, gather) = if reference.system {
                 self.gather_system(at, reference, &edits, &mut leaves, &mut finish);
                 (None, format!("_coregate_g{at}"))
@@ -69,7 +71,9 @@ impl<'a> Planner<'_, 'a> {
             let name = verbatim(&format!("{}{alias}", quoted(&gather)));
             text.replace_all(reference.name.full_span, vec![name]);
             leaves.extend(leaf);
+            steps.push(Step { reference: n, at: start..leaves.len() });
         }
+        self.key(&all, &steps, &mut leaves, &mut finish);
         let cacheable = self.keep_names(&all, &mut text);
         let system = all.list.iter().any(|r| r.system);
         for &span in &all.locks {

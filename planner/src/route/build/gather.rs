@@ -89,6 +89,9 @@ impl<'a> Planner<'_, 'a> {
             let at = columns.iter().position(|c| c.name.eq_ignore_ascii_case(p));
             at.and_then(|at| u16::try_from(at).ok())
         });
+        gather.filtered = !reference.conditions.is_empty();
+        let lock = reference.lock.as_ref().map_or(0, |lock| lock.text.len());
+        gather.tail = ALL_ROWS.len() + lock;
         gather.primary = places.collect::<Option<Vec<u16>>>().unwrap_or_default();
         let from = match view {
             Some(query) => format!("({query})"),
@@ -308,10 +311,12 @@ fn can_index(column: &Column) -> bool {
     }
 }
 
-/// The columns that are compared with others.
+/// The columns that are compared with others. MariaDB rounds what it looks up in an index of
+/// DECIMALs to their scale: with such an index it finds what does not equal.
 fn indexed(exposed: &str, columns: &[&Column], all: &References<'_, '_, '_>) -> Vec<u16> {
     let compared = |column: &Column| {
         can_index(column)
+            && !matches!(column.data_type.as_str(), "decimal" | "numeric")
             && all.equal.iter().any(|(table, name)| {
                 name.eq_ignore_ascii_case(&column.name) && table.is_none_or(|t| t == exposed)
             })

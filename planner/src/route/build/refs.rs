@@ -4,8 +4,10 @@ use super::super::Planner;
 use super::super::conditions::conjuncts;
 use super::super::names::Place;
 use super::carry::Condition;
-use super::functions::{is_native, is_sure};
+use super::edges::Edge;
+use super::functions::is_native;
 use super::locks::Lock;
+use super::meaning::{Block, Scope};
 use super::system;
 use crate::error::PlanError;
 use crate::snapshot::{KeyspaceIdx, Table};
@@ -32,11 +34,33 @@ pub(super) struct Reference<'a> {
 }
 
 /// What a name in a FROM stands for.
+#[derive(Clone, Copy)]
 pub(super) enum Entry<'a> {
     Reference(usize),
-    /// A derived table, or a name that WITH defines.
+    /// A derived table, or a name that WITH defines: the query's span.
+    Derived {
+        number: usize,
+        name: Option<&'a str>,
+        query: Span,
+        columns: &'a [&'a str],
+        with: bool,
+        lateral: bool,
+    },
     Other(Option<&'a str>),
 }
+
+impl Entry<'_> {
+    pub(super) fn number(&self) -> Option<usize> {
+        match self {
+            Self::Reference(at) => Some(*at),
+            Self::Derived { number, .. } => Some(*number),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// ON conditions, and the tables that each may restrict.
+type Conditions<'a> = Vec<(&'a Expr<'a>, Vec<usize>)>;
 
 /// All that is asked of a statement's tree.
 pub(super) struct References<'c, 'p, 'a> {
@@ -54,7 +78,15 @@ pub(super) struct References<'c, 'p, 'a> {
     pub(super) groups: bool,
     /// Locking clauses.
     pub(super) locks: Vec<Span>,
-    ctes: Vec<&'a str>,
+    pub(super) edges: Vec<Edge<'a>>,
+    /// The selects around what is being read, the innermost one last.
+    pub(super) scopes: Vec<Scope<'a>>,
+    pub(super) blocks: Vec<Block<'a>>,
+    /// How many there were.
+    pub(super) deriveds: usize,
+    /// What of WITH was read, each time that it is.
+    pub(super) withs: Vec<Span>,
+    ctes: Vec<&'a Cte<'a>>,
 }
 
 impl<'c, 'p, 'a> References<'c, 'p, 'a> {
@@ -71,6 +103,11 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
             items: Vec::new(),
             groups: false,
             locks: Vec::new(),
+            edges: Vec::new(),
+            scopes: Vec::new(),
+            blocks: Vec::new(),
+            deriveds: 0,
+            withs: Vec::new(),
             ctes: Vec::new(),
         };
         found.query(query, true)?;
@@ -84,17 +121,20 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
         }
         let before = self.ctes.len();
         if query.recursive {
-            self.ctes.extend(query.ctes.iter().map(|c| c.name));
+            self.ctes.extend(query.ctes);
         }
         for cte in query.ctes {
-            self.query(cte.query, true)?;
-            self.ctes.push(cte.name);
+            self.inner(cte.query)?;
+            self.ctes.push(cte);
         }
-        let mut own = self.body(&query.first, shown || !query.rest.is_empty())?;
+        let one = query.rest.is_empty().then_some(query);
+        let mut own = self.body(&query.first, one, shown || !query.rest.is_empty())?;
         for (_, body) in query.rest {
-            own.extend(self.body(body, true)?);
+            own.extend(self.body(body, None, true)?);
         }
+        self.enter_unsure();
         self.ordered(query.order)?;
+        self.leave();
         for &span in query.locks {
             self.locks.push(span);
             let lock = Lock::of(self.planner, span);
@@ -110,9 +150,23 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
         Ok(own)
     }
 
-    fn body(&mut self, body: &'a Body<'a>, shown: bool) -> Result<Vec<usize>, PlanError> {
+    /// A query of which it is not certain which names it sees.
+    fn inner(&mut self, query: &'a Query<'a>) -> Result<(), PlanError> {
+        self.enter_unsure();
+        self.query(query, true)?;
+        self.leave();
+        Ok(())
+    }
+
+    /// `of`: the query that has no other.
+    fn body(
+        &mut self,
+        body: &'a Body<'a>,
+        of: Option<&'a Query<'a>>,
+        shown: bool,
+    ) -> Result<Vec<usize>, PlanError> {
         match body {
-            Body::Select(select) => self.select(select, shown),
+            Body::Select(select) => self.select(select, of, shown),
             Body::Nested(query) => self.query(query, shown),
             Body::Values(rows) => {
                 self.exprs(rows)?;
@@ -138,19 +192,25 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
         Ok(())
     }
 
-    fn select(&mut self, select: &'a Select<'a>, shown: bool) -> Result<Vec<usize>, PlanError> {
+    fn select(
+        &mut self,
+        select: &'a Select<'a>,
+        of: Option<&'a Query<'a>>,
+        shown: bool,
+    ) -> Result<Vec<usize>, PlanError> {
         if select.into || select.calc_found_rows {
             return Err(PlanError::unsupported("INTO and SQL_CALC_FOUND_ROWS over several shards"));
-        }
-        for item in select.items {
-            self.expr(&item.expr)?;
-            if item.alias.is_none() {
-                self.items.push(item);
-            }
         }
         let (mut entries, mut conditions, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for table in select.from {
             kept.extend(self.from(table, &mut entries, &mut conditions)?);
+        }
+        self.enter(select, &entries);
+        self.exprs_of(select)?;
+        self.leave();
+        let correlated = self.read_select(select, &conditions, (&entries, &kept));
+        if let Some(query) = of {
+            self.note_block(query, select, (&entries, kept.clone()), correlated);
         }
         let mut filters: SmallVec<[&'a Expr<'a>; 8]> = SmallVec::new();
         select
@@ -175,18 +235,27 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
         self.carry(&equalities);
         self.carry_databases(&databases);
         self.stars(select, shown, &entries);
-        self.exprs(select.filter.as_slice())?;
-        self.ordered(select.group)?;
-        self.groups |= !select.group.is_empty();
-        self.exprs(select.having.as_slice())?;
-        self.exprs(select.windows)?;
         Ok(entries
             .iter()
             .filter_map(|e| match e {
                 Entry::Reference(at) => Some(*at),
-                Entry::Other(_) => None,
+                Entry::Derived { .. } | Entry::Other(_) => None,
             })
             .collect())
+    }
+
+    fn exprs_of(&mut self, select: &'a Select<'a>) -> Result<(), PlanError> {
+        for item in select.items {
+            self.expr(&item.expr)?;
+            if item.alias.is_none() {
+                self.items.push(item);
+            }
+        }
+        self.exprs(select.filter.as_slice())?;
+        self.ordered(select.group)?;
+        self.groups |= !select.group.is_empty();
+        self.exprs(select.having.as_slice())?;
+        self.exprs(select.windows)
     }
 
     /// The tables whose rows are all kept, up to conditions: those that no outer join fills with
@@ -195,25 +264,24 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
         &mut self,
         table: &'a TableExpr<'a>,
         entries: &mut Vec<Entry<'a>>,
-        conditions: &mut Vec<(&'a Expr<'a>, Vec<usize>)>,
+        conditions: &mut Conditions<'a>,
     ) -> Result<Vec<usize>, PlanError> {
         Ok(match table {
             TableExpr::Table(name) => {
                 let entry = self.table(name)?;
-                let kept = match &entry {
-                    Entry::Reference(at) => vec![*at],
-                    Entry::Other(_) => Vec::new(),
-                };
                 entries.push(entry);
-                kept
+                entry.number().into_iter().collect()
             }
             TableExpr::Derived(derived) => {
-                self.query(derived.query, true)?;
-                entries.push(Entry::Other(derived.alias));
-                Vec::new()
+                self.inner(derived.query)?;
+                let entry = self.derived(derived);
+                entries.push(entry);
+                entry.number().into_iter().collect()
             }
             TableExpr::Function { args, alias } => {
+                self.enter_unsure();
                 self.exprs(args)?;
+                self.leave();
                 entries.push(Entry::Other(*alias));
                 Vec::new()
             }
@@ -225,9 +293,13 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
                 kept
             }
             TableExpr::Join(join) => {
+                let start = entries.len();
                 let left = self.from(&join.left, entries, conditions)?;
+                let middle = entries.len();
                 let right = self.from(&join.right, entries, conditions)?;
+                self.enter_unsure();
                 self.exprs(join.on.as_slice())?;
+                self.leave();
                 self.equal
                     .extend(join.using.iter().map(|name| (None, *name)));
                 let (may, kept) = match join.kind {
@@ -238,6 +310,8 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
                     JoinKind::Left => (right, left),
                     JoinKind::Right => (left, right),
                 };
+                let (ours, theirs) = entries.split_at(middle);
+                self.read_using(join, (ours.get(start..).unwrap_or_default(), theirs), &may);
                 let mut list: SmallVec<[&'a Expr<'a>; 8]> = SmallVec::new();
                 join.on.iter().for_each(|on| conjuncts(on, &mut list));
                 conditions.extend(list.into_iter().map(|c| (c, may.clone())));
@@ -247,8 +321,9 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
     }
 
     fn table(&mut self, name: &'a TableName<'a>) -> Result<Entry<'a>, PlanError> {
-        if name.database.is_none() && self.ctes.contains(&name.name) {
-            return Ok(Entry::Other(Some(name.exposed())));
+        let mut defined = self.ctes.iter().rev().filter(|_| name.database.is_none());
+        if let Some(cte) = defined.find(|cte| cte.name == name.name).copied() {
+            return Ok(self.defined(name, cte));
         }
         if self.list.len() >= super::super::block::INSTANCES_MAX {
             return Err(PlanError::TooLong(super::super::block::INSTANCES_MAX));
@@ -362,78 +437,6 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
             _ => {}
         }
         Ok(())
-    }
-
-    /// The one table that a condition is about, where that is certain, and its value sure.
-    fn owner(&self, condition: &Expr<'a>, entries: &[Entry<'a>]) -> Option<usize> {
-        let mut owner = None;
-        self.owned(condition, entries, &mut owner)?;
-        owner
-    }
-
-    fn owned(
-        &self,
-        expr: &Expr<'a>,
-        entries: &[Entry<'a>],
-        owner: &mut Option<usize>,
-    ) -> Option<()> {
-        let mut all =
-            |list: &[Expr<'a>]| list.iter().try_for_each(|e| self.owned(e, entries, owner));
-        match &expr.kind {
-            ExprKind::Column(c) => {
-                let at = self.table_of(c, entries)?;
-                (*owner.get_or_insert(at) == at).then_some(())
-            }
-            ExprKind::Literal(_) | ExprKind::Null | ExprKind::Bool | ExprKind::Param(_) => Some(()),
-            ExprKind::And(list)
-            | ExprKind::Or(list)
-            | ExprKind::Row(list)
-            | ExprKind::Other(list) => all(list),
-            ExprKind::Not(e) => self.owned(e, entries, owner),
-            ExprKind::Compare { sides, .. } => all(sides.as_slice()),
-            ExprKind::InList { left, list, .. } => {
-                all(std::slice::from_ref(*left))?;
-                all(list)
-            }
-            ExprKind::InCollapsed { left, .. } => self.owned(left, entries, owner),
-            ExprKind::Call(call) => {
-                // The selected database is put into the text.
-                if system::is_database(call) {
-                    return Some(());
-                }
-                let sure =
-                    call.database.is_none() && !call.window && !call.distinct && is_sure(call.name);
-                sure.then_some(())?;
-                all(call.args)
-            }
-            ExprKind::Variable
-            | ExprKind::Default
-            | ExprKind::InQuery { .. }
-            | ExprKind::Exists(_)
-            | ExprKind::Subquery(_)
-            | ExprKind::Star(_) => None,
-        }
-    }
-
-    pub(super) fn table_of(&self, column: &ColumnName<'_>, entries: &[Entry<'a>]) -> Option<usize> {
-        let exposed = |entry: &Entry<'a>| match entry {
-            Entry::Reference(at) => self.list.get(*at).map(|r| r.name.exposed()),
-            Entry::Other(name) => *name,
-        };
-        let has = |entry: &Entry<'a>| match entry {
-            Entry::Reference(at) => self.list.get(*at).is_none_or(|r| {
-                !r.table.columns_complete || crate::column::find(r.table, column.name).is_some()
-            }),
-            Entry::Other(_) => true,
-        };
-        let mut found = entries.iter().filter(|e| match column.table {
-            Some(table) => exposed(e) == Some(table),
-            None => has(e),
-        });
-        match (found.next(), found.next()) {
-            (Some(entry @ Entry::Reference(at)), None) if has(entry) => Some(*at),
-            _ => None,
-        }
     }
 }
 
