@@ -37,6 +37,9 @@ impl Session {
             _ => Box::pin(self.rare_command(packet)).await,
         };
         let behind = self.look_behind().await;
+        if self.consolidates() {
+            self.note_write();
+        }
         if self.transaction.pinned != self.client.handle.pinned.get() {
             self.client.handle.note_pinned(self.transaction.pinned);
         }

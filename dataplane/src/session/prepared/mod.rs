@@ -56,6 +56,10 @@ pub(super) struct Statements {
 }
 
 impl Statements {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty() && self.named.is_empty() && self.named_at.is_empty()
+    }
+
     fn meant_by(&self, id: u32) -> u32 {
         if id == NEWEST { self.newest } else { id }
     }
