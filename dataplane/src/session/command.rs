@@ -235,6 +235,7 @@ impl Session {
         self.state.vitess = Vec::new();
         self.reads.causal = self.fresh_causal();
         self.state.autocommit = true;
+        self.state.foreign_keys_off = false;
         self.state.sql_mode = coregate_planner::fingerprint::SqlMode::empty();
         (self.last.insert_id, self.last.row_count, self.last.found_rows) = (0, 0, 0);
         let database = self.state.settings.database.clone();

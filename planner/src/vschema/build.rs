@@ -135,7 +135,10 @@ impl SnapshotBuilder {
                     table == name && keyspace(source).is_some_and(|k| k.name == of)
                 })
         };
-        for (name, places) in global_tables.iter_mut().filter(|(_, places)| places.len() > 1) {
+        for (name, places) in global_tables
+            .iter_mut()
+            .filter(|(_, places)| places.len() > 1)
+        {
             let is_source = |source: &KeyspaceIdx| {
                 let mut others = places.iter().filter(|other| *other != source);
                 others.all(|other| copies(name, *other, *source))

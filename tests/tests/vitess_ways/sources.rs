@@ -23,13 +23,14 @@ const SHARDED: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}
 #[test]
 fn a_name_alone_means_the_source_and_beside_other_tables_their_copies() {
     let unsharded = r#"{"tables": {"zip": {}, "detail": {}}}"#;
-    let cluster =
-        cluster("sources", &[("uks", 1, SOURCE, unsharded), ("sks", 2, COPIES, SHARDED)]);
+    let cluster = cluster("sources", &[("uks", 1, SOURCE, unsharded), ("sks", 2, COPIES, SHARDED)]);
     let mut client = cluster.connect_as(world::USER, world::PASSWORD, None);
     client.run("insert into failure values (1, 1, 'x'), (2, 2, 'x'), (3, 3, 'x'), (4, 1, 'x')");
     // Changes are the source's, as text, prepared and by name.
     client.run("insert into detail values (3, 1, 'source')");
-    let insert = client.prepare("insert into detail values (?, 2, 'source')").unwrap();
+    let insert = client
+        .prepare("insert into detail values (?, 2, 'source')")
+        .unwrap();
     client.execute(&insert, &[Value::Int(4)]).ok();
     client.run("prepare p from 'insert into detail values (?, 2, ''source'')'");
     client.run("set @id = 5");
@@ -45,25 +46,34 @@ fn a_name_alone_means_the_source_and_beside_other_tables_their_copies() {
     assert_eq!(rows(&client.query("select id, note from sks.detail")), ["1|copy", "2|copy"]);
     // Reads are of what is beside the other tables.
     let beside = [
-        ("select d.note, f.id from failure f join detail d on d.id = f.detail_id order by f.id",
-            &["copy|1", "copy|2", "copy|4"][..]),
-        ("select (select note from detail d where d.id = f.detail_id) from failure f where id = 4",
-            &["copy"]),
-        ("with d as (select * from detail) select note, count(*) from d, failure f \
-            where d.id = f.detail_id group by note", &["copy|3"]),
-        ("select d.note, z.code from zip z join detail d on z.id = d.zip_id where d.id = 2",
-            &["updated|82845"]),
-        ("select a.note, b.note from detail a, detail b where a.id = 1 and b.id = 3",
-            &["on dup|source"]),
+        (
+            "select d.note, f.id from failure f join detail d on d.id = f.detail_id order by f.id",
+            &["copy|1", "copy|2", "copy|4"][..],
+        ),
+        (
+            "select (select note from detail d where d.id = f.detail_id) from failure f where id = 4",
+            &["copy"],
+        ),
+        (
+            "with d as (select * from detail) select note, count(*) from d, failure f \
+            where d.id = f.detail_id group by note",
+            &["copy|3"],
+        ),
+        (
+            "select d.note, z.code from zip z join detail d on z.id = d.zip_id where d.id = 2",
+            &["updated|82845"],
+        ),
+        (
+            "select a.note, b.note from detail a, detail b where a.id = 1 and b.id = 3",
+            &["on dup|source"],
+        ),
     ];
     for (sql, expected) in beside {
         assert_eq!(rows(&client.query(sql)), expected, "{sql}");
     }
     // What is read for a change lies beside what is changed.
     client.run("update failure set reason = 'y' where detail_id in (select id from detail)");
-    client.run(
-        "insert into failure select id + 10, id, note from detail where note = 'on dup'",
-    );
+    client.run("insert into failure select id + 10, id, note from detail where note = 'on dup'");
     let changed = "select id, reason from failure order by id";
     assert_eq!(rows(&client.query(changed)), ["1|y", "2|y", "3|x", "4|y", "11|on dup"]);
     // Changed tables are sources in a join, too.
@@ -72,10 +82,7 @@ fn a_name_alone_means_the_source_and_beside_other_tables_their_copies() {
             where f.id = 3",
     );
     client.run("delete from detail where zip_id in (select id from failure where id = 2)");
-    assert_eq!(
-        rows(&client.query(source)),
-        ["1|on dup", "3|joined", "6|source"]
-    );
+    assert_eq!(rows(&client.query(source)), ["1|on dup", "3|joined", "6|source"]);
     let both = "select note from detail d join failure f on f.detail_id = d.id where f.id = 1";
     assert_eq!(rows(&client.query(&format!("{both} for update"))), ["on dup"]);
     assert_eq!(rows(&client.query(both)), ["copy"]);
@@ -83,7 +90,17 @@ fn a_name_alone_means_the_source_and_beside_other_tables_their_copies() {
     assert_eq!(client.query("drop table detail").error().code, 1105);
     // A keyspace that is selected has the first word.
     client.run("use sks");
-    assert_eq!(client.value("select note from detail where id = 1").as_deref(), Some("copy"));
+    assert_eq!(
+        client
+            .value("select note from detail where id = 1")
+            .as_deref(),
+        Some("copy")
+    );
     client.run("update detail set note = 'by sks' where id = 1");
-    assert_eq!(client.value("select note from uks.detail where id = 1").as_deref(), Some("by sks"));
+    assert_eq!(
+        client
+            .value("select note from uks.detail where id = 1")
+            .as_deref(),
+        Some("by sks")
+    );
 }
