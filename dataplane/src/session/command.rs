@@ -239,6 +239,7 @@ impl Session {
         self.state.cross_shard_snapshot = self.core.config().cross_shard_snapshot;
         self.reads.causal = self.fresh_causal();
         self.state.autocommit = true;
+        self.state.foreign_keys_off = false;
         self.state.sql_mode = coregate_planner::fingerprint::SqlMode::empty();
         (self.last.insert_id, self.last.row_count, self.last.found_rows) = (0, 0, 0);
         let database = self.state.settings.database.clone();
