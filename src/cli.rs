@@ -65,6 +65,9 @@ pub(crate) struct CommonArgs {
     /// Who may log in, in the form of Vitess's static auth file
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,
+    /// Whether the servers' own accounts may log in, beside those of --users [default: static]
+    #[arg(long, value_name = "WHO")]
+    pub(crate) auth: Option<crate::config::Auth>,
     /// How log lines look, on stderr [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,

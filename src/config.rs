@@ -5,6 +5,7 @@ mod cores;
 mod plane;
 mod query_log;
 mod topology;
+mod users;
 
 use crate::Failure;
 use crate::cli::LogFormat;
@@ -18,6 +19,8 @@ use cores::Cores;
 pub(crate) use cores::{Placed, kernel};
 pub(crate) use plane::WhenNone;
 use topology::Topology;
+pub(crate) use users::Auth;
+use users::Users;
 
 pub(crate) const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 3307);
 pub(crate) const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 3380);
@@ -42,6 +45,7 @@ pub(crate) struct File {
     pub(crate) failover: plane::Failover,
     pub(crate) query_log: query_log::QueryLog,
     pub(crate) hot_row_protection: contention::HotRowProtection,
+    pub(crate) consolidator: contention::ConsolidatorSection,
     pub(crate) users: Users,
     pub(crate) log: Log,
     /// `local`: offers TLS with a certificate made at the start.
@@ -290,13 +294,6 @@ impl Default for Pool {
     }
 }
 
-/// `[users]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Users {
-    pub(crate) file: Option<PathBuf>,
-}
-
 /// `[log]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -416,6 +413,8 @@ impl File {
         between("pool.lifetime_s", self.pool.lifetime_s, 1, 31_536_000)?;
         self.query_log.check(between)?;
         self.hot_row_protection.check(between)?;
+        self.consolidator.check(between)?;
+        self.users.check(between)?;
         self.check_plane(between)?;
         between(
             "topology.ddl_wait_timeout_ms",

@@ -1,12 +1,14 @@
 //! Hot restart: a new process takes the listening sockets over from the one that runs, through a
 //! Unix-domain socket (`server.handover`). No connection is refused or lost: both hold the same
 //! sockets while the new one starts, and what waits in them to be accepted is accepted by the one
-//! or the other. Clients of the old process stay there until they leave.
+//! or the other. Clients of the old process that rest go to the new one (`migration`); the others
+//! stay there until they rest, or leave.
 //!
 //! The old one sends a line of JSON and the descriptors; the new one answers `READY` once it
-//! serves. If it never does, nothing has happened.
+//! serves, or `MOVES` if it takes sessions, too. If it never does, nothing has happened.
 use crate::Failure;
 use crate::config::File;
+use crate::migration;
 use coregate_controlplane::{AdminDoor, Source};
 use coregate_dataplane::DataPlane;
 use rustix::io::retry_on_intr;
@@ -40,6 +42,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const VERSION: u32 = 1;
 
 const READY: &str = "READY\n";
+/// As long as [`READY`].
+const MOVES: &str = "MOVES\n";
 const DONE: &str = "DONE\n";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,12 +51,16 @@ struct Greeting {
     version: u32,
     /// How many descriptors are clients' doors; one more is the admin API's.
     doors: usize,
+    /// Sessions may follow. A process of an older version does not say so.
+    #[serde(default)]
+    sessions: bool,
 }
 
 /// What the process before has given.
 struct Inherited {
     doors: Vec<OwnedFd>,
     admin: Option<OwnedFd>,
+    sessions: bool,
     stream: UnixStream,
 }
 
@@ -79,7 +87,7 @@ fn ask(path: &Path) -> Result<Option<Inherited>, Failure> {
     }
     let admin = fds.pop();
     tracing::info!(doors = greeting.doors, "taking over from the process that runs");
-    Ok(Some(Inherited { doors: fds, admin, stream }))
+    Ok(Some(Inherited { doors: fds, admin, sessions: greeting.sessions, stream }))
 }
 
 fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
@@ -124,18 +132,23 @@ impl Inherited {
         same.then_some(listener)
     }
 
-    /// Tells the process before that it may go.
-    fn done(mut self) {
+    /// Tells the process before that it may go, and takes its sessions.
+    fn done(mut self, data: &DataPlane) {
+        let ready = if self.sessions { MOVES } else { READY };
         let answered = self
             .stream
-            .write_all(READY.as_bytes())
+            .write_all(ready.as_bytes())
             .and_then(|()| self.stream.set_read_timeout(Some(ANSWER_PATIENCE)))
             .and_then(|()| {
                 let mut answer = [0; DONE.len()];
                 self.stream.read_exact(&mut answer)
             });
-        if let Err(e) = answered {
-            tracing::warn!("the process before does not say that it accepts no more: {e}");
+        match answered {
+            Ok(()) if self.sessions => migration::receive_all(data.clone(), self.stream),
+            Ok(()) => {}
+            Err(e) => {
+                tracing::warn!("the process before does not say that it accepts no more: {e}")
+            }
         }
     }
 }
@@ -194,7 +207,7 @@ impl Heir {
     /// This process serves: the one before may go, and the next may ask.
     pub(crate) fn take_over(self, file: &File, data: DataPlane) -> Result<(), Failure> {
         if let Some(inherited) = self.inherited {
-            inherited.done();
+            inherited.done(&data);
         }
         let (Some(path), Some(admin)) = (file.server.handover.clone(), self.admin) else {
             return Ok(());
@@ -230,16 +243,21 @@ impl Offer {
     fn wait(self, listener: &UnixListener) {
         for stream in listener.incoming() {
             match stream.and_then(|stream| self.serve(stream)) {
-                Ok(()) => return self.leave(),
+                Ok(heir) => return self.leave(heir.as_ref()),
                 Err(e) => tracing::warn!("no process has taken over: {e}"),
             }
         }
     }
 
-    /// Gives the sockets away; until the other is ready, this process goes on as before.
-    fn serve(&self, stream: UnixStream) -> io::Result<()> {
+    /// Gives the sockets away; until the other is ready, this process goes on as before. `Some`:
+    /// the other takes sessions, too.
+    fn serve(&self, stream: UnixStream) -> io::Result<Option<UnixStream>> {
         let doors = self.data.doors()?;
-        let greeting = serde_json::to_string(&Greeting { version: VERSION, doors: doors.len() })?;
+        let greeting = serde_json::to_string(&Greeting {
+            version: VERSION,
+            doors: doors.len(),
+            sessions: true,
+        })?;
         if doors.len() > DOORS_MAX {
             return Err(io::Error::other("there are too many listening sockets"));
         }
@@ -255,24 +273,27 @@ impl Offer {
         stream.set_read_timeout(Some(START_PATIENCE))?;
         let mut said = String::new();
         BufReader::new((&stream).take(READY.len() as u64)).read_line(&mut said)?;
-        if said != READY {
+        if said != READY && said != MOVES {
             return Err(io::Error::other("it ended before it was ready"));
         }
         self.data.hand_over();
         self.admin.close();
         // The other one has our sockets; that it hears of this is a courtesy.
         let _ = (&stream).write_all(DONE.as_bytes());
-        Ok(())
+        Ok((said == MOVES).then_some(stream))
     }
 
     /// Ends as by SIGTERM once no client is left, or when they have had time enough.
-    fn leave(self) {
+    fn leave(self, heir: Option<&UnixStream>) {
         let clients = self.data.clients();
         tracing::info!(
             clients,
             "another process has taken over; this one ends when its clients have left"
         );
         let end = Instant::now() + self.patience;
+        if let Some(heir) = heir {
+            migration::send_all(&self.data, heir, end);
+        }
         while (self.data.is_listening() || self.data.clients() > 0) && Instant::now() < end {
             std::thread::sleep(LOOK_EVERY);
         }
@@ -312,7 +333,8 @@ mod tests {
         let old = std::thread::spawn(move || {
             for version in [VERSION, VERSION + 1] {
                 let (stream, _) = listener.accept().unwrap();
-                let line = serde_json::to_string(&Greeting { version, doors: 1 }).unwrap();
+                let line = serde_json::to_string(&Greeting { version, doors: 1, sessions: false })
+                    .unwrap();
                 send(&stream, line.as_bytes(), &[door.as_fd(), door.as_fd()]).unwrap();
             }
         });

@@ -8,6 +8,7 @@ mod grants;
 mod handover;
 mod local;
 mod logging;
+mod migration;
 mod notify;
 mod serve;
 mod tables;

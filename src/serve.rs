@@ -33,7 +33,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         }
         None => {
             let source = file.topology.source().map_err(Failure::Usage)?;
-            if file.users.file.is_none() {
+            if !file.users.name_somebody() {
                 return Err(Failure::Usage(
                     "users.file is missing: nobody could log in; name a users.json".to_owned(),
                 ));
@@ -96,6 +96,7 @@ pub(crate) fn overrule(file: &mut File, args: CommonArgs) -> Result<(), Failure>
         file.tls = Some(crate::config::Tls { cert, key });
     }
     file.users.file = args.users.or_else(|| file.users.file.take());
+    file.users.auth = args.auth.unwrap_or(file.users.auth);
     file.log.format = args.log_format.unwrap_or(file.log.format);
     file.check().map_err(Failure::Usage)
 }
@@ -197,6 +198,8 @@ fn serve(
         cross_shard_snapshot: file.server.cross_shard_snapshot,
         transaction_limit_per_user: file.server.transaction_limit_per_user,
         hot_rows: file.hot_row_protection.config(),
+        consolidator: file.consolidator.config(),
+        backend_auth: file.users.backend(),
         pool_size_per_core: file.pool.size_per_core,
         pool_waiters_max: file.pool.waiters_max,
         pool_wait_timeout_ms: file.pool.wait_timeout_ms,

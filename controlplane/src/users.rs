@@ -111,6 +111,7 @@ fn check(entry: Entry) -> Result<UserEntry, String> {
     let password =
         if native.is_some() || sha2.is_some() { filled(entry.password) } else { entry.password };
     Ok(UserEntry {
+        ed25519: None,
         admin,
         password,
         mysql_native_password: native,

@@ -26,6 +26,8 @@ pub(crate) struct PlanContext {
     pub(crate) numbered: bool,
     /// Without a selected database, unqualified names mean something else.
     pub(crate) has_database: bool,
+    /// Servers keep no foreign keys for the session.
+    pub(crate) foreign_keys_off: bool,
 }
 
 /// A plan and what happened with it.
@@ -226,6 +228,7 @@ mod tests {
         split: false,
         numbered: false,
         has_database: true,
+        foreign_keys_off: false,
     };
 
     fn plan() -> Plan {

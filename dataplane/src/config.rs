@@ -1,6 +1,8 @@
 //! What the data plane can be told. Units are in the names; 0 means "no limit" only where it says
 //! so.
+use crate::backend_accounts::BackendAuthConfig;
 use crate::backend_tls::BackendTlsConfig;
+use crate::consolidator::ConsolidatorConfig;
 use crate::hot_rows::HotRowConfig;
 use crate::query_log::QueryLogConfig;
 use crate::ring::Kernel;
@@ -66,6 +68,8 @@ pub struct Config {
     /// The share of a core's connections that one user's transactions may hold; 1: all.
     pub transaction_limit_per_user: f64,
     pub hot_rows: HotRowConfig,
+    pub consolidator: ConsolidatorConfig,
+    pub backend_auth: BackendAuthConfig,
     /// Statements that would go to all shards are refused, unless they bear `/*vt+ ALLOW_SCATTER
     /// */`.
     pub no_scatter: bool,
@@ -152,6 +156,8 @@ impl Default for Config {
             cross_shard_snapshot: false,
             transaction_limit_per_user: 1.0,
             hot_rows: HotRowConfig::default(),
+            consolidator: ConsolidatorConfig::default(),
+            backend_auth: BackendAuthConfig::default(),
             no_scatter: false,
             pool_size_per_core: 64,
             pool_waiters_max: 10_000,

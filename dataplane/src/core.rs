@@ -1,9 +1,11 @@
 //! A core and everything that belongs to it alone. Nothing here is shared with another core except
 //! through [`Shared`], which no query touches.
+use crate::backend_accounts::BackendAccounts;
 use crate::backend_tls::BackendTlsConfig;
 use crate::buffer::Buffer;
 use crate::cache::PlanCache;
 use crate::config::Config;
+use crate::consolidator::Consolidator;
 use crate::error::StartError;
 use crate::hot_rows::HotRows;
 use crate::inbox::Inbox;
@@ -15,7 +17,7 @@ use crate::ring::{Features, Ring, RingConfig};
 use crate::rsa::ServerKey;
 use crate::seat::Seats;
 use crate::sequences::{CoreSequences, Sequences};
-use crate::session::{DefaultMode, UserSessions};
+use crate::session::{Arrivals, DefaultMode, Departure, UserSessions};
 use crate::session::{Runners, Scratch, SessionHandle};
 use crate::settings::SettingsTable;
 use crate::shares::Shares;
@@ -28,8 +30,8 @@ use coregate_protocol::Capabilities;
 use coregate_protocol::charset::{Collation, Flavor};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// Longest sleep of a core without anything to do.
@@ -70,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     /// Another process accepts clients; ours stay until they leave.
     pub(crate) handed_over: AtomicBool,
+    /// Where sessions go that another process takes over; `None`: none does.
+    pub(crate) departures: Mutex<Option<mpsc::Sender<Departure>>>,
     /// Listening sockets that this process accepts on.
     pub(crate) listening: AtomicUsize,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
@@ -110,6 +114,9 @@ pub(crate) struct Core {
     pub(crate) sampler: Sampler,
     pub(crate) hot_rows: HotRows,
     pub(crate) shares: Shares,
+    pub(crate) consolidator: Consolidator,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) backend_accounts: BackendAccounts,
     pub(crate) users: RefCell<Arc<Users>>,
     /// What clients are told.
     pub(crate) server_version: RefCell<String>,
@@ -130,6 +137,16 @@ pub(crate) struct Core {
     pub(crate) started: Instant,
     /// The time by the machine's clock, and when in the loop it was read.
     pub(crate) wall: Cell<Option<(Instant, Duration)>>,
+}
+
+/// Where ids of sessions begin: behind those of the process before, whose sessions keep theirs.
+fn first_turn(shared: &Shared) -> u32 {
+    if shared.config.inherited.is_empty() {
+        return 0;
+    }
+    std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |since| (since.as_millis() as u32).wrapping_mul(0x9E37_79B1))
 }
 
 impl Core {
@@ -168,6 +185,9 @@ impl Core {
             sampler: Sampler::default(),
             hot_rows: HotRows::default(),
             shares: Shares::default(),
+            consolidator: Consolidator::default(),
+            arrivals: Arrivals::default(),
+            backend_accounts: BackendAccounts::default(),
             server_version: RefCell::new(config.server_version.clone()),
             sha2_cache: RefCell::default(),
             pools: Pools::default(),
@@ -178,7 +198,7 @@ impl Core {
             settings: SettingsTable::default(),
             default_mode: DefaultMode::default(),
             sessions: RefCell::default(),
-            next_session: Cell::new(0),
+            next_session: Cell::new(first_turn(&shared)),
             next_transaction: Cell::new(0),
             stopped: Cell::new(false),
             started: Instant::now(),

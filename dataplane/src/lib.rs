@@ -5,10 +5,12 @@
 //! Follow one query: [`listener`] accepts, [`session`] reads the command, `session/plan.rs` finds
 //! its plan ([`cache`], or the planner), `session/query.rs` takes a connection from the [`pool`],
 //! `session/relay.rs` relays the answer.
+mod backend_accounts;
 mod backend_tls;
 mod buffer;
 mod cache;
 mod config;
+mod consolidator;
 mod core;
 mod doors;
 mod error;
@@ -20,6 +22,7 @@ mod inbox;
 mod link;
 mod listener;
 mod metrics;
+mod migration;
 mod plane;
 mod pool;
 mod proxy_protocol;
@@ -36,14 +39,17 @@ mod timer;
 mod tls;
 mod unix_socket;
 
+pub use backend_accounts::BackendAuthConfig;
 pub use backend_tls::{BackendTlsConfig, BackendTlsFiles, server_name};
 pub use config::Config;
+pub use consolidator::{ConsolidatorConfig, ConsolidatorMode};
 pub use error::StartError;
 pub use hot_rows::{HotRowConfig, HotRowMode};
+pub use migration::{Landing, Leaving, Offer};
 pub use plane::{DataPlane, start};
 pub use query_log::QueryLogConfig;
 #[doc(hidden)]
 pub use rsa::BackendKey;
-pub use session::TransactionMode;
+pub use session::{MovedSession, TransactionMode};
 pub use tls::TlsSource;
 pub use unix_socket::UnixAddress;

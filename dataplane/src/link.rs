@@ -48,6 +48,11 @@ impl Link {
         self.layers.get_or_insert_default().compression = Some((compressor, decompressor));
     }
 
+    /// Bytes pass as they are.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.layers.is_none() && self.early.is_none()
+    }
+
     pub(crate) fn is_secure(&self) -> bool {
         self.layers
             .as_ref()

@@ -83,6 +83,10 @@ counters! {
     Counter atomic_unfinished "coregate_atomic_unfinished_total";
     /// Snapshots opened over several shards.
     Counter snapshots "coregate_snapshots_total";
+    /// Reads that were answered with the answer of an equal one.
+    Counter consolidations "coregate_consolidations_total";
+    /// Reads that wait for the answer of an equal one now.
+    Gauge consolidation_waiting "coregate_consolidation_waiting";
     /// Transactions that have waited for others that change the same row.
     Counter hot_row_waits "coregate_hot_row_waits_total";
     /// Transactions waiting for others that change the same row now.
@@ -121,6 +125,10 @@ counters! {
     Gauge backend_statements_max "coregate_backend_statements_max";
     /// Queries killed because their client was gone.
     Counter orphans_killed "coregate_orphaned_queries_killed_total";
+    /// Sessions that another process has taken over while they rested.
+    Counter sessions_moved_out "coregate_sessions_moved_out_total";
+    /// Sessions taken over from the process before.
+    Counter sessions_moved_in "coregate_sessions_moved_in_total";
     /// Sessions ended by the idle timeout.
     Counter idle_timeouts "coregate_idle_timeouts_total";
     /// Sessions ended because their transaction was open, or idle, for too long.

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 /// The running data plane. Cheap to clone; it stops with [`DataPlane::stop`] or the process.
 #[derive(Clone)]
 pub struct DataPlane {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     threads: Arc<Mutex<Vec<CoreThread>>>,
     address: SocketAddr,
     /// Taken away at the end of a drain.
@@ -56,10 +56,7 @@ pub fn start(
         Some(tls) => Arc::clone(tls),
         None => Arc::new(BackendTlsConfig::load(&BackendTlsFiles::default())?),
     };
-    let inboxes = (0..cores)
-        .map(|_| Inbox::new())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| StartError::Core(format!("no descriptor for a core's inbox: {e}")))?;
+    let inboxes = inboxes(cores)?;
     let (address, listeners) = doors::open(&config, cores)?;
     let doors = if config.hands_over { doors::copies(&listeners)? } else { Vec::new() };
     let socket_file = config.socket.as_ref().and_then(SocketFile::of);
@@ -75,6 +72,7 @@ pub fn start(
         seats: Seats::new(cores),
         draining: AtomicBool::new(false),
         handed_over: AtomicBool::new(false),
+        departures: Mutex::default(),
         listening: AtomicUsize::new(listeners.iter().map(Vec::len).sum()),
         tls,
         backend_tls,
@@ -111,6 +109,11 @@ pub fn start(
     }
     let (threads, doors) = (Arc::new(Mutex::new(threads)), Arc::new(Mutex::new(doors)));
     Ok(DataPlane { shared, threads, address, socket_file, doors })
+}
+
+fn inboxes(cores: usize) -> Result<Vec<Inbox>, StartError> {
+    let made: Result<_, _> = (0..cores).map(|_| Inbox::new()).collect();
+    made.map_err(|e| StartError::Core(format!("no descriptor for a core's inbox: {e}")))
 }
 
 fn query_log(config: &Config) -> Result<Option<QueryLog>, StartError> {
@@ -224,7 +227,7 @@ impl DataPlane {
     }
 
     /// Runs `work` on every core, then `done` once.
-    fn on_all<T: Send + 'static>(
+    pub(crate) fn on_all<T: Send + 'static>(
         &self,
         work: impl Fn(&Rc<Core>) -> T + Send + Sync + 'static,
         done: impl FnOnce(Vec<T>) + Send + 'static,

@@ -57,6 +57,16 @@ impl Seat {
     }
 }
 
+impl Seat {
+    /// On this core, whoever else is there.
+    pub(crate) fn at(shared: &Arc<Shared>, core: u16) -> Self {
+        if let Some(seats) = shared.seats.0.get(usize::from(core)) {
+            seats.fetch_add(1, Ordering::Relaxed);
+        }
+        Self { shared: Arc::clone(shared), core }
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(seats) = self.shared.seats.0.get(usize::from(self.core)) {

@@ -167,6 +167,8 @@ pub struct UserEntry {
     pub mysql_native_password: Option<String>,
     /// `$A$005$...` as MySQL stores it.
     pub caching_sha2_password: Option<String>,
+    /// MariaDB's `ed25519` key, in base64: of accounts of the servers only.
+    pub ed25519: Option<String>,
     pub groups: Vec<String>,
     /// `localhost`: loopback addresses and Unix sockets only.
     pub source_host: Option<String>,

@@ -29,6 +29,7 @@ pub mod render;
 pub mod resolve;
 pub mod route;
 pub mod rows;
+pub mod same_answer;
 pub mod serving;
 pub mod snapshot;
 pub mod sql;

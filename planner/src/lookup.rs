@@ -279,7 +279,7 @@ pub fn add<'e>(
 
 /// The query that finds an entry; `None` for NULL, which has none. Who owns the vindex cannot take
 /// it away before the transaction ends.
-pub(crate) fn check(def: &LookupDef, (values, id): Entry<'_>) -> Option<Vec<u8>> {
+pub fn check(def: &LookupDef, (values, id): Entry<'_>) -> Option<Vec<u8>> {
     if values.iter().any(|value| value.is_null) {
         return None;
     }

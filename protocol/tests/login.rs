@@ -35,6 +35,7 @@ impl Accounts for Known {
                 password: *password,
                 native: *native,
                 sha2_hash: sha2.as_deref(),
+                ed25519: None,
             })
             .into_iter()
             .collect()

@@ -1,6 +1,6 @@
-//! What keeps clients from taking connections from each other: `[hot_row_protection]`, with the
-//! names of Vitess's tablets.
-use coregate_dataplane::{HotRowConfig, HotRowMode};
+//! What keeps clients from taking connections from each other: `[hot_row_protection]`
+//! and `[consolidator]`, with the names of Vitess's tablets.
+use coregate_dataplane::{ConsolidatorConfig, ConsolidatorMode, HotRowConfig, HotRowMode};
 use serde::Deserialize;
 
 /// `[hot_row_protection]`
@@ -75,6 +75,66 @@ pub(super) fn check_share(key: &str, share: f64) -> Result<(), String> {
         true => Ok(()),
         false => {
             Err(format!("{key} = {share}: it must be more than 0, up to 1, which is no limit"))
+        }
+    }
+}
+
+/// `[consolidator]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ConsolidatorSection {
+    pub(crate) mode: Sharing,
+    /// Bytes of an answer that others may get.
+    pub(crate) query_size: usize,
+    /// Bytes of all such answers of a core.
+    pub(crate) total_size: usize,
+    /// Reads of a core that wait for another's answer.
+    pub(crate) waiter_cap: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Sharing {
+    #[default]
+    Disable,
+    Enable,
+    #[serde(rename = "notOnPrimary", alias = "not_on_primary")]
+    NotOnPrimary,
+}
+
+impl Default for ConsolidatorSection {
+    fn default() -> Self {
+        let data = ConsolidatorConfig::default();
+        Self {
+            mode: Sharing::default(),
+            query_size: data.query_bytes_max,
+            total_size: data.total_bytes_max,
+            waiter_cap: data.waiters_max,
+        }
+    }
+}
+
+impl ConsolidatorSection {
+    pub(super) fn check(
+        &self,
+        between: impl Fn(&str, u64, u64, u64) -> Result<(), String>,
+    ) -> Result<(), String> {
+        between("consolidator.query_size", super::size(self.query_size), 1 << 10, 1 << 30)?;
+        between("consolidator.total_size", super::size(self.total_size), 1 << 10, 1 << 36)?;
+        between("consolidator.waiter_cap", super::size(self.waiter_cap), 1, 1_000_000)
+    }
+
+    /// For the data plane.
+    pub(crate) fn config(&self) -> ConsolidatorConfig {
+        ConsolidatorConfig {
+            mode: match self.mode {
+                Sharing::Disable => ConsolidatorMode::Disable,
+                Sharing::Enable => ConsolidatorMode::Enable,
+                Sharing::NotOnPrimary => ConsolidatorMode::NotOnPrimary,
+            },
+            query_bytes_max: self.query_size,
+            total_bytes_max: self.total_size,
+            waiters_max: self.waiter_cap,
         }
     }
 }

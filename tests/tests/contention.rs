@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Value;
 use coregate_tests::{Answer, Connection, Coregate, MariaDb, guard, wait_until, world};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 static SERVER: LazyLock<MariaDb> = LazyLock::new(|| {
     let server = MariaDb::start("contention", &["--innodb-lock-wait-timeout=50"]);
     let mut conn = server.connect();
     conn.run("create table account (id bigint primary key, n bigint not null)");
+    conn.run("create table gate (id int primary key)");
+    conn.run("insert into gate values (7)");
     conn.run("insert into account values (1, 0), (2, 0), (3, 0), (4, 0)");
     server
 });
@@ -21,7 +23,7 @@ fn proxy(name: &str, server: &str, more: &str) -> Coregate {
         r#"{{"name": "ks", "database": "test", "shards": [{{"name": "0", "tablets": [{{
             "alias": "t0", "type": "primary", "host": "127.0.0.1", "port": {},
             "user": "sb", "password": "sb"}}]}}], "vschema": {{"sharded": false,
-            "tables": {{"account": {{}}}}}}}}"#,
+            "tables": {{"account": {{}}, "gate": {{}}}}}}}}"#,
         SERVER.port
     );
     std::fs::write(dir.join("topology/ks.json"), keyspace).unwrap();
@@ -189,4 +191,97 @@ fn a_user_has_a_share_of_the_connections() {
         }
     }
     assert!(proxy.metric("coregate_transaction_limit_refused_total") >= 3.0);
+}
+
+/// Statements that wait for the gate on the server.
+fn at_the_gate() -> usize {
+    let sql = "select count(*) from information_schema.processlist where state like \
+        'Waiting for table metadata lock%'";
+    SERVER.connect().value(sql).unwrap().parse().unwrap()
+}
+
+/// Two tests close the gate.
+static GATE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn equal_reads_get_one_answer() {
+    let _turn = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+    const READ: &str = "select a.n, g.id from gate g join account a where a.id = 5";
+    let proxy = proxy("same", "", "[consolidator]\nmode = \"enable\"\n");
+    SERVER.connect().run("replace into account values (5, 1)");
+    let mut keeper = SERVER.connect();
+    keeper.run("lock tables gate write");
+    std::thread::scope(|scope| {
+        let (proxy, rows) = (&proxy, |answer: Answer| answer.rows());
+        let mut readers = Vec::new();
+        let mut ask = |prepare: bool, before: &'static str, sql: &'static str| {
+            let mut conn = connect(proxy);
+            conn.run(before);
+            readers.push(scope.spawn(move || match prepare {
+                false => rows(conn.query(sql)),
+                true => {
+                    let statement = conn.prepare(sql).unwrap();
+                    assert!(!conn.execute(&statement, &[]).is_error());
+                    vec![vec![Some("1".into()), Some("7".into())]]
+                }
+            }));
+        };
+        let waiting = |many: f64| {
+            wait_until("they wait for one", || {
+                proxy.metric("coregate_consolidation_waiting") == many
+            });
+        };
+        ask(false, "show warnings", READ);
+        wait_until("one is there", || at_the_gate() == 1);
+        (0..6).for_each(|_| ask(false, "show warnings", READ));
+        waiting(6.0);
+        assert_eq!(at_the_gate(), 1);
+        // Other settings, what is no plain read, and whoever has written since, go by themselves.
+        ask(false, "set names latin1", READ);
+        ask(false, "begin", READ);
+        ask(
+            false,
+            "show warnings",
+            "select a.n, g.id + sleep(0) from gate g join account a where a.id = 5",
+        );
+        ask(false, "update account set n = n + 0 where id = 5", READ);
+        wait_until("five are there", || at_the_gate() == 5);
+        waiting(6.0);
+        // One that is killed leaves alone.
+        let mut leaves = connect(proxy);
+        let id = leaves.id;
+        let killed = scope.spawn(move || leaves.query(READ));
+        waiting(7.0);
+        connect(proxy).run(&format!("kill query {id}"));
+        assert_eq!(killed.join().unwrap().error().code, 1317);
+        waiting(6.0);
+        keeper.run("unlock tables");
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), [[Some("1".to_owned()), Some("7".to_owned())]]);
+        }
+    });
+    assert_eq!(proxy.metric("coregate_consolidations_total"), 6.0);
+    assert_eq!(proxy.metric("coregate_consolidation_waiting"), 0.0);
+}
+
+#[test]
+fn an_answer_that_is_not_for_others_is_asked_for() {
+    let _turn = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+    let more = "[consolidator]\nmode = \"enable\"\nquery_size = 1024\n";
+    let proxy = proxy("large", "", more);
+    let read = "select repeat(n, 2000), g.id from gate g join account a where a.id = 6";
+    SERVER.connect().run("replace into account values (6, 1)");
+    let mut keeper = SERVER.connect();
+    keeper.run("lock tables gate write");
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| connect(&proxy).query(read).rows()[0][0].clone()))
+            .collect();
+        wait_until("they wait for one", || proxy.metric("coregate_consolidation_waiting") == 3.0);
+        keeper.run("unlock tables");
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), Some("1".repeat(2000)));
+        }
+    });
+    assert_eq!(proxy.metric("coregate_consolidations_total"), 0.0);
 }

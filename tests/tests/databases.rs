@@ -103,7 +103,18 @@ fn a_database_is_made_used_dropped_and_made_again() {
     conn.run("drop database one");
     assert_eq!(code(&mut conn, "select count(*) from t"), 1046);
     assert_eq!(code(&mut conn, "select count(*) from one.t"), 1049);
-    assert!(other.query("select count(*) from t").is_error());
+    // It stays the other session's: no other database's table of that name is meant.
+    fill(&mut conn, "ks");
+    for sql in ["select count(*) from t", "insert into t values (9, 'z')", "update t set v = 'z'"] {
+        assert_eq!(code(&mut other, sql), 1049, "{sql}");
+    }
+    assert_eq!(other.value("select database()").as_deref(), Some("one"));
+    assert_eq!(
+        conn.value("select count(*) from ks.t where v <> 'z'")
+            .as_deref(),
+        Some("3")
+    );
+    conn.run("drop table ks.t");
     assert_eq!(code(&mut conn, "drop database one"), 1008);
     assert_eq!(warned(&conn.run("drop database if exists one")), 1);
     assert_eq!(warnings(&mut conn), [("Note".to_owned(), "1008".to_owned())]);
@@ -111,6 +122,7 @@ fn a_database_is_made_used_dropped_and_made_again() {
     // Again: it is a new one.
     conn.run("create database one");
     fill(&mut conn, "one");
+    assert_eq!(other.value("select count(*) from t").as_deref(), Some("3"));
     // Also after a new start.
     drop((conn, other, local));
     let local = Coregate::local_in("databases", &dir, &[]);

@@ -108,11 +108,11 @@ fn clients_see_nothing_of_an_upgrade() {
             new.metric("coregate_connections_total") > 4.0
         });
         if round == 2 {
-            // Those that stay are served by the process that they came to.
+            // Those that stay are served by the process that they came to, the others by this one.
             assert_eq!(resting.value("SELECT @kept").as_deref(), Some("7"));
+            assert!(old.process.ended().is_none(), "it left with clients in it");
             inside.run("INSERT INTO test.handed VALUES (2)");
             inside.run("COMMIT");
-            assert!(old.process.ended().is_none(), "it left with clients in it");
             inside.run("SELECT 1");
             drop((inside, resting));
             let mut fresh = new.connect_as("sb", "sb", Some("test"));
@@ -135,6 +135,79 @@ fn clients_see_nothing_of_an_upgrade() {
     drop((inside, resting));
     assert!(old.process.terminate().success());
     assert!(!unix.exists());
+}
+
+/// What a client would miss, were it gone.
+fn state_of(conn: &mut Connection) -> Vec<Option<String>> {
+    let sql = "select database(), @@sql_mode, @@character_set_client, @@time_zone, @kept, \
+        current_user(), connection_id(), last_insert_id(), @@autocommit";
+    conn.query(sql).rows().remove(0)
+}
+
+#[test]
+fn sessions_that_rest_go_to_the_new_process() {
+    let server = MariaDb::start("handover-idle", &["--max-connections=500"]);
+    let door = guard::dir().join("handover-idle.sock");
+    let more = ["--handover", door.to_str().unwrap()];
+    let mut old = start("handover-idle-1", &server, anywhere(), &more).unwrap();
+    let at = (old.mysql, old.admin);
+    let mut first = old.connect_as("sb", "sb", Some("test"));
+    first.run("create table test.made (id int auto_increment primary key)");
+    let mut resting: Vec<Connection> = (0..100)
+        .map(|n| {
+            let mut conn = old.connect_as("sb", "sb", Some("test"));
+            conn.run("set names latin1");
+            conn.run("set sql_mode = 'ansi_quotes'");
+            conn.run("set time_zone = '+03:00'");
+            conn.run(&format!("set @kept = 'n\u{e4}m{n}', autocommit = {}", n % 2));
+            conn.run("insert into made values ()");
+            conn.run("commit");
+            conn
+        })
+        .collect();
+    let before: Vec<_> = resting.iter_mut().map(state_of).collect();
+    resting.iter_mut().for_each(|conn| drop(conn.run("commit")));
+    // These stay: a transaction, a prepared statement, a temporary table.
+    let mut stay: Vec<Connection> = (0..3)
+        .map(|_| old.connect_as("sb", "sb", Some("test")))
+        .collect();
+    stay[0].run("begin");
+    stay[0].run("insert into made values ()");
+    let prepared = stay[1].prepare("select count(*) from made").unwrap();
+    stay[2].run("create temporary table t (id int)");
+    let load = Load::start(at.0);
+    load.more("the first process works");
+    let new = start("handover-idle-2", &server, at, &more).unwrap();
+    wait_until("all that rest are there", || {
+        new.metric("coregate_sessions_moved_in_total") >= 101.0
+    });
+    for (conn, before) in resting.iter_mut().zip(&before) {
+        assert_eq!(&state_of(conn), before);
+        conn.run("select \"id\" from made limit 1");
+        conn.run("commit");
+    }
+    let id = before[7][6].as_ref().unwrap();
+    first.run(&format!("kill {id}"));
+    wait_until("a session is killed by the id that it had", || resting[7].is_closed());
+    stay[0].run("commit");
+    assert!(!stay[1].execute(&prepared, &[]).is_error());
+    stay[2].run("select * from t");
+    // Who does nothing more that must stay goes, too.
+    stay[1].close_statement(&prepared);
+    let quit = stay.remove(2);
+    quit.quit();
+    load.more("all goes on");
+    let status = old.process.wait(Duration::from_secs(60));
+    assert!(status.is_some_and(|s| s.success()), "{status:?}");
+    stay.iter_mut().for_each(|conn| drop(conn.run("select 1")));
+    first.run("select 1");
+    load.end();
+    // And once more, from a process whose sessions have come from another.
+    let third = start("handover-idle-3", &server, at, &more).unwrap();
+    wait_until("they have moved again", || {
+        third.metric("coregate_sessions_moved_in_total") >= 102.0
+    });
+    assert_eq!(state_of(&mut resting[3]), before[3]);
 }
 
 #[test]
@@ -176,4 +249,32 @@ fn a_new_process_that_cannot_start_changes_nothing() {
         .map(drop)
         .unwrap_err();
     assert!(error.contains("in use"), "{error}");
+}
+
+/// As long as the old process keeps a descriptor of a socket, nobody else can listen there.
+#[test]
+fn another_can_start_when_the_new_process_dies() {
+    let server = MariaDb::start("handover-dies", &[]);
+    let door = guard::dir().join("handover-dies.sock");
+    let more = ["--handover", door.to_str().unwrap()];
+    let old = start("handover-left", &server, anywhere(), &more).unwrap();
+    let at = (old.mysql, old.admin);
+    let mut resting = old.connect_as("sb", "sb", None);
+    let mut new = start("handover-killed", &server, at, &more).unwrap();
+    assert_eq!(
+        new.connect_as("sb", "sb", None)
+            .value("SELECT 1")
+            .as_deref(),
+        Some("1")
+    );
+    new.process.kill();
+    assert_eq!(resting.value("SELECT 2").as_deref(), Some("2"));
+    let again = start("handover-again", &server, at, &more).unwrap();
+    assert_eq!(
+        again
+            .connect_as("sb", "sb", None)
+            .value("SELECT 3")
+            .as_deref(),
+        Some("3")
+    );
 }

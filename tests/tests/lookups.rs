@@ -274,6 +274,31 @@ fn entries_without_rows_are_used_again() {
     }
 }
 
+/// So it is where the lookup table's key is the looked-up columns, and the vindex is not unique.
+#[test]
+fn entries_of_vindexes_that_are_not_unique_are_used_again() {
+    let _turn = alone();
+    let mut conn = connect();
+    for id in 3700..3703 {
+        let left = format!("insert into look.team_idx values ('left', {id}, x'00')");
+        conn.run(&left);
+    }
+    conn.run("insert into users (id, email, team, badge) values (3700, '3700@y', 'left', 37000)");
+    conn.run("insert into users (id, email, team, badge) values (3701, '3701@y', 'other', 37010)");
+    conn.run("update users set team = 'left' where id = 3701");
+    conn.run(
+        "insert ignore into users (id, email, team, badge) values (3702, '3702@y', 'left', 37020)",
+    );
+    assert_eq!(
+        conn.value("select count(*) from users where team = 'left' and id between 3700 and 3702")
+            .as_deref(),
+        Some("3")
+    );
+    check(&mut conn, 3700, 3702);
+    conn.run("delete from users where id between 3700 and 3702");
+    check(&mut conn, 3700, 3702);
+}
+
 /// A row that moves to the shard of another row does not take that row's entry.
 #[test]
 fn rows_that_move_take_no_entry_of_others() {

@@ -154,3 +154,89 @@ fn table_status_adds_up_the_shards() {
     let Answer::Rows { raw, columns, .. } = conn.execute(&statement, &[]) else { panic!("rows") };
     assert_eq!((raw.len(), columns[4].name.as_str()), (1, "Rows"));
 }
+
+/// Set as Vitess's clients do, and read again; two of them are limits.
+#[test]
+fn vitess_variables_are_set_and_read() {
+    let mut conn = connect();
+    for (name, before, set, after) in [
+        ("transaction_mode", "MULTI", "'twopc'", "TWOPC"),
+        ("workload", "UNSPECIFIED", "olap", "OLAP"),
+        ("ddl_strategy", "direct", "'online'", "online"),
+        ("skip_query_plan_cache", "0", "true", "1"),
+        ("query_timeout", "0", "300", "300"),
+        ("transaction_timeout", "0", "60000", "60000"),
+    ] {
+        let read = format!("select @@{name}");
+        assert_eq!(conn.value(&read).as_deref(), Some(before), "{name}");
+        conn.run(&format!("set {name} = {set}"));
+        assert_eq!(conn.value(&read).as_deref(), Some(after), "{name}");
+        assert_eq!(conn.value(&format!("select @@session.{name}")).as_deref(), Some(after));
+    }
+    assert_eq!(conn.query("set query_timeout = 'soon'").error().code, 1231);
+    assert_eq!(conn.query("select sleep(30) from t").error().code, 3024);
+    conn.run("set query_timeout = default");
+    assert_eq!(conn.value("select @@query_timeout").as_deref(), Some("0"));
+    // A statement that is skipped whole is done.
+    conn.run("/*!99999 set @a = 1 */");
+    conn.run("/*M!999999 set @a = 1 */;");
+}
+
+/// The value of a shard where a row was met, whichever shard answers last.
+#[test]
+fn last_insert_id_of_an_expression_comes_from_where_rows_are() {
+    let mut conn = connect();
+    for (sql, wanted) in [
+        ("select last_insert_id(22), id from t where v = 10", "22"),
+        ("select last_insert_id(23) from t where v = 40 order by id limit 1", "23"),
+        ("select v, last_insert_id(24) from t where v = 40 group by v", "24"),
+        ("update u set w = last_insert_id(w + 25) where w = 2", "27"),
+        ("select last_insert_id(26) from t join u on u.t_id = t.v or u.w = 27", "26"),
+    ] {
+        conn.run("select last_insert_id(7)");
+        let answer = conn.query(sql);
+        assert!(!answer.is_error(), "{sql}: {answer:?}");
+        assert_eq!(conn.value("select last_insert_id()").as_deref(), Some(wanted), "{sql}");
+    }
+    conn.run("update u set w = 2 where w = 27");
+}
+
+/// Rows that an outer join fills with NULLs lie where the kept rows do, on every shard.
+#[test]
+fn groups_of_columns_that_an_outer_join_fills_are_merged() {
+    let mut conn = connect();
+    for (sql, wanted) in [
+        (
+            "select u.id, count(*) from t left join u on u.id = t.id group by u.id order by 1",
+            &["NULL|2", "1|1", "2|1", "3|1"][..],
+        ),
+        ("select distinct x.id from u x right join t on x.id = t.id and x.w > 5", &["NULL"]),
+        (
+            "select d.i, count(*) from (select u.id i from t left join u on u.id = t.id and u.w > 9) d \
+          group by d.i",
+            &["NULL|5"],
+        ),
+    ] {
+        assert_eq!(rows(&conn.query(sql)), wanted, "{sql}");
+    }
+}
+
+/// A client's XA transaction is one server's: what it writes elsewhere would be lost.
+#[test]
+fn xa_transactions_of_clients_stay_on_their_shard() {
+    let mut conn = connect();
+    conn.run("use `test:-80`");
+    conn.run("xa start 'own'");
+    conn.run("update t set v = v where id = 1");
+    conn.run("use `test:80-`");
+    assert_eq!(conn.query("update t set v = 1 where id = 4").error().code, 1235);
+    conn.run("use `test:-80`");
+    conn.run("xa end 'own'");
+    conn.run("xa rollback 'own'");
+    conn.run("use `test:80-`");
+    conn.run("update t set name = 'x' where id = 4");
+    drop(conn);
+    let mut conn = connect();
+    assert_eq!(conn.value("select name from t where id = 4").as_deref(), Some("x"));
+    conn.run("update t set name = 'd' where id = 4");
+}

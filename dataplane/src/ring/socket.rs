@@ -1,4 +1,7 @@
 //! A socket on the ring: a receive that is always armed while there is room, and a queue of sends.
+mod bulk;
+mod still;
+
 use super::buffers::Buf;
 use super::{Kind, Ring, RingInner, SMALL, bump, user_data};
 use io_uring::{cqueue, opcode, squeue, types};
@@ -47,6 +50,8 @@ pub(super) struct SocketInner {
     wants_room: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     dropped: Cell<bool>,
+    /// Nothing is received until it is let go: see `still`.
+    still: Cell<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,6 +93,7 @@ impl Socket {
             wants_room: Cell::new(false),
             waker: RefCell::default(),
             dropped: Cell::new(false),
+            still: Cell::new(false),
         });
         let key = ring.inner.sockets.borrow_mut().insert(Rc::clone(&inner));
         inner.key.set(key);
@@ -180,25 +186,6 @@ impl Socket {
         self.inner.end.get().is_none() && self.inner.send_error.get() == 0
     }
 
-    /// Receive into large buffers from now on (a large answer), or into small ones again.
-    pub fn set_bulk(&self, bulk: bool) {
-        let inner = &self.inner;
-        if inner.bulk.replace(bulk) != bulk
-            && inner.recv.get() == Recv::Armed
-            && self.ring.inner.config.features.multishot_recv
-        {
-            inner.cancel(&self.ring.inner);
-        }
-    }
-
-    /// A part of an answer came that fills a whole buffer: a large answer, for which large buffers
-    /// pay.
-    pub fn expect_more(&self, part: &Buf) {
-        if part.is_full() {
-            self.set_bulk(true);
-        }
-    }
-
     /// Ends both directions; whoever waits on this socket sees the end of the stream.
     pub fn shutdown(&self) {
         self.inner.shutdown();
@@ -253,7 +240,11 @@ impl SocketInner {
 
     /// Asks the kernel for the next bytes.
     pub(super) fn arm(&self, ring: &Rc<RingInner>) {
-        if self.dropped.get() || self.end.get().is_some() || self.recv.get() == Recv::Armed {
+        if self.dropped.get()
+            || self.still.get()
+            || self.end.get().is_some()
+            || self.recv.get() == Recv::Armed
+        {
             return;
         }
         self.recv.set(Recv::Armed);
@@ -384,7 +375,7 @@ impl SocketInner {
             return self.arm_if_wanted(ring);
         }
         ring.note_exhaustion();
-        if self.lags() {
+        if self.lags() || self.still.get() {
             return;
         }
         self.recv.set(Recv::Armed);

@@ -37,6 +37,9 @@ impl Session {
             _ => Box::pin(self.rare_command(packet)).await,
         };
         let behind = self.look_behind().await;
+        if self.consolidates() {
+            self.note_write();
+        }
         if self.transaction.pinned != self.client.handle.pinned.get() {
             self.client.handle.note_pinned(self.transaction.pinned);
         }
@@ -236,6 +239,7 @@ impl Session {
         self.state.cross_shard_snapshot = self.core.config().cross_shard_snapshot;
         self.reads.causal = self.fresh_causal();
         self.state.autocommit = true;
+        self.state.foreign_keys_off = false;
         self.state.sql_mode = coregate_planner::fingerprint::SqlMode::empty();
         (self.last.insert_id, self.last.row_count, self.last.found_rows) = (0, 0, 0);
         let database = self.state.settings.database.clone();

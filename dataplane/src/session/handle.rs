@@ -53,6 +53,10 @@ pub(crate) struct SessionHandle {
     resting: Cell<bool>,
     /// KILL QUERY has been passed on to a server.
     killed: Cell<bool>,
+    /// Another process would take the session over.
+    move_asked: Cell<bool>,
+    /// What that one has said.
+    moved: Cell<Option<bool>>,
     pub(crate) in_transaction: Cell<bool>,
     /// Its connection is its own, because of this statement.
     pub(crate) pinned: Cell<bool>,
@@ -80,6 +84,8 @@ impl SessionHandle {
             transaction_timeout: Cell::new(None),
             resting: Cell::new(true),
             killed: Cell::new(false),
+            move_asked: Cell::new(false),
+            moved: Cell::new(None),
             in_transaction: Cell::new(false),
             pinned: Cell::new(false),
             pinned_by: RefCell::default(),
@@ -226,6 +232,45 @@ impl SessionHandle {
             return;
         }
         self.interrupt.set(Some(why));
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            core.ring.wake(waker);
+        }
+    }
+
+    /// Asks a session that rests to go to another process.
+    pub(crate) fn ask_to_move(&self, core: &Core) {
+        if self.resting.get() && !self.in_transaction.get() && self.interrupt.get().is_none() {
+            self.move_asked.set(true);
+            self.wake(core);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_asked_to_move(&self) -> bool {
+        self.move_asked.get()
+    }
+
+    /// Is it asked to stop?
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupt.get().is_some()
+    }
+
+    pub(crate) fn forget_move(&self) {
+        self.move_asked.set(false);
+    }
+
+    /// Has the other process taken it?
+    pub(crate) fn tell_moved(&self, core: &Core, moved: bool) {
+        self.moved.set(Some(moved));
+        self.wake(core);
+    }
+
+    pub(crate) fn poll_moved(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        *self.waker.borrow_mut() = Some(cx.waker().clone());
+        self.moved.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn wake(&self, core: &Core) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             core.ring.wake(waker);
         }

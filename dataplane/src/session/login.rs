@@ -3,6 +3,7 @@ use super::client::Client;
 use super::rights::Rights;
 use super::state::State;
 use super::{Failure, Outcome, Session, SessionHandle, Target};
+use crate::backend_accounts::{BackendAccounts, matching};
 use crate::core::{Core, FLAVOURS};
 use crate::link::{Link, Packet, PacketStream, ReadError};
 use crate::listener::Peer;
@@ -20,6 +21,7 @@ use coregate_protocol::auth::server::{
 };
 use coregate_protocol::compress::{Compressor, Decompressor, Method};
 use smallvec::SmallVec;
+use std::cell::OnceCell;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::pin;
@@ -43,10 +45,18 @@ const OFFERED: Capabilities = FLAVOURS
 const LOGIN_PACKET_MAX: usize = 64 << 10;
 
 /// A session counts as a client as long as this lives.
-struct Guest {
+pub(super) struct Guest {
     core: Rc<Core>,
     id: u32,
     _seat: Seat,
+}
+
+impl Guest {
+    /// One more client, and how many there were.
+    pub(super) fn new(core: &Rc<Core>, id: u32, seat: Seat) -> (Self, usize) {
+        let clients = core.shared.clients.fetch_add(1, Ordering::Relaxed);
+        (Self { core: Rc::clone(core), id, _seat: seat }, clients)
+    }
 }
 
 impl Drop for Guest {
@@ -62,9 +72,8 @@ impl Drop for Guest {
 
 /// Serves one client from its first byte to its last.
 pub(crate) async fn serve(core: Rc<Core>, socket: Socket, peer: Option<Peer>, seat: Seat) {
-    let clients = core.shared.clients.fetch_add(1, Ordering::Relaxed);
     let id = core.new_session_id();
-    let guest = Guest { core: Rc::clone(&core), id, _seat: seat };
+    let (guest, clients) = Guest::new(&core, id, seat);
     core.metrics().connections.add(1);
     let stream = PacketStream::new(Link::new(socket), LOGIN_PACKET_MAX);
     if clients >= core.config().max_connections {
@@ -204,6 +213,10 @@ async fn converse(
             Some(packet) => packet,
             None => next_packet(stream, handshake, handle, core).await?,
         };
+        if let Some(user) = handshake.names(packet.payload()) {
+            let read = Session::unless_interrupted(handle, accounts.ask_servers(&user)).await;
+            read.map_err(|_| "the client did not log in in time")?;
+        }
         let env = Env {
             accounts,
             rsa: Some(&core.shared.rsa),
@@ -275,7 +288,7 @@ async fn next_packet(
 }
 
 impl Session {
-    fn new(
+    pub(super) fn new(
         core: Rc<Core>,
         stream: PacketStream,
         handle: Rc<SessionHandle>,
@@ -428,13 +441,40 @@ struct CoreAccounts {
     users: std::sync::Arc<Users>,
     core: Rc<Core>,
     local: bool,
+    address: Option<IpAddr>,
+    /// What the servers' own account says of the user.
+    theirs: OnceCell<Vec<UserEntry>>,
 }
 
 impl CoreAccounts {
     fn new(core: &Rc<Core>, peer: Option<Peer>) -> Self {
         let users = core.users.borrow().clone();
         let local = peer.is_some_and(Peer::is_local);
-        Self { users, core: Rc::clone(core), local }
+        let address = match peer {
+            Some(Peer::Ip(ip)) => Some(ip),
+            _ => None,
+        };
+        Self { users, core: Rc::clone(core), local, address, theirs: OnceCell::new() }
+    }
+
+    /// Whom the users file does not know, the servers may (`users.auth = "backend"`).
+    async fn ask_servers(&self, user: &[u8]) {
+        if !self.core.config().backend_auth.enabled || self.entries(user).next().is_some() {
+            return;
+        }
+        match BackendAccounts::of(&self.core, user).await {
+            Ok(accounts) => {
+                let account = matching(&accounts, self.address);
+                let entries = account.map(|account| account.entries.clone());
+                let _ = self.theirs.set(entries.unwrap_or_default());
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "no server tells of its accounts, for a login: {}",
+                    error.to_sql().message
+                );
+            }
+        }
     }
 
     fn entries(&self, user: &[u8]) -> impl Iterator<Item = &UserEntry> {
@@ -443,7 +483,8 @@ impl CoreAccounts {
             .and_then(|user| self.users.by_name.get(user));
         let here =
             |entry: &&UserEntry| self.local || entry.source_host.as_deref() != Some("localhost");
-        entries.into_iter().flatten().filter(here)
+        let theirs = self.theirs.get().into_iter().flatten();
+        entries.into_iter().flatten().filter(here).chain(theirs)
     }
 
     /// What the entry that let the client in allows. Others of the same name are other people's, or
@@ -461,6 +502,7 @@ impl Accounts for CoreAccounts {
             password: entry.password.as_deref(),
             native: entry.mysql_native_password.as_deref(),
             sha2_hash: entry.caching_sha2_password.as_deref().map(str::as_bytes),
+            ed25519: entry.ed25519.as_deref(),
         };
         self.entries(user).map(credential).collect()
     }

@@ -10,7 +10,7 @@ use super::{Failure, Outcome, Session};
 use crate::error::sql_error;
 use crate::exec::Collected;
 use coregate_planner::control::SqlError;
-use coregate_planner::plan::maintain::{ChangeEntries, Maintain};
+use coregate_planner::plan::maintain::{ChangeEntries, Maintain, Owner};
 use coregate_planner::plan::{Action, Combine, Route};
 use coregate_planner::resolve::{Before, NewEntries, Step, change_statements};
 use coregate_protocol::codes;
@@ -146,7 +146,11 @@ impl Session {
             let text = new.text_of(std::slice::from_ref(entry));
             match self.change_entries(&text, EntryChange::Added).await {
                 Err(Failure::Sql(error)) if error.code == codes::ER_DUP_ENTRY => {
-                    self.reuse_entry(new, at, there, error).await?;
+                    if new.def.unique {
+                        self.reuse_entry(new, at, there, error).await?;
+                    } else {
+                        self.reuse_shared_entry(new, at, there, error).await?;
+                    }
                 }
                 added => added?,
             }
@@ -185,14 +189,77 @@ impl Session {
                 .keyspaces
                 .iter()
                 .find(|k| k.name == new.owner.keyspace);
-            same_shard = keyspace.is_some_and(|k| k.shard_for(held) == k.shard_for(id));
+            // Its values may find the new row itself.
+            same_shard = keyspace.is_some_and(|k| {
+                k.shard_for(held) == k.shard_for(id) || new.owner.is_placed_by_its_columns(k)
+            });
         }
         // The row itself is no other one.
-        if self.locked(&new.row(values)).await?.len() > usize::from(same_shard) {
+        if self.locked(&new.row(values, "")).await?.len() > usize::from(same_shard) {
             return Err(error.into());
         }
         self.change_entries(&new.reuse(values, id), EntryChange::Added)
             .await
+    }
+
+    /// The same where many rows may have a value: the key that the entry met has more columns than
+    /// the value's, or is one over it by the vindex table's own choice. An entry that says the
+    /// row's own place already stays as it is.
+    #[cold]
+    async fn reuse_shared_entry(
+        &mut self,
+        new: &NewEntries,
+        at: usize,
+        there: bool,
+        error: SqlError,
+    ) -> Outcome {
+        let (added, rest) = new.entries.split_at_checked(at).unwrap_or_default();
+        let Some((values, id)) = rest.first() else { return Err(error.into()) };
+        let mut held = Vec::new();
+        for row in self.locked(&new.holder(values)).await? {
+            let cell = row.first().and_then(|cell| cell.as_deref());
+            let found = new.def.id_in(cell);
+            held.extend(found.map_err(|why| Failure::from(sql_error(1105, why)))?);
+        }
+        let own = held
+            .iter()
+            .any(|held| added.iter().any(|(_, id)| id == held));
+        if !there && (own || !new.whole) {
+            return Err(error.into());
+        }
+        // Wherever they lie: what the entries say is in doubt.
+        let hint = self.without_lookups(&new.owner);
+        let others = self.locked(&new.row(values, &hint)).await?.len();
+        match held.as_slice() {
+            // The row itself is no other one.
+            _ if others > usize::from(there) => Err(error.into()),
+            all if all.contains(id) => Ok(()),
+            [_] => {
+                self.change_entries(&new.reuse(values, id), EntryChange::Added)
+                    .await
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    /// The hint by which no lookup vindex of a table finds its rows.
+    fn without_lookups(&self, owner: &Owner) -> String {
+        let snapshot = self.core.snapshot.borrow();
+        let keyspace = snapshot.keyspaces.iter().find(|k| k.name == owner.keyspace);
+        let table = keyspace.and_then(|k| {
+            let table = owner.table.rsplit_once("`.`")?.1.strip_suffix('`')?;
+            k.tables.get(&table.replace("``", "`"))
+        });
+        let vindexes = table.iter().flat_map(|table| &table.column_vindexes);
+        let names: Vec<String> = vindexes
+            .filter(|v| v.vindex.vindex.is_none())
+            .map(|v| quoted(&v.vindex.name))
+            .collect();
+        if names.is_empty() {
+            String::new()
+        } else {
+            format!(" IGNORE VINDEX ({})", names.join(", "))
+        }
     }
 
     /// A statement that changes entries, noted with the shards that it goes to.
@@ -216,7 +283,7 @@ impl Session {
     }
 
     /// A value of another table's lookup vindex must lie where the vindex says.
-    async fn check_entry(&mut self, query: &[u8], columns: &str) -> Outcome {
+    pub(super) async fn check_entry(&mut self, query: &[u8], columns: &str) -> Outcome {
         let rows = RefCell::new(Collected::new(1, self.query_memory()));
         self.inner(query, b"", Combine::Concat, Rows::Gather(&rows))
             .await?;

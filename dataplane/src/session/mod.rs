@@ -10,6 +10,7 @@ mod client;
 mod clock;
 mod command;
 mod commit;
+mod consolidate;
 mod contention;
 mod control;
 mod database;
@@ -30,6 +31,7 @@ mod look_up;
 mod lookups;
 mod lost;
 mod mode;
+mod moving;
 mod named;
 mod named_at;
 mod near;
@@ -69,6 +71,8 @@ pub(crate) use auto_column::AutoColumn;
 pub(crate) use handle::{Interrupt, SessionHandle};
 pub(crate) use login::serve;
 pub(crate) use mode::DefaultMode;
+pub use moving::MovedSession;
+pub(crate) use moving::{Arrivals, Departure};
 pub(crate) use plan::{Scratch, destination_name};
 pub(crate) use rights::Sessions as UserSessions;
 pub(crate) use runner::Runners;
@@ -176,6 +180,12 @@ impl Session {
         loop {
             let packet = match self.next_command().await {
                 Ok(Some(packet)) => packet,
+                Ok(None) if self.client.handle.is_asked_to_move() => {
+                    match Box::pin(self.move_away()).await {
+                        true => break,
+                        false => continue,
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.say_goodbye(error);
@@ -203,7 +213,12 @@ impl Session {
         let (client, handle) = (&mut self.client.stream, &self.client.handle);
         let next = std::future::poll_fn(|cx| {
             if let std::task::Poll::Ready(packet) = client.poll_packet(cx, 0) {
+                // Whoever is asked to move, and has something to do, does it first.
+                handle.forget_move();
                 return std::task::Poll::Ready(Some(packet));
+            }
+            if handle.is_asked_to_move() {
+                return std::task::Poll::Ready(None);
             }
             handle.poll_interrupt(cx).map(|_| None)
         })
@@ -216,6 +231,7 @@ impl Session {
                 }
                 packet
             }
+            None if self.client.handle.is_asked_to_move() => Ok(None),
             None => {
                 // A server closes a killed connection without a word: a packet that was not asked
                 // for confuses drivers.

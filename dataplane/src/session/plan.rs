@@ -164,6 +164,7 @@ impl Session {
             split: kind.split,
             numbered: kind.numbered,
             has_database: self.target.database.is_some(),
+            foreign_keys_off: self.state.foreign_keys_off,
         }
     }
 
@@ -328,6 +329,7 @@ impl Session {
             autocommit: self.state.autocommit,
             no_scatter: self.core.config().no_scatter,
             numbered: kind.numbered,
+            foreign_keys_off: self.state.foreign_keys_off,
         };
         plan(&PlanInput {
             sql,

@@ -195,6 +195,9 @@ impl Session {
         {
             self.pin(place, &mut backend, plan.class, summary);
         }
+        if plan.effects.contains(Effects::XA) {
+            self.transaction.has_xa_at(place);
+        }
         if backend.pool.routines.concern(&plan.names) {
             self.routine_ran(place, &mut backend);
         }

@@ -11,4 +11,6 @@ pub(super) struct Reads {
     pub(super) causal: Option<Box<Causal>>,
     /// The settings of replicas' connections.
     pub(super) on_replica: Option<Box<OnReplica>>,
+    /// When the session may have written last, by [`crate::consolidator::Consolidator::now`].
+    pub(super) wrote_at: u64,
 }

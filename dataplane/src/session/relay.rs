@@ -68,6 +68,7 @@ impl Session {
             match feed.state {
                 FeedState::Done => {
                     backend.answered(walker.summary());
+                    self.copy_for_others(&buf, true);
                     if walker.summary().error.is_some() {
                         self.note_error_packet(&buf);
                     }
@@ -76,8 +77,10 @@ impl Session {
                 }
                 FeedState::More => {
                     backend.stream.link.socket.expect_more(&buf);
+                    self.copy_for_others(&buf, false);
                     self.client.stream.link.send(buf);
                     if self.client.stream.link.socket.unsent() >= UNSENT_MAX {
+                        self.keep_from_others();
                         self.wait_for_client().await?;
                     }
                 }

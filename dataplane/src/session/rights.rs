@@ -14,6 +14,7 @@ use coregate_planner::mention::{ANY, qualifier};
 use coregate_planner::plan::{
     AccessMode, Action, Assignment, Plan, Route, Scope, SessionAction, StatementClass, Target,
 };
+use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
@@ -23,7 +24,7 @@ const GRANTED: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES,
                        TRIGGER";
 
 /// Of the entry that let the client in.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Rights {
     pub(super) admin: bool,
     pub(super) read_only: bool,

@@ -1,6 +1,7 @@
 //! One road for every statement, however it came: as a text, by COM_STMT_EXECUTE, by `EXECUTE name
 //! USING`. What it came as decides only in what form it goes to a server.
 use super::answer::Answer;
+use super::consolidate::Consolidated;
 use super::insert_id::Given;
 use super::plan::{BoundPlan, Planned, RowsAt};
 use super::prepared::{MadeFor, Statement};
@@ -93,6 +94,9 @@ impl Session {
         if self.may_be_hot(plan, planned.bound.shards()) {
             Box::pin(self.await_row(plan, &planned.bound, &form)).await?;
         }
+        if self.consolidates() {
+            self.note_statement(&entry);
+        }
         let (start, shards) = (self.core.ring.now(), planned.bound.shards());
         let result = match (planned.bound, &plan.action) {
             (BoundPlan::Route(resolved), Action::Route(route)) => {
@@ -171,38 +175,65 @@ impl Session {
             && let [only] = resolved.shards.as_mut_slice()
         {
             let (place, text) = (place_of(route, only.id), only.text.take());
-            return match (form, text) {
-                (Form::Packet(packet, at), None) => {
-                    let wire = match plan.effects.contains(Effects::ROWS_ONLY) {
-                        true => Wire::Rows(packet, at, Rc::clone(entry)),
-                        false => Wire::Packet(packet),
-                    };
-                    self.one(plan, place, wire, ResponseKind::Query, answer)
-                        .await
-                }
-                (Form::Binary(execution), text) if !resolved.interpolated => {
-                    self.execute_on(execution, entry, place, text, answer).await
-                }
-                (Form::Named(call), text) if !resolved.interpolated => {
-                    Box::pin(self.call_on(call, plan, place, text, answer)).await
-                }
-                (_, Some(text)) => {
-                    let wire = Wire::Payload(into_query(text));
-                    self.one(plan, place, wire, ResponseKind::Query, answer)
-                        .await
-                }
-                (form, None) => {
-                    let wire = Wire::Payload(query_payload(form.text()));
-                    self.one(plan, place, wire, ResponseKind::Query, answer)
-                        .await
-                }
-            };
+            let to = (place, text);
+            return self
+                .on_one(entry, to, resolved.interpolated, form, answer)
+                .await;
         }
         let several = Several { entry, route, keyspace: keyspace.clone(), rows, numbered };
         let result = Box::pin(self.on_several(several, resolved, form, answer)).await;
         if let (Some(keyspace), Err(failure)) = (&keyspace, &result) {
             self.note_change(plan);
             self.schema_in_doubt(keyspace, failure);
+        }
+        result
+    }
+
+    /// Runs a statement on the one server that it needs; `text`: as it goes there, if not as the
+    /// client wrote it.
+    #[inline]
+    async fn on_one(
+        &mut self,
+        entry: &Rc<CachedPlan>,
+        (place, text): (Place, Option<Vec<u8>>),
+        interpolated: bool,
+        form: Form<'_>,
+        answer: &mut Answer,
+    ) -> Outcome<Summary> {
+        let plan = &entry.plan;
+        let mut leader = None;
+        if self.consolidates() {
+            let to = (place, text.as_deref());
+            match Box::pin(self.consolidate(entry, to, &form, answer)).await? {
+                Consolidated::Answered(summary) => return Ok(summary),
+                Consolidated::Leads(leads) => leader = Some(leads),
+                Consolidated::Alone => {}
+            }
+        }
+        let result = match (form, text) {
+            (Form::Packet(packet, at), None) => {
+                let wire = match plan.effects.contains(Effects::ROWS_ONLY) {
+                    true => Wire::Rows(packet, at, Rc::clone(entry)),
+                    false => Wire::Packet(packet),
+                };
+                self.one(plan, place, wire, ResponseKind::Query, answer)
+                    .await
+            }
+            (Form::Binary(execution), text) if !interpolated => {
+                self.execute_on(execution, entry, place, text, answer).await
+            }
+            (Form::Named(call), text) if !interpolated => {
+                Box::pin(self.call_on(call, plan, place, text, answer)).await
+            }
+            (form, text) => {
+                let text = text.map_or_else(|| query_payload(form.text()), into_query);
+                self.one(plan, place, Wire::Payload(text), ResponseKind::Query, answer)
+                    .await
+            }
+        };
+        if let Some(leader) = leader {
+            self.running.flight = None;
+            leader.land(result.as_ref().ok());
         }
         result
     }

@@ -2,7 +2,9 @@
 use super::look_up::Looked;
 use super::transaction::EntryChange;
 use super::vexplain::Trace;
+use crate::consolidator::Flight;
 use std::cell::RefCell;
+use std::rc::Rc;
 
 #[derive(Default)]
 pub(super) struct Running {
@@ -18,6 +20,11 @@ pub(super) struct Running {
     pub(super) numbers_from: Option<u64>,
     /// What goes to servers, while the statement is run to be explained.
     pub(super) trace: Option<Box<Trace>>,
+    /// Others may get the answer that is relayed.
+    pub(super) flight: Option<Rc<Flight>>,
+    /// The command has run statements, for the consolidator; and one that may have written.
+    pub(super) ran: bool,
+    pub(super) wrote: bool,
 }
 
 /// What directives ask for, of a statement over several shards.

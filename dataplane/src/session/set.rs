@@ -354,6 +354,10 @@ impl Session {
                 self.state.autocommit =
                     value.is_none_or(|v| !matches!(v.as_str(), "0" | "off" | "false"));
             }
+            "foreign_key_checks" => {
+                self.state.foreign_keys_off =
+                    value.is_some_and(|v| matches!(v.as_str(), "0" | "off" | "false"));
+            }
             "wait_timeout" => {
                 let seconds = value.as_deref().and_then(|v| v.parse::<u64>().ok());
                 // A server takes 0 for 1.

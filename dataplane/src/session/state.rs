@@ -15,6 +15,8 @@ pub(super) struct State {
     /// In which character sets the client writes.
     pub(super) charsets: Charsets,
     pub(super) autocommit: bool,
+    /// The client has set `foreign_key_checks = 0`.
+    pub(super) foreign_keys_off: bool,
     /// Variables of ours and Vitess's (`workload`, `transaction_mode`).
     pub(super) vitess: Vec<(String, String)>,
     /// SELECTs over several shards read one snapshot.
@@ -30,6 +32,7 @@ impl State {
             mode_known: false,
             charsets: Charsets::default(),
             autocommit: true,
+            foreign_keys_off: false,
             vitess: Vec::new(),
             cross_shard_snapshot: false,
         }

@@ -164,6 +164,10 @@ impl Transaction {
         });
     }
 
+    pub(super) fn has_xa_at(&mut self, place: Place) {
+        self.xa_at = Some(place);
+    }
+
     /// The client has an XA transaction of its own, or has just ended one.
     pub(super) fn is_xa(&self) -> bool {
         self.xa_at.is_some()
@@ -292,7 +296,7 @@ impl Session {
             }
         };
         if effects.contains(Effects::XA) {
-            self.transaction.xa_at = Some(place);
+            self.transaction.has_xa_at(place);
         } else if self.transaction.xa_at == Some(place) && !backend.in_transaction {
             self.transaction.xa_at = None;
         }

@@ -91,6 +91,8 @@ pub struct UniqueKeys {
     /// Which of them a unique lookup vindex holds over all shards: a row may be there on another
     /// one.
     pub elsewhere: Vec<usize>,
+    /// Which of those no server keeps: the table has no such key.
+    pub by_lookup: Vec<usize>,
     /// Which of them is the primary key, by which servers look first.
     pub primary: Option<usize>,
 }
@@ -232,6 +234,8 @@ pub struct ImageEntry {
     pub owner: Arc<Owner>,
     /// Places in the image.
     pub columns: SmallVec<[(u16, Written); 1]>,
+    /// The table keeps the entries; else those of another one must be there.
+    pub is_owner: bool,
 }
 
 /// How a row is taken to another shard.

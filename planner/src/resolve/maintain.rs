@@ -91,9 +91,9 @@ impl NewEntries {
         out
     }
 
-    /// The query for a row that has these values.
-    pub fn row(&self, values: &[Literal]) -> Vec<u8> {
-        let mut out = format!("SELECT 1 FROM {} WHERE ", self.owner.table).into_bytes();
+    /// The query for a row that has these values. `hint`: what stands behind the table's name.
+    pub fn row(&self, values: &[Literal], hint: &str) -> Vec<u8> {
+        let mut out = format!("SELECT 1 FROM {}{hint} WHERE ", self.owner.table).into_bytes();
         equal(&self.owner.columns, values, &mut out);
         out
     }

@@ -89,8 +89,8 @@ pub(super) struct Blocks<'b, 'p, 'a> {
     pub(super) anchor: Option<LookupTo>,
     /// The statement's own FROM was outside of any query.
     pub(super) changing: bool,
-    /// Tables whose columns an outer join fills with NULLs: such a row lies where the kept one does.
-    pub(super) filled: Vec<Instance>,
+    /// What an outer join gives rows of NULLs: those are on every shard.
+    pub(super) padded: Vec<Instance>,
     /// Which vindexes may find the rows of a table.
     pub(super) hints: Vec<(Instance, VindexHint<'a>)>,
 }
@@ -126,7 +126,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
             views: 0,
             anchor: None,
             changing: false,
-            filled: Vec::new(),
+            padded: Vec::new(),
             hints: Vec::new(),
         }
     }
@@ -364,6 +364,11 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         }
     }
 
+    fn is_padded(&self, node: Node) -> bool {
+        let instance = self.classes.column_of(node).map(|(instance, _)| instance);
+        instance.is_none_or(|instance| self.padded.contains(&instance))
+    }
+
     /// Do these plain columns include all columns of a vindex, for a table that places the block's
     /// rows?
     fn holds_vindex<'e>(
@@ -379,7 +384,7 @@ impl<'b, 'p, 'a> Blocks<'b, 'p, 'a> {
         for expr in exprs {
             if let ExprKind::Column(c) = &expr.kind
                 && let Some(node) = self.column(c, &scopes.iter().take(1).copied().collect())
-                && !self.filled.contains(&self.classes.instance_of(node))
+                && !self.is_padded(node)
             {
                 held.push(self.classes.class_of(node));
             }

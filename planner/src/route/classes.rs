@@ -86,11 +86,6 @@ impl Classes {
         node
     }
 
-    /// The table of a column.
-    pub(super) fn instance_of(&self, node: Node) -> Instance {
-        self.nodes.get(node).map_or(Instance::MAX, |n| n.instance)
-    }
-
     pub(super) fn class_of(&self, node: Node) -> Node {
         self.root(node)
     }

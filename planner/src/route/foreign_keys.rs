@@ -6,7 +6,7 @@ use super::lookups;
 use super::names::Place;
 use crate::error::PlanError;
 use crate::snapshot::{ForeignKey, Keyspace, ReferentialAction, Table, TableKind};
-use crate::sql::ast::{Statement, TableName};
+use crate::sql::ast::{Assign, Statement, TableName};
 
 /// Do the rows of a table lie with those that they refer to? Both are placed by the same function
 /// of the key's columns, or every shard has a copy of the latter.
@@ -40,37 +40,80 @@ fn lie_together(child: &Table, key: &ForeignKey, parent: &Table) -> bool {
             .all(|(own, theirs)| referred(own).is_some_and(|c| c.eq_ignore_ascii_case(theirs)))
 }
 
-/// Do changes of the rows that are referred to change those that refer?
-fn spreads(key: &ForeignKey) -> bool {
-    let changes = |action: Option<ReferentialAction>| {
-        action.is_some_and(|a| a != ReferentialAction::Restrict)
-    };
-    changes(key.on_delete) || changes(key.on_update)
+/// What happens to rows of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Event {
+    Deleted,
+    /// These columns, in lower case, get other values.
+    Updated(Vec<String>),
+}
+
+impl Event {
+    fn updated<'c>(columns: impl Iterator<Item = &'c str>) -> Self {
+        Self::Updated(columns.map(str::to_ascii_lowercase).collect())
+    }
+
+    /// What it does to the rows that refer by a key, if anything.
+    fn passed_by(&self, key: &ForeignKey) -> Option<(ReferentialAction, Self)> {
+        let action = match self {
+            Self::Deleted => key.on_delete,
+            Self::Updated(columns) => {
+                let mut referenced = key.referenced_columns.iter();
+                key.on_update
+                    .filter(|_| referenced.any(|c| columns.contains(&c.to_ascii_lowercase())))
+            }
+        }?;
+        let event = match (action, self) {
+            (ReferentialAction::Restrict, _) => return None,
+            (ReferentialAction::Cascade, Self::Deleted) => Self::Deleted,
+            _ => Self::updated(key.columns.iter().map(String::as_str)),
+        };
+        Some((action, event))
+    }
+
+    fn touches(&self, columns: &[String]) -> bool {
+        match self {
+            Self::Deleted => true,
+            Self::Updated(changed) => columns
+                .iter()
+                .any(|c| changed.contains(&c.to_ascii_lowercase())),
+        }
+    }
+}
+
+fn assigned(set: &[Assign<'_>]) -> Event {
+    Event::updated(set.iter().map(|assign| assign.column.name))
 }
 
 impl<'a> Planner<'_, 'a> {
     /// Refuses a change of rows whose foreign keys no server can keep.
     pub(super) fn check_foreign_keys(&self, statement: &Statement<'a>) -> Result<(), PlanError> {
+        if self.input.session.foreign_keys_off {
+            return Ok(());
+        }
         let mut names: Vec<&TableName<'a>> = Vec::new();
-        let inserts = match statement {
+        let mut events = Vec::new();
+        match statement {
             Statement::Insert(insert) => {
                 names.push(insert.table);
-                !insert.replace && insert.on_duplicate.is_empty()
+                if insert.replace {
+                    events.push(Event::Deleted);
+                }
+                if !insert.on_duplicate.is_empty() {
+                    events.push(assigned(insert.on_duplicate));
+                }
             }
-            Statement::LoadData(Some(name)) => {
-                names.push(name);
-                true
-            }
+            Statement::LoadData(Some(name)) => names.push(name),
             Statement::Update(update) => {
                 base_tables(update.tables, &mut names);
-                false
+                events.push(assigned(update.set));
             }
             Statement::Delete(delete) => {
                 base_tables(delete.tables, &mut names);
-                false
+                events.push(Event::Deleted);
             }
             _ => return Ok(()),
-        };
+        }
         for name in names {
             let Ok(Place::Table { keyspace, table: Some(table) }) = self.locate(name) else {
                 continue;
@@ -78,7 +121,7 @@ impl<'a> Planner<'_, 'a> {
             let whole = self.is_whole(keyspace);
             match self.keyspace(keyspace) {
                 Some(owner) if owner.manages_foreign_keys && !whole => {
-                    keys_of(owner, table, inserts)?
+                    keys_of(owner, table, &events)?
                 }
                 _ => {}
             }
@@ -87,8 +130,8 @@ impl<'a> Planner<'_, 'a> {
     }
 }
 
-/// Those of a table, and those that refer to it. `inserts`: its rows only come.
-fn keys_of(owner: &Keyspace, table: &Table, inserts: bool) -> Result<(), PlanError> {
+/// Those of a table, and those that refer to it. Without events, its rows only come.
+fn keys_of(owner: &Keyspace, table: &Table, events: &[Event]) -> Result<(), PlanError> {
     for key in &table.foreign_keys {
         let parent = owner
             .tables
@@ -101,17 +144,21 @@ fn keys_of(owner: &Keyspace, table: &Table, inserts: bool) -> Result<(), PlanErr
             });
         }
     }
-    if inserts {
-        return Ok(());
+    let mut events: Vec<Event> = events.to_vec();
+    let places = table.column_vindexes.first().map(|v| v.columns.as_slice());
+    let moves = |event: &Event| *event != Event::Deleted && event.touches(places.unwrap_or(&[]));
+    if events.iter().any(moves) {
+        // A row that goes to another shard is taken away from its own.
+        events.push(Event::Deleted);
     }
-    passed_on(owner, table)
+    passed_on(owner, table, events)
 }
 
 /// What servers change because rows of the table change, wherever it ends.
-fn passed_on(owner: &Keyspace, table: &Table) -> Result<(), PlanError> {
-    let mut reached: Vec<&Table> = vec![table];
+fn passed_on(owner: &Keyspace, table: &Table, events: Vec<Event>) -> Result<(), PlanError> {
+    let mut reached: Vec<(&Table, Event)> = events.into_iter().map(|e| (table, e)).collect();
     let mut next = 0;
-    while let Some(&parent) = reached.get(next) {
+    while let Some((parent, event)) = reached.get(next).cloned() {
         next += 1;
         let referring = owner.tables.values().flat_map(|child| {
             let refers = |key: &&ForeignKey| {
@@ -130,16 +177,17 @@ fn passed_on(owner: &Keyspace, table: &Table) -> Result<(), PlanError> {
                     key: key.name.clone(),
                 });
             }
-            if !spreads(key) {
-                continue;
-            }
-            let why = if lookups::owned(child).next().is_some() {
+            let Some((action, passed)) = event.passed_by(key) else { continue };
+            let why = if lookups::owned(child).any(|v| passed.touches(&v.columns)) {
                 "whose lookup vindexes the servers do not keep"
-            } else if empties_a_place(child, key) {
+            } else if action != ReferentialAction::Cascade && holds_a_place(child, key) {
                 "where it empties the columns that say where a row lies"
             } else {
-                if !reached.iter().any(|known| std::ptr::eq(*known, child)) {
-                    reached.push(child);
+                let known = |(table, event): &(&Table, Event)| {
+                    std::ptr::eq(*table, child) && *event == passed
+                };
+                if !reached.iter().any(known) {
+                    reached.push((child, passed));
                 }
                 continue;
             };
@@ -153,17 +201,13 @@ fn passed_on(owner: &Keyspace, table: &Table) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Does a key set columns of the primary vindex to NULL or their defaults? The row would lie on a
-/// wrong shard.
-fn empties_a_place(child: &Table, key: &ForeignKey) -> bool {
-    let empties = |action: Option<ReferentialAction>| {
-        matches!(action, Some(ReferentialAction::SetNull | ReferentialAction::SetDefault))
-    };
-    let places = |column: &String| {
+/// Has a key columns of the primary vindex? With NULL or their defaults there, the row would lie
+/// on a wrong shard.
+fn holds_a_place(child: &Table, key: &ForeignKey) -> bool {
+    key.columns.iter().any(|column| {
         child
             .column_vindexes
             .first()
             .is_some_and(|v| v.columns.iter().any(|c| c.eq_ignore_ascii_case(column)))
-    };
-    (empties(key.on_delete) || empties(key.on_update)) && key.columns.iter().any(places)
+    })
 }

@@ -282,42 +282,12 @@ impl<'a> Planner<'_, 'a> {
         let mut keys: Vec<&[String]> = vec![&table.primary_key];
         keys.extend(table.unique_keys.iter().map(|key| key.columns.as_slice()));
         let (mut all, mut elsewhere, mut primary) = (Vec::new(), Vec::new(), None);
-        'keys: for key in keys.into_iter().filter(|key| !key.is_empty()) {
-            let mut found = Vec::new();
-            for name in key {
-                let column = find(table, name);
-                let at = columns.iter().position(|c| c.eq_ignore_ascii_case(name));
-                let value = match (at, column) {
-                    (Some(at), _) => self.new_values(table, insert, at, name)?,
-                    // A NULL meets nothing.
-                    (None, Some(column)) if column.null_default => continue 'keys,
-                    // What a server computes is not known; it shows by what the statement has done.
-                    (None, Some(column)) if column.generated || column.auto_increment => {
-                        continue 'keys;
-                    }
-                    (None, _) => NewValue::Default,
-                };
-                let for_null = column
-                    .filter(|c| insert.ignore && c.nullable == Some(false))
-                    .and_then(implicit);
-                found.push(UniqueColumn {
-                    name: format!("`{}`", name.replace('`', "``")),
-                    value,
-                    for_null,
-                });
-            }
-            let holds = |v: &&ColumnVindex| {
-                let def = v.vindex.lookup.as_ref();
-                def.is_some_and(|d| d.unique && !d.write_only)
-                    && v.columns.len() == key.len()
-                    && key
-                        .iter()
-                        .all(|k| v.columns.iter().any(|c| c.eq_ignore_ascii_case(k)))
-            };
+        for key in keys.into_iter().filter(|key| !key.is_empty()) {
+            let Some(found) = self.unique_key(table, insert, columns, key)? else { continue };
             if std::ptr::eq(key, table.primary_key.as_slice()) {
                 primary = Some(all.len());
             }
-            if lookups::owned(table).any(|v| holds(&v)) {
+            if unique_lookups(table).any(|v| same_columns(&v.columns, key)) {
                 elsewhere.push(all.len());
             }
             all.push(found);
@@ -329,7 +299,57 @@ impl<'a> Planner<'_, 'a> {
                 table.name
             )));
         }
-        Ok(UniqueKeys { keys: all, elsewhere, primary })
+        let mut by_lookup = Vec::new();
+        // Servers do not know that a row meets another one by these; REPLACE takes that one away.
+        for vindex in unique_lookups(table).filter(|_| insert.replace) {
+            let mut keys = table.unique_keys.iter().map(|key| &key.columns);
+            if same_columns(&table.primary_key, &vindex.columns)
+                || keys.any(|key| same_columns(key, &vindex.columns))
+            {
+                continue;
+            }
+            if let Some(found) = self.unique_key(table, insert, columns, &vindex.columns)? {
+                by_lookup.push(all.len());
+                elsewhere.push(all.len());
+                all.push(found);
+            }
+        }
+        Ok(UniqueKeys { keys: all, elsewhere, by_lookup, primary })
+    }
+
+    /// Where new rows have the values of a key; `None`: by it they meet nothing, or nothing that
+    /// could be known.
+    fn unique_key(
+        &self,
+        table: &Table,
+        insert: &Insert<'a>,
+        columns: &[String],
+        key: &[String],
+    ) -> Result<Option<Vec<UniqueColumn>>, PlanError> {
+        let mut found = Vec::new();
+        for name in key {
+            let column = find(table, name);
+            let at = columns.iter().position(|c| c.eq_ignore_ascii_case(name));
+            let value = match (at, column) {
+                (Some(at), _) => self.new_values(table, insert, at, name)?,
+                // A NULL meets nothing.
+                (None, Some(column)) if column.null_default => return Ok(None),
+                // What a server computes is not known; it shows by what the statement has done.
+                (None, Some(column)) if column.generated || column.auto_increment => {
+                    return Ok(None);
+                }
+                (None, _) => NewValue::Default,
+            };
+            let for_null = column
+                .filter(|c| insert.ignore && c.nullable == Some(false))
+                .and_then(implicit);
+            found.push(UniqueColumn {
+                name: format!("`{}`", name.replace('`', "``")),
+                value,
+                for_null,
+            });
+        }
+        Ok(Some(found))
     }
 
     fn new_values(
@@ -352,4 +372,19 @@ impl<'a> Planner<'_, 'a> {
             _ => Ok(NewValue::Place(u16::try_from(at).unwrap_or(u16::MAX))),
         }
     }
+}
+
+/// The unique lookup vindexes that a table owns, and that queries rely on.
+fn unique_lookups(table: &Table) -> impl Iterator<Item = &ColumnVindex> {
+    lookups::owned(table).filter(|v| {
+        let def = v.vindex.lookup.as_ref();
+        def.is_some_and(|d| d.unique && !d.write_only)
+    })
+}
+
+fn same_columns(one: &[String], other: &[String]) -> bool {
+    one.len() == other.len()
+        && other
+            .iter()
+            .all(|c| one.iter().any(|o| o.eq_ignore_ascii_case(c)))
 }

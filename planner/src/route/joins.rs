@@ -244,8 +244,8 @@ impl<'a> Blocks<'_, '_, 'a> {
                 self.inner_conditions(other, scopes);
                 self.join_conditions(join, left, right, scopes);
                 let inner = self.outer_joins(other, scopes)?;
-                other.all_instances(scopes, &mut self.filled);
-                self.filled.extend(&inner);
+                other.all_instances(scopes, &mut self.padded);
+                self.padded.extend(&inner);
                 if all.is_empty() && !inner.is_empty() {
                     self.breaks("an outer join that keeps rows of a table which is not sharded");
                 }

@@ -28,6 +28,11 @@ pub(super) fn owned(table: &Table) -> impl Iterator<Item = &ColumnVindex> {
 
 /// The lookup vindexes of other tables, whose entries for the values of new rows must be there.
 fn checked<'t>(table: &'t Table, columns: &'t [String]) -> impl Iterator<Item = &'t ColumnVindex> {
+    verified(table).filter(|v| v.columns.iter().all(|c| columns.contains(c)))
+}
+
+/// The same, whichever columns have values.
+pub(super) fn verified(table: &Table) -> impl Iterator<Item = &ColumnVindex> {
     table.column_vindexes.iter().skip(1).filter(|v| {
         let known = v
             .vindex
@@ -36,7 +41,6 @@ fn checked<'t>(table: &'t Table, columns: &'t [String]) -> impl Iterator<Item = 
             .filter(|def| def.from.len() == v.columns.len());
         known.is_some_and(|def| !def.no_verify && !def.write_only)
             && v.vindex.owner.as_deref() != Some(table.name.as_str())
-            && v.columns.iter().all(|c| columns.contains(c))
     })
 }
 

@@ -8,6 +8,7 @@ mod apart;
 mod block;
 mod build;
 mod by_key;
+mod class;
 mod classes;
 mod conditions;
 mod ddl;
@@ -30,6 +31,7 @@ mod names;
 mod needs;
 mod places;
 mod privileged;
+mod qualified;
 mod range;
 mod select;
 mod session;
@@ -52,6 +54,7 @@ use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, Table, TabletKind};
 use crate::sql::ast::{Span, Statement};
 use crate::sql::input::{Shared, Tokens, tokens};
 use bumpalo::Bump;
+use class::{allowed, class_of, own_effects, spreads};
 pub(crate) use lookups::read_as;
 pub use names::is_system;
 use std::sync::Arc;
@@ -75,6 +78,8 @@ pub struct SessionContext<'a> {
     pub no_scatter: bool,
     /// Numbers from sequences are in the text already, wherever it needs some.
     pub numbered: bool,
+    /// The session has `foreign_key_checks = 0`: servers neither check keys nor pass changes on.
+    pub foreign_keys_off: bool,
 }
 
 /// Everything that decides a plan.
@@ -99,7 +104,7 @@ pub struct PlanInput<'a> {
 /// # Errors
 /// See [`PlanError`]; each has its MySQL code.
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
-    let PlanInput { sql, fingerprint, snapshot, session, arena, .. } = *input;
+    let PlanInput { sql, fingerprint, session, arena, .. } = *input;
     let tokens = tokens(sql, fingerprint, session.sql_mode, arena)?;
     let shared = arena.alloc(Shared {
         sql,
@@ -123,6 +128,15 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     }
     let parsed = crate::sql::parse(shared, &tokens);
     let effects = effects::scan(sql, &tokens);
+    let chosen;
+    let (input, session) = match &parsed {
+        Ok(statement) if let Some(found) = qualified::session(statement, input)? => {
+            let session: &SessionContext<'_> = arena.alloc(found);
+            chosen = PlanInput { session, ..*input };
+            (&chosen, session)
+        }
+        _ => (input, session),
+    };
     let mut planner = Planner {
         input,
         tokens: &tokens,
@@ -147,14 +161,24 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         Err(error @ PlanError::TooDeep(_)) if !planner.can_pass() => Err(error),
         Err(error) => planner.not_understood(error),
     };
-    let mut plan = plan?;
+    completed(plan?, input, &tokens, privileged)
+}
+
+/// What is known of a plan by all of its text.
+fn completed(
+    mut plan: Plan,
+    input: &PlanInput<'_>,
+    tokens: &Tokens<'_>,
+    privileged: bool,
+) -> Result<Plan, PlanError> {
+    let sql = input.sql;
     if plan.effects.contains(Effects::ASSIGNS_VARIABLES) && spreads(&plan, input.snapshot) {
         return Err(PlanError::unsupported(
             "user variables assigned by a query of a sharded keyspace, where other shards would \
                 not see them; read the value and SET it",
         ));
     }
-    plan.names = crate::mention::names(sql, &tokens, &plan.tables);
+    plan.names = crate::mention::names(sql, tokens, &plan.tables);
     // A change of the vschema goes with it.
     let advised = matches!(&plan.action, Action::Route(route) if route.vindex.is_some());
     plan.effects.set(Effects::ADMIN, privileged || advised);
@@ -163,42 +187,11 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         matches!(plan.class, StatementClass::Select | StatementClass::SelectLocking),
     );
     // A selected database that is no keyspace: names mean other tables in another one.
-    let selects_other =
-        session.database.is_some() && session.keyspace.is_none() && snapshot.drop_in.is_none();
+    let selected = (input.session.database, input.session.keyspace);
+    let selects_other = matches!(selected, (Some(_), None)) && input.snapshot.drop_in.is_none();
     plan.cacheable &= !selects_other
-        && !privileged::is_immediate(&tokens, sql)
+        && !privileged::is_immediate(tokens, sql)
         && !ids::gives_value(sql, tokens.items);
-    Ok(plan)
-}
-
-/// Can the session's next statement run on another server than this one?
-fn spreads(plan: &Plan, snapshot: &Snapshot) -> bool {
-    let Action::Route(Route { to: Target::Keyspace { keyspace, shards }, .. }) = &plan.action
-    else {
-        return false;
-    };
-    let several = snapshot
-        .keyspaces
-        .get(usize::from(*keyspace))
-        .is_some_and(|k| k.shards.len() > 1);
-    several && !matches!(shards, Destination::Shard(_))
-}
-
-/// Does the cluster's owner allow this plan?
-fn allowed(plan: Plan, session: &SessionContext<'_>) -> Result<Plan, PlanError> {
-    use StatementClass::{Delete, Select, SelectLocking, Update};
-    let everywhere =
-        |route: &Route| matches!(&route.to, Target::Keyspace { shards: Destination::Scatter, .. });
-    let scatters = match &plan.action {
-        Action::Route(route) => everywhere(route),
-        Action::Tree(tree) => tree.leaves.iter().any(|leaf| everywhere(&leaf.route)),
-        // Its query is asked about for itself.
-        _ => false,
-    };
-    let counts = matches!(plan.class, Select | SelectLocking | Update | Delete);
-    if session.no_scatter && scatters && counts && !plan.directives.allow_scatter {
-        return Err(PlanError::NoScatter);
-    }
     Ok(plan)
 }
 
@@ -301,7 +294,6 @@ impl<'p, 'a> Planner<'p, 'a> {
         {
             return self.database_ddl(ddl, name);
         }
-        self.place_copies(statement);
         self.change_the_source(statement);
         let Some(keyspace) = self.names(statement)? else {
             return self.without_tables(statement, class);
@@ -487,44 +479,16 @@ impl<'p, 'a> Planner<'p, 'a> {
             Statement::Flush(_) if !whole => {
                 Ok(self.route(keyspace, Destination::Scatter, Combine::First, class))
             }
+            Statement::Unknown if self.is_help() => {
+                self.effects -= Effects::PIN;
+                let shards = if whole { Destination::Unsharded } else { Destination::Any };
+                Ok(self.route(keyspace, shards, Combine::Concat, class))
+            }
             Statement::Unknown | Statement::Call(_) if !whole => Err(self.refuse_unknown()),
             _ => {
                 let shards = if whole { Destination::Unsharded } else { Destination::Any };
                 Ok(self.route(keyspace, shards, Combine::Concat, class))
             }
         }
-    }
-}
-
-/// What its kind and its clauses tell of its effects.
-fn own_effects(statement: &Statement<'_>) -> Effects {
-    match statement {
-        // The server counts the rows before the LIMIT.
-        Statement::Query(query) if query.limit.is_some() && !query.rest.is_empty() => {
-            Effects::CALC_FOUND_ROWS
-        }
-        Statement::Insert(insert) if !insert.returning.is_empty() => Effects::RETURNS,
-        Statement::Delete(delete) if !delete.returning.is_empty() => Effects::RETURNS,
-        Statement::Unknown => Effects::PIN,
-        _ => Effects::empty(),
-    }
-}
-
-fn class_of(statement: &Statement<'_>) -> StatementClass {
-    match statement {
-        Statement::Query(q) if q.locking || q.into => StatementClass::SelectLocking,
-        Statement::Query(_) => StatementClass::Select,
-        Statement::Insert(i) if i.replace => StatementClass::Replace,
-        Statement::Insert(_) => StatementClass::Insert,
-        Statement::Update(_) => StatementClass::Update,
-        Statement::Delete(_) => StatementClass::Delete,
-        Statement::Explain(_) => StatementClass::Explain,
-        Statement::Show(_) => StatementClass::Show,
-        Statement::Ddl(_) | Statement::AlterVschema => StatementClass::Ddl,
-        Statement::LockTables(_) | Statement::UnlockTables => StatementClass::Lock,
-        Statement::Call(_) => StatementClass::Call,
-        Statement::LoadData(_) => StatementClass::LoadData,
-        Statement::Admin(_) | Statement::Flush(_) => StatementClass::Admin,
-        _ => StatementClass::Other,
     }
 }

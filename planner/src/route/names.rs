@@ -56,7 +56,10 @@ impl<'a> Planner<'_, 'a> {
 
     pub(super) fn keyspace_named(&self, name: &str) -> Result<KeyspaceIdx, PlanError> {
         let all = self.input.snapshot.keyspaces.iter().zip(0..);
-        all.filter(|(k, _)| k.name == name)
+        // Of a range in the statement's names, which the session has as its database then.
+        let range = self.input.session.database == Some(name);
+        let keyspace = super::qualified::ranged(name).filter(|_| range);
+        all.filter(|(k, _)| k.name == name || keyspace == Some(k.name.as_str()))
             .map(|(_, n)| n)
             .next()
             .ok_or_else(|| PlanError::UnknownDatabase(name.to_owned()))
@@ -222,7 +225,7 @@ impl<'a> Planner<'_, 'a> {
 
     /// Finds where the tables are that a statement names besides those that have copies. What it
     /// locks or changes is the source.
-    pub(super) fn place_copies(&mut self, statement: &Statement<'a>) {
+    fn place_copies(&mut self, statement: &Statement<'a>) {
         let copies = &self.input.snapshot.global_copies;
         let locks = match statement {
             Statement::Query(query) => query.locking,
@@ -255,6 +258,7 @@ impl<'a> Planner<'_, 'a> {
     /// A change of a reference table with a `source` is one of the source, which somebody copies to
     /// the shards.
     pub(super) fn change_the_source(&mut self, statement: &Statement<'a>) {
+        self.place_copies(statement);
         let alone = |tables: &'a [TableExpr<'a>]| match tables {
             [TableExpr::Table(name)] => Some(*name),
             _ => None,

@@ -99,6 +99,13 @@ impl Planner<'_, '_> {
         PlanError::syntax(self.input.sql, skipped)
     }
 
+    /// HELP asks for what every server has alike.
+    pub(super) fn is_help(&self) -> bool {
+        let first = self.tokens.items.first().map(|item| item.span);
+        let word = first.and_then(|s| self.input.sql.get(s.start as usize..s.end as usize));
+        word.is_some_and(|word| word.eq_ignore_ascii_case(b"help"))
+    }
+
     pub(super) fn not_understood(&mut self, error: PlanError) -> Result<Plan, PlanError> {
         if !self.can_pass() {
             return Err(error);

@@ -46,9 +46,36 @@ pub fn sign(challenge: &[u8], password: &[u8]) -> [u8; SIGNATURE_LEN] {
     std::array::from_fn(|_| bytes.next().unwrap_or(0))
 }
 
+/// What MariaDB stores of a password: the public key in base64, without padding.
+pub fn public_key(password: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let expanded = sha512(&[password]);
+    let secret = Zeroizing::new(clamp_integer(halves(&expanded).0));
+    let secret = Zeroizing::new(Scalar::from_bytes_mod_order(*secret));
+    let public = EdwardsPoint::mul_base(&secret).compress().to_bytes();
+    let mut out = String::with_capacity(43);
+    for part in public.chunks(3) {
+        let bits = part
+            .iter()
+            .fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = bits << (8 * (3 - part.len()));
+        for at in 0..=part.len() {
+            let digit = bits >> (18 - 6 * at) & 63;
+            out.push(char::from(DIGITS.get(digit as usize).copied().unwrap_or(b'A')));
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_is_the_one_that_mariadb_stores() {
+        // As its documentation gives it, for the password "secret".
+        assert_eq!(public_key(b"secret"), "ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY");
+    }
     use mysql_common::auth::plugins::client_ed25519::ClientEd25519;
     use mysql_common::auth::plugins::{ChallengeResponsePlugin, Context};
 

@@ -179,6 +179,25 @@ impl ServerHandshake {
         &self.login
     }
 
+    /// Who the packet that [`on_packet`](Self::on_packet) is to be given next says he is, if it says
+    /// so: his accounts may have to be looked for first.
+    pub fn names(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        match self.state {
+            State::Response if self.config.tls && SslRequest::is(payload) => None,
+            State::Response | State::ResponseAfterTls => {
+                let response = HandshakeResponse41::parse(payload).ok()?;
+                Some(response.user.to_vec())
+            }
+            State::ChangeUser => {
+                let mut r = Reader::new(payload);
+                r.u8("COM_CHANGE_USER").ok()?;
+                let fields = ChangeUser::read(&mut r, self.login.capabilities).ok()?;
+                Some(fields.user.to_vec())
+            }
+            State::Switched(_) | State::Full | State::Over => None,
+        }
+    }
+
     /// Which of the credentials that [`Accounts::find`] gave has fitted, once the login is
     /// accepted.
     pub fn credential(&self) -> Option<usize> {

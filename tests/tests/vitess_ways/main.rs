@@ -1,6 +1,11 @@
 //! What applications that come from Vitess rely on, as its own end-to-end tests use it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+mod entries;
+mod foreign_keys;
+mod lookups;
+mod outer;
 mod sources;
+mod targets;
 
 use coregate_tests::wire::Answer;
 use coregate_tests::{Coregate, guard};

@@ -67,10 +67,16 @@ impl Session {
         statement: &Statement,
     ) -> Outcome<Rc<CachedPlan>> {
         let version = self.core.snapshot.borrow().version;
-        if statement.made_under.target.borrow().kind != self.target.kind {
+        let made_under = &statement.made_under;
+        let keys_off = made_under
+            .foreign_keys_off
+            .replace(self.state.foreign_keys_off);
+        if made_under.target.borrow().kind != self.target.kind
+            || keys_off != self.state.foreign_keys_off
+        {
             // The keyspace is the one that was selected then; the type of tablet is the one that is
             // selected now.
-            statement.made_under.target.borrow_mut().kind = self.target.kind;
+            made_under.target.borrow_mut().kind = self.target.kind;
             statement.plan.borrow_mut().0 = u64::MAX;
         } else {
             let plan = statement.plan.borrow();

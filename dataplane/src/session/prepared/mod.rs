@@ -56,6 +56,10 @@ pub(super) struct Statements {
 }
 
 impl Statements {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty() && self.named.is_empty() && self.named_at.is_empty()
+    }
+
     fn meant_by(&self, id: u32) -> u32 {
         if id == NEWEST { self.newest } else { id }
     }
@@ -85,6 +89,8 @@ struct MadeUnder {
     target: RefCell<super::Target>,
     sql_mode: SqlMode,
     settings: Rc<Settings>,
+    /// As its plan was made, which follows the session.
+    foreign_keys_off: Cell<bool>,
     /// Those of literals that are not ASCII; parameters are in the sets of their execution.
     charsets: Option<Charsets>,
 }
@@ -235,6 +241,7 @@ impl Session {
             target: RefCell::new(self.target.clone()),
             sql_mode: self.state.sql_mode,
             settings: Rc::clone(&self.state.settings),
+            foreign_keys_off: Cell::new(self.state.foreign_keys_off),
             charsets: (!sql.is_ascii()).then_some(self.state.charsets),
         };
         let statement = Rc::new(Statement {

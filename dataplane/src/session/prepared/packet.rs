@@ -66,6 +66,24 @@ impl Statement {
         Some(values.iter().map(text).collect())
     }
 
+    /// What makes an execution's answer another: the text, and what is bound to it. `None`: it has
+    /// long data.
+    pub(in crate::session) fn add_execution(
+        &self,
+        payload: &[u8],
+        key: &mut Vec<u8>,
+    ) -> Option<()> {
+        if !self.long_data.borrow().is_empty() {
+            return None;
+        }
+        key.extend_from_slice(format!("{:x} ", self.key).as_bytes());
+        key.extend_from_slice(&self.sql);
+        key.push(0);
+        key.extend_from_slice(&self.types.borrow());
+        key.extend_from_slice(payload.get(FLAGS_AT..)?);
+        Some(())
+    }
+
     pub(super) fn bind_types(&self, types: &[u8]) {
         let mut known = self.types.borrow_mut();
         if known.as_slice() != types {

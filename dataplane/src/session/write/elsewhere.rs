@@ -36,7 +36,7 @@ impl Session {
             let mut gone = 0;
             for &key in &each.unique.elsewhere {
                 for met in self.met(each, row, key, keyspace).await? {
-                    if met.place != home {
+                    if met.place != home || each.unique.by_lookup.contains(&key) {
                         gone += self.take_away(each, &met).await?;
                     }
                 }

@@ -9,7 +9,7 @@ use crate::error::sql_error;
 use crate::exec::write_literal;
 use crate::pool::Place;
 use ahash::AHashMap;
-use coregate_planner::lookup::{Literal, Written, remove};
+use coregate_planner::lookup::{Literal, Written, check, remove};
 use coregate_planner::plan::Plan;
 use coregate_planner::plan::write::{Change, Image, Moves};
 use coregate_planner::resolve::NewEntries;
@@ -51,20 +51,37 @@ impl Entries {
         Ok(())
     }
 
-    /// What makes these entries of those: statements that take some away, then those that come.
-    fn statements(self, before: Self, image: &Image) -> (Vec<Vec<u8>>, Vec<NewEntries>) {
-        let (mut removed, mut added) = (Vec::new(), Vec::new());
+    /// What makes these entries of those.
+    fn steps(self, before: Self, image: &Image) -> EntrySteps {
+        let EntrySteps { mut removed, mut added, mut checks } = EntrySteps::default();
         let mut before = before.tables.into_iter();
         let mut after = self.tables.into_iter();
         for lookup in &image.lookups {
             let (old, new) = (before.next().unwrap_or_default(), after.next().unwrap_or_default());
             let (gone, come) = difference(old, new);
+            if !lookup.is_owner {
+                let queries = come
+                    .iter()
+                    .filter_map(|(values, id)| check(&lookup.def, (values.as_slice(), id)));
+                let columns = lookup.owner.columns.join(", ").replace('`', "");
+                checks.extend(queries.map(|query| (query, columns.clone())));
+                continue;
+            }
             let gone = gone.iter().map(|(values, id)| (values.as_slice(), id));
             remove(&lookup.def, gone, &mut removed);
             added.extend(NewEntries::parts(&lookup.def, &lookup.owner, come.into_iter()));
         }
-        (removed, added)
+        EntrySteps { removed, added, checks }
     }
+}
+
+/// Statements that take entries away, then those that come, and queries for those of other tables
+/// that must be there.
+#[derive(Default)]
+struct EntrySteps {
+    removed: Vec<Vec<u8>>,
+    added: Vec<NewEntries>,
+    checks: Vec<(Vec<u8>, String)>,
 }
 
 /// What is only in the first list, and what is only in the second.
@@ -147,15 +164,18 @@ impl Session {
         image: &Image,
     ) -> Outcome {
         let told = self.last.warnings.take();
-        let result = self.replace_entries(after.statements(before, image)).await;
+        let result = self.replace_entries(after.steps(before, image)).await;
         self.last.warnings = told;
         result
     }
 
     async fn replace_entries(
         &mut self,
-        (removed, added): (Vec<Vec<u8>>, Vec<NewEntries>),
+        EntrySteps { removed, added, checks }: EntrySteps,
     ) -> Outcome {
+        for (query, columns) in checks {
+            self.check_entry(&query, &columns).await?;
+        }
         for sql in removed {
             self.change_entries(&sql, EntryChange::Removed).await?;
         }

@@ -81,7 +81,10 @@ fn entries(
             .any(|c| set.iter().any(|a| a.column.name.eq_ignore_ascii_case(c)))
     };
     let mut entries = Vec::new();
-    for owned in lookups::owned(table).filter(|v| assigned.all || touched(&v.columns)) {
+    let own = lookups::owned(table).filter(|v| assigned.all || touched(&v.columns));
+    let others = lookups::verified(table).filter(|v| assigned.primary || touched(&v.columns));
+    let all = own.map(|v| (v, true)).chain(others.map(|v| (v, false)));
+    for (owned, is_owner) in all {
         let Some(def) = owned
             .vindex
             .lookup
@@ -99,6 +102,7 @@ fn entries(
             def,
             owner: owner_of,
             columns: places.collect::<Result<_, _>>()?,
+            is_owner,
         });
     }
     Ok(entries)

@@ -4,8 +4,8 @@ use super::{Columns, Statement, Target, quoted, refused, text_part, verbatim};
 use crate::column::find;
 use crate::error::PlanError;
 use crate::plan::write::{Read, SetPart};
-use crate::route::Planner;
 use crate::route::subquery::has_subquery;
+use crate::route::{Planner, lookups};
 use crate::sql::ast::*;
 use crate::sql::walk::{Visitor, Walk};
 
@@ -114,8 +114,14 @@ impl<'a> Planner<'_, 'a> {
             if n == 0 {
                 found.primary = true;
                 found.all = true;
-            } else if crate::route::lookups::is_kept(target.table, vindex) {
+            } else if lookups::is_kept(target.table, vindex)
+                || lookups::verified(target.table).any(|v| std::ptr::eq(v, vindex))
+            {
                 found.lookups = true;
+            } else if vindex.vindex.lookup.as_ref().is_some_and(|def| {
+                def.from.len() == vindex.columns.len() && (def.no_verify || def.write_only)
+            }) {
+                // Another table's, whose entries are not asked for.
             } else if target
                 .table
                 .column_vindexes

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
 use super::Env;
-use crate::auth::{native, plugin, sha2};
+use crate::auth::{ed25519, native, plugin, sha2};
 
 /// One way in which an account can be known. What is `None` is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub struct Credential<'a> {
     pub native: Option<&'a str>,
     /// Its `caching_sha2_password` hash: `$A$005$` and so on; empty for an empty password.
     pub sha2_hash: Option<&'a [u8]>,
+    /// MariaDB's `ed25519` key of it, in base64. It fits the password itself, which clients send
+    /// under `caching_sha2_password`.
+    pub ed25519: Option<&'a str>,
 }
 
 impl Credential<'_> {
@@ -31,7 +34,9 @@ impl Credential<'_> {
     fn allows(&self, method: Method, secure: bool) -> bool {
         match method {
             Method::Native => self.password.is_some() || self.native.is_some(),
-            Method::CachingSha2 => self.password.is_some() || self.sha2_hash.is_some(),
+            Method::CachingSha2 => {
+                self.password.is_some() || self.sha2_hash.is_some() || self.ed25519.is_some()
+            }
             Method::Clear => secure,
         }
     }
@@ -155,7 +160,11 @@ impl<'a> Credentials<'a> {
                     if let Some(hash) = of_hash {
                         env.accounts.remember_sha2(hash, sha2::cached(password));
                     }
-                    by_native || of_hash.is_some()
+                    let by_key = credential.ed25519.is_some_and(|key| {
+                        let own = ed25519::public_key(password);
+                        bool::from(own.as_bytes().ct_eq(key.as_bytes()))
+                    });
+                    by_native || of_hash.is_some() || by_key
                 }
             }
         })
