@@ -156,7 +156,10 @@ impl<'a> Planner<'_, 'a> {
             }
             ShowKind::VschemaTables => self.show_vschema_tables(&fits),
             ShowKind::VschemaVindexes => self.show_vindexes(show.table),
-            ShowKind::Schema | ShowKind::Server => self.show_server(show),
+            ShowKind::Absent(instead) if !self.is_drop_in() => {
+                Err(PlanError::unsupported(format!("this SHOW statement of Vitess's: {instead}")))
+            }
+            ShowKind::Schema | ShowKind::Server | ShowKind::Absent(_) => self.show_server(show),
         }
     }
 
@@ -351,7 +354,7 @@ impl<'a> Planner<'_, 'a> {
                 .or_else(|| (!self.input.snapshot.keyspaces.is_empty()).then_some(0))
                 .ok_or(PlanError::NoDatabase)
         };
-        if show.kind == ShowKind::Server {
+        if matches!(show.kind, ShowKind::Server | ShowKind::Absent(_)) {
             return fallback();
         }
         if let Some(quoted) = self.system_database()
