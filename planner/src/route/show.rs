@@ -156,9 +156,6 @@ impl<'a> Planner<'_, 'a> {
             }
             ShowKind::VschemaTables => self.show_vschema_tables(&fits),
             ShowKind::VschemaVindexes => self.show_vindexes(show.table),
-            ShowKind::Absent(instead) if !self.is_drop_in() => {
-                Err(PlanError::unsupported(format!("this SHOW statement of Vitess's: {instead}")))
-            }
             ShowKind::Schema | ShowKind::Server | ShowKind::Absent(_) => self.show_server(show),
         }
     }
@@ -291,6 +288,13 @@ impl<'a> Planner<'_, 'a> {
 
     /// A server answers: one shard of the keyspace that is asked about.
     fn show_server(&mut self, show: &'a Show<'a>) -> Result<Plan, PlanError> {
+        if let ShowKind::Absent(instead) = show.kind
+            && !self.is_drop_in()
+        {
+            return Err(PlanError::unsupported(format!(
+                "this SHOW statement of Vitess's: {instead}"
+            )));
+        }
         let class = StatementClass::Show;
         self.cacheable = false;
         if self.is_drop_in() {
