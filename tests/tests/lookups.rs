@@ -350,12 +350,13 @@ fn a_statement_that_fails_leaves_nothing_in_the_lookup_tables() {
     let taken = "(id, email, team) values (3102, '003001@x', 't')";
     let on_duplicate = format!("insert into users {taken} on duplicate key update note = 'z'");
     assert_eq!(conn.query(&on_duplicate).error().code, 1062);
-    assert_eq!(
-        conn.query(&format!("replace into users {taken}"))
-            .error()
-            .code,
-        1062
+    conn.run("replace into users (id, email, team) values (3002, '003001@x', 't')");
+    assert!(
+        conn.query("select 1 from users where id = 3001")
+            .rows()
+            .is_empty()
     );
+    check(&mut conn, 3000, 3999);
     conn.run(&format!("insert ignore into users {taken}"));
     let warning = conn.query("show warnings").rows();
     assert_eq!(warning[0][1].as_deref(), Some("1062"), "{warning:?}");
@@ -387,7 +388,7 @@ fn a_statement_that_fails_leaves_nothing_in_the_lookup_tables() {
     conn.run("rollback");
     check(&mut conn, 3000, 3999);
     let count = conn.value("select count(*) from users where id between 3000 and 3999");
-    assert_eq!(count.unwrap(), "7");
+    assert_eq!(count.unwrap(), "6");
 }
 
 #[test]
@@ -434,11 +435,18 @@ fn entries_of_rows_that_are_gone_are_given_to_new_ones() {
             't')",
         "update users set email = '005140@x' where id in (5004, 5005)",
         "update users set email = '005100@x' where id = 5004",
-        "replace into users (id, email, team) values (5005, '005101@x', 't')",
     ] {
         let answer = conn.query(sql);
         assert!(answer.is_error(), "{sql}: {answer:?}");
         assert_eq!(answer.error().code, 1062, "{sql}");
     }
+    check(&mut conn, 5000, 5999);
+    // REPLACE takes such a row away.
+    conn.run("replace into users (id, email, team) values (5005, '005101@x', 't')");
+    assert!(
+        conn.query("select 1 from users where id = 5101")
+            .rows()
+            .is_empty()
+    );
     check(&mut conn, 5000, 5999);
 }

@@ -254,6 +254,15 @@ pub fn every_copy(route: &Route) -> Option<&[crate::plan::Piece]> {
     }
 }
 
+/// The text of a route that is not the client's own, and the same with every execution: names stand
+/// for others there.
+pub fn renamed(route: &Route) -> Option<&[crate::plan::Piece]> {
+    match &route.text {
+        Text::Pieces(pieces) => (!text::has_session(pieces)).then_some(pieces),
+        Text::AsIs | Text::Split(_) => None,
+    }
+}
+
 /// Where the rows lie that a comparison can find.
 enum Found {
     Nothing,

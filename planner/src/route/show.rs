@@ -156,7 +156,7 @@ impl<'a> Planner<'_, 'a> {
             }
             ShowKind::VschemaTables => self.show_vschema_tables(&fits),
             ShowKind::VschemaVindexes => self.show_vindexes(show.table),
-            ShowKind::Schema | ShowKind::Server => self.show_server(show),
+            ShowKind::Schema | ShowKind::Server | ShowKind::Absent(_) => self.show_server(show),
         }
     }
 
@@ -288,6 +288,13 @@ impl<'a> Planner<'_, 'a> {
 
     /// A server answers: one shard of the keyspace that is asked about.
     fn show_server(&mut self, show: &'a Show<'a>) -> Result<Plan, PlanError> {
+        if let ShowKind::Absent(instead) = show.kind
+            && !self.is_drop_in()
+        {
+            return Err(PlanError::unsupported(format!(
+                "this SHOW statement of Vitess's: {instead}"
+            )));
+        }
         let class = StatementClass::Show;
         self.cacheable = false;
         if self.is_drop_in() {
@@ -351,7 +358,7 @@ impl<'a> Planner<'_, 'a> {
                 .or_else(|| (!self.input.snapshot.keyspaces.is_empty()).then_some(0))
                 .ok_or(PlanError::NoDatabase)
         };
-        if show.kind == ShowKind::Server {
+        if matches!(show.kind, ShowKind::Server | ShowKind::Absent(_)) {
             return fallback();
         }
         if let Some(quoted) = self.system_database()

@@ -370,6 +370,8 @@ pub enum ShowKind {
     Unresolved,
     /// `TRANSACTION STATUS [FOR] 'id'`
     TransactionStatus,
+    /// A statement of Vitess's that is not there, and what to do instead.
+    Absent(&'static str),
     /// Anything else: VARIABLES, STATUS, ENGINES ...
     Server,
 }

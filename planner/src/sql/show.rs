@@ -78,10 +78,34 @@ pub(super) fn show<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
             }
             found
         }
-        _ => plain(ShowKind::Server),
+        _ => plain(absent(rest).map_or(ShowKind::Server, ShowKind::Absent)),
     };
     found.like = like(rest);
     Ok((end, Statement::Show(i.alloc(found))))
+}
+
+/// What Vitess tells and Coregate does not, and where it is found instead.
+fn absent(rest: In<'_>) -> Option<&'static str> {
+    const ABSENT: [(&str, &str); 5] = [
+        ("vitess_migrations", "DDL runs on all shards at once, and no list of it is kept"),
+        (
+            "vitess_replication_status",
+            "SHOW VITESS_TABLETS lists the servers, and /metrics their lag",
+        ),
+        ("vitess_metadata", "SHOW VARIABLES has the servers' variables"),
+        (
+            "gtid_executed",
+            "USE keyspace:shard and ask that server: @@global.gtid_executed on MySQL, \
+                @@global.gtid_current_pos on MariaDB",
+        ),
+        (
+            "vgtid_executed",
+            "USE keyspace:shard and ask each server: @@global.gtid_executed on MySQL, \
+                @@global.gtid_current_pos on MariaDB",
+        ),
+    ];
+    let found = ABSENT.iter().find(|(word, _)| rest.is_word(0, word));
+    found.map(|(_, instead)| *instead)
 }
 
 /// The pattern after LIKE, anywhere in the statement.

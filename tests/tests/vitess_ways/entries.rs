@@ -1,7 +1,7 @@
 //! Entries of lookup vindexes whose rows are gone, as a crash between two commits leaves them.
 use super::{cluster, rows};
 use coregate_tests::wire::Value;
-use coregate_tests::world;
+use coregate_tests::{Connection, world};
 
 const TABLES: &str = "
 create table user (id bigint not null primary key, name varchar(20), a int);
@@ -76,7 +76,12 @@ fn an_entry_without_its_row_is_taken_over_where_many_may_have_a_value() {
     for (id, name) in there.iter().map(|row| row.split_once('|').unwrap()) {
         assert_eq!(client.value(&format!("{found}'{name}'")).as_deref(), Some(id), "{name}");
     }
-    // One that says another place is put right.
+    wrong_places_are_put_right(&mut client);
+    rows_that_are_there_keep_theirs(&mut client);
+}
+
+fn wrong_places_are_put_right(client: &mut Connection) {
+    let found = "select id from user where name = ";
     client.run("update user set name = 'p1' where id = 1");
     assert_eq!(client.value(&format!("{found}'p1'")).as_deref(), Some("1"));
     let place = "select hex(keyspace_id) from name_vdx where name = 'p1' and id = 1";
@@ -92,7 +97,10 @@ fn an_entry_without_its_row_is_taken_over_where_many_may_have_a_value() {
             .as_deref(),
         Some("0")
     );
-    // A row that is there keeps its entry.
+}
+
+fn rows_that_are_there_keep_theirs(client: &mut Connection) {
+    let found = "select id from user where name = ";
     assert_eq!(
         client
             .query("insert into user(id, name) values (3, 'i3')")

@@ -1,7 +1,7 @@
 //! Reference tables with a source, by their name alone where no keyspace is selected.
 use super::{cluster, rows};
 use coregate_tests::wire::Value;
-use coregate_tests::world;
+use coregate_tests::{Connection, world};
 
 const SOURCE: &str = "
 create table zip (id bigint not null primary key, code int not null);
@@ -44,14 +44,31 @@ fn a_name_alone_means_the_source_and_beside_other_tables_their_copies() {
     assert_eq!(rows(&client.query(source)), after);
     assert_eq!(rows(&client.query("select id, note from detail order by id")), after);
     assert_eq!(rows(&client.query("select id, note from sks.detail")), ["1|copy", "2|copy"]);
-    // Reads are of what is beside the other tables.
+    reads_are_of_what_is_beside(&mut client);
+    changes_read_the_source(&mut client);
+    // DDL says where.
+    assert_eq!(client.query("drop table detail").error().code, 1105);
+    // A keyspace that is selected has the first word.
+    client.run("use sks");
+    assert_eq!(
+        client
+            .value("select note from detail where id = 1")
+            .as_deref(),
+        Some("copy")
+    );
+    client.run("update detail set note = 'by sks' where id = 1");
+    let by_sks = client.value("select note from uks.detail where id = 1");
+    assert_eq!(by_sks.as_deref(), Some("by sks"));
+}
+
+fn reads_are_of_what_is_beside(client: &mut Connection) {
     let beside = [
         (
             "select d.note, f.id from failure f join detail d on d.id = f.detail_id order by f.id",
             &["copy|1", "copy|2", "copy|4"][..],
         ),
         (
-            "select (select note from detail d where d.id = f.detail_id) from failure f where id = 4",
+            "select (select note from detail d where id = f.detail_id) from failure f where id = 4",
             &["copy"],
         ),
         (
@@ -71,6 +88,10 @@ fn a_name_alone_means_the_source_and_beside_other_tables_their_copies() {
     for (sql, expected) in beside {
         assert_eq!(rows(&client.query(sql)), expected, "{sql}");
     }
+}
+
+fn changes_read_the_source(client: &mut Connection) {
+    let source = "select id, note from uks.detail order by id";
     // What is read for a change lies beside what is changed.
     client.run("update failure set reason = 'y' where detail_id in (select id from detail)");
     client.run("insert into failure select id + 10, id, note from detail where note = 'on dup'");
@@ -86,21 +107,4 @@ fn a_name_alone_means_the_source_and_beside_other_tables_their_copies() {
     let both = "select note from detail d join failure f on f.detail_id = d.id where f.id = 1";
     assert_eq!(rows(&client.query(&format!("{both} for update"))), ["on dup"]);
     assert_eq!(rows(&client.query(both)), ["copy"]);
-    // DDL says where.
-    assert_eq!(client.query("drop table detail").error().code, 1105);
-    // A keyspace that is selected has the first word.
-    client.run("use sks");
-    assert_eq!(
-        client
-            .value("select note from detail where id = 1")
-            .as_deref(),
-        Some("copy")
-    );
-    client.run("update detail set note = 'by sks' where id = 1");
-    assert_eq!(
-        client
-            .value("select note from uks.detail where id = 1")
-            .as_deref(),
-        Some("by sks")
-    );
 }

@@ -67,3 +67,13 @@ fn help_is_any_shards() {
         client.query(sql).rows();
     }
 }
+
+#[test]
+fn what_is_not_there_says_what_is() {
+    let cluster = cluster("absent", &[("test", 2, TABLES, VSCHEMA)]);
+    let mut client = cluster.connect_as(world::USER, world::PASSWORD, Some("test"));
+    for sql in ["show vitess_migrations", "show global gtid_executed from test"] {
+        let answer = client.query(sql);
+        assert_eq!(answer.error().code, 1235, "{sql}");
+    }
+}

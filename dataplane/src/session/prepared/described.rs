@@ -33,7 +33,13 @@ impl Session {
                 Described::AsIs | Described::Finished => None,
             });
         }
-        if route.generate.is_some() || !resolve::has_session_values(route) {
+        if route.generate.is_some() {
+            return Ok(None);
+        }
+        if let Some(pieces) = resolve::renamed(route) {
+            return Ok(Some(self.text_of_pieces(statement, pieces)));
+        }
+        if !resolve::has_session_values(route) {
             return Ok(None);
         }
         if let Some(pieces) = resolve::every_copy(route) {
