@@ -260,6 +260,8 @@ fn another_can_start_when_the_new_process_dies() {
     let old = start("handover-left", &server, anywhere(), &more).unwrap();
     let at = (old.mysql, old.admin);
     let mut resting = old.connect_as("sb", "sb", None);
+    // It stays with the process that has its transaction.
+    resting.run("BEGIN");
     let mut new = start("handover-killed", &server, at, &more).unwrap();
     assert_eq!(
         new.connect_as("sb", "sb", None)

@@ -283,11 +283,13 @@ fn entries_of_vindexes_that_are_not_unique_are_used_again() {
         let left = format!("insert into look.team_idx values ('left', {id}, x'00')");
         conn.run(&left);
     }
-    conn.run("insert into users (id, email, team, badge) values (3700, '3700@y', 'left', 37000)");
-    conn.run("insert into users (id, email, team, badge) values (3701, '3701@y', 'other', 37010)");
+    conn.run("insert into users (id, email, team, badge) values (3700, '003700@x', 'left', 37000)");
+    conn.run(
+        "insert into users (id, email, team, badge) values (3701, '003701@x', 'other', 37010)",
+    );
     conn.run("update users set team = 'left' where id = 3701");
     conn.run(
-        "insert ignore into users (id, email, team, badge) values (3702, '3702@y', 'left', 37020)",
+        "insert ignore into users (id, email, team, badge) values (3702, '003702@x', 'left', 37020)",
     );
     assert_eq!(
         conn.value("select count(*) from users where team = 'left' and id between 3700 and 3702")
