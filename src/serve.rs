@@ -175,7 +175,25 @@ fn serve(
     control: &ControlPlane,
     backend_tls: Arc<BackendTlsConfig>,
 ) -> Result<(), Failure> {
-    let config = dataplane::Config {
+    let config = data_config(file, placed, &mut heir, control, backend_tls);
+    let world = (control.snapshot(), control.serving());
+    let data = dataplane::start(config, world, control.users(), control.port()).map_err(failure)?;
+    let mysql = data.local_addr();
+    let admin = control.attach(Arc::new(data.clone()), mysql)?;
+    heir.take_over(file, data)?;
+    say_ready(mysql, admin, file.server.socket.as_deref());
+    Ok(())
+}
+
+/// What the data plane must know of the configuration.
+fn data_config(
+    file: &File,
+    placed: Placed,
+    heir: &mut Heir,
+    control: &ControlPlane,
+    backend_tls: Arc<BackendTlsConfig>,
+) -> dataplane::Config {
+    dataplane::Config {
         listen: vec![file.server.listen],
         socket: file.server.unix_address(),
         inherited: heir.doors(),
@@ -230,14 +248,7 @@ fn serve(
         buffer_window_ms: file.buffer.window_ms,
         buffer_failover_max_ms: file.buffer.max_failover_ms,
         buffer_gap_min_ms: file.buffer.min_gap_ms,
-    };
-    let world = (control.snapshot(), control.serving());
-    let data = dataplane::start(config, world, control.users(), control.port()).map_err(failure)?;
-    let mysql = data.local_addr();
-    let admin = control.attach(Arc::new(data.clone()), mysql)?;
-    heir.take_over(file, data)?;
-    say_ready(mysql, admin, file.server.socket.as_deref());
-    Ok(())
+    }
 }
 
 fn failure(e: dataplane::StartError) -> Failure {

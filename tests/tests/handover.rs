@@ -140,7 +140,8 @@ fn clients_see_nothing_of_an_upgrade() {
 /// What a client would miss, were it gone.
 fn state_of(conn: &mut Connection) -> Vec<Option<String>> {
     let sql = "select database(), @@sql_mode, @@character_set_client, @@time_zone, @kept, \
-        current_user(), connection_id(), last_insert_id(), @@autocommit";
+        current_user(), connection_id(), last_insert_id(), @@autocommit, @@query_timeout, \
+        @@transaction_mode";
     conn.query(sql).rows().remove(0)
 }
 
@@ -159,6 +160,8 @@ fn sessions_that_rest_go_to_the_new_process() {
             conn.run("set names latin1");
             conn.run("set sql_mode = 'ansi_quotes'");
             conn.run("set time_zone = '+03:00'");
+            conn.run("set query_timeout = 50000");
+            conn.run("set transaction_mode = 'twopc'");
             conn.run(&format!("set @kept = 'n\u{e4}m{n}', autocommit = {}", n % 2));
             conn.run("insert into made values ()");
             conn.run("commit");

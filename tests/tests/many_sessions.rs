@@ -27,7 +27,9 @@ impl Random {
 }
 
 fn world() -> (Vec<MariaDb>, Coregate) {
-    let options = ["--innodb-lock-wait-timeout=1", "--max-connections=400"];
+    // Who locks tables on one server waits for one who waits on the other: no server sees that.
+    let options =
+        ["--innodb-lock-wait-timeout=1", "--lock-wait-timeout=1", "--max-connections=400"];
     let servers: Vec<MariaDb> = SHARDS
         .iter()
         .map(|_| MariaDb::start("shard", &options))

@@ -1,5 +1,6 @@
 //! One client's session: reads commands, finds plans, runs them, answers. One task per client,
 //! which is small while it rests: what runs a command is lent by the core (`runner`).
+mod accounts;
 mod answer;
 mod asked;
 mod atomic;

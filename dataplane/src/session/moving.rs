@@ -50,6 +50,8 @@ pub struct MovedSession {
     mode_known: bool,
     autocommit: bool,
     wait_timeout: Option<u64>,
+    query_timeout: Option<u64>,
+    transaction_timeout: Option<u64>,
     insert_id: u64,
     row_count: i64,
     found_rows: u64,
@@ -179,6 +181,8 @@ impl Session {
             mode_known: self.state.mode_known,
             autocommit: self.state.autocommit,
             wait_timeout: self.client.handle.wait_timeout.get(),
+            query_timeout: self.client.handle.query_timeout.get(),
+            transaction_timeout: self.client.handle.transaction_timeout.get(),
             insert_id: self.last.insert_id,
             row_count: self.last.row_count,
             found_rows: self.last.found_rows,
@@ -224,7 +228,10 @@ impl Session {
             session.select_again(&database);
         }
         session.set_flavour();
-        session.client.handle.wait_timeout.set(from.wait_timeout);
+        let handle = &session.client.handle;
+        handle.wait_timeout.set(from.wait_timeout);
+        handle.query_timeout.set(from.query_timeout);
+        handle.transaction_timeout.set(from.transaction_timeout);
         session.last.insert_id = from.insert_id;
         session.last.row_count = from.row_count;
         session.last.found_rows = from.found_rows;

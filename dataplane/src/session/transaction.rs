@@ -2,8 +2,6 @@
 //! How they end is in `commit`.
 use super::answer::{Answer, Done};
 use super::atomic::Atomic;
-use super::buffering::Use;
-use super::join::no_xa;
 use super::{Failure, Outcome, Session};
 use crate::error::{BackendError, sql_error};
 use crate::hot_rows::Turn;
@@ -62,7 +60,7 @@ pub(super) struct Transaction {
     /// The snapshot is open on all shards that it covers: no other can join it.
     pub(super) has_snapshot: bool,
     /// Where the client has an XA transaction of its own, or has had one.
-    xa_at: Option<Place>,
+    pub(super) xa_at: Option<Place>,
     /// Shards whose entries of lookup tables were changed with rows, and how.
     entries: SmallVec<[(Place, EntryChange); 1]>,
     /// Its turn on a row that many change.
@@ -253,120 +251,6 @@ impl Session {
                 .held
                 .iter()
                 .any(|(_, backend)| backend.in_transaction)
-    }
-
-    /// A connection to a place, in the session's transaction if there is one, for a statement with
-    /// these effects.
-    pub(super) async fn acquire(
-        &mut self,
-        place: Place,
-        effects: Effects,
-    ) -> Outcome<Box<Backend>> {
-        self.take_share(effects)?;
-        let (core, handle) = (self.core.clone(), self.client.handle.clone());
-        let held = self
-            .transaction
-            .held
-            .iter()
-            .position(|(held, _)| *held == place);
-        let settings = self.settings_at(place);
-        let mut backend = match held {
-            Some(at) => {
-                let (_, mut backend) = self.transaction.held.swap_remove(at);
-                let applied =
-                    Self::unless_interrupted(&handle, backend.apply_in_place(&core, &settings))
-                        .await;
-                match applied {
-                    Ok(Ok(())) => {}
-                    Ok(Err(e @ BackendError::Refused { .. })) if !backend.busy => {
-                        // A database that there is not: nothing has changed, the transaction goes
-                        // on.
-                        backend.unsure = false;
-                        self.transaction.held.push((place, backend));
-                        return Err(e.into());
-                    }
-                    Ok(Err(e)) => return Err(self.lose(backend, e.into())),
-                    Err(failure) => return Err(self.lose(backend, failure)),
-                }
-                backend
-            }
-            None => {
-                self.alone_under_xa(place)?;
-                self.acquire_new(place).await?
-            }
-        };
-        if effects.contains(Effects::XA) {
-            self.transaction.has_xa_at(place);
-        } else if self.transaction.xa_at == Some(place) && !backend.in_transaction {
-            self.transaction.xa_at = None;
-        }
-        if !backend.in_transaction {
-            self.adopt_transaction();
-            let branch = match self.branch_for(place) {
-                Ok(branch) => branch,
-                Err(failure) => {
-                    self.keep_or_return(place, backend);
-                    return Err(failure);
-                }
-            };
-            let (branches, pool) = (branch.is_some(), core.pools.get(place));
-            let joining =
-                self.transaction
-                    .join(&core, &mut backend, effects, branch, (place, pool));
-            let joined = Self::unless_interrupted(&handle, joining).await;
-            match joined {
-                Ok(Ok(())) => {}
-                Ok(Err(e @ BackendError::Refused { .. }))
-                    if branches && !backend.busy && !backend.is_branch() =>
-                {
-                    // The server has no XA, and nothing has been begun there.
-                    (backend.unsure, backend.tainted) = (false, true);
-                    self.keep_or_return(place, backend);
-                    return Err(no_xa(e).into());
-                }
-                Ok(Err(e)) => return Err(self.lose(backend, e.into())),
-                Err(failure) => return Err(self.lose(backend, failure)),
-            }
-        }
-        backend.wrote |= !effects.contains(Effects::READS);
-        Ok(backend)
-    }
-
-    /// The client's own XA transaction is one server's: what it wrote on another could neither be
-    /// prepared nor committed with it.
-    fn alone_under_xa(&self, place: Place) -> Outcome {
-        let Some(xa) = self.transaction.xa_at.filter(|xa| *xa != place) else { return Ok(()) };
-        let at = self.transaction.held.iter().find(|(held, _)| *held == xa);
-        if !at.is_some_and(|(_, backend)| backend.in_transaction) {
-            return Ok(());
-        }
-        Err(sql_error(
-            1235,
-            "VT12001: unsupported: a statement for a second shard while an XA transaction is open; \
-             XA transactions of clients are those of one server (SET transaction_mode = 'TWOPC' \
-             makes ordinary transactions atomic over shards)",
-        )
-        .into())
-    }
-
-    /// A connection that the session does not have yet, in no transaction.
-    pub(super) async fn acquire_new(&mut self, place: Place) -> Outcome<Box<Backend>> {
-        let (core, handle) = (self.core.clone(), self.client.handle.clone());
-        let (pool, mut backend) = match self.reads.causal {
-            None => Box::pin(self.connection(place, Use::Statement)).await?,
-            Some(_) => Box::pin(self.causal_connection(place)).await?,
-        };
-        backend.tainted |= self.transaction.pinned;
-        backend.routines_seen = core.routine_changes();
-        if !pool.routines.is_current(backend.routines_seen) {
-            let read = pool.routines.ensure(&core, &mut backend, false);
-            match Self::unless_interrupted(&handle, read).await {
-                Ok(Ok(())) => {}
-                Ok(Err(e)) => return Err(self.lose(backend, e.into())),
-                Err(failure) => return Err(self.lose(backend, failure)),
-            }
-        }
-        Ok(backend)
     }
 
     /// A transaction that a server has begun by itself (in a routine, a compound statement, a

@@ -179,8 +179,8 @@ impl ServerHandshake {
         &self.login
     }
 
-    /// Who the packet that [`on_packet`](Self::on_packet) is to be given next says he is, if it says
-    /// so: his accounts may have to be looked for first.
+    /// Who the packet that [`on_packet`](Self::on_packet) is to be given next says he is, if it
+    /// says so: his accounts may have to be looked for first.
     pub fn names(&self, payload: &[u8]) -> Option<Vec<u8>> {
         match self.state {
             State::Response if self.config.tls && SslRequest::is(payload) => None,
