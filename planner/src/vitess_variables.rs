@@ -1,4 +1,5 @@
-//! System variables of ours and of Vitess's that no server knows: they are set and read in the session.
+//! System variables of ours and of Vitess's that no server knows: they are set and read in the
+//! session.
 
 /// What `SELECT @@name` gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -55,6 +55,22 @@ fn fill(conn: &mut Connection, database: &str) {
     assert_eq!(conn.value("select count(*) from t").as_deref(), Some("3"));
 }
 
+/// What another one has dropped stays a session's database: no other database's table of that name
+/// is meant.
+fn its_tables_are_no_others(conn: &mut Connection, other: &mut Connection) {
+    fill(conn, "ks");
+    for sql in ["select count(*) from t", "insert into t values (9, 'z')", "update t set v = 'z'"] {
+        assert_eq!(code(other, sql), 1049, "{sql}");
+    }
+    assert_eq!(other.value("select database()").as_deref(), Some("one"));
+    assert_eq!(
+        conn.value("select count(*) from ks.t where v <> 'z'")
+            .as_deref(),
+        Some("3")
+    );
+    conn.run("drop table ks.t");
+}
+
 #[test]
 fn a_database_is_made_used_dropped_and_made_again() {
     let dir = guard::dir().join("databases");
@@ -103,18 +119,7 @@ fn a_database_is_made_used_dropped_and_made_again() {
     conn.run("drop database one");
     assert_eq!(code(&mut conn, "select count(*) from t"), 1046);
     assert_eq!(code(&mut conn, "select count(*) from one.t"), 1049);
-    // It stays the other session's: no other database's table of that name is meant.
-    fill(&mut conn, "ks");
-    for sql in ["select count(*) from t", "insert into t values (9, 'z')", "update t set v = 'z'"] {
-        assert_eq!(code(&mut other, sql), 1049, "{sql}");
-    }
-    assert_eq!(other.value("select database()").as_deref(), Some("one"));
-    assert_eq!(
-        conn.value("select count(*) from ks.t where v <> 'z'")
-            .as_deref(),
-        Some("3")
-    );
-    conn.run("drop table ks.t");
+    its_tables_are_no_others(&mut conn, &mut other);
     assert_eq!(code(&mut conn, "drop database one"), 1008);
     assert_eq!(warned(&conn.run("drop database if exists one")), 1);
     assert_eq!(warnings(&mut conn), [("Note".to_owned(), "1008".to_owned())]);

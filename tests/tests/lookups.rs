@@ -289,7 +289,8 @@ fn entries_of_vindexes_that_are_not_unique_are_used_again() {
     );
     conn.run("update users set team = 'left' where id = 3701");
     conn.run(
-        "insert ignore into users (id, email, team, badge) values (3702, '003702@x', 'left', 37020)",
+        "insert ignore into users (id, email, team, badge) \
+         values (3702, '003702@x', 'left', 37020)",
     );
     assert_eq!(
         conn.value("select count(*) from users where team = 'left' and id between 3700 and 3702")

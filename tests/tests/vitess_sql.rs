@@ -212,7 +212,8 @@ fn groups_of_columns_that_an_outer_join_fills_are_merged() {
         ),
         ("select distinct x.id from u x right join t on x.id = t.id and x.w > 5", &["NULL"]),
         (
-            "select d.i, count(*) from (select u.id i from t left join u on u.id = t.id and u.w > 9) d \
+            "select d.i, count(*) from \
+             (select u.id i from t left join u on u.id = t.id and u.w > 9) d \
           group by d.i",
             &["NULL|5"],
         ),

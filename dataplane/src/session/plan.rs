@@ -236,21 +236,33 @@ impl Session {
                 give_text(is_resolved, &mut resolved, sql);
                 BoundPlan::Route(resolved)
             }
-            Action::Tree(tree) => {
-                BoundPlan::Tree(self.bind_tree(tree, &snapshot, &binding, &mut scratch.resolve)?)
-            }
-            Action::Write(write) => {
-                let bound =
-                    resolve::resolve_write(write, &snapshot, &binding, &mut scratch.resolve);
-                BoundPlan::Write(Box::new(bound.map_err(|error| self.not_bound(error))?))
-            }
-            _ => BoundPlan::Own,
+            action => self.bind_steps(action, &snapshot, &binding, &mut scratch.resolve)?,
         };
         self.client
             .handle
             .limit(&core, entry.plan.directives.query_timeout_ms);
         let rows = RowsAt::of(&scratch.fingerprint);
         Ok(Planned { entry, bound, end, more, rows })
+    }
+
+    /// The values of a plan that is more than one statement for some servers.
+    fn bind_steps(
+        &self,
+        action: &Action,
+        snapshot: &Snapshot,
+        binding: &Binding<'_>,
+        scratch: &mut resolve::Scratch,
+    ) -> Result<BoundPlan, Failure> {
+        Ok(match action {
+            Action::Tree(tree) => {
+                BoundPlan::Tree(self.bind_tree(tree, snapshot, binding, scratch)?)
+            }
+            Action::Write(write) => {
+                let bound = resolve::resolve_write(write, snapshot, binding, scratch);
+                BoundPlan::Write(Box::new(bound.map_err(|error| self.not_bound(error))?))
+            }
+            _ => BoundPlan::Own,
+        })
     }
 
     pub(super) fn bind_tree(

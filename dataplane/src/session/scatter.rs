@@ -100,8 +100,7 @@ impl Session {
             return Err(sql_error(
                 1235,
                 "VT12001: unsupported: a query of several shards under sql_select_limit, which \
-                    each shard would apply by itself; \
-                 SET sql_select_limit = DEFAULT",
+                    each shard would apply by itself; SET sql_select_limit = DEFAULT",
             )
             .into());
         }
@@ -244,44 +243,6 @@ impl Session {
                 .statement_done(self.state.autocommit, work.plan.effects, error);
         }
         result.map(|(summary, error)| (summary, info, error))
-    }
-
-    /// What only the connections of the statement know is read before others use them.
-    async fn look_at_parts(
-        &mut self,
-        parts: &mut Parts,
-        work: &Work<'_>,
-        (given, info): (&Given, &mut Info),
-        mut result: Outcome<Combined>,
-    ) -> Outcome<Combined> {
-        let sums = work.combine != Combine::First && result.is_ok();
-        if sums
-            && parts.iter().all(|part| part.backend.warnings > 0)
-            && let Some(count) = self.warned_alike(parts).await
-            && let (Ok((summary, None)), Combine::Sum) = (&mut result, work.combine)
-        {
-            summary.warnings = count;
-            info.warned(count);
-        }
-        let mut told = false;
-        let (before, mut set) = (self.last.insert_id, None);
-        for Part { backend, .. } in parts.iter_mut().filter(|part| !part.backend.busy) {
-            if backend.warnings > 0 && !(told && work.combine == Combine::First) {
-                told = true;
-                self.fetch_more_warnings(backend).await;
-            }
-            if let Ok((summary, _)) = &result {
-                self.note_insert_id(backend, work.plan, summary, given)
-                    .await;
-                if work.plan.effects.contains(Effects::SETS_INSERT_ID) {
-                    // A shard where LAST_INSERT_ID(n) has met no row still has the value before.
-                    let now = std::mem::replace(&mut self.last.insert_id, before);
-                    set = Some(now).filter(|now| *now != before).or(set);
-                }
-            }
-        }
-        self.last.insert_id = set.unwrap_or(self.last.insert_id);
-        result
     }
 
     fn give_parts_back(&mut self, parts: Parts) {

@@ -211,8 +211,7 @@ impl Session {
                 Ok(warnings)
             }
             Err(failure) => {
-                // Part of it may have been applied: the connection's settings are not known any
-                // more.
+                // Part of it may have been applied: the connection's settings are not known now.
                 let failure = if backend.busy {
                     self.lose(backend, failure)
                 } else {

@@ -9,6 +9,7 @@ use coregate_planner::resolve::SessionValues;
 use coregate_planner::snapshot::TabletKind;
 use coregate_planner::vindex::KeyspaceId;
 use coregate_planner::vitess_variables::VitessKind;
+use coregate_protocol::Status;
 use coregate_protocol::codec::put_lenenc_bytes;
 use coregate_protocol::column::ColumnType;
 use coregate_protocol::row::TextRow;
@@ -36,9 +37,7 @@ impl SessionValues for Values<'_> {
                 out.extend_from_slice(b"|0)");
             }
             SessionValue::Identity => {
-                out.extend_from_slice(b"NULLIF(");
-                out.extend_from_slice(number.format(session.last.insert_id).as_bytes());
-                out.extend_from_slice(b"|0,-1)");
+                write_number(session.last.insert_id, out);
             }
             SessionValue::RowCount => {
                 out.extend_from_slice(b"IFNULL(");
@@ -58,20 +57,13 @@ impl SessionValues for Values<'_> {
                 None => out.extend_from_slice(b"NULL"),
             },
             SessionValue::User => {
-                let user = format!(
-                    "{}@{}",
-                    session.client.handle.user.borrow(),
-                    session.client.handle.host
-                );
-                out.extend_from_slice(b"NULLIF(");
-                write_string(user.as_bytes(), session.status(), out);
-                out.extend_from_slice(b",'')");
+                let handle = &session.client.handle;
+                let user = format!("{}@{}", handle.user.borrow(), handle.host);
+                write_text(user.as_bytes(), session.status(), out);
             }
             SessionValue::WarningCount | SessionValue::ErrorCount => {
                 let count = session.count_of_warnings(which == SessionValue::ErrorCount);
-                out.extend_from_slice(b"NULLIF(");
-                out.extend_from_slice(number.format(count).as_bytes());
-                out.extend_from_slice(b"|0,-1)");
+                write_number(count, out);
             }
             SessionValue::Clock => {
                 session.write_clock(b"SET STATEMENT timestamp=", b" FOR ", true, out)
@@ -81,15 +73,9 @@ impl SessionValues for Values<'_> {
             }
             // Clients on the server's machine would go past us.
             SessionValue::Socket => out.extend_from_slice(b"NULLIF('','')"),
-            SessionValue::Port => {
-                out.extend_from_slice(b"NULLIF(");
-                out.extend_from_slice(number.format(session.core.shared.port).as_bytes());
-                out.extend_from_slice(b"|0,-1)");
-            }
+            SessionValue::Port => write_number(session.core.shared.port, out),
             SessionValue::Hostname => {
-                out.extend_from_slice(b"NULLIF(");
-                write_string(session.core.shared.hostname.as_bytes(), session.status(), out);
-                out.extend_from_slice(b",'')");
+                write_text(session.core.shared.hostname.as_bytes(), session.status(), out);
             }
             SessionValue::Vitess(variable) => {
                 let value = session.vitess_text(variable);
@@ -167,6 +153,20 @@ impl SessionValues for Values<'_> {
             None => out.extend_from_slice(b"NULL"),
         }
     }
+}
+
+/// A BIGINT that can be NULL.
+fn write_number(number: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"NULLIF(");
+    out.extend_from_slice(itoa_buffer().format(number).as_bytes());
+    out.extend_from_slice(b"|0,-1)");
+}
+
+/// A text that can be NULL.
+fn write_text(text: &[u8], status: Status, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"NULLIF(");
+    write_string(text, status, out);
+    out.extend_from_slice(b",'')");
 }
 
 /// Digits with a sign and a point at most, few enough for a server to take them for exact.

@@ -87,10 +87,7 @@ impl Session {
             if backend.busy {
                 backend.answered(summary);
             }
-            sum.rows += summary.rows;
-            sum.columns = summary.columns;
-            sum.status = summary.status;
-            sum.warnings = sum.warnings.saturating_add(summary.warnings);
+            sum = added(sum, summary);
         }
         self.client.stream.link.send(Buf::from(out));
         Ok((sum, None))
@@ -180,4 +177,15 @@ fn passes(role: PacketRole, first: bool, last: bool) -> Outcome<bool> {
         PacketRole::Progress => false,
         _ => return Err(sql_error(1105, "shards answered with different kinds of results").into()),
     })
+}
+
+/// What one shard's rows add to those before.
+fn added(sum: Summary, shard: &Summary) -> Summary {
+    Summary {
+        rows: sum.rows + shard.rows,
+        columns: shard.columns,
+        status: shard.status,
+        warnings: sum.warnings.saturating_add(shard.warnings),
+        ..sum
+    }
 }
