@@ -34,7 +34,9 @@ pub(super) fn session<'a>(
     let (snapshot, session) = (input.snapshot, input.session);
     let about_rows =
         matches!(statement, Statement::Query(_) | Statement::Update(_) | Statement::Delete(_));
-    if !about_rows || snapshot.drop_in.is_some() {
+    // Most statements need no walk to tell.
+    let may_have = memchr::memchr(b'[', input.sql).is_some();
+    if !may_have || !about_rows || snapshot.drop_in.is_some() {
         return Ok(None);
     }
     let mut names = Qualifiers::default();
