@@ -190,8 +190,8 @@ mod tests {
     const GOOD: &str = r#"{"name": "ks", "shards": [
         {"name": "-80", "tablets": [{"alias": "z-1", "type": "primary", "socket": "/s",
         "user": "u"}]},
-        {"name": "80-", "tablets": [{"alias": "z-2", "type": "primary", "host": "h",
-        "user": "u"}]}],
+        {"name": "80-",
+         "tablets": [{"alias": "z-2", "type": "primary", "host": "h", "user": "u"}]}],
         "vschema": {"sharded": true}}"#;
 
     #[tokio::test]
