@@ -2,7 +2,6 @@
 use super::{Operand, Piece};
 use crate::column::Family;
 use crate::lookup::{LookupDef, Written, quoted};
-use crate::snapshot::{Keyspace, Table};
 use crate::vindex::Vindex;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -45,24 +44,6 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Do the columns that hold the values tell where a row lies?
-    pub fn is_placed_by_its_columns(&self, keyspace: &Keyspace) -> bool {
-        let named = |table: &&Arc<Table>| {
-            self.table == format!("{}.{}", quoted(&self.keyspace), quoted(&table.name))
-        };
-        let table = keyspace.tables.values().find(named);
-        table
-            .and_then(|table| table.column_vindexes.first())
-            .is_some_and(|primary| {
-                primary.columns.iter().all(|column| {
-                    let column = quoted(column);
-                    self.columns
-                        .iter()
-                        .any(|own| own.eq_ignore_ascii_case(&column))
-                })
-            })
-    }
-
     pub(crate) fn new(keyspace: &str, table: &str, columns: &[String]) -> Arc<Self> {
         let table = format!("{}.{}", quoted(keyspace), quoted(table));
         let keyspace = keyspace.to_owned();

@@ -6,7 +6,7 @@ use crate::column::Family;
 use crate::error::PlanError;
 use crate::plan::{Action, Combine, Destination, Plan, Route, StatementClass, Target};
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
-use crate::sql::ast::{Assign, Delete, Expr, ExprKind, TableExpr, TableName, Update};
+use crate::sql::ast::{Assign, Delete, Expr, ExprKind, Statement, TableExpr, TableName, Update};
 
 impl<'a> Planner<'_, 'a> {
     /// An UPDATE that every shard can do for itself, or else one by key.
@@ -306,6 +306,20 @@ fn check_copies<'a>(
         }
     }
     Ok(())
+}
+
+/// The tables that a statement may change the rows of. In joins, those that are only read are among
+/// them.
+pub(super) fn changed_tables<'a>(statement: &Statement<'a>) -> Vec<&'a TableName<'a>> {
+    let mut names = Vec::new();
+    match statement {
+        Statement::Insert(insert) => names.push(insert.table),
+        Statement::LoadData(Some(name)) => names.push(name),
+        Statement::Update(update) => base_tables(update.tables, &mut names),
+        Statement::Delete(delete) => base_tables(delete.tables, &mut names),
+        _ => {}
+    }
+    names
 }
 
 /// The tables of a FROM, without those in derived ones.

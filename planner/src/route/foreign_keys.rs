@@ -1,12 +1,12 @@
 //! Foreign keys of keyspaces that manage theirs: the servers keep them inside of a shard, so that
 //! rows which refer to each other must lie together.
 use super::Planner;
-use super::dml::base_tables;
+use super::dml::changed_tables;
 use super::lookups;
 use super::names::Place;
 use crate::error::PlanError;
 use crate::snapshot::{ForeignKey, Keyspace, ReferentialAction, Table, TableKind};
-use crate::sql::ast::{Assign, Statement, TableName};
+use crate::sql::ast::{Assign, Statement};
 
 /// Do the rows of a table lie with those that they refer to? Both are placed by the same function
 /// of the key's columns, or every shard has a copy of the latter.
@@ -91,11 +91,9 @@ impl<'a> Planner<'_, 'a> {
         if self.input.session.foreign_keys_off {
             return Ok(());
         }
-        let mut names: Vec<&TableName<'a>> = Vec::new();
         let mut events = Vec::new();
         match statement {
             Statement::Insert(insert) => {
-                names.push(insert.table);
                 if insert.replace {
                     events.push(Event::Deleted);
                 }
@@ -103,18 +101,11 @@ impl<'a> Planner<'_, 'a> {
                     events.push(assigned(insert.on_duplicate));
                 }
             }
-            Statement::LoadData(Some(name)) => names.push(name),
-            Statement::Update(update) => {
-                base_tables(update.tables, &mut names);
-                events.push(assigned(update.set));
-            }
-            Statement::Delete(delete) => {
-                base_tables(delete.tables, &mut names);
-                events.push(Event::Deleted);
-            }
-            _ => return Ok(()),
+            Statement::Update(update) => events.push(assigned(update.set)),
+            Statement::Delete(_) => events.push(Event::Deleted),
+            _ => {}
         }
-        for name in names {
+        for name in changed_tables(statement) {
             let Ok(Place::Table { keyspace, table: Some(table) }) = self.locate(name) else {
                 continue;
             };

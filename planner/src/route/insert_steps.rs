@@ -198,7 +198,10 @@ impl<'a> Planner<'_, 'a> {
             return Ok(None);
         }
         let changes = insert.ignore || insert.replace || !insert.on_duplicate.is_empty();
-        if !changes || lookups::owned(table).next().is_none() || self.is_whole(keyspace) {
+        if !changes
+            || lookups::owned(table).next().is_none()
+            || self.is_served_whole(keyspace, table)
+        {
             return Ok(None);
         }
         let refused = |what: &str| {

@@ -1,5 +1,6 @@
 //! Changes of tables that own lookup vindexes: what must be known to keep these right.
 use super::Planner;
+use super::dml::changed_tables;
 use super::names::Place;
 use super::text::Edits;
 use crate::column::{Family, find};
@@ -9,9 +10,10 @@ use crate::plan::maintain::{
     ChangeEntries, ChangedEntries, EntryValues, InsertEntries, Maintain, Owner,
 };
 use crate::plan::{Action, Operand, Piece, Plan};
-use crate::snapshot::{Column, ColumnVindex, Table};
+use crate::snapshot::{Column, ColumnVindex, KeyspaceIdx, Table};
 use crate::sql::ast::{
-    Assign, Delete, Expr, ExprKind, Insert, InsertSource, Span, TableExpr, TableName, Update,
+    Assign, Delete, Expr, ExprKind, Insert, InsertSource, Span, Statement, TableExpr, TableName,
+    Update,
 };
 use crate::sql::keyword::Kw;
 use smallvec::SmallVec;
@@ -75,6 +77,25 @@ pub(super) fn with(mut plan: Plan, maintain: Option<Maintain>) -> Plan {
 }
 
 impl<'a> Planner<'_, 'a> {
+    /// Does the statement change a table that owns lookup vindexes? Their entries are kept in a
+    /// sharded keyspace of one shard too, where no read needs them: it may get more.
+    pub(super) fn keeps_entries(&self, statement: &Statement<'a>) -> bool {
+        changed_tables(statement)
+            .into_iter()
+            .any(|name| match self.locate(name) {
+                Ok(Place::Table { keyspace, table: Some(table) }) => {
+                    !self.is_served_whole(keyspace, table)
+                }
+                _ => false,
+            })
+    }
+
+    /// Can one server make every change of the table, without more?
+    pub(super) fn is_served_whole(&self, keyspace: KeyspaceIdx, table: &Table) -> bool {
+        let keeps = owned(table).next().is_some() || verified(table).next().is_some();
+        self.is_whole(keyspace) && !(keeps && self.keyspace(keyspace).is_some_and(|k| k.sharded))
+    }
+
     /// The entries of new rows.
     pub(super) fn inserted_entries(
         &self,

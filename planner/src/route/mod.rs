@@ -315,7 +315,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         {
             return Ok(plan);
         }
-        if self.is_whole(keyspace) {
+        if self.is_whole(keyspace) && !self.keeps_entries(statement) {
             if let Statement::Insert(insert) = statement
                 && let Some(plan) = self.generated_in_whole(keyspace, insert, class)?
             {

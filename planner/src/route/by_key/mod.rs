@@ -290,7 +290,7 @@ impl<'a> Planner<'_, 'a> {
                 name.name
             ));
         }
-        if !self.is_whole(keyspace) {
+        if !self.is_served_whole(keyspace, table) {
             self.sharded_table(keyspace, name.name, Some(table))?;
         }
         Ok(Target { name, keyspace, table })
@@ -362,7 +362,7 @@ impl<'a> Planner<'_, 'a> {
                 table.name
             ));
         }
-        if self.is_whole(keyspace) {
+        if self.is_served_whole(keyspace, table) {
             return Ok(Lies::One);
         }
         if table.kind == TableKind::Reference {
