@@ -94,13 +94,8 @@ impl Session {
     ) -> Outcome<Box<Backend>> {
         self.take_share(effects)?;
         let (core, handle) = (self.core.clone(), self.client.handle.clone());
-        let held = self
-            .transaction
-            .held
-            .iter()
-            .position(|(held, _)| *held == place);
-        let mut backend = match held {
-            Some(at) => self.take_held(place, at).await?,
+        let mut backend = match self.transaction.take_at(place) {
+            Some(backend) => self.prepare_held(place, backend).await?,
             None => {
                 self.alone_under_xa(place)?;
                 self.acquire_new(place).await?
@@ -181,17 +176,19 @@ impl Session {
     }
 
     /// A connection that the session has, with its settings of now.
-    async fn take_held(&mut self, place: Place, at: usize) -> Outcome<Box<Backend>> {
+    async fn prepare_held(
+        &mut self,
+        place: Place,
+        mut backend: Box<Backend>,
+    ) -> Outcome<Box<Backend>> {
         let (core, handle) = (self.core.clone(), self.client.handle.clone());
         let settings = self.settings_at(place);
-        let (_, mut backend) = self.transaction.held.swap_remove(at);
         let applied =
             Self::unless_interrupted(&handle, backend.apply_in_place(&core, &settings)).await;
         match applied {
             Ok(Ok(())) => {}
             Ok(Err(e @ BackendError::Refused { .. })) if !backend.busy => {
-                // A database that there is not: nothing has changed, the transaction goes
-                // on.
+                // A database that there is not: nothing has changed, the transaction goes on.
                 backend.unsure = false;
                 self.transaction.held.push((place, backend));
                 return Err(e.into());

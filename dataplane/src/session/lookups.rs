@@ -189,10 +189,7 @@ impl Session {
                 .keyspaces
                 .iter()
                 .find(|k| k.name == new.owner.keyspace);
-            // Its values may find the new row itself.
-            same_shard = keyspace.is_some_and(|k| {
-                k.shard_for(held) == k.shard_for(id) || new.owner.is_placed_by_its_columns(k)
-            });
+            same_shard = keyspace.is_some_and(|k| k.shard_for(held) == k.shard_for(id));
         }
         // The row itself is no other one.
         if self.locked(&new.row(values, "")).await?.len() > usize::from(same_shard) {

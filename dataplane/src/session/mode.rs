@@ -218,15 +218,7 @@ impl Session {
     #[cold]
     pub(super) async fn read_state(&mut self) {
         let Some(place) = self.transaction.state_at.take() else { return };
-        let Some(at) = self
-            .transaction
-            .held
-            .iter()
-            .position(|(held, _)| *held == place)
-        else {
-            return;
-        };
-        let (_, mut backend) = self.transaction.held.swap_remove(at);
+        let Some(mut backend) = self.transaction.take_at(place) else { return };
         let names = [
             "sql_mode",
             "character_set_client",

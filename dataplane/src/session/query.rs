@@ -316,15 +316,7 @@ impl Session {
     #[cold]
     async fn read_found_rows(&mut self) {
         let Some(place) = self.transaction.found_rows_at.take() else { return };
-        let Some(at) = self
-            .transaction
-            .held
-            .iter()
-            .position(|(held, _)| *held == place)
-        else {
-            return;
-        };
-        let (_, mut backend) = self.transaction.held.swap_remove(at);
+        let Some(mut backend) = self.transaction.take_at(place) else { return };
         // A connection that fails here is found out when it is used next.
         if let Ok(Some(found)) = backend
             .value(&Rc::clone(&self.core), "SELECT FOUND_ROWS()")

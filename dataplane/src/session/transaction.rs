@@ -162,6 +162,12 @@ impl Transaction {
         });
     }
 
+    /// The connection that the session keeps at a place; [`Session::keep_or_return`] puts it back.
+    pub(super) fn take_at(&mut self, place: Place) -> Option<Box<Backend>> {
+        let at = self.held.iter().position(|(held, _)| *held == place)?;
+        Some(self.held.swap_remove(at).1)
+    }
+
     pub(super) fn has_xa_at(&mut self, place: Place) {
         self.xa_at = Some(place);
     }

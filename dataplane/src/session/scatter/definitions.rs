@@ -135,4 +135,22 @@ mod tests {
             assert_ne!(first, of(other));
         }
     }
+
+    #[test]
+    fn the_sign_is_that_of_numbers_alone() {
+        let of = |column_type, flags| {
+            let mut packet = Vec::new();
+            let column = ColumnDefinition::expression(b"c", column_type);
+            ColumnDefinition { flags, ..column }.encode(Capabilities::empty(), &mut packet);
+            Definitions::of([packet.as_slice()], Capabilities::empty()).unwrap()
+        };
+        let both = |column_type| {
+            (of(column_type, ColumnFlags::empty()), of(column_type, ColumnFlags::UNSIGNED))
+        };
+        let (signed, unsigned) = both(ColumnType::LONGLONG);
+        assert_ne!(signed, unsigned);
+        // As MariaDB has `CONV(id, ?, ?)` from the second execution on.
+        let (first, second) = both(ColumnType::VAR_STRING);
+        assert_eq!(first, second);
+    }
 }
