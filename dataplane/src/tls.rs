@@ -38,8 +38,25 @@ impl TlsSource {
     }
 }
 
+/// aws-lc's cryptography, but ring's ciphers on processors where these are the faster ones.
+/// Measured in `docs/decisions/0019-ciphers.md`.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    if has_wide_aes_without_avx512() {
+        provider.cipher_suites = rustls::crypto::ring::DEFAULT_CIPHER_SUITES.to_vec();
+    }
+    Arc::new(provider)
+}
+
+/// aws-lc has AES-GCM over several blocks at once for AVX-512 only, ring for AVX2, too.
+fn has_wide_aes_without_avx512() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("vaes")
+        && is_x86_feature_detected!("vpclmulqdq")
+        && is_x86_feature_detected!("avx2")
+        && !is_x86_feature_detected!("avx512f");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// Builds the configuration for clients of ours.
