@@ -72,6 +72,8 @@ impl Session {
         }
         let busy = self.in_transaction()
             || !self.state.autocommit
+            // `IS NULL` may mean the row that the session has inserted last.
+            || self.state.settings.get("sql_auto_is_null").is_some()
             || !self.transaction.held.is_empty()
             || self.transaction.concerns_next()
             || self.reads.causal.is_some()

@@ -78,7 +78,16 @@ fn is_day(text: &[u8]) -> bool {
         digits.and_then(|d| d.parse::<u32>().ok()).unwrap_or(0)
     };
     let dashes = text.get(4) == Some(&b'-') && text.get(7) == Some(&b'-');
-    text.len() == 10 && dashes && number(0, 4) > 0 && number(5, 7) > 0 && number(8, 10) > 0
+    let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if is_leap => 29,
+        2 => 28,
+        1..=12 => 31,
+        _ => 0,
+    };
+    text.len() == 10 && dashes && year > 0 && (1..=days).contains(&day)
 }
 
 /// The values of one key as literals; `None` where one has none: the table is asked without them.

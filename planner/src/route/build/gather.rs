@@ -6,6 +6,7 @@ use super::super::names::Place;
 use super::super::places::{Placed, Places};
 use super::super::subquery::EMPTY;
 use super::super::text::Edits;
+use super::indexes::{can_index, indexed};
 use super::refs::{Reference, References};
 use super::shape::{ALL_ROWS, verbatim};
 use crate::column::Family;
@@ -17,12 +18,6 @@ use crate::sql::ast::{
     Body, Expr, ExprKind, Query, Select, SelectItem, Span, TableExpr, TableName,
 };
 use ahash::AHashSet;
-
-/// The most columns that get an index.
-const INDEXES_MAX: usize = 8;
-
-/// Longer text is not indexed, in characters.
-const INDEXED_LENGTH_MAX: u32 = 240;
 
 /// Longer keys have no place in a temporary table, in characters of all columns together.
 const KEY_LENGTH_MAX: u32 = 700;
@@ -297,30 +292,4 @@ fn flags(column: &Column) -> u16 {
     let must_be_given =
         column.nullable == Some(false) && !column.has_default && !column.auto_increment;
     key | flag(column.auto_increment, 1 << 9) | flag(must_be_given, 1 << 12)
-}
-
-fn can_index(column: &Column) -> bool {
-    match column.data_type.as_str() {
-        "char" | "varchar" | "binary" | "varbinary" => {
-            column.length.is_some_and(|n| n <= INDEXED_LENGTH_MAX)
-        }
-        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal"
-        | "numeric" | "double" | "float" | "real" | "year" | "date" | "time" | "datetime"
-        | "timestamp" | "enum" | "set" | "bit" => true,
-        _ => false,
-    }
-}
-
-/// The columns that are compared with others. MariaDB rounds what it looks up in an index of
-/// DECIMALs to their scale: with such an index it finds what does not equal.
-fn indexed(exposed: &str, columns: &[&Column], all: &References<'_, '_, '_>) -> Vec<u16> {
-    let compared = |column: &Column| {
-        can_index(column)
-            && !matches!(column.data_type.as_str(), "decimal" | "numeric")
-            && all.equal.iter().any(|(table, name)| {
-                name.eq_ignore_ascii_case(&column.name) && table.is_none_or(|t| t == exposed)
-            })
-    };
-    let found = columns.iter().zip(0u16..).filter(|(c, _)| compared(c));
-    found.map(|(_, at)| at).take(INDEXES_MAX).collect()
 }

@@ -298,7 +298,7 @@ fn equal_columns<'a>(reference: &Reference<'a>) -> Vec<&'a str> {
 
 /// How values of one column are written to be compared with another. `None`: they compare in
 /// another way than as their columns do, or that is not known.
-fn form(from: &Column, to: &Column) -> Option<KeyForm> {
+pub(super) fn form(from: &Column, to: &Column) -> Option<KeyForm> {
     let text = ["char", "varchar", "tinytext", "text", "mediumtext", "longtext"];
     let bytes = ["binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"];
     if let (Family::Integer { .. }, Family::Integer { min, max }) =

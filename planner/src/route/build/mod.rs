@@ -8,6 +8,7 @@ mod finish;
 mod functions;
 mod gather;
 mod group;
+mod indexes;
 mod keyed;
 mod keys;
 mod kind;

@@ -6,6 +6,7 @@ use super::super::names::Place;
 use super::carry::Condition;
 use super::edges::Edge;
 use super::functions::is_native;
+use super::indexes;
 use super::locks::Lock;
 use super::meaning::{Block, Scope};
 use super::system;
@@ -71,8 +72,8 @@ pub(super) struct References<'c, 'p, 'a> {
     /// Do parameters stand alone in ORDER BY or GROUP BY? As text they are positions, which to some
     /// servers they are not.
     pub(super) constants: bool,
-    /// Columns that are compared with each other by `=`, with their tables' names.
-    pub(super) equal: Vec<(Option<&'a str>, &'a str)>,
+    /// Columns that are compared by `=`, each with what it is compared with.
+    pub(super) equal: Vec<indexes::Equal<'a>>,
     /// Items of select lists without aliases.
     pub(super) items: Vec<&'a SelectItem<'a>>,
     pub(super) groups: bool,
@@ -300,8 +301,11 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
                 self.enter_unsure();
                 self.exprs(join.on.as_slice())?;
                 self.leave();
-                self.equal
-                    .extend(join.using.iter().map(|name| (None, *name)));
+                self.equal.extend(
+                    join.using
+                        .iter()
+                        .map(|name| ((None, *name), Some((None, *name)))),
+                );
                 let (may, kept) = match join.kind {
                     JoinKind::Inner => {
                         let both = [left, right].concat();
@@ -406,7 +410,8 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
                     CompareOp::Eq | CompareOp::NullSafeEq,
                 ) = (&left.kind, &right.kind, op)
                 {
-                    self.equal.extend([(a.table, a.name), (b.table, b.name)]);
+                    let (a, b) = (indexes::name(a), indexes::name(b));
+                    self.equal.extend([(a, Some(b)), (b, Some(a))]);
                 }
                 self.exprs(sides.as_slice())?;
             }
@@ -417,7 +422,7 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
             ExprKind::InCollapsed { left, .. } => self.expr(left)?,
             ExprKind::InQuery { left, query, .. } => {
                 if let ExprKind::Column(c) = &left.kind {
-                    self.equal.push((c.table, c.name));
+                    self.equal.push((indexes::name(c), indexes::given(query)));
                 }
                 self.expr(left)?;
                 self.query(query, true)?;
