@@ -17,6 +17,8 @@ pub mod dtid;
 pub mod error;
 pub mod fingerprint;
 pub mod fold;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hot_row;
 pub mod identity;
 pub mod keyrange;

@@ -4,14 +4,8 @@
 
 mod changes;
 
+pub use super::token::Span;
 pub use changes::*;
-
-/// Bytes of the statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Span {
-    pub start: u32,
-    pub end: u32,
-}
 
 #[derive(Debug, Clone, Copy)]
 pub struct Expr<'a> {
@@ -197,12 +191,9 @@ pub struct SelectItem<'a> {
 /// An item of ORDER BY or GROUP BY.
 #[derive(Debug, Clone, Copy)]
 pub struct Ordered<'a> {
-    /// With its direction.
-    pub span: Span,
+    /// Without its direction.
     pub expr: Expr<'a>,
     pub descending: bool,
-    /// The word ASC or DESC.
-    pub direction: Option<Span>,
 }
 
 /// LIMIT, or OFFSET and FETCH.

@@ -18,11 +18,14 @@ pub const DEPTH_MAX: usize = if cfg!(debug_assertions) { 60 } else { 100 };
 /// A token as the grammar sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Item {
+    /// What it is; a collapsed list and an INSERT's collapsed rows are one token each.
     pub tok: Tok,
-    pub kw: Kw,
+    /// The keyword that a word is; of other tokens none.
+    pub(crate) kw: Kw,
     /// Literals, lists and parameters: their number in the fingerprint; `u16::MAX` for what was not
     /// lifted.
-    pub number: u16,
+    pub(crate) number: u16,
+    /// Its bytes, with quotes, introducer and sign.
     pub span: Span,
 }
 
@@ -297,13 +300,16 @@ pub fn skip_parens<'a>(i: In<'a>) -> R<'a, ()> {
 /// A statement's tokens, as the grammar and the scan for effects read them.
 #[derive(Debug)]
 pub struct Tokens<'a> {
+    /// In the text's order, without comments, hints, directives and the statement's end.
     pub items: &'a [Item],
-    pub end: u32,
+    /// The place behind the last token, hint or directive.
+    pub(crate) end: u32,
     /// A `/*!80000 ... */` that some servers run and others skip.
-    pub ambiguous: bool,
+    pub(crate) ambiguous: bool,
     /// Has it a hint that sets `sql_select_limit`?
-    pub limited: bool,
-    pub directives: &'a [Span],
+    pub(crate) limited: bool,
+    /// Comments of the form `/*vt+ ... */`.
+    pub(crate) directives: &'a [Span],
 }
 
 /// Reads the tokens of the first statement, with the numbers that `fingerprint` gave to its

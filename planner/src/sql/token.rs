@@ -17,6 +17,15 @@ bitflags::bitflags! {
     }
 }
 
+/// Bytes of a statement: from the first one to the one behind the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// The first byte's place in the text.
+    pub start: u32,
+    /// The place behind the last byte.
+    pub end: u32,
+}
+
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tok {
