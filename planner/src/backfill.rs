@@ -20,7 +20,7 @@ pub type Cells = Vec<Option<Vec<u8>>>;
 /// An entry as it has to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    pub values: SmallVec<[Literal; 1]>,
+    pub(crate) values: SmallVec<[Literal; 1]>,
     pub id: KeyspaceId,
     /// The values as they were read.
     cells: Cells,
@@ -48,7 +48,7 @@ enum Placed {
 #[derive(Debug)]
 pub struct Backfill {
     pub keyspace: KeyspaceIdx,
-    pub def: Arc<LookupDef>,
+    pub(crate) def: Arc<LookupDef>,
     /// Where its table is.
     pub lookup_keyspace: KeyspaceIdx,
     lookup_table: String,

@@ -8,22 +8,22 @@ use std::sync::Arc;
 /// A lookup vindex's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookupDef {
-    pub name: String,
+    pub(crate) name: String,
     /// The table as SQL names it, in backticks.
-    pub table: String,
+    pub(crate) table: String,
     /// Its columns for the values, and the one for the keyspace id.
-    pub from: Vec<String>,
-    pub to: String,
+    pub(crate) from: Vec<String>,
+    pub(crate) to: String,
     /// It holds not the keyspace id, but the number that `hash` makes it from.
-    pub number: bool,
+    pub(crate) number: bool,
     /// Rows with NULL have no entry.
-    pub ignore_nulls: bool,
+    pub(crate) ignore_nulls: bool,
     /// A value names one keyspace id at most.
     pub unique: bool,
     /// It is still being filled: queries must not rely on it.
-    pub write_only: bool,
+    pub(crate) write_only: bool,
     /// Values of tables that do not own it are taken as they come.
-    pub no_verify: bool,
+    pub(crate) no_verify: bool,
     /// How changes that are in a transaction lock the entries that they read.
     pub read_lock: ReadLock,
 }
@@ -76,7 +76,11 @@ impl LookupDef {
     ///
     /// # Errors
     /// Params that Vitess refuses, too.
-    pub fn new(name: &str, kind: &str, params: &Params) -> Result<Option<Self>, CreateError> {
+    pub(crate) fn new(
+        name: &str,
+        kind: &str,
+        params: &Params,
+    ) -> Result<Option<Self>, CreateError> {
         let get = |key: &str| params.get(key).map(|value| value.trim().to_owned());
         if kind.starts_with("lookup_unicodeloosemd5") {
             return Ok(None);
@@ -138,7 +142,7 @@ impl LookupDef {
     }
 
     /// Vitess's cost.
-    pub fn cost(&self) -> u8 {
+    pub(crate) fn cost(&self) -> u8 {
         if self.unique { 10 } else { 20 }
     }
 
@@ -197,7 +201,7 @@ pub(crate) fn quoted(name: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Literal {
     pub sql: Vec<u8>,
-    pub is_null: bool,
+    pub(crate) is_null: bool,
 }
 
 impl Literal {

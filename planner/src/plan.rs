@@ -40,7 +40,7 @@ pub struct Plan {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Directives {
     /// `ALLOW_SCATTER`
-    pub allow_scatter: bool,
+    pub(crate) allow_scatter: bool,
     /// `SCATTER_ERRORS_AS_WARNINGS`
     pub scatter_errors_as_warnings: bool,
     /// `IGNORE_MAX_MEMORY_ROWS`
@@ -49,7 +49,7 @@ pub struct Directives {
     pub query_timeout_ms: Option<u64>,
     /// `FINISH`, one of ours: a query of several shards is finished by a server, even where the
     /// proxy could merge it.
-    pub finish: bool,
+    pub(crate) finish: bool,
     /// `WORKLOAD_NAME`: what the statement is counted under.
     pub workload_name: Option<Box<str>>,
     /// `PRIORITY`: 0 is the most important; nothing is held back by it here. `Some(None)`: it is
@@ -161,12 +161,12 @@ pub struct LocalRows {
 pub struct Route {
     pub to: Target,
     pub combine: Combine,
-    pub text: Text,
+    pub(crate) text: Text,
     /// `USE ks@replica` or the statement itself asks for this kind; reads only.
     pub tablet_kind: TabletKind,
     /// Right only where one shard has all of it. Where several have, resolving gives
     /// [`PlanError::Several`](crate::PlanError), and the statement is planned again with `split`.
-    pub alone: bool,
+    pub(crate) alone: bool,
     /// What keeps lookup tables right.
     pub maintain: Option<Box<maintain::Maintain>>,
     /// Rows lack numbers, which come from a sequence: binding gives
@@ -230,15 +230,15 @@ pub enum Destination {
 /// A vindex and the value (or tuple) that a table's rows have for it.
 #[derive(Debug, Clone)]
 pub struct EqualTo {
-    pub vindex: Arc<dyn Vindex>,
-    pub values: SmallVec<[Operand; 1]>,
+    pub(crate) vindex: Arc<dyn Vindex>,
+    pub(crate) values: SmallVec<[Operand; 1]>,
     /// The types of the columns.
-    pub families: SmallVec<[Family; 1]>,
+    pub(crate) families: SmallVec<[Family; 1]>,
 }
 
 impl EqualTo {
     /// The same vindex and the same values, for certain.
-    pub fn same(&self, other: &Self) -> bool {
+    pub(crate) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.vindex, &other.vindex)
             && self.values == other.values
             && self.families == other.families
@@ -269,26 +269,26 @@ pub enum InRows {
 
 #[derive(Debug, Clone)]
 pub struct InsertRows {
-    pub vindex: Arc<dyn Vindex>,
+    pub(crate) vindex: Arc<dyn Vindex>,
     /// Column names for messages.
-    pub columns: SmallVec<[String; 1]>,
+    pub(crate) columns: SmallVec<[String; 1]>,
     /// The types of these columns.
-    pub families: SmallVec<[Family; 1]>,
+    pub(crate) families: SmallVec<[Family; 1]>,
     /// Those that are known to hold no NULL: a bit for each, the first one's is the lowest.
-    pub not_null: u8,
+    pub(crate) not_null: u8,
     /// INSERT IGNORE: values that do not fit are changed.
-    pub ignore: bool,
+    pub(crate) ignore: bool,
     /// The place of the column for which the server puts in a number of its own when it is given 0.
     pub numbered: Option<usize>,
-    pub source: RowSource,
+    pub(crate) source: RowSource,
     /// The rows' keyspace ids are needed for lookup tables.
-    pub keeps_ids: bool,
+    pub(crate) keeps_ids: bool,
     /// Each row's shard must be known: RETURNING answers in the order of rows.
-    pub keeps_places: bool,
+    pub(crate) keeps_places: bool,
 }
 
 #[derive(Debug, Clone)]
-pub enum RowSource {
+pub(crate) enum RowSource {
     /// Collapsed rows of pure literals: the fingerprint's row spans; `positions` are the vindex's
     /// columns inside a row (`u16::MAX`: not in the row, so NULL), `width` the literals of a row.
     Collapsed { positions: SmallVec<[u16; 1]>, width: u16 },
@@ -314,7 +314,7 @@ pub enum Combine {
 
 /// The text that goes to a shard.
 #[derive(Debug, Clone)]
-pub enum Text {
+pub(crate) enum Text {
     /// As the client wrote it, byte for byte.
     AsIs,
     /// Put together for each shard.

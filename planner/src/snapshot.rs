@@ -80,9 +80,9 @@ pub struct Keyspace {
     pub require_explicit_routing: bool,
     /// No server has told its tables yet: where rows lie is not known for columns whose types the
     /// vschema does not say.
-    pub columns_pending: bool,
+    pub(crate) columns_pending: bool,
     /// `foreignKeyMode` is `managed`.
-    pub manages_foreign_keys: bool,
+    pub(crate) manages_foreign_keys: bool,
 }
 
 #[derive(Debug)]
@@ -165,9 +165,9 @@ pub struct VindexDef {
     pub kind: String,
     /// `None`: a type that is known but cannot be used yet (lookup vindexes).
     pub vindex: Option<Arc<dyn Vindex>>,
-    pub owner: Option<String>,
+    pub(crate) owner: Option<String>,
     /// The table of a lookup vindex.
-    pub lookup: Option<Arc<LookupDef>>,
+    pub(crate) lookup: Option<Arc<LookupDef>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -190,14 +190,14 @@ pub struct Table {
     pub column_vindexes: Vec<ColumnVindex>,
     /// In table order. Empty when they are not known; complete when `columns_complete`.
     pub columns: Vec<Column>,
-    pub columns_complete: bool,
-    pub auto_increment: Option<AutoIncrement>,
+    pub(crate) columns_complete: bool,
+    pub(crate) auto_increment: Option<AutoIncrement>,
     /// Keyspace id (hex in the vschema) of a pinned table.
-    pub pinned: Option<Vec<u8>>,
+    pub(crate) pinned: Option<Vec<u8>>,
     /// Is it in the vschema, or only known from the server's schema?
     pub in_vschema: bool,
     /// Reference tables: the table they are a copy of, `keyspace.table`.
-    pub source: Option<String>,
+    pub(crate) source: Option<String>,
     /// Views: the query, as the server gives it.
     pub view: Option<String>,
     /// The primary key's columns, in order. Empty where there is none, or nothing is known of it:
@@ -209,7 +209,7 @@ pub struct Table {
     /// FULLTEXT and SPATIAL.
     pub indexes: Vec<Key>,
     pub foreign_keys: Vec<ForeignKey>,
-    pub triggers: Vec<Trigger>,
+    pub(crate) triggers: Vec<Trigger>,
 }
 
 /// An index. Columns' names are as the server writes them.
@@ -314,7 +314,7 @@ pub enum ColumnKey {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AutoIncrement {
-    pub column: String,
-    pub sequence: String,
+pub(crate) struct AutoIncrement {
+    pub(crate) column: String,
+    pub(crate) sequence: String,
 }

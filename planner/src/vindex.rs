@@ -35,7 +35,7 @@ pub(crate) fn hashed_text(text: &[u8]) -> [u8; 8] {
 }
 
 pub(crate) use looked::Looked;
-pub use registry::{CreateError, Params, ReadFile, create, is_lookup};
+pub use registry::{CreateError, Params, ReadFile, create};
 
 /// Where a row lies in its keyspace: the bytes that shard ranges divide.
 pub type KeyspaceId = SmallVec<[u8; 16]>;

@@ -33,7 +33,7 @@ pub enum VSchemaError {
 }
 
 /// Fields that are not ours, in their order.
-pub type Rest = serde_json::Map<String, serde_json::Value>;
+pub(crate) type Rest = serde_json::Map<String, serde_json::Value>;
 
 fn no<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -66,13 +66,13 @@ pub struct Keyspace {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Vindex {
     #[serde(rename = "type", default, deserialize_with = "nullable")]
-    pub kind: String,
+    pub(crate) kind: String,
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
-    pub owner: String,
+    pub(crate) owner: String,
     #[serde(flatten)]
-    pub rest: Rest,
+    pub(crate) rest: Rest,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -93,49 +93,49 @@ pub struct Table {
         deserialize_with = "nullable",
         skip_serializing_if = "no"
     )]
-    pub auto_increment: Option<AutoIncrement>,
+    pub(crate) auto_increment: Option<AutoIncrement>,
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
     pub columns: Vec<Column>,
     /// Keyspace id in hexadecimal digits.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
-    pub pinned: String,
+    pub(crate) pinned: String,
     #[serde(
         default,
         alias = "columnListAuthoritative",
         deserialize_with = "nullable",
         skip_serializing_if = "no"
     )]
-    pub column_list_authoritative: bool,
+    pub(crate) column_list_authoritative: bool,
     /// Reference tables: `keyspace.table` or `table` that this one is a copy of.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
-    pub source: String,
+    pub(crate) source: String,
     #[serde(flatten)]
-    pub rest: Rest,
+    pub(crate) rest: Rest,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ColumnVindex {
     /// One column; or `columns`, never both.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
-    pub column: String,
+    pub(crate) column: String,
     /// The name of a vindex of the keyspace.
     #[serde(default, deserialize_with = "nullable")]
-    pub name: String,
+    pub(crate) name: String,
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
     pub columns: Vec<String>,
     #[serde(flatten)]
-    pub rest: Rest,
+    pub(crate) rest: Rest,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct AutoIncrement {
+pub(crate) struct AutoIncrement {
     #[serde(default, deserialize_with = "nullable")]
-    pub column: String,
+    pub(crate) column: String,
     /// `table` or `keyspace.table`.
     #[serde(default, deserialize_with = "nullable")]
-    pub sequence: String,
+    pub(crate) sequence: String,
     #[serde(flatten)]
-    pub rest: Rest,
+    pub(crate) rest: Rest,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -144,24 +144,24 @@ pub struct Column {
     pub name: String,
     /// Vitess's name of a type (`INT64`, `VARCHAR`).
     #[serde(rename = "type", default, deserialize_with = "nullable", skip_serializing_if = "no")]
-    pub kind: TypeName,
+    pub(crate) kind: TypeName,
     #[serde(
         default,
         alias = "collationName",
         deserialize_with = "nullable",
         skip_serializing_if = "no"
     )]
-    pub collation_name: String,
+    pub(crate) collation_name: String,
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "no")]
     pub invisible: bool,
     #[serde(flatten)]
-    pub rest: Rest,
+    pub(crate) rest: Rest,
 }
 
 /// An enum of protobuf: its name, or a number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum TypeName {
+pub(crate) enum TypeName {
     Name(String),
     Number(i64),
 }
@@ -177,16 +177,16 @@ impl Default for TypeName {
 #[serde(deny_unknown_fields)]
 pub struct RoutingRules {
     #[serde(default, deserialize_with = "nullable")]
-    pub rules: Vec<RoutingRule>,
+    pub(crate) rules: Vec<RoutingRule>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoutingRule {
+pub(crate) struct RoutingRule {
     /// `table`, `keyspace.table`, each with `@replica` or `@rdonly` perhaps.
     #[serde(default, alias = "fromTable", deserialize_with = "nullable")]
-    pub from_table: String,
+    pub(crate) from_table: String,
     #[serde(default, alias = "toTables", deserialize_with = "nullable")]
-    pub to_tables: Vec<String>,
+    pub(crate) to_tables: Vec<String>,
 }
 
 /// Reads JSON; an error names the key.
@@ -203,18 +203,19 @@ fn read<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, VSchemaError> {
 
 impl Keyspace {
     /// Reads a keyspace's vschema. Text of blanks only is an empty one.
+    ///
+    /// # Errors
+    /// [`VSchemaError::Json`], which names the key at fault.
     pub fn from_json(json: &str) -> Result<Self, VSchemaError> {
         if json.trim().is_empty() { Ok(Self::default()) } else { read(json) }
-    }
-
-    /// Vitess's form, indented by two.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_default()
     }
 }
 
 impl RoutingRules {
     /// Reads rules. Text of blanks only is none.
+    ///
+    /// # Errors
+    /// [`VSchemaError::Json`], which names the key at fault.
     pub fn from_json(json: &str) -> Result<Self, VSchemaError> {
         if json.trim().is_empty() { Ok(Self::default()) } else { read(json) }
     }
@@ -247,8 +248,9 @@ mod tests {
         assert_eq!(ks.vindexes["l"].params["from"], "a,b");
         assert_eq!(ks.tables["t"].auto_increment.as_ref().unwrap().sequence, "seq");
         assert_eq!(ks.rest["foreignKeyMode"], "managed");
-        assert_eq!(Keyspace::from_json(&ks.to_json()).unwrap(), ks);
-        assert!(ks.to_json().contains("\"column_vindexes\""));
+        let written = serde_json::to_string(&ks).unwrap();
+        assert_eq!(Keyspace::from_json(&written).unwrap(), ks);
+        assert!(written.contains("\"column_vindexes\""));
         assert_eq!(Keyspace::from_json(" \n").unwrap(), Keyspace::default());
     }
 

@@ -24,7 +24,7 @@ pub enum Holds {
 
 impl Holds {
     /// A collation's name begins with its character set's.
-    pub fn of_collation(collation: Option<&str>) -> Self {
+    pub(crate) fn of_collation(collation: Option<&str>) -> Self {
         let Some(collation) = collation else { return Self::Anything };
         let name = collation.split('_').next().unwrap_or_default();
         match name.to_ascii_lowercase().as_str() {

@@ -151,8 +151,8 @@ pub enum Function {
 /// `LIMIT skip, take`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limit {
-    pub skip: Option<Operand>,
-    pub take: Operand,
+    pub(crate) skip: Option<Operand>,
+    pub(crate) take: Operand,
 }
 
 /// A statement that one server runs over gathered rows.
@@ -164,7 +164,7 @@ pub struct Finish {
     /// without its locking clauses.
     pub text: Vec<Piece>,
     /// Why the shards cannot answer, for EXPLAIN.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 /// Rows of one table, for the server that finishes.
@@ -199,13 +199,13 @@ pub struct Gather {
 #[derive(Debug, Clone)]
 pub struct GatherKey {
     /// The column, as it stands in the leaf's query.
-    pub column: String,
+    pub(crate) column: String,
     /// The gather whose rows have the values, and in which of its columns.
     pub from: u16,
     pub value: u16,
     pub form: KeyForm,
     /// What tells the shards of the values' rows.
-    pub place: Option<KeyPlace>,
+    pub(crate) place: Option<KeyPlace>,
 }
 
 /// How values are written, so that they compare with the column as the other one does.
@@ -228,7 +228,7 @@ pub enum KeyForm {
 }
 
 #[derive(Debug, Clone)]
-pub enum KeyPlace {
+pub(crate) enum KeyPlace {
     Vindex { vindex: Arc<dyn Vindex>, family: Family },
     Lookup { vindex: Arc<LookupDef>, locks: bool },
 }
@@ -243,7 +243,7 @@ pub struct SystemTable {
     /// The first leaf of the table.
     pub begins: bool,
     /// The last one.
-    pub ends: bool,
+    pub(crate) ends: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

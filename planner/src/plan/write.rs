@@ -23,18 +23,18 @@ pub enum Write {
 /// client's.
 #[derive(Debug, Clone)]
 pub struct InsertSelect {
-    pub query: Vec<Piece>,
+    pub(crate) query: Vec<Piece>,
     /// Before `VALUES`.
-    pub head: Vec<Piece>,
+    pub(crate) head: Vec<Piece>,
     /// Behind the rows.
-    pub tail: Vec<Piece>,
+    pub(crate) tail: Vec<Piece>,
     /// The types of the columns that are given, in their order; none where they are not known.
     pub types: Vec<String>,
     pub returning: Option<ReturningNone>,
     /// INSERT IGNORE: values that are cut, as the rows are read, are none the worse for it.
     pub ignore: bool,
     /// Why the shards cannot do it, for EXPLAIN.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 /// What RETURNING names, for an answer without rows: its columns are told by a query of one shard.
@@ -43,18 +43,18 @@ pub struct ReturningNone {
     pub keyspace: KeyspaceIdx,
     pub tablet_kind: TabletKind,
     pub table: String,
-    pub items: Vec<Piece>,
+    pub(crate) items: Vec<Piece>,
 }
 
 /// An INSERT with expressions where values must be known: they are computed by a server, and the
 /// statement planned with their values.
 #[derive(Debug, Clone)]
 pub struct Evaluated {
-    pub expressions: Vec<Vec<Piece>>,
+    pub(crate) expressions: Vec<Vec<Piece>>,
     /// The type of each one's column, and whether the column places the row or is looked up.
     pub types: Vec<(String, bool)>,
     /// What stands before the first, between them, and behind the last.
-    pub texts: Vec<Vec<Piece>>,
+    pub(crate) texts: Vec<Vec<Piece>>,
 }
 
 /// An INSERT, REPLACE or `INSERT ... ON DUPLICATE KEY UPDATE` of rows that may change others, into
@@ -70,11 +70,11 @@ pub struct EachRow {
     /// REPLACE
     pub replace: bool,
     /// Where the rows lie.
-    pub rows: InsertRows,
-    pub head: Vec<Piece>,
+    pub(crate) rows: InsertRows,
+    pub(crate) head: Vec<Piece>,
     /// Each row as the statement has it; `None`: the collapsed ones.
-    pub texts: Option<Vec<Vec<Piece>>>,
-    pub tail: Vec<Piece>,
+    pub(crate) texts: Option<Vec<Vec<Piece>>>,
+    pub(crate) tail: Vec<Piece>,
     /// By which unique keys a row may be there already.
     pub unique: UniqueKeys,
     /// The table with its keyspace, for statements that are planned.
@@ -87,7 +87,7 @@ pub struct EachRow {
 /// The unique keys of a table.
 #[derive(Debug, Clone)]
 pub struct UniqueKeys {
-    pub keys: Vec<Vec<UniqueColumn>>,
+    pub(crate) keys: Vec<Vec<UniqueColumn>>,
     /// Which of them a unique lookup vindex holds over all shards: a row may be there on another
     /// one.
     pub elsewhere: Vec<usize>,
@@ -99,15 +99,15 @@ pub struct UniqueKeys {
 
 /// A column of a unique key, and where a new row has its value.
 #[derive(Debug, Clone)]
-pub struct UniqueColumn {
-    pub name: String,
-    pub value: NewValue,
+pub(crate) struct UniqueColumn {
+    pub(crate) name: String,
+    pub(crate) value: NewValue,
     /// What IGNORE stores in the place of NULL.
-    pub for_null: Option<&'static str>,
+    pub(crate) for_null: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
-pub enum NewValue {
+pub(crate) enum NewValue {
     /// The column is not given: `DEFAULT(column)`.
     Default,
     /// Its place in a collapsed row.
@@ -120,7 +120,7 @@ pub enum NewValue {
 #[derive(Debug, Clone)]
 pub struct ByKey {
     /// Reads the rows; planned as a client's query is. What locks them comes behind it.
-    pub query: Vec<Piece>,
+    pub(crate) query: Vec<Piece>,
     /// Has it a LIMIT?
     pub limited: bool,
     /// One for each table that changes.
@@ -130,7 +130,7 @@ pub struct ByKey {
     /// It names several tables: MariaDB is strict with what an UPDATE of such reads.
     pub joins: bool,
     /// Why the shards cannot do it, for EXPLAIN.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 /// What happens to one table's rows.

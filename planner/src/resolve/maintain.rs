@@ -119,7 +119,7 @@ fn equal(names: &[String], values: &[Literal], out: &mut Vec<u8>) {
 }
 
 /// For each lookup table, for each of its columns: the new value's text, where it changes.
-pub type NewValues = Vec<Vec<Option<Literal>>>;
+pub(crate) type NewValues = Vec<Vec<Option<Literal>>>;
 
 /// `ids`: where the rows of an INSERT lie.
 pub(super) fn bind(

@@ -21,8 +21,8 @@ use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
 pub use generate::Numbers;
-pub use keys::{KeyValues, LOOKUP_VALUES_MAX, ask_by_keys, lookup_question};
-pub use maintain::{Before, NewEntries, NewValues, Step, change_statements, keyspace_id};
+pub use keys::{KeyValues, ask_by_keys, lookup_question};
+pub use maintain::{Before, NewEntries, Step, change_statements, keyspace_id};
 use smallvec::SmallVec;
 pub use tree::{Parts, resolve_tree, text_to_prepare};
 pub use write::{

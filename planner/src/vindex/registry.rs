@@ -78,7 +78,7 @@ const KINDS: [&str; 22] = {
 };
 
 /// Is it one of the types that keep their mapping in a table?
-pub fn is_lookup(kind: &str) -> bool {
+pub(crate) fn is_lookup(kind: &str) -> bool {
     LOOKUP.contains(&kind)
 }
 

@@ -47,8 +47,8 @@ impl ServerTable {
 /// A keyspace's part of a snapshot.
 #[derive(Debug, Default)]
 pub struct Compiled {
-    pub vindexes: AHashMap<String, VindexDef>,
-    pub tables: AHashMap<String, Arc<CompiledTable>>,
+    pub(crate) vindexes: AHashMap<String, VindexDef>,
+    pub(crate) tables: AHashMap<String, Arc<CompiledTable>>,
 }
 
 /// Compiles the vschema of `keyspace`. `server` holds the tables that its database has, as far as

@@ -41,9 +41,9 @@ pub enum Change {
 /// `USING type [WITH owner=t, a=b]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spec {
-    pub kind: String,
-    pub owner: String,
-    pub params: BTreeMap<String, String>,
+    pub(crate) kind: String,
+    pub(crate) owner: String,
+    pub(crate) params: BTreeMap<String, String>,
 }
 
 /// Parses a statement; keywords in any case, names in backticks or not, a `;` at the end or not.
