@@ -9,6 +9,7 @@ pub struct Sequence {
     pub name: String,
     /// As its server knows it, in backticks.
     pub table: String,
+    /// The one shard that the table is on.
     pub shard: ShardId,
 }
 

@@ -37,6 +37,7 @@ pub struct InsertEntries {
 /// The table whose rows an entry is about, as a client would name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
+    /// The keyspace's name, without quotes.
     pub keyspace: String,
     /// `keyspace`.`table`
     pub table: String,
@@ -79,6 +80,7 @@ impl Owner {
 pub(crate) enum EntryValues {
     /// Places in the rows that the fingerprint collapsed; `u16::MAX`: in none, NULL.
     Collapsed(SmallVec<[u16; 1]>),
+    /// For each spelled-out row, its values in the vindex's order.
     Operands(Vec<SmallVec<[Operand; 1]>>),
 }
 
@@ -90,9 +92,11 @@ pub struct ChangeEntries {
     pub(crate) vindex: Arc<dyn Vindex>,
     /// The types of the primary vindex's columns.
     pub families: SmallVec<[Family; 1]>,
+    /// The lookup tables whose entries change.
     pub lookups: Vec<ChangedEntries>,
 }
 
+/// What happens to the entries of one lookup table.
 #[derive(Debug, Clone)]
 pub struct ChangedEntries {
     pub(crate) def: Arc<LookupDef>,
