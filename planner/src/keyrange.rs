@@ -13,30 +13,39 @@ pub(crate) const MAX_SHARDS: usize = 65_536;
 /// A shard name or a set of shards that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRangeError {
+    /// The name has no dash, or several.
     #[error(
         "shard name `{0}` is not a range: write START-END in hexadecimal, e.g. -80, 40-80, 80-"
     )]
     NotARange(String),
+    /// The name, and the side of it that is at fault.
     #[error("shard name `{0}`: `{1}` is not an even number of hexadecimal digits")]
     NotHex(String, String),
+    /// The range would be empty.
     #[error("shard name `{0}`: the start must be less than the end")]
     OutOfOrder(String),
+    /// A name of an unsharded keyspace's shard.
     #[error(
         "shard name `{0}` is empty or holds a character other than letters, digits, `_`, `-` and \
             `.`"
     )]
     BadName(String),
+    /// More shards than there can be, or none.
     #[error("a number of shards must be between 1 and {MAX_SHARDS}, not {0}")]
     BadCount(usize),
+    /// An empty list of shards.
     #[error("no shards are given; an unsharded keyspace has one, named 0")]
     NoShards,
+    /// The name, and how many shards there are.
     #[error(
         "shard `{0}` is not a key range, so it must be the only shard of its keyspace, which has \
             {1}"
     )]
     NotAlone(String, usize),
+    /// The range that no shard covers.
     #[error("the shards must cover all keyspace ids: nothing covers {0}")]
     Gap(String),
+    /// The names of two shards.
     #[error("shards `{0}` and `{1}` overlap")]
     Overlap(String, String),
 }

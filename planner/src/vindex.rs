@@ -45,6 +45,7 @@ pub type KeyspaceId = SmallVec<[u8; 16]>;
 pub enum Mapping {
     /// No row can have this value.
     None,
+    /// Rows with the value lie at this keyspace id.
     Id(KeyspaceId),
     /// A partial multi-column key covers a range of ids.
     Range(KeyRange),
