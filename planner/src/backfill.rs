@@ -20,7 +20,9 @@ pub type Cells = Vec<Option<Vec<u8>>>;
 /// An entry as it has to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
+    /// In the order of the lookup vindex's columns.
     pub(crate) values: SmallVec<[Literal; 1]>,
+    /// The keyspace id of the row that has the values.
     pub id: KeyspaceId,
     /// The values as they were read.
     cells: Cells,
@@ -47,6 +49,7 @@ enum Placed {
 /// A lookup vindex, its owner, and its table.
 #[derive(Debug)]
 pub struct Backfill {
+    /// The owner's.
     pub keyspace: KeyspaceIdx,
     pub(crate) def: Arc<LookupDef>,
     /// Where its table is.

@@ -14,7 +14,9 @@ pub enum Family {
     Unknown,
     /// Between two values, both of which fit.
     Integer {
+        /// The least value of the type.
         min: i64,
+        /// The greatest one.
         max: u64,
     },
     /// Compared by a collation. Which strings are equal beyond their bytes is the vindex's
@@ -31,6 +33,7 @@ pub enum Family {
     Binary(u32),
     /// BINARY(n): shorter values are filled up with zeros. `None` if the length is not known.
     Fixed(Option<u32>),
+    /// DATE
     Date,
     /// Types of which one value has many forms: decimals, doubles, times, ENUM and SET.
     Other,

@@ -113,6 +113,7 @@ struct Pass<'s> {
 }
 
 impl Fingerprint {
+    /// One without buffers; they grow with the first statements.
     pub fn new() -> Self {
         Self::default()
     }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 /// A lookup vindex's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookupDef {
+    /// The vindex's name in the vschema.
     pub(crate) name: String,
     /// The table as SQL names it, in backticks.
     pub(crate) table: String,
     /// Its columns for the values, and the one for the keyspace id.
     pub(crate) from: Vec<String>,
+    /// The column of the keyspace id, or of the number.
     pub(crate) to: String,
     /// It holds not the keyspace id, but the number that `hash` makes it from.
     pub(crate) number: bool,
@@ -31,9 +33,12 @@ pub struct LookupDef {
 /// The param `read_lock`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ReadLock {
+    /// `exclusive`: nobody else reads them with a lock until the transaction ends.
     #[default]
     Exclusive,
+    /// `shared`: others may read them with such a lock, and change them not.
     Shared,
+    /// `none`
     None,
 }
 
@@ -51,7 +56,9 @@ impl ReadLock {
 /// A question to a lookup table: its answer has the keyspace ids, as the table holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookUp {
+    /// The statement that asks, with its values.
     pub query: Vec<u8>,
+    /// The lookup vindex whose table is asked.
     pub vindex: Arc<LookupDef>,
     /// The statement reads the newest rows and locks them.
     pub locks: bool,
@@ -63,9 +70,11 @@ pub struct LookUp {
 /// How a value of a column is written as a literal that means the same under any settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
+    /// As it came: digits, sign, point and exponent.
     Number,
     /// Dates and times, whose text has neither quotes nor backslashes.
     Quoted,
+    /// `x'...'`
     Bytes,
     /// In this character set.
     Text(String),
@@ -200,6 +209,7 @@ pub(crate) fn quoted(name: &str) -> String {
 /// A value as a literal, with what says whether it is NULL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Literal {
+    /// The literal's text.
     pub sql: Vec<u8>,
     pub(crate) is_null: bool,
 }

@@ -52,6 +52,7 @@ pub struct TabletServing {
     pub tablet: Arc<Tablet>,
     /// As Vitess names its type, also of those that get no statements: `PRIMARY`, `SPARE`.
     pub type_name: &'static str,
+    /// As SHOW VITESS_TABLETS says it.
     pub state: TabletState,
     /// A replica may be read from.
     pub readable: bool,

@@ -67,12 +67,14 @@ pub struct BoundByKey {
 /// As [`How`].
 #[derive(Debug)]
 pub enum BoundHow {
+    /// As [`How::Delete`].
     Delete {
         /// `ORDER BY ...`, or nothing.
         order: Vec<u8>,
         /// `RETURNING ...`, or nothing.
         returning: Vec<u8>,
     },
+    /// As [`How::Update`].
     Update {
         /// The assignments.
         set: Vec<BoundSet>,

@@ -63,6 +63,7 @@ use text::Edits;
 /// The session's part in what a statement means.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SessionContext<'a> {
+    /// The one that it has selected.
     pub keyspace: Option<KeyspaceIdx>,
     /// A database that is none of our keyspaces: a system schema, or the drop-in server's.
     pub database: Option<&'a str>,
@@ -70,7 +71,9 @@ pub struct SessionContext<'a> {
     pub shard: Option<ShardIdx>,
     /// The first and the last shard of a range that `USE ks[range]` has chosen.
     pub shards: Option<(ShardIdx, ShardIdx)>,
+    /// What `USE ks@replica` has chosen.
     pub tablet_kind: TabletKind,
+    /// As far as a text is read by it.
     pub sql_mode: SqlMode,
     pub in_transaction: bool,
     pub autocommit: bool,
@@ -85,12 +88,17 @@ pub struct SessionContext<'a> {
 /// Everything that decides a plan.
 #[derive(Clone, Copy)]
 pub struct PlanInput<'a> {
+    /// The client's text, whose first statement is planned.
     pub sql: &'a [u8],
+    /// What has read that text.
     pub fingerprint: &'a Fingerprint,
+    /// The topology and the vschemas to plan with.
     pub snapshot: &'a Snapshot,
     /// For SHOW VITESS_TABLETS only; no other plan depends on it.
     pub serving: Option<&'a Serving>,
+    /// What the session has chosen and set.
     pub session: &'a SessionContext<'a>,
+    /// For tokens and the syntax tree, which do not outlive the planning.
     pub arena: &'a Bump,
     /// Is the statement prepared, so that `?` are parameters?
     pub prepared: bool,
