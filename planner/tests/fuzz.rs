@@ -280,7 +280,7 @@ fn planner() {
         .for_each(|sql: &Vec<u8>| {
             let sql = String::from_utf8_lossy(sql);
             for target in ["", "commerce", "customer", "customer@replica", "legacy"] {
-                let mut session = SessionContext { autocommit: true, ..SessionContext::default() };
+                let mut session = SessionContext::default();
                 if !target.is_empty() {
                     let found = parse_target(target, &SNAPSHOT).unwrap();
                     session.keyspace = found.keyspace;

@@ -35,7 +35,7 @@ fn alternatives_within_alternatives_end() {
         ") d join x)".repeat(25)
     );
     for sql in [rows, joins, derived] {
-        let session = SessionContext { autocommit: true, ..SessionContext::default() };
+        let session = SessionContext::default();
         let _ = plan_sql(&snapshot(), &session, &sql);
     }
 }
