@@ -219,6 +219,13 @@ impl Literal {
         Self { sql: b"NULL".to_vec(), is_null: true }
     }
 
+    /// Appends the condition that a column has this value. `name`: as SQL names the column.
+    pub(crate) fn equals(&self, name: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(if self.is_null { b" IS " } else { b"=" });
+        out.extend_from_slice(&self.sql);
+    }
+
     /// A value that a server gave as text.
     pub fn of(value: Option<&[u8]>, written: &Written) -> Option<Self> {
         let Some(value) = value else { return Some(Self::null()) };

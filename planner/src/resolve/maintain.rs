@@ -117,14 +117,13 @@ impl NewEntries {
     }
 }
 
+/// The condition that all columns have these values.
 fn equal(names: &[String], values: &[Literal], out: &mut Vec<u8>) {
     for (n, (name, value)) in names.iter().zip(values).enumerate() {
         if n > 0 {
             out.extend_from_slice(b" AND ");
         }
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(if value.is_null { b" IS " } else { b"=" });
-        out.extend_from_slice(&value.sql);
+        value.equals(name, out);
     }
 }
 
