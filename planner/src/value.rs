@@ -6,7 +6,7 @@
 pub enum Value<'a> {
     /// NULL
     Null,
-    /// A number that fits; of literals, all that do.
+    /// An integer that fits; literals are this wherever they do.
     Int(i64),
     /// A number above `i64::MAX`, or of an unsigned type.
     UInt(u64),
