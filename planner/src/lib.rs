@@ -5,6 +5,7 @@
 //! is the key of the plan cache; a miss goes through [`sql`] (tokens, syntax tree) and [`route`]
 //! (the plan); [`resolve`] binds the literals of the statement at hand to a plan and names the
 //! shards that it goes to.
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
 pub mod backfill;
