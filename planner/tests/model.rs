@@ -333,8 +333,8 @@ proptest! {
             rows[table].push(Row { values: [key, other], shard });
         }
         let text = select.sql();
-        let mut session = SessionContext::default();
-        session.keyspace = parse_target("customer", &snapshot).unwrap().keyspace;
+        let keyspace = parse_target("customer", &snapshot).unwrap().keyspace;
+        let session = SessionContext { keyspace, ..SessionContext::default() };
         // What is refused is not wrong.
         let Ok((plan, fingerprint)) = plan_sql(&snapshot, &session, &text) else { return Ok(()) };
         prop_assert!(matches!(plan.action, Action::Route(_)));
