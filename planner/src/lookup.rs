@@ -12,7 +12,7 @@ pub struct LookupDef {
     pub(crate) name: String,
     /// The table as SQL names it, in backticks.
     pub(crate) table: String,
-    /// Its columns for the values, and the one for the keyspace id.
+    /// Its columns for the values.
     pub(crate) from: Vec<String>,
     /// The column of the keyspace id, or of the number.
     pub(crate) to: String,

@@ -62,13 +62,14 @@ pub struct Directives {
     pub priority: Option<Option<u8>>,
 }
 
-/// For metrics, and for what the executor may assume (only `Select` and `Show` may be sent to a
-/// replica or tried again).
+/// For metrics, for users' rights, and for what the executor may assume: of those that go to
+/// servers, replicas get only `Select`, `Show` and `Explain`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StatementClass {
     /// `SELECT`, `VALUES ROW(...)`, `TABLE t`, without locking clauses and INTO.
     Select,
-    /// `SELECT ... FOR UPDATE / LOCK IN SHARE MODE`, `SELECT` that calls functions with effects.
+    /// `SELECT ... FOR UPDATE`, `LOCK IN SHARE MODE` or `INTO`, and a query that the grammar does not
+    /// know.
     SelectLocking,
     /// `INSERT`
     Insert,

@@ -195,11 +195,12 @@ pub struct VindexDef {
     pub name: String,
     /// Vitess's name of the type: `hash`, `consistent_lookup_unique`.
     pub kind: String,
-    /// `None`: a type that is known but cannot be used yet (lookup vindexes).
+    /// `None` for lookup vindexes, which are tables: see `lookup`.
     pub vindex: Option<Arc<dyn Vindex>>,
     /// The table whose changes keep the lookup table right, a name of the same keyspace.
     pub(crate) owner: Option<String>,
-    /// The table of a lookup vindex.
+    /// The table of a lookup vindex; `None` for functional ones, and for types whose tables are not
+    /// kept yet.
     pub(crate) lookup: Option<Arc<LookupDef>>,
 }
 

@@ -219,7 +219,7 @@ pub struct Gather {
     pub keys: Vec<GatherKey>,
     /// Has the leaf's query conditions of its own?
     pub filtered: bool,
-    /// How long what stands behind them is, in bytes.
+    /// Bytes at the end of the leaf's text behind its conditions: further ones are put before them.
     pub tail: usize,
 }
 

@@ -36,7 +36,7 @@ pub struct InsertSelect {
     pub types: Vec<String>,
     /// `RETURNING`, for the case that the query has no rows.
     pub returning: Option<ReturningNone>,
-    /// INSERT IGNORE: values that are cut, as the rows are read, are none the worse for it.
+    /// INSERT IGNORE: a value that servers cut while they read the rows is no error.
     pub ignore: bool,
     /// Why the shards cannot do it, for EXPLAIN.
     pub(crate) why: String,
@@ -204,9 +204,10 @@ pub struct ByVindex {
 pub struct KeyPart {
     /// The column of its values in the query's rows.
     pub place: u16,
-    /// How it is read.
+    /// What selects it: the column, or a CAST that gives its bytes.
     pub read: String,
-    /// What is compared with the value.
+    /// What stands on the other side of `=`: the column itself, so that an index helps, or what
+    /// selects it.
     pub test: String,
     /// How a value is written as a literal.
     pub written: Written,

@@ -108,8 +108,9 @@ pub(crate) fn is_lookup(kind: &str) -> bool {
     LOOKUP.contains(&kind)
 }
 
-/// Makes a vindex. `Ok(None)`: a type that Vitess knows but that cannot be used here yet (lookup
-/// vindexes). Params that a type does not know are ignored, as in Vitess.
+/// Makes a functional vindex. `Ok(None)`: a lookup vindex, which is a table
+/// ([`LookupDef`](crate::lookup::LookupDef)). Params that a type does not know are ignored, as in
+/// Vitess.
 pub fn create(
     name: &str,
     kind: &str,
