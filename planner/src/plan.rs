@@ -423,6 +423,11 @@ pub enum Piece {
     },
 }
 
+/// A text that is the same in every execution.
+pub(crate) fn verbatim(text: impl Into<String>) -> Piece {
+    Piece::Verbatim(text.into().into_bytes())
+}
+
 /// Replaces a function call in the text: behind a pool the backend's own answer would belong to
 /// someone else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
