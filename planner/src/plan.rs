@@ -68,8 +68,8 @@ pub struct Directives {
 pub enum StatementClass {
     /// `SELECT`, `VALUES ROW(...)`, `TABLE t`, without locking clauses and INTO.
     Select,
-    /// `SELECT ... FOR UPDATE`, `LOCK IN SHARE MODE` or `INTO`, and a query that the grammar does not
-    /// know.
+    /// `SELECT ... FOR UPDATE`, `LOCK IN SHARE MODE` or `INTO`, and a query that the grammar does
+    /// not know.
     SelectLocking,
     /// `INSERT`
     Insert,
