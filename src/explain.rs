@@ -27,8 +27,7 @@ fn explain(args: &ExplainArgs) -> Result<serde_json::Value, Failure> {
     let mut fingerprint = Fingerprint::new();
     fingerprint.read(sql, SqlMode::default()).map_err(refused)?;
     let sql = sql.get(..fingerprint.end).unwrap_or(sql);
-    let session =
-        SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
+    let session = SessionContext { keyspace: Some(0), ..SessionContext::default() };
     let arena = Bump::new();
     // Statements with ? are those of drivers that prepare.
     let prepared = fingerprint.params > 0;

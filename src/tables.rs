@@ -4,8 +4,7 @@ use bumpalo::Bump;
 use coregate_planner::PlanError;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
 use coregate_planner::snapshot::{Column, ColumnKey, Key};
-use coregate_planner::sql::input::{Item, tokens};
-use coregate_planner::sql::lex::Tok;
+use coregate_planner::sql::{Item, Tok, tokens};
 use coregate_planner::vschema::ServerTable;
 
 /// Words that begin a definition which is no column's.

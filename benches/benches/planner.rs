@@ -64,8 +64,7 @@ fn fingerprint_of(sql: &str) -> Fingerprint {
 }
 
 fn route_of(snapshot: &Snapshot, sql: &str, fingerprint: &Fingerprint, arena: &Bump) -> Route {
-    let session =
-        SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
+    let session = SessionContext { keyspace: Some(0), ..SessionContext::default() };
     let input = PlanInput {
         sql: sql.as_bytes(),
         fingerprint,

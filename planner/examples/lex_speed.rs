@@ -1,8 +1,7 @@
 //! Nanoseconds for fingerprinting, parsing and planning a few statements; best of several rounds.
 use bumpalo::Bump;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
-use coregate_planner::sql::input::{Shared, tokens};
-use coregate_planner::sql::parse;
+use coregate_planner::fuzz;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -42,17 +41,7 @@ fn main() {
         let mut arena = Bump::new();
         let parse = best(|| {
             arena.reset();
-            let arena = &arena;
-            if let Ok(tokens) = tokens(black_box(sql), &fingerprint, mode, arena) {
-                let shared = arena.alloc(Shared {
-                    sql,
-                    arena,
-                    mode,
-                    end: tokens.end,
-                    steps: Default::default(),
-                });
-                let _ = black_box(parse(shared, &tokens));
-            }
+            let _ = black_box(fuzz::parse(black_box(sql), &fingerprint, mode, &arena));
         });
         println!("{name:20} {:4} B  fingerprint {lift:7.0} ns  parse {parse:7.0} ns", sql.len());
     }

@@ -1,12 +1,15 @@
 //! Fills a lookup vindex for rows that are there already, and compares both: the statements for it,
 //! and what their answers mean. Who runs them reads an owner's rows in the order of their primary
 //! key, and locks them until their entries are there.
+mod places;
+
 use crate::column::{Family, find};
 use crate::lookup::{Literal, LookupDef, Written, quoted};
 use crate::resolve::keyspace_id;
 use crate::route::read_as;
-use crate::snapshot::{Keyspace, KeyspaceIdx, ShardIdx, Snapshot, Table};
+use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, Table};
 use crate::vindex::{KeyspaceId, Vindex};
+use places::{Placed, keyspace_of, placed, table_of};
 use smallvec::SmallVec;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -20,7 +23,9 @@ pub type Cells = Vec<Option<Vec<u8>>>;
 /// An entry as it has to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    pub values: SmallVec<[Literal; 1]>,
+    /// In the order of the lookup vindex's columns.
+    pub(crate) values: SmallVec<[Literal; 1]>,
+    /// The keyspace id of the row that has the values.
     pub id: KeyspaceId,
     /// The values as they were read.
     cells: Cells,
@@ -36,19 +41,12 @@ struct Column {
 
 type Columns = Vec<Column>;
 
-/// Where the lookup table's own rows lie.
-#[derive(Debug)]
-enum Placed {
-    OneShard,
-    /// By a vindex over some of its columns: places in `from`.
-    By(Arc<dyn Vindex>, SmallVec<[Family; 1]>, Vec<usize>),
-}
-
 /// A lookup vindex, its owner, and its table.
 #[derive(Debug)]
 pub struct Backfill {
+    /// The owner's.
     pub keyspace: KeyspaceIdx,
-    pub def: Arc<LookupDef>,
+    pub(crate) def: Arc<LookupDef>,
     /// Where its table is.
     pub lookup_keyspace: KeyspaceIdx,
     lookup_table: String,
@@ -66,6 +64,9 @@ pub struct Backfill {
 }
 
 impl Backfill {
+    /// What filling the lookup vindex `name` of a keyspace takes, by the columns that its owner and
+    /// its table have in the snapshot.
+    ///
     /// # Errors
     /// What stands against it, in a sentence.
     pub fn new(snapshot: &Snapshot, keyspace: &str, name: &str) -> Result<Self, String> {
@@ -223,7 +224,7 @@ impl Backfill {
             let head = format!("{union}(SELECT {n} FROM {} WHERE ", quoted(&self.lookup_table));
             sql.extend_from_slice(head.as_bytes());
             for (column, value) in self.entry.iter().zip(&entry.values) {
-                equal(&column.name, value, &mut sql);
+                value.equals(&column.name, &mut sql);
                 sql.extend_from_slice(b" AND ");
             }
             let to = format!("{}={} LIMIT 1)", quoted(&self.def.to), self.def.id(&entry.id));
@@ -266,7 +267,7 @@ impl Backfill {
                 if n > 0 {
                     sql.extend_from_slice(b" AND ");
                 }
-                equal(&column.name, value, &mut sql);
+                value.equals(&column.name, &mut sql);
             }
             sql.push(b')');
         }
@@ -285,63 +286,7 @@ impl Backfill {
 }
 
 fn shard_of(snapshot: &Snapshot, keyspace: KeyspaceIdx, id: &KeyspaceId) -> Option<ShardIdx> {
-    let keyspace = snapshot.keyspaces.get(usize::from(keyspace))?;
-    let mut shards = keyspace.shards.iter().zip(0u16..);
-    shards
-        .find(|(shard, _)| shard.range.contains(id))
-        .map(|(_, n)| n)
-}
-
-fn placed(keyspace: &Keyspace, table: &Table, def: &LookupDef) -> Result<Placed, String> {
-    if keyspace.shards.len() < 2 {
-        return Ok(Placed::OneShard);
-    }
-    let refused = || {
-        format!(
-            "lookup table {} lies on several shards, and not by a functional vindex over its \
-                columns {}",
-            def.table,
-            def.from.join(", ")
-        )
-    };
-    let first = table.column_vindexes.first().ok_or_else(refused)?;
-    let vindex = first.vindex.vindex.clone().ok_or_else(refused)?;
-    let at = |column: &String| {
-        def.from
-            .iter()
-            .position(|from| from.eq_ignore_ascii_case(column))
-    };
-    let columns: Option<Vec<usize>> = first.columns.iter().map(at).collect();
-    let families = first.columns.iter().map(|c| Family::of_column(table, c));
-    Ok(Placed::By(vindex, families.collect(), columns.ok_or_else(refused)?))
-}
-
-fn keyspace_of<'s>(
-    snapshot: &'s Snapshot,
-    name: &str,
-) -> Result<(KeyspaceIdx, &'s Keyspace), String> {
-    let mut all = (0..).zip(&snapshot.keyspaces);
-    all.find(|(_, k)| k.name == name)
-        .ok_or_else(|| format!("there is no keyspace {name}"))
-}
-
-/// Where a lookup vindex's table is.
-fn table_of(
-    snapshot: &Snapshot,
-    owner: KeyspaceIdx,
-    def: &LookupDef,
-) -> Result<(KeyspaceIdx, String), String> {
-    let name = def.table.trim_matches('`');
-    if let Some((keyspace, name)) = name.split_once("`.`") {
-        return Ok((keyspace_of(snapshot, keyspace)?.0, name.to_owned()));
-    }
-    let own = snapshot.keyspaces.get(usize::from(owner));
-    let keyspace = match snapshot.global_tables.get(name).map(Vec::as_slice) {
-        _ if own.is_some_and(|k| k.tables.contains_key(name)) => owner,
-        Some([only]) => *only,
-        _ => return Err(format!("lookup table {} is in no keyspace, or in several", def.table)),
-    };
-    Ok((keyspace, name.to_owned()))
+    snapshot.keyspaces.get(usize::from(keyspace))?.shard_for(id)
 }
 
 fn read(table: &Table, columns: &[String]) -> Result<Columns, String> {
@@ -366,12 +311,6 @@ fn literals(cells: &[Option<Vec<u8>>], columns: &[Column]) -> Result<Vec<Literal
             .ok_or_else(|| format!("a value of column {} cannot be written again", column.name))
     });
     all.collect()
-}
-
-fn equal(name: &str, value: &Literal, out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(if value.is_null { b" IS " } else { b"=" });
-    out.extend_from_slice(&value.sql);
 }
 
 /// The next rows of a table in the order of its key.

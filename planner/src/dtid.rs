@@ -29,7 +29,7 @@ pub const FORMAT: u32 = 0x4347;
 
 /// The most bytes of an id, which with a branch's number make an XA id's first part (64 bytes at
 /// most).
-pub const ID_MAX: usize = 56;
+pub(crate) const ID_MAX: usize = 56;
 
 /// One XA branch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

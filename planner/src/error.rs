@@ -19,17 +19,33 @@ pub enum PlanError {
         "You have an error in your SQL syntax; check the manual that corresponds to your MySQL \
             server version for the right syntax to use near '{near}' at line {line}"
     )]
-    Syntax { near: String, line: u32 },
+    Syntax {
+        /// The text from there on, its first 200 bytes.
+        near: String,
+        /// The line of the statement, from 1.
+        line: u32,
+    },
+    /// A text without a statement (`ER_EMPTY_QUERY`).
     #[error("Query was empty")]
     Empty,
+    /// A table without its keyspace, which the session has not selected and the vschemas do not
+    /// tell (`ER_NO_DB_ERROR`).
     #[error("No database selected: use USE <keyspace>, or write the table as keyspace.table")]
     NoDatabase,
+    /// A name that no keyspace has (`ER_BAD_DB_ERROR`).
     #[error("VT05003: unknown database '{0}' in vschema")]
     UnknownDatabase(String),
+    /// A table that neither vschema nor servers know (`ER_NO_SUCH_TABLE`).
     #[error("VT05004: table '{0}' does not exist")]
     UnknownTable(String),
+    /// A target string names a shard that the keyspace does not have.
     #[error("no shard '{shard}' in keyspace '{keyspace}'; SHOW SHARDS lists them")]
-    UnknownShard { keyspace: String, shard: String },
+    UnknownShard {
+        /// The keyspace's name.
+        keyspace: String,
+        /// The shard or range, as it was written.
+        shard: String,
+    },
     /// What may write, where USE has chosen replicas: the servers' account may be one whose writes
     /// a replica takes.
     #[error(
@@ -37,8 +53,10 @@ pub enum PlanError {
             another with USE <keyspace>@primary"
     )]
     ReadOnlyTablet(&'static str),
+    /// What stands behind `@` in a target string.
     #[error("'{0}' is not a tablet type; allowed are primary, replica and rdonly")]
     UnknownTabletType(String),
+    /// A table of several keyspaces, named without one.
     #[error(
         "ambiguous table reference: {0} is in more than one keyspace; write it as keyspace.table \
             or select a keyspace with USE"
@@ -50,14 +68,27 @@ pub enum PlanError {
             add one with ALTER VSCHEMA ON {keyspace}.{table} ADD VINDEX <name>(<column>) USING \
             <type>"
     )]
-    NoVindex { keyspace: String, table: String },
+    NoVindex {
+        /// The keyspace's name.
+        keyspace: String,
+        /// The table's name.
+        table: String,
+    },
+    /// The vindex takes no such value.
     #[error("cannot map the value of column '{column}' to a keyspace id: {reason}")]
-    CannotMap { column: String, reason: String },
+    CannotMap {
+        /// The vindex's column, or all of them with commas.
+        column: String,
+        /// What the vindex says.
+        reason: String,
+    },
+    /// A column that places a row, or is looked up, has a value that only servers could compute.
     #[error(
         "VT12001: unsupported: INSERT into a sharded table with an expression for vindex column \
             '{0}'; give a literal or a parameter"
     )]
     NotALiteral(String),
+    /// A column that places a row, or is looked up, is NULL (`ER_BAD_NULL_ERROR`).
     #[error("Column '{0}' cannot be null: it places the row, so the statement must give a value")]
     NullKey(String),
     /// The servers keep foreign keys within a shard.
@@ -66,29 +97,49 @@ pub enum PlanError {
             may lie on other shards; place both tables by one vindex over the key's columns, or \
             set foreignKeyMode to unmanaged"
     )]
-    CrossShardKey { table: String, key: String },
+    CrossShardKey {
+        /// The table that has the foreign key.
+        table: String,
+        /// The key's name.
+        key: String,
+    },
     /// The session has chosen several shards by a range of keyspace ids.
     #[error(
         "VT03023: INSERT not supported when targeting a key range: {0}; select the keyspace, or \
             one shard of it, with USE"
     )]
     InsertIntoRange(String),
+    /// An INSERT leaves out a column that has no default (`ER_NO_DEFAULT_FOR_FIELD`).
     #[error("Field '{0}' doesn't have a default value")]
     NoDefault(String),
+    /// A row with more or fewer values than columns (`ER_WRONG_VALUE_COUNT_ON_ROW`): its number,
+    /// from 1.
     #[error("Column count doesn't match value count at row {0}")]
     ColumnCount(u64),
+    /// A column that the table does not have (`ER_BAD_FIELD_ERROR`).
     #[error("Unknown column '{column}' in '{place}'")]
-    UnknownColumn { column: String, place: String },
+    UnknownColumn {
+        /// The name, as it was written.
+        column: String,
+        /// The clause, in MySQL's words: `field list`.
+        place: String,
+    },
+    /// A DELETE of several tables names one that it does not read (`ER_UNKNOWN_TABLE`).
     #[error("Unknown table '{0}' in MULTI DELETE")]
     UnknownTarget(String),
+    /// The most levels that the parser goes down.
     #[error("the expression is nested more than {0} levels deep; write it with fewer parentheses")]
     TooDeep(usize),
+    /// More literals, rows or tables than plans can number.
     #[error("the statement has more than {0} parts of one kind; split it into smaller statements")]
     TooLong(usize),
+    /// CREATE DATABASE of a keyspace that there is.
     #[error("VT06001: cannot create database '{0}'; database exists")]
     DatabaseExists(String),
+    /// DROP DATABASE of a keyspace that there is not.
     #[error("VT05001: cannot drop database '{0}'; database does not exist")]
     NoSuchDatabase(String),
+    /// The keyspace id in hexadecimal digits, and the keyspace's name.
     #[error(
         "keyspace id {0} belongs to no shard of keyspace '{1}'; the shards do not cover the whole \
             range"
@@ -100,23 +151,32 @@ pub enum PlanError {
             cannot be placed: none of the keyspace's servers could be asked since the start; try \
             again when one is up, /readyz says what is missing"
     )]
-    ColumnsPending { keyspace: String, table: String },
+    ColumnsPending {
+        /// The keyspace's name.
+        keyspace: String,
+        /// The table's name.
+        table: String,
+    },
     /// A routing rule stands in the way.
     #[error("{0}")]
     Rule(String),
+    /// The statement goes to all shards, which the configuration does not allow.
     #[error(
         "plan includes scatter, which server.no_scatter disallows; restrict the statement to a \
             shard by its conditions, or allow it with the comment /*vt+ ALLOW_SCATTER */"
     )]
     NoScatter,
+    /// The text's literals would end elsewhere in another character set.
     #[error(
         "the statement has a \\ or a ` right after a byte above 0x7f, which is half of a character \
             in the session's character set and none in others; pass such text as a parameter, or \
             use SET NAMES utf8mb4"
     )]
     AmbiguousText,
+    /// More `?` than the protocol can number (`ER_PS_MANY_PARAM`).
     #[error("Prepared statement contains too many placeholders")]
     TooManyParameters,
+    /// The plan names a literal or a parameter that the statement at hand does not have.
     #[error("a parameter of the prepared statement is missing")]
     MissingParameter,
     /// The plan is for one shard, and the values at hand lie on several: the statement has to be
@@ -131,8 +191,10 @@ pub enum PlanError {
     /// Rows lack numbers, which have to be taken from a sequence first.
     #[error("numbers of a sequence must be taken first: {0}")]
     Generate(Box<crate::resolve::Numbers>),
+    /// The directive `PRIORITY` has another value.
     #[error("Invalid priority value specified in query: PRIORITY takes a number from 0 to 100")]
     Priority,
+    /// LIMIT has a parameter that is no number of rows.
     #[error("Incorrect arguments to LIMIT: it takes whole numbers from 0")]
     NotACount,
 }

@@ -6,7 +6,8 @@
 //! blank; comments that change what a statement means stay. Two statements with the same normalised
 //! text have the same plan.
 use crate::error::PlanError;
-pub use crate::literal::{Literal, LiteralKind, literal_value};
+pub use crate::literal::Literal;
+pub(crate) use crate::literal::{LiteralKind, literal_value};
 pub use crate::rows::Rows;
 use crate::sql::blocks::Blocks;
 pub use crate::sql::lex::SqlMode;
@@ -14,7 +15,7 @@ use crate::sql::lex::{Lexer, Tok, Token};
 use std::ops::Range;
 
 /// Literals beyond this are left in the normalised text, and such a statement's plan is not cached.
-pub const LITERALS_MAX: usize = 20_000;
+pub(crate) const LITERALS_MAX: usize = 20_000;
 
 /// What one pass over a statement finds. Reused for statement after statement; the buffers keep
 /// their size.
@@ -41,7 +42,7 @@ pub struct Fingerprint {
     /// May a plan be kept under `norm`?
     pub cacheable: bool,
     /// Does it hold statements of its own (a routine, a compound statement)?
-    pub compound: bool,
+    pub(crate) compound: bool,
     /// Has it a `/*!50000 ... */`?
     pub versioned: bool,
 }
@@ -112,6 +113,7 @@ struct Pass<'s> {
 }
 
 impl Fingerprint {
+    /// One without buffers; they grow with the first statements.
     pub fn new() -> Self {
         Self::default()
     }

@@ -42,6 +42,7 @@ pub fn key(
 /// Where a value comes from that the text does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source<'s> {
+    /// A parameter's number, from 0.
     Param(usize),
     /// With its `@`.
     Variable(&'s [u8]),

@@ -23,8 +23,7 @@ impl ShardIds {
         if let Some(id) = self.known.get(&key) {
             return *id;
         }
-        // Every id stands for two names in memory: the names run out of memory long before the
-        // numbers run out.
+        // Each id keeps two names in memory, which is full long before the numbers are used up.
         let id = ShardId(u32::try_from(self.known.len()).unwrap_or(u32::MAX));
         Arc::make_mut(&mut self.known).insert(key, id);
         id

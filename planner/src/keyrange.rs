@@ -8,41 +8,50 @@ use std::cmp::Ordering;
 use std::fmt;
 
 /// How many shards a keyspace can have: what fits [`ShardIdx`](crate::snapshot::ShardIdx).
-pub const MAX_SHARDS: usize = 65_536;
+pub(crate) const MAX_SHARDS: usize = 65_536;
 
 /// A shard name or a set of shards that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRangeError {
+    /// The name has no dash, or several.
     #[error(
         "shard name `{0}` is not a range: write START-END in hexadecimal, e.g. -80, 40-80, 80-"
     )]
     NotARange(String),
+    /// The name, and the side of it that is at fault.
     #[error("shard name `{0}`: `{1}` is not an even number of hexadecimal digits")]
     NotHex(String, String),
+    /// The range would be empty.
     #[error("shard name `{0}`: the start must be less than the end")]
     OutOfOrder(String),
+    /// A name of an unsharded keyspace's shard.
     #[error(
         "shard name `{0}` is empty or holds a character other than letters, digits, `_`, `-` and \
             `.`"
     )]
     BadName(String),
+    /// More shards than there can be, or none.
     #[error("a number of shards must be between 1 and {MAX_SHARDS}, not {0}")]
     BadCount(usize),
+    /// An empty list of shards.
     #[error("no shards are given; an unsharded keyspace has one, named 0")]
     NoShards,
+    /// The name, and how many shards there are.
     #[error(
         "shard `{0}` is not a key range, so it must be the only shard of its keyspace, which has \
             {1}"
     )]
     NotAlone(String, usize),
+    /// The range that no shard covers.
     #[error("the shards must cover all keyspace ids: nothing covers {0}")]
     Gap(String),
+    /// The names of two shards.
     #[error("shards `{0}` and `{1}` overlap")]
     Overlap(String, String),
 }
 
 /// Vitess's order of keyspace ids: as bytes, with trailing zeros of no account.
-pub fn compare_ids(a: &[u8], b: &[u8]) -> Ordering {
+pub(crate) fn compare_ids(a: &[u8], b: &[u8]) -> Ordering {
     match (padded(a), padded(b)) {
         (Some(a), Some(b)) => a.cmp(&b),
         _ => trim_zeros(a).cmp(trim_zeros(b)),
@@ -67,17 +76,13 @@ fn trim_zeros(id: &[u8]) -> &[u8] {
 
 impl KeyRange {
     /// All keyspace ids.
-    pub fn full() -> Self {
+    pub(crate) fn full() -> Self {
         Self::default()
-    }
-
-    pub fn is_full(&self) -> bool {
-        trim_zeros(&self.start).is_empty() && self.end.is_empty()
     }
 
     /// Parses `-80`, `40-80`, `80-`, `-`: any even number of hexadecimal digits on each side, in
     /// either case.
-    pub fn parse(name: &str) -> Result<Self, KeyRangeError> {
+    pub(crate) fn parse(name: &str) -> Result<Self, KeyRangeError> {
         let Some((start, end)) = name.split_once('-') else {
             return Err(KeyRangeError::NotARange(name.to_owned()));
         };
@@ -107,7 +112,7 @@ impl KeyRange {
     }
 
     /// The range of all ids that begin with `prefix`.
-    pub fn of_prefix(prefix: &[u8]) -> Self {
+    pub(crate) fn of_prefix(prefix: &[u8]) -> Self {
         let mut end = prefix.to_vec();
         for i in (0..end.len()).rev() {
             end[i] = end[i].wrapping_add(1);
@@ -125,7 +130,7 @@ impl KeyRange {
     }
 
     /// Do the ranges have an id in common?
-    pub fn intersects(&self, other: &Self) -> bool {
+    pub(crate) fn intersects(&self, other: &Self) -> bool {
         let before = |end: &[u8], start: &[u8]| {
             !end.is_empty() && compare_ids(end, start) != Ordering::Greater
         };
@@ -146,7 +151,10 @@ impl Keyspace {
     }
 
     /// The shards that have ids in common with a range, in order.
-    pub fn shards_in<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = ShardIdx> + 'a {
+    pub(crate) fn shards_in<'a>(
+        &'a self,
+        range: &'a KeyRange,
+    ) -> impl Iterator<Item = ShardIdx> + 'a {
         let shards = self.shards.iter().enumerate();
         let hit = shards.filter(move |(_, shard)| shard.range.intersects(range));
         hit.filter_map(|(i, _)| ShardIdx::try_from(i).ok())
@@ -266,7 +274,7 @@ mod tests {
         for name in ["", "80", "8-", "-8", "80-40", "80-80", "80-8000", "x-", "-10-20"] {
             assert!(KeyRange::parse(name).is_err(), "{name}");
         }
-        assert!(KeyRange::of_shard("0").unwrap().is_full());
+        assert_eq!(KeyRange::of_shard("0").unwrap(), KeyRange::full());
         assert!(KeyRange::of_shard("a b").is_err());
     }
 
@@ -355,7 +363,7 @@ mod tests {
         assert_eq!(KeyRange::of_prefix(&[0x4e]).to_string(), "4e-4f");
         assert_eq!(KeyRange::of_prefix(&[0x4e, 0xff]).to_string(), "4eff-4f00");
         assert_eq!(KeyRange::of_prefix(&[0xff, 0xff]).to_string(), "ffff-");
-        assert!(KeyRange::of_prefix(&[]).is_full());
+        assert_eq!(KeyRange::of_prefix(&[]), KeyRange::full());
         assert!(
             range("-80").intersects(&range("7f-81")) && !range("-80").intersects(&range("80-"))
         );

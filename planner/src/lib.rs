@@ -5,6 +5,7 @@
 //! is the key of the plan cache; a miss goes through [`sql`] (tokens, syntax tree) and [`route`]
 //! (the plan); [`resolve`] binds the literals of the statement at hand to a plan and names the
 //! shards that it goes to.
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
 pub mod backfill;
@@ -17,6 +18,8 @@ pub mod dtid;
 pub mod error;
 pub mod fingerprint;
 pub mod fold;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hot_row;
 pub mod identity;
 pub mod keyrange;

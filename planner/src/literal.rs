@@ -8,7 +8,7 @@ use std::ops::Range;
 pub struct Literal {
     /// Bytes of the statement, with quotes, introducer and sign.
     pub span: Range<u32>,
-    pub kind: LiteralKind,
+    pub(crate) kind: LiteralKind,
 }
 
 impl Literal {
@@ -19,7 +19,7 @@ impl Literal {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LiteralKind {
+pub(crate) enum LiteralKind {
     /// `12`, `-12`
     Int,
     /// `1.5`
@@ -61,7 +61,7 @@ impl LiteralKind {
 
 /// The value of a literal of `sql`. Text that must be unescaped is put into `scratch`; otherwise
 /// nothing is copied.
-pub fn literal_value<'a>(
+pub(crate) fn literal_value<'a>(
     sql: &'a [u8],
     literal: &Literal,
     scratch: &'a mut Vec<u8>,

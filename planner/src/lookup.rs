@@ -8,22 +8,24 @@ use std::sync::Arc;
 /// A lookup vindex's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookupDef {
-    pub name: String,
+    /// The vindex's name in the vschema.
+    pub(crate) name: String,
     /// The table as SQL names it, in backticks.
-    pub table: String,
-    /// Its columns for the values, and the one for the keyspace id.
-    pub from: Vec<String>,
-    pub to: String,
+    pub(crate) table: String,
+    /// Its columns for the values.
+    pub(crate) from: Vec<String>,
+    /// The column of the keyspace id, or of the number.
+    pub(crate) to: String,
     /// It holds not the keyspace id, but the number that `hash` makes it from.
-    pub number: bool,
+    pub(crate) number: bool,
     /// Rows with NULL have no entry.
-    pub ignore_nulls: bool,
+    pub(crate) ignore_nulls: bool,
     /// A value names one keyspace id at most.
     pub unique: bool,
     /// It is still being filled: queries must not rely on it.
-    pub write_only: bool,
+    pub(crate) write_only: bool,
     /// Values of tables that do not own it are taken as they come.
-    pub no_verify: bool,
+    pub(crate) no_verify: bool,
     /// How changes that are in a transaction lock the entries that they read.
     pub read_lock: ReadLock,
 }
@@ -31,9 +33,12 @@ pub struct LookupDef {
 /// The param `read_lock`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ReadLock {
+    /// `exclusive`: nobody else reads them with a lock until the transaction ends.
     #[default]
     Exclusive,
+    /// `shared`: others may read them with such a lock, and change them not.
     Shared,
+    /// `none`
     None,
 }
 
@@ -51,7 +56,9 @@ impl ReadLock {
 /// A question to a lookup table: its answer has the keyspace ids, as the table holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookUp {
+    /// The statement that asks, with its values.
     pub query: Vec<u8>,
+    /// The lookup vindex whose table is asked.
     pub vindex: Arc<LookupDef>,
     /// The statement reads the newest rows and locks them.
     pub locks: bool,
@@ -63,9 +70,11 @@ pub struct LookUp {
 /// How a value of a column is written as a literal that means the same under any settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
+    /// As it came: digits, sign, point and exponent.
     Number,
     /// Dates and times, whose text has neither quotes nor backslashes.
     Quoted,
+    /// `x'...'`
     Bytes,
     /// In this character set.
     Text(String),
@@ -76,7 +85,11 @@ impl LookupDef {
     ///
     /// # Errors
     /// Params that Vitess refuses, too.
-    pub fn new(name: &str, kind: &str, params: &Params) -> Result<Option<Self>, CreateError> {
+    pub(crate) fn new(
+        name: &str,
+        kind: &str,
+        params: &Params,
+    ) -> Result<Option<Self>, CreateError> {
         let get = |key: &str| params.get(key).map(|value| value.trim().to_owned());
         if kind.starts_with("lookup_unicodeloosemd5") {
             return Ok(None);
@@ -138,7 +151,7 @@ impl LookupDef {
     }
 
     /// Vitess's cost.
-    pub fn cost(&self) -> u8 {
+    pub(crate) fn cost(&self) -> u8 {
         if self.unique { 10 } else { 20 }
     }
 
@@ -196,13 +209,21 @@ pub(crate) fn quoted(name: &str) -> String {
 /// A value as a literal, with what says whether it is NULL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Literal {
+    /// The literal's text.
     pub sql: Vec<u8>,
-    pub is_null: bool,
+    pub(crate) is_null: bool,
 }
 
 impl Literal {
     pub(crate) fn null() -> Self {
         Self { sql: b"NULL".to_vec(), is_null: true }
+    }
+
+    /// Appends the condition that a column has this value. `name`: as SQL names the column.
+    pub(crate) fn equals(&self, name: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(if self.is_null { b" IS " } else { b"=" });
+        out.extend_from_slice(&self.sql);
     }
 
     /// A value that a server gave as text.

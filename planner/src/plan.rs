@@ -21,14 +21,19 @@ use crate::vitess_variables::VitessVariable;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+/// What is done for one statement, whatever the values in it.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// Who does it, and how.
     pub action: Action,
+    /// What kind of statement it is.
     pub class: StatementClass,
+    /// What it does beside its answer.
     pub effects: Effects,
     /// May the plan be kept under the normalised text? False where the plan holds values (SET, USE,
     /// SHOW ... LIKE).
     pub cacheable: bool,
+    /// What its comments ask for.
     pub directives: Directives,
     /// `keyspace.table` names touched, for metrics and `/queryz`.
     pub tables: Vec<String>,
@@ -40,7 +45,7 @@ pub struct Plan {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Directives {
     /// `ALLOW_SCATTER`
-    pub allow_scatter: bool,
+    pub(crate) allow_scatter: bool,
     /// `SCATTER_ERRORS_AS_WARNINGS`
     pub scatter_errors_as_warnings: bool,
     /// `IGNORE_MAX_MEMORY_ROWS`
@@ -49,7 +54,7 @@ pub struct Directives {
     pub query_timeout_ms: Option<u64>,
     /// `FINISH`, one of ours: a query of several shards is finished by a server, even where the
     /// proxy could merge it.
-    pub finish: bool,
+    pub(crate) finish: bool,
     /// `WORKLOAD_NAME`: what the statement is counted under.
     pub workload_name: Option<Box<str>>,
     /// `PRIORITY`: 0 is the most important; nothing is held back by it here. `Some(None)`: it is
@@ -57,32 +62,54 @@ pub struct Directives {
     pub priority: Option<Option<u8>>,
 }
 
-/// For metrics, and for what the executor may assume (only `Select` and `Show` may be sent to a
-/// replica or tried again).
+/// For metrics, for users' rights, and for what the executor may assume: of those that go to
+/// servers, replicas get only `Select`, `Show` and `Explain`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StatementClass {
+    /// `SELECT`, `VALUES ROW(...)`, `TABLE t`, without locking clauses and INTO.
     Select,
-    /// `SELECT ... FOR UPDATE / LOCK IN SHARE MODE`, `SELECT` that calls functions with effects.
+    /// `SELECT ... FOR UPDATE`, `LOCK IN SHARE MODE` or `INTO`, and a query that the grammar does
+    /// not know.
     SelectLocking,
+    /// `INSERT`
     Insert,
+    /// `REPLACE`
     Replace,
+    /// `UPDATE`
     Update,
+    /// `DELETE`
     Delete,
+    /// `CREATE`, `ALTER`, `DROP`, `RENAME`, `TRUNCATE`, and ALTER VSCHEMA.
     Ddl,
+    /// `SET`
     Set,
+    /// `SHOW`
     Show,
+    /// `USE`
     Use,
+    /// `BEGIN`, `START TRANSACTION`
     Begin,
+    /// `COMMIT`
     Commit,
+    /// `ROLLBACK`, to no savepoint.
     Rollback,
+    /// `SAVEPOINT`, `RELEASE SAVEPOINT`, `ROLLBACK TO`
     Savepoint,
+    /// `LOCK TABLES`, `UNLOCK TABLES`
     Lock,
+    /// `KILL`
     Kill,
+    /// `CALL`
     Call,
+    /// `EXPLAIN`, `DESCRIBE`, `VEXPLAIN`
     Explain,
+    /// `LOAD DATA`
     LoadData,
+    /// `ANALYZE`, `OPTIMIZE`, `CHECK`, `REPAIR`, `CHECKSUM TABLE`, `FLUSH`
     Admin,
+    /// `PREPARE`, `EXECUTE`, `DEALLOCATE PREPARE`
     Prepare,
+    /// All others, those among them that the grammar does not know.
     Other,
 }
 
@@ -133,6 +160,7 @@ bitflags::bitflags! {
     }
 }
 
+/// Who does the statement's work.
 #[derive(Debug, Clone)]
 pub enum Action {
     /// Send it to one or more shards.
@@ -143,7 +171,10 @@ pub enum Action {
     Rows(LocalRows),
     /// `ALTER VSCHEMA ...`: the statement's own text goes to the control plane; `keyspace` is the
     /// default one.
-    AlterVschema { keyspace: Option<KeyspaceIdx> },
+    AlterVschema {
+        /// The session's; the statement may name another one.
+        keyspace: Option<KeyspaceIdx>,
+    },
     /// Put the answers of several shards together.
     Tree(Box<tree::Tree>),
     /// Read rows, then change them.
@@ -153,20 +184,26 @@ pub enum Action {
 /// A result that the planner can give in full.
 #[derive(Debug, Clone)]
 pub struct LocalRows {
+    /// The columns' names.
     pub columns: Vec<String>,
+    /// A value for each column; `None` is NULL.
     pub rows: Vec<Vec<Option<String>>>,
 }
 
+/// A statement that goes to servers whole: to each of them, as it is or with its own part of the
+/// values.
 #[derive(Debug, Clone)]
 pub struct Route {
+    /// The servers, as far as the plan tells without values.
     pub to: Target,
+    /// What becomes of the answers of several.
     pub combine: Combine,
-    pub text: Text,
+    pub(crate) text: Text,
     /// `USE ks@replica` or the statement itself asks for this kind; reads only.
     pub tablet_kind: TabletKind,
     /// Right only where one shard has all of it. Where several have, resolving gives
     /// [`PlanError::Several`](crate::PlanError), and the statement is planned again with `split`.
-    pub alone: bool,
+    pub(crate) alone: bool,
     /// What keeps lookup tables right.
     pub maintain: Option<Box<maintain::Maintain>>,
     /// Rows lack numbers, which come from a sequence: binding gives
@@ -184,8 +221,11 @@ pub struct Route {
 pub enum Target {
     /// Drop-in mode: the one server.
     DropIn,
+    /// A keyspace's shards.
     Keyspace {
+        /// In the snapshot that the plan was made with.
         keyspace: KeyspaceIdx,
+        /// Which of its shards.
         shards: Destination,
     },
 }
@@ -204,13 +244,25 @@ pub enum Destination {
     /// One value (or one tuple for multi-column vindexes): at most one shard when the vindex is
     /// unique. Values that do not tell which shard go to all of them, unless `alone` says why the
     /// statement needs to be on one.
-    Equal { to: EqualTo, alone: Option<String> },
+    Equal {
+        /// The vindex and the value.
+        to: EqualTo,
+        /// Why the statement needs to be on one shard, as its error says it.
+        alone: Option<String>,
+    },
     /// Several tables, each restricted to one value: right only where all of them mean one and the
     /// same shard.
     Together(Vec<EqualTo>),
     /// `col IN (...)`, or a row of tuples; each shard gets the part of the list that lies there
     /// when the text can be split.
-    In { vindex: Arc<dyn Vindex>, families: SmallVec<[Family; 1]>, rows: InRows },
+    In {
+        /// The vindex that maps each item.
+        vindex: Arc<dyn Vindex>,
+        /// The types of its columns.
+        families: SmallVec<[Family; 1]>,
+        /// The list's items.
+        rows: InRows,
+    },
     /// A lookup table knows: it is asked first.
     Lookup(Box<lookup::LookupTo>),
     /// A pinned table.
@@ -230,15 +282,18 @@ pub enum Destination {
 /// A vindex and the value (or tuple) that a table's rows have for it.
 #[derive(Debug, Clone)]
 pub struct EqualTo {
-    pub vindex: Arc<dyn Vindex>,
-    pub values: SmallVec<[Operand; 1]>,
+    /// A functional one.
+    pub(crate) vindex: Arc<dyn Vindex>,
+    /// One for each of the vindex's first columns, in order; fewer than it has where it maps a part
+    /// of its columns to a range.
+    pub(crate) values: SmallVec<[Operand; 1]>,
     /// The types of the columns.
-    pub families: SmallVec<[Family; 1]>,
+    pub(crate) families: SmallVec<[Family; 1]>,
 }
 
 impl EqualTo {
     /// The same vindex and the same values, for certain.
-    pub fn same(&self, other: &Self) -> bool {
+    pub(crate) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.vindex, &other.vindex)
             && self.values == other.values
             && self.families == other.families
@@ -248,6 +303,7 @@ impl EqualTo {
 /// A value known at execution.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operand {
+    /// `NULL`
     Null,
     /// The n-th literal of the fingerprint.
     Literal(u16),
@@ -259,6 +315,7 @@ pub enum Operand {
     InsertId,
 }
 
+/// The items of an IN-list.
 #[derive(Debug, Clone)]
 pub enum InRows {
     /// A collapsed list: the literals of the fingerprint's n-th list.
@@ -267,28 +324,32 @@ pub enum InRows {
     Operands(Vec<SmallVec<[Operand; 1]>>),
 }
 
+/// The rows of an INSERT, and what their shards are told by.
 #[derive(Debug, Clone)]
 pub struct InsertRows {
-    pub vindex: Arc<dyn Vindex>,
+    /// The table's primary vindex.
+    pub(crate) vindex: Arc<dyn Vindex>,
     /// Column names for messages.
-    pub columns: SmallVec<[String; 1]>,
+    pub(crate) columns: SmallVec<[String; 1]>,
     /// The types of these columns.
-    pub families: SmallVec<[Family; 1]>,
+    pub(crate) families: SmallVec<[Family; 1]>,
     /// Those that are known to hold no NULL: a bit for each, the first one's is the lowest.
-    pub not_null: u8,
+    pub(crate) not_null: u8,
     /// INSERT IGNORE: values that do not fit are changed.
-    pub ignore: bool,
+    pub(crate) ignore: bool,
     /// The place of the column for which the server puts in a number of its own when it is given 0.
     pub numbered: Option<usize>,
-    pub source: RowSource,
+    /// Where the values for the vindex are.
+    pub(crate) source: RowSource,
     /// The rows' keyspace ids are needed for lookup tables.
-    pub keeps_ids: bool,
+    pub(crate) keeps_ids: bool,
     /// Each row's shard must be known: RETURNING answers in the order of rows.
-    pub keeps_places: bool,
+    pub(crate) keeps_places: bool,
 }
 
+/// Where an INSERT has the values that place its rows.
 #[derive(Debug, Clone)]
-pub enum RowSource {
+pub(crate) enum RowSource {
     /// Collapsed rows of pure literals: the fingerprint's row spans; `positions` are the vindex's
     /// columns inside a row (`u16::MAX`: not in the row, so NULL), `width` the literals of a row.
     Collapsed { positions: SmallVec<[u16; 1]>, width: u16 },
@@ -314,7 +375,7 @@ pub enum Combine {
 
 /// The text that goes to a shard.
 #[derive(Debug, Clone)]
-pub enum Text {
+pub(crate) enum Text {
     /// As the client wrote it, byte for byte.
     AsIs,
     /// Put together for each shard.
@@ -324,22 +385,28 @@ pub enum Text {
     Split(Vec<Piece>),
 }
 
+/// A part of a text that is put together for a shard.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
+    /// Bytes that are the same in every execution.
     Verbatim(Vec<u8>),
     /// The n-th literal, as written.
     Literal(u16),
     /// The n-th collapsed list, with its parentheses; with `split`, only the items that lie on the
     /// shard (it is then the list that decides the destination).
     List {
+        /// The list's number in the fingerprint.
         list: u16,
+        /// The items are divided among the shards.
         split: bool,
     },
     /// The collapsed rows of an INSERT that lie on the shard, separated by commas.
     CollapsedRows,
     /// Row n of a spelled-out INSERT; left out, with its comma, where it lies elsewhere.
     Row {
+        /// The row's number, from 0.
         row: u16,
+        /// Its text, with its parentheses and without a comma.
         pieces: Vec<Self>,
     },
     /// The n-th `?`; interpolated as a literal when the statement runs as text, kept as `?` when it
@@ -349,9 +416,16 @@ pub enum Piece {
     Session(SessionValue),
     /// The number of rows that every shard must send for `LIMIT skip, take`: their sum.
     LimitSum {
+        /// The client's OFFSET.
         skip: Option<Operand>,
+        /// The client's row count.
         take: Operand,
     },
+}
+
+/// A text that is the same in every execution.
+pub(crate) fn verbatim(text: impl Into<String>) -> Piece {
+    Piece::Verbatim(text.into().into_bytes())
 }
 
 /// Replaces a function call in the text: behind a pool the backend's own answer would belong to

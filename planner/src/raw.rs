@@ -21,7 +21,7 @@ pub fn to_text(bytes: &[u8]) -> String {
 }
 
 /// At most so many bytes of them, without a character of which only a part fits.
-pub fn to_short_text(bytes: &[u8], most: usize) -> String {
+pub(crate) fn to_short_text(bytes: &[u8], most: usize) -> String {
     let Some(short) = bytes.get(..most).filter(|short| short.len() < bytes.len()) else {
         return to_text(bytes);
     };

@@ -26,12 +26,12 @@ impl Rows {
         self.numbered = 0;
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
     /// From the first row to the last.
-    pub fn span(&self) -> Option<Range<u32>> {
+    pub(crate) fn span(&self) -> Option<Range<u32>> {
         Some(self.spans.first()?.start..self.spans.last()?.end)
     }
 

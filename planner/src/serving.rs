@@ -11,19 +11,24 @@ use std::sync::Arc;
 pub struct Serving {
     /// Grows with every change.
     pub version: u64,
+    /// By the shard's id, which lasts beyond snapshots.
     pub shards: AHashMap<ShardId, ShardServing>,
     /// The server of the drop-in mode.
     pub drop_in: Option<Arc<Tablet>>,
 }
 
+/// The servers of one shard.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ShardServing {
+    /// The keyspace's name.
     pub keyspace: String,
     /// As Vitess writes it: `-80`
     pub shard: String,
     /// The database that connections select.
     pub database: String,
+    /// All of the shard's, those that get no statements among them.
     pub tablets: Vec<TabletServing>,
+    /// What becomes of statements for the primary.
     pub writes: Writes,
 }
 
@@ -40,11 +45,14 @@ pub enum Writes {
     Moving,
 }
 
+/// A server, and what it may be used for at the moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TabletServing {
+    /// Its address and account. Its kind is the one that it has now.
     pub tablet: Arc<Tablet>,
     /// As Vitess names its type, also of those that get no statements: `PRIMARY`, `SPARE`.
     pub type_name: &'static str,
+    /// As SHOW VITESS_TABLETS says it.
     pub state: TabletState,
     /// A replica may be read from.
     pub readable: bool,
@@ -59,8 +67,10 @@ pub struct TabletServing {
 /// What `SHOW VITESS_TABLETS` says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TabletState {
+    /// `SERVING`: it answers, and is what the topology takes it for.
     #[default]
     Serving,
+    /// `NOT_SERVING`
     NotServing,
 }
 

@@ -6,11 +6,14 @@ use crate::snapshot::{KeyRange, Keyspace, KeyspaceIdx, ShardIdx, Snapshot, Table
 /// A target string, understood. Parts that it does not name are `None` and stay as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ParsedTarget {
+    /// The keyspace before `:`, `/` or `[`.
     pub keyspace: Option<KeyspaceIdx>,
+    /// The one shard that is named, or that a keyspace id lies in.
     pub shard: Option<ShardIdx>,
     /// Shards that were named as a range, but not all: the first and the last of them. If it is
     /// one, `shard` has it, too.
     pub range: Option<(ShardIdx, ShardIdx)>,
+    /// What stands behind `@`.
     pub tablet_kind: Option<TabletKind>,
 }
 

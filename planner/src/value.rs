@@ -4,9 +4,13 @@
 /// A borrowed SQL value; numbers are exact.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
+    /// NULL
     Null,
+    /// An integer that fits; literals are this wherever they do.
     Int(i64),
+    /// A number above `i64::MAX`, or of an unsigned type.
     UInt(u64),
+    /// A double of the binary protocol.
     Float(f64),
     /// The digits as written: `-12.50`, `1e3`.
     Decimal(&'a [u8]),

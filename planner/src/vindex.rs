@@ -35,7 +35,7 @@ pub(crate) fn hashed_text(text: &[u8]) -> [u8; 8] {
 }
 
 pub(crate) use looked::Looked;
-pub use registry::{CreateError, Params, ReadFile, create, is_lookup};
+pub use registry::{CreateError, Params, ReadFile, create};
 
 /// Where a row lies in its keyspace: the bytes that shard ranges divide.
 pub type KeyspaceId = SmallVec<[u8; 16]>;
@@ -45,6 +45,7 @@ pub type KeyspaceId = SmallVec<[u8; 16]>;
 pub enum Mapping {
     /// No row can have this value.
     None,
+    /// Rows with the value lie at this keyspace id.
     Id(KeyspaceId),
     /// A partial multi-column key covers a range of ids.
     Range(KeyRange),

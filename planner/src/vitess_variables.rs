@@ -55,7 +55,7 @@ pub fn find(name: &[u8]) -> Option<&'static VitessVariable> {
 }
 
 /// May `SET` name it, which goes to no server then? `name` is in lower case.
-pub fn is_vitess(name: &str) -> bool {
+pub(crate) fn is_vitess(name: &str) -> bool {
     find(name.as_bytes()).is_some()
         || name.starts_with("read_after_write_")
         || name.starts_with("vitess_")

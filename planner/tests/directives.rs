@@ -11,12 +11,7 @@ use support::*;
 fn scatters_are_refused_unless_the_statement_allows_them() {
     let snapshot = snapshot();
     let keyspace = parse_target("customer", &snapshot).unwrap().keyspace;
-    let session = SessionContext {
-        keyspace,
-        autocommit: true,
-        no_scatter: true,
-        ..SessionContext::default()
-    };
+    let session = SessionContext { keyspace, no_scatter: true, ..SessionContext::default() };
     let plan = |sql: &str| plan_sql(&snapshot, &session, sql).map(|(plan, _)| plan);
     for sql in [
         "SELECT * FROM customer",
@@ -44,7 +39,7 @@ fn scatters_are_refused_unless_the_statement_allows_them() {
 #[test]
 fn a_plan_has_the_directives_of_its_statement() {
     let snapshot = snapshot();
-    let session = SessionContext { autocommit: true, ..SessionContext::default() };
+    let session = SessionContext::default();
     let plan = |sql: &str| plan_sql(&snapshot, &session, sql).unwrap();
     let (one, first) = plan("SELECT /*vt+ QUERY_TIMEOUT_MS=10 */ * FROM customer WHERE id = 5");
     let (two, second) = plan("SELECT /*vt+ QUERY_TIMEOUT_MS=20 */ * FROM customer WHERE id = 5");

@@ -6,10 +6,11 @@ mod support;
 
 use bolero::generator::bolero_generator::{Driver, ValueGenerator};
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
+use coregate_planner::fuzz::{Lexer, Parsed, parse_alone};
 use coregate_planner::plan::Action;
 use coregate_planner::route::SessionContext;
 use coregate_planner::snapshot::Snapshot;
-use coregate_planner::sql::lex::{Lexer, Tok};
+use coregate_planner::sql::Tok;
 use coregate_planner::target::parse_target;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -265,13 +266,9 @@ fn is_query(sql: &str, place: &str, text: &str) {
     {
         return;
     }
-    let arena = bumpalo::Bump::new();
     let end = text.trim_end().trim_end_matches(';').len();
-    let parsed = coregate_planner::sql::parse_alone(&text[..end], &arena);
-    assert!(
-        matches!(parsed, Ok(coregate_planner::sql::ast::Statement::Query(_))),
-        "{sql}\n{place}: {text}\n{parsed:?}"
-    );
+    let parsed = parse_alone(&text[..end]);
+    assert!(parsed == Ok(Parsed::Query), "{sql}\n{place}: {text}\n{parsed:?}");
 }
 
 #[test]
@@ -283,7 +280,7 @@ fn planner() {
         .for_each(|sql: &Vec<u8>| {
             let sql = String::from_utf8_lossy(sql);
             for target in ["", "commerce", "customer", "customer@replica", "legacy"] {
-                let mut session = SessionContext { autocommit: true, ..SessionContext::default() };
+                let mut session = SessionContext::default();
                 if !target.is_empty() {
                     let found = parse_target(target, &SNAPSHOT).unwrap();
                     session.keyspace = found.keyspace;

@@ -2,9 +2,7 @@
 #![allow(clippy::unwrap_used)]
 use bumpalo::Bump;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode};
-use coregate_planner::sql::ast::Statement;
-use coregate_planner::sql::input::{Shared, tokens};
-use coregate_planner::sql::parse;
+use coregate_planner::fuzz::{Parsed, parse};
 
 #[test]
 fn statements_are_understood() {
@@ -17,16 +15,8 @@ fn statements_are_understood() {
         let arena = Bump::new();
         let mut fingerprint = Fingerprint::new();
         fingerprint.read(sql.as_bytes(), SqlMode::empty()).unwrap();
-        let tokens = tokens(sql.as_bytes(), &fingerprint, SqlMode::empty(), &arena).unwrap();
-        let shared = arena.alloc(Shared {
-            sql: sql.as_bytes(),
-            arena: &arena,
-            mode: SqlMode::empty(),
-            end: tokens.end,
-            steps: Default::default(),
-        });
-        match parse(shared, &tokens) {
-            Ok(Statement::Unknown) => failed.push(format!("{sql}\n   not known")),
+        match parse(sql.as_bytes(), &fingerprint, SqlMode::empty(), &arena) {
+            Ok(Parsed::Unknown) => failed.push(format!("{sql}\n   not known")),
             Ok(_) => {}
             Err(error) => failed.push(format!("{sql}\n   {error}")),
         }

@@ -307,7 +307,7 @@ fn select() -> impl Strategy<Value = Select> {
 fn shard_of(snapshot: &coregate_planner::snapshot::Snapshot, table: usize, key: &Val) -> u16 {
     let (name, _, columns) = TABLES[table];
     let text = format!("INSERT INTO customer.{name} ({}) VALUES ({})", columns[0], literal(key));
-    let session = SessionContext { autocommit: true, ..SessionContext::default() };
+    let session = SessionContext::default();
     let (plan, fingerprint) = plan_sql(snapshot, &session, &text).unwrap();
     places(snapshot, &plan, &fingerprint, &text, &[]).unwrap()[0].0
 }
@@ -333,8 +333,8 @@ proptest! {
             rows[table].push(Row { values: [key, other], shard });
         }
         let text = select.sql();
-        let mut session = SessionContext { autocommit: true, ..SessionContext::default() };
-        session.keyspace = parse_target("customer", &snapshot).unwrap().keyspace;
+        let keyspace = parse_target("customer", &snapshot).unwrap().keyspace;
+        let session = SessionContext { keyspace, ..SessionContext::default() };
         // What is refused is not wrong.
         let Ok((plan, fingerprint)) = plan_sql(&snapshot, &session, &text) else { return Ok(()) };
         prop_assert!(matches!(plan.action, Action::Route(_)));

@@ -20,7 +20,7 @@ fn run(sql: &str) -> String {
         _ => ("", sql),
     };
     let snapshot = if target == "drop-in" { drop_in() } else { snapshot() };
-    let mut session = SessionContext { autocommit: true, ..SessionContext::default() };
+    let mut session = SessionContext::default();
     if !target.is_empty() && target != "drop-in" {
         let found = parse_target(target, &snapshot).unwrap();
         session.keyspace = found.keyspace;

@@ -19,7 +19,6 @@ fn replicas_are_for_reads_only() {
         let session = SessionContext {
             keyspace: parsed.keyspace,
             tablet_kind: kind,
-            autocommit: true,
             ..SessionContext::default()
         };
         let plan =

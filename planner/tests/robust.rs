@@ -5,8 +5,8 @@ mod support;
 
 use coregate_planner::error::PlanError;
 use coregate_planner::fingerprint::{Fingerprint, SqlMode, second_statement};
+use coregate_planner::fuzz::DEPTH_MAX;
 use coregate_planner::route::SessionContext;
-use coregate_planner::sql::input::DEPTH_MAX;
 use proptest::prelude::*;
 use support::*;
 
@@ -35,7 +35,7 @@ fn alternatives_within_alternatives_end() {
         ") d join x)".repeat(25)
     );
     for sql in [rows, joins, derived] {
-        let session = SessionContext { autocommit: true, ..SessionContext::default() };
+        let session = SessionContext::default();
         let _ = plan_sql(&snapshot(), &session, &sql);
     }
 }

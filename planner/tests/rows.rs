@@ -68,8 +68,7 @@ fn bind(
 
 /// The rows that each shard gets, in order.
 fn rows_of(snapshot: &Snapshot, sql: &str) -> Result<BTreeMap<u16, Vec<String>>, String> {
-    let session =
-        SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
+    let session = SessionContext { keyspace: Some(0), ..SessionContext::default() };
     let (plan, fingerprint) = plan_sql(snapshot, &session, sql).map_err(|e| e.to_string())?;
     let found = bind(snapshot, &plan, sql, &fingerprint)?;
     let rows = found.shards.iter().map(|shard| {

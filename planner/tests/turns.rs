@@ -33,7 +33,7 @@ impl SessionValues for Loaded<'_> {
 fn the_shard_with_the_least_to_do_comes_first_and_then_each_in_turn() {
     let snapshot = snapshot();
     let keyspace = parse_target("customer", &snapshot).unwrap().keyspace;
-    let session = SessionContext { keyspace, autocommit: true, ..SessionContext::default() };
+    let session = SessionContext { keyspace, ..SessionContext::default() };
     let sql = "INSERT INTO events (at, message) VALUES (1, 'a')";
     let (plan, fingerprint): (_, Fingerprint) = plan_sql(&snapshot, &session, sql).unwrap();
     let Action::Route(route) = &plan.action else { panic!("{plan:?}") };

@@ -64,8 +64,7 @@ impl Work {
 
     fn plan(&mut self, sql: &str) -> Route {
         self.arena.reset();
-        let session =
-            SessionContext { keyspace: Some(0), autocommit: true, ..SessionContext::default() };
+        let session = SessionContext { keyspace: Some(0), ..SessionContext::default() };
         let input = PlanInput {
             sql: sql.as_bytes(),
             fingerprint: &self.fingerprint,

@@ -49,6 +49,8 @@ pub struct MovedSession {
     sql_mode: u8,
     mode_known: bool,
     autocommit: bool,
+    #[serde(default)]
+    foreign_keys_off: bool,
     wait_timeout: Option<u64>,
     query_timeout: Option<u64>,
     transaction_timeout: Option<u64>,
@@ -180,6 +182,7 @@ impl Session {
             sql_mode: self.state.sql_mode.bits(),
             mode_known: self.state.mode_known,
             autocommit: self.state.autocommit,
+            foreign_keys_off: self.state.foreign_keys_off,
             wait_timeout: self.client.handle.wait_timeout.get(),
             query_timeout: self.client.handle.query_timeout.get(),
             transaction_timeout: self.client.handle.transaction_timeout.get(),
@@ -220,6 +223,7 @@ impl Session {
             sql_mode: SqlMode::from_bits_truncate(from.sql_mode),
             mode_known: from.mode_known,
             autocommit: from.autocommit,
+            foreign_keys_off: from.foreign_keys_off,
             vitess: from.vitess,
             cross_shard_snapshot: from.cross_shard_snapshot,
             ..State::new(settings)

@@ -337,8 +337,6 @@ impl Session {
             shards: self.target.shards,
             tablet_kind: self.target.kind,
             sql_mode: self.state.sql_mode,
-            in_transaction: self.in_transaction(),
-            autocommit: self.state.autocommit,
             no_scatter: self.core.config().no_scatter,
             numbered: kind.numbered,
             foreign_keys_off: self.state.foreign_keys_off,

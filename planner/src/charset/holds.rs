@@ -5,26 +5,32 @@ use super::{Charset, SINGLE};
 /// ASCII that swe7 has other letters for.
 const NOT_SWE7: &[u8] = b"@[\\]^`{|}~";
 
+/// Which characters a column's character set has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
     /// The column's character set is not known.
     Anything,
     /// utf8mb4, and the other forms of all of Unicode that ASCII is no part of.
     Unicode {
+        /// It is utf8mb4, whose first 128 characters are ASCII's bytes.
         ascii: bool,
     },
     /// utf8mb3, and ucs2: no character above U+FFFF.
     Basic {
+        /// It is utf8mb3.
         ascii: bool,
     },
+    /// ascii
     Ascii,
+    /// swe7: ASCII with Swedish letters in place of some signs.
     Swe7,
+    /// Any other: latin1, gbk.
     Set(Charset),
 }
 
 impl Holds {
     /// A collation's name begins with its character set's.
-    pub fn of_collation(collation: Option<&str>) -> Self {
+    pub(crate) fn of_collation(collation: Option<&str>) -> Self {
         let Some(collation) = collation else { return Self::Anything };
         let name = collation.split('_').next().unwrap_or_default();
         match name.to_ascii_lowercase().as_str() {

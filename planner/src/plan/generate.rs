@@ -9,6 +9,7 @@ pub struct Sequence {
     pub name: String,
     /// As its server knows it, in backticks.
     pub table: String,
+    /// The one shard that the table is on.
     pub shard: ShardId,
 }
 
@@ -16,16 +17,16 @@ pub struct Sequence {
 #[derive(Debug, Clone)]
 pub struct Generate {
     /// `Err`: its name, where the vschema does not have it.
-    pub sequence: Result<Sequence, String>,
-    pub column: String,
+    pub(crate) sequence: Result<Sequence, String>,
+    pub(crate) column: String,
     /// Up to the first row; with the column in the list, where the statement leaves it out.
-    pub head: Vec<Piece>,
-    pub rows: GenerateRows,
-    pub tail: Vec<Piece>,
+    pub(crate) head: Vec<Piece>,
+    pub(crate) rows: GenerateRows,
+    pub(crate) tail: Vec<Piece>,
 }
 
 #[derive(Debug, Clone)]
-pub enum GenerateRows {
+pub(crate) enum GenerateRows {
     /// Rows that the fingerprint collapsed: the column's place in them; `None`: behind the last
     /// one.
     Collapsed(Option<u16>),
@@ -33,14 +34,14 @@ pub enum GenerateRows {
 }
 
 #[derive(Debug, Clone)]
-pub struct GenerateRow {
-    pub before: Vec<Piece>,
-    pub value: GenerateValue,
-    pub after: Vec<Piece>,
+pub(crate) struct GenerateRow {
+    pub(crate) before: Vec<Piece>,
+    pub(crate) value: GenerateValue,
+    pub(crate) after: Vec<Piece>,
 }
 
 #[derive(Debug, Clone)]
-pub enum GenerateValue {
+pub(crate) enum GenerateValue {
     /// Nothing is given, or DEFAULT, or NULL.
     Number,
     /// A number is taken in the place of NULL, and of 0 unless the SQL mode forbids it.

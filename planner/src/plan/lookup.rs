@@ -6,13 +6,13 @@ use std::sync::Arc;
 /// A lookup table, and what it is asked.
 #[derive(Debug, Clone)]
 pub struct LookupTo {
-    pub vindex: Arc<LookupDef>,
+    pub(crate) vindex: Arc<LookupDef>,
     /// `SELECT to FROM table WHERE from = ...`
-    pub query: Vec<Piece>,
+    pub(crate) query: Vec<Piece>,
     /// Several values may be asked for.
-    pub many: bool,
+    pub(crate) many: bool,
     /// Why the statement needs to be on one shard.
-    pub alone: Option<String>,
+    pub(crate) alone: Option<String>,
     /// The statement reads the newest rows and locks them, or changes them.
-    pub locks: bool,
+    pub(crate) locks: bool,
 }

@@ -19,23 +19,24 @@ pub enum Maintain {
 /// The entries that an INSERT adds to one lookup table, or must find there.
 #[derive(Debug, Clone)]
 pub struct InsertEntries {
-    pub def: Arc<LookupDef>,
-    pub values: EntryValues,
+    pub(crate) def: Arc<LookupDef>,
+    pub(crate) values: EntryValues,
     /// Another table owns the vindex: the entries must be there already.
-    pub check: bool,
+    pub(crate) check: bool,
     /// The columns, for messages.
-    pub columns: String,
+    pub(crate) columns: String,
     /// Those that are known to hold no NULL: a bit for each, the first one's is the lowest.
-    pub not_null: u8,
+    pub(crate) not_null: u8,
     /// How many characters the owner's columns keep of a text, where the lookup table may keep
     /// another number: `u32::MAX` elsewhere.
-    pub lengths: SmallVec<[u32; 1]>,
-    pub owner: Arc<Owner>,
+    pub(crate) lengths: SmallVec<[u32; 1]>,
+    pub(crate) owner: Arc<Owner>,
 }
 
 /// The table whose rows an entry is about, as a client would name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
+    /// The keyspace's name, without quotes.
     pub keyspace: String,
     /// `keyspace`.`table`
     pub table: String,
@@ -57,9 +58,10 @@ impl Owner {
 
 /// Where an INSERT's rows have the values.
 #[derive(Debug, Clone)]
-pub enum EntryValues {
+pub(crate) enum EntryValues {
     /// Places in the rows that the fingerprint collapsed; `u16::MAX`: in none, NULL.
     Collapsed(SmallVec<[u16; 1]>),
+    /// For each spelled-out row, its values in the vindex's order.
     Operands(Vec<SmallVec<[Operand; 1]>>),
 }
 
@@ -67,19 +69,21 @@ pub enum EntryValues {
 #[derive(Debug, Clone)]
 pub struct ChangeEntries {
     /// Reads the rows: first the columns of the primary vindex, then those of lookup vindexes.
-    pub query: Vec<Piece>,
-    pub vindex: Arc<dyn Vindex>,
+    pub(crate) query: Vec<Piece>,
+    pub(crate) vindex: Arc<dyn Vindex>,
     /// The types of the primary vindex's columns.
     pub families: SmallVec<[Family; 1]>,
+    /// The lookup tables whose entries change.
     pub lookups: Vec<ChangedEntries>,
 }
 
+/// What happens to the entries of one lookup table.
 #[derive(Debug, Clone)]
 pub struct ChangedEntries {
-    pub def: Arc<LookupDef>,
-    pub owner: Arc<Owner>,
+    pub(crate) def: Arc<LookupDef>,
+    pub(crate) owner: Arc<Owner>,
     /// The query's columns that hold the values, and how they are written.
     pub columns: SmallVec<[(u16, Written); 1]>,
     /// New values, for columns that change; none at all where the rows go.
-    pub new: Vec<Option<Vec<Piece>>>,
+    pub(crate) new: Vec<Option<Vec<Piece>>>,
 }

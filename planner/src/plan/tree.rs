@@ -14,8 +14,11 @@ use std::sync::Arc;
 /// A query over several shards.
 #[derive(Debug, Clone)]
 pub struct Tree {
+    /// In the order in which they run; a merge has one.
     pub leaves: Vec<Leaf>,
+    /// What happens to their rows.
     pub form: Form,
+    /// Where a prepared statement's columns come from.
     pub described: Described,
 }
 
@@ -34,6 +37,7 @@ pub enum Described {
 /// A query that each of its shards answers.
 #[derive(Debug, Clone)]
 pub struct Leaf {
+    /// Where the query goes, and its text.
     pub route: Route,
 }
 
@@ -62,6 +66,7 @@ pub struct Merge {
     pub group: Option<Group>,
     /// Groups are sorted again by these keys, when `order` is not the wanted one.
     pub sort: Vec<Key>,
+    /// Of the rows that the client gets, after everything else.
     pub limit: Option<Limit>,
     /// Why the shards cannot answer alone, for EXPLAIN.
     pub why: String,
@@ -86,6 +91,7 @@ pub struct Key {
     /// Where the value stands in the leaf's rows. Its type on the wire says how it is compared,
     /// unless `weight` is given.
     pub column: u16,
+    /// The order is from the largest to the smallest.
     pub descending: bool,
     /// For text, and only there.
     pub text: Option<TextKey>,
@@ -98,9 +104,17 @@ pub enum TextKey {
     Bytes,
     /// By the column that holds `WEIGHT_STRING()` of the value, or NULL where the value is NULL.
     /// With `ascii`, also NULL for ASCII values: these are weighed by the collation's own table.
-    Weight { column: u16, ascii: bool, collation: Arc<Collation> },
+    Weight {
+        /// Where the weight stands in the leaf's rows.
+        column: u16,
+        /// ASCII values have no weight there.
+        ascii: bool,
+        /// The column's, with its table of weights.
+        collation: Arc<Collation>,
+    },
 }
 
+/// How rows that are equal by some keys become one.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
     /// How many keys of `order` make a group; 0: all rows are one group, and there is one row even
@@ -114,15 +128,18 @@ pub struct Group {
     pub distinct: u16,
 }
 
+/// A column of the groups, put together from the shards' parts.
 #[derive(Debug, Clone)]
 pub struct Aggregate {
     /// The column of the leaf's answer that holds each shard's part, and where the result goes.
     pub column: u16,
+    /// How the parts are put together.
     pub function: Function,
     /// Over distinct values: see [`Group::distinct`].
     pub distinct: bool,
 }
 
+/// The aggregate functions whose parts can be put together.
 #[derive(Debug, Clone)]
 pub enum Function {
     /// COUNT: integers are added up; NULL counts as 0.
@@ -131,18 +148,26 @@ pub enum Function {
     Sum,
     /// AVG: the columns that hold SUM and COUNT of the same expression.
     Avg {
+        /// The column of the SUM.
         sum: u16,
+        /// The column of the COUNT.
         count: u16,
     },
     /// MIN and MAX: compared as a key is.
     Least {
+        /// How text is compared; `None` of other types.
         text: Option<TextKey>,
     },
+    /// As `Least`, for MAX.
     Greatest {
+        /// How text is compared; `None` of other types.
         text: Option<TextKey>,
     },
+    /// BIT_AND: a group without values has all bits set.
     BitAnd,
+    /// BIT_OR
     BitOr,
+    /// BIT_XOR
     BitXor,
     /// ANY_VALUE and constants: the first row's.
     First,
@@ -151,8 +176,10 @@ pub enum Function {
 /// `LIMIT skip, take`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limit {
-    pub skip: Option<Operand>,
-    pub take: Operand,
+    /// How many rows to leave out at first.
+    pub(crate) skip: Option<Operand>,
+    /// How many rows to give at most.
+    pub(crate) take: Operand,
 }
 
 /// A statement that one server runs over gathered rows.
@@ -164,7 +191,7 @@ pub struct Finish {
     /// without its locking clauses.
     pub text: Vec<Piece>,
     /// Why the shards cannot answer, for EXPLAIN.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 /// Rows of one table, for the server that finishes.
@@ -174,6 +201,7 @@ pub struct Gather {
     pub table: String,
     /// The names that the client knows the table by.
     pub keyspace: String,
+    /// The table's name in the keyspace.
     pub org_table: String,
     /// The leaf's columns, in their order.
     pub columns: Vec<GatherColumn>,
@@ -191,7 +219,7 @@ pub struct Gather {
     pub keys: Vec<GatherKey>,
     /// Has the leaf's query conditions of its own?
     pub filtered: bool,
-    /// How long what stands behind them is, in bytes.
+    /// Bytes at the end of the leaf's text behind its conditions: further ones are put before them.
     pub tail: usize,
 }
 
@@ -199,13 +227,15 @@ pub struct Gather {
 #[derive(Debug, Clone)]
 pub struct GatherKey {
     /// The column, as it stands in the leaf's query.
-    pub column: String,
+    pub(crate) column: String,
     /// The gather whose rows have the values, and in which of its columns.
     pub from: u16,
+    /// The values' column there, from 0.
     pub value: u16,
+    /// How the values are written.
     pub form: KeyForm,
     /// What tells the shards of the values' rows.
-    pub place: Option<KeyPlace>,
+    pub(crate) place: Option<KeyPlace>,
 }
 
 /// How values are written, so that they compare with the column as the other one does.
@@ -213,22 +243,31 @@ pub struct GatherKey {
 pub enum KeyForm {
     /// Those that the column can hold; others equal none of its.
     Integer {
+        /// The least number that the column holds.
         min: i64,
+        /// The greatest one.
         max: u64,
     },
+    /// DECIMAL: digits, a sign and a point.
     Decimal,
+    /// DATE
     Date,
     /// DATETIME
     Moment,
+    /// CHAR, VARCHAR and TEXT.
     Text {
+        /// The column's character set.
         charset: String,
+        /// The column's collation.
         collation: String,
     },
+    /// BINARY, VARBINARY and BLOB.
     Bytes,
 }
 
+/// What tells on which shards rows with a value can be.
 #[derive(Debug, Clone)]
-pub enum KeyPlace {
+pub(crate) enum KeyPlace {
     Vindex { vindex: Arc<dyn Vindex>, family: Family },
     Lookup { vindex: Arc<LookupDef>, locks: bool },
 }
@@ -236,16 +275,19 @@ pub enum KeyPlace {
 /// Rows of a table of information_schema. Several leaves in a row may be of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemTable {
+    /// As the statement names it, without `information_schema`.
     pub name: String,
+    /// Whose rows are put together, and how.
     pub rows: SystemRows,
     /// A database, and what the client calls it.
     pub renamed: Option<(String, String)>,
     /// The first leaf of the table.
     pub begins: bool,
     /// The last one.
-    pub ends: bool,
+    pub(crate) ends: bool,
 }
 
+/// Where the rows of a table of information_schema come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SystemRows {
     /// As one server of each keyspace gives them.
@@ -259,16 +301,22 @@ pub enum SystemRows {
 /// Tables with numbers of rows and sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
+    /// TABLES: `TABLE_ROWS`, `DATA_LENGTH` and the like.
     Tables,
+    /// PARTITIONS: the same of each partition.
     Partitions,
+    /// STATISTICS: `CARDINALITY`
     Statistics,
 }
 
+/// A column of the temporary table that rows are gathered into.
 #[derive(Debug, Clone, Default)]
 pub struct GatherColumn {
+    /// As the statement refers to it, without quotes.
     pub name: String,
     /// What follows the name in CREATE TABLE: type, character set and collation, NULL or NOT NULL.
     pub definition: String,
+    /// How its values are written.
     pub load: Load,
     /// Which flags about keys and defaults the real column can have, as in a column definition
     /// packet.

@@ -11,7 +11,7 @@ pub struct Numbers {
     /// `Err`: the name of one that there is not; then the rows have their numbers.
     pub sequence: Result<Sequence, String>,
     /// The statement, with nothing where the numbers belong.
-    pub text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
     /// These places, in order.
     pub places: Vec<usize>,
     /// The largest number that the statement gives by itself.

@@ -14,7 +14,7 @@ use crate::vindex::{KeyspaceId, Vindex};
 const LIST_MAX: usize = 900;
 
 /// The most values that a lookup table is asked for; where there are more, all shards are asked.
-pub const LOOKUP_VALUES_MAX: usize = 500;
+pub(crate) const LOOKUP_VALUES_MAX: usize = 500;
 
 /// Which keyspace ids each of a leaf's shards has, where its rows are found by values.
 pub(super) fn ranges(

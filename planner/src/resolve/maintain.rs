@@ -14,20 +14,27 @@ use std::sync::Arc;
 /// What runs before a statement, in its transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Before {
+    /// These, in their order.
     Statements(Vec<Step>),
     /// A query whose rows tell the statements: [`change_statements`].
     Query {
+        /// It reads and locks the rows that change.
         text: Vec<u8>,
+        /// What their entries become.
         new: NewValues,
     },
 }
 
+/// A statement that runs before an INSERT.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Entries are added to a lookup table.
     Add(NewEntries),
     /// A query that must find a row.
     Check {
+        /// It asks a lookup table that another table owns.
         query: Vec<u8>,
+        /// The columns whose values must be there, for the message.
         columns: String,
     },
 }
@@ -35,8 +42,11 @@ pub enum Step {
 /// Entries that one statement adds.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NewEntries {
+    /// The lookup vindex.
     pub def: Arc<LookupDef>,
+    /// The table whose rows the entries are about.
     pub owner: Arc<Owner>,
+    /// Values, and the keyspace id of their row.
     pub entries: Vec<(SmallVec<[Literal; 1]>, KeyspaceId)>,
     /// The statement has no more entries in this table.
     pub whole: bool,
@@ -107,19 +117,18 @@ impl NewEntries {
     }
 }
 
+/// The condition that all columns have these values.
 fn equal(names: &[String], values: &[Literal], out: &mut Vec<u8>) {
     for (n, (name, value)) in names.iter().zip(values).enumerate() {
         if n > 0 {
             out.extend_from_slice(b" AND ");
         }
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(if value.is_null { b" IS " } else { b"=" });
-        out.extend_from_slice(&value.sql);
+        value.equals(name, out);
     }
 }
 
 /// For each lookup table, for each of its columns: the new value's text, where it changes.
-pub type NewValues = Vec<Vec<Option<Literal>>>;
+pub(crate) type NewValues = Vec<Vec<Option<Literal>>>;
 
 /// `ids`: where the rows of an INSERT lie.
 pub(super) fn bind(

@@ -21,8 +21,8 @@ use crate::snapshot::{KeyRange, Keyspace, ShardIdx, Snapshot};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
 pub use generate::Numbers;
-pub use keys::{KeyValues, LOOKUP_VALUES_MAX, ask_by_keys, lookup_question};
-pub use maintain::{Before, NewEntries, NewValues, Step, change_statements, keyspace_id};
+pub use keys::{KeyValues, ask_by_keys, lookup_question};
+pub use maintain::{Before, NewEntries, Step, change_statements, keyspace_id};
 use smallvec::SmallVec;
 pub use tree::{Parts, resolve_tree, text_to_prepare};
 pub use write::{
@@ -32,12 +32,17 @@ pub use write::{
 /// The statement at hand.
 #[derive(Clone, Copy)]
 pub struct Binding<'a> {
+    /// The client's text, of which the statement is the first one.
     pub sql: &'a [u8],
+    /// Where its literals stand.
     pub fingerprint: &'a Fingerprint,
     /// Bound parameters of a prepared statement.
     pub params: &'a [Value<'a>],
+    /// The session's, as far as literals are read by it.
     pub sql_mode: SqlMode,
+    /// The session's: what the bytes of its strings mean.
     pub charsets: Charsets,
+    /// What only the session knows.
     pub session: &'a dyn SessionValues,
     /// Runs as a prepared statement: `?` stays where it can.
     pub prepared: bool,
@@ -95,8 +100,10 @@ pub struct Resolved {
     pub places: Vec<ShardIdx>,
 }
 
+/// A shard, and what it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardText {
+    /// Its index in the snapshot that the statement was bound with.
     pub shard: ShardIdx,
     /// The same shard beyond this snapshot; nothing in the drop-in mode.
     pub id: ShardId,

@@ -10,17 +10,24 @@ use crate::snapshot::{ShardIdx, Snapshot};
 /// A change whose texts have their values.
 #[derive(Debug)]
 pub enum BoundWrite {
+    /// See [`Write::ByKey`].
     ByKey(BoundByKey),
+    /// See [`Write::InsertSelect`].
     InsertSelect(BoundInsert),
+    /// See [`Write::Evaluated`].
     Evaluated(BoundValues),
+    /// See [`Write::EachRow`]: the rows in the statement's order.
     EachRow(Vec<BoundRow>),
 }
 
 /// As [`InsertSelect`].
 #[derive(Debug)]
 pub struct BoundInsert {
+    /// The query whose rows are inserted.
     pub query: Vec<u8>,
+    /// What stands before `VALUES`.
     pub head: Vec<u8>,
+    /// What stands behind the rows.
     pub tail: Vec<u8>,
     /// What RETURNING names.
     pub returning: Option<Vec<u8>>,
@@ -29,13 +36,16 @@ pub struct BoundInsert {
 /// As [`Evaluated`].
 #[derive(Debug)]
 pub struct BoundValues {
+    /// A `SELECT`'s items: a server computes them.
     pub expressions: Vec<Vec<u8>>,
+    /// The statement around them: one more than there are expressions.
     pub texts: Vec<Vec<u8>>,
 }
 
 /// A row of [`EachRow`].
 #[derive(Debug)]
 pub struct BoundRow {
+    /// Where the row lies.
     pub shard: ShardIdx,
     /// The statement that inserts it alone.
     pub text: Vec<u8>,
@@ -45,8 +55,10 @@ pub struct BoundRow {
     pub conditions: Vec<Vec<u8>>,
 }
 
+/// As [`ByKey`].
 #[derive(Debug)]
 pub struct BoundByKey {
+    /// The query that reads the rows; what locks them comes behind it.
     pub query: Vec<u8>,
     /// One for each change.
     pub changes: Vec<BoundHow>,
@@ -55,14 +67,28 @@ pub struct BoundByKey {
 /// As [`How`].
 #[derive(Debug)]
 pub enum BoundHow {
-    Delete { order: Vec<u8>, returning: Vec<u8> },
-    Update { set: Vec<BoundSet>, order: Vec<u8> },
+    /// As [`How::Delete`].
+    Delete {
+        /// `ORDER BY ...`, or nothing.
+        order: Vec<u8>,
+        /// `RETURNING ...`, or nothing.
+        returning: Vec<u8>,
+    },
+    /// As [`How::Update`].
+    Update {
+        /// The assignments.
+        set: Vec<BoundSet>,
+        /// `ORDER BY ...`, or nothing.
+        order: Vec<u8>,
+    },
 }
 
 /// As [`SetPart`].
 #[derive(Debug)]
 pub enum BoundSet {
+    /// SQL with its values in it.
     Text(Vec<u8>),
+    /// A value that the query has read.
     Value(Read),
 }
 

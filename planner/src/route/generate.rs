@@ -5,16 +5,14 @@ use super::text::Edits;
 use crate::error::PlanError;
 use crate::lookup::quoted;
 use crate::plan::generate::{Generate, GenerateRow, GenerateRows, GenerateValue, Sequence};
-use crate::plan::{Action, Combine, Destination, Piece, Plan, SessionAction, StatementClass};
+use crate::plan::{
+    Action, Combine, Destination, Piece, Plan, SessionAction, StatementClass, verbatim,
+};
 use crate::snapshot::{Keyspace, KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::{ExprKind, Insert, InsertRow, InsertSource, Span, TableName};
 
 /// How many numbers one statement can take.
 const NEXT_MAX: u64 = 1 << 40;
-
-fn verbatim(text: &str) -> Piece {
-    Piece::Verbatim(text.as_bytes().to_vec())
-}
 
 impl<'a> Planner<'_, 'a> {
     /// A plan that takes numbers from the table's sequence first; `None` where it has none, or the

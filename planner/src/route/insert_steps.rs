@@ -13,7 +13,7 @@ use crate::lookup::quoted;
 use crate::plan::write::{
     EachRow, Evaluated, InsertSelect, NewValue, ReturningNone, UniqueColumn, UniqueKeys, Write,
 };
-use crate::plan::{InsertRows, Operand, Piece, Plan, StatementClass};
+use crate::plan::{InsertRows, Operand, Plan, StatementClass, verbatim};
 use crate::snapshot::{Column, ColumnVindex, Table};
 use crate::sql::ast::*;
 use crate::sql::walk::Walk;
@@ -27,10 +27,6 @@ fn implicit(column: &Column) -> Option<&'static str> {
         "char" | "varchar" | "binary" | "varbinary" => "''",
         _ => return None,
     })
-}
-
-fn verbatim(text: &str) -> Piece {
-    Piece::Verbatim(text.as_bytes().to_vec())
 }
 
 impl<'a> Planner<'_, 'a> {

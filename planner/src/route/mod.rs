@@ -20,6 +20,7 @@ mod explain;
 mod foreign_keys;
 mod generate;
 mod ids;
+mod input;
 mod insert;
 mod insert_steps;
 mod joins;
@@ -44,60 +45,19 @@ mod vindex_advice;
 mod vindex_rows;
 
 use crate::error::PlanError;
-use crate::fingerprint::{Fingerprint, SqlMode};
 use crate::plan::{
     Action, Combine, Destination, Directives, Effects, Plan, Route, SessionAction, StatementClass,
     Target,
 };
-use crate::serving::Serving;
-use crate::snapshot::{KeyspaceIdx, ShardIdx, Snapshot, Table, TabletKind};
+use crate::snapshot::{KeyspaceIdx, Table, TabletKind};
 use crate::sql::ast::{Span, Statement};
 use crate::sql::input::{Shared, Tokens, tokens};
-use bumpalo::Bump;
 use class::{allowed, class_of, own_effects, spreads};
+pub use input::{PlanInput, SessionContext};
 pub(crate) use lookups::read_as;
 pub use names::is_system;
 use std::sync::Arc;
 use text::Edits;
-
-/// The session's part in what a statement means.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SessionContext<'a> {
-    pub keyspace: Option<KeyspaceIdx>,
-    /// A database that is none of our keyspaces: a system schema, or the drop-in server's.
-    pub database: Option<&'a str>,
-    /// Chosen with `USE ks:-80`.
-    pub shard: Option<ShardIdx>,
-    /// The first and the last shard of a range that `USE ks[range]` has chosen.
-    pub shards: Option<(ShardIdx, ShardIdx)>,
-    pub tablet_kind: TabletKind,
-    pub sql_mode: SqlMode,
-    pub in_transaction: bool,
-    pub autocommit: bool,
-    /// Plans that go to all shards are refused, unless the statement allows them.
-    pub no_scatter: bool,
-    /// Numbers from sequences are in the text already, wherever it needs some.
-    pub numbered: bool,
-    /// The session has `foreign_key_checks = 0`: servers neither check keys nor pass changes on.
-    pub foreign_keys_off: bool,
-}
-
-/// Everything that decides a plan.
-#[derive(Clone, Copy)]
-pub struct PlanInput<'a> {
-    pub sql: &'a [u8],
-    pub fingerprint: &'a Fingerprint,
-    pub snapshot: &'a Snapshot,
-    /// For SHOW VITESS_TABLETS only; no other plan depends on it.
-    pub serving: Option<&'a Serving>,
-    pub session: &'a SessionContext<'a>,
-    pub arena: &'a Bump,
-    /// Is the statement prepared, so that `?` are parameters?
-    pub prepared: bool,
-    /// Are its values known to lie on several shards? Else the plan may be one for a single shard,
-    /// and say so with [`PlanError::Several`] when it is bound.
-    pub split: bool,
-}
 
 /// Plans the first statement of the text.
 ///

@@ -6,6 +6,11 @@ use crate::sql::input::{Item, Tokens};
 use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;
 
+/// An identifier in backticks.
+pub(super) fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
 /// A list of changes: bytes that are replaced. They do not overlap.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Edits {

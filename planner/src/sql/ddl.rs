@@ -133,7 +133,6 @@ fn second_table<'a>(i: In<'a>, verb: Kw) -> Option<&'a TableName<'a>> {
     table_name(start).ok().map(|(_, t)| i.alloc(t))
 }
 
-/// ANALYZE, OPTIMIZE, CHECK, REPAIR, CHECKSUM TABLE.
 /// `FLUSH [LOCAL] TABLES a, b [WITH READ LOCK]`, and all others, which name no tables.
 pub(super) fn flush<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let end = i.skip(usize::MAX);
@@ -151,6 +150,7 @@ pub(super) fn flush<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     Ok((end, Statement::Flush(names)))
 }
 
+/// ANALYZE, OPTIMIZE, CHECK, REPAIR, CHECKSUM TABLE.
 pub(super) fn admin<'a>(i: In<'a>) -> R<'a, Statement<'a>> {
     let mut rest = i.skip(1);
     while !matches!(rest.peek_kw(), Kw::Table | Kw::Tables) {

@@ -18,19 +18,25 @@ pub const DEPTH_MAX: usize = if cfg!(debug_assertions) { 60 } else { 100 };
 /// A token as the grammar sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Item {
+    /// What it is; a collapsed list and an INSERT's collapsed rows are one token each.
     pub tok: Tok,
-    pub kw: Kw,
+    /// The keyword that a word is; of other tokens none.
+    pub(crate) kw: Kw,
     /// Literals, lists and parameters: their number in the fingerprint; `u16::MAX` for what was not
     /// lifted.
-    pub number: u16,
+    pub(crate) number: u16,
+    /// Its bytes, with quotes, introducer and sign.
     pub span: Span,
 }
 
 /// What all parsers of one statement share.
 #[derive(Debug)]
 pub struct Shared<'a> {
+    /// The client's text.
     pub sql: &'a [u8],
+    /// Where the tree is put.
     pub arena: &'a Bump,
+    /// How the text is read.
     pub mode: SqlMode,
     /// The end of the last token.
     pub end: u32,
@@ -46,7 +52,9 @@ pub const STEPS_PER_TOKEN_MAX: usize = 100;
 /// The input of every parser.
 #[derive(Debug, Clone, Copy)]
 pub struct In<'a> {
+    /// The tokens that are still to be read.
     pub items: &'a [Item],
+    /// What is the same for all parsers of the statement.
     pub shared: &'a Shared<'a>,
     depth: u16,
 }
@@ -54,7 +62,9 @@ pub struct In<'a> {
 /// Where the grammar gave up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble {
+    /// The byte at which no parser could go on.
     pub at: u32,
+    /// The statement is nested too deeply, or takes too many steps.
     pub deep: bool,
 }
 
@@ -72,9 +82,11 @@ impl<'a> ParseError<In<'a>> for Trouble {
     }
 }
 
+/// What a parser gives: what follows, and what it has read.
 pub type R<'a, T> = IResult<In<'a>, T, Trouble>;
 
 impl<'a> In<'a> {
+    /// All of a statement's tokens.
     pub fn new(items: &'a [Item], shared: &'a Shared<'a>) -> Self {
         Self { items, shared, depth: 0 }
     }
@@ -84,18 +96,22 @@ impl<'a> In<'a> {
         self.items.first().map_or(self.shared.end, |i| i.span.start)
     }
 
+    /// What the next token is.
     pub fn peek(&self) -> Tok {
         self.items.first().map_or(Tok::End, |i| i.tok)
     }
 
+    /// The keyword that the next token is.
     pub fn peek_kw(&self) -> Kw {
         self.items.first().map_or(Kw::None, |i| i.kw)
     }
 
+    /// What the token `ahead` of the next one is.
     pub fn tok_at(&self, ahead: usize) -> Tok {
         self.items.get(ahead).map_or(Tok::End, |i| i.tok)
     }
 
+    /// The keyword that the token `ahead` of the next one is.
     pub fn kw_at(&self, ahead: usize) -> Kw {
         self.items.get(ahead).map_or(Kw::None, |i| i.kw)
     }
@@ -107,10 +123,12 @@ impl<'a> In<'a> {
         })
     }
 
+    /// No: another parser may be tried here.
     pub fn fail<T>(&self) -> R<'a, T> {
         Err(Err::Error(Trouble { at: self.at(), deep: false }))
     }
 
+    /// Behind `count` tokens.
     pub fn skip(mut self, count: usize) -> Self {
         self.items = self.items.get(count..).unwrap_or_default();
         self
@@ -149,6 +167,7 @@ impl<'a> In<'a> {
         Span { start: self.at(), end }
     }
 
+    /// The bytes of a part of the statement.
     pub fn text(&self, span: Span) -> &'a [u8] {
         self.shared
             .sql
@@ -156,10 +175,12 @@ impl<'a> In<'a> {
             .unwrap_or_default()
     }
 
+    /// Puts a part of the tree into the arena.
     pub fn alloc<T>(&self, value: T) -> &'a T {
         self.shared.arena.alloc(value)
     }
 
+    /// A list in the arena.
     pub fn vec<T>(&self) -> BumpVec<'a, T> {
         BumpVec::new_in(self.shared.arena)
     }
@@ -218,6 +239,7 @@ pub fn eat_all<'a>(mut i: In<'a>, words: &[Kw]) -> In<'a> {
     i
 }
 
+/// Moves past the token if it is there.
 pub fn eat_tok(i: In<'_>, t: Tok) -> (In<'_>, bool) {
     if i.peek() == t { (i.skip(1), true) } else { (i, false) }
 }
@@ -297,13 +319,16 @@ pub fn skip_parens<'a>(i: In<'a>) -> R<'a, ()> {
 /// A statement's tokens, as the grammar and the scan for effects read them.
 #[derive(Debug)]
 pub struct Tokens<'a> {
+    /// In the text's order, without comments, hints, directives and the statement's end.
     pub items: &'a [Item],
-    pub end: u32,
+    /// The place behind the last token, hint or directive.
+    pub(crate) end: u32,
     /// A `/*!80000 ... */` that some servers run and others skip.
-    pub ambiguous: bool,
+    pub(crate) ambiguous: bool,
     /// Has it a hint that sets `sql_select_limit`?
-    pub limited: bool,
-    pub directives: &'a [Span],
+    pub(crate) limited: bool,
+    /// Comments of the form `/*vt+ ... */`.
+    pub(crate) directives: &'a [Span],
 }
 
 /// Reads the tokens of the first statement, with the numbers that `fingerprint` gave to its

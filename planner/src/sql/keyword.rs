@@ -2,7 +2,8 @@
 
 macro_rules! keywords {
     (reserved { $($r:ident $rt:literal)* } free { $($f:ident $ft:literal)* }) => {
-        /// A keyword; `None` for every other word.
+        /// A keyword. Each variant is the word of its name, in the table below; `None` is every
+        /// other word.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u16)]
         pub enum Kw { None, $($r,)* $($f,)* }

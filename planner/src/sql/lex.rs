@@ -41,6 +41,7 @@ pub struct Lexer<'a> {
 }
 
 impl<'a> Lexer<'a> {
+    /// A reader at the beginning of the text.
     pub fn new(sql: &'a [u8], mode: SqlMode) -> Self {
         Self { sql, at: 0, mode, in_version: false, after_dot: false, after_name: false }
     }
@@ -50,6 +51,7 @@ impl<'a> Lexer<'a> {
         self.at
     }
 
+    /// Goes on at this byte, which must not be within a token.
     pub fn seek(&mut self, at: usize) {
         self.at = at.min(self.sql.len());
     }

@@ -204,9 +204,8 @@ pub(super) fn order_by<'a>(i: In<'a>) -> R<'a, &'a [Ordered<'a>]> {
 fn ordered<'a>(i: In<'a>) -> R<'a, Ordered<'a>> {
     let (after, found) = expr(i)?;
     let rest = eat_all(after, &[Kw::Asc, Kw::Desc]);
-    let direction = (rest.at() != after.at()).then(|| after.span_to(&rest));
     let descending = after.peek_kw() == Kw::Desc;
-    Ok((rest, Ordered { span: i.span_to(&rest), expr: found, descending, direction }))
+    Ok((rest, Ordered { expr: found, descending }))
 }
 
 pub(super) fn limit<'a>(i: In<'a>) -> R<'a, Limit<'a>> {

@@ -17,6 +17,15 @@ bitflags::bitflags! {
     }
 }
 
+/// Bytes of a statement: from the first one to the one behind the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// The first byte's place in the text.
+    pub start: u32,
+    /// The place behind the last byte.
+    pub end: u32,
+}
+
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tok {
@@ -26,9 +35,13 @@ pub enum Tok {
     Word,
     /// `` `a` ``, or `"a"` with ANSI_QUOTES.
     Quoted,
+    /// `12`
     Int,
+    /// `1.5`, `.5`
     Decimal,
+    /// `1e5`
     Float,
+    /// `'a'`, and `"a"` without ANSI_QUOTES.
     Str,
     /// `N'a'`
     National,
@@ -50,41 +63,73 @@ pub enum Tok {
     Param,
     /// `/*!50000` and `/*M!100000`; what follows is part of the statement.
     VersionOpen,
+    /// The `*/` of a `VersionOpen`.
     VersionClose,
     /// `/*+ ... */`
     Hint,
     /// `/*vt+ ... */`
     Directive,
+    /// `.`
     Dot,
+    /// `,`
     Comma,
+    /// `(`
     Open,
+    /// `)`
     Close,
+    /// `{`
     OpenBrace,
+    /// `}`
     CloseBrace,
+    /// `=`
     Eq,
+    /// `<=>`
     NullSafeEq,
+    /// `<>`, `!=`
     Ne,
+    /// `<`
     Lt,
+    /// `<=`
     Le,
+    /// `>`
     Gt,
+    /// `>=`
     Ge,
+    /// `+`
     Plus,
+    /// `-`
     Minus,
+    /// `*`
     Star,
+    /// `/`
     Slash,
+    /// `%`
     Percent,
+    /// `&`
     Amp,
+    /// `&&`
     AndAnd,
+    /// `|`
     Pipe,
+    /// `||`
     PipePipe,
+    /// `^`
     Caret,
+    /// `~`
     Tilde,
+    /// `!`
     Bang,
+    /// `<<`
     ShiftLeft,
+    /// `>>`
     ShiftRight,
+    /// `:=`
     Assign,
+    /// `->`
     Arrow,
+    /// `->>`
     ArrowText,
+    /// `:`
     Colon,
     /// A collapsed `(...)` after IN; made by the parser's token list, not by the lexer.
     List,
@@ -109,6 +154,7 @@ impl Tok {
         )
     }
 
+    /// Is it a number without a sign?
     pub fn is_number(self) -> bool {
         matches!(self, Self::Int | Self::Decimal | Self::Float)
     }
@@ -117,12 +163,16 @@ impl Tok {
 /// A token and its place in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token {
+    /// What it is.
     pub tok: Tok,
+    /// The first byte's place in the text.
     pub start: u32,
+    /// The place behind the last byte.
     pub end: u32,
 }
 
 impl Token {
+    /// Its bytes; `sql` is the text that it was read from.
     pub fn text<'a>(&self, sql: &'a [u8]) -> &'a [u8] {
         sql.get(self.start as usize..self.end as usize)
             .unwrap_or_default()

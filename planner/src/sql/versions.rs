@@ -7,6 +7,7 @@ use super::lex::{Lexer, SqlMode, Tok};
 /// Which server reads a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Server {
+    /// Else it is MySQL, or one that calls itself so.
     pub is_mariadb: bool,
     /// As comments write it: 90704 is MySQL 9.7.4, 101119 is MariaDB 10.11.19.
     pub version: u32,

@@ -5,7 +5,9 @@ use super::ast::*;
 pub trait Visitor<'a> {
     /// A table of a schema; never a name that WITH defined.
     fn table(&mut self, table: &'a TableName<'a>);
+    /// A column, wherever it stands.
     fn column(&mut self, _: &'a ColumnName<'a>) {}
+    /// A call, before its arguments.
     fn call(&mut self, _: &'a Call<'a>) {}
     /// A query, before what is in it.
     fn query(&mut self, _: &'a Query<'a>) {}
@@ -13,15 +15,18 @@ pub trait Visitor<'a> {
 
 /// Walks a statement. Depth is bounded by the parser.
 pub struct Walk<'v, 'a> {
+    /// Who is shown what there is.
     pub visitor: &'v mut dyn Visitor<'a>,
     ctes: Vec<&'a str>,
 }
 
 impl<'v, 'a> Walk<'v, 'a> {
+    /// A walk that knows of no WITH yet.
     pub fn new(visitor: &'v mut dyn Visitor<'a>) -> Self {
         Self { visitor, ctes: Vec::new() }
     }
 
+    /// All of a statement.
     pub fn statement(&mut self, statement: &Statement<'a>) {
         match statement {
             Statement::Query(q) => self.query(q),
@@ -76,6 +81,7 @@ impl<'v, 'a> Walk<'v, 'a> {
         self.ctes.truncate(before);
     }
 
+    /// A query and what is in it.
     pub fn query(&mut self, query: &'a Query<'a>) {
         self.visitor.query(query);
         self.with(query.ctes, query.recursive, |w| {
@@ -107,6 +113,7 @@ impl<'v, 'a> Walk<'v, 'a> {
         }
     }
 
+    /// The items of a FROM.
     pub fn tables(&mut self, tables: &'a [TableExpr<'a>]) {
         for table in tables {
             match table {
@@ -134,10 +141,12 @@ impl<'v, 'a> Walk<'v, 'a> {
         list.iter().for_each(|o| self.expr(&o.expr));
     }
 
+    /// Each of these expressions.
     pub fn exprs(&mut self, list: &'a [Expr<'a>]) {
         list.iter().for_each(|e| self.expr(e));
     }
 
+    /// An expression and what is in it.
     pub fn expr(&mut self, expr: &'a Expr<'a>) {
         match &expr.kind {
             ExprKind::Column(c) => self.visitor.column(c),

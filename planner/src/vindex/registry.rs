@@ -13,18 +13,44 @@ pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<String, String>;
 /// A definition that no vindex can be made from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
+    /// The vschema names a type that Vitess does not know.
     #[error("vindexType {kind:?} not found: vindex `{vindex}` must have one of the types \
         {}", KINDS.join(", "))]
-    UnknownKind { vindex: String, kind: String },
+    UnknownKind {
+        /// The vindex's name in the vschema.
+        vindex: String,
+        /// The type, as it is written there.
+        kind: String,
+    },
+    /// A param that the type needs is not there.
     #[error("vindex `{vindex}` lacks the param `{param}`")]
-    Missing { vindex: String, param: String },
+    Missing {
+        /// The vindex's name in the vschema.
+        vindex: String,
+        /// The param's name.
+        param: String,
+    },
+    /// A param's value cannot be used.
     #[error("vindex `{vindex}`: the param `{param}` {why}")]
-    Param { vindex: String, param: String, why: String },
+    Param {
+        /// The vindex's name in the vschema.
+        vindex: String,
+        /// The param's name.
+        param: String,
+        /// What is wrong with the value, to be read behind the name.
+        why: String,
+    },
+    /// `multicol` or `region_json` name a vindex that cannot stand in them.
     #[error(
         "vindex `{vindex}`: a vindex inside it must be of a unique functional type of one column, \
             not {kind:?}"
     )]
-    NotHashing { vindex: String, kind: String },
+    NotHashing {
+        /// The vindex's name in the vschema.
+        vindex: String,
+        /// The inner vindex's type.
+        kind: String,
+    },
 }
 
 impl CreateError {
@@ -78,12 +104,13 @@ const KINDS: [&str; 22] = {
 };
 
 /// Is it one of the types that keep their mapping in a table?
-pub fn is_lookup(kind: &str) -> bool {
+pub(crate) fn is_lookup(kind: &str) -> bool {
     LOOKUP.contains(&kind)
 }
 
-/// Makes a vindex. `Ok(None)`: a type that Vitess knows but that cannot be used here yet (lookup
-/// vindexes). Params that a type does not know are ignored, as in Vitess.
+/// Makes a functional vindex. `Ok(None)`: a lookup vindex, which is a table
+/// ([`LookupDef`](crate::lookup::LookupDef)). Params that a type does not know are ignored, as in
+/// Vitess.
 pub fn create(
     name: &str,
     kind: &str,

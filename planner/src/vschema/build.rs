@@ -10,11 +10,13 @@ use std::sync::Arc;
 /// One keyspace as it is to be.
 #[derive(Debug, Clone, Default)]
 pub struct KeyspaceSpec {
+    /// What clients call it.
     pub name: String,
     /// The database's name on the servers; empty: the keyspace's.
     pub database: String,
     /// `-80`, `0`
     pub shards: Vec<String>,
+    /// Which tables it has, and how their rows lie.
     pub vschema: VSchema,
     /// What the servers have, as far as it is known.
     pub tables: Vec<ServerTable>,
@@ -30,12 +32,14 @@ impl KeyspaceSpec {
     }
 }
 
+/// A snapshot that keyspaces are added to.
 #[derive(Debug, Default)]
 pub struct SnapshotBuilder {
     snapshot: Snapshot,
 }
 
 impl SnapshotBuilder {
+    /// A snapshot without keyspaces. `version` must be greater than that of any before.
     pub fn new(version: u64) -> Self {
         Self { snapshot: Snapshot { version, ..Snapshot::default() } }
     }
@@ -118,6 +122,7 @@ impl SnapshotBuilder {
         Ok(self)
     }
 
+    /// The snapshot, with what names without a keyspace mean.
     pub fn build(mut self) -> Snapshot {
         self.name_sources();
         self.snapshot

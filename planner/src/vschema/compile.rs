@@ -14,15 +14,21 @@ use std::sync::Arc;
 /// A table or view as the database server describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerTable {
+    /// Without the database, as the server writes it.
     pub name: String,
     /// In table order.
     pub columns: Vec<Column>,
     /// The query of a view.
     pub view: Option<String>,
+    /// Its columns, in the key's order; empty: there is none.
     pub primary_key: Vec<String>,
+    /// Beside the primary key.
     pub unique_keys: Vec<Key>,
+    /// Those that are not unique, by which rows can be found in order.
     pub indexes: Vec<Key>,
+    /// Those of this table that refer to others.
     pub foreign_keys: Vec<ForeignKey>,
+    /// Those that run for changes of the table.
     pub triggers: Vec<Trigger>,
 }
 
@@ -47,8 +53,10 @@ impl ServerTable {
 /// A keyspace's part of a snapshot.
 #[derive(Debug, Default)]
 pub struct Compiled {
-    pub vindexes: AHashMap<String, VindexDef>,
-    pub tables: AHashMap<String, Arc<CompiledTable>>,
+    /// By their names in the vschema.
+    pub(crate) vindexes: AHashMap<String, VindexDef>,
+    /// By name: those of the vschema, and those that only the server knows.
+    pub(crate) tables: AHashMap<String, Arc<CompiledTable>>,
 }
 
 /// Compiles the vschema of `keyspace`. `server` holds the tables that its database has, as far as

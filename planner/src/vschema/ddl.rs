@@ -10,8 +10,15 @@ use words::Words;
 /// A statement that cannot be read or applied. The wording of the latter is Vitess's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DdlError {
+    /// The statement cannot be read.
     #[error("ALTER VSCHEMA: expected {expected} near '{near}'")]
-    Syntax { expected: &'static str, near: String },
+    Syntax {
+        /// What could stand there.
+        expected: &'static str,
+        /// What stands there.
+        near: String,
+    },
+    /// The vschema at hand does not allow the change; why.
     #[error("{0}")]
     Refused(String),
 }
@@ -21,29 +28,41 @@ pub enum DdlError {
 pub struct AlterVschema {
     /// As written before the name; without one the session's keyspace is meant.
     pub keyspace: Option<String>,
+    /// What is to be done.
     pub change: Change,
 }
 
+/// What an ALTER VSCHEMA does; names are without quotes and keyspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
+    /// `CREATE VINDEX name USING ...`
     CreateVindex { name: String, spec: Spec },
+    /// `DROP VINDEX name`
     DropVindex { name: String },
+    /// `ADD TABLE t`
     AddTable { table: String },
+    /// `DROP TABLE t`
     DropTable { table: String },
+    /// `ADD SEQUENCE t`
     AddSequence { table: String },
+    /// `DROP SEQUENCE t`
     DropSequence { table: String },
+    /// `ON t ADD VINDEX name (columns) [USING ...]`
     AddColumnVindex { table: String, name: String, columns: Vec<String>, spec: Option<Spec> },
+    /// `ON t DROP VINDEX name`
     DropColumnVindex { table: String, name: String },
+    /// `ON t ADD AUTO_INCREMENT column USING sequence`
     AddAutoIncrement { table: String, column: String, sequence: String },
+    /// `ON t DROP AUTO_INCREMENT`
     DropAutoIncrement { table: String },
 }
 
 /// `USING type [WITH owner=t, a=b]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spec {
-    pub kind: String,
-    pub owner: String,
-    pub params: BTreeMap<String, String>,
+    pub(crate) kind: String,
+    pub(crate) owner: String,
+    pub(crate) params: BTreeMap<String, String>,
 }
 
 /// Parses a statement; keywords in any case, names in backticks or not, a `;` at the end or not.

@@ -1,10 +1,10 @@
 //! Aggregates whose parts several shards can compute.
 use super::kind::Kind;
-use super::shape::{Shape, around, verbatim};
+use super::shape::{Shape, around};
 use super::visible::find;
 use crate::collation::Collation;
-use crate::plan::Piece;
 use crate::plan::tree::{Function, TextKey};
+use crate::plan::{Piece, verbatim};
 use crate::sql::ast::{Call, Expr, ExprKind};
 use std::sync::Arc;
 

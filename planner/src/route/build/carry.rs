@@ -1,6 +1,6 @@
 //! Conditions that hold for a column hold for columns that equal it: `a.id = 5 AND b.a_id = a.id`
 //! says that only rows of `b` with 5 matter, which may lie on one shard.
-use super::gather::quoted;
+use super::super::text::quoted;
 use super::refs::{Entry, References};
 use crate::column::{Family, find};
 use crate::snapshot::Column;

@@ -2,9 +2,10 @@
 use super::super::aggregates::counts_rows;
 use super::super::text::Edits;
 use super::order::Item;
-use super::shape::{Shape, verbatim};
+use super::shape::Shape;
 use super::visible::Visible;
 use crate::plan::tree::{Group, Merge};
+use crate::plan::verbatim;
 
 impl Shape<'_, '_, '_> {
     /// Every shard sends its distinct rows in the order of all columns, the wanted ones first.

@@ -4,10 +4,10 @@
 use super::functions::is_numeric;
 use super::kind::Kind;
 use super::order::Item;
-use super::shape::{ALL_ROWS, Shape, verbatim};
+use super::shape::{ALL_ROWS, Shape};
 use super::visible::{Found, find};
-use crate::plan::Piece;
 use crate::plan::tree::Key;
+use crate::plan::{Piece, verbatim};
 use crate::sql::ast::{Call, Expr, ExprKind};
 
 impl<'a> Shape<'_, '_, 'a> {

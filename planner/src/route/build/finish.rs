@@ -1,14 +1,12 @@
 //! What one server must answer: every table's rows are gathered for it, and it runs the statement
 //! over them.
 use super::super::Planner;
-use super::super::text::Edits;
-use super::gather::quoted;
+use super::super::text::{Edits, quoted};
 use super::keyed::Step;
 use super::refs::References;
-use super::shape::verbatim;
 use crate::error::PlanError;
-use crate::plan::Effects;
 use crate::plan::tree::{Described, Finish, Form, Tree};
+use crate::plan::{Effects, verbatim};
 use crate::sql::ast::{ExprKind, Query, Span};
 use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;

@@ -5,14 +5,14 @@ use super::super::block::{Blocks, Position};
 use super::super::names::Place;
 use super::super::places::{Placed, Places};
 use super::super::subquery::EMPTY;
-use super::super::text::Edits;
+use super::super::text::{Edits, quoted};
 use super::indexes::{can_index, indexed};
 use super::refs::{Reference, References};
-use super::shape::{ALL_ROWS, verbatim};
+use super::shape::ALL_ROWS;
 use crate::column::Family;
 use crate::error::PlanError;
 use crate::plan::tree::{Gather, GatherColumn, Leaf, Load};
-use crate::plan::{Destination, Piece, Text};
+use crate::plan::{Destination, Piece, Text, verbatim};
 use crate::snapshot::{Column, ColumnKey, TableKind};
 use crate::sql::ast::{
     Body, Expr, ExprKind, Query, Select, SelectItem, Span, TableExpr, TableName,
@@ -21,10 +21,6 @@ use ahash::AHashSet;
 
 /// Longer keys have no place in a temporary table, in characters of all columns together.
 const KEY_LENGTH_MAX: u32 = 700;
-
-pub(super) fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
 
 impl<'a> Planner<'_, 'a> {
     /// What is gathered for a reference, and from where. `words`: every word of the statement, in

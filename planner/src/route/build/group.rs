@@ -6,8 +6,9 @@ use super::aggregate::{is_constant, order_by};
 use super::distinct::positions;
 use super::distinct_values::further;
 use super::order::Item;
-use super::shape::{ALL_ROWS, Shape, verbatim};
+use super::shape::{ALL_ROWS, Shape};
 use crate::plan::tree::{Aggregate, Function, Group, Key, Merge};
+use crate::plan::verbatim;
 use crate::sql::ast::{Expr, ExprKind, Ordered};
 
 /// A key of the groups.

@@ -151,7 +151,7 @@ impl<'a> Planner<'_, 'a> {
         let (at, name) = link.columns.1;
         let reference = all.list.get(at)?;
         let column = find(reference.table, name)?;
-        let quoted = super::gather::quoted;
+        let quoted = super::super::text::quoted;
         Some(GatherKey {
             column: format!("{}.{}", quoted(reference.name.exposed()), quoted(&column.name)),
             from: u16::try_from(from).ok()?,

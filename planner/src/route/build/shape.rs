@@ -7,7 +7,7 @@ use super::functions::{is_numeric, is_sure};
 use super::kind::Kind;
 use super::visible::{Found, Visible, find, visible};
 use crate::plan::tree::{Limit, Merge};
-use crate::plan::{Operand, Piece};
+use crate::plan::{Operand, Piece, verbatim};
 use crate::sql::ast::{Call, Expr, ExprKind, Query, Select, Span};
 use crate::sql::keyword::Kw;
 use crate::sql::lex::Tok;
@@ -254,10 +254,6 @@ impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
                 }
             })
     }
-}
-
-pub(super) fn verbatim(text: &str) -> Piece {
-    Piece::Verbatim(text.as_bytes().to_vec())
 }
 
 /// Has it the same value wherever it stands in the statement?

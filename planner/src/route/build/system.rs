@@ -8,13 +8,12 @@
 use super::super::Planner;
 use super::super::names::is_system;
 use super::super::places::Placed;
-use super::super::text::Edits;
-use super::gather::quoted;
+use super::super::text::{Edits, quoted};
 use super::refs::{Reference, References};
-use super::shape::{ALL_ROWS, verbatim};
+use super::shape::ALL_ROWS;
 use crate::literal::{Literal, literal_value};
 use crate::plan::tree::{Counted, Finish, Gather, Leaf, SystemRows, SystemTable};
-use crate::plan::{Combine, Destination, Piece, Plan, StatementClass, Text};
+use crate::plan::{Combine, Destination, Piece, Plan, StatementClass, Text, verbatim};
 use crate::snapshot::{Keyspace, KeyspaceIdx, Table};
 use crate::sql::ast::*;
 use crate::sql::lex::Tok;

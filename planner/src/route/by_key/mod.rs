@@ -6,11 +6,11 @@ mod set;
 
 use super::Planner;
 use super::names::Place;
-use super::text::Edits;
+use super::text::{Edits, quoted};
 use crate::column::Family;
 use crate::error::PlanError;
 use crate::plan::write::{ByKey, ByVindex, Change, How, KeyPart, Lies, SetPart, Write};
-use crate::plan::{Action, Effects, Piece, Plan, StatementClass};
+use crate::plan::{Action, Effects, Piece, Plan, StatementClass, verbatim};
 use crate::snapshot::{KeyspaceIdx, Table, TableKind};
 use crate::sql::ast::*;
 use crate::sql::keyword::Kw;
@@ -62,14 +62,6 @@ struct Statement<'a> {
     limit: bool,
     order: &'a [Ordered<'a>],
     locks: Edits,
-}
-
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
-fn verbatim(text: impl Into<String>) -> Piece {
-    Piece::Verbatim(text.into().into_bytes())
 }
 
 fn refused<T>(what: impl Into<String>) -> Result<T, PlanError> {
