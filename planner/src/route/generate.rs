@@ -159,7 +159,7 @@ impl<'a> Planner<'_, 'a> {
                 let close = if insert.set { row.span.end } else { row.span.end.saturating_sub(1) };
                 let mut before = self.own(Span { start: row.span.start, end: close });
                 if insert.set {
-                    before.push(verbatim(&format!(",{}=", quoted(column))));
+                    before.push(verbatim(format!(",{}=", quoted(column))));
                 } else if !row.values.is_empty() {
                     before.push(verbatim(","));
                 }

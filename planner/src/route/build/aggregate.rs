@@ -94,5 +94,5 @@ pub(super) fn is_constant(expr: &Expr<'_>) -> bool {
 }
 
 pub(super) fn order_by(positions: &str) -> Vec<Piece> {
-    vec![verbatim(&format!("ORDER BY {positions}"))]
+    vec![verbatim(format!("ORDER BY {positions}"))]
 }

@@ -49,7 +49,7 @@ impl Shape<'_, '_, '_> {
         match self.query.order_span {
             Some(span) => self
                 .edits
-                .replace(span, vec![verbatim(&format!("ORDER BY {by}"))]),
+                .replace(span, vec![verbatim(format!("ORDER BY {by}"))]),
             None => group.push_str(&format!(" ORDER BY {by}")),
         }
         let end = select.filter_span.or(select.from_span)?.end;

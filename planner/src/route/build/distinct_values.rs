@@ -134,8 +134,8 @@ impl<'a> Shape<'_, '_, 'a> {
             return None;
         }
         let by = numbers(&keys);
-        let group = vec![verbatim(&format!(" GROUP BY {by}"))];
-        let order = vec![verbatim(&format!("ORDER BY {by}{ALL_ROWS}"))];
+        let group = vec![verbatim(format!(" GROUP BY {by}"))];
+        let order = vec![verbatim(format!("ORDER BY {by}{ALL_ROWS}"))];
         let end = self.select.filter_span.or(self.select.from_span)?.end;
         match self.query.order_span {
             Some(span) => {
@@ -153,7 +153,7 @@ impl<'a> Shape<'_, '_, 'a> {
 
 /// `,3,4`: behind the client's own GROUP BY.
 pub(super) fn further(keys: &[(usize, Key)]) -> Vec<Piece> {
-    if keys.is_empty() { Vec::new() } else { vec![verbatim(&format!(",{}", numbers(keys)))] }
+    if keys.is_empty() { Vec::new() } else { vec![verbatim(format!(",{}", numbers(keys)))] }
 }
 
 fn numbers(keys: &[(usize, Key)]) -> String {

@@ -65,7 +65,7 @@ impl<'a> Planner<'_, 'a> {
             } else {
                 format!(" AS {}", quoted(reference.name.exposed()))
             };
-            let name = verbatim(&format!("{}{alias}", quoted(&gather)));
+            let name = verbatim(format!("{}{alias}", quoted(&gather)));
             text.replace_all(reference.name.full_span, vec![name]);
             leaves.extend(leaf);
             steps.push(Step { reference: n, at: start..leaves.len() });

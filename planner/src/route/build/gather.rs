@@ -106,12 +106,12 @@ impl<'a> Planner<'_, 'a> {
         }
         let pieces = |span: Span| edits.pieces(self.input.sql, self.tokens, span);
         let name = reference.name;
-        let mut text = vec![verbatim(&format!("SELECT {list} FROM {from}"))];
+        let mut text = vec![verbatim(format!("SELECT {list} FROM {from}"))];
         for span in [name.partition, name.system_time].into_iter().flatten() {
             text.push(verbatim(" "));
             text.extend(pieces(span));
         }
-        text.push(verbatim(&format!(" AS {}", quoted(name.exposed()))));
+        text.push(verbatim(format!(" AS {}", quoted(name.exposed()))));
         for (n, condition) in reference.conditions.iter().enumerate() {
             text.push(verbatim(if n == 0 { " WHERE (" } else { " AND (" }));
             match condition.replacement() {

@@ -79,7 +79,7 @@ impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
         for (n, pieces) in self.hidden.drain(..).enumerate() {
             list.push(verbatim(", "));
             list.extend(pieces);
-            list.push(verbatim(&format!(" AS `_coregate_{n}`")));
+            list.push(verbatim(format!(" AS `_coregate_{n}`")));
         }
         if !list.is_empty() {
             self.edits.insert(self.select.items_end, list);
@@ -135,7 +135,7 @@ impl<'s, 'p, 'a> Shape<'s, 'p, 'a> {
         let source = self.sources.get(found.source).and_then(|s| s.name);
         let quote = |name: &str| format!("`{}`", name.replace('`', "``"));
         let table = source.map(|s| format!("{}.", quote(s))).unwrap_or_default();
-        vec![verbatim(&format!("{table}{}", quote(&found.column.name)))]
+        vec![verbatim(format!("{table}{}", quote(&found.column.name)))]
     }
 
     pub(super) fn visible_text(&self, at: usize) -> Option<Vec<Piece>> {

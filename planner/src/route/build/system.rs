@@ -277,7 +277,7 @@ impl<'a> Planner<'_, 'a> {
     ) -> Vec<Piece> {
         let (name, exposed) = (reference.name, quoted(reference.name.exposed()));
         let mut text =
-            vec![verbatim(&format!("SELECT * FROM {SCHEMA}.{} AS {exposed}", quoted(name.name)))];
+            vec![verbatim(format!("SELECT * FROM {SCHEMA}.{} AS {exposed}", quoted(name.name)))];
         let mut word = " WHERE ";
         if let Some(column) = divided_by(name.name) {
             let string = |name: &str| format!("'{}'", name.replace('\'', "''"));
@@ -289,7 +289,7 @@ impl<'a> Planner<'_, 'a> {
                     format!("NOT IN ({})", all.join(", "))
                 }
             };
-            text.push(verbatim(&format!("{word}{exposed}.{column} {condition}")));
+            text.push(verbatim(format!("{word}{exposed}.{column} {condition}")));
             word = " AND ";
         }
         let renamed = of.is_some_and(|k| k.database != k.name);
