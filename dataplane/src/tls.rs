@@ -39,7 +39,7 @@ impl TlsSource {
 }
 
 /// aws-lc's cryptography, but ring's ciphers on processors where these are the faster ones.
-/// Measured in `docs/decisions/0019-ciphers.md`.
+/// Measured in `docs/decisions/0020-ciphers.md`.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     if has_wide_aes_without_avx512() {

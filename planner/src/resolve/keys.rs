@@ -281,14 +281,24 @@ mod tests {
         assert_eq!(of(&wide, "ab").as_deref(), Some("_ucs2 x'6162' COLLATE ucs2_bin"));
         assert_eq!(of(&KeyForm::Bytes, "ab").as_deref(), Some("x'6162'"));
         assert_eq!(of(&KeyForm::Decimal, "-1.50").as_deref(), Some("-1.50"));
-        assert_eq!(of(&KeyForm::Date, "2026-02-29").as_deref(), Some("DATE'2026-02-29'"));
+        assert_eq!(of(&KeyForm::Date, "2028-02-29").as_deref(), Some("DATE'2028-02-29'"));
         let moment = "2026-02-28 01:02:03.5";
         assert_eq!(of(&KeyForm::Moment, moment), Some(format!("TIMESTAMP'{moment}'")));
     }
 
     #[test]
     fn what_has_no_literal_restricts_nothing() {
-        for day in ["0000-00-00", "2026-00-01", "2026-01-00", "2026-01-01 ", "x"] {
+        for day in [
+            "0000-00-00",
+            "2026-00-01",
+            "2026-01-00",
+            "2026-02-29",
+            "1900-02-29",
+            "2026-04-31",
+            "2026-13-01",
+            "2026-01-01 ",
+            "x",
+        ] {
             assert_eq!(of(&KeyForm::Date, day).as_deref(), Some("?"), "{day}");
         }
         assert_eq!(of(&KeyForm::Moment, "0000-00-00 00:00:00").as_deref(), Some("?"));

@@ -1,4 +1,4 @@
-//! Which columns of gathered tables get an index: those that are compared with others of their kind.
+//! Which columns of gathered tables get an index: those compared with others of their kind.
 //!
 //! Servers answer some comparisons of different types in one way by an index and in another by
 //! reading all rows: a BIT with a TIME, text with a zero date. The user's tables may have no index
