@@ -34,6 +34,11 @@ pub(crate) fn hashed_text(text: &[u8]) -> [u8; 8] {
     hash::xxhash(text)
 }
 
+/// A value's text, as vindexes that map bytes see it.
+pub(crate) fn text_of<'v>(value: &Value<'v>) -> std::borrow::Cow<'v, [u8]> {
+    text::text(value)
+}
+
 pub(crate) use looked::Looked;
 pub use registry::{CreateError, Params, ReadFile, create, is_lookup};
 

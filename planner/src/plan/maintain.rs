@@ -31,6 +31,8 @@ pub struct InsertEntries {
     /// How many characters the owner's columns keep of a text, where the lookup table may keep
     /// another number: `u32::MAX` elsewhere.
     pub lengths: SmallVec<[u32; 1]>,
+    /// The types of the owner's columns.
+    pub families: SmallVec<[Family; 1]>,
     pub owner: Arc<Owner>,
 }
 
