@@ -340,8 +340,9 @@ pub fn keyspace_id<'v>(
     let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); families.len()];
     let mut values: SmallVec<[Value<'_>; 8]> = SmallVec::new();
     for ((family, value), buffer) in families.iter().zip(row).zip(&mut buffers) {
-        let value = value.ok_or_else(cannot)?;
-        let value = stored(*family, Value::Bytes(value), Charsets::default(), buffer);
+        // NULL, too, lies where the vindex puts it, if that maps it.
+        let value = value.map_or(Value::Null, Value::Bytes);
+        let value = stored(*family, value, Charsets::default(), buffer);
         values.push(value.map_err(|_| cannot())?);
     }
     if values.len() < families.len() {
