@@ -76,6 +76,10 @@ pub trait Vindex: Debug + Send + Sync {
     fn lookup(&self) -> Option<&Arc<LookupDef>> {
         None
     }
+    /// The vindex that maps a pattern of LIKE to where the texts lie that it matches.
+    fn of_patterns(&self) -> Option<Arc<dyn Vindex>> {
+        None
+    }
     /// Maps one row's values for the vindex's columns; fewer values than columns where a partial
     /// key is allowed.
     fn map(&self, values: &[Value<'_>]) -> Result<Mapping, VindexError>;
