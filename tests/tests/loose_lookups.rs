@@ -12,10 +12,10 @@ create table mail_idx (mail bigint unsigned not null primary key, user_id bigint
 ";
 
 const SHARDED: &str = "
-create table users (id bigint not null primary key, name varchar(40) collate utf8mb4_general_ci, \
-mail varchar(60) collate utf8mb4_general_ci);
-create table visits (mail varchar(60) collate utf8mb4_general_ci not null, at int not null, primary \
-key (mail, at));
+create table users (id bigint not null primary key, name varchar(40) collate \
+utf8mb4_general_ci, mail varchar(60) collate utf8mb4_general_ci);
+create table visits (mail varchar(60) collate utf8mb4_general_ci not null, at int not null, \
+primary key (mail, at));
 ";
 
 const VSCHEMA: &str = r#"{"sharded": true,
