@@ -244,6 +244,7 @@ fn ten_million_numbers_come_once() {
     SEQUENCE.iter().for_each(|sql| drop(conn.run(sql)));
     conn.run(NUMBERS);
     conn.run("alter vschema add sequence ks.many_seq");
+    conn.run("alter vschema add table ks.numbers");
     conn.run("alter vschema on ks.numbers add auto_increment id using many_seq");
     let key = "/numbers/cells/zone1/tablets/zone1-100/Tablet";
     local.password = Some(replicated::password(&etcd.ctl(&["get", "--print-value-only", key])));
