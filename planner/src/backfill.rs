@@ -75,7 +75,7 @@ impl Backfill {
             .vindexes
             .get(name)
             .ok_or_else(|| format!("keyspace {keyspace} has no vindex {name}"))?;
-        let def = known.lookup.clone();
+        let def = known.lookup.clone().filter(|def| !def.loose);
         let def = def.ok_or_else(|| {
             format!("vindex {name} of keyspace {keyspace} is no lookup vindex that is kept")
         })?;

@@ -91,6 +91,22 @@ pub enum PlanError {
     /// A column that places a row, or is looked up, is NULL (`ER_BAD_NULL_ERROR`).
     #[error("Column '{0}' cannot be null: it places the row, so the statement must give a value")]
     NullKey(String),
+    /// In a strict mode, as a server says it of a column's value (`ER_WARN_DATA_OUT_OF_RANGE`).
+    #[error("Out of range value for column '{column}' at row {row}")]
+    OutOfRange {
+        /// The column, as the table has it.
+        column: String,
+        /// The row of the INSERT, from 1.
+        row: u64,
+    },
+    /// The same for its length (`ER_DATA_TOO_LONG`).
+    #[error("Data too long for column '{column}' at row {row}")]
+    DataTooLong {
+        /// The column, as the table has it.
+        column: String,
+        /// The row of the INSERT, from 1.
+        row: u64,
+    },
     /// The servers keep foreign keys within a shard.
     #[error(
         "VT12002: unsupported: cross-shard foreign keys: '{key}' of '{table}' refers to rows that \
@@ -232,6 +248,8 @@ impl PlanError {
             Self::CannotMap { .. } => (1105, b"HY000"),
             Self::NotALiteral(_) | Self::CrossShardKey { .. } => (1235, b"42000"),
             Self::NullKey(_) => (1048, b"23000"),
+            Self::OutOfRange { .. } => (1264, b"22003"),
+            Self::DataTooLong { .. } => (1406, b"22001"),
             Self::NoDefault(_) => (1364, b"HY000"),
             Self::ColumnCount(_) => (1136, b"21S01"),
             Self::UnknownColumn { .. } => (1054, b"42S22"),
@@ -306,6 +324,8 @@ mod tests {
             E::NoSuchDatabase(_) => 30,
             E::InsertIntoRange(_) => 31,
             E::Priority => 32,
+            E::OutOfRange { .. } => 33,
+            E::DataTooLong { .. } => 34,
             // Never a client's to see: the statement is planned again, or a server asked first.
             E::Several | E::LookUp(_) | E::Generate(_) => usize::MAX,
         }
@@ -350,12 +370,14 @@ mod tests {
             (E::NoSuchDatabase(text()), 1008, b"HY000"),
             (E::InsertIntoRange(text()), 1105, b"HY000"),
             (E::Priority, 1105, b"HY000"),
+            (E::OutOfRange { column: text(), row: 1 }, 1264, b"22003"),
+            (E::DataTooLong { column: text(), row: 1 }, 1406, b"22001"),
         ];
         for (at, (error, code, state)) in table.iter().enumerate() {
             assert_eq!(place(error), at, "{error:?}");
             assert_eq!(error.code(), (*code, *state), "{error:?}");
             assert!(!error.to_string().is_empty());
         }
-        assert_eq!(table.len(), 33);
+        assert_eq!(table.len(), 35);
     }
 }

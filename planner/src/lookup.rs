@@ -2,7 +2,10 @@
 //! table that owns one keeps it right, in the same transaction.
 //!
 //! <https://vitess.io/docs/reference/features/vindexes/#lookup-vindex-types>
+use crate::keyrange::from_hex;
+use crate::vindex::loose::md5_number;
 use crate::vindex::{CreateError, KeyspaceId, Params, hash_of_number, hashed_number};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A lookup vindex's table.
@@ -18,6 +21,9 @@ pub struct LookupDef {
     pub(crate) to: String,
     /// It holds not the keyspace id, but the number that `hash` makes it from.
     pub(crate) number: bool,
+    /// It holds not the values, but a number of each, which texts share that `unicode_loose_md5`
+    /// takes for equal.
+    pub(crate) loose: bool,
     /// Rows with NULL have no entry.
     pub(crate) ignore_nulls: bool,
     /// A value names one keyspace id at most.
@@ -91,9 +97,6 @@ impl LookupDef {
         params: &Params,
     ) -> Result<Option<Self>, CreateError> {
         let get = |key: &str| params.get(key).map(|value| value.trim().to_owned());
-        if kind.starts_with("lookup_unicodeloosemd5") {
-            return Ok(None);
-        }
         let (Some(table), Some(from), Some(to)) = (get("table"), get("from"), get("to")) else {
             // Vitess takes it, and cannot use it.
             return Ok(None);
@@ -113,13 +116,15 @@ impl LookupDef {
                 Err(CreateError::Param { vindex: name.to_owned(), param: key.to_owned(), why })
             }
         };
+        let loose = kind.starts_with("lookup_unicodeloosemd5");
         let quoted: Vec<String> = table.split('.').map(quoted).collect();
         Ok(Some(Self {
             name: name.to_owned(),
             table: quoted.join("."),
             from,
             to,
-            number: kind.starts_with("lookup_hash"),
+            number: kind.starts_with("lookup_hash") || loose,
+            loose,
             ignore_nulls: is_set("ignore_nulls")?,
             unique: kind.contains("unique"),
             write_only: is_set("write_only")?,
@@ -190,6 +195,15 @@ impl LookupDef {
         }
     }
 
+    /// A value as the table holds it.
+    pub(crate) fn held<'l>(&self, value: &'l Literal) -> Cow<'l, [u8]> {
+        if !self.loose || value.is_null {
+            return Cow::Borrowed(&value.sql);
+        }
+        let text = value.text().unwrap_or(Cow::Borrowed(&value.sql));
+        Cow::Owned(md5_number(&text).to_string().into_bytes())
+    }
+
     /// `INSERT INTO table (from, to) VALUES `
     fn insert_head(&self, verb: &str) -> String {
         let columns: Vec<String> = self.columns().map(quoted).collect();
@@ -224,6 +238,21 @@ impl Literal {
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(if self.is_null { b" IS " } else { b"=" });
         out.extend_from_slice(&self.sql);
+    }
+
+    /// The value, of a literal that [`Self::of`] has written.
+    fn text(&self) -> Option<Cow<'_, [u8]>> {
+        let sql = &self.sql;
+        if let Some(inner) = sql.strip_prefix(b"'") {
+            let inner = inner.strip_suffix(b"'")?;
+            let plain = !inner.iter().any(|b| matches!(b, b'\'' | b'\\'));
+            return plain.then_some(Cow::Borrowed(inner));
+        }
+        let hex = match sql.iter().position(|b| *b == b'\'') {
+            None => return Some(Cow::Borrowed(sql)),
+            Some(at) => sql.get(at + 1..sql.len() - 1)?,
+        };
+        from_hex(std::str::from_utf8(hex).ok()?).map(Cow::Owned)
     }
 
     /// A value that a server gave as text.
@@ -282,7 +311,7 @@ pub fn add<'e>(
         }
         sql.push(b'(');
         for value in values {
-            sql.extend_from_slice(&value.sql);
+            sql.extend_from_slice(&def.held(value));
             sql.push(b',');
         }
         sql.extend_from_slice(def.id(id).as_bytes());
@@ -307,7 +336,7 @@ pub fn check(def: &LookupDef, (values, id): Entry<'_>) -> Option<Vec<u8>> {
     let mut sql = format!("{}{}={}", def.select_head(), quoted(&def.to), def.id(id)).into_bytes();
     for (column, value) in def.from.iter().zip(values) {
         sql.extend_from_slice(format!(" AND {}=", quoted(column)).as_bytes());
-        sql.extend_from_slice(&value.sql);
+        sql.extend_from_slice(&def.held(value));
     }
     sql.extend_from_slice(b" LIMIT 1 LOCK IN SHARE MODE");
     Some(sql)
@@ -327,7 +356,7 @@ pub fn remove<'e>(
         for (column, value) in def.from.iter().zip(values) {
             sql.extend_from_slice(quoted(column).as_bytes());
             sql.extend_from_slice(if value.is_null { b" IS " } else { b"=" });
-            sql.extend_from_slice(&value.sql);
+            sql.extend_from_slice(&def.held(value));
             sql.extend_from_slice(b" AND ");
         }
         sql.extend_from_slice(format!("{}={}", quoted(&def.to), def.id(id)).as_bytes());
@@ -378,6 +407,35 @@ mod tests {
                     `keyspace_id`=1",
             ]
         );
+    }
+
+    #[test]
+    fn a_loose_vindex_holds_a_number_for_all_forms_of_a_text() {
+        let loose = def("lookup_unicodeloosemd5_hash", &[]);
+        let held = |text: &str, written: Written| {
+            let literal = Literal::of(Some(text.as_bytes()), &written).unwrap();
+            String::from_utf8(loose.held(&literal).into_owned()).unwrap()
+        };
+        let utf8 = || Written::Text("utf8mb4".into());
+        // The first half of what unicode_loose_md5 says.
+        let id = u64::from_be_bytes([0x16, 0x6b, 0x40, 0xb4, 0x4a, 0xba, 0x4b, 0xd6]);
+        let mut out = Vec::new();
+        let key = KeyspaceId::from_slice(&id.to_be_bytes());
+        let values =
+            [Literal::of(Some(b"Test"), &utf8()).unwrap(), Literal::of(None, &utf8()).unwrap()];
+        add(&loose, [(&values[..], &key)], &mut out);
+        let number = held("test", utf8());
+        assert_eq!(
+            texts(out),
+            [format!(
+                "INSERT INTO `look`.`name_idx` (`name`,`part`,`keyspace_id`) VALUES \
+                    ({number},NULL,1)"
+            )]
+        );
+        assert_eq!(held("T\u{c9}ST ", utf8()), number);
+        assert_eq!(held("t\u{e9}st", Written::Bytes), number);
+        assert_ne!(held("tests", utf8()), number);
+        assert_eq!(held("5", Written::Number), held("5", utf8()));
     }
 
     #[test]

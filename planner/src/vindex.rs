@@ -34,6 +34,11 @@ pub(crate) fn hashed_text(text: &[u8]) -> [u8; 8] {
     hash::xxhash(text)
 }
 
+/// A value's text, as vindexes that map bytes see it.
+pub(crate) fn text_of<'v>(value: &Value<'v>) -> std::borrow::Cow<'v, [u8]> {
+    text::text(value)
+}
+
 pub(crate) use looked::Looked;
 pub use registry::{CreateError, Params, ReadFile, create};
 
@@ -70,6 +75,10 @@ pub trait Vindex: Debug + Send + Sync {
     }
     /// The lookup table that must be asked, where there is no function.
     fn lookup(&self) -> Option<&Arc<LookupDef>> {
+        None
+    }
+    /// The vindex that maps a pattern of LIKE to where the texts lie that it matches.
+    fn of_patterns(&self) -> Option<Arc<dyn Vindex>> {
         None
     }
     /// Maps one row's values for the vindex's columns; fewer values than columns where a partial

@@ -1,12 +1,9 @@
 //! Tables whose numbers come from a sequence.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::{Answer, Value};
-use coregate_tests::{Connection, Coregate, MariaDb, guard, infile, world};
-use std::collections::HashSet;
+use coregate_tests::{Connection, Coregate, guard, infile, world};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 const PLAIN: &str = "
 create table user_seq (id bigint not null primary key, next_id bigint, cache bigint) comment \
@@ -15,8 +12,6 @@ insert into user_seq values (0, 1, 100);
 create table few_seq (id bigint not null primary key, next_id bigint, cache bigint);
 insert into few_seq values (0, 10, 3);
 create table empty_seq (id bigint not null primary key, next_id bigint, cache bigint);
-create table many_seq (id bigint not null primary key, next_id bigint, cache bigint);
-insert into many_seq values (0, 1, 50);
 create table note (id bigint not null primary key, text varchar(20));
 ";
 
@@ -24,21 +19,18 @@ const SHARDED: &str = "
 create table users (id bigint not null primary key, name varchar(20), n int default 5);
 create table events (user_id bigint not null, id bigint not null, what varchar(20), primary key \
 (user_id, id));
-create table numbers (id bigint not null primary key, client int);
 ";
 
 const PLAIN_VSCHEMA: &str = r#"{"tables": {
  "user_seq": {"type": "sequence"}, "few_seq": {"type": "sequence"},
- "empty_seq": {"type": "sequence"}, "many_seq": {"type": "sequence"},
+ "empty_seq": {"type": "sequence"},
  "note": {"auto_increment": {"column": "id", "sequence": "few_seq"}}}}"#;
 
 const VSCHEMA: &str = r#"{"sharded": true, "vindexes": {"hash": {"type": "hash"}}, "tables": {
  "users": {"column_vindexes": [{"column": "id", "name": "hash"}],
  "auto_increment": {"column": "id", "sequence": "user_seq"}},
  "events": {"column_vindexes": [{"column": "user_id", "name": "hash"}],
- "auto_increment": {"column": "id", "sequence": "plain.user_seq"}},
- "numbers": {"column_vindexes": [{"column": "id", "name": "hash"}],
- "auto_increment": {"column": "id", "sequence": "many_seq"}}}}"#;
+ "auto_increment": {"column": "id", "sequence": "plain.user_seq"}}}}"#;
 
 fn files() -> PathBuf {
     let dir = guard::dir().join("sequences");
@@ -390,133 +382,4 @@ fn next_values_are_selected() {
     conn.run("update plain.empty_seq set next_id = 900 where id = 0");
     assert_eq!(conn.value("select next value for empty_seq").unwrap(), "900");
     assert_eq!(conn.value("select next_id from plain.empty_seq").unwrap(), "910");
-}
-
-/// Two servers: the first has the sequences, and a shard; the second another shard.
-fn servers() -> [MariaDb; 2] {
-    let servers = [MariaDb::start("seq-left", &[]), MariaDb::start("seq-right", &[])];
-    let mut first = servers[0].connect();
-    first.run("create database plain");
-    first.run("use plain");
-    let run = |conn: &mut Connection, text: &str| {
-        let all = text.split(';').map(str::trim);
-        all.filter(|sql| !sql.is_empty())
-            .for_each(|sql| drop(conn.run(sql)));
-    };
-    run(&mut first, PLAIN);
-    servers
-        .iter()
-        .for_each(|server| run(&mut server.connect(), SHARDED));
-    servers
-}
-
-fn process(name: &str, servers: &[MariaDb; 2]) -> Coregate {
-    let dir = guard::dir().join(format!("{name}-topology"));
-    let dir = dir.join("topology");
-    std::fs::create_dir_all(&dir).unwrap();
-    let tablet = |alias: &str, at: usize| {
-        let port = servers[at].port;
-        format!(
-            r#"{{"alias": "{alias}", "type": "primary", "host": "127.0.0.1", "port": {port},
-                "user": "sb", "password": "sb"}}"#
-        )
-    };
-    let plain = format!(
-        r#"{{"name": "plain", "database": "plain", "shards": [{{"name": "0", "tablets": [{}]}}],
-            "vschema": {PLAIN_VSCHEMA}}}"#,
-        tablet("plain-0", 0)
-    );
-    let sharded = format!(
-        r#"{{"name": "test", "database": "test", "shards": [{{"name": "-80", "tablets": [{}]}},
-            {{"name": "80-", "tablets": [{}]}}],
-            "vschema": {VSCHEMA}}}"#,
-        tablet("test-0", 0),
-        tablet("test-1", 1)
-    );
-    std::fs::write(dir.join("plain.json"), plain).unwrap();
-    std::fs::write(dir.join("test.json"), sharded).unwrap();
-    let text = format!(
-        "[topology]\ndir = {:?}\n[users]\nfile = {:?}\n[server]\ncores = 2\n",
-        dir.parent().and_then(|dir| dir.to_str()).unwrap(),
-        world::users_file().to_str().unwrap()
-    );
-    Coregate::configured(name, &text)
-}
-
-/// Takes numbers until it has enough; those that were acknowledged.
-fn client(number: usize, process: &Mutex<Option<Coregate>>, taken: &AtomicU64) -> Vec<u64> {
-    let mut all = Vec::new();
-    let mut conn: Option<Connection> = None;
-    let end = Instant::now() + Duration::from_secs(60);
-    while all.len() < 500 {
-        assert!(Instant::now() < end, "too slow: {}", all.len());
-        let Some(open) = &mut conn else {
-            let address = process.lock().unwrap().as_ref().map(|p| p.mysql);
-            let login =
-                |at| Connection::try_login(at, world::USER, world::PASSWORD, Some("test")).ok();
-            let there = address.filter(|at| std::net::TcpStream::connect(at).is_ok());
-            conn = there.and_then(login);
-            std::thread::sleep(Duration::from_millis(5));
-            continue;
-        };
-        let (sql, count) = match all.len() % 3 {
-            0 => (format!("insert into numbers (client) values ({number})"), 1),
-            1 => (
-                format!("insert into numbers (client) values ({number}), ({number}), ({number})"),
-                3,
-            ),
-            _ => ("select next 2 values from many_seq".to_owned(), 2),
-        };
-        let answer = open
-            .try_query(&sql)
-            .ok()
-            .and_then(|answers| answers.into_iter().next());
-        let first = match answer {
-            Some(Answer::Ok { insert_id, .. }) => insert_id,
-            Some(rows @ Answer::Rows { .. }) => rows.value().unwrap().parse().unwrap(),
-            other => {
-                assert!(
-                    !matches!(&other, Some(Answer::Error(error)) if error.code == 1062),
-                    "{other:?}"
-                );
-                conn = None;
-                continue;
-            }
-        };
-        all.extend(first..first + count);
-        taken.fetch_add(count, Ordering::Relaxed);
-    }
-    all
-}
-
-#[test]
-fn no_number_comes_twice_from_two_processes_of_which_one_is_killed() {
-    let servers = servers();
-    let processes = ["seq-one", "seq-two"].map(|name| Mutex::new(Some(process(name, &servers))));
-    let taken = AtomicU64::new(0);
-    let mut seen = HashSet::new();
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..8)
-            .map(|n| {
-                let (process, taken) = (&processes[n % 2], &taken);
-                scope.spawn(move || client(n, process, taken))
-            })
-            .collect();
-        for round in 1..=3 {
-            while taken.load(Ordering::Relaxed) < round * 800 {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            let killed = processes[1].lock().unwrap().take();
-            if let Some(mut killed) = killed {
-                killed.process.kill();
-            }
-            *processes[1].lock().unwrap() = Some(process("seq-two", &servers));
-        }
-        for client in clients {
-            for number in client.join().unwrap() {
-                assert!(seen.insert(number), "{number} came twice");
-            }
-        }
-    });
-    assert!(seen.len() >= 4000);
 }

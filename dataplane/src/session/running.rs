@@ -18,6 +18,8 @@ pub(super) struct Running {
     pub(super) entries: Option<EntryChange>,
     /// The first number that a sequence has given for the statement's rows.
     pub(super) numbers_from: Option<u64>,
+    /// What `FOUND_ROWS()` is then, where more rows were found than sent.
+    pub(super) found_rows: Option<u64>,
     /// What goes to servers, while the statement is run to be explained.
     pub(super) trace: Option<Box<Trace>>,
     /// Others may get the answer that is relayed.

@@ -192,6 +192,9 @@ impl Session {
             .finish_on((place, plan.effects), finish, statements, (&bound.finish, into), answer)
             .await?;
         self.remember(plan.class, &summary);
+        if let Some(found) = self.running.found_rows.take() {
+            self.last.found_rows = found;
+        }
         Ok(summary)
     }
 
@@ -294,8 +297,20 @@ impl Session {
         if sets_id && result.is_ok() {
             self.read_insert_id(&mut backend, true, 0).await;
         }
+        if finish.found_rows && result.is_ok() {
+            self.read_found_rows_of(&mut backend).await;
+        }
         self.clean_finisher(place, &pool, backend, finish).await;
         result.map(|(summary, _)| summary)
+    }
+
+    /// How many rows there were without LIMIT, as the server that finished the statement has
+    /// counted. A connection that fails here is found out where its tables are dropped.
+    async fn read_found_rows_of(&mut self, backend: &mut Backend) {
+        let core = Rc::clone(&self.core);
+        if let Ok(Some(found)) = backend.value(&core, "SELECT FOUND_ROWS()").await {
+            self.running.found_rows = found.parse().ok();
+        }
     }
 
     /// Drops the temporary tables, and gives the connection back.

@@ -30,6 +30,8 @@ pub struct InsertEntries {
     /// How many characters the owner's columns keep of a text, where the lookup table may keep
     /// another number: `u32::MAX` elsewhere.
     pub(crate) lengths: SmallVec<[u32; 1]>,
+    /// The types of the owner's columns.
+    pub(crate) families: SmallVec<[Family; 1]>,
     pub(crate) owner: Arc<Owner>,
 }
 

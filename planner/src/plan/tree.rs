@@ -190,6 +190,8 @@ pub struct Finish {
     /// The statement's own text with the gathered tables in the places of the real ones, and
     /// without its locking clauses.
     pub text: Vec<Piece>,
+    /// The server is asked for `FOUND_ROWS()` behind it.
+    pub found_rows: bool,
     /// Why the shards cannot answer, for EXPLAIN.
     pub(crate) why: String,
 }

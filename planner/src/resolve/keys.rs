@@ -7,6 +7,7 @@ use crate::plan::Target;
 use crate::plan::tree::{Gather, GatherKey, KeyForm, KeyPlace, Leaf};
 use crate::snapshot::{KeyRange, Snapshot};
 use crate::value::Value;
+use crate::vindex::loose::md5_number;
 use crate::vindex::{KeyspaceId, Vindex};
 
 /// The most values in one IN: from 1,000 on, MariaDB makes a subquery of it
@@ -111,6 +112,11 @@ pub fn lookup_question(key: &GatherKey, values: &[Vec<u8>]) -> Option<LookUp> {
     let mut query = format!("{}{column} IN (", vindex.select_head()).into_bytes();
     for (n, value) in values.iter().enumerate() {
         let text = match &key.form {
+            form if vindex.loose => {
+                let utf8 = matches!(form,
+                    KeyForm::Text { charset, .. } if charset.starts_with("utf8mb"));
+                utf8.then(|| md5_number(value).to_string().into_bytes())?
+            }
             // As a client writes it, so that the vindex of the lookup table itself finds it.
             KeyForm::Text { charset, .. } => {
                 Literal::of(Some(value), &Written::Text(charset.clone()))?.sql

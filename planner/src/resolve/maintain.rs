@@ -1,14 +1,17 @@
 //! The statements that keep lookup tables right, for one execution.
+use super::lookup::{literal_of, other_form};
 use super::{Binding, text};
 use crate::charset::Charsets;
 use crate::column::{Family, stored};
 use crate::error::PlanError;
+use crate::fingerprint::literal_value;
 use crate::lookup::{BATCH, Literal, LookupDef, add, check, quoted, remove};
 use crate::plan::maintain::{ChangeEntries, EntryValues, InsertEntries, Maintain, Owner};
 use crate::plan::{Operand, Piece, SessionValue};
 use crate::value::Value;
 use crate::vindex::{KeyspaceId, Mapping, Vindex};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What runs before a statement, in its transaction.
@@ -97,14 +100,14 @@ impl NewEntries {
     pub fn holder(&self, values: &[Literal]) -> Vec<u8> {
         let mut out = self.def.select_head().into_bytes();
         let names: Vec<String> = self.def.from.iter().map(|name| quoted(name)).collect();
-        equal(&names, values, &mut out);
+        equal(&names, values, |value| self.def.held(value), &mut out);
         out
     }
 
     /// The query for a row that has these values. `hint`: what stands behind the table's name.
     pub fn row(&self, values: &[Literal], hint: &str) -> Vec<u8> {
         let mut out = format!("SELECT 1 FROM {}{hint} WHERE ", self.owner.table).into_bytes();
-        equal(&self.owner.columns, values, &mut out);
+        equal(&self.owner.columns, values, |value| Cow::Borrowed(&value.sql), &mut out);
         out
     }
 
@@ -112,18 +115,25 @@ impl NewEntries {
     pub fn reuse(&self, values: &[Literal], id: &KeyspaceId) -> Vec<u8> {
         let mut out = self.def.update_head(id).into_bytes();
         let names: Vec<String> = self.def.from.iter().map(|name| quoted(name)).collect();
-        equal(&names, values, &mut out);
+        equal(&names, values, |value| self.def.held(value), &mut out);
         out
     }
 }
 
 /// The condition that all columns have these values.
-fn equal(names: &[String], values: &[Literal], out: &mut Vec<u8>) {
+fn equal<'v>(
+    names: &[String],
+    values: &'v [Literal],
+    as_held: impl Fn(&'v Literal) -> Cow<'v, [u8]>,
+    out: &mut Vec<u8>,
+) {
     for (n, (name, value)) in names.iter().zip(values).enumerate() {
         if n > 0 {
             out.extend_from_slice(b" AND ");
         }
-        value.equals(name, out);
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(if value.is_null { b" IS " } else { b"=" });
+        out.extend_from_slice(&as_held(value));
     }
 }
 
@@ -214,14 +224,19 @@ fn insert_values(entries: &InsertEntries, binding: &Binding<'_>) -> Result<Rows,
     let Binding { sql, fingerprint, sql_mode, .. } = *binding;
     match &entries.values {
         EntryValues::Collapsed(positions) => {
+            let mut scratch = Vec::new();
             let rows = (0..fingerprint.rows.spans.len()).map(|row| {
                 let literals: Vec<_> = fingerprint.rows.literals(sql, sql_mode, row).collect();
-                let values = positions.iter().map(|position| {
+                let values = positions.iter().enumerate().map(|(nth, position)| {
                     if *position == u16::MAX {
                         return Ok(Literal::null());
                     }
                     let literal = literals.get(usize::from(*position));
                     let literal = literal.ok_or(PlanError::ColumnCount(row as u64 + 1))?;
+                    if entries.def.loose {
+                        let value = literal_value(sql, literal, &mut scratch, sql_mode);
+                        return held_literal(entries, value, nth, binding);
+                    }
                     let range = literal.span.start as usize..literal.span.end as usize;
                     let text = sql.get(range).unwrap_or_default();
                     Ok(Literal { sql: text.to_vec(), is_null: text.eq_ignore_ascii_case(b"NULL") })
@@ -232,12 +247,28 @@ fn insert_values(entries: &InsertEntries, binding: &Binding<'_>) -> Result<Rows,
         }
         EntryValues::Operands(rows) => {
             let rows = rows.iter().map(|row| {
-                let values = row.iter().map(|operand| operand_text(operand, binding));
+                let values = row.iter().enumerate().map(|(nth, operand)| {
+                    if entries.def.loose {
+                        let mut buffer = Vec::new();
+                        let value = binding.value(operand, &mut buffer)?;
+                        return held_literal(entries, value, nth, binding);
+                    }
+                    operand_text(operand, binding)
+                });
                 values.collect()
             });
             rows.collect()
         }
     }
+}
+
+fn held_literal(
+    entries: &InsertEntries,
+    value: Value<'_>,
+    nth: usize,
+    binding: &Binding<'_>,
+) -> Result<Literal, PlanError> {
+    literal_of(value, &entries.families, nth, binding).ok_or_else(|| other_form(&entries.columns))
 }
 
 pub(super) fn operand_text(operand: &Operand, binding: &Binding<'_>) -> Result<Literal, PlanError> {
@@ -320,8 +351,9 @@ pub fn keyspace_id<'v>(
     let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); families.len()];
     let mut values: SmallVec<[Value<'_>; 8]> = SmallVec::new();
     for ((family, value), buffer) in families.iter().zip(row).zip(&mut buffers) {
-        let value = value.ok_or_else(cannot)?;
-        let value = stored(*family, Value::Bytes(value), Charsets::default(), buffer);
+        // NULL, too, lies where the vindex puts it, if that maps it.
+        let value = value.map_or(Value::Null, Value::Bytes);
+        let value = stored(*family, value, Charsets::default(), buffer);
         values.push(value.map_err(|_| cannot())?);
     }
     if values.len() < families.len() {

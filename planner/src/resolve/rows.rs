@@ -1,6 +1,6 @@
 //! Where the rows of an INSERT go.
 use super::{Binder, Binding, COLUMNS_MAX, Scratch};
-use crate::column::{Family, NotStored, stored};
+use crate::column::{Family, NotStored, Sought, sought, stored};
 use crate::error::PlanError;
 use crate::fingerprint::literal_value;
 use crate::plan::{InsertRows, RowSource};
@@ -54,6 +54,13 @@ pub(super) fn name_once(places: &[ShardIdx], set: &mut Vec<ShardIdx>) {
     set.dedup();
 }
 
+/// More than so many characters? Spaces at the end are cut without an error.
+fn is_longer(text: &[u8], length: u32) -> bool {
+    let end = text.iter().rposition(|b| *b != b' ').map_or(0, |at| at + 1);
+    let kept = text.get(..end).unwrap_or_default();
+    kept.iter().filter(|b| (**b & 0xc0) != 0x80).count() > length as usize
+}
+
 impl Binder<'_> {
     pub(super) fn place_rows(
         &self,
@@ -80,25 +87,29 @@ impl Binder<'_> {
                     let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
                     for (&position, buffer) in positions.iter().zip(buffers.iter_mut()) {
                         let family = rows.families.get(values.len()).copied().unwrap_or_default();
-                        let value = literal(position).map_or(Value::Null, |l| {
+                        let given = literal(position).map_or(Value::Null, |l| {
                             literal_value(sql, &l, &mut buffer.text, sql_mode)
                         });
-                        let value = stored(family, value, charsets, &mut buffer.utf8);
+                        let value = stored(family, given, charsets, &mut buffer.utf8);
                         let value = value.and_then(|value| self.kept(rows, values.len(), value));
-                        values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
+                        let refused = |why| self.refused(rows, (row, values.len()), given, why);
+                        let value = value.map_err(refused)?;
+                        values.push(value);
                     }
                     places.push(self.place_row(rows, &values, ids)?);
                 }
             }
             RowSource::Operands(all) => {
-                for row in all {
+                for (nth, row) in all.iter().enumerate() {
                     let mut values: SmallVec<[Value<'_>; COLUMNS_MAX]> = SmallVec::new();
                     for (operand, buffer) in row.iter().zip(buffers.iter_mut()) {
                         let family = rows.families.get(values.len()).copied().unwrap_or_default();
-                        let value = self.binding.value(operand, &mut buffer.text)?;
-                        let value = stored(family, value, charsets, &mut buffer.utf8);
+                        let given = self.binding.value(operand, &mut buffer.text)?;
+                        let value = stored(family, given, charsets, &mut buffer.utf8);
                         let value = value.and_then(|value| self.kept(rows, values.len(), value));
-                        values.push(value.map_err(|why| not_stored(rows, values.len(), why))?);
+                        let refused = |why| self.refused(rows, (nth, values.len()), given, why);
+                        let value = value.map_err(refused)?;
+                        values.push(value);
                     }
                     places.push(self.place_row(rows, &values, ids)?);
                 }
@@ -128,6 +139,43 @@ impl Binder<'_> {
         }
         let loose = || rows.ignore || !self.binding.session.is_strict();
         if family.may_change(&value) && loose() { Err(NotStored::Characters) } else { Ok(value) }
+    }
+
+    /// A value that no row can be placed by: what the server itself would say of it, where it
+    /// refuses such values.
+    #[cold]
+    fn refused(
+        &self,
+        rows: &InsertRows,
+        (row, nth): (usize, usize),
+        given: Value<'_>,
+        why: NotStored,
+    ) -> PlanError {
+        let family = rows.families.get(nth).copied().unwrap_or_default();
+        let strict = self.binding.session.is_strict() && !rows.ignore;
+        if why != NotStored::Changed || !strict {
+            return not_stored(rows, nth, why);
+        }
+        let column = rows.columns.get(nth).cloned().unwrap_or_default();
+        let row = row as u64 + 1;
+        let mut buffer = Vec::new();
+        match (family, sought(family, given, self.binding.charsets, &mut buffer)) {
+            // Whole numbers that have no place in the type, or in any.
+            (Family::Integer { .. }, Sought::Nothing | Sought::Value(_)) => {
+                PlanError::OutOfRange { column, row }
+            }
+            (Family::Text { length, .. }, Sought::Value(Value::Bytes(text)))
+                if is_longer(text, length) =>
+            {
+                PlanError::DataTooLong { column, row }
+            }
+            (Family::Binary(length), Sought::Value(Value::Bytes(bytes)))
+                if bytes.len() > length as usize =>
+            {
+                PlanError::DataTooLong { column, row }
+            }
+            _ => not_stored(rows, nth, why),
+        }
     }
 
     fn place_row(

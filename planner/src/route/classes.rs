@@ -16,6 +16,8 @@ pub(super) type Instance = usize;
 pub(super) enum Const {
     One(Operand),
     Many(InRows),
+    /// The pattern of a LIKE.
+    Like(Operand),
 }
 
 #[derive(Debug)]
@@ -27,6 +29,8 @@ struct Class {
     frozen: bool,
     one: Option<Operand>,
     many: Option<InRows>,
+    /// Means something while the class has one column only.
+    like: Option<Operand>,
 }
 
 /// `(a, b) IN ((1, 2), (3, 4))`: columns whose values go together.
@@ -67,6 +71,7 @@ impl Classes {
             frozen,
             one: None,
             many: None,
+            like: None,
         });
         parent
     }
@@ -154,6 +159,7 @@ impl Classes {
         match to {
             Const::One(operand) => drop(class.one.get_or_insert(operand)),
             Const::Many(rows) => drop(class.many.get_or_insert(rows)),
+            Const::Like(pattern) => drop(class.like.get_or_insert(pattern)),
         }
     }
 
@@ -256,6 +262,12 @@ impl Classes {
 
     pub(super) fn one(&self, class: Node) -> Option<&Operand> {
         self.nodes.get(class)?.one.as_ref()
+    }
+
+    /// The pattern that a column is like, which equals no other.
+    pub(super) fn like(&self, class: Node) -> Option<&Operand> {
+        let like = self.nodes.get(class)?.like.as_ref()?;
+        self.is_single(class).then_some(like)
     }
 
     pub(super) fn many(&self, class: Node) -> Option<&InRows> {

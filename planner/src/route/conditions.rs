@@ -4,6 +4,7 @@ use super::classes::{Const, Node};
 use crate::column::Family;
 use crate::plan::{InRows, Operand};
 use crate::sql::ast::*;
+use crate::sql::keyword::Kw;
 use smallvec::SmallVec;
 
 /// Does a table have a column?
@@ -125,7 +126,32 @@ impl<'a> Blocks<'_, '_, 'a> {
                     self.tuples(left, list, scopes);
                 }
             }
+            ExprKind::Other([left, pattern]) => self.like(condition, left, pattern, scopes),
             _ => {}
+        }
+    }
+
+    /// `column LIKE pattern`, without ESCAPE.
+    fn like(
+        &mut self,
+        condition: &'a Expr<'a>,
+        left: &'a Expr<'a>,
+        pattern: &'a Expr<'a>,
+        scopes: &Scopes<'_, 'a>,
+    ) {
+        let ExprKind::Column(column) = &left.kind else { return };
+        let items = self.planner.tokens.items.iter();
+        let mut between = items
+            .filter(|item| item.span.start >= left.span.end && item.span.end <= pattern.span.start);
+        let is_like = between.next().is_some_and(|item| item.kw == Kw::Like);
+        let alone = between.next().is_none() && condition.span.end == pattern.span.end;
+        if !is_like || !alone {
+            return;
+        }
+        if let Some(operand) = self.operand(pattern)
+            && let Some(node) = self.column(column, scopes)
+        {
+            self.classes.restrict(node, Const::Like(operand));
         }
     }
 

@@ -194,10 +194,8 @@ impl<'a> Planner<'_, 'a> {
             return Ok(None);
         }
         let changes = insert.ignore || insert.replace || !insert.on_duplicate.is_empty();
-        if !changes
-            || lookups::owned(table).next().is_none()
-            || self.is_served_whole(keyspace, table)
-        {
+        let owns = lookups::owned(table).next().is_some();
+        if !changes || !owns || self.is_served_whole(keyspace, table) {
             return Ok(None);
         }
         let refused = |what: &str| {

@@ -5,9 +5,10 @@ use super::classes::Node;
 use super::needs::Needs;
 use crate::column::{Family, find};
 use crate::lookup::{LookupDef, quoted};
-use crate::plan::lookup::LookupTo;
+use crate::plan::lookup::{Hashed, LookupTo};
 use crate::plan::{InRows, Operand, Piece, SessionValue};
 use crate::snapshot::{Column, KeyspaceIdx, Table};
+use smallvec::smallvec;
 use std::sync::Arc;
 
 /// What the conditions say about a column.
@@ -65,7 +66,12 @@ impl Blocks<'_, '_, '_> {
                 .as_ref()
                 .is_none_or(|(cost, listed, _)| (def.cost(), many) < (*cost, *listed));
             if better && self.compare_alike(table, &cv.columns, def) {
-                best = Some((def.cost(), many, question(def, &known)));
+                let to = if def.loose {
+                    hashed_question(def, table, &cv.columns, &known)
+                } else {
+                    question(def, &known)
+                };
+                best = Some((def.cost(), many, to));
             }
         }
         best.map(|(.., to)| to)
@@ -85,6 +91,9 @@ impl Blocks<'_, '_, '_> {
     /// Does the lookup table find every value that its table's columns hold, as far as both are
     /// known?
     fn compare_alike(&self, table: &Table, columns: &[String], def: &LookupDef) -> bool {
+        if def.loose {
+            return true;
+        }
         let Some(lookup) = self.lookup_table(def) else { return true };
         columns.iter().zip(&def.from).all(|(own, there)| {
             match (find(table, own), find(lookup, there)) {
@@ -167,7 +176,31 @@ fn question(def: &Arc<LookupDef>, known: &[Option<Known<'_>>]) -> LookupTo {
             }
         }
     }
-    LookupTo { vindex: def.clone(), query, many, alone: None, locks: false }
+    let hashed = Vec::new();
+    LookupTo { vindex: def.clone(), query, hashed, many, alone: None, locks: false }
+}
+
+/// The same for a table that holds numbers in the values' places: only the values themselves tell
+/// them.
+fn hashed_question(
+    def: &Arc<LookupDef>,
+    table: &Table,
+    columns: &[String],
+    known: &[Option<Known<'_>>],
+) -> LookupTo {
+    let query = vec![Piece::Verbatim(def.select_head().into_bytes())];
+    let own = columns.iter().map(|own| Family::of_column(table, own));
+    let asked = def.from.iter().zip(own).zip(known);
+    let hashed = asked.filter_map(|((column, family), known)| {
+        let values = match known.as_ref()? {
+            Known::One(operand) => InRows::Operands(vec![smallvec![(*operand).clone()]]),
+            Known::Many(rows) => (*rows).clone(),
+        };
+        Some(Hashed { column: quoted(column), family, values })
+    });
+    let many = matches!(known.first(), Some(Some(Known::Many(_))));
+    let hashed = hashed.collect();
+    LookupTo { vindex: def.clone(), query, hashed, many, alone: None, locks: false }
 }
 
 fn value(operand: &Operand) -> Piece {

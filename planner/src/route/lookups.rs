@@ -150,7 +150,13 @@ impl<'a> Planner<'_, 'a> {
             let lengths = lengths
                 .map(|(own, there)| self.kept_length(table, own, &def, there))
                 .collect();
-            all.push(InsertEntries { def, values, check, columns, not_null, lengths, owner });
+            let families = vindex.columns.iter();
+            let families = families
+                .map(|column| Family::of_column(table, column))
+                .collect();
+            let entries =
+                InsertEntries { def, values, check, columns, not_null, lengths, families, owner };
+            all.push(entries);
         }
         Ok((!all.is_empty()).then_some(Maintain::Insert(all)))
     }
@@ -248,6 +254,9 @@ impl<'a> Planner<'_, 'a> {
         }
         for vindex in &vindexes {
             let def = vindex.vindex.lookup.as_ref();
+            if def.is_some_and(|def| def.loose) {
+                return Err(refused("whose lookup table holds numbers"));
+            }
             let columns = vindex
                 .columns
                 .iter()
@@ -287,6 +296,9 @@ impl<'a> Planner<'_, 'a> {
     /// How many characters of a text its column keeps; `u32::MAX`: as many as the lookup table's
     /// column, or it is no text.
     fn kept_length(&self, table: &Table, own: &str, def: &LookupDef, there: &str) -> u32 {
+        if def.loose {
+            return u32::MAX;
+        }
         let snapshot = self.input.snapshot;
         let name = def.table.trim_matches('`');
         let lookup = match name.split_once("`.`") {

@@ -1,9 +1,9 @@
 //! Which shards hold what an analysed statement reads.
 use super::block::{Blocks, usable};
-use crate::column::Family;
+use crate::column::{Family, find};
 use crate::error::PlanError;
 use crate::plan::{Destination, EqualTo, InRows, Operand};
-use crate::snapshot::Table;
+use crate::snapshot::{ColumnVindex, Table};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -64,16 +64,9 @@ impl Blocks<'_, '_, '_> {
                         rows: rows.clone(),
                     }
                 }
-                (_, 1) => match classes.as_slice() {
-                    [Some(class)] => match self.classes.many(*class) {
-                        Some(rows) => Destination::In {
-                            vindex: vindex.clone(),
-                            families: families(),
-                            rows: rows.clone(),
-                        },
-                        None => continue,
-                    },
-                    _ => continue,
+                (_, 1) => match self.values_or_patterns(table, cv, &classes) {
+                    Some(place) => place,
+                    None => continue,
                 },
                 _ => match self.classes.combinations(&classes) {
                     Some(rows) => {
@@ -95,6 +88,47 @@ impl Blocks<'_, '_, '_> {
                 None => Restriction::None,
             },
         }
+    }
+
+    /// Where the rows lie whose column has one of several values, or is like a pattern.
+    fn values_or_patterns(
+        &self,
+        table: &Table,
+        cv: &ColumnVindex,
+        classes: &[Option<usize>],
+    ) -> Option<Destination> {
+        let ([Some(class)], [column]) = (classes, cv.columns.as_slice()) else { return None };
+        let Some(rows) = self.classes.many(*class) else {
+            return self.patterns_of(table, cv, classes);
+        };
+        let families = SmallVec::from_elem(Family::of_column(table, column), 1);
+        let vindex = cv.vindex.vindex.clone()?;
+        Some(Destination::In { vindex, families, rows: rows.clone() })
+    }
+
+    /// Where the rows lie whose column is like a pattern, if the vindex tells that and the column
+    /// compares by its bytes.
+    fn patterns_of(
+        &self,
+        table: &Table,
+        cv: &ColumnVindex,
+        classes: &[Option<usize>],
+    ) -> Option<Destination> {
+        let ([Some(class)], [column]) = (classes, cv.columns.as_slice()) else { return None };
+        let pattern = self.classes.like(*class)?.clone();
+        let vindex = cv.vindex.vindex.as_ref()?.of_patterns()?;
+        let known = find(table, column)?;
+        let family = Family::of(known);
+        let exact = match family {
+            Family::Binary(_) => true,
+            Family::Text { .. } => known
+                .collation
+                .as_ref()
+                .is_some_and(|c| c.ends_with("_bin")),
+            _ => false,
+        };
+        let rows = InRows::Operands(vec![SmallVec::from_elem(pattern, 1)]);
+        exact.then(|| Destination::In { vindex, families: SmallVec::from_elem(family, 1), rows })
     }
 
     /// What `USE VINDEX` and `IGNORE VINDEX` say.

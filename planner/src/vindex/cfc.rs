@@ -2,7 +2,9 @@
 use super::hash::{md5, xxhash};
 use super::text::text;
 use super::{CreateError, KeyspaceId, Mapping, Params, Vindex, VindexError};
+use crate::snapshot::KeyRange;
 use crate::value::Value;
+use std::sync::Arc;
 
 #[derive(Debug)]
 pub(super) struct Cfc {
@@ -10,7 +12,7 @@ pub(super) struct Cfc {
     hash: Option<Parts>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Parts {
     kind: Kind,
     /// Where the parts end: rising, none of them 0, at least one.
@@ -56,9 +58,50 @@ impl Parts {
     }
 }
 
+/// Where the strings lie that a pattern of LIKE matches: their ids begin alike, as far as the text
+/// before the first wildcard has whole parts.
+#[derive(Debug)]
+struct Prefixes(Option<Parts>);
+
+impl Vindex for Prefixes {
+    fn kind(&self) -> &'static str {
+        "cfc"
+    }
+    fn cost(&self) -> u8 {
+        2
+    }
+    fn is_unique(&self) -> bool {
+        false
+    }
+    fn map(&self, values: &[Value<'_>]) -> Result<Mapping, VindexError> {
+        let pattern = text(super::only(values)?);
+        // What an escape stands for does not matter: the text before it says enough.
+        let wild = pattern
+            .iter()
+            .position(|b| matches!(b, b'%' | b'_' | b'\\'));
+        let prefix = pattern
+            .get(..wild.unwrap_or(pattern.len()))
+            .unwrap_or_default();
+        let Some(parts) = &self.0 else {
+            return Ok(Mapping::Range(KeyRange::of_prefix(prefix)));
+        };
+        let mut id = KeyspaceId::new();
+        let mut from = 0;
+        for &to in &parts.offsets {
+            let Some(part) = prefix.get(from..to) else { break };
+            parts.push(&mut id, part);
+            from = to;
+        }
+        Ok(Mapping::Range(KeyRange::of_prefix(&id)))
+    }
+}
+
 impl Vindex for Cfc {
     fn kind(&self) -> &'static str {
         "cfc"
+    }
+    fn of_patterns(&self) -> Option<Arc<dyn Vindex>> {
+        Some(Arc::new(Prefixes(self.hash.clone())))
     }
     fn cost(&self) -> u8 {
         1
@@ -84,5 +127,33 @@ impl Vindex for Cfc {
         }
         parts.push(&mut id, &text[from..]);
         Ok(Mapping::Id(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_lie_in_the_range_of_a_pattern_that_matches_them() {
+        for hash in ["md5", "xxhash64", ""] {
+            let mut params = Params::new();
+            params.insert("hash".into(), hash.into());
+            params.insert("offsets".into(), "[2, 4]".into());
+            let cfc = Cfc::new("c", &params).unwrap();
+            let patterns = cfc.of_patterns().unwrap();
+            let range = |pattern: &str| match patterns.map(&[Value::Bytes(pattern.as_bytes())]) {
+                Ok(Mapping::Range(range)) => range,
+                other => panic!("{other:?}"),
+            };
+            let Ok(Mapping::Id(id)) = cfc.map(&[Value::Bytes(b"abcdef")]) else { panic!() };
+            for pattern in ["abcdef", "abcd%", "abc%", "ab_def", "ab%", "a%", "%", r"abcd\%"] {
+                assert!(range(pattern).contains(&id), "{hash} {pattern}");
+            }
+            let is_full = |pattern| range(pattern) == KeyRange::full();
+            assert!(is_full("a%") != hash.is_empty(), "{hash}");
+            assert!(!range("xx%").contains(&id) && !range("abxx%").contains(&id), "{hash}");
+            assert!(!is_full("ab%") && is_full("%"));
+        }
     }
 }

@@ -20,6 +20,14 @@ fn key(value: &Value<'_>) -> Result<Vec<u8>, VindexError> {
     Ok(weights::key(text.trim_end_matches(' ')))
 }
 
+/// What `lookup_unicodeloosemd5_hash` holds in a value's place: the first eight bytes of its
+/// `unicode_loose_md5`, as a number. Bytes that are no UTF-8 have a number, too.
+pub(crate) fn md5_number(text: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(text);
+    let [a, b, c, d, e, f, g, h, ..] = md5(&weights::key(text.trim_end_matches(' ')));
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
 #[derive(Debug)]
 pub(super) struct LooseMd5;
 

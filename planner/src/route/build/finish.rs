@@ -79,7 +79,8 @@ impl<'a> Planner<'_, 'a> {
         let end = u32::try_from(self.input.fingerprint.end).unwrap_or(u32::MAX);
         finish.text = text.pieces(self.input.sql, self.tokens, Span { start: self.start, end });
         self.cacheable &= cacheable;
-        // The rows that it found are counted where it was finished.
+        // The rows that it found are counted where it is finished.
+        finish.found_rows = self.effects.contains(Effects::CALC_FOUND_ROWS);
         self.effects -= Effects::CALC_FOUND_ROWS;
         let described = if self.several || system { Described::Finished } else { self.described() };
         Ok(Tree { leaves, form: Form::Finish(finish), described })

@@ -47,26 +47,6 @@ pub(super) fn can_index(column: &Column) -> bool {
     }
 }
 
-/// Has the column a kind of its own, in which an index finds what equals? MariaDB rounds what it
-/// looks up in an index of DECIMALs to their scale.
-fn has_kind(column: &Column) -> bool {
-    matches!(
-        column.data_type.as_str(),
-        "char"
-            | "varchar"
-            | "binary"
-            | "varbinary"
-            | "tinyint"
-            | "smallint"
-            | "mediumint"
-            | "int"
-            | "integer"
-            | "bigint"
-            | "date"
-            | "datetime"
-    )
-}
-
 /// Places of the columns to index, of those of the table with this name or alias.
 pub(super) fn indexed(
     exposed: &str,
@@ -83,17 +63,21 @@ pub(super) fn indexed(
             any = true;
             is_alike(column, other.as_ref(), all)
         });
-        any && alike && can_index(column) && has_kind(column)
+        // MariaDB rounds what it looks up in an index of DECIMALs to their scale: it finds what
+        // does not equal.
+        let rounds = matches!(column.data_type.as_str(), "decimal" | "numeric");
+        any && alike && can_index(column) && !rounds
     };
     let found = columns.iter().zip(0u16..).filter(|(c, _)| compared(c));
     found.map(|(_, at)| at).take(INDEXES_MAX).collect()
 }
 
-/// Are all columns that the name may mean of the column's kind? Days are told apart from text that
-/// looks like them, which an unknown expression may be.
+/// Are all columns that the name may mean of the column's kind? Of the values of another expression
+/// nothing is known: numbers and text are compared with an index as without.
 fn is_alike(column: &Column, other: Option<&Name<'_>>, all: &References<'_, '_, '_>) -> bool {
-    let is_day = matches!(column.data_type.as_str(), "date" | "datetime");
-    let Some((table, name)) = other else { return !is_day };
+    let whole = matches!(Family::of(column), Family::Integer { .. });
+    let plain = whole || matches!(Family::of(column), Family::Text { .. } | Family::Binary(_));
+    let Some((table, name)) = other else { return plain };
     let columns_of = |table: &Option<&str>| -> Vec<&Column> {
         let named = |r: &&Reference<'_>| table.is_none_or(|t| t == r.name.exposed());
         let found = all.list.iter().filter(named);
@@ -105,8 +89,10 @@ fn is_alike(column: &Column, other: Option<&Name<'_>>, all: &References<'_, '_, 
         known = columns_of(&None);
     }
     let is_same = |other: &&Column| {
-        let whole = matches!(Family::of(column), Family::Integer { .. });
-        (whole || other.data_type == column.data_type) && form(other, column).is_some()
+        let twin = other.column_type.is_some()
+            && (&other.column_type, &other.collation) == (&column.column_type, &column.collation);
+        let of_kind = whole || other.data_type == column.data_type;
+        twin || of_kind && form(other, column).is_some()
     };
-    (!known.is_empty() || !is_day) && known.iter().all(is_same)
+    (plain || !known.is_empty()) && known.iter().all(is_same)
 }

@@ -199,8 +199,8 @@ impl<'c, 'p, 'a> References<'c, 'p, 'a> {
         of: Option<&'a Query<'a>>,
         shown: bool,
     ) -> Result<Vec<usize>, PlanError> {
-        if select.into || select.calc_found_rows {
-            return Err(PlanError::unsupported("INTO and SQL_CALC_FOUND_ROWS over several shards"));
+        if select.into {
+            return Err(PlanError::unsupported("INTO over several shards"));
         }
         let (mut entries, mut conditions, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for table in select.from {
