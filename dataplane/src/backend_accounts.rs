@@ -12,7 +12,7 @@ use crate::pool::{Backend, Kind, Place};
 use crate::settings::Settings;
 use ahash::AHashMap;
 use coregate_planner::control::UserEntry;
-use rows::{of_mariadb, of_mysql};
+use rows::{Row, of_mariadb, of_mysql};
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -42,7 +42,9 @@ impl Default for BackendAuthConfig {
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
     pub(crate) host: String,
-    /// One for each way to log in.
+    /// An account without a name, which servers take for a user of any name.
+    pub(crate) anonymous: bool,
+    /// One for each way to log in; none where nobody may, now.
     pub(crate) entries: Vec<UserEntry>,
 }
 
@@ -135,35 +137,56 @@ async fn read(core: &Rc<Core>, user: &[u8]) -> Result<Vec<Account>, BackendError
     Err(last)
 }
 
-/// MariaDB keeps accounts as JSON, MySQL in columns. Names are compared as bytes.
+/// The user's accounts, and those without a name, which can come before one of the user's. MariaDB
+/// keeps accounts as JSON, MySQL in columns. Names are compared as bytes.
 async fn ask(
     core: &Rc<Core>,
     backend: &mut Backend,
     user: &[u8],
 ) -> Result<Vec<Account>, BackendError> {
     let digits: String = user.iter().map(|byte| format!("{byte:02x}")).collect();
-    let of_user = format!("WHERE CAST(User AS BINARY) = X'{digits}' LIMIT 1000");
-    let mariadb = format!("SELECT Host, Priv FROM mysql.global_priv {of_user}");
+    let of_user = format!("WHERE CAST(User AS BINARY) IN (X'{digits}', '') LIMIT 1000");
+    let mariadb = format!("SELECT User = '', Host, Priv FROM mysql.global_priv {of_user}");
     match backend.rows(core, &mariadb).await {
-        Ok(rows) => return Ok(rows.iter().filter_map(|row| of_mariadb(row)).collect()),
+        Ok(rows) => {
+            return Ok(rows
+                .iter()
+                .filter_map(|row| account(row, of_mariadb))
+                .collect());
+        }
         Err(BackendError::Refused { code: 1146, .. }) => {}
         Err(error) => return Err(error),
     }
     let mysql = format!(
-        "SELECT Host, plugin, authentication_string, account_locked, password_expired, ssl_type, \
+        "SELECT User = '', Host, plugin, authentication_string, account_locked, password_expired, ssl_type, \
             max_user_connections FROM mysql.user {of_user}"
     );
     let rows = backend.rows(core, &mysql).await?;
-    Ok(rows.iter().filter_map(|row| of_mysql(row)).collect())
+    Ok(rows
+        .iter()
+        .filter_map(|row| account(row, of_mysql))
+        .collect())
 }
 
-/// The account that a server would take for a client at this address: the one whose host says most.
+/// Nobody logs in by an account without a name.
+fn account(row: &Row, of: fn(&Row) -> Option<Account>) -> Option<Account> {
+    let (anonymous, told) = row.split_first()?;
+    let mut account = of(told)?;
+    if anonymous.as_deref() == Some(b"1") {
+        account.anonymous = true;
+        account.entries.clear();
+    }
+    Some(account)
+}
+
+/// The account that a server would take for a client at this address: the one whose host says most,
+/// also where nobody may log in by it.
 /// `None` as the address: a Unix-domain socket.
 pub(crate) fn matching(accounts: &[Account], address: Option<IpAddr>) -> Option<&Account> {
     let fitting = accounts
         .iter()
         .filter(|account| fits(&account.host, address));
-    fitting.max_by_key(|account| precision(&account.host))
+    fitting.max_by_key(|account| (precision(&account.host), !account.anonymous))
 }
 
 fn fits(host: &str, address: Option<IpAddr>) -> bool {
@@ -213,7 +236,7 @@ mod tests {
     #[test]
     fn the_host_that_says_most_counts() {
         let all: Vec<Account> = ["%", "10.1.%", "10.1.2.3", "10.0.0.0/255.0.0.0", "localhost", ""]
-            .map(|host| Account { host: host.into(), entries: Vec::new() })
+            .map(|host| Account { host: host.into(), anonymous: false, entries: Vec::new() })
             .into();
         let of = |ip: &str| {
             let found = matching(&all, ip.parse().ok());

@@ -24,6 +24,8 @@ fn accounts_of_the_server_log_in() {
         "create user two@'%' identified by 'outer'",
         "create user two@'127.0.0.1' identified by 'inner'",
         "create user few identified by 'one' with max_user_connections 1",
+        "create user shut@'%' identified by 'one'",
+        "create user shut@'127.0.0.1' identified by 'one' account lock",
         "create role a_role",
     ] {
         root.run(sql);
@@ -48,6 +50,7 @@ fn accounts_of_the_server_log_in() {
         ("locked", "one"),
         ("secure", "one"),
         ("two", "outer"),
+        ("shut", "one"),
         ("nobody", "one"),
         ("a_role", ""),
         ("", ""),
@@ -61,6 +64,11 @@ fn accounts_of_the_server_log_in() {
     assert_eq!(login(&proxy, "app", "one").err(), Some(1045));
     wait_until("the other account counts", || login(&proxy, "two", "outer").is_ok());
     app.run("select 1");
+    // A server takes the account without a name, whose host says more.
+    root.run("create user ''@'127.0.0.1'");
+    wait_until("nobody is first", || login(&proxy, "app", "new").err() == Some(1045));
+    root.run("drop user ''@'127.0.0.1'");
+    wait_until("the account is back", || login(&proxy, "app", "new").is_ok());
     // Whom the proxy knows itself needs no server.
     login(&proxy, "sb", "sb").unwrap();
 }

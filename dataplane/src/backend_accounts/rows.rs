@@ -3,7 +3,8 @@ use super::Account;
 use coregate_planner::control::UserEntry;
 use serde_json::Value;
 
-type Row = [Option<Vec<u8>>];
+/// A row of a server's answer.
+pub(super) type Row = [Option<Vec<u8>>];
 
 /// A row of MariaDB's `mysql.global_priv`: host, and everything else as JSON.
 pub(super) fn of_mariadb(row: &Row) -> Option<Account> {
@@ -11,10 +12,11 @@ pub(super) fn of_mariadb(row: &Row) -> Option<Account> {
     let told: Value = serde_json::from_slice(told).ok()?;
     let is = |name: &str| told.get(name).and_then(Value::as_bool) == Some(true);
     let number = |name: &str| told.get(name).and_then(Value::as_i64);
-    // A password that has expired was last changed "never".
-    if is("account_locked") || is("is_role") || number("password_last_changed") == Some(0) {
+    if is("is_role") {
         return None;
     }
+    // A password that has expired was last changed "never".
+    let closed = is("account_locked") || number("password_last_changed") == Some(0);
     let limits = Limits {
         require_tls: number("ssl_type").is_some_and(|kind| kind > 0),
         connections_max: number("max_user_connections").and_then(|n| u32::try_from(n).ok()),
@@ -28,11 +30,12 @@ pub(super) fn of_mariadb(row: &Row) -> Option<Account> {
         None => vec![&told],
     };
     let text = |way: &Value, name: &str| way.get(name)?.as_str().map(str::to_owned);
-    let entries = ways.into_iter().filter_map(|way| {
+    let open = ways.into_iter().filter(|_| !closed);
+    let entries = open.filter_map(|way| {
         let stored = text(way, "authentication_string").unwrap_or_default();
         entry(&text(way, "plugin").unwrap_or_default(), stored, &limits)
     });
-    Some(Account { host: string(host)?, entries: entries.collect() })
+    Some(Account { host: string(host)?, anonymous: false, entries: entries.collect() })
 }
 
 /// A row of MySQL's `mysql.user`.
@@ -41,17 +44,14 @@ pub(super) fn of_mysql(row: &Row) -> Option<Account> {
     else {
         return None;
     };
-    if locked.as_slice() != b"N" || expired.as_slice() != b"N" {
-        return None;
-    }
+    let open = locked.as_slice() == b"N" && expired.as_slice() == b"N";
     let max = max.as_deref().and_then(string);
     let limits =
         Limits { require_tls: !tls.is_empty(), connections_max: max.and_then(|n| n.parse().ok()) };
     let stored = string(stored.as_deref().unwrap_or_default())?;
-    let entries = entry(&string(plugin)?, stored, &limits)
-        .into_iter()
-        .collect();
-    Some(Account { host: string(host)?, entries })
+    let entries = entry(&string(plugin)?, stored, &limits).filter(|_| open);
+    let entries = entries.into_iter().collect();
+    Some(Account { host: string(host)?, anonymous: false, entries })
 }
 
 struct Limits {
@@ -107,28 +107,23 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_log_in_is_none() {
+    fn an_account_that_is_closed_stays_one() {
+        assert!(mariadb(r#"{"is_role": true}"#).is_none() && mariadb("{").is_none());
         for json in [
             r#"{"plugin": "mysql_native_password", "account_locked": true}"#,
-            r#"{"is_role": true}"#,
             r#"{"plugin": "mysql_native_password", "password_last_changed": 0}"#,
-            "{",
+            r#"{"plugin": "mysql_native_password", "authentication_string": "invalid"}"#,
+            r#"{"plugin": "unix_socket"}"#,
         ] {
-            assert!(mariadb(json).is_none(), "{json}");
+            assert!(mariadb(json).unwrap().entries.is_empty(), "{json}");
         }
-        let invalid = r#"{"plugin": "mysql_native_password", "authentication_string": "invalid"}"#;
-        assert!(mariadb(invalid).unwrap().entries.is_empty());
-        assert!(
-            mariadb(r#"{"plugin": "unix_socket"}"#)
-                .unwrap()
-                .entries
-                .is_empty()
-        );
         let row = |locked: &str, expired: &str| {
             let cells = ["%", "caching_sha2_password", "$A$005$x", locked, expired, "", "0"];
             of_mysql(&cells.map(|cell| Some(cell.as_bytes().to_vec())))
         };
-        assert!(row("Y", "N").is_none() && row("N", "Y").is_none());
+        for closed in [row("Y", "N"), row("N", "Y")] {
+            assert!(closed.unwrap().entries.is_empty());
+        }
         let entry = row("N", "N").unwrap().entries.remove(0);
         assert_eq!(entry.caching_sha2_password.as_deref(), Some("$A$005$x"));
         assert_eq!(entry.connections_max, None);
