@@ -158,8 +158,8 @@ async fn ask(
         Err(error) => return Err(error),
     }
     let mysql = format!(
-        "SELECT User = '', Host, plugin, authentication_string, account_locked, password_expired, ssl_type, \
-            max_user_connections FROM mysql.user {of_user}"
+        "SELECT User = '', Host, plugin, authentication_string, account_locked, \
+            password_expired, ssl_type, max_user_connections FROM mysql.user {of_user}"
     );
     let rows = backend.rows(core, &mysql).await?;
     Ok(rows

@@ -31,20 +31,7 @@ impl<'a> Planner<'_, 'a> {
         unique_names(&all)?;
         let words = self.words();
         let mut edits = self.edits.clone();
-        for &span in &all.qualifiers {
-            // Alone, `5` and a dot begin a number.
-            if self
-                .input
-                .sql
-                .get(span.end as usize)
-                .is_some_and(u8::is_ascii_digit)
-            {
-                return Err(PlanError::unsupported(
-                    "names that begin with digits, behind a keyspace's name",
-                ));
-            }
-            edits.replace_all(span, Vec::new());
-        }
+        self.leave_out(&all.qualifiers, &mut edits)?;
         let mut finish = Finish { why: why.to_owned(), ..Finish::default() };
         let (mut leaves, mut steps) = (Vec::new(), Vec::new());
         let mut text = edits.clone();
@@ -84,6 +71,21 @@ impl<'a> Planner<'_, 'a> {
         self.effects -= Effects::CALC_FOUND_ROWS;
         let described = if self.several || system { Described::Finished } else { self.described() };
         Ok(Tree { leaves, form: Form::Finish(finish), described })
+    }
+
+    /// Takes keyspaces' names, with their dots, away from columns.
+    fn leave_out(&self, qualifiers: &[Span], edits: &mut Edits) -> Result<(), PlanError> {
+        for &span in qualifiers {
+            // Alone, `5` and a dot begin a number.
+            let next = self.input.sql.get(span.end as usize);
+            if next.is_some_and(u8::is_ascii_digit) {
+                return Err(PlanError::unsupported(
+                    "names that begin with digits, behind a keyspace's name",
+                ));
+            }
+            edits.replace_all(span, Vec::new());
+        }
+        Ok(())
     }
 
     /// Refuses what means something of the table itself, which its rows do not have.
