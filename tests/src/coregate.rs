@@ -108,6 +108,32 @@ impl Coregate {
         Self::local_in(name, &guard::dir().join(name), more)
     }
 
+    /// A whole cluster of two keyspaces: one on a server, and `test` over shards. `schemas`: the
+    /// CREATE TABLE statements of both; `vschema`: that of `test`. The files lie in a directory of
+    /// this name.
+    pub fn local_of_two(
+        files: &str,
+        (plain, shards): (&str, usize),
+        schemas: [&str; 2],
+        vschema: &str,
+    ) -> Self {
+        let dir = guard::dir().join(files);
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let [plain_sql, test_sql] = schemas;
+        let texts = [
+            (format!("{plain}.sql"), plain_sql),
+            ("test.sql".to_owned(), test_sql),
+            ("test.json".to_owned(), vschema),
+        ];
+        for (name, text) in texts {
+            std::fs::write(dir.join(name), text).expect("a file");
+        }
+        let dir = dir.to_str().expect("a path in UTF-8");
+        let test = format!("test:{shards}");
+        let more = ["--keyspace", plain, "--keyspace", &test, "--schema", dir, "--vschema", dir];
+        Self::local("cluster", &more)
+    }
+
     pub fn local_in(name: &str, dir: &Path, more: &[&str]) -> Self {
         let dir = dir.to_str().expect("a path in UTF-8");
         let args = ["local", "--dir", dir, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];

@@ -1,7 +1,7 @@
 //! Statements whose rows a lookup vindex finds: the lookup table tells their shards.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::{Answer, Value};
-use coregate_tests::{Connection, Coregate, guard, world};
+use coregate_tests::{Connection, Coregate, world};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 const PLAIN: &str = "
@@ -54,15 +54,7 @@ const VSCHEMA: &str = r#"{"sharded": true,
    "name": "code"}]}}}"#;
 
 static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
-    let dir = guard::dir().join("lookup-reads");
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("look.sql"), PLAIN).unwrap();
-    std::fs::write(dir.join("test.sql"), SHARDED).unwrap();
-    std::fs::write(dir.join("test.json"), VSCHEMA).unwrap();
-    let dir = dir.to_str().unwrap();
-    let keyspaces =
-        ["--keyspace", "look", "--keyspace", "test:3", "--schema", dir, "--vschema", dir];
-    Coregate::local("cluster", &keyspaces)
+    Coregate::local_of_two("lookup-reads", ("look", 3), [PLAIN, SHARDED], VSCHEMA)
 });
 
 /// The type of BIGINT columns.

@@ -2,7 +2,7 @@
 //! rows lie.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Value;
-use coregate_tests::{Answer, Connection, Coregate, guard, world};
+use coregate_tests::{Answer, Connection, Coregate, world};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 const PLAIN: &str = "
@@ -31,17 +31,8 @@ const VSCHEMA: &str = r#"{"sharded": true,
    {"column": "id", "name": "hash"}, {"column": "email", "name": "email"},
    {"columns": ["team", "id"], "name": "team"}, {"column": "badge", "name": "badge"}]}}}"#;
 
-static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
-    let dir = guard::dir().join("lookups");
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("look.sql"), PLAIN).unwrap();
-    std::fs::write(dir.join("test.sql"), SHARDED).unwrap();
-    std::fs::write(dir.join("test.json"), VSCHEMA).unwrap();
-    let dir = dir.to_str().unwrap();
-    let keyspaces =
-        ["--keyspace", "look", "--keyspace", "test:3", "--schema", dir, "--vschema", dir];
-    Coregate::local("cluster", &keyspaces)
-});
+static LOCAL: LazyLock<Coregate> =
+    LazyLock::new(|| Coregate::local_of_two("lookups", ("look", 3), [PLAIN, SHARDED], VSCHEMA));
 
 /// One test at a time: entries next to each other are locked together, and servers may call that a
 /// deadlock.

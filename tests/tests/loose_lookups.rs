@@ -2,7 +2,7 @@
 //! texts that differ in case or accents only.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use coregate_tests::wire::Value;
-use coregate_tests::{Connection, Coregate, guard, world};
+use coregate_tests::{Connection, Coregate, world};
 use std::sync::LazyLock;
 
 const PLAIN: &str = "
@@ -32,15 +32,7 @@ const VSCHEMA: &str = r#"{"sharded": true,
   "visits": {"column_vindexes": [{"column": "mail", "name": "mail"}]}}}"#;
 
 static LOCAL: LazyLock<Coregate> = LazyLock::new(|| {
-    let dir = guard::dir().join("loose-lookups");
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("look.sql"), PLAIN).unwrap();
-    std::fs::write(dir.join("test.sql"), SHARDED).unwrap();
-    std::fs::write(dir.join("test.json"), VSCHEMA).unwrap();
-    let dir = dir.to_str().unwrap();
-    let keyspaces =
-        ["--keyspace", "look", "--keyspace", "test:3", "--schema", dir, "--vschema", dir];
-    Coregate::local("cluster", &keyspaces)
+    Coregate::local_of_two("loose-lookups", ("look", 3), [PLAIN, SHARDED], VSCHEMA)
 });
 
 fn rows(conn: &mut Connection, sql: &str) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The same tables with the same rows on one server and over four shards and a keyspace of one.
 //! Every kind of key by which rows are found again.
-use coregate_tests::{Connection, Coregate, MariaDb, guard, world};
+use coregate_tests::{Connection, Coregate, MariaDb, world};
 use std::sync::LazyLock;
 
 pub(crate) struct World {
@@ -90,15 +90,7 @@ const TABLES: &[&str] = &[
 ];
 
 pub(crate) static WORLD: LazyLock<World> = LazyLock::new(|| {
-    let dir = guard::dir().join("writes");
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("test.json"), VSCHEMA).unwrap();
-    std::fs::write(dir.join("test.sql"), SCHEMA).unwrap();
-    std::fs::write(dir.join("plain.sql"), PLAIN).unwrap();
-    let dir = dir.to_str().unwrap();
-    let keyspaces =
-        ["--keyspace", "plain", "--keyspace", "test:4", "--schema", dir, "--vschema", dir];
-    let local = Coregate::local("cluster", &keyspaces);
+    let local = Coregate::local_of_two("writes", ("plain", 4), [PLAIN, SCHEMA], VSCHEMA);
     let server = MariaDb::start("plain", &[]);
     let mut plain = server.connect();
     plain.run("create database plain");
