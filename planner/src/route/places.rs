@@ -99,7 +99,7 @@ impl Blocks<'_, '_, '_> {
     ) -> Option<Destination> {
         let ([Some(class)], [column]) = (classes, cv.columns.as_slice()) else { return None };
         let Some(rows) = self.classes.many(*class) else {
-            return self.patterns_of(table, cv, classes);
+            return self.patterns_of(table, cv, (*class, column));
         };
         let families = SmallVec::from_elem(Family::of_column(table, column), 1);
         let vindex = cv.vindex.vindex.clone()?;
@@ -112,10 +112,9 @@ impl Blocks<'_, '_, '_> {
         &self,
         table: &Table,
         cv: &ColumnVindex,
-        classes: &[Option<usize>],
+        (class, column): (usize, &str),
     ) -> Option<Destination> {
-        let ([Some(class)], [column]) = (classes, cv.columns.as_slice()) else { return None };
-        let pattern = self.classes.like(*class)?.clone();
+        let pattern = self.classes.like(class)?.clone();
         let vindex = cv.vindex.vindex.as_ref()?.of_patterns()?;
         let known = find(table, column)?;
         let family = Family::of(known);
