@@ -245,7 +245,9 @@ fn equal_reads_get_one_answer() {
             "select a.n, g.id + sleep(0) from gate g join account a where a.id = 5",
         );
         ask(false, "update account set n = n + 0 where id = 5", READ);
-        wait_until("five are there", || at_the_gate() == 5);
+        // `IS NULL` may mean another row in each of these.
+        (0..2).for_each(|_| ask(false, "set sql_auto_is_null = 1", READ));
+        wait_until("seven are there", || at_the_gate() == 7);
         waiting(6.0);
         // One that is killed leaves alone.
         let mut leaves = connect(proxy);

@@ -37,6 +37,14 @@ select round(std(quantity), 6), round(variance(amount), 6) from orders
 = select a.ti, b.bu, a.d, b.big, a.db, b.da, a.t, b.dt, a.ts, b.y, a.c, b.vc, a.ci, b.la, a.bin, b.en, a.se from things a join things b on b.id = a.id + 1 order by a.id
 = select c.*, n.* from customers c join notes n on n.customer_id = c.id order by c.id, n.id
 = select c.id, n.id from customers c join notes n on n.customer_id = c.id where c.id in (3, 4, 5, 6) order by n.id
+-- columns of different types are compared as without an index
+select count(*) from things a, things b where a.bt = b.t
+select count(*) from things a, things b where a.t = b.y
+select count(*) from things a, things b where a.se = b.la
+select count(*) from things a left join things b on a.ti = b.y
+select count(*) from things a where not exists (select 1 from things b where a.vc = b.da)
+select count(*) from things a, things b where a.bu = b.db
+select count(*) from things a, things b where a.da = b.dt
 -- reference tables, and errors
 = select c.id, k.name from customers c join countries k on k.code = 'de' join notes n on n.customer_id = c.id order by c.id, n.id limit 9
 = select c.id from customers c join notes n on n.customer_id = c.no_such order by c.id
